@@ -1,0 +1,154 @@
+//! What an instance enforces on the requests it receives.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+
+use crate::value::{Name, Percent, Port, ServiceName, SpiffeId};
+
+use super::Protocol;
+
+/// Everything a workload's own sidecar must know about its workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InboundPolicy {
+    /// Whose.
+    pub service: ServiceName,
+    /// Who may speak at all.
+    pub mtls: MtlsMode,
+    /// The service's ports and what is spoken there.
+    pub ports: Vec<(Port, Protocol)>,
+    /// All must allow a request. Empty: every caller that `mtls` lets in.
+    pub access: Vec<AccessPolicy>,
+    /// How to find out whether the application is well; `None`: TCP connect to its port.
+    pub health_check: Option<HealthCheck>,
+    /// What to write down.
+    pub telemetry: Telemetry,
+}
+
+/// Whether plaintext is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MtlsMode {
+    /// Mutual TLS only: the default between meshed workloads.
+    #[default]
+    Strict,
+    /// Plaintext too, counted and listed.
+    Permissive,
+}
+
+/// Who may do what, from one `AccessPolicy` object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessPolicy {
+    /// `namespace/name`, named in the 403 inside the mesh.
+    pub name: Arc<str>,
+    /// What happens to requests that no rule takes.
+    pub deny_by_default: bool,
+    /// Logs and counts, refuses nothing.
+    pub dry_run: bool,
+    /// Any of them allows.
+    pub rules: Vec<AccessRule>,
+    /// The object is broken and no earlier version was accepted: everything is denied.
+    pub invalid: bool,
+}
+
+/// `from` × `to`: in each list any entry suffices, an empty list asks nothing, all lists must agree.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AccessRule {
+    /// Exact identities.
+    pub principals: Vec<SpiffeId>,
+    /// Callers' namespaces.
+    pub namespaces: Vec<Name>,
+    /// Callers' namespace and service account.
+    pub service_accounts: Vec<(Name, Name)>,
+    /// HTTP methods. A rule with one never allows TCP.
+    pub methods: Vec<Method>,
+    /// Normalised paths. A rule with one never allows TCP.
+    pub paths: Vec<PathRule>,
+    /// The service's ports.
+    pub ports: Vec<Port>,
+}
+
+/// A path in an access rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRule {
+    /// Byte for byte.
+    Exact(String),
+    /// Everything that begins with it (`/v1/*` in YAML is the prefix `/v1/`).
+    Prefix(String),
+}
+
+/// How a sidecar finds out whether its application is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: HealthProbe,
+    /// Between checks. Default 1 s.
+    pub interval: Duration,
+    /// For one check. Default 1 s.
+    pub timeout: Duration,
+    /// Failures in a row that make it unhealthy. Default 3.
+    pub failure_threshold: u32,
+    /// Successes in a row that make it healthy. Default 1.
+    pub success_threshold: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthProbe {
+    /// GET: 200–399 is well.
+    Http {
+        /// Absolute path.
+        path: String,
+    },
+    /// `grpc.health.v1.Health/Check`: SERVING is well.
+    Grpc {
+        /// May be empty: the whole server.
+        service: String,
+    },
+    /// A connection is well.
+    Tcp,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            probe: HealthProbe::Tcp,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            failure_threshold: 3,
+            success_threshold: 1,
+        }
+    }
+}
+
+/// What a sidecar writes down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Which requests get a line.
+    pub access_log: AccessLogMode,
+    /// Of the lines that `access_log` selects. Default 100 %.
+    pub access_log_sample: Percent,
+    /// Of traces that begin here; started ones follow their parent. Default 1 %.
+    pub trace_sample: Percent,
+}
+
+/// Which requests get an access log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AccessLogMode {
+    /// Each.
+    #[default]
+    All,
+    /// Status ≥ 500, gRPC status ≠ 0, or any flag.
+    Errors,
+    /// None.
+    Off,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            access_log: AccessLogMode::All,
+            access_log_sample: Percent::ALL,
+            trace_sample: Percent::clamped(1),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What is running: everything resolved, no names left to look up but the services a route leads to.
+//!
+//! The control plane's `compile` makes it from kinds, `wire` carries it, the proxy's snapshot holds it.
+//! Every default is already filled in: the proxy has no defaults of its own for policy.
+
+mod endpoint;
+mod inbound_policy;
+mod route;
+mod service;
+mod traffic_policy;
+mod trust;
+
+pub use endpoint::Endpoint;
+pub use inbound_policy::{
+    AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, PathRule, Telemetry,
+};
+pub use route::{Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, TextMatch};
+pub use service::{Protocol, Service, ServicePort};
+pub use traffic_policy::{
+    Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced, Limits, Retry,
+    RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
+};
+pub use trust::{Revision, TrustBundle};

@@ -1,0 +1,57 @@
+//! A service as its callers see it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::value::{Name, Port, ServiceName, SpiffeId};
+
+use super::{Route, TrafficPolicy};
+
+/// A named set of endpoints, and everything needed to call it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// `namespace/name`.
+    pub name: ServiceName,
+    /// Addresses that stand for the service (`ClusterIP`, or our VIP off Kubernetes).
+    pub virtual_addresses: Vec<IpAddr>,
+    /// What it serves, at least one.
+    pub ports: Vec<ServicePort>,
+    /// Who may answer as this service. Empty: it has no meshed workload and is called in plaintext.
+    pub identities: Vec<SpiffeId>,
+    /// For requests that no route takes, and for TCP.
+    pub policy: Arc<TrafficPolicy>,
+    /// In the order in which they are tried.
+    pub routes: Vec<Route>,
+}
+
+impl Service {
+    /// The declared port with this number.
+    pub fn port(&self, number: u16) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| port.port.get() == number)
+    }
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Empty names are given as the protocol's.
+    pub name: Name,
+    /// The number callers use.
+    pub port: Port,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What is spoken on a port (`appProtocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Not declared: decided by the first bytes.
+    Detect,
+    /// HTTP/1.0 and HTTP/1.1 (`http`).
+    Http1,
+    /// HTTP/2 with prior knowledge (`kubernetes.io/h2c`, `http2`).
+    Http2,
+    /// gRPC over HTTP/2 (`grpc`).
+    Grpc,
+    /// Opaque bytes (`tcp`).
+    Tcp,
+}

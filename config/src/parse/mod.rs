@@ -1,0 +1,1 @@
+//! Text to kinds, every mistake in one pass.

@@ -1,0 +1,1 @@
+//! JSON Schema for editors, generated from the kinds.

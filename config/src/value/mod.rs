@@ -1,0 +1,33 @@
+//! Types that cannot hold an invalid value: text becomes one of these once, at the edge.
+
+mod duration;
+mod name;
+mod number;
+mod pattern;
+mod spiffe_id;
+
+pub use duration::{format_duration, parse_duration};
+pub use name::{Hostname, InstanceName, Name, ServiceName};
+pub use number::{Percent, Port, Weight};
+pub use pattern::Pattern;
+pub use spiffe_id::{SpiffeId, TrustDomain};
+
+/// Why a text is not a value of the type asked for: what was found, and what is allowed instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found {found:?}, allowed: {allowed}")]
+pub struct InvalidValue {
+    /// The text as it was given, cut to 80 characters.
+    pub found: String,
+    /// What would have been accepted, for people.
+    pub allowed: &'static str,
+}
+
+impl InvalidValue {
+    /// Keeps the first 80 characters of what was found: error messages stay bounded.
+    pub fn new(found: &str, allowed: &'static str) -> Self {
+        Self { found: found.chars().take(80).collect(), allowed }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The model as protobuf (`config/proto`), and back: decoding is total and refuses what it does not understand.
+
+/// Code generated from `config/proto`, in the folders' structure; `tests/generated.rs` keeps it fresh.
+#[allow(
+    missing_docs,
+    elided_lifetimes_in_paths,
+    rustdoc::all,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
+    unused_qualifications,
+    unreachable_pub,
+    reason = "generated"
+)]
+mod generated {
+    pub mod google {
+        pub mod rpc {
+            include!("generated/google.rpc.rs");
+        }
+    }
+    pub mod envoy {
+        pub mod service {
+            pub mod discovery {
+                pub mod v3 {
+                    include!("generated/envoy.service.discovery.v3.rs");
+                }
+            }
+        }
+    }
+    pub mod usher {
+        pub mod v1 {
+            include!("generated/usher.v1.rs");
+        }
+    }
+}
+
+pub use generated::envoy::service::discovery::v3 as discovery;
+pub use generated::google::rpc;
+pub use generated::usher::v1;
+
+/// The type URLs under which the native protocol's resources travel.
+pub mod type_url {
+    /// [`crate::model::Service`], named `ns/name`.
+    pub const SERVICE: &str = "type.googleapis.com/usher.v1.Service";
+    /// [`crate::model::Endpoint`], named `ns/service/instance`, subscribed as `ns/service/*`.
+    pub const ENDPOINT: &str = "type.googleapis.com/usher.v1.Endpoint";
+    /// [`crate::model::InboundPolicy`], named `ns/service`.
+    pub const INBOUND_POLICY: &str = "type.googleapis.com/usher.v1.InboundPolicy";
+    /// [`crate::model::TrustBundle`], named by the trust domain, subscribed as `*`.
+    pub const TRUST_BUNDLE: &str = "type.googleapis.com/usher.v1.TrustBundle";
+    /// [`crate::model::Revision`], subscribed as `*`; always the last of a batch.
+    pub const REVISION: &str = "type.googleapis.com/usher.v1.Revision";
+}
