@@ -1,0 +1,1 @@
+//! What operators read (REST, metrics) and ask for (the Unix socket).

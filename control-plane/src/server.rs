@@ -1,0 +1,1 @@
+//! Start order of `usher serve`: one constructor per task.
