@@ -1,5 +1,7 @@
 //! The checked-in protobuf code is what `proto/` says. `UPDATE=1 cargo test -p usher-config --test generated` rewrites it.
 
+#![allow(clippy::expect_used, reason = "a test: a panic is its way to fail")]
+
 use std::path::{Path, PathBuf};
 
 const PROTOS: [&str; 3] = [
@@ -27,12 +29,17 @@ fn generated_code_matches_the_protos() {
         let path: PathBuf = entry.expect("entry").path();
         let name = path.file_name().expect("file name");
         let text = std::fs::read_to_string(&path).expect("generated file");
-        let text = format!("// Generated from `config/proto`; see `config/tests/generated.rs`.\n\n{text}");
+        let text =
+            format!("// Generated from `config/proto`; see `config/tests/generated.rs`.\n\n{text}");
         let target = checked_in.join(name);
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&target, &text).expect("write generated file");
         }
         let current = std::fs::read_to_string(&target).unwrap_or_default();
-        assert!(current == text, "{} is stale: run with UPDATE=1", target.display());
+        assert!(
+            current == text,
+            "{} is stale: run with UPDATE=1",
+            target.display()
+        );
     }
 }

@@ -12,12 +12,13 @@ mod trust;
 
 pub use endpoint::Endpoint;
 pub use inbound_policy::{
-    AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, PathRule, Telemetry,
+    AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
+    PathRule, Telemetry,
 };
 pub use route::{Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, TextMatch};
 pub use service::{Protocol, Service, ServicePort};
 pub use traffic_policy::{
-    Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced, Limits, Retry,
-    RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
+    Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
+    Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
 };
 pub use trust::{Revision, TrustBundle};

@@ -94,7 +94,11 @@ impl Default for Retry {
             attempts: 2,
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
-            statuses: vec![StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT],
+            statuses: vec![
+                StatusCode::BAD_GATEWAY,
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
+            ],
             grpc_statuses: Vec::new(),
             idempotent_methods: Vec::new(),
             idempotency_header: None,

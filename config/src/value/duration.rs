@@ -4,7 +4,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::InvalidValue;
 
-const ALLOWED: &str = "a duration such as 10s, 1m30s or 250ms: 1-4 parts, each 1-5 digits and h, m, s or ms";
+const ALLOWED: &str =
+    "a duration such as 10s, 1m30s or 250ms: 1-4 parts, each 1-5 digits and h, m, s or ms";
 
 /// Reads a GEP-2257 duration.
 ///
@@ -35,14 +36,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
         total += part;
         rest = tail;
     }
-    if parts == 0 { Err(invalid()) } else { Ok(total) }
+    if parts == 0 {
+        Err(invalid())
+    } else {
+        Ok(total)
+    }
 }
 
 /// Writes a duration in the form [`parse_duration`] reads, to the millisecond; `0s` for nothing.
 pub fn format_duration(duration: Duration) -> String {
     let mut text = String::new();
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
-    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (millis.into(), "ms")];
+    let parts = [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (millis.into(), "ms"),
+    ];
     for (number, unit) in parts {
         if number > 0 {
             let _ = write!(text, "{number}{unit}");

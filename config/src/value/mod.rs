@@ -25,7 +25,10 @@ pub struct InvalidValue {
 impl InvalidValue {
     /// Keeps the first 80 characters of what was found: error messages stay bounded.
     pub fn new(found: &str, allowed: &'static str) -> Self {
-        Self { found: found.chars().take(80).collect(), allowed }
+        Self {
+            found: found.chars().take(80).collect(),
+            allowed,
+        }
     }
 }
 

@@ -30,7 +30,10 @@ impl TryFrom<u32> for Percent {
     fn try_from(number: u32) -> Result<Self, InvalidValue> {
         match u8::try_from(number) {
             Ok(percent) if percent <= 100 => Ok(Self(percent)),
-            _ => Err(InvalidValue::new(&number.to_string(), "a whole number from 0 to 100")),
+            _ => Err(InvalidValue::new(
+                &number.to_string(),
+                "a whole number from 0 to 100",
+            )),
         }
     }
 }
@@ -98,7 +101,10 @@ impl TryFrom<u32> for Weight {
         if number <= 1_000_000 {
             Ok(Self(number))
         } else {
-            Err(InvalidValue::new(&number.to_string(), "a whole number from 0 to 1000000"))
+            Err(InvalidValue::new(
+                &number.to_string(),
+                "a whole number from 0 to 1000000",
+            ))
         }
     }
 }

@@ -29,8 +29,13 @@ impl FromStr for Pattern {
         regex::RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(1 << 20)
             .build()
-            .map(|regex| Self { text: text.to_owned(), regex })
-            .map_err(|_| InvalidValue::new(text, "a regular expression (RE2 syntax, no look-around)"))
+            .map(|regex| Self {
+                text: text.to_owned(),
+                regex,
+            })
+            .map_err(|_| {
+                InvalidValue::new(text, "a regular expression (RE2 syntax, no look-around)")
+            })
     }
 }
 

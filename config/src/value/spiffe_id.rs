@@ -21,7 +21,10 @@ impl FromStr for TrustDomain {
         // The `spiffe` crate also accepts a whole SPIFFE ID here and takes its domain.
         match spiffe::TrustDomain::new(text) {
             Ok(_) if !text.contains('/') => Ok(Self(text.into())),
-            _ => Err(InvalidValue::new(text, "a trust domain: 1-255 of a-z, 0-9, '.', '-', '_'")),
+            _ => Err(InvalidValue::new(
+                text,
+                "a trust domain: 1-255 of a-z, 0-9, '.', '-', '_'",
+            )),
         }
     }
 }
@@ -48,7 +51,12 @@ impl SpiffeId {
     /// The identity of a service account.
     pub fn new(trust_domain: TrustDomain, namespace: Name, service_account: Name) -> Self {
         let text = format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}");
-        Self { text: text.into(), trust_domain, namespace, service_account }
+        Self {
+            text: text.into(),
+            trust_domain,
+            namespace,
+            service_account,
+        }
     }
 
     /// The URI.
@@ -61,13 +69,21 @@ impl FromStr for SpiffeId {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let invalid = || {
-            InvalidValue::new(text, "spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>")
+            InvalidValue::new(
+                text,
+                "spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>",
+            )
         };
         let rest = text.strip_prefix("spiffe://").ok_or_else(invalid)?;
         let mut parts = rest.split('/');
-        let (Some(domain), Some("ns"), Some(namespace), Some("sa"), Some(account), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(domain), Some("ns"), Some(namespace), Some("sa"), Some(account), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(invalid());
         };
         Ok(Self::new(

@@ -31,7 +31,18 @@ proptest! {
 
 #[test]
 fn durations_outside_the_grammar_are_refused() {
-    for text in ["", "1", "s", "-1s", "1.5s", "1d", "100000s", "1s1s1s1s1s", "1s ", " 1s"] {
+    for text in [
+        "",
+        "1",
+        "s",
+        "-1s",
+        "1.5s",
+        "1d",
+        "100000s",
+        "1s1s1s1s1s",
+        "1s ",
+        " 1s",
+    ] {
         assert!(parse_duration(text).is_err(), "{text:?}");
     }
     assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
@@ -47,7 +58,9 @@ fn a_wildcard_host_covers_subdomains_only() {
 
 #[test]
 fn a_spiffe_id_has_exactly_our_shape() {
-    let id: SpiffeId = "spiffe://usher.local/ns/bank/sa/account".parse().expect("valid");
+    let id: SpiffeId = "spiffe://usher.local/ns/bank/sa/account"
+        .parse()
+        .expect("valid");
     assert_eq!(id.namespace.as_str(), "bank");
     for text in [
         "spiffe://usher.local/ns/bank/sa/account/",

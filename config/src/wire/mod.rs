@@ -1,4 +1,19 @@
-//! The model as protobuf (`config/proto`), and back: decoding is total and refuses what it does not understand.
+//! The model as protobuf (`config/proto`), and back.
+//!
+//! Encoding is `v1::X::from(&model::X)`, decoding `model::X::try_from(v1::X)`. Decoding is total: any message
+//! gives a model or a [`DecodeError`] that names the field; values this version does not know are refused, never
+//! guessed, because a policy that is half understood is a policy that is not enforced.
+
+mod endpoint;
+mod error;
+mod inbound_policy;
+mod policy;
+mod scalar;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use error::DecodeError;
 
 /// Code generated from `config/proto`, in the folders' structure; `tests/generated.rs` keeps it fresh.
 #[allow(

@@ -1,0 +1,174 @@
+//! What is encoded is decoded to the same; no bytes make decoding panic.
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::{DecodeError, v1};
+use crate::{
+    model::*,
+    value::{Percent, Port, Weight},
+};
+
+fn policy(retries: u32, millis: u64) -> TrafficPolicy {
+    let target = ServiceTarget {
+        service: "bank/fraud-rules".parse().expect("name"),
+        port: Port::try_from(50052).expect("port"),
+    };
+    TrafficPolicy {
+        name: "bank/fraud".into(),
+        timeouts: Timeouts {
+            request: (millis > 0).then(|| Duration::from_millis(millis)),
+            ..Timeouts::default()
+        },
+        retry: Retry {
+            attempts: retries,
+            grpc_statuses: vec![14],
+            ..Retry::default()
+        },
+        ejection: Some(Ejection {
+            success_rate: Some(SuccessRate {
+                threshold: Percent::clamped(80),
+                window: Duration::from_secs(10),
+                min_attempts: 5,
+            }),
+            ..Ejection::default()
+        }),
+        breaker: Some(Breaker {
+            scope: BreakerScope::Route,
+            ..Breaker::default()
+        }),
+        fallback: Some(Fallback {
+            on_open: true,
+            on_no_endpoint: false,
+            on_exhausted: true,
+            repeatable: true,
+            target: FallbackTarget::Service(target),
+        }),
+        ..TrafficPolicy::default()
+    }
+}
+
+fn service(path: String, retries: u32, millis: u64) -> Service {
+    let port = Port::try_from(8080).expect("port");
+    let policy = Arc::new(policy(retries, millis));
+    Service {
+        name: "bank/fraud-detection".parse().expect("name"),
+        virtual_addresses: vec!["240.240.0.7".parse().expect("address")],
+        ports: vec![ServicePort {
+            name: "grpc".parse().expect("name"),
+            port,
+            protocol: Protocol::Grpc,
+        }],
+        identities: vec!["spiffe://usher.local/ns/bank/sa/fraud".parse().expect("id")],
+        policy: policy.clone(),
+        routes: vec![Route {
+            name: "HTTPRoute/bank/fraud/0".into(),
+            ports: vec![port],
+            hostnames: vec!["*.bank.mesh".parse().expect("host")],
+            matches: RouteMatch {
+                path: PathMatch::Prefix(path),
+                method: Some(http::Method::PUT),
+                headers: vec![(
+                    http::HeaderName::from_static("x-a"),
+                    TextMatch::Exact("b".into()),
+                )],
+                query: vec![(
+                    "q".into(),
+                    TextMatch::Regex("[a-z]+".parse().expect("pattern")),
+                )],
+            },
+            backends: vec![Backend {
+                weight: Weight::ONE,
+                target: BackendTarget::Invalid("no such service".into()),
+            }],
+            policy,
+        }],
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_service_survives_the_wire(path in "/[a-z/]{0,20}", retries in 0u32..=10, millis in 0u64..100_000) {
+        let service = service(path, retries, millis);
+        prop_assert_eq!(Service::try_from(v1::Service::from(&service)), Ok(service));
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(message) = v1::Service::decode(&*bytes) { let _ = Service::try_from(message); }
+        if let Ok(message) = v1::Endpoint::decode(&*bytes) { let _ = Endpoint::try_from(message); }
+        if let Ok(message) = v1::InboundPolicy::decode(&*bytes) { let _ = InboundPolicy::try_from(message); }
+        if let Ok(message) = v1::TrustBundle::decode(&*bytes) { let _ = TrustBundle::try_from(message); }
+        if let Ok(message) = v1::Revision::decode(&*bytes) { let _ = Revision::try_from(message); }
+    }
+
+    /// Random bytes are seldom a message; a good message with one byte changed often is.
+    #[test]
+    fn a_flipped_byte_is_refused_or_decodes_to_what_re_encodes(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = v1::Service::from(&service("/a".into(), 2, 1000)).encode_to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(Ok(decoded)) = v1::Service::decode(&*bytes).map(Service::try_from) {
+            prop_assert_eq!(Service::try_from(v1::Service::from(&decoded)), Ok(decoded));
+        }
+    }
+}
+
+#[test]
+fn an_inbound_policy_survives_the_wire() {
+    let policy = InboundPolicy {
+        service: "bank/account".parse().expect("name"),
+        mtls: MtlsMode::Permissive,
+        ports: vec![(Port::try_from(50051).expect("port"), Protocol::Grpc)],
+        access: vec![AccessPolicy {
+            name: "bank/account".into(),
+            deny_by_default: true,
+            dry_run: false,
+            rules: vec![AccessRule {
+                principals: vec![
+                    "spiffe://usher.local/ns/bank/sa/teller"
+                        .parse()
+                        .expect("id"),
+                ],
+                namespaces: vec!["bank".parse().expect("name")],
+                service_accounts: vec![(
+                    "bank".parse().expect("name"),
+                    "transaction".parse().expect("name"),
+                )],
+                methods: vec![http::Method::POST],
+                paths: vec![PathRule::Exact("/a".into()), PathRule::Prefix("/b/".into())],
+                ports: vec![Port::try_from(50051).expect("port")],
+            }],
+            invalid: false,
+        }],
+        health_check: Some(HealthCheck {
+            probe: HealthProbe::Grpc {
+                service: String::new(),
+            },
+            ..HealthCheck::default()
+        }),
+        telemetry: Telemetry {
+            access_log: AccessLogMode::Errors,
+            ..Telemetry::default()
+        },
+    };
+    assert_eq!(
+        InboundPolicy::try_from(v1::InboundPolicy::from(&policy)),
+        Ok(policy)
+    );
+}
+
+#[test]
+fn an_error_names_the_field_down_to_the_index() {
+    let mut message = v1::Service::from(&service("/a".into(), 2, 0));
+    message.routes[0].r#match.as_mut().expect("match").path = Some(v1::PathMatch {
+        kind: Some(v1::path_match::Kind::Prefix("a".into())),
+    });
+    let error: DecodeError = Service::try_from(message).expect_err("relative path");
+    assert_eq!(
+        error.to_string(),
+        "Service: routes[0].match.path: found \"a\", allowed: a path that begins with '/'"
+    );
+}
