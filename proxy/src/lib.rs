@@ -1,1 +1,36 @@
-//! Skeleton.
+//! `usher-proxy`: carries every call a service makes or receives.
+//!
+//! Modules are declared in the order in which a request meets them. The two stories, [`outbound`] and
+//! [`inbound`], read from top to bottom, one call per stage; stages know nothing of each other beyond
+//! the foundations (`error`, `snapshot`, `telemetry`, `clock`).
+
+// Foundations.
+pub mod clock;
+pub mod error;
+pub mod snapshot;
+pub mod telemetry;
+
+// The stories.
+pub mod inbound;
+pub mod outbound;
+
+// Stages, in the order in which bytes flow.
+pub mod worker;
+pub mod accept;
+pub mod detect;
+pub mod tls;
+pub mod http;
+pub mod tcp;
+pub mod route;
+pub mod policy;
+pub mod balance;
+pub mod pool;
+pub mod upstream;
+
+// The control thread.
+pub mod bootstrap;
+pub mod control;
+pub mod identity;
+pub mod health;
+pub mod xds;
+pub mod admin;

@@ -1,0 +1,1 @@
+//! Service → endpoint (pure choice over shared endpoint state).

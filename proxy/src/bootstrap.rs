@@ -1,0 +1,1 @@
+//! Startup file, flags and environment → typed settings.

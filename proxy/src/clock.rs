@@ -1,0 +1,1 @@
+//! Time as the request path sees it.

@@ -1,0 +1,1 @@
+//! The control thread: xDS, SVID, own application's health, admin.

@@ -1,0 +1,1 @@
+//! First bytes → protocol (pure).

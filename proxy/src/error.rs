@@ -1,0 +1,475 @@
+//! Why this proxy did not simply carry a request: one enum, exhaustive, for all stages.
+//!
+//! A [`ProxyError`] knows who is to blame ([`Side`]), which [`Flag`] stands in logs and metrics, and a
+//! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use usher_config::value::{Port, ServiceName};
+
+/// Everything that can end a request in this proxy.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProxyError {
+    /// Ambiguous or malformed beyond what may be forwarded (SEMANTICS §10).
+    #[error("request refused: {reason}")]
+    InvalidRequest {
+        /// What is wrong, in words a caller can act on; constant text, it becomes part of the slug.
+        reason: &'static str,
+    },
+    /// Protocol upgrades are not carried.
+    #[error("protocol upgrades are not carried")]
+    UpgradeRefused,
+    /// `CONNECT` would make the sidecar an open relay.
+    #[error("CONNECT is not allowed")]
+    ConnectMethodRefused,
+    /// Plaintext to a workload that wants mutual TLS.
+    #[error("this workload accepts mutual TLS only: call it through a sidecar")]
+    PlaintextRefused,
+    /// An access policy says no.
+    #[error("denied by access policy {policy}")]
+    AccessDenied {
+        /// `namespace/name`.
+        policy: Arc<str>,
+    },
+    /// The caller's deadline had passed on arrival.
+    #[error("the caller's deadline had already passed")]
+    DeadlineExpired,
+    /// The authority is no name a service can have.
+    #[error("the authority names no service of the mesh")]
+    NoSuchHost,
+    /// The control plane does not know this service.
+    #[error("service {service} is not known")]
+    UnknownService {
+        /// Who was asked for.
+        service: ServiceName,
+    },
+    /// The control plane did not answer in time.
+    #[error("service {service} could not be looked up within {limit:?}")]
+    DiscoveryTimeout {
+        /// Who was asked for.
+        service: ServiceName,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// The service has no such port, or several and the caller named none.
+    #[error("service {service} does not serve the port asked for")]
+    NoSuchPort {
+        /// Who was asked for.
+        service: ServiceName,
+        /// `None`: the caller named none and there is no obvious default.
+        port: Option<Port>,
+    },
+    /// The chosen backend of a route cannot be resolved.
+    #[error("route {route} has a backend that does not exist")]
+    InvalidBackend {
+        /// Route name.
+        route: Arc<str>,
+    },
+    /// None registered, or all failing their own health check.
+    #[error("service {service} has no healthy endpoint")]
+    NoEndpoint {
+        /// Who was asked for.
+        service: ServiceName,
+    },
+    /// The dependency is being given a rest.
+    #[error("breaker of service {service} is open")]
+    BreakerOpen {
+        /// Whose breaker.
+        service: ServiceName,
+    },
+    /// One of the service's limits is reached.
+    #[error("service {service} is at its limit of {limit}")]
+    Overflow {
+        /// Whose limit.
+        service: ServiceName,
+        /// Which.
+        limit: Limit,
+    },
+    /// TCP connection refused or unreachable.
+    #[error("no connection to endpoint {endpoint}: {cause}")]
+    ConnectFailed {
+        /// Where to.
+        endpoint: SocketAddr,
+        /// The operating system's words.
+        cause: std::io::ErrorKind,
+    },
+    /// TCP connection not there in time.
+    #[error("endpoint {endpoint} did not accept a connection within {limit:?}")]
+    ConnectTimeout {
+        /// Where to.
+        endpoint: SocketAddr,
+        /// The bound.
+        limit: Duration,
+    },
+    /// Handshake failed, or the peer is not who it should be. No request byte was sent.
+    #[error("no mutual TLS with endpoint {endpoint}: {cause}")]
+    TlsFailed {
+        /// Where to.
+        endpoint: SocketAddr,
+        /// Why.
+        cause: Arc<str>,
+    },
+    /// The stream was reset, or the connection died, before the response's head.
+    #[error("endpoint {endpoint} broke off before its response ({processing})")]
+    UpstreamReset {
+        /// Who.
+        endpoint: SocketAddr,
+        /// Whether the request may have had an effect.
+        processing: Processing,
+    },
+    /// A reused HTTP/1.1 connection died before any response byte: most likely its idle timeout fired.
+    #[error("reused connection to endpoint {endpoint} was closed under the request")]
+    IdleRace {
+        /// Who.
+        endpoint: SocketAddr,
+    },
+    /// What came back is not HTTP, or not within bounds.
+    #[error("endpoint {endpoint} violated the protocol")]
+    UpstreamProtocol {
+        /// Who.
+        endpoint: SocketAddr,
+    },
+    /// No final response head in time.
+    #[error("no response within {limit:?}")]
+    RequestTimeout {
+        /// The bound that fired: the route's timeout or what was left of the caller's deadline.
+        limit: Duration,
+    },
+    /// One attempt took too long.
+    #[error("endpoint {endpoint} did not respond within {limit:?}")]
+    AttemptTimeout {
+        /// Who.
+        endpoint: SocketAddr,
+        /// `backendRequest`.
+        limit: Duration,
+    },
+    /// Nothing moved on the stream for too long.
+    #[error("stream idle for {limit:?}")]
+    StreamIdle {
+        /// The bound.
+        limit: Duration,
+    },
+    /// The stream's whole life is over.
+    #[error("stream lived longer than {limit:?}")]
+    StreamTooLong {
+        /// The bound.
+        limit: Duration,
+    },
+    /// The caller went away; nobody reads an answer.
+    #[error("the caller went away")]
+    DownstreamGone,
+    /// The caller's body broke off or was malformed.
+    #[error("the request body broke off")]
+    DownstreamBody,
+    /// An invariant of ours does not hold. Counted in `usher_internal_errors_total`.
+    #[error("internal error: {what}")]
+    Internal {
+        /// Which invariant.
+        what: &'static str,
+    },
+}
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller.
+    Downstream,
+    /// The called.
+    Upstream,
+    /// This proxy or its configuration.
+    Local,
+}
+
+/// A limit of `model::Limits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `maxConnections`.
+    Connections,
+    /// `maxPendingRequests`.
+    PendingRequests,
+    /// `maxConcurrentRequests`.
+    ConcurrentRequests,
+    /// `perEndpoint.maxConcurrentRequests`.
+    ConcurrentRequestsPerEndpoint,
+}
+
+impl Limit {
+    /// The field's name in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "maxConnections",
+            Self::PendingRequests => "maxPendingRequests",
+            Self::ConcurrentRequests => "maxConcurrentRequests",
+            Self::ConcurrentRequestsPerEndpoint => "perEndpoint.maxConcurrentRequests",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known of a failed request's effect: the base of all retry safety.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processing {
+    /// The application has provably not seen it.
+    Unprocessed,
+    /// It may have.
+    Unknown,
+}
+
+impl fmt::Display for Processing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unprocessed => "request provably not processed",
+            Self::Unknown => "request possibly processed",
+        })
+    }
+}
+
+impl ProxyError {
+    /// Who has to act.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::InvalidRequest { .. }
+            | Self::UpgradeRefused
+            | Self::ConnectMethodRefused
+            | Self::PlaintextRefused
+            | Self::AccessDenied { .. }
+            | Self::DeadlineExpired
+            | Self::NoSuchHost
+            | Self::DownstreamGone
+            | Self::DownstreamBody => Side::Downstream,
+            Self::NoEndpoint { .. }
+            | Self::ConnectFailed { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::TlsFailed { .. }
+            | Self::UpstreamReset { .. }
+            | Self::IdleRace { .. }
+            | Self::UpstreamProtocol { .. }
+            | Self::RequestTimeout { .. }
+            | Self::AttemptTimeout { .. }
+            | Self::StreamIdle { .. }
+            | Self::StreamTooLong { .. } => Side::Upstream,
+            Self::UnknownService { .. }
+            | Self::DiscoveryTimeout { .. }
+            | Self::NoSuchPort { .. }
+            | Self::InvalidBackend { .. }
+            | Self::BreakerOpen { .. }
+            | Self::Overflow { .. }
+            | Self::Internal { .. } => Side::Local,
+        }
+    }
+
+    /// The flag that stands for it in logs, metrics and `x-usher-reason`.
+    pub fn flag(&self) -> Flag {
+        match self {
+            Self::InvalidRequest { .. } | Self::UpgradeRefused | Self::ConnectMethodRefused => {
+                Flag::Dpe
+            }
+            Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
+            Self::DeadlineExpired => Flag::De,
+            Self::NoSuchHost | Self::NoSuchPort { .. } => Flag::Nr,
+            Self::UnknownService { .. }
+            | Self::DiscoveryTimeout { .. }
+            | Self::InvalidBackend { .. } => Flag::Nc,
+            Self::NoEndpoint { .. } => Flag::Uh,
+            Self::BreakerOpen { .. } => Flag::Bo,
+            Self::Overflow { .. } => Flag::Uo,
+            Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::TlsFailed { .. } => {
+                Flag::Uf
+            }
+            Self::UpstreamReset { .. } => Flag::Ur,
+            Self::IdleRace { .. } => Flag::Cr,
+            Self::UpstreamProtocol { .. } => Flag::Upe,
+            Self::RequestTimeout { .. } | Self::AttemptTimeout { .. } => Flag::Ut,
+            Self::StreamIdle { .. } => Flag::Si,
+            Self::StreamTooLong { .. } => Flag::Dt,
+            Self::DownstreamGone | Self::DownstreamBody => Flag::Dc,
+            Self::Internal { .. } => Flag::Lr,
+        }
+    }
+
+    /// Constant kebab-case words after the flag in `x-usher-reason`.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest { reason } => reason,
+            Self::UpgradeRefused => "upgrade-not-carried",
+            Self::ConnectMethodRefused => "connect-not-allowed",
+            Self::PlaintextRefused => "mutual-tls-required",
+            Self::AccessDenied { .. } => "access-denied",
+            Self::DeadlineExpired => "deadline-expired-on-arrival",
+            Self::NoSuchHost => "authority-is-no-service",
+            Self::UnknownService { .. } => "service-unknown",
+            Self::DiscoveryTimeout { .. } => "discovery-timeout",
+            Self::NoSuchPort { .. } => "no-such-port",
+            Self::InvalidBackend { .. } => "backend-unresolvable",
+            Self::NoEndpoint { .. } => "no-healthy-endpoint",
+            Self::BreakerOpen { .. } => "breaker-open",
+            Self::Overflow { limit, .. } => match limit {
+                Limit::Connections => "max-connections",
+                Limit::PendingRequests => "max-pending-requests",
+                Limit::ConcurrentRequests => "max-concurrent-requests",
+                Limit::ConcurrentRequestsPerEndpoint => "max-concurrent-requests-per-endpoint",
+            },
+            Self::ConnectFailed { .. } => "connect-failed",
+            Self::ConnectTimeout { .. } => "connect-timeout",
+            Self::TlsFailed { .. } => "tls-failed",
+            Self::UpstreamReset { .. } => "upstream-reset",
+            Self::IdleRace { .. } => "reused-connection-closed",
+            Self::UpstreamProtocol { .. } => "upstream-protocol-violation",
+            Self::RequestTimeout { .. } => "request-timeout",
+            Self::AttemptTimeout { .. } => "attempt-timeout",
+            Self::StreamIdle { .. } => "stream-idle",
+            Self::StreamTooLong { .. } => "stream-max-duration",
+            Self::DownstreamGone => "caller-went-away",
+            Self::DownstreamBody => "request-body-broke-off",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Whether the application has provably not seen the request.
+    pub fn processing(&self) -> Processing {
+        match self {
+            Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::TlsFailed { .. } => {
+                Processing::Unprocessed
+            }
+            Self::UpstreamReset { processing, .. } => *processing,
+            _ => Processing::Unknown,
+        }
+    }
+}
+
+/// Two or three letters for what happened to a request: Envoy's where Envoy has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Flag {
+    /// No healthy upstream: wait for instances, look at their health checks.
+    Uh,
+    /// Upstream connection failure: the endpoint's sidecar is down, unreachable, or not who it should be.
+    Uf,
+    /// Upstream overflow: a limit of the traffic policy is reached.
+    Uo,
+    /// No route: the authority or port leads nowhere.
+    Nr,
+    /// No such service in the mesh, or its configuration did not arrive.
+    Nc,
+    /// Retries exhausted: every allowed attempt failed.
+    Urx,
+    /// Upstream connection terminated during the response.
+    Uc,
+    /// Upstream reset the stream before its response.
+    Ur,
+    /// Reset by this proxy for a reason of its own.
+    Lr,
+    /// Upstream timeout.
+    Ut,
+    /// Downstream went away.
+    Dc,
+    /// The stream's maximal duration was reached.
+    Dt,
+    /// The stream was idle for too long.
+    Si,
+    /// Downstream protocol error: the request may not be forwarded.
+    Dpe,
+    /// Upstream protocol error.
+    Upe,
+    /// Breaker open.
+    Bo,
+    /// A fallback answered.
+    Fb,
+    /// The deadline had passed on arrival.
+    De,
+    /// Denied by access control.
+    Az,
+    /// A retry was due, but the retry budget is used up.
+    Rb,
+    /// A reused connection was closed under the request.
+    Cr,
+}
+
+impl Flag {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 21] = [
+        Self::Uh,
+        Self::Uf,
+        Self::Uo,
+        Self::Nr,
+        Self::Nc,
+        Self::Urx,
+        Self::Uc,
+        Self::Ur,
+        Self::Lr,
+        Self::Ut,
+        Self::Dc,
+        Self::Dt,
+        Self::Si,
+        Self::Dpe,
+        Self::Upe,
+        Self::Bo,
+        Self::Fb,
+        Self::De,
+        Self::Az,
+        Self::Rb,
+        Self::Cr,
+    ];
+
+    /// The letters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uh => "UH",
+            Self::Uf => "UF",
+            Self::Uo => "UO",
+            Self::Nr => "NR",
+            Self::Nc => "NC",
+            Self::Urx => "URX",
+            Self::Uc => "UC",
+            Self::Ur => "UR",
+            Self::Lr => "LR",
+            Self::Ut => "UT",
+            Self::Dc => "DC",
+            Self::Dt => "DT",
+            Self::Si => "SI",
+            Self::Dpe => "DPE",
+            Self::Upe => "UPE",
+            Self::Bo => "BO",
+            Self::Fb => "FB",
+            Self::De => "DE",
+            Self::Az => "AZ",
+            Self::Rb => "RB",
+            Self::Cr => "CR",
+        }
+    }
+}
+
+/// The set of flags of one request; the first one set is the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    bits: u32,
+    first: Option<Flag>,
+}
+
+impl Flags {
+    /// Adds a flag.
+    pub fn set(&mut self, flag: Flag) {
+        self.first.get_or_insert(flag);
+        self.bits |= 1 << flag as u32;
+    }
+
+    /// The flag that came first: what the others followed from.
+    pub fn first(self) -> Option<Flag> {
+        self.first
+    }
+
+    /// Whether it is set.
+    pub fn has(self, flag: Flag) -> bool {
+        self.bits & (1 << flag as u32) != 0
+    }
+
+    /// Those set, in the order of their numbers.
+    pub fn iter(self) -> impl Iterator<Item = Flag> {
+        Flag::ALL.into_iter().filter(move |flag| self.has(*flag))
+    }
+}

@@ -1,0 +1,1 @@
+//! Whether our own application is well.

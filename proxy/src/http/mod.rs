@@ -1,0 +1,1 @@
+//! HTTP serving shared by all stories.

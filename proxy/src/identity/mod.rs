@@ -1,0 +1,1 @@
+//! Our SVID: key, request, rotation.

@@ -1,0 +1,1 @@
+//! Story: mesh → application, one call per stage.

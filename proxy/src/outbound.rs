@@ -1,0 +1,1 @@
+//! Story: application → mesh, one call per stage.

@@ -1,0 +1,1 @@
+//! May it, how long, how often (pure rules).

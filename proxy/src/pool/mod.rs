@@ -1,0 +1,1 @@
+//! Endpoint → connection, per worker.

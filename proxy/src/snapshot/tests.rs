@@ -1,0 +1,89 @@
+//! Snapshots: every spelling of a service's name leads to it; endpoints come and go.
+
+use std::sync::Arc;
+
+use usher_config::model::{Endpoint, Protocol, Service, ServicePort};
+
+use super::*;
+
+fn service(name: &str) -> Service {
+    Service {
+        name: name.parse().unwrap(),
+        virtual_addresses: vec!["240.240.0.1".parse().unwrap()],
+        ports: vec![ServicePort {
+            name: "http".parse().unwrap(),
+            port: "8080".parse().unwrap(),
+            protocol: Protocol::Http1,
+        }],
+        identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
+        policy: Arc::default(),
+        routes: Vec::new(),
+    }
+}
+
+fn endpoint(name: &str, port: u16) -> (InstanceName, Option<Endpoint>) {
+    let name: InstanceName = name.parse().unwrap();
+    let endpoint = Endpoint {
+        name: name.clone(),
+        address: ([127, 0, 0, 1], port).into(),
+        meshed: true,
+        weight: usher_config::value::Weight::ONE,
+        zone: String::new(),
+        healthy: true,
+        ports: Vec::new(),
+    };
+    (name, Some(endpoint))
+}
+
+fn store() -> Store {
+    let store = Store::new("bank/transaction".parse().unwrap());
+    store.apply(Change {
+        services: vec![(
+            "bank/account".parse().unwrap(),
+            Some(service("bank/account")),
+        )],
+        endpoints: vec![endpoint("bank/account/a", 1), endpoint("bank/account/b", 2)],
+        ..Change::default()
+    });
+    store
+}
+
+#[test]
+fn every_spelling_of_a_name_leads_to_the_service() {
+    let store = store();
+    let snapshot = store.load();
+    for host in [
+        "account",
+        "account.bank",
+        "account.bank.svc",
+        "account.bank.svc.cluster.local",
+        "account.bank.mesh",
+        "240.240.0.1",
+    ] {
+        assert!(snapshot.service_by_host(host).is_some(), "{host}");
+    }
+    assert!(snapshot.service_by_host("account.shop").is_none());
+}
+
+#[test]
+fn removing_a_service_removes_its_names() {
+    let store = store();
+    store.apply(Change {
+        services: vec![("bank/account".parse().unwrap(), None)],
+        ..Change::default()
+    });
+    assert!(store.load().service_by_host("account.bank").is_none());
+}
+
+#[test]
+fn an_endpoint_can_leave_alone() {
+    let store = store();
+    store.apply(Change {
+        endpoints: vec![("bank/account/a".parse().unwrap(), None)],
+        ..Change::default()
+    });
+    let snapshot = store.load();
+    let entry = snapshot.service_by_host("account").unwrap();
+    assert_eq!(entry.endpoints.len(), 1);
+    assert_eq!(entry.endpoints[0].model.address.port(), 2);
+}

@@ -1,0 +1,1 @@
+//! Opaque streams: copy both ways, half-close.

@@ -1,0 +1,1 @@
+//! Handshakes and the verification of peers.
