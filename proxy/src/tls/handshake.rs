@@ -1,0 +1,183 @@
+//! Handshakes with a time limit, and the identity check that follows each of them.
+
+use std::{fmt::Write as _, io, sync::Arc, time::Duration, time::SystemTime};
+
+use rustls::CommonState;
+use rustls_pki_types::ServerName;
+use sha2::{Digest, Sha256};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use usher_config::value::SpiffeId;
+
+use super::{
+    leaf::{Leaf, PeerRefused},
+    material::{Alpn, Material},
+};
+
+/// For one handshake, both directions. Ten times a lost packet's retransmission.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A verified peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// Its only name.
+    pub spiffe_id: SpiffeId,
+    /// sha256 of its leaf, lower-case hex: `Hash` in `x-forwarded-client-cert`.
+    pub certificate_sha256: Arc<str>,
+    /// When its certificate ends; a connection may outlive it by as long as the certificate lived at most.
+    pub not_after: SystemTime,
+}
+
+/// A connection from another sidecar.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Ready for application bytes.
+    pub stream: server::TlsStream<TcpStream>,
+    /// Who is there.
+    pub peer: PeerIdentity,
+    /// What it will speak.
+    pub alpn: Alpn,
+    /// Which service port it means: `<port>.<service>.<namespace>`.
+    pub sni: Option<String>,
+}
+
+/// A connection to another sidecar.
+#[derive(Debug)]
+pub struct Connected {
+    /// Ready for application bytes.
+    pub stream: client::TlsStream<TcpStream>,
+    /// Who is there.
+    pub peer: PeerIdentity,
+}
+
+/// Why there is no TLS connection. No application byte has been sent in any of these cases.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The peer was too slow.
+    #[error("TLS handshake took longer than {limit:?}")]
+    Timeout {
+        /// [`HANDSHAKE_TIMEOUT`].
+        limit: Duration,
+    },
+    /// The peer spoke no TLS, refused us, or its certificate did not verify.
+    #[error("TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    /// The handshake went through (or was resumed), but this peer may not be here.
+    #[error("TLS peer refused")]
+    Refused(#[source] PeerRefused),
+    /// TLS, but not between sidecars: no common application protocol.
+    #[error("TLS peer did not ask for a mesh protocol")]
+    NotMesh,
+    /// A name that cannot travel as SNI.
+    #[error("{0:?} is not a server name")]
+    ServerName(String),
+}
+
+impl TlsError {
+    /// For `usher_tls_handshakes_total{outcome}`: one word from a fixed set.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Handshake(_) => "failed",
+            Self::Refused(_) => "refused",
+            Self::NotMesh => "not_mesh",
+            Self::ServerName(_) => "server_name",
+        }
+    }
+}
+
+/// Takes a connection whose first byte is a TLS record's (the caller has peeked).
+///
+/// # Errors
+/// See [`TlsError`].
+pub async fn accept(stream: TcpStream, material: &Material) -> Result<Accepted, TlsError> {
+    let acceptor = TlsAcceptor::from(material.server.clone());
+    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+        .await
+        .map_err(|_| TlsError::Timeout {
+            limit: HANDSHAKE_TIMEOUT,
+        })?
+        .map_err(TlsError::Handshake)?;
+    let connection = stream.get_ref().1;
+    let alpn = connection
+        .alpn_protocol()
+        .and_then(Alpn::between_sidecars)
+        .ok_or(TlsError::NotMesh)?;
+    let sni = connection.server_name().map(str::to_owned);
+    let peer = authorise(connection, material, None).map_err(TlsError::Refused)?;
+    Ok(Accepted {
+        stream,
+        peer,
+        alpn,
+        sni,
+    })
+}
+
+/// Turns a TCP connection into one to a peer that is one of `expected`. Nobody is expected: nobody is accepted.
+///
+/// # Errors
+/// See [`TlsError`].
+pub async fn connect(
+    stream: TcpStream,
+    material: &Material,
+    expected: &[SpiffeId],
+    sni: &str,
+    alpn: Alpn,
+) -> Result<Connected, TlsError> {
+    let name =
+        ServerName::try_from(sni.to_owned()).map_err(|_| TlsError::ServerName(sni.to_owned()))?;
+    let connector = TlsConnector::from(material.client(alpn).clone());
+    let stream = timeout(HANDSHAKE_TIMEOUT, connector.connect(name, stream))
+        .await
+        .map_err(|_| TlsError::Timeout {
+            limit: HANDSHAKE_TIMEOUT,
+        })?
+        .map_err(TlsError::Handshake)?;
+    let connection = stream.get_ref().1;
+    if connection.alpn_protocol() != Some(alpn.name().as_bytes()) {
+        return Err(TlsError::NotMesh);
+    }
+    let peer = authorise(connection, material, Some(expected)).map_err(TlsError::Refused)?;
+    Ok(Connected { stream, peer })
+}
+
+/// The check that resumed sessions cannot skip: trust domain, time, and the identities that may be here.
+fn authorise(
+    connection: &CommonState,
+    material: &Material,
+    expected: Option<&[SpiffeId]>,
+) -> Result<PeerIdentity, PeerRefused> {
+    let certificates = connection.peer_certificates().unwrap_or_default();
+    let der = certificates.first().ok_or(PeerRefused::NoCertificate)?;
+    let leaf = Leaf::read(der)?;
+    if !leaf.holds_at(SystemTime::now()) {
+        return Err(PeerRefused::Expired);
+    }
+    let ours = &material.leaf.spiffe_id.trust_domain;
+    if leaf.spiffe_id.trust_domain != *ours {
+        return Err(PeerRefused::TrustDomain {
+            found: leaf.spiffe_id,
+            expected: ours.clone(),
+        });
+    }
+    if expected.is_some_and(|expected| !expected.contains(&leaf.spiffe_id)) {
+        return Err(PeerRefused::NotExpected {
+            found: leaf.spiffe_id,
+        });
+    }
+    Ok(PeerIdentity {
+        spiffe_id: leaf.spiffe_id,
+        certificate_sha256: hex(&Sha256::digest(der)).into(),
+        not_after: leaf.not_after,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

@@ -1,0 +1,1 @@
+//! A certificate authority for tests, and what handshakes must refuse.

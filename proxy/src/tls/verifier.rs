@@ -1,0 +1,243 @@
+//! Certificate verification: a path to the trust bundle's roots and one SPIFFE ID of our trust domain.
+//!
+//! Path building and signatures are rustls-webpki's; what is ours is that names are SPIFFE IDs and that host
+//! names never count. Which identity may answer for which service is not known here: it is checked after the
+//! handshake, where resumed sessions pass too.
+
+use std::{sync::Arc, time::Duration, time::SystemTime};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use usher_config::value::TrustDomain;
+
+use super::leaf::{Leaf, PeerRefused, spki_sha256};
+
+/// Verifies peers of one mesh, in both directions.
+#[derive(Debug)]
+pub(super) struct MeshVerifier {
+    roots: Vec<TrustAnchor<'static>>,
+    trust_domain: TrustDomain,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl MeshVerifier {
+    pub(super) fn new(
+        trust_domain: TrustDomain,
+        roots_der: &[Vec<u8>],
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Result<Self, webpki::Error> {
+        let anchor = |der: &Vec<u8>| {
+            let der = CertificateDer::from(der.as_slice());
+            Ok(anchor_from_trusted_cert(&der)?.to_owned())
+        };
+        let roots = roots_der
+            .iter()
+            .map(anchor)
+            .collect::<Result<_, webpki::Error>>()?;
+        Ok(Self {
+            roots,
+            trust_domain,
+            algorithms,
+        })
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
+        let leaf = verify_path(
+            &self.roots,
+            self.algorithms,
+            (end_entity, intermediates),
+            (now, usage),
+        )?;
+        if leaf.spiffe_id.trust_domain != self.trust_domain {
+            let expected = self.trust_domain.clone();
+            return Err(refused(PeerRefused::TrustDomain {
+                found: leaf.spiffe_id,
+                expected,
+            }));
+        }
+        Ok(())
+    }
+}
+
+fn verify_path(
+    roots: &[TrustAnchor<'_>],
+    algorithms: WebPkiSupportedAlgorithms,
+    (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    (now, usage): (UnixTime, KeyUsage),
+) -> Result<Leaf, Error> {
+    EndEntityCert::try_from(end_entity)
+        .and_then(|certificate| {
+            certificate
+                .verify_for_usage(algorithms.all, roots, intermediates, now, usage, None, None)
+                .map(|_| ())
+        })
+        .map_err(chain_error)?;
+    let leaf = Leaf::read(end_entity).map_err(refused)?;
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+    if leaf.holds_at(now) {
+        Ok(leaf)
+    } else {
+        Err(CertificateError::Expired.into())
+    }
+}
+
+/// The variants for which TLS has an alert of their own keep it: the peer's log then names the cause.
+fn chain_error(error: webpki::Error) -> Error {
+    match error {
+        webpki::Error::CertExpired { .. } => CertificateError::Expired.into(),
+        webpki::Error::CertNotValidYet { .. } => CertificateError::NotValidYet.into(),
+        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer.into(),
+        other => refused(PeerRefused::Chain(other.to_string())),
+    }
+}
+
+fn refused(reason: PeerRefused) -> Error {
+    CertificateError::Other(OtherError(Arc::new(reason))).into()
+}
+
+fn no_tls12() -> Error {
+    Error::General("TLS 1.2 is not spoken inside the mesh".into())
+}
+
+impl ServerCertVerifier for MeshVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, intermediates, now, KeyUsage::server_auth())?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for MeshVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Every workload has one certificate: a hint would only make the hello longer.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(end_entity, intermediates, now, KeyUsage::client_auth())?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Verifies the control plane before a first SVID: the chain it sends must contain, and lead to, the root
+/// whose key the join token pins. Only then is the token's secret sent.
+#[derive(Debug)]
+pub(super) struct PinnedVerifier {
+    pub(super) root_spki_sha256: [u8; 32],
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for PinnedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let pinned = intermediates
+            .iter()
+            .find(|der| spki_sha256(der).is_ok_and(|digest| digest == self.root_spki_sha256))
+            .ok_or(CertificateError::UnknownIssuer)?;
+        let root = anchor_from_trusted_cert(pinned).map_err(chain_error)?;
+        let usage = KeyUsage::server_auth();
+        verify_path(
+            &[root],
+            self.algorithms,
+            (end_entity, intermediates),
+            (now, usage),
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
