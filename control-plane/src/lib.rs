@@ -1,14 +1,16 @@
 //! The control plane of an Usher mesh, and its command line.
 //!
 //! Desired state flows one way: `source → registry → compile → snapshot → xds`. Beside that path stand
-//! the certificate authority ([`ca`]), what operators read and ask for ([`admin`]), and [`server`], which
-//! starts all of it in order. [`cli`] has one file per verb; the `usher` binary and the `bank` launcher's
-//! multi-call both enter by [`main_with`].
+//! the certificate authority ([`ca`]), the port sidecars come to ([`listener`]), what operators read and ask
+//! for ([`admin`]), and [`server`], which starts all of it in order. [`cli`] has one file per verb; the `usher`
+//! binary and the `bank` launcher's multi-call both enter by [`main_with`].
 
 pub mod ca;
+pub mod listener;
 pub mod server;
 pub mod admin;
 pub mod telemetry;
+pub mod private_files;
 pub mod cli;
 
 pub use cli::main_with;

@@ -1,5 +1,17 @@
 //! Proof → SVID: who may have an identity, and the signature that gives it.
+//!
+//! A proof is a join token (an operator's permission, [`token`]) or an unexpired SVID. [`attest`] checks it,
+//! [`svid`] reads the key out of the request and nothing else, [`authority`] signs. Specifications: SPIFFE
+//! X.509-SVID, RFC 5280.
 
+pub mod authority;
+pub mod svid;
+pub mod token;
+pub mod attest;
 mod peer;
 
+pub use authority::Authority;
 pub use peer::PeerIdentity;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! `usher.v1.Authority`: a proof comes in, an SVID goes out.
+//!
+//! `Attest` takes a join token from a caller without a certificate; `Renew` takes the caller's own unexpired
+//! SVID, proven by the handshake. The identity is always the proof's, never something the request says.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tonic::{Request, Response, Status};
+use tracing::{info, warn};
+use usher_config::{
+    value::SpiffeId,
+    wire::v1::{self, authority_server},
+};
+
+use super::{
+    Authority, PeerIdentity,
+    svid::ProvenKey,
+    token::{JoinToken, Refusal, TokenStore},
+};
+use crate::telemetry::metrics::{CaMetrics, Proof};
+
+/// Largest request, in bytes: a CSR and a token.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Serves `usher.v1.Authority`.
+pub struct AuthorityService {
+    authority: Arc<Authority>,
+    tokens: Arc<TokenStore>,
+    metrics: Arc<CaMetrics>,
+}
+
+impl AuthorityService {
+    /// A service that signs with `authority` for holders of `tokens`.
+    pub fn new(
+        authority: Arc<Authority>,
+        tokens: Arc<TokenStore>,
+        metrics: Arc<CaMetrics>,
+    ) -> Self {
+        Self { authority, tokens, metrics }
+    }
+
+    fn sign(&self, id: &SpiffeId, key: &ProvenKey) -> Result<v1::SvidResponse, Status> {
+        let svid = self.authority.issue(id, key, OffsetDateTime::now_utc()).map_err(|error| {
+            warn!(identity = %id, %error, "svid not issued");
+            Status::failed_precondition(error.to_string())
+        })?;
+        let bundle = self.authority.trust_bundle();
+        Ok(v1::SvidResponse {
+            chain_der: vec![svid.certificate.to_vec()],
+            spiffe_id: id.to_string(),
+            trust_domain: bundle.trust_domain.to_string(),
+            roots_der: bundle.roots,
+            bundle_version: bundle.version,
+        })
+    }
+
+    async fn attest_inner(&self, request: v1::AttestRequest) -> Result<v1::SvidResponse, Status> {
+        let token: JoinToken = request
+            .join_token
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("not a join token: {error}")))?;
+        // Before the token: a use is not spent on a request that cannot be signed.
+        let key = proven_key(&request.csr_der)?;
+        let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
+        let now = std::time::SystemTime::now();
+        let subject = tokio::task::spawn_blocking(move || tokens.redeem(&presented, now))
+            .await
+            .map_err(|_| Status::internal("the token check was stopped"))?
+            .map_err(|refusal| {
+                warn!(token = token.id(), reason = %refusal, "join token refused");
+                refused(&refusal)
+            })?;
+        let trust_domain = self.authority.trust_domain().clone();
+        let id = SpiffeId::new(trust_domain, subject.namespace, subject.service_account);
+        let response = self.sign(&id, &key)?;
+        info!(identity = %id, token = token.id(), "workload attested");
+        Ok(response)
+    }
+
+    fn renew_inner(
+        &self,
+        peer: Option<PeerIdentity>,
+        request: &v1::RenewRequest,
+    ) -> Result<v1::SvidResponse, Status> {
+        let Some(PeerIdentity(Some(id))) = peer else {
+            return Err(Status::unauthenticated(
+                "renewal needs the identity that is renewed, as this connection's client certificate",
+            ));
+        };
+        self.sign(&id, &proven_key(&request.csr_der)?)
+    }
+}
+
+#[tonic::async_trait]
+impl authority_server::Authority for AuthorityService {
+    async fn attest(
+        &self,
+        request: Request<v1::AttestRequest>,
+    ) -> Result<Response<v1::SvidResponse>, Status> {
+        let result = self.attest_inner(request.into_inner()).await;
+        self.metrics.count(Proof::Token, &result);
+        result.map(Response::new)
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::SvidResponse>, Status> {
+        let peer = request.extensions().get::<PeerIdentity>().cloned();
+        let result = self.renew_inner(peer, request.get_ref());
+        self.metrics.count(Proof::Svid, &result);
+        result.map(Response::new)
+    }
+}
+
+fn proven_key(csr_der: &[u8]) -> Result<ProvenKey, Status> {
+    ProvenKey::from_csr(csr_der).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::NotKnown | Refusal::Expired | Refusal::Spent | Refusal::OtherMesh => {
+            Status::unauthenticated(refusal.to_string())
+        }
+        Refusal::Store(_) => Status::unavailable(refusal.to_string()),
+    }
+}

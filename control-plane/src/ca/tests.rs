@@ -1,0 +1,1 @@
+//! No request can get more than a proof permits.

@@ -1,0 +1,174 @@
+//! Port 15012: TLS 1.3 connections from sidecars, each with the identity its handshake proved.
+//!
+//! A client certificate is optional, since a sidecar that joins has none yet; one that is shown must chain to
+//! our root. Services decide by [`PeerIdentity`], which every request carries. Nothing here waits for a slow
+//! peer: handshakes have a deadline and a bound, connections have a bound, and a connection ends when the
+//! certificate that opened it does (a stream could otherwise outlive its right to exist).
+
+pub mod tls;
+mod stream;
+
+use std::{io, sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
+use usher_config::value::TrustDomain;
+
+use crate::{
+    ca::{PeerIdentity, svid::Claims},
+    telemetry::metrics::{Handshake, ListenerMetrics},
+};
+
+pub use stream::MeshStream;
+
+/// How long a handshake may take: two round trips and a signature, on a bad day.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Handshakes at once. Each costs about a millisecond of CPU: more would only make all of them late.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Connections at once: the 10,000 sidecars one control plane is made for, twice, as all may reconnect at once.
+const CONNECTIONS_MAX: usize = 20_000;
+
+/// How long a connection without a certificate lives: enough to attest, no more.
+const ANONYMOUS_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Longest life of any connection, whatever its certificate says: an SVID's life.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long to wait when the system has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts sidecars' connections.
+pub struct Listener {
+    tcp: TcpListener,
+    shaker: Arc<Shaker>,
+}
+
+/// What every handshake needs.
+struct Shaker {
+    tls: TlsAcceptor,
+    trust_domain: TrustDomain,
+    metrics: Arc<ListenerMetrics>,
+}
+
+/// Why a connection did not come to be; a normal event on a port that others can reach.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error("no handshake within {HANDSHAKE_TIMEOUT:?}")]
+    Timeout,
+    #[error("handshake failed")]
+    Tls(#[from] io::Error),
+    #[error("the client certificate is not an identity of the trust domain {0}")]
+    Identity(TrustDomain),
+}
+
+impl Listener {
+    /// A listener on `tcp` that proves itself and verifies others by `tls`.
+    pub fn new(
+        tcp: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        trust_domain: TrustDomain,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Self {
+        let shaker = Shaker { tls: TlsAcceptor::from(tls), trust_domain, metrics };
+        Self { tcp, shaker: Arc::new(shaker) }
+    }
+
+    /// The connections that completed their handshake; accepting ends when the stream is dropped.
+    pub fn connections(self) -> ReceiverStream<io::Result<MeshStream>> {
+        let (sender, receiver) = mpsc::channel(64);
+        tokio::spawn(self.accept(sender));
+        ReceiverStream::new(receiver)
+    }
+
+    async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        // Permits first: what cannot be served stays in the kernel's queue, where it costs nothing.
+        while let (Ok(handshake), Ok(connection)) = (
+            Arc::clone(&handshakes).acquire_owned().await,
+            Arc::clone(&connections).acquire_owned().await,
+        ) {
+            let accepted = tokio::select! {
+                accepted = self.tcp.accept() => accepted,
+                () = sender.closed() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (shaker, sender) = (Arc::clone(&self.shaker), sender.clone());
+                    tokio::spawn(async move {
+                        let result = shaker.shake(stream, connection).await;
+                        drop(handshake);
+                        if let Some(stream) = result {
+                            // Fails only when the server stops.
+                            let _ = sender.send(Ok(stream)).await;
+                        }
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "connection not accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Shaker {
+    async fn shake(&self, tcp: TcpStream, permit: OwnedSemaphorePermit) -> Option<MeshStream> {
+        let peer_address = tcp.peer_addr().ok();
+        match self.identify(tcp, permit).await {
+            Ok(stream) => {
+                self.metrics.count(Handshake::Accepted);
+                Some(stream)
+            }
+            Err(error) => {
+                self.metrics.count(match &error {
+                    HandshakeError::Timeout => Handshake::Timeout,
+                    HandshakeError::Tls(_) | HandshakeError::Identity(_) => Handshake::Refused,
+                });
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                debug!(?peer_address, %error, cause, "connection refused");
+                None
+            }
+        }
+    }
+
+    async fn identify(
+        &self,
+        tcp: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<MeshStream, HandshakeError> {
+        tcp.set_nodelay(true)?;
+        let stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(tcp))
+            .await
+            .map_err(|_| HandshakeError::Timeout)??;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let (identity, lifetime) = match certificate {
+            None => (None, ANONYMOUS_LIFETIME),
+            Some(certificate) => {
+                let foreign = || HandshakeError::Identity(self.trust_domain.clone());
+                let claims = Claims::of_verified(certificate).map_err(|_| foreign())?;
+                if claims.id.trust_domain != self.trust_domain {
+                    return Err(foreign());
+                }
+                let left = claims.not_after - OffsetDateTime::now_utc();
+                (Some(claims.id), Duration::try_from(left).unwrap_or_default().min(LIFETIME_MAX))
+            }
+        };
+        let open = self.metrics.connection_opened();
+        let ends = Instant::now() + lifetime;
+        Ok(MeshStream::new(stream, PeerIdentity(identity), ends, (permit, open)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! A handshake proves an identity, or nothing comes through.

@@ -1,0 +1,216 @@
+//! Every metric of the control plane, in one table.
+//!
+//! Counters move where things happen. Gauges describe the mesh at the moment of the scrape: they are set from
+//! the state just before rendering, so nothing else has to keep them right.
+
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// The metrics of one control plane. Not global: two in a process, as in tests, do not mix.
+pub struct Metrics {
+    registry: Registry,
+    /// Identities asked for.
+    pub ca: Arc<CaMetrics>,
+    /// Connections of sidecars.
+    pub listener: Arc<ListenerMetrics>,
+    /// The mesh as it is now.
+    pub mesh: MeshGauges,
+}
+
+/// The mesh at the moment of a scrape.
+pub struct MeshGauges {
+    /// Revision in force.
+    pub revision: IntGauge,
+    /// Objects that are not in force because of a mistake.
+    pub rejected_objects: IntGauge,
+    /// Services known.
+    pub services: IntGauge,
+    /// Instances registered.
+    pub endpoints: IntGauge,
+    /// Instances registered and healthy.
+    pub endpoints_ready: IntGauge,
+    /// Sidecars with an open stream.
+    pub proxies: IntGauge,
+    /// Sidecars whose revision is older than the one in force.
+    pub proxies_behind: IntGauge,
+    /// End of the root certificate.
+    pub root_expiry: IntGauge,
+}
+
+impl Metrics {
+    /// A new set, all zero.
+    ///
+    /// # Errors
+    /// Two metrics of one name: a mistake in this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let table = Table(&registry);
+        let identities = table.counters(
+            "usher_ca_identities_total",
+            "How many identities were asked for, with which proof, and were they signed?",
+            &["proof", "result"],
+        )?;
+        let handshakes = table.counters(
+            "usher_control_handshakes_total",
+            "How do the handshakes of sidecars with the control plane end?",
+            &["result"],
+        )?;
+        let identity = |proof, result| identities.with_label_values(&[proof, result]);
+        let ca = CaMetrics {
+            token_signed: identity("token", "signed"),
+            token_refused: identity("token", "refused"),
+            svid_signed: identity("svid", "signed"),
+            svid_refused: identity("svid", "refused"),
+        };
+        let connections = table.gauge(
+            "usher_control_connections",
+            "How many sidecars (and joining ones) are connected to the control plane?",
+        )?;
+        let listener = ListenerMetrics {
+            accepted: handshakes.with_label_values(&["accepted"]),
+            refused: handshakes.with_label_values(&["refused"]),
+            timeout: handshakes.with_label_values(&["timeout"]),
+            connections,
+        };
+        let mesh = MeshGauges::new(&table)?;
+        Ok(Self { registry, ca: Arc::new(ca), listener: Arc::new(listener), mesh })
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        // Fails only for families without metrics, which a registry does not gather.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl MeshGauges {
+    fn new(table: &Table<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            revision: table.gauge(
+                "usher_configuration_revision",
+                "Which revision of the configuration is in force?",
+            )?,
+            rejected_objects: table.gauge(
+                "usher_configuration_rejected_objects",
+                "How many objects are not in force because of a mistake in them?",
+            )?,
+            services: table.gauge("usher_mesh_services", "How many services does the mesh know?")?,
+            endpoints: table
+                .gauge("usher_mesh_endpoints", "How many instances are registered?")?,
+            endpoints_ready: table.gauge(
+                "usher_mesh_ready_endpoints",
+                "How many registered instances are healthy and take requests?",
+            )?,
+            proxies: table
+                .gauge("usher_mesh_proxies", "How many sidecars follow the configuration?")?,
+            proxies_behind: table.gauge(
+                "usher_mesh_behind_proxies",
+                "How many sidecars do not run the newest configuration they should run?",
+            )?,
+            root_expiry: table.gauge(
+                "usher_ca_root_expiry_timestamp_seconds",
+                "When does the root certificate end?",
+            )?,
+        })
+    }
+}
+
+/// Registers what it makes.
+struct Table<'a>(&'a Registry);
+
+impl Table<'_> {
+    fn counters(
+        &self,
+        name: &str,
+        question: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, question), labels)?;
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn gauge(&self, name: &str, question: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(name, question)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+}
+
+/// What an identity was asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A join token.
+    Token,
+    /// An unexpired SVID: a renewal.
+    Svid,
+}
+
+/// The certificate authority's decisions.
+pub struct CaMetrics {
+    token_signed: IntCounter,
+    token_refused: IntCounter,
+    svid_signed: IntCounter,
+    svid_refused: IntCounter,
+}
+
+impl CaMetrics {
+    /// Counts one request for an identity by how it ended.
+    pub fn count<T, E>(&self, proof: Proof, result: &Result<T, E>) {
+        let counter = match (proof, result) {
+            (Proof::Token, Ok(_)) => &self.token_signed,
+            (Proof::Token, Err(_)) => &self.token_refused,
+            (Proof::Svid, Ok(_)) => &self.svid_signed,
+            (Proof::Svid, Err(_)) => &self.svid_refused,
+        };
+        counter.inc();
+    }
+}
+
+/// How a handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With a connection.
+    Accepted,
+    /// With an alert: a wrong certificate, another protocol.
+    Refused,
+    /// Not in time.
+    Timeout,
+}
+
+/// What happens on port 15012.
+pub struct ListenerMetrics {
+    accepted: IntCounter,
+    refused: IntCounter,
+    timeout: IntCounter,
+    connections: IntGauge,
+}
+
+impl ListenerMetrics {
+    /// Counts one handshake.
+    pub fn count(&self, handshake: Handshake) {
+        let counter = match handshake {
+            Handshake::Accepted => &self.accepted,
+            Handshake::Refused => &self.refused,
+            Handshake::Timeout => &self.timeout,
+        };
+        counter.inc();
+    }
+
+    /// Counts a connection as open for as long as the guard lives.
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+}
+
+/// A connection that counts as open until this is dropped.
+#[must_use]
+pub struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

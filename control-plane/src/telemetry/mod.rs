@@ -1,0 +1,6 @@
+//! Logs and metrics of the control plane itself.
+
+pub mod metrics;
+mod log;
+
+pub use log::{Format, start_log};
