@@ -1,0 +1,126 @@
+//! Which program this executable is today, and the promise that none outlives the launcher.
+//!
+//! The name comes from `argv[0]` (a symbolic link made by the launcher) or from the first argument
+//! (`bank account`), the way busybox does it.
+
+use std::{ffi::OsString, future::Future, path::Path, process::ExitCode};
+
+use nix::{
+    sys::{prctl, signal},
+    unistd::Pid,
+};
+
+/// Environment variable with the launcher's process id; set for everything the launcher starts.
+pub(crate) const LAUNCHER_PID: &str = "BANK_LAUNCHER_PID";
+
+/// One program inside this executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    Usher,
+    UsherProxy,
+    Account,
+    Transaction,
+    FraudDetection,
+    FraudRules,
+    CustomerProfile,
+    Notification,
+    Reporting,
+    Teller,
+}
+
+impl Program {
+    /// Every program, in the order `bin/` is filled.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Usher,
+        Self::UsherProxy,
+        Self::Account,
+        Self::Transaction,
+        Self::FraudDetection,
+        Self::FraudRules,
+        Self::CustomerProfile,
+        Self::Notification,
+        Self::Reporting,
+        Self::Teller,
+    ];
+
+    /// The name on the command line, in `bin/` and in `ps`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Usher => "usher",
+            Self::UsherProxy => "usher-proxy",
+            Self::Account => "account",
+            Self::Transaction => "transaction",
+            Self::FraudDetection => "fraud-detection",
+            Self::FraudRules => "fraud-rules",
+            Self::CustomerProfile => "customer-profile",
+            Self::Notification => "notification",
+            Self::Reporting => "reporting",
+            Self::Teller => "teller",
+        }
+    }
+
+    /// The program asked for, with its arguments (the first is its name); `None` means the launcher.
+    pub(crate) fn select(arguments: &[OsString]) -> Option<(Self, Vec<OsString>)> {
+        let named = |argument: &OsString| {
+            let name = Path::new(argument).file_name()?;
+            Self::ALL.into_iter().find(|program| name == program.name())
+        };
+        if let Some(program) = arguments.first().and_then(named) {
+            return Some((program, arguments.to_vec()));
+        }
+        let program = arguments.get(1).and_then(named)?;
+        Some((program, arguments.get(1..)?.to_vec()))
+    }
+
+    /// Runs the program to its end in this process.
+    pub(crate) fn run(self, arguments: Vec<OsString>) -> ExitCode {
+        match self {
+            Self::Usher => ExitCode::SUCCESS,
+            Self::UsherProxy => ExitCode::SUCCESS,
+            _ => serve(self.name(), async {
+                let _ = arguments;
+                Ok(())
+            }),
+        }
+    }
+}
+
+/// Runs a service on a runtime of its own; its error is its last log line.
+fn serve(name: &str, service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    // Two workers: a service of the sample waits for its database and its peers, and rarely computes.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    match runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(service))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the kernel to kill this process when the one that started it ends, however it ends.
+///
+/// Only below the launcher. A launcher that is killed with SIGKILL can't clean up; this way nothing is
+/// left behind. Done by the child for itself because a hook between fork and exec would need `unsafe`.
+pub(crate) fn die_with_launcher() {
+    let Some(launcher) = std::env::var(LAUNCHER_PID)
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+    else {
+        return;
+    };
+    let asked = prctl::set_pdeathsig(signal::Signal::SIGKILL);
+    // The launcher may have ended before the kernel heard of our wish: then it will never act on it.
+    if asked.is_ok() && signal::kill(Pid::from_raw(launcher), None).is_err() {
+        std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;
