@@ -1,1 +1,60 @@
-//! Objects as people write them, one file per kind.
+//! Objects as people write them: Gateway API's routes and core/v1's `Service`, and Usher's own kinds.
+//!
+//! One file per kind. A field is an `Option` where "not given" differs from every value, because policies of
+//! wider scope show through field by field (Mesh < Namespace < Service < route rule). What holds when nobody
+//! says anything is `TrafficPolicySpec::defaults` and the constants named `DEFAULT`, next to the reason.
+//! `parse` is the only maker of objects from text; nothing here knows positions.
+
+mod choice;
+mod object;
+mod reference;
+mod matches;
+mod mesh;
+mod service;
+mod workload;
+mod http_route;
+mod grpc_route;
+mod traffic_policy;
+mod resilience;
+mod access_policy;
+
+pub use choice::Choice;
+pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
+pub use reference::{BackendRef, CoreGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef};
+pub use matches::{
+    GrpcMethodMatch, HeaderMatch, HttpMethod, PathMatch, PathMatchType, QueryMatch, TextMatch, TextMatchType,
+};
+pub use mesh::{AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, Telemetry, Tracing, VirtualCidr};
+pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};
+pub use workload::{HealthCheck, HealthProbe, WorkloadSpec};
+pub use http_route::{HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts};
+pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
+pub use traffic_policy::{
+    Algorithm, Backoff, Budget, GrpcStatus, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits, Retry,
+    Timeouts, TrafficPolicySpec,
+};
+pub use resilience::{
+    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackOn, FallbackTarget, Forced, ResponseHeader,
+    StaticResponse, SuccessRate,
+};
+pub use access_policy::{
+    AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
+};
+
+/// See [`MeshSpec`].
+pub type Mesh = Resource<MeshSpec>;
+/// See [`ServiceSpec`].
+pub type Service = Resource<ServiceSpec>;
+/// See [`WorkloadSpec`].
+pub type Workload = Resource<WorkloadSpec>;
+/// See [`HttpRouteSpec`].
+pub type HttpRoute = Resource<HttpRouteSpec>;
+/// See [`GrpcRouteSpec`].
+pub type GrpcRoute = Resource<GrpcRouteSpec>;
+/// See [`TrafficPolicySpec`].
+pub type TrafficPolicy = Resource<TrafficPolicySpec>;
+/// See [`AccessPolicySpec`].
+pub type AccessPolicy = Resource<AccessPolicySpec>;
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,14 @@ mod name;
 mod number;
 mod pattern;
 mod spiffe_id;
+mod text;
 
 pub use duration::{format_duration, parse_duration};
 pub use name::{Hostname, InstanceName, Name, ServiceName};
 pub use number::{Percent, Port, Weight};
 pub use pattern::Pattern;
 pub use spiffe_id::{SpiffeId, TrustDomain};
+pub use text::Timespan;
 
 /// Why a text is not a value of the type asked for: what was found, and what is allowed instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

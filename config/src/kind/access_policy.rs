@@ -1,0 +1,163 @@
+//! `AccessPolicy`: who may do what at a workload, enforced by its own sidecar.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+use crate::value::{InvalidValue, Name, Port, SpiffeId};
+
+use super::choice::choice;
+use super::{HttpMethod, Mtls, TargetRef};
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct AccessPolicySpec {
+    /// What it is attached to (Mesh, Namespace or Service); at least one.
+    pub target_refs: Vec<TargetRef>,
+    /// Whether plaintext is let in. Only tightens what wider policies say, unless the Mesh allows loosening.
+    #[serde(default)]
+    pub mtls: Mtls,
+    /// What happens to requests that no rule takes. Default Deny as soon as a policy exists: a forgotten caller
+    /// is an error in a log, a forgotten intruder is not.
+    pub default_action: Option<DefaultAction>,
+    /// Logs and counts what would be refused, refuses nothing. Default false.
+    pub dry_run: Option<bool>,
+    /// Any of them allows.
+    #[serde(default)]
+    pub rules: Vec<AccessRule>,
+}
+
+choice! {
+    /// What happens to requests that no rule takes.
+    pub enum DefaultAction {
+        /// Refused with 403.
+        Deny = "Deny",
+        /// Let through.
+        Allow = "Allow",
+    }
+}
+
+/// `from` × `to`: in each list any entry suffices, an empty list asks nothing, all lists must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct AccessRule {
+    /// Who. Default: everybody that `mtls` lets in.
+    #[serde(default)]
+    pub from: AccessFrom,
+    /// What. Default: everything.
+    #[serde(default)]
+    pub to: AccessTo,
+}
+
+/// Who.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct AccessFrom {
+    /// `namespace/name`, or `name` in the policy's own namespace; of this mesh's trust domain.
+    #[serde(default)]
+    pub service_accounts: Vec<ServiceAccount>,
+    /// Everything of this mesh that runs there.
+    #[serde(default)]
+    pub namespaces: Vec<Name>,
+    /// Whole SPIFFE IDs, of any trust domain.
+    #[serde(default)]
+    pub principals: Vec<SpiffeId>,
+}
+
+/// What.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct AccessTo {
+    /// A rule with one never allows TCP.
+    #[serde(default)]
+    pub methods: Vec<HttpMethod>,
+    /// `/v1/accounts` exactly, or `/v1/*` for everything that begins with `/v1/`. A rule with one never allows TCP.
+    #[serde(default)]
+    pub paths: Vec<PathRule>,
+    /// The service's ports.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+}
+
+/// A service account, its namespace always known: `parse` fills in the policy's own where none is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceAccount {
+    /// Where it lives.
+    pub namespace: Name,
+    /// Unique there.
+    pub name: Name,
+}
+
+/// A path in a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathRule {
+    /// Byte for byte.
+    Exact(String),
+    /// Everything that begins with it; written with a `*` at the end.
+    Prefix(String),
+}
+
+impl FromStr for PathRule {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (path, rule): (_, fn(String) -> Self) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, Self::Prefix),
+            None => (text, Self::Exact),
+        };
+        let clean = path.starts_with('/') && !path.contains(['*', '?', '#', '\\', ';']);
+        if clean && is_normal_path(path) {
+            Ok(rule(path.to_owned()))
+        } else {
+            Err(InvalidValue::new(
+                text,
+                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash), at its end at most one `*`",
+            ))
+        }
+    }
+}
+
+/// Whether normalising would leave the path alone, so that a rule can ever match what it seems to.
+pub(crate) fn is_normal_path(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let escaped = ["%2f", "%5c", "%00", "%2e"].iter().any(|escape| lower.contains(escape));
+    let dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    path.starts_with('/')
+        && !path.contains("//")
+        && !escaped
+        && !dots
+        && path.chars().all(|c| !c.is_control() && !c.is_whitespace())
+}
+
+impl fmt::Display for PathRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Prefix(path) => write!(f, "{path}*"),
+        }
+    }
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Serialize for PathRule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for ServiceAccount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+super::matches::schema_as!(PathRule, String);
+super::matches::schema_as!(ServiceAccount, String);

@@ -1,0 +1,49 @@
+//! `GRPCRoute` (Gateway API v1): gRPC calls → services. Shape and meaning are upstream's.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::value::{Hostname, Name};
+
+use super::{BackendRef, GrpcMethodMatch, HeaderMatch, ParentRef};
+
+/// Which gRPC calls go where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct GrpcRouteSpec {
+    /// The services whose calls it takes; at least one.
+    pub parent_refs: Vec<ParentRef>,
+    /// Only calls to these hosts. Empty: all.
+    #[serde(default)]
+    pub hostnames: Vec<Hostname>,
+    /// At least one, at most 64.
+    pub rules: Vec<GrpcRouteRule>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct GrpcRouteRule {
+    /// What policies' `sectionName` and metrics call it.
+    pub name: Option<Name>,
+    /// Any of them suffices; empty takes every call.
+    #[serde(default)]
+    pub matches: Vec<GrpcRouteMatch>,
+    /// Where the calls go, by weight. Empty answers UNAVAILABLE.
+    #[serde(default)]
+    pub backend_refs: Vec<BackendRef>,
+}
+
+/// All of these must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct GrpcRouteMatch {
+    /// Default: every method.
+    pub method: Option<GrpcMethodMatch>,
+    /// Each must match (gRPC calls them metadata).
+    #[serde(default)]
+    pub headers: Vec<HeaderMatch>,
+}

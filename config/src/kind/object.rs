@@ -1,0 +1,197 @@
+//! What all kinds share: the envelope, names, and the enum over them.
+
+use std::{collections::BTreeMap, fmt};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::value::{Name, ServiceName};
+
+use super::choice::choice;
+use super::{AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TrafficPolicy, Workload};
+
+choice! {
+    /// The kinds this version understands.
+    pub enum Kind {
+        /// The mesh as a whole; at most one.
+        Mesh = "Mesh",
+        /// A name that callers use, core/v1.
+        Service = "Service",
+        /// The instances behind a name, off Kubernetes.
+        Workload = "Workload",
+        /// Gateway API: HTTP requests → services.
+        HttpRoute = "HTTPRoute",
+        /// Gateway API: gRPC calls → services.
+        GrpcRoute = "GRPCRoute",
+        /// How requests are treated on the way.
+        TrafficPolicy = "TrafficPolicy",
+        /// Who may send them.
+        AccessPolicy = "AccessPolicy",
+    }
+}
+
+impl Kind {
+    /// The `apiVersion` its objects are written with.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Service => "v1",
+            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io/v1",
+            Self::Mesh | Self::Workload | Self::TrafficPolicy | Self::AccessPolicy => "usher.dev/v1alpha1",
+        }
+    }
+}
+
+/// Which object: unique in a mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ObjectKey {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it lives; `default` for the [`Kind::Mesh`], which lives nowhere.
+    pub namespace: Name,
+    /// Unique among its kind in the namespace.
+    pub name: Name,
+}
+
+impl fmt::Display for ObjectKey {
+    /// `HTTPRoute bank/account`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// What every object says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Metadata {
+    /// Unique among its kind in the namespace.
+    pub name: Name,
+    /// Default `default`, as everywhere in Kubernetes. A Mesh has none.
+    #[schemars(with = "Option<Name>")]
+    pub namespace: Name,
+    /// What selectors look at. At most 64; keys and values as in Kubernetes, at most 63 characters each
+    /// (keys with a prefix 317).
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Notes for people and tools; Usher reads none.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An object: who it is, and what it wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource<Spec> {
+    /// Who.
+    pub metadata: Metadata,
+    /// What.
+    pub spec: Spec,
+}
+
+impl<Spec> Resource<Spec> {
+    /// `namespace/name`, which for a Service is what routes and proxies call it.
+    pub fn full_name(&self) -> ServiceName {
+        ServiceName { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
+    }
+}
+
+/// Any object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// See [`super::MeshSpec`].
+    Mesh(Mesh),
+    /// See [`super::ServiceSpec`].
+    Service(Service),
+    /// See [`super::WorkloadSpec`].
+    Workload(Workload),
+    /// See [`super::HttpRouteSpec`].
+    HttpRoute(HttpRoute),
+    /// See [`super::GrpcRouteSpec`].
+    GrpcRoute(GrpcRoute),
+    /// See [`super::TrafficPolicySpec`].
+    TrafficPolicy(TrafficPolicy),
+    /// See [`super::AccessPolicySpec`].
+    AccessPolicy(AccessPolicy),
+}
+
+impl Object {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Mesh(_) => Kind::Mesh,
+            Self::Service(_) => Kind::Service,
+            Self::Workload(_) => Kind::Workload,
+            Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::TrafficPolicy(_) => Kind::TrafficPolicy,
+            Self::AccessPolicy(_) => Kind::AccessPolicy,
+        }
+    }
+
+    /// Who it is.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Self::Mesh(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::Workload(object) => &object.metadata,
+            Self::HttpRoute(object) => &object.metadata,
+            Self::GrpcRoute(object) => &object.metadata,
+            Self::TrafficPolicy(object) => &object.metadata,
+            Self::AccessPolicy(object) => &object.metadata,
+        }
+    }
+
+    /// Kind, namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        let metadata = self.metadata();
+        ObjectKey { kind: self.kind(), namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+    }
+
+    /// The object as YAML that parses to an equal object: one canonical text per meaning, fit for hashing.
+    ///
+    /// # Errors
+    /// None in practice: every part has a text form.
+    pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
+        let mut value = serde_yaml::to_value(self)?;
+        prune(&mut value);
+        serde_yaml::to_string(&value)
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Envelope<'a, Spec> {
+            api_version: &'static str,
+            kind: Kind,
+            #[serde(flatten)]
+            object: &'a Resource<Spec>,
+        }
+        macro_rules! envelope {
+            ($object:expr) => {
+                Envelope { api_version: self.kind().api_version(), kind: self.kind(), object: $object }
+                    .serialize(serializer)
+            };
+        }
+        match self {
+            Self::Mesh(object) => envelope!(object),
+            Self::Service(object) => envelope!(object),
+            Self::Workload(object) => envelope!(object),
+            Self::HttpRoute(object) => envelope!(object),
+            Self::GrpcRoute(object) => envelope!(object),
+            Self::TrafficPolicy(object) => envelope!(object),
+            Self::AccessPolicy(object) => envelope!(object),
+        }
+    }
+}
+
+/// Leaves out what was not given: `null` entries of mappings, at any depth.
+fn prune(value: &mut serde_yaml::Value) {
+    match value {
+        serde_yaml::Value::Mapping(mapping) => {
+            mapping.retain(|_, entry| !entry.is_null());
+            mapping.iter_mut().for_each(|(_, entry)| prune(entry));
+        }
+        serde_yaml::Value::Sequence(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}

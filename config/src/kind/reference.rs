@@ -1,0 +1,181 @@
+//! How objects point at each other.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::value::{Name, Port, ServiceName, Weight};
+
+use super::choice::choice;
+
+choice! {
+    /// What a route may hang on. `Gateway` comes with the gateway.
+    pub enum ParentKind {
+        /// East-west: requests that name this service (GAMMA).
+        Service = "Service",
+    }
+}
+
+choice! {
+    /// The core group, written as the empty text.
+    pub enum CoreGroup {
+        /// core
+        Core = "",
+    }
+}
+
+/// Whose requests a route takes. Upstream's defaults are a Gateway, so `group: ""` and `kind: Service` are
+/// written out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ParentRef {
+    /// Always the core group.
+    pub group: CoreGroup,
+    /// Always a Service.
+    pub kind: ParentKind,
+    /// Default: the route's own. Another one makes it a *consumer* route: only callers in the route's
+    /// namespace follow it.
+    pub namespace: Option<Name>,
+    /// The Service.
+    pub name: Name,
+    /// Only requests to this port. Default: all ports.
+    pub port: Option<Port>,
+    /// Only requests to the port of this name. Default: all ports.
+    pub section_name: Option<Name>,
+}
+
+impl ParentRef {
+    /// The parent, for a route that lives in `namespace`.
+    pub fn service(&self, namespace: &Name) -> ServiceName {
+        resolve(self.namespace.as_ref(), &self.name, namespace)
+    }
+}
+
+/// A share of a rule's requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct BackendRef {
+    /// Always the core group; may be left out.
+    #[schemars(with = "Option<CoreGroup>")]
+    pub group: CoreGroup,
+    /// Always a Service; may be left out.
+    #[schemars(with = "Option<ParentKind>")]
+    pub kind: ParentKind,
+    /// Default: the route's own.
+    pub namespace: Option<Name>,
+    /// The Service.
+    pub name: Name,
+    /// Which of its ports.
+    pub port: Port,
+    /// Its share relative to its siblings. Default 1; 0 takes nothing.
+    #[schemars(with = "Option<Weight>")]
+    pub weight: Weight,
+}
+
+impl BackendRef {
+    /// The destination, for a route that lives in `namespace`.
+    pub fn service(&self, namespace: &Name) -> ServiceName {
+        resolve(self.namespace.as_ref(), &self.name, namespace)
+    }
+}
+
+/// A port of a service that stands in (`fallback.backendRef`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ServiceRef {
+    /// Default: the policy's own.
+    pub namespace: Option<Name>,
+    /// The Service.
+    pub name: Name,
+    /// Which of its ports.
+    pub port: Port,
+}
+
+impl ServiceRef {
+    /// The destination, for a policy that lives in `namespace`.
+    pub fn service(&self, namespace: &Name) -> ServiceName {
+        resolve(self.namespace.as_ref(), &self.name, namespace)
+    }
+}
+
+fn resolve(given: Option<&Name>, name: &Name, own: &Name) -> ServiceName {
+    ServiceName { namespace: given.unwrap_or(own).clone(), name: name.clone() }
+}
+
+choice! {
+    /// What a policy may be attached to, widest first.
+    pub enum TargetKind {
+        /// Everything.
+        Mesh = "Mesh",
+        /// Everything in the policy's own namespace.
+        Namespace = "Namespace",
+        /// One Service of the policy's own namespace.
+        Service = "Service",
+        /// One HTTPRoute of the policy's own namespace, or one of its rules.
+        HttpRoute = "HTTPRoute",
+        /// One GRPCRoute of the policy's own namespace, or one of its rules.
+        GrpcRoute = "GRPCRoute",
+    }
+}
+
+impl TargetKind {
+    /// The API group its objects belong to.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Mesh => "usher.dev",
+            Self::Namespace | Self::Service => "",
+            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
+        }
+    }
+}
+
+choice! {
+    /// The kinds that attach to targets: one object of a kind per exact target.
+    pub enum PolicyKind {
+        /// See [`super::TrafficPolicySpec`].
+        Traffic = "TrafficPolicy",
+        /// See [`super::AccessPolicySpec`].
+        Access = "AccessPolicy",
+    }
+}
+
+/// What a policy is attached to (GEP-713). Targets are local: nobody sets policy for somebody else's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetRef {
+    /// Its kind; the group follows from it, and a group that contradicts it is refused.
+    pub kind: TargetKind,
+    /// Its name; for [`TargetKind::Namespace`] the policy's own namespace.
+    pub name: Name,
+    /// One rule of a route, by its name. Nothing else has sections here.
+    pub section_name: Option<Name>,
+}
+
+/// How a [`TargetRef`] looks on paper.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "TargetRef", rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+struct TargetRefShape {
+    /// The kind's API group; may be left out.
+    group: Option<String>,
+    kind: TargetKind,
+    /// Local to the policy's namespace; of a Namespace, its own name.
+    name: Name,
+    /// A rule of a route.
+    section_name: Option<Name>,
+}
+
+impl Serialize for TargetRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        TargetRefShape {
+            group: Some(self.kind.group().into()),
+            kind: self.kind,
+            name: self.name.clone(),
+            section_name: self.section_name.clone(),
+        }
+        .serialize(serializer)
+    }
+}
+
+super::matches::schema_as!(TargetRef, TargetRefShape);

@@ -1,0 +1,75 @@
+//! `Service` (core/v1): a name that callers use, and the workloads behind it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::value::{Name, Port};
+
+use super::choice::choice;
+
+/// A named set of endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Labels that a Workload of the same namespace must carry, all of them, for its instances to answer as this
+    /// service. Empty selects nobody (as in Kubernetes).
+    #[serde(default)]
+    pub selector: BTreeMap<String, String>,
+    /// At least one; numbers and names are unique.
+    pub ports: Vec<ServicePort>,
+    /// A fixed address. Default: off Kubernetes one from the mesh's `virtualCidr`.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<IpAddr>,
+}
+
+impl ServiceSpec {
+    /// Whether the selector takes these labels.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        !self.selector.is_empty() && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ServicePort {
+    /// Needed where there are several ports.
+    pub name: Option<Name>,
+    /// What callers dial.
+    pub port: Port,
+    /// What the application listens on. Default: `port`. Off Kubernetes each sidecar is told its application's
+    /// port (`--port`), which goes before this.
+    pub target_port: Option<Port>,
+    /// What is spoken. Default: decided by the first bytes of each connection, which costs protocols in which
+    /// the server speaks first a moment of waiting.
+    pub app_protocol: Option<AppProtocol>,
+    /// The transport; TCP is the only one carried.
+    #[schemars(with = "Option<Transport>")]
+    pub protocol: Transport,
+}
+
+choice! {
+    /// The transport below.
+    pub enum Transport {
+        /// The only one carried.
+        Tcp = "TCP",
+    }
+}
+
+choice! {
+    /// What is spoken on a port.
+    pub enum AppProtocol {
+        /// HTTP/1.1, upgrades included.
+        Http = "http",
+        /// HTTP/2 with prior knowledge.
+        Http2 = "kubernetes.io/h2c" | "http2",
+        /// gRPC over HTTP/2.
+        Grpc = "grpc",
+        /// Opaque bytes: balanced per connection, no retries by status, no paths.
+        Tcp = "tcp",
+    }
+}
