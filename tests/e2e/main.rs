@@ -1,1 +1,32 @@
-//! Skeleton.
+//! What Usher promises its users, one module per promise, on real binaries over real sockets.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod bad_update;
+mod breaker_fallback;
+mod control_plane_outage;
+mod drain;
+mod drills;
+mod grpc;
+mod http;
+mod mtls;
+mod retries;
+mod routes;
+mod run;
+mod tcp;
+mod telemetry;
+mod timeouts;
+mod validate;
+
+use anyhow::Result;
+use usher_tests::{Application, Mesh, Sidecar, yaml};
+
+/// An `api` service (HTTP, port 8080) in front of the application, and a `web` sidecar to call it through.
+async fn pair(application: &Application, documents: &[String]) -> Result<(Mesh, Sidecar, Sidecar)> {
+    let mut all = vec![yaml::service("api", 8080, "http")];
+    all.extend_from_slice(documents);
+    let mesh = Mesh::start(&all).await?;
+    let api = mesh.sidecar("api").application(application).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    Ok((mesh, api, web))
+}

@@ -27,7 +27,9 @@ fn used_modules(text: &str) -> BTreeSet<String> {
     let pattern = regex::Regex::new(r"\bcrate::(?:\{([^;]*)\}|([a-z_0-9]+))").expect("pattern");
     let nested = regex::Regex::new(r"\{[^{}]*\}").expect("pattern");
     let mut used = BTreeSet::new();
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let code = code.collect::<Vec<_>>().join("\n");
     for capture in pattern.captures_iter(&code) {
         if let Some(one) = capture.get(2) {
@@ -53,40 +55,71 @@ fn modules_use_only_what_the_map_allows() {
     let edges = allowed();
     let mut found: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for source in sources::rust().iter().filter(|source| !source.is_test()) {
-        let Some(package) = edges.crates.keys().find(|c| source.path.starts_with(&format!("{c}/src/")))
+        let Some(package) = edges
+            .crates
+            .keys()
+            .find(|c| source.path.starts_with(&format!("{c}/src/")))
         else {
             continue;
         };
         let inside = source.path.trim_start_matches(&format!("{package}/src/"));
-        let module = inside.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let used = used_modules(source.shipped()).into_iter().filter(|used| used != module);
-        found.entry((package.clone(), module.to_owned())).or_default().extend(used);
+        let module = inside
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs");
+        let used = used_modules(source.shipped())
+            .into_iter()
+            .filter(|used| used != module);
+        found
+            .entry((package.clone(), module.to_owned()))
+            .or_default()
+            .extend(used);
     }
     let mut findings = Vec::new();
     for ((package, module), used) in found {
-        let may = edges.crates.get(&package).and_then(|modules| modules.get(&module));
+        let may = edges
+            .crates
+            .get(&package)
+            .and_then(|modules| modules.get(&module));
         for used in used {
             if !may.is_some_and(|may| may.contains(&used)) {
                 findings.push(format!("{package}: {module} → {used}"));
             }
         }
     }
-    assert_none("edges that tests/tidy/edges.yaml does not allow:", &findings);
+    assert_none(
+        "edges that tests/tidy/edges.yaml does not allow:",
+        &findings,
+    );
 }
 
 #[test]
 fn pure_modules_read_no_clock_and_do_no_io() {
     const IMPURE: [&str; 9] = [
-        "tokio::", "Instant::now", "SystemTime::now", "spawn(", "std::fs", "std::net::Tcp", "std::env", "fastrand::",
+        "tokio::",
+        "Instant::now",
+        "SystemTime::now",
+        "spawn(",
+        "std::fs",
+        "std::net::Tcp",
+        "std::env",
+        "fastrand::",
         "async fn",
     ];
     let pure = allowed().pure;
     let mut findings = Vec::new();
     for path in &pure {
-        assert!(root().join(path).exists(), "edges.yaml names {path}, which is gone");
+        assert!(
+            root().join(path).exists(),
+            "edges.yaml names {path}, which is gone"
+        );
     }
     for source in sources::rust().iter().filter(|source| !source.is_test()) {
-        if !pure.iter().any(|path| source.path.starts_with(path.as_str())) {
+        if !pure
+            .iter()
+            .any(|path| source.path.starts_with(path.as_str()))
+        {
             continue;
         }
         for (number, line) in source.shipped().lines().enumerate() {
@@ -105,7 +138,10 @@ fn packages_depend_only_on_what_the_map_allows() {
     for (package, may) in allowed().packages {
         let manifest = std::fs::read_to_string(root().join(&package).join("Cargo.toml"))
             .unwrap_or_else(|_| panic!("edges.yaml names {package}, which is gone"));
-        let shipped = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+        let shipped = manifest
+            .split("[dev-dependencies]")
+            .next()
+            .unwrap_or_default();
         let pattern = regex::Regex::new(r"(?m)^((?:usher|bank)-[a-z-]+)\b").expect("pattern");
         for capture in pattern.captures_iter(shipped) {
             if !may.contains(&capture[1]) {
@@ -113,5 +149,8 @@ fn packages_depend_only_on_what_the_map_allows() {
             }
         }
     }
-    assert_none("workspace dependencies that tests/tidy/edges.yaml does not allow:", &findings);
+    assert_none(
+        "workspace dependencies that tests/tidy/edges.yaml does not allow:",
+        &findings,
+    );
 }

@@ -10,10 +10,15 @@ const LINES_MAX: usize = 400;
 fn every_file_says_what_it_is_for() {
     let silent = sources::rust()
         .into_iter()
-        .filter(|source| !source.text.starts_with("//! ") || source.text.starts_with("//! Skeleton"))
+        .filter(|source| {
+            !source.text.starts_with("//! ") || source.text.starts_with("//! Skeleton")
+        })
         .map(|source| source.path)
         .collect::<Vec<_>>();
-    assert_none("these files do not begin with a `//!` line that says what they are for:", &silent);
+    assert_none(
+        "these files do not begin with a `//!` line that says what they are for:",
+        &silent,
+    );
 }
 
 #[test]
@@ -24,13 +29,22 @@ fn no_file_outgrows_a_reader() {
         let lines = source.text.lines().count();
         match allowed.get(&source.path) {
             Some(limit) if lines > *limit => {
-                findings.push(format!("{}: {lines} lines, and its exception was {limit}", source.path));
+                findings.push(format!(
+                    "{}: {lines} lines, and its exception was {limit}",
+                    source.path
+                ));
             }
             Some(limit) if lines <= LINES_MAX => {
-                findings.push(format!("{}: {lines} lines; remove its exception of {limit}", source.path));
+                findings.push(format!(
+                    "{}: {lines} lines; remove its exception of {limit}",
+                    source.path
+                ));
             }
             None if lines > LINES_MAX => {
-                findings.push(format!("{}: {lines} lines; {LINES_MAX} is the limit", source.path));
+                findings.push(format!(
+                    "{}: {lines} lines; {LINES_MAX} is the limit",
+                    source.path
+                ));
             }
             _ => {}
         }
@@ -41,7 +55,10 @@ fn no_file_outgrows_a_reader() {
 #[test]
 fn every_todo_has_an_issue() {
     let mut findings = Vec::new();
-    for source in sources::rust().iter().filter(|source| !source.path.starts_with("tests/tidy")) {
+    for source in sources::rust()
+        .iter()
+        .filter(|source| !source.path.starts_with("tests/tidy"))
+    {
         for (number, line) in source.text.lines().enumerate() {
             let bare = line.contains("TODO") && !line.contains("TODO(#");
             if bare || line.contains("FIXME") || line.contains("XXX") {
@@ -55,13 +72,20 @@ fn every_todo_has_an_issue() {
 #[test]
 fn every_module_is_reachable() {
     let files = sources::rust();
-    let by_path: BTreeMap<_, _> = files.iter().map(|f| (f.path.as_str(), f.text.as_str())).collect();
+    let by_path: BTreeMap<_, _> = files
+        .iter()
+        .map(|f| (f.path.as_str(), f.text.as_str()))
+        .collect();
     let mut findings = Vec::new();
     for source in &files {
-        let Some((folder, name)) = source.path.rsplit_once('/') else { continue };
+        let Some((folder, name)) = source.path.rsplit_once('/') else {
+            continue;
+        };
         let stem = name.trim_end_matches(".rs");
         let is_root = matches!(stem, "main" | "lib" | "build")
-            || ["/tests", "/benches", "/fuzz_targets", "/examples", "/bin"].iter().any(|d| folder.ends_with(d));
+            || ["/tests", "/benches", "/fuzz_targets", "/examples", "/bin"]
+                .iter()
+                .any(|d| folder.ends_with(d));
         if is_root {
             continue;
         }
@@ -76,12 +100,16 @@ fn every_module_is_reachable() {
             format!("{folder}/lib.rs"),
             format!("{folder}/main.rs"),
         ];
-        let declared = parents.iter().filter_map(|parent| by_path.get(parent.as_str())).any(|text| {
-            text.lines().any(|line| {
-                let line = line.trim();
-                line.ends_with(&format!("mod {module};")) || line.contains(&format!("mod {module} {{"))
-            })
-        });
+        let declared = parents
+            .iter()
+            .filter_map(|parent| by_path.get(parent.as_str()))
+            .any(|text| {
+                text.lines().any(|line| {
+                    let line = line.trim();
+                    line.ends_with(&format!("mod {module};"))
+                        || line.contains(&format!("mod {module} {{"))
+                })
+            });
         if !declared {
             findings.push(source.path.clone());
         }
@@ -125,7 +153,10 @@ fn no_path_of_a_developers_machine_is_left() {
             continue;
         }
         for (number, line) in source.text.lines().enumerate() {
-            if ["/root/", "/work/", "/home/"].iter().any(|path| line.contains(path)) {
+            if ["/root/", "/work/", "/home/"]
+                .iter()
+                .any(|path| line.contains(path))
+            {
                 findings.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
             }
         }
@@ -136,7 +167,10 @@ fn no_path_of_a_developers_machine_is_left() {
 #[test]
 fn tests_do_not_sleep_and_are_not_ignored() {
     let mut findings = Vec::new();
-    for source in sources::rust().iter().filter(|source| !source.path.starts_with("tests/tidy")) {
+    for source in sources::rust()
+        .iter()
+        .filter(|source| !source.path.starts_with("tests/tidy"))
+    {
         for (number, line) in source.text.lines().enumerate() {
             if line.contains("#[ignore") || line.contains("thread::sleep(") {
                 findings.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));

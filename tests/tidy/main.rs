@@ -22,11 +22,15 @@ struct Ratchet {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ has a parent")
+        .to_owned()
 }
 
 fn ratchet() -> Ratchet {
-    let text = std::fs::read_to_string(root().join("tests/tidy/ratchet.yaml")).expect("ratchet.yaml");
+    let text =
+        std::fs::read_to_string(root().join("tests/tidy/ratchet.yaml")).expect("ratchet.yaml");
     serde_yaml::from_str(&text).expect("ratchet.yaml is valid")
 }
 

@@ -12,7 +12,10 @@ pub(crate) struct Source {
 impl Source {
     /// Lines before the first `#[cfg(test)]`: what ships.
     pub(crate) fn shipped(&self) -> &str {
-        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&self.text)
+        self.text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or(&self.text)
     }
 
     /// Whether the file is only compiled for tests.
@@ -28,7 +31,10 @@ impl Source {
 }
 
 fn skipped(name: &str) -> bool {
-    matches!(name, "target" | ".git" | "generated" | "node_modules" | "artifacts" | "corpus" | "coverage")
+    matches!(
+        name,
+        "target" | ".git" | "generated" | "node_modules" | "artifacts" | "corpus" | "coverage"
+    )
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -53,11 +59,16 @@ pub(crate) fn with_extensions(extensions: &[&str]) -> Vec<Source> {
     walk(&root, &mut paths);
     paths.sort();
     let wanted = |path: &PathBuf| {
-        path.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
+        path.extension()
+            .is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
     };
     let read = |path: PathBuf| Source {
         text: std::fs::read_to_string(&path).expect("UTF-8 text"),
-        path: path.strip_prefix(&root).expect("below root").to_string_lossy().into_owned(),
+        path: path
+            .strip_prefix(&root)
+            .expect("below root")
+            .to_string_lossy()
+            .into_owned(),
     };
     paths.into_iter().filter(wanted).map(read).collect()
 }
@@ -65,6 +76,10 @@ pub(crate) fn with_extensions(extensions: &[&str]) -> Vec<Source> {
 /// All Rust files.
 pub(crate) fn rust() -> Vec<Source> {
     let sources = with_extensions(&["rs"]);
-    assert!(sources.len() > 50, "found only {} Rust files: is the walk broken?", sources.len());
+    assert!(
+        sources.len() > 50,
+        "found only {} Rust files: is the walk broken?",
+        sources.len()
+    );
     sources
 }

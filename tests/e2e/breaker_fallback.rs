@@ -1,0 +1,110 @@
+//! A dependency that fails is given a rest, and somebody else answers meanwhile.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Result;
+use usher_tests::{Application, Mesh, eventually, reply, yaml};
+
+use crate::pair;
+
+const BREAKER: &str = "  retry: { attempts: 0 }
+  ejection: { enabled: false }
+  breaker: { minRequests: 5, openFor: 500ms, maxOpenFor: 1s }
+";
+
+#[tokio::test]
+async fn an_open_breaker_answers_with_the_static_response_and_closes_by_itself() -> Result<()> {
+    let well = Arc::new(AtomicBool::new(false));
+    let application = {
+        let well = well.clone();
+        Application::answering(move |_, _| {
+            if well.load(Ordering::Relaxed) {
+                reply(200, "primary")
+            } else {
+                reply(500, "broken")
+            }
+        })
+        .await?
+    };
+    let policy = format!(
+        "{BREAKER}  fallback:
+    on: [Open]
+    response: {{ status: 200, headers: {{ content-type: text/plain }}, body: cached }}
+"
+    );
+    let (_mesh, _api, web) = pair(&application, &[yaml::traffic_policy("api", &policy)]).await?;
+    for _ in 0..5 {
+        assert_eq!(web.get("http://api/").await?.status, 500);
+    }
+    let answer = web.get("http://api/").await?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "cached"));
+    assert_eq!(answer.header("x-usher-fallback"), "default/api");
+    let asked = application.received().len();
+    assert_eq!(web.get("http://api/").await?.text(), "cached");
+    assert_eq!(
+        application.received().len(),
+        asked,
+        "an open breaker leaves the application alone"
+    );
+    well.store(true, Ordering::Relaxed);
+    eventually("the breaker closes", async || {
+        let answer = web.get("http://api/").await.ok()?;
+        (answer.text() == "primary").then_some(())
+    })
+    .await;
+    eventually("the breaker is counted as opened and closed", async || {
+        let opened = web
+            .metric("usher_breaker_transitions_total", &["open"])
+            .await
+            .ok()?;
+        (opened >= 1.0).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_without_endpoints_is_answered_by_its_fallback_service() -> Result<()> {
+    let policy = yaml::traffic_policy(
+        "api",
+        "  fallback: { on: [NoEndpoint], backendRef: { name: spare, port: 8080 } }\n",
+    );
+    let documents = [
+        yaml::service("api", 8080, "http"),
+        yaml::service("spare", 8080, "http"),
+        policy,
+    ];
+    let mesh = Mesh::start(&documents).await?;
+    let spare = Application::answering(|_, _| reply(200, "spare")).await?;
+    let _spare = mesh.sidecar("spare").application(&spare).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    let answer = web.client().post("http://api/", "x").await?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "spare"));
+    assert_eq!(answer.header("x-usher-fallback"), "default/api");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_breaker_without_fallback_says_so_at_once() -> Result<()> {
+    let application = Application::answering(|_, _| reply(500, "broken")).await?;
+    let policy = yaml::traffic_policy(
+        "api",
+        "  retry: { attempts: 0 }\n  ejection: { enabled: false }\n  breaker: { minRequests: 5, openFor: 60s }\n",
+    );
+    let (_mesh, _api, web) = pair(&application, &[policy]).await?;
+    for _ in 0..5 {
+        web.get("http://api/").await?;
+    }
+    let answer = web.get("http://api/").await?;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.header("x-usher-reason").starts_with("BO"),
+        "{:?}",
+        answer.headers
+    );
+    assert_eq!(application.received().len(), 5);
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Each drill of the bank holds its promise.
+
+use anyhow::{Context as _, Result};
+use usher_tests::{binary, run};
+
+fn drill(name: &str) -> Result<()> {
+    let output = run(&binary("bank"), ["drill", name, "--json"]);
+    let line = output
+        .stdout
+        .lines()
+        .rfind(|line| line.starts_with('{'))
+        .unwrap_or_default();
+    let report: serde_json::Value = serde_json::from_str(line).with_context(|| {
+        format!(
+            "exit {:?}\n{}\n{}",
+            output.code, output.stdout, output.stderr
+        )
+    })?;
+    anyhow::ensure!(
+        output.code == Some(0) && report["held"] == true,
+        "{report:#}\n{}",
+        output.stderr
+    );
+    Ok(())
+}
+
+macro_rules! drills {
+    ($($function:ident => $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $function() -> Result<()> {
+            drill($name)
+        })*
+    };
+}
+
+drills! {
+    a_thousand_payments_sum_up => "payment",
+    payments_go_on_while_fraud_detection_is_dead => "fraud-down",
+    payments_go_on_while_fraud_detection_is_slow => "fraud-slow",
+    nothing_is_done_twice => "retry-safety",
+    notifications_arrive_after_an_outage_once => "notification-down",
+    payments_go_on_without_a_control_plane => "control-plane-down",
+    strangers_are_refused_and_counted => "strangers",
+    a_rolling_restart_fails_no_payment => "restart",
+}

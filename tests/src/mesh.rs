@@ -1,0 +1,144 @@
+//! A control plane of one's own, in a temporary folder.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::{Process, SidecarBuilder, binary, eventually, run, yaml};
+
+/// A running `usher serve` and the folder it reads.
+#[derive(Debug)]
+pub struct Mesh {
+    folder: TempDir,
+    grpc: String,
+    http: String,
+    server: Option<Process>,
+}
+
+impl Mesh {
+    /// Starts a control plane on these documents; workloads `web` (a caller) is always there.
+    pub async fn start(documents: &[String]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("config"))?;
+        let mut mesh = Self {
+            folder,
+            grpc: String::new(),
+            http: String::new(),
+            server: None,
+        };
+        let mesh_object = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
+        mesh.write("mesh.yaml", mesh_object)?;
+        mesh.write("web.yaml", &yaml::workload("web"))?;
+        for (index, document) in documents.iter().enumerate() {
+            mesh.write(&format!("{index:02}.yaml"), document)?;
+        }
+        mesh.start_server().await?;
+        Ok(mesh)
+    }
+
+    /// Starts the control plane again after [`Mesh::stop_server`], on the address it had.
+    pub async fn start_server(&mut self) -> Result<()> {
+        let data = self.data();
+        let _ = std::fs::remove_file(data.join("addresses.json"));
+        let mut command = Command::new(binary("usher"));
+        let (grpc, http) = (self.address(&self.grpc), self.address(&self.http));
+        command.args(["serve", "--listen", &grpc, "--http", &http, "--config"]);
+        command.arg(self.config()).arg("--data").arg(&data);
+        self.server = Some(Process::start(command, self.path("serve.log")));
+        let addresses = eventually("the control plane says where it listens", async || {
+            serde_json::from_slice::<serde_json::Value>(
+                &std::fs::read(data.join("addresses.json")).ok()?,
+            )
+            .ok()
+        })
+        .await;
+        let address = |name: &str| addresses[name].as_str().map(str::to_owned);
+        self.grpc = address("grpc").context("addresses.json has no grpc")?;
+        self.http = address("http").context("addresses.json has no http")?;
+        Ok(())
+    }
+
+    fn address(&self, known: &str) -> String {
+        if known.is_empty() {
+            "127.0.0.1:0".into()
+        } else {
+            known.to_owned()
+        }
+    }
+
+    /// SIGKILL: what a machine does that loses power.
+    pub fn kill_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+
+    /// Writes or replaces a file of the configuration.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        std::fs::write(self.config().join(name), text).context("write configuration")
+    }
+
+    /// A sidecar for an instance of the service.
+    pub fn sidecar(&self, service: &str) -> SidecarBuilder<'_> {
+        SidecarBuilder::new(self, service)
+    }
+
+    /// `usher ARGUMENTS --json` against this control plane, parsed.
+    pub fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let server = format!("http://{}", self.http);
+        let mut all = arguments.to_vec();
+        all.extend(["--server", &server, "--json"]);
+        let output = run(&binary("usher"), &all);
+        serde_json::from_str(&output.stdout).with_context(|| format!("{arguments:?}: {output:?}"))
+    }
+
+    /// A join token for the service account, in a file.
+    pub fn token(&self, service_account: &str) -> Result<PathBuf> {
+        let data = self.data();
+        let data = data.to_str().context("path")?;
+        let arguments = [
+            "token",
+            "create",
+            "--namespace",
+            "default",
+            "--service-account",
+            service_account,
+            "--data",
+            data,
+        ];
+        let output = run(&binary("usher"), arguments);
+        anyhow::ensure!(output.code == Some(0), "token create: {output:?}");
+        let file = self.path(&format!("{service_account}.token"));
+        std::fs::write(&file, output.stdout.trim())?;
+        Ok(file)
+    }
+
+    /// The folder that `usher serve` reads.
+    pub fn config(&self) -> PathBuf {
+        self.path("config")
+    }
+
+    /// The folder in which `usher serve` keeps its state.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// A file or folder of this mesh.
+    pub fn path(&self, name: &str) -> PathBuf {
+        Path::join(self.folder.path(), name)
+    }
+
+    /// Where the control plane's gRPC listens.
+    pub fn grpc(&self) -> &str {
+        &self.grpc
+    }
+
+    /// Where the control plane's REST interface listens.
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+}
