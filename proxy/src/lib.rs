@@ -6,6 +6,8 @@
 
 // Foundations.
 pub mod clock;
+pub mod random;
+mod atomic;
 pub mod error;
 pub mod snapshot;
 pub mod telemetry;

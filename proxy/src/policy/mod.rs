@@ -1,1 +1,12 @@
-//! May it, how long, how often (pure rules).
+//! Stage 5: may this request go, for how long, how often. Pure rules; shared state is one atomic word each.
+//!
+//! Four protections with four names (SEMANTICS §8): `limits` bound what is in flight, `balance::ejection`
+//! takes out one endpoint, `breaker` gives a whole dependency a rest, `fallback` answers instead.
+
+pub mod access;
+pub mod breaker;
+pub mod fallback;
+pub mod limits;
+pub mod retry;
+pub mod retry_budget;
+pub mod timeout;

@@ -1,0 +1,1 @@
+//! All policies must allow; a broken one denies.

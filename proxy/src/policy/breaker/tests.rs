@@ -1,0 +1,1 @@
+//! A breaker opens, rests, tries and closes; nothing old disturbs it.

@@ -1,0 +1,1 @@
+//! A fallback answers only where that cannot do the work twice.

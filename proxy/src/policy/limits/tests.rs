@@ -1,0 +1,1 @@
+//! A limit is never exceeded and every place comes back.

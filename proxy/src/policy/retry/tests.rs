@@ -1,0 +1,1 @@
+//! Only what cannot do harm is repeated.

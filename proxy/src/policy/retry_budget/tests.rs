@@ -1,0 +1,1 @@
+//! A retry budget is a share of requests, and never negative.

@@ -1,0 +1,1 @@
+//! Deadlines shrink and never grow.
