@@ -32,6 +32,8 @@ pub mod upstream;
 // The control thread.
 pub mod bootstrap;
 pub mod control;
+pub mod control_plane;
+pub mod state_dir;
 pub mod identity;
 pub mod health;
 pub mod xds;

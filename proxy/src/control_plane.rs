@@ -1,0 +1,162 @@
+//! Connections to the control plane: gRPC over mesh TLS, to a server that is the control plane by its SPIFFE ID.
+
+use std::{io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use usher_config::value::{SpiffeId, TrustDomain};
+
+use crate::tls::{self, Alpn, HANDSHAKE_TIMEOUT, Leaf, Material, PeerRefused, TlsError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Sent as SNI; the server is recognised by its SPIFFE ID, never by this.
+const SNI: &str = "usher.usher-system";
+const NAMESPACE: &str = "usher-system";
+const SERVICE_ACCOUNT: &str = "usher";
+
+/// Where the control plane is.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    address: Arc<str>,
+}
+
+/// Why there is no connection to the control plane.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlPlaneError {
+    /// Name not resolved, refused, unreachable, or too slow.
+    #[error("no connection to {address}")]
+    Connect {
+        /// `--control-plane`.
+        address: Arc<str>,
+        /// The operating system's words.
+        #[source]
+        source: io::Error,
+    },
+    /// The server is not this mesh's control plane.
+    #[error("{address} is not the control plane of this mesh")]
+    Tls {
+        /// `--control-plane`.
+        address: Arc<str>,
+        /// What was wrong with it.
+        #[source]
+        source: TlsError,
+    },
+    /// TLS stood, HTTP/2 did not.
+    #[error("{address} does not speak gRPC")]
+    Grpc {
+        /// `--control-plane`.
+        address: Arc<str>,
+        /// What went wrong.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+impl ControlPlane {
+    /// `address` is `host:port`; the host is looked up at each connection.
+    pub fn new(address: &str) -> Self {
+        Self { address: address.into() }
+    }
+
+    /// A lazy channel: each of its connections uses the material of that moment, and its server must be
+    /// `spiffe://<our trust domain>/ns/usher-system/sa/usher`.
+    pub fn channel(&self, material: Arc<ArcSwap<Material>>) -> Channel {
+        let this = self.clone();
+        endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
+            let (this, material) = (this.clone(), material.load_full());
+            async move { this.connect(&material).await.map(TokioIo::new).map_err(io::Error::other) }
+        }))
+    }
+
+    /// A connected channel without a certificate of ours, to a server whose chain contains the pinned root; and who
+    /// the server is.
+    ///
+    /// # Errors
+    /// See [`ControlPlaneError`].
+    pub async fn pinned(&self, root_spki_sha256: [u8; 32]) -> Result<(Channel, SpiffeId), ControlPlaneError> {
+        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
+        let stream = handshake_pinned(stream, root_spki_sha256).await;
+        let (stream, server) = stream.map_err(|source| self.tls(source))?;
+        let mut once = Some(TokioIo::new(stream));
+        let connector = service_fn(move |_: Uri| {
+            let stream = once.take().ok_or_else(|| io::Error::other("pinned connection is used up"));
+            async move { stream }
+        });
+        let channel = endpoint().connect_with_connector(connector).await;
+        let channel =
+            channel.map_err(|source| ControlPlaneError::Grpc { address: self.address.clone(), source })?;
+        Ok((channel, server))
+    }
+
+    /// The local address from which the control plane is reached: what others can reach us at, most likely.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Connect`].
+    pub async fn local_address(&self) -> Result<std::net::IpAddr, ControlPlaneError> {
+        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
+        Ok(stream.local_addr().map_err(|source| self.unreachable(source))?.ip())
+    }
+
+    async fn connect(&self, material: &Material) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
+        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
+        let expected = identity(&material.spiffe_id().trust_domain).map_err(|source| self.tls(source))?;
+        let connected = tls::connect(stream, material, &[expected], SNI, Alpn::Control).await;
+        Ok(connected.map_err(|source| self.tls(source))?.stream)
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&*self.address))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn unreachable(&self, source: io::Error) -> ControlPlaneError {
+        ControlPlaneError::Connect { address: self.address.clone(), source }
+    }
+
+    fn tls(&self, source: TlsError) -> ControlPlaneError {
+        ControlPlaneError::Tls { address: self.address.clone(), source }
+    }
+}
+
+async fn handshake_pinned(
+    stream: TcpStream,
+    root_spki_sha256: [u8; 32],
+) -> Result<(TlsStream<TcpStream>, SpiffeId), TlsError> {
+    let config = tls::pinned_client(root_spki_sha256)
+        .map_err(|error| TlsError::Handshake(io::Error::other(error)))?;
+    let name = ServerName::try_from(SNI).map_err(|_| TlsError::ServerName(SNI.into()))?;
+    let stream = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, stream))
+        .await
+        .map_err(|_| TlsError::Timeout { limit: HANDSHAKE_TIMEOUT })?
+        .map_err(TlsError::Handshake)?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let der = certificates.first().ok_or(TlsError::Refused(PeerRefused::NoCertificate))?;
+    let server = Leaf::read(der).map_err(TlsError::Refused)?.spiffe_id;
+    if server != identity(&server.trust_domain)? {
+        return Err(TlsError::Refused(PeerRefused::NotExpected { found: server }));
+    }
+    Ok((stream, server))
+}
+
+/// The control plane's own name in this mesh.
+fn identity(trust_domain: &TrustDomain) -> Result<SpiffeId, TlsError> {
+    let text = format!("spiffe://{trust_domain}/ns/{NAMESPACE}/sa/{SERVICE_ACCOUNT}");
+    text.parse().map_err(|_| TlsError::ServerName(text))
+}
+
+/// The authority is what gRPC needs to see; keep-alive notices a control plane that went away without a word.
+fn endpoint() -> Endpoint {
+    Endpoint::from_static("http://usher.usher-system")
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+}

@@ -1,0 +1,102 @@
+//! Getting an SVID from the control plane: by join token the first time, by the SVID before it afterwards.
+
+use std::{path::Path, time::Duration};
+
+use tonic::{Code, Status, transport::Channel};
+
+use usher_config::wire::v1::{
+    AttestRequest, RenewRequest, authority_client::AuthorityClient,
+};
+
+use super::{
+    InvalidJoinToken, JoinToken, Svid, SvidError,
+    svid::Request,
+};
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+
+/// For one call to the certificate authority, connection included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no new SVID.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    /// No `--token-file` was given and no SVID is left.
+    #[error("no identity yet and no --token-file to get one with")]
+    NoToken,
+    /// The file cannot be read.
+    #[error("token file cannot be read")]
+    TokenFile(#[source] std::io::Error),
+    /// The file holds something else.
+    #[error("token file")]
+    Token(#[source] InvalidJoinToken),
+    /// The control plane was not reached, or is not the one the token pins.
+    #[error("control plane not reached")]
+    Connect(#[source] ControlPlaneError),
+    /// The control plane says no, and will say so again.
+    #[error("control plane refused our identity: {}", .0.message())]
+    Refused(Status),
+    /// The call failed for another reason.
+    #[error("control plane could not answer: {}", .0.message())]
+    Call(Status),
+    /// The answer, or a key of ours, is unusable.
+    #[error("no usable SVID")]
+    Svid(#[source] SvidError),
+}
+
+impl AttestError {
+    /// Whether trying again with the same token is useless.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NoToken | Self::Refused(_) => true,
+            Self::TokenFile(_) | Self::Token(_) | Self::Connect(_) | Self::Call(_) | Self::Svid(_) => false,
+        }
+    }
+
+    fn of(status: Status) -> Self {
+        match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => Self::Refused(status),
+            _ => Self::Call(status),
+        }
+    }
+}
+
+/// First SVID. The token file is read at every attempt, so that it can be renewed while we are waiting; the secret
+/// is sent only after the server has proved to hold a key under the root that the token pins.
+///
+/// # Errors
+/// See [`AttestError`].
+pub async fn attest(control_plane: &ControlPlane, token_file: Option<&Path>) -> Result<Svid, AttestError> {
+    let path = token_file.ok_or(AttestError::NoToken)?;
+    let text = std::fs::read_to_string(path).map_err(AttestError::TokenFile)?;
+    let token: JoinToken = text.parse().map_err(AttestError::Token)?;
+    let request = Request::new().map_err(AttestError::Svid)?;
+    let call = AttestRequest {
+        join_token: token.danger_expose().to_owned(),
+        csr_der: request.csr_der.clone(),
+    };
+    let (channel, server) =
+        control_plane.pinned(token.root_spki_sha256).await.map_err(AttestError::Connect)?;
+    let response = AuthorityClient::new(channel).attest(timed(call)).await.map_err(AttestError::of)?;
+    let svid = request.complete(response.into_inner()).map_err(AttestError::Svid)?;
+    if svid.leaf.spiffe_id.trust_domain != server.trust_domain {
+        return Err(AttestError::Svid(SvidError::Mismatch { field: "trust_domain" }));
+    }
+    Ok(svid)
+}
+
+/// The next SVID, for a fresh key. `channel` is mutual TLS with the current one.
+///
+/// # Errors
+/// See [`AttestError`].
+pub async fn renew(channel: Channel) -> Result<Svid, AttestError> {
+    let request = Request::new().map_err(AttestError::Svid)?;
+    let call = RenewRequest { csr_der: request.csr_der.clone() };
+    let response = AuthorityClient::new(channel).renew(timed(call)).await.map_err(AttestError::of)?;
+    request.complete(response.into_inner()).map_err(AttestError::Svid)
+}
+
+fn timed<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}

@@ -1,0 +1,93 @@
+//! Holds the current SVID and bundle, and publishes new handshake material whenever one of them changes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tracing::{info, warn};
+
+use usher_config::model::TrustBundle;
+
+use super::{Svid, SvidError};
+use crate::{
+    state_dir::StateDir,
+    tls::{Leaf, Material},
+};
+
+/// The only writer of the material.
+#[derive(Debug)]
+pub struct Keeper {
+    directory: StateDir,
+    svid: Svid,
+    material: Arc<ArcSwap<Material>>,
+}
+
+impl Keeper {
+    /// Publishes the first material and keeps the SVID for the next run.
+    ///
+    /// # Errors
+    /// When key, certificate and roots do not fit. A file that cannot be written is only logged: we have what we
+    /// need, a restart will need a token.
+    pub fn new(directory: StateDir, svid: Svid) -> Result<Self, SvidError> {
+        let material = svid.material().map_err(SvidError::Material)?;
+        let keeper = Self { directory, svid, material: Arc::new(ArcSwap::from_pointee(material)) };
+        keeper.save();
+        Ok(keeper)
+    }
+
+    /// What handshakes use; workers load it once per handshake.
+    pub fn material(&self) -> Arc<ArcSwap<Material>> {
+        self.material.clone()
+    }
+
+    /// Our own certificate.
+    pub fn leaf(&self) -> &Leaf {
+        &self.svid.leaf
+    }
+
+    /// Puts a renewed SVID in place. The newer of both bundles stays.
+    ///
+    /// # Errors
+    /// When it is not for the same identity, or does not fit together: the old one stays.
+    pub fn replace_svid(&mut self, mut svid: Svid) -> Result<(), SvidError> {
+        if svid.leaf.spiffe_id != self.svid.leaf.spiffe_id {
+            return Err(SvidError::Mismatch { field: "spiffe_id" });
+        }
+        if self.svid.bundle.version > svid.bundle.version {
+            svid.bundle = self.svid.bundle.clone();
+        }
+        self.publish(svid)?;
+        info!(spiffe_id = %self.svid.leaf.spiffe_id, "svid renewed");
+        Ok(())
+    }
+
+    /// Puts a new trust bundle in place. Resumption starts anew: no session outlives the roots it was verified by.
+    ///
+    /// # Errors
+    /// When a root is unreadable or the bundle is another mesh's: the old one stays.
+    pub fn replace_bundle(&mut self, bundle: TrustBundle) -> Result<(), SvidError> {
+        if bundle == self.svid.bundle {
+            return Ok(());
+        }
+        if bundle.trust_domain != self.svid.bundle.trust_domain {
+            return Err(SvidError::Mismatch { field: "trust_domain" });
+        }
+        let version = bundle.version;
+        self.publish(Svid { bundle, ..self.svid.clone() })?;
+        info!(version, "trust bundle changed");
+        Ok(())
+    }
+
+    fn publish(&mut self, svid: Svid) -> Result<(), SvidError> {
+        let material = svid.material().map_err(SvidError::Material)?;
+        self.svid = svid;
+        self.material.store(Arc::new(material));
+        self.save();
+        Ok(())
+    }
+
+    fn save(&self) {
+        if let Err(error) = self.svid.save(&self.directory) {
+            warn!(%error, "identity could not be kept: a restart will need a join token");
+        }
+    }
+}
