@@ -1,1 +1,251 @@
-//! Startup file, flags and environment → typed settings.
+//! What this sidecar is told at start: flags, then environment, then the file of `--bootstrap`; typed, all mistakes
+//! at once.
+//!
+//! One table, [`SETTINGS`], names everything; `--drain-grace`, `USHER_PROXY_DRAIN_GRACE` and `drainGrace` are one
+//! setting by construction. The first layer that has a setting wins. Nothing else is read from the environment.
+
+mod layers;
+mod read;
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+use usher_config::{
+    model::ServiceTarget,
+    value::{Name, Port, ServiceName},
+};
+
+pub use layers::{Environment, Source};
+
+/// Everything the sidecar needs to know before it knows the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Whose sidecar this is.
+    pub service: ServiceName,
+    /// Unique in the service. Default `None`: random, kept in the state directory.
+    pub instance: Option<Name>,
+    /// `host:port` of the control plane's gRPC. Default 127.0.0.1:15012.
+    pub control_plane: String,
+    /// Where a join token is; read at every attestation. Needed unless the state directory has an SVID.
+    pub token_file: Option<PathBuf>,
+    /// Key, SVID, last good configuration, addresses.
+    pub state_dir: PathBuf,
+    /// The application on 127.0.0.1. `None`: the workload only calls, and registers nothing.
+    pub application_port: Option<Port>,
+    /// Mesh → application. Default 0.0.0.0:15006.
+    pub inbound: SocketAddr,
+    /// Where other sidecars reach `inbound`. Default `None`: its address if specific, else the local address of the
+    /// connection to the control plane.
+    pub advertise: Option<Advertise>,
+    /// Application → mesh. Default 127.0.0.1:15001; loopback only, because whoever reaches it acts as this workload.
+    pub outbound: SocketAddr,
+    /// `/metrics`, `/ready`, `/live`. Default 127.0.0.1:15020.
+    pub metrics: SocketAddr,
+    /// Unix socket for operators. Default `<state-dir>/admin.sock`.
+    pub admin_socket: PathBuf,
+    /// Local listeners for opaque TCP.
+    pub tcp: Vec<TcpForward>,
+    /// Threads that carry traffic. Default: CPUs that this process may use.
+    pub workers: NonZeroUsize,
+    /// The longest that a drain waits for streams. Default 10 s.
+    pub drain_grace: Duration,
+    /// Where access log lines go. Default stdout.
+    pub access_log: AccessLogTarget,
+    /// Where this instance runs, for zone preference. Default empty.
+    pub zone: String,
+    /// Register although others can reach the application around the sidecar, and its policies.
+    pub danger_exposed_application: bool,
+}
+
+/// `IP[:PORT]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advertise {
+    /// Where other sidecars connect to.
+    pub ip: IpAddr,
+    /// `None`: the port that the inbound listener got.
+    pub port: Option<Port>,
+}
+
+/// `LOCAL=SERVICE:PORT`: bytes to `local` go to that port of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpForward {
+    /// Loopback only, as `outbound`.
+    pub local: SocketAddr,
+    /// Where they go.
+    pub target: ServiceTarget,
+}
+
+/// Where access log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// One setting, in all its spellings.
+#[derive(Debug)]
+pub struct Setting {
+    /// As a flag, without the dashes.
+    pub name: &'static str,
+    /// What its value looks like; empty: it takes none.
+    pub value: &'static str,
+    /// For `--help`.
+    pub help: &'static str,
+}
+
+/// All settings, in the order of `--help`.
+pub const SETTINGS: [Setting; 18] = [
+    Setting {
+        name: "service",
+        value: "NAME",
+        help: "Service whose sidecar this is",
+    },
+    Setting {
+        name: "namespace",
+        value: "NAMESPACE",
+        help: "Namespace of the service",
+    },
+    Setting {
+        name: "instance",
+        value: "NAME",
+        help: "Instance name [default: random, kept in the state directory]",
+    },
+    Setting {
+        name: "control-plane",
+        value: "HOST:PORT",
+        help: "gRPC address of the control plane [default: 127.0.0.1:15012]",
+    },
+    Setting {
+        name: "token-file",
+        value: "PATH",
+        help: "Join token; needed until the state directory has an identity",
+    },
+    Setting {
+        name: "state-dir",
+        value: "PATH",
+        help: "Key, identity and last good configuration",
+    },
+    Setting {
+        name: "application-port",
+        value: "PORT",
+        help: "The application on 127.0.0.1 [default: none, the workload only calls]",
+    },
+    Setting {
+        name: "inbound",
+        value: "ADDR:PORT",
+        help: "Listener for other sidecars [default: 0.0.0.0:15006]",
+    },
+    Setting {
+        name: "advertise",
+        value: "IP[:PORT]",
+        help: "Where other sidecars reach the inbound listener [default: found out]",
+    },
+    Setting {
+        name: "outbound",
+        value: "ADDR:PORT",
+        help: "Listener for the application, loopback only [default: 127.0.0.1:15001]",
+    },
+    Setting {
+        name: "metrics",
+        value: "ADDR:PORT",
+        help: "Listener for /metrics, /ready and /live [default: 127.0.0.1:15020]",
+    },
+    Setting {
+        name: "admin-socket",
+        value: "PATH",
+        help: "Unix socket for operators [default: <state-dir>/admin.sock]",
+    },
+    Setting {
+        name: "tcp",
+        value: "LOCAL=SERVICE:PORT",
+        help: "Local listener for opaque TCP, SERVICE as name.namespace; repeatable",
+    },
+    Setting {
+        name: "workers",
+        value: "N",
+        help: "Threads that carry traffic [default: CPUs available]",
+    },
+    Setting {
+        name: "drain-grace",
+        value: "DURATION",
+        help: "The longest that a drain waits [default: 10s]",
+    },
+    Setting {
+        name: "access-log",
+        value: "PATH|-|off",
+        help: "Access log: file, stdout or none [default: -]",
+    },
+    Setting {
+        name: "zone",
+        value: "ZONE",
+        help: "Where this instance runs",
+    },
+    Setting {
+        name: "danger-exposed-application",
+        value: "",
+        help: "Register although the application is reachable around the sidecar",
+    },
+];
+
+/// One thing that is wrong with the start-up settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was written.
+    pub source: Source,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+/// Why the sidecar does not start. Lists everything that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidBootstrap {
+    /// In the order of [`SETTINGS`].
+    pub mistakes: Vec<Mistake>,
+}
+
+impl fmt::Display for InvalidBootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Mistake { source, message }) in self.mistakes.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{source}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How reading the arguments can end without a [`Bootstrap`].
+#[derive(Debug)]
+pub enum Stop {
+    /// `--help`, `--version` or an unknown argument: clap's own text.
+    Usage(Box<clap::Error>),
+    /// The settings are wrong.
+    Invalid(InvalidBootstrap),
+}
+
+impl Bootstrap {
+    /// Reads `arguments` (program name first), the environment, and the bootstrap file that they name.
+    ///
+    /// # Errors
+    /// [`Stop::Usage`] for `--help` and for arguments that are no settings, else everything that is wrong at once.
+    pub fn read<I, A>(arguments: I, environment: &Environment) -> Result<Self, Stop>
+    where
+        I: IntoIterator<Item = A>,
+        A: Into<std::ffi::OsString> + Clone,
+    {
+        let (layers, mistakes) =
+            layers::Layers::read(arguments, environment).map_err(Stop::Usage)?;
+        read::bootstrap(&layers, mistakes).map_err(Stop::Invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests;

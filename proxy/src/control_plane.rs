@@ -61,7 +61,9 @@ pub enum ControlPlaneError {
 impl ControlPlane {
     /// `address` is `host:port`; the host is looked up at each connection.
     pub fn new(address: &str) -> Self {
-        Self { address: address.into() }
+        Self {
+            address: address.into(),
+        }
     }
 
     /// A lazy channel: each of its connections uses the material of that moment, and its server must be
@@ -70,7 +72,12 @@ impl ControlPlane {
         let this = self.clone();
         endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
             let (this, material) = (this.clone(), material.load_full());
-            async move { this.connect(&material).await.map(TokioIo::new).map_err(io::Error::other) }
+            async move {
+                this.connect(&material)
+                    .await
+                    .map(TokioIo::new)
+                    .map_err(io::Error::other)
+            }
         }))
     }
 
@@ -79,18 +86,28 @@ impl ControlPlane {
     ///
     /// # Errors
     /// See [`ControlPlaneError`].
-    pub async fn pinned(&self, root_spki_sha256: [u8; 32]) -> Result<(Channel, SpiffeId), ControlPlaneError> {
-        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
+    pub async fn pinned(
+        &self,
+        root_spki_sha256: [u8; 32],
+    ) -> Result<(Channel, SpiffeId), ControlPlaneError> {
+        let stream = self
+            .dial()
+            .await
+            .map_err(|source| self.unreachable(source))?;
         let stream = handshake_pinned(stream, root_spki_sha256).await;
         let (stream, server) = stream.map_err(|source| self.tls(source))?;
         let mut once = Some(TokioIo::new(stream));
         let connector = service_fn(move |_: Uri| {
-            let stream = once.take().ok_or_else(|| io::Error::other("pinned connection is used up"));
+            let stream = once
+                .take()
+                .ok_or_else(|| io::Error::other("pinned connection is used up"));
             async move { stream }
         });
         let channel = endpoint().connect_with_connector(connector).await;
-        let channel =
-            channel.map_err(|source| ControlPlaneError::Grpc { address: self.address.clone(), source })?;
+        let channel = channel.map_err(|source| ControlPlaneError::Grpc {
+            address: self.address.clone(),
+            source,
+        })?;
         Ok((channel, server))
     }
 
@@ -99,13 +116,26 @@ impl ControlPlane {
     /// # Errors
     /// [`ControlPlaneError::Connect`].
     pub async fn local_address(&self) -> Result<std::net::IpAddr, ControlPlaneError> {
-        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
-        Ok(stream.local_addr().map_err(|source| self.unreachable(source))?.ip())
+        let stream = self
+            .dial()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        Ok(stream
+            .local_addr()
+            .map_err(|source| self.unreachable(source))?
+            .ip())
     }
 
-    async fn connect(&self, material: &Material) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
-        let stream = self.dial().await.map_err(|source| self.unreachable(source))?;
-        let expected = identity(&material.spiffe_id().trust_domain).map_err(|source| self.tls(source))?;
+    async fn connect(
+        &self,
+        material: &Material,
+    ) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
+        let stream = self
+            .dial()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        let expected =
+            identity(&material.spiffe_id().trust_domain).map_err(|source| self.tls(source))?;
         let connected = tls::connect(stream, material, &[expected], SNI, Alpn::Control).await;
         Ok(connected.map_err(|source| self.tls(source))?.stream)
     }
@@ -119,11 +149,17 @@ impl ControlPlane {
     }
 
     fn unreachable(&self, source: io::Error) -> ControlPlaneError {
-        ControlPlaneError::Connect { address: self.address.clone(), source }
+        ControlPlaneError::Connect {
+            address: self.address.clone(),
+            source,
+        }
     }
 
     fn tls(&self, source: TlsError) -> ControlPlaneError {
-        ControlPlaneError::Tls { address: self.address.clone(), source }
+        ControlPlaneError::Tls {
+            address: self.address.clone(),
+            source,
+        }
     }
 }
 
@@ -134,15 +170,24 @@ async fn handshake_pinned(
     let config = tls::pinned_client(root_spki_sha256)
         .map_err(|error| TlsError::Handshake(io::Error::other(error)))?;
     let name = ServerName::try_from(SNI).map_err(|_| TlsError::ServerName(SNI.into()))?;
-    let stream = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, stream))
-        .await
-        .map_err(|_| TlsError::Timeout { limit: HANDSHAKE_TIMEOUT })?
-        .map_err(TlsError::Handshake)?;
+    let stream = timeout(
+        HANDSHAKE_TIMEOUT,
+        TlsConnector::from(config).connect(name, stream),
+    )
+    .await
+    .map_err(|_| TlsError::Timeout {
+        limit: HANDSHAKE_TIMEOUT,
+    })?
+    .map_err(TlsError::Handshake)?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let der = certificates.first().ok_or(TlsError::Refused(PeerRefused::NoCertificate))?;
+    let der = certificates
+        .first()
+        .ok_or(TlsError::Refused(PeerRefused::NoCertificate))?;
     let server = Leaf::read(der).map_err(TlsError::Refused)?.spiffe_id;
     if server != identity(&server.trust_domain)? {
-        return Err(TlsError::Refused(PeerRefused::NotExpected { found: server }));
+        return Err(TlsError::Refused(PeerRefused::NotExpected {
+            found: server,
+        }));
     }
     Ok((stream, server))
 }

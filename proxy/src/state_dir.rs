@@ -48,8 +48,12 @@ impl StateDir {
     /// Whatever the operating system says; the old file is then still there.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.file(&format!(".{name}.new"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -73,12 +77,16 @@ impl StateDir {
     /// Whatever the operating system says.
     pub fn instance(&self) -> io::Result<Name> {
         const FILE: &str = "instance";
-        let kept = self.read(FILE)?.and_then(|bytes| String::from_utf8(bytes).ok());
+        let kept = self
+            .read(FILE)?
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(Ok(name)) = kept.map(|text| text.trim().parse()) {
             return Ok(name);
         }
         let text = format!("i{:016x}", fastrand::u64(..));
-        let name = text.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let name = text
+            .parse()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.write(FILE, text.as_bytes())?;
         Ok(name)
     }

@@ -4,14 +4,9 @@ use std::{path::Path, time::Duration};
 
 use tonic::{Code, Status, transport::Channel};
 
-use usher_config::wire::v1::{
-    AttestRequest, RenewRequest, authority_client::AuthorityClient,
-};
+use usher_config::wire::v1::{AttestRequest, RenewRequest, authority_client::AuthorityClient};
 
-use super::{
-    InvalidJoinToken, JoinToken, Svid, SvidError,
-    svid::Request,
-};
+use super::{InvalidJoinToken, JoinToken, Svid, SvidError, svid::Request};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 
 /// For one call to the certificate authority, connection included.
@@ -48,13 +43,19 @@ impl AttestError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::NoToken | Self::Refused(_) => true,
-            Self::TokenFile(_) | Self::Token(_) | Self::Connect(_) | Self::Call(_) | Self::Svid(_) => false,
+            Self::TokenFile(_)
+            | Self::Token(_)
+            | Self::Connect(_)
+            | Self::Call(_)
+            | Self::Svid(_) => false,
         }
     }
 
     fn of(status: Status) -> Self {
         match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => Self::Refused(status),
+            Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => {
+                Self::Refused(status)
+            }
             _ => Self::Call(status),
         }
     }
@@ -65,7 +66,10 @@ impl AttestError {
 ///
 /// # Errors
 /// See [`AttestError`].
-pub async fn attest(control_plane: &ControlPlane, token_file: Option<&Path>) -> Result<Svid, AttestError> {
+pub async fn attest(
+    control_plane: &ControlPlane,
+    token_file: Option<&Path>,
+) -> Result<Svid, AttestError> {
     let path = token_file.ok_or(AttestError::NoToken)?;
     let text = std::fs::read_to_string(path).map_err(AttestError::TokenFile)?;
     let token: JoinToken = text.parse().map_err(AttestError::Token)?;
@@ -74,12 +78,21 @@ pub async fn attest(control_plane: &ControlPlane, token_file: Option<&Path>) -> 
         join_token: token.danger_expose().to_owned(),
         csr_der: request.csr_der.clone(),
     };
-    let (channel, server) =
-        control_plane.pinned(token.root_spki_sha256).await.map_err(AttestError::Connect)?;
-    let response = AuthorityClient::new(channel).attest(timed(call)).await.map_err(AttestError::of)?;
-    let svid = request.complete(response.into_inner()).map_err(AttestError::Svid)?;
+    let (channel, server) = control_plane
+        .pinned(token.root_spki_sha256)
+        .await
+        .map_err(AttestError::Connect)?;
+    let response = AuthorityClient::new(channel)
+        .attest(timed(call))
+        .await
+        .map_err(AttestError::of)?;
+    let svid = request
+        .complete(response.into_inner())
+        .map_err(AttestError::Svid)?;
     if svid.leaf.spiffe_id.trust_domain != server.trust_domain {
-        return Err(AttestError::Svid(SvidError::Mismatch { field: "trust_domain" }));
+        return Err(AttestError::Svid(SvidError::Mismatch {
+            field: "trust_domain",
+        }));
     }
     Ok(svid)
 }
@@ -90,9 +103,16 @@ pub async fn attest(control_plane: &ControlPlane, token_file: Option<&Path>) -> 
 /// See [`AttestError`].
 pub async fn renew(channel: Channel) -> Result<Svid, AttestError> {
     let request = Request::new().map_err(AttestError::Svid)?;
-    let call = RenewRequest { csr_der: request.csr_der.clone() };
-    let response = AuthorityClient::new(channel).renew(timed(call)).await.map_err(AttestError::of)?;
-    request.complete(response.into_inner()).map_err(AttestError::Svid)
+    let call = RenewRequest {
+        csr_der: request.csr_der.clone(),
+    };
+    let response = AuthorityClient::new(channel)
+        .renew(timed(call))
+        .await
+        .map_err(AttestError::of)?;
+    request
+        .complete(response.into_inner())
+        .map_err(AttestError::Svid)
 }
 
 fn timed<T>(message: T) -> tonic::Request<T> {

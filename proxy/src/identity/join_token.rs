@@ -12,7 +12,9 @@ pub struct JoinToken {
 
 /// The file does not hold a join token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a join token: allowed is usher1.<id>.<secret>.<64 hex digits>, as `usher token create` prints it")]
+#[error(
+    "not a join token: allowed is usher1.<id>.<secret>.<64 hex digits>, as `usher token create` prints it"
+)]
 pub struct InvalidJoinToken;
 
 impl JoinToken {
@@ -27,16 +29,23 @@ impl FromStr for JoinToken {
     fn from_str(text: &str) -> Result<Self, InvalidJoinToken> {
         let text = text.trim();
         let mut parts = text.split('.');
-        let (Some("usher1"), Some(id), Some(secret), Some(pin), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some("usher1"), Some(id), Some(secret), Some(pin), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(InvalidJoinToken);
         };
         if id.is_empty() || secret.is_empty() {
             return Err(InvalidJoinToken);
         }
         let root_spki_sha256 = digest(pin).ok_or(InvalidJoinToken)?;
-        Ok(Self { text: text.to_owned(), root_spki_sha256 })
+        Ok(Self {
+            text: text.to_owned(),
+            root_spki_sha256,
+        })
     }
 }
 

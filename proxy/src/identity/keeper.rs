@@ -29,7 +29,11 @@ impl Keeper {
     /// need, a restart will need a token.
     pub fn new(directory: StateDir, svid: Svid) -> Result<Self, SvidError> {
         let material = svid.material().map_err(SvidError::Material)?;
-        let keeper = Self { directory, svid, material: Arc::new(ArcSwap::from_pointee(material)) };
+        let keeper = Self {
+            directory,
+            svid,
+            material: Arc::new(ArcSwap::from_pointee(material)),
+        };
         keeper.save();
         Ok(keeper)
     }
@@ -69,10 +73,14 @@ impl Keeper {
             return Ok(());
         }
         if bundle.trust_domain != self.svid.bundle.trust_domain {
-            return Err(SvidError::Mismatch { field: "trust_domain" });
+            return Err(SvidError::Mismatch {
+                field: "trust_domain",
+            });
         }
         let version = bundle.version;
-        self.publish(Svid { bundle, ..self.svid.clone() })?;
+        let mut svid = self.svid.clone();
+        svid.bundle = bundle;
+        self.publish(svid)?;
         info!(version, "trust bundle changed");
         Ok(())
     }

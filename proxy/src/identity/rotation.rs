@@ -33,7 +33,10 @@ pub fn next_attempt(leaf: &Leaf, now: SystemTime, failures: u32, chance: f64) ->
     if failures > 0 {
         return Attempt::RenewAfter(retry(failures, chance).min(left));
     }
-    let life = leaf.not_after.duration_since(leaf.not_before).unwrap_or_default();
+    let life = leaf
+        .not_after
+        .duration_since(leaf.not_before)
+        .unwrap_or_default();
     let share = RENEW_AT + RENEW_AT_JITTER * (2.0 * chance - 1.0);
     let due = leaf.not_before + life.mul_f64(share.clamp(0.0, 1.0));
     Attempt::RenewAfter(due.duration_since(now).unwrap_or_default())
@@ -41,7 +44,11 @@ pub fn next_attempt(leaf: &Leaf, now: SystemTime, failures: u32, chance: f64) ->
 
 /// Exponential with half jitter: 1 s, 2 s … 5 min; none before the first attempt.
 fn retry(failures: u32, chance: f64) -> Duration {
-    let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
-    let full = RETRY_MIN.saturating_mul(1 << doublings.min(16)).min(RETRY_MAX);
+    let Some(doublings) = failures.checked_sub(1) else {
+        return Duration::ZERO;
+    };
+    let full = RETRY_MIN
+        .saturating_mul(1 << doublings.min(16))
+        .min(RETRY_MAX);
     full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }

@@ -64,16 +64,24 @@ impl Request {
     /// ECDSA P-256. The request names nothing: the control plane takes only its public key.
     pub(super) fn new() -> Result<Self, SvidError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(SvidError::Make)?;
-        let request = CertificateParams::default().serialize_request(&key).map_err(SvidError::Make)?;
-        Ok(Self { key_pkcs8: key.serialize_der(), csr_der: request.der().to_vec() })
+        let request = CertificateParams::default()
+            .serialize_request(&key)
+            .map_err(SvidError::Make)?;
+        Ok(Self {
+            key_pkcs8: key.serialize_der(),
+            csr_der: request.der().to_vec(),
+        })
     }
 
     /// Joins the key with the certificate that came for it.
     pub(super) fn complete(self, response: v1::SvidResponse) -> Result<Svid, SvidError> {
-        let trust_domain: TrustDomain = response
-            .trust_domain
-            .parse()
-            .map_err(|_| SvidError::Mismatch { field: "trust_domain" })?;
+        let trust_domain: TrustDomain =
+            response
+                .trust_domain
+                .parse()
+                .map_err(|_| SvidError::Mismatch {
+                    field: "trust_domain",
+                })?;
         let bundle = TrustBundle {
             trust_domain,
             version: response.bundle_version,
@@ -88,13 +96,26 @@ impl Request {
 }
 
 impl Svid {
-    fn new(key_pkcs8: Vec<u8>, chain: Vec<Vec<u8>>, bundle: TrustBundle) -> Result<Self, SvidError> {
-        let first = chain.first().ok_or(SvidError::Leaf(PeerRefused::NoCertificate))?;
+    fn new(
+        key_pkcs8: Vec<u8>,
+        chain: Vec<Vec<u8>>,
+        bundle: TrustBundle,
+    ) -> Result<Self, SvidError> {
+        let first = chain
+            .first()
+            .ok_or(SvidError::Leaf(PeerRefused::NoCertificate))?;
         let leaf = Leaf::read(first).map_err(SvidError::Leaf)?;
         if leaf.spiffe_id.trust_domain != bundle.trust_domain {
-            return Err(SvidError::Mismatch { field: "trust_domain" });
+            return Err(SvidError::Mismatch {
+                field: "trust_domain",
+            });
         }
-        let svid = Self { key_pkcs8, chain, leaf, bundle };
+        let svid = Self {
+            key_pkcs8,
+            chain,
+            leaf,
+            bundle,
+        };
         svid.material().map_err(SvidError::Material)?;
         Ok(svid)
     }
@@ -112,7 +133,9 @@ impl Svid {
     /// # Errors
     /// When there is a file that cannot be used.
     pub fn load(directory: &StateDir, now: SystemTime) -> Result<Option<Self>, SvidError> {
-        let Some(bytes) = directory.read(FILE).map_err(SvidError::File)? else { return Ok(None) };
+        let Some(bytes) = directory.read(FILE).map_err(SvidError::File)? else {
+            return Ok(None);
+        };
         let kept: Kept = serde_json::from_slice(&bytes).map_err(SvidError::Format)?;
         let svid = kept.into_svid()?;
         Ok(svid.leaf.holds_at(now).then_some(svid))
@@ -130,7 +153,9 @@ impl Svid {
 
 impl std::fmt::Debug for Svid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Svid").field("leaf", &self.leaf).finish_non_exhaustive()
+        f.debug_struct("Svid")
+            .field("leaf", &self.leaf)
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,7 +190,9 @@ impl Kept {
             texts.iter().map(|text| STANDARD.decode(text)).collect()
         };
         let bundle = TrustBundle {
-            trust_domain: self.trust_domain.parse().map_err(|_| SvidError::Mismatch { field: "trustDomain" })?,
+            trust_domain: self.trust_domain.parse().map_err(|_| SvidError::Mismatch {
+                field: "trustDomain",
+            })?,
             version: self.bundle_version,
             roots: bytes(&self.roots).map_err(invalid("roots"))?,
         };

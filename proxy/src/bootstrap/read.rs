@@ -1,0 +1,249 @@
+//! Texts → [`Bootstrap`], collecting every mistake.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use usher_config::{
+    model::ServiceTarget,
+    value::{InvalidValue, Name, Port, ServiceName, parse_duration},
+};
+
+use super::{
+    AccessLogTarget, Advertise, Bootstrap, InvalidBootstrap, Mistake, Source, TcpForward,
+    layers::Layers,
+};
+
+const CONTROL_PLANE: &str = "127.0.0.1:15012";
+const INBOUND: &str = "0.0.0.0:15006";
+const OUTBOUND: &str = "127.0.0.1:15001";
+const METRICS: &str = "127.0.0.1:15020";
+/// Long enough for usual requests; longer than any of them is the operator's decision.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+
+type Parsed<T> = Result<T, InvalidValue>;
+
+pub(super) fn bootstrap(
+    layers: &Layers,
+    mistakes: Vec<Mistake>,
+) -> Result<Bootstrap, InvalidBootstrap> {
+    let mut reader = Reader { layers, mistakes };
+    let name = reader.required("service", |text| text.parse::<Name>());
+    let namespace = reader.required("namespace", |text| text.parse::<Name>());
+    let instance = reader.optional("instance", |text| text.parse::<Name>());
+    let control_plane = reader.optional("control-plane", host_and_port);
+    let token_file = reader.optional("token-file", path);
+    let state_dir = reader.required("state-dir", path);
+    let application_port = reader.optional("application-port", |text| text.parse::<Port>());
+    let inbound = reader.or_default("inbound", INBOUND, socket_address);
+    let advertise = reader.optional("advertise", advertise);
+    let outbound = reader.or_default("outbound", OUTBOUND, loopback);
+    let metrics = reader.or_default("metrics", METRICS, socket_address);
+    let admin_socket = reader.optional("admin-socket", path);
+    let tcp = reader.list("tcp", tcp_forward);
+    let workers = reader.optional("workers", workers);
+    let drain_grace = reader.optional("drain-grace", parse_duration);
+    let access_log = reader.optional("access-log", |text| Ok(access_log(text)));
+    let zone = reader.optional("zone", |text| Ok(text.to_owned()));
+    let danger_exposed_application = reader.optional("danger-exposed-application", boolean);
+
+    let (
+        Some(name),
+        Some(namespace),
+        Some(state_dir),
+        Some(inbound),
+        Some(outbound),
+        Some(metrics),
+        [],
+    ) = (
+        name,
+        namespace,
+        state_dir,
+        inbound,
+        outbound,
+        metrics,
+        reader.mistakes.as_slice(),
+    )
+    else {
+        return Err(InvalidBootstrap {
+            mistakes: reader.mistakes,
+        });
+    };
+    Ok(Bootstrap {
+        service: ServiceName { namespace, name },
+        instance,
+        control_plane: control_plane.unwrap_or_else(|| CONTROL_PLANE.to_owned()),
+        token_file,
+        application_port,
+        inbound,
+        advertise,
+        outbound,
+        metrics,
+        admin_socket: admin_socket.unwrap_or_else(|| state_dir.join("admin.sock")),
+        state_dir,
+        tcp,
+        workers: workers.unwrap_or_else(available_cpus),
+        drain_grace: drain_grace.unwrap_or(DRAIN_GRACE),
+        access_log: access_log.unwrap_or(AccessLogTarget::Stdout),
+        zone: zone.unwrap_or_default(),
+        danger_exposed_application: danger_exposed_application.unwrap_or(false),
+    })
+}
+
+struct Reader<'a> {
+    layers: &'a Layers,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
+        let Some((source, texts)) = self.layers.all(name) else {
+            return Vec::new();
+        };
+        let mut values = Vec::new();
+        for text in texts {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(error) => {
+                    self.mistakes.push(Mistake {
+                        source: source.clone(),
+                        message: error.to_string(),
+                    });
+                }
+            }
+        }
+        values
+    }
+
+    fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        self.list(name, parse).pop()
+    }
+
+    fn or_default<T>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        match self.layers.all(name) {
+            Some(_) => self.optional(name, parse),
+            None => parse(default).ok(),
+        }
+    }
+
+    fn required<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        if self.layers.all(name).is_none() {
+            self.mistakes.push(Mistake {
+                source: Source::Flag(name),
+                message: "required".to_owned(),
+            });
+        }
+        self.optional(name, parse)
+    }
+}
+
+fn path(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() {
+        Err(InvalidValue::new(text, "a path"))
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn socket_address(text: &str) -> Parsed<SocketAddr> {
+    text.parse()
+        .map_err(|_| InvalidValue::new(text, "an IP address and a port, such as 127.0.0.1:0"))
+}
+
+fn loopback(text: &str) -> Parsed<SocketAddr> {
+    let address = socket_address(text)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(InvalidValue::new(
+            text,
+            "a loopback address: whoever reaches it speaks with this workload's identity",
+        ))
+    }
+}
+
+fn host_and_port(text: &str) -> Parsed<String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<Port>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(InvalidValue::new(text, "host:port")),
+    }
+}
+
+fn advertise(text: &str) -> Parsed<Advertise> {
+    let invalid = || InvalidValue::new(text, "IP or IP:PORT that other sidecars can reach");
+    let advertise = match text.parse::<SocketAddr>() {
+        Ok(address) => {
+            let port = Port::try_from(u32::from(address.port())).map_err(|_| invalid())?;
+            Advertise {
+                ip: address.ip(),
+                port: Some(port),
+            }
+        }
+        Err(_) => Advertise {
+            ip: text.parse().map_err(|_| invalid())?,
+            port: None,
+        },
+    };
+    if advertise.ip.is_unspecified() {
+        Err(invalid())
+    } else {
+        Ok(advertise)
+    }
+}
+
+fn tcp_forward(text: &str) -> Parsed<TcpForward> {
+    let invalid = || {
+        InvalidValue::new(
+            text,
+            "LOCAL=SERVICE:PORT, such as 127.0.0.1:5432=postgres.bank:5432",
+        )
+    };
+    let (local, target) = text.split_once('=').ok_or_else(invalid)?;
+    let (host, port) = target.rsplit_once(':').ok_or_else(invalid)?;
+    let (name, namespace) = host.split_once('.').ok_or_else(invalid)?;
+    let service = ServiceName {
+        namespace: namespace.parse().map_err(|_| invalid())?,
+        name: name.parse().map_err(|_| invalid())?,
+    };
+    let port = port.parse().map_err(|_| invalid())?;
+    Ok(TcpForward {
+        local: loopback(local)?,
+        target: ServiceTarget { service, port },
+    })
+}
+
+fn workers(text: &str) -> Parsed<NonZeroUsize> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(count) if count.get() <= 1024 => Ok(count),
+        _ => Err(InvalidValue::new(
+            text,
+            "a number of threads from 1 to 1024",
+        )),
+    }
+}
+
+fn access_log(text: &str) -> AccessLogTarget {
+    match text {
+        "off" => AccessLogTarget::Off,
+        "-" => AccessLogTarget::Stdout,
+        path => AccessLogTarget::File(path.into()),
+    }
+}
+
+fn boolean(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(InvalidValue::new(text, "true or false")),
+    }
+}
+
+/// Honours CPU affinity and the cgroup's quota, hence a pod's CPU limit.
+fn available_cpus() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,122 @@
+//! Start-up settings: one name in three spellings, precedence, and every mistake in one go.
+
+use super::*;
+
+const MINIMAL: [&str; 7] = [
+    "usher-proxy",
+    "--service",
+    "account",
+    "--namespace",
+    "bank",
+    "--state-dir",
+    "state",
+];
+
+fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Bootstrap, Stop> {
+    let environment = environment
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    Bootstrap::read(arguments, &environment)
+}
+
+fn mistakes(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    match read(arguments, environment) {
+        Err(Stop::Invalid(invalid)) => invalid.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_minimum_is_service_namespace_and_state_directory() {
+    let bootstrap = read(&MINIMAL, &[]).unwrap();
+    assert_eq!(bootstrap.service.to_string(), "bank/account");
+    assert_eq!(bootstrap.outbound.to_string(), "127.0.0.1:15001");
+    assert_eq!(bootstrap.inbound.to_string(), "0.0.0.0:15006");
+    assert_eq!(bootstrap.admin_socket, PathBuf::from("state/admin.sock"));
+    assert_eq!(bootstrap.drain_grace, Duration::from_secs(10));
+    assert_eq!(bootstrap.application_port, None);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_place() {
+    let text = mistakes(
+        &[
+            "usher-proxy",
+            "--service",
+            "Account",
+            "--outbound",
+            "0.0.0.0:15001",
+            "--tcp",
+            "127.0.0.1:1=x",
+            "--tcp",
+            "y",
+        ],
+        &[
+            ("USHER_PROXY_DRAIN_GRACE", "ten"),
+            ("USHER_PROXY_APPLICATION_PORT", "0"),
+        ],
+    );
+    for line in [
+        "--service: found \"Account\"",
+        "--namespace: required",
+        "--state-dir: required",
+        "USHER_PROXY_APPLICATION_PORT: found \"0\"",
+        "--outbound: found \"0.0.0.0:15001\", allowed: a loopback address",
+        "--tcp: found \"127.0.0.1:1=x\"",
+        "--tcp: found \"y\"",
+        "USHER_PROXY_DRAIN_GRACE: found \"ten\"",
+    ] {
+        assert!(text.contains(line), "{line} is missing in:\n{text}");
+    }
+    assert_eq!(text.lines().count(), 8, "{text}");
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proxy.yaml");
+    let yaml = "zone: from-file\ninstance: from-file\nworkers: 3\ndangerExposedApplication: true\n\
+                tcp: ['127.0.0.1:5432=postgres.bank:5432']\n";
+    std::fs::write(&file, yaml).unwrap();
+    let mut arguments = MINIMAL.to_vec();
+    arguments.extend(["--bootstrap", file.to_str().unwrap(), "--zone", "from-flag"]);
+    let environment = [
+        ("USHER_PROXY_ZONE", "from-environment"),
+        ("USHER_PROXY_INSTANCE", "from-environment"),
+    ];
+    let bootstrap = read(&arguments, &environment).unwrap();
+    assert_eq!(bootstrap.zone, "from-flag");
+    assert_eq!(bootstrap.instance.unwrap().as_str(), "from-environment");
+    assert_eq!(bootstrap.workers.get(), 3);
+    assert!(bootstrap.danger_exposed_application);
+    assert_eq!(bootstrap.tcp[0].target.service.to_string(), "bank/postgres");
+}
+
+#[test]
+fn mistakes_in_the_file_stand_beside_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proxy.yaml");
+    std::fs::write(&file, "state-dir: x\nworkers: 0\nzone: [a]\n").unwrap();
+    let text = mistakes(&["usher-proxy", "--bootstrap", file.to_str().unwrap()], &[]);
+    assert!(
+        text.contains("state-dir: no such setting; did you mean stateDir?"),
+        "{text}"
+    );
+    assert!(text.contains("workers: found \"0\""), "{text}");
+    assert!(text.contains("zone: allowed: one value"), "{text}");
+    assert!(text.contains("--service: required"), "{text}");
+}
+
+#[test]
+fn an_advertised_address_may_leave_out_its_port() {
+    let with = |text: &str| {
+        let mut arguments = MINIMAL.to_vec();
+        arguments.extend(["--advertise", text]);
+        read(&arguments, &[]).map(|bootstrap| bootstrap.advertise.unwrap())
+    };
+    assert_eq!(with("10.0.0.7").unwrap().port, None);
+    assert_eq!(with("10.0.0.7:80").unwrap().port.unwrap().get(), 80);
+    assert_eq!(with("[fd00::7]:80").unwrap().ip.to_string(), "fd00::7");
+    assert!(with("0.0.0.0").is_err());
+}
