@@ -1,2 +1,6 @@
-//! Skeleton.
-fn main() {}
+//! The `fraud-detection` service as a program of its own.
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    bank_fraud_detection::run().await
+}

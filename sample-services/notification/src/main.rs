@@ -1,2 +1,6 @@
-//! Skeleton.
-fn main() {}
+//! The `notification` service as a program of its own.
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    bank_notification::run().await
+}
