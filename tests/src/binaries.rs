@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The built program of that name, beside the folder of the running test (`target/<profile>`).
+/// The built program of that name, in the running program's own `target/<profile>`.
 ///
 /// # Panics
 /// If it was not built: the message says how.

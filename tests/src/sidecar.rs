@@ -13,6 +13,7 @@ pub struct SidecarBuilder<'a> {
     service: String,
     application: Option<u16>,
     extra: Vec<String>,
+    environment: Vec<(String, String)>,
     command: Vec<String>,
 }
 
@@ -23,6 +24,7 @@ impl<'a> SidecarBuilder<'a> {
             service: service.to_owned(),
             application: None,
             extra: Vec::new(),
+            environment: Vec::new(),
             command: vec!["sleep".into(), "100000".into()],
         }
     }
@@ -45,6 +47,12 @@ impl<'a> SidecarBuilder<'a> {
         self
     }
 
+    /// An environment variable of `usher run`, which it hands to the proxy.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// What `usher run` runs; by default something that only waits.
     pub fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
@@ -53,7 +61,14 @@ impl<'a> SidecarBuilder<'a> {
 
     /// Starts it, without waiting for anything.
     pub fn spawn(self) -> Result<Sidecar> {
-        let state = tempfile::tempdir_in(self.mesh.path("."))?.keep();
+        let given = self
+            .extra
+            .iter()
+            .position(|argument| argument == "--state-dir");
+        let state = match given.and_then(|index| self.extra.get(index + 1)) {
+            Some(state) => PathBuf::from(state),
+            None => tempfile::tempdir_in(self.mesh.path("."))?.keep(),
+        };
         let mut command = Command::new(binary("usher"));
         command.args(["run", "--namespace", "default", "--service", &self.service]);
         command.args([
@@ -68,7 +83,15 @@ impl<'a> SidecarBuilder<'a> {
             .arg(self.mesh.data())
             .arg("--state-dir")
             .arg(&state);
-        command.arg("--access-log").arg(state.join("access.log"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // A later one of the same name would be refused: the test's own comes instead of ours.
+        let given = |name: &str| self.extra.iter().any(|argument| argument == name);
+        if !given("--state-dir") {
+            command.arg("--state-dir").arg(&state);
+        }
+        if !given("--access-log") {
+            command.arg("--access-log").arg(state.join("access.log"));
+        }
         if let Some(port) = self.application {
             command.args(["--port", &port.to_string()]);
         }

@@ -1,0 +1,253 @@
+//! A pair of Envoys with mutual TLS between them, bare or with what an Istio sidecar has.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    SanType,
+};
+
+/// How much Envoy does for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Routing only.
+    Bare,
+    /// JSON access log, retries, breakers, outlier detection, least request, tracing ids, RBAC on the SPIFFE
+    /// principal, client certificate header.
+    Mesh,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "envoy bare",
+            Self::Mesh => "envoy mesh",
+        }
+    }
+}
+
+/// Two Envoys; killed when dropped.
+pub(crate) struct Pair {
+    pub(crate) entry: String,
+    children: Vec<Child>,
+}
+
+impl Pair {
+    pub(crate) fn start(binary: &Path, kind: Kind, folder: &Path, upstream: u16) -> Result<Self> {
+        let folder = folder.join(kind.name().replace(' ', "-"));
+        std::fs::create_dir_all(&folder)?;
+        certificates(&folder)?;
+        let (outbound, inbound) = (crate::free_port()?, crate::free_port()?);
+        let files = [
+            (
+                "inbound.yaml",
+                inbound_yaml(kind, &folder, inbound, upstream),
+            ),
+            (
+                "outbound.yaml",
+                outbound_yaml(kind, &folder, outbound, inbound),
+            ),
+        ];
+        let mut children = Vec::new();
+        for (index, (name, text)) in files.iter().enumerate() {
+            let path = folder.join(name);
+            std::fs::write(&path, text)?;
+            let log = std::fs::File::create(path.with_extension("log"))?;
+            let child = Command::new(binary)
+                .args([
+                    "--concurrency",
+                    "1",
+                    "--disable-hot-restart",
+                    "-l",
+                    "error",
+                    "-c",
+                ])
+                .arg(&path)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .with_context(|| format!("envoy {index}: {}", binary.display()))?;
+            children.push(child);
+        }
+        Ok(Self {
+            entry: format!("127.0.0.1:{outbound}"),
+            children,
+        })
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.children.iter().map(Child::id).collect()
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A root, and one certificate for both sides, ECDSA P-256 as ours.
+fn certificates(folder: &Path) -> Result<()> {
+    let mut root = CertificateParams::new(Vec::new())?;
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
+    let mut leaf = CertificateParams::new(Vec::new())?;
+    leaf.subject_alt_names = vec![SanType::URI("spiffe://peer/ns/default/sa/web".try_into()?)];
+    leaf.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let key = KeyPair::generate()?;
+    let certificate = leaf.signed_by(&key, &issuer)?;
+    std::fs::write(folder.join("root.pem"), issuer.pem())?;
+    std::fs::write(folder.join("cert.pem"), certificate.pem())?;
+    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
+    Ok(())
+}
+
+fn tls(folder: &Path) -> String {
+    let path = |name: &str| PathBuf::from(folder).join(name).display().to_string();
+    format!(
+        "common_tls_context:
+            tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
+            tls_certificates: [{{ certificate_chain: {{ filename: {} }}, private_key: {{ filename: {} }} }}]
+            validation_context:
+              trusted_ca: {{ filename: {} }}
+              match_typed_subject_alt_names: [{{ san_type: URI, matcher: {{ prefix: \"spiffe://peer/\" }} }}]",
+        path("cert.pem"),
+        path("key.pem"),
+        path("root.pem")
+    )
+}
+
+const ACCESS_LOG: &str = "
+          access_log:
+          - name: log
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: /dev/null
+              log_format:
+                json_format: { time: \"%START_TIME%\", method: \"%REQ(:METHOD)%\", path: \"%REQ(:PATH)%\", authority: \"%REQ(:AUTHORITY)%\", protocol: \"%PROTOCOL%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", bytes_in: \"%BYTES_RECEIVED%\", bytes_out: \"%BYTES_SENT%\", duration: \"%DURATION%\", upstream: \"%UPSTREAM_HOST%\", request_id: \"%REQ(X-REQUEST-ID)%\", peer: \"%DOWNSTREAM_PEER_URI_SAN%\" }";
+
+const RBAC: &str = "
+          - name: rbac
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+              rules:
+                policies:
+                  web:
+                    permissions: [{ any: true }]
+                    principals: [{ authenticated: { principal_name: { prefix: \"spiffe://peer/\" } } }]";
+
+const CLUSTER_MESH: &str = "
+    lb_policy: LEAST_REQUEST
+    circuit_breakers: { thresholds: [{ max_connections: 1024, max_requests: 1024, track_remaining: true }] }
+    outlier_detection: { consecutive_5xx: 5 }";
+
+const RETRIES: &str = ", retry_policy: { retry_on: \"connect-failure,refused-stream,unavailable,503\", num_retries: 2 }";
+
+fn inbound_yaml(kind: Kind, folder: &Path, port: u16, upstream: u16) -> String {
+    let mesh = kind == Kind::Mesh;
+    let extra = if mesh {
+        "\n          forward_client_cert_details: SANITIZE_SET\n          set_current_client_cert_details: { uri: true }"
+    } else {
+        ""
+    };
+    let socket = format!(
+        "
+      transport_socket:
+        name: tls
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: true
+          {}",
+        tls(folder)
+    );
+    let filters = if mesh { RBAC } else { "" };
+    config(
+        kind,
+        port,
+        &format!("{}{extra}", log(mesh)),
+        filters,
+        &socket,
+        &cluster(upstream, mesh, ""),
+    )
+}
+
+fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
+    let mesh = kind == Kind::Mesh;
+    let socket = format!(
+        "
+    transport_socket:
+        name: tls
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+          {}",
+        tls(folder)
+    );
+    config(
+        kind,
+        port,
+        log(mesh),
+        "",
+        "",
+        &cluster(inbound, mesh, &socket),
+    )
+}
+
+fn log(mesh: bool) -> &'static str {
+    if mesh { ACCESS_LOG } else { "" }
+}
+
+fn cluster(port: u16, mesh: bool, socket: &str) -> String {
+    let extra = if mesh { CLUSTER_MESH } else { "" };
+    format!(
+        "  - name: next
+    type: STATIC
+    connect_timeout: 1s{extra}
+    load_assignment:
+      cluster_name: next
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}] }}]{socket}
+"
+    )
+}
+
+fn config(
+    kind: Kind,
+    port: u16,
+    manager: &str,
+    filters: &str,
+    socket: &str,
+    cluster: &str,
+) -> String {
+    let retries = if kind == Kind::Mesh { RETRIES } else { "" };
+    let request_id = kind == Kind::Mesh;
+    format!(
+        "static_resources:
+  listeners:
+  - name: in
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          generate_request_id: {request_id}{manager}
+          route_config:
+            virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: next, timeout: 15s{retries} }} }}] }}]
+          http_filters:{filters}
+          - name: router
+            typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}{socket}
+  clusters:
+{cluster}"
+    )
+}
