@@ -1,5 +1,12 @@
 //! What Usher promises its users, one module per promise, on real binaries over real sockets.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests: a panic is their way to fail"
+)]
 
 mod access;
 mod bad_update;

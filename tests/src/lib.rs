@@ -19,6 +19,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::missing_errors_doc,
+    clippy::indexing_slicing,
     reason = "a test harness: a panic is its way to fail, and stderr its way to say why"
 )]
 

@@ -134,6 +134,7 @@ fn pure_modules_read_no_clock_and_do_no_io() {
 
 #[test]
 fn packages_depend_only_on_what_the_map_allows() {
+    let pattern = regex::Regex::new(r"(?m)^((?:usher|bank)-[a-z-]+)\b").expect("pattern");
     let mut findings = Vec::new();
     for (package, may) in allowed().packages {
         let manifest = std::fs::read_to_string(root().join(&package).join("Cargo.toml"))
@@ -142,7 +143,6 @@ fn packages_depend_only_on_what_the_map_allows() {
             .split("[dev-dependencies]")
             .next()
             .unwrap_or_default();
-        let pattern = regex::Regex::new(r"(?m)^((?:usher|bank)-[a-z-]+)\b").expect("pattern");
         for capture in pattern.captures_iter(shipped) {
             if !may.contains(&capture[1]) {
                 findings.push(format!("{package} → {}", &capture[1]));

@@ -132,10 +132,11 @@ fn no_public_text_is_said_twice() {
             }
             let place = format!("{}:{}", source.path, number + 1);
             // Short ones ("The number.") may well be true of two things.
-            if line.starts_with("pub ") && doc.len() > 60 {
-                if let Some(first) = seen.insert(doc.clone(), place.clone()) {
-                    findings.push(format!("{first} and {place}: {doc}"));
-                }
+            if line.starts_with("pub ")
+                && doc.len() > 60
+                && let Some(first) = seen.insert(doc.clone(), place.clone())
+            {
+                findings.push(format!("{first} and {place}: {doc}"));
             }
             if !line.starts_with("#[") {
                 doc.clear();
