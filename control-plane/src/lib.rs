@@ -5,6 +5,14 @@
 //! for ([`admin`]), and [`server`], which starts all of it in order. [`cli`] has one file per verb; the `usher`
 //! binary and the `bank` launcher's multi-call both enter by [`main_with`].
 
+pub mod status;
+pub mod state;
+pub mod source;
+pub mod registry;
+pub mod compile;
+pub mod snapshot;
+pub mod xds;
+pub mod clock;
 pub mod ca;
 pub mod listener;
 pub mod server;

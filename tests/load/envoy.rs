@@ -172,14 +172,14 @@ fn inbound_yaml(kind: Kind, folder: &Path, port: u16, upstream: u16) -> String {
         tls(folder)
     );
     let filters = if mesh { RBAC } else { "" };
-    let manager = format!("{}{extra}", log(mesh));
-    let listener = Listener {
+    config(
+        kind,
         port,
-        manager: &manager,
+        &format!("{}{extra}", log(mesh)),
         filters,
-        socket: &socket,
-    };
-    config(kind, &listener, &cluster(upstream, mesh, ""))
+        &socket,
+        &cluster(upstream, mesh, ""),
+    )
 }
 
 fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
@@ -193,13 +193,14 @@ fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
           {}",
         tls(folder)
     );
-    let listener = Listener {
+    config(
+        kind,
         port,
-        manager: log(mesh),
-        filters: "",
-        socket: "",
-    };
-    config(kind, &listener, &cluster(inbound, mesh, &socket))
+        log(mesh),
+        "",
+        "",
+        &cluster(inbound, mesh, &socket),
+    )
 }
 
 fn log(mesh: bool) -> &'static str {
@@ -219,21 +220,14 @@ fn cluster(port: u16, mesh: bool, socket: &str) -> String {
     )
 }
 
-/// What differs between the two sides, as fragments of YAML.
-struct Listener<'a> {
+fn config(
+    kind: Kind,
     port: u16,
-    manager: &'a str,
-    filters: &'a str,
-    socket: &'a str,
-}
-
-fn config(kind: Kind, listener: &Listener<'_>, cluster: &str) -> String {
-    let Listener {
-        port,
-        manager,
-        filters,
-        socket,
-    } = listener;
+    manager: &str,
+    filters: &str,
+    socket: &str,
+    cluster: &str,
+) -> String {
     let retries = if kind == Kind::Mesh { RETRIES } else { "" };
     let request_id = kind == Kind::Mesh;
     format!(

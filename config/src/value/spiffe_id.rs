@@ -15,6 +15,13 @@ impl TrustDomain {
     }
 }
 
+impl Default for TrustDomain {
+    /// `usher.local`: cannot clash with a public name.
+    fn default() -> Self {
+        Self("usher.local".into())
+    }
+}
+
 impl FromStr for TrustDomain {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {

@@ -1,0 +1,159 @@
+//! A world's objects by kind and name, each with when it was accepted: who is older wins.
+
+use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+
+use usher_config::{
+    kind::{
+        AccessPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey, Service, ServiceRef,
+        TargetRef, TrafficPolicy, Workload,
+    },
+    model::ServiceTarget,
+    value::{Name, Port, ServiceName, TrustDomain},
+};
+
+use crate::registry::World;
+
+use super::{Finding, Reason};
+
+/// An object and its age.
+#[derive(Debug)]
+pub(super) struct Aged<'a, T> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) object: &'a T,
+    pub(super) accepted_at: SystemTime,
+}
+
+// Derived, these would ask the same of `T`.
+impl<T> Clone for Aged<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Aged<'_, T> {}
+
+/// Everything, by kind.
+#[derive(Debug)]
+pub(super) struct Index<'a> {
+    pub(super) mesh: MeshSpec,
+    pub(super) trust_domain: TrustDomain,
+    pub(super) services: BTreeMap<ServiceName, &'a Service>,
+    pub(super) workloads: Vec<&'a Workload>,
+    pub(super) http_routes: Vec<Aged<'a, HttpRoute>>,
+    pub(super) grpc_routes: Vec<Aged<'a, GrpcRoute>>,
+    /// Oldest first, then by name.
+    pub(super) traffic: Vec<Aged<'a, TrafficPolicy>>,
+    /// Oldest first, then by name.
+    pub(super) access: Vec<Aged<'a, AccessPolicy>>,
+    /// AccessPolicies that never were valid, and what they were meant to protect.
+    pub(super) denied: &'a BTreeMap<ObjectKey, Vec<TargetRef>>,
+    pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn new(world: &'a World, findings: &mut Vec<Finding>) -> Self {
+        let mut index = Self {
+            mesh: MeshSpec::default(),
+            trust_domain: world.trust_domain(),
+            services: BTreeMap::new(),
+            workloads: Vec::new(),
+            http_routes: Vec::new(),
+            grpc_routes: Vec::new(),
+            traffic: Vec::new(),
+            access: Vec::new(),
+            denied: &world.denied,
+            addresses: &world.addresses,
+        };
+        let mesh = world.mesh();
+        for (key, accepted) in &world.objects {
+            let accepted_at = accepted.accepted_at;
+            match &*accepted.object {
+                Object::Mesh(object) => match mesh {
+                    Some((winner, _)) if winner != key => findings.push(Finding {
+                        object: key.clone(),
+                        reason: Reason::Conflicted,
+                        message: format!("a mesh has one Mesh object, and {winner} is older"),
+                    }),
+                    _ => index.mesh = object.spec.clone(),
+                },
+                Object::Service(object) => {
+                    index.services.insert(object.full_name(), object);
+                }
+                Object::Workload(object) => index.workloads.push(object),
+                Object::HttpRoute(object) => index.http_routes.push(Aged {
+                    key,
+                    object,
+                    accepted_at,
+                }),
+                Object::GrpcRoute(object) => index.grpc_routes.push(Aged {
+                    key,
+                    object,
+                    accepted_at,
+                }),
+                Object::TrafficPolicy(object) => index.traffic.push(Aged {
+                    key,
+                    object,
+                    accepted_at,
+                }),
+                Object::AccessPolicy(object) => index.access.push(Aged {
+                    key,
+                    object,
+                    accepted_at,
+                }),
+            }
+        }
+        index
+            .traffic
+            .sort_by_key(|policy| (policy.accepted_at, policy.key));
+        index
+            .access
+            .sort_by_key(|policy| (policy.accepted_at, policy.key));
+        index
+    }
+
+    /// The port of a service that a reference means, or why there is none.
+    pub(super) fn resolve(
+        &self,
+        service: ServiceName,
+        port: Port,
+    ) -> Result<ServiceTarget, String> {
+        match self.services.get(&service) {
+            None => Err(format!("Service {service} does not exist")),
+            Some(object)
+                if object
+                    .spec
+                    .ports
+                    .iter()
+                    .all(|declared| declared.port != port) =>
+            {
+                let ports: Vec<String> = object
+                    .spec
+                    .ports
+                    .iter()
+                    .map(|declared| declared.port.to_string())
+                    .collect();
+                Err(format!(
+                    "Service {service} has no port {port}; it has {}",
+                    ports.join(", ")
+                ))
+            }
+            Some(_) => Ok(ServiceTarget { service, port }),
+        }
+    }
+
+    /// The same for a reference from an object of `namespace`.
+    pub(super) fn resolve_ref(
+        &self,
+        target: &ServiceRef,
+        namespace: &Name,
+    ) -> Result<ServiceTarget, String> {
+        self.resolve(target.service(namespace), target.port)
+    }
+
+    pub(super) fn key_of_service(&self, name: &ServiceName) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Service,
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+        }
+    }
+}

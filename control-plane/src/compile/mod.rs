@@ -1,0 +1,150 @@
+//! What was accepted → what runs. Pure: no I/O, no clock, no randomness; the same [`World`] gives the same
+//! [`Compiled`] on every replica.
+//!
+//! Nothing here can fail as a whole. What cannot take effect (a policy whose target does not exist, a second
+//! policy on one target, a backend that is not there) becomes a [`Finding`] about one object, and the rest flows.
+
+mod index;
+mod targets;
+mod traffic;
+mod access;
+mod matches;
+mod routes;
+mod services;
+
+use std::collections::BTreeMap;
+
+use usher_config::{
+    kind::ObjectKey,
+    model::{InboundPolicy, Service},
+    value::{Name, ServiceName, SpiffeId, TrustDomain, Weight},
+};
+
+use crate::registry::World;
+
+use index::Index;
+use targets::Targets;
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compiled {
+    /// Whose identities these are.
+    pub trust_domain: TrustDomain,
+    /// As callers see them.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// As they protect themselves.
+    pub inbound: BTreeMap<ServiceName, InboundPolicy>,
+    /// Who may be instances of each service. A service without an entry has none.
+    pub backing: BTreeMap<ServiceName, Vec<Backing>>,
+    /// Objects that do not do all that they say.
+    pub findings: Vec<Finding>,
+}
+
+impl Compiled {
+    /// Whether configuration lets `identity` be an instance of `service`.
+    pub fn may_be(&self, identity: &SpiffeId, service: &ServiceName) -> bool {
+        self.backing_of(identity, service).is_some()
+    }
+
+    /// Why it may: the workload that it is.
+    pub fn backing_of(&self, identity: &SpiffeId, service: &ServiceName) -> Option<&Backing> {
+        self.backing
+            .get(service)?
+            .iter()
+            .find(|backing| backing.identity == *identity)
+    }
+}
+
+/// A workload behind a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backing {
+    /// The workload's.
+    pub service_account: Name,
+    /// Its full form.
+    pub identity: SpiffeId,
+    /// Of each instance.
+    pub weight: Weight,
+    /// Of instances that do not say.
+    pub zone: String,
+}
+
+/// An accepted object that does not do all that it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub object: ObjectKey,
+    /// In what way.
+    pub reason: Reason,
+    /// One line, naming every object involved.
+    pub message: String,
+}
+
+/// In what way an object is without effect. Gateway API's words where it has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// An earlier policy of the kind holds the target.
+    Conflicted,
+    /// The target does not exist.
+    TargetNotFound,
+    /// Something it refers to does not exist.
+    RefNotResolved,
+    /// It would weaken what a wider policy demands; `Mesh.spec.allowLoosening` would let it.
+    Loosens,
+    /// The virtual range is used up.
+    NoAddress,
+}
+
+impl Reason {
+    /// As shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflicted => "Conflicted",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::RefNotResolved => "RefNotResolved",
+            Self::Loosens => "Loosens",
+            Self::NoAddress => "NoAddress",
+        }
+    }
+}
+
+/// Compiles a world.
+pub fn compile(world: &World) -> Compiled {
+    let mut findings = Vec::new();
+    let index = Index::new(world, &mut findings);
+    let targets = Targets::new(&index, &mut findings);
+    let mut compiled = Compiled {
+        trust_domain: index.trust_domain.clone(),
+        services: BTreeMap::new(),
+        inbound: BTreeMap::new(),
+        backing: BTreeMap::new(),
+        findings: Vec::new(),
+    };
+    let mut routes = routes::by_parent(&index, &targets, &mut findings);
+    for (name, service) in &index.services {
+        let backing = services::backing(&index, service);
+        let routes = routes.remove(name).unwrap_or_default();
+        let called = services::service(&index, &targets, service, &backing, routes);
+        if called.virtual_addresses.is_empty() {
+            findings.push(Finding {
+                object: index.key_of_service(name),
+                reason: Reason::NoAddress,
+                message: "the mesh's virtualCidr has no address left; make it larger".to_owned(),
+            });
+        }
+        compiled.services.insert(name.clone(), called);
+        let inbound = services::inbound(&index, &targets, service, &mut findings);
+        compiled.inbound.insert(name.clone(), inbound);
+        if !backing.is_empty() {
+            compiled.backing.insert(name.clone(), backing);
+        }
+    }
+    findings.sort_by(|a, b| {
+        (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
+    });
+    findings.dedup();
+    compiled.findings = findings;
+    compiled
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! A Service and the Workloads behind it → what callers and its own instances are told.
+
+use usher_config::{
+    kind::{self, AppProtocol},
+    model::{
+        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, Protocol, Route, Service,
+        ServicePort, Telemetry,
+    },
+    value::{Name, SpiffeId, Weight},
+};
+
+use super::{Backing, Finding, access, index::Index, targets::Targets, traffic};
+
+/// Who may be an instance: the service accounts of the Workloads that the selector takes.
+pub(super) fn backing(index: &Index<'_>, service: &kind::Service) -> Vec<Backing> {
+    let mut all: Vec<Backing> = Vec::new();
+    for workload in selected(index, service) {
+        let account = &workload.spec.service_account;
+        if all
+            .iter()
+            .any(|backing| backing.service_account == *account)
+        {
+            continue;
+        }
+        let namespace = workload.metadata.namespace.clone();
+        all.push(Backing {
+            service_account: account.clone(),
+            identity: SpiffeId::new(index.trust_domain.clone(), namespace, account.clone()),
+            weight: workload.spec.weight.unwrap_or(Weight::ONE),
+            zone: workload.spec.zone.clone().unwrap_or_default(),
+        });
+    }
+    all
+}
+
+fn selected<'a>(
+    index: &Index<'a>,
+    service: &kind::Service,
+) -> impl Iterator<Item = &'a kind::Workload> {
+    index.workloads.iter().copied().filter(|workload| {
+        workload.metadata.namespace == service.metadata.namespace
+            && service.spec.selects(&workload.metadata.labels)
+    })
+}
+
+/// As callers see it.
+pub(super) fn service(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    service: &kind::Service,
+    backing: &[Backing],
+    routes: Vec<Route>,
+) -> Service {
+    let name = service.full_name();
+    let address = service
+        .spec
+        .cluster_ip
+        .or_else(|| index.addresses.get(&name).copied());
+    Service {
+        virtual_addresses: address.into_iter().collect(),
+        ports: service.spec.ports.iter().filter_map(port).collect(),
+        identities: backing
+            .iter()
+            .map(|backing| backing.identity.clone())
+            .collect(),
+        policy: traffic::resolve(index, &traffic::layers_of_service(targets, &name)),
+        routes,
+        name,
+    }
+}
+
+/// As it protects itself.
+pub(super) fn inbound(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    service: &kind::Service,
+    findings: &mut Vec<Finding>,
+) -> InboundPolicy {
+    let name = service.full_name();
+    let access = access::access(index, targets, &name, findings);
+    let health_check =
+        selected(index, service).find_map(|workload| workload.spec.health_check.as_ref());
+    InboundPolicy {
+        mtls: access.mtls,
+        ports: service
+            .spec
+            .ports
+            .iter()
+            .map(|port| (port.port, protocol(port.app_protocol)))
+            .collect(),
+        access: access.policies,
+        health_check: health_check.map(check),
+        telemetry: telemetry(&index.mesh.telemetry),
+        service: name,
+    }
+}
+
+/// `None` cannot be: every protocol's word is a name.
+fn port(port: &kind::ServicePort) -> Option<ServicePort> {
+    let protocol = protocol(port.app_protocol);
+    let word = match protocol {
+        Protocol::Detect => "detect",
+        Protocol::Http1 => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "tcp",
+    };
+    let name: Name = port.name.clone().or_else(|| word.parse().ok())?;
+    Some(ServicePort {
+        name,
+        port: port.port,
+        protocol,
+    })
+}
+
+fn protocol(declared: Option<AppProtocol>) -> Protocol {
+    match declared {
+        None => Protocol::Detect,
+        Some(AppProtocol::Http) => Protocol::Http1,
+        Some(AppProtocol::Http2) => Protocol::Http2,
+        Some(AppProtocol::Grpc) => Protocol::Grpc,
+        Some(AppProtocol::Tcp) => Protocol::Tcp,
+    }
+}
+
+fn check(written: &kind::HealthCheck) -> HealthCheck {
+    let base = HealthCheck::default();
+    HealthCheck {
+        probe: match &written.probe {
+            kind::HealthProbe::Http { path } => HealthProbe::Http { path: path.clone() },
+            kind::HealthProbe::Grpc { service } => HealthProbe::Grpc {
+                service: service.clone(),
+            },
+            kind::HealthProbe::Tcp {} => HealthProbe::Tcp,
+        },
+        interval: written.interval.map_or(base.interval, Into::into),
+        timeout: written.timeout.map_or(base.timeout, Into::into),
+        failure_threshold: written.failure_threshold.unwrap_or(base.failure_threshold),
+        success_threshold: written.success_threshold.unwrap_or(base.success_threshold),
+    }
+}
+
+fn telemetry(written: &kind::Telemetry) -> Telemetry {
+    let base = Telemetry::default();
+    Telemetry {
+        access_log: match written.access_log.mode {
+            None => base.access_log,
+            Some(kind::AccessLogMode::All) => AccessLogMode::All,
+            Some(kind::AccessLogMode::Errors) => AccessLogMode::Errors,
+            Some(kind::AccessLogMode::Off) => AccessLogMode::Off,
+        },
+        access_log_sample: written
+            .access_log
+            .sample_percent
+            .unwrap_or(base.access_log_sample),
+        trace_sample: written.tracing.sample_percent.unwrap_or(base.trace_sample),
+    }
+}

@@ -1,0 +1,188 @@
+//! Which policy holds which target: one of a kind for each, the earliest accepted.
+
+use std::collections::BTreeMap;
+
+use usher_config::{
+    kind::{AccessPolicy, Kind, ObjectKey, TargetKind, TargetRef, TrafficPolicy},
+    value::{Name, ServiceName},
+};
+
+use super::{
+    Finding, Reason,
+    index::{Aged, Index},
+};
+
+/// What a policy is attached to, its name resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Mesh,
+    Namespace(Name),
+    Service(ServiceName),
+    /// A route, or one rule of it by name.
+    Route(ObjectKey, Option<Name>),
+}
+
+impl Target {
+    /// What `reference` means in a policy of `namespace`.
+    pub(super) fn of(reference: &TargetRef, namespace: &Name) -> Self {
+        let full_name = || ServiceName {
+            namespace: namespace.clone(),
+            name: reference.name.clone(),
+        };
+        let route = |kind| {
+            let key = ObjectKey {
+                kind,
+                namespace: namespace.clone(),
+                name: reference.name.clone(),
+            };
+            Self::Route(key, reference.section_name.clone())
+        };
+        match reference.kind {
+            TargetKind::Mesh => Self::Mesh,
+            TargetKind::Namespace => Self::Namespace(reference.name.clone()),
+            TargetKind::Service => Self::Service(full_name()),
+            TargetKind::HttpRoute => route(Kind::HttpRoute),
+            TargetKind::GrpcRoute => route(Kind::GrpcRoute),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Mesh => "the mesh".to_owned(),
+            Self::Namespace(name) => format!("namespace {name}"),
+            Self::Service(name) => format!("Service {name}"),
+            Self::Route(key, None) => key.to_string(),
+            Self::Route(key, Some(rule)) => format!("rule {rule} of {key}"),
+        }
+    }
+
+    fn exists(&self, index: &Index<'_>) -> bool {
+        match self {
+            // Both hold for whatever comes to be in them.
+            Self::Mesh | Self::Namespace(_) => true,
+            Self::Service(name) => index.services.contains_key(name),
+            Self::Route(key, section) => {
+                let http = index.http_routes.iter().find(|route| route.key == key);
+                let grpc = index.grpc_routes.iter().find(|route| route.key == key);
+                let named = |mut names: Vec<Option<&Name>>| match section {
+                    None => true,
+                    Some(section) => names.drain(..).flatten().any(|name| name == section),
+                };
+                http.is_some_and(|route| {
+                    named(
+                        route
+                            .object
+                            .spec
+                            .rules
+                            .iter()
+                            .map(|rule| rule.name.as_ref())
+                            .collect(),
+                    )
+                }) || grpc.is_some_and(|route| {
+                    named(
+                        route
+                            .object
+                            .spec
+                            .rules
+                            .iter()
+                            .map(|rule| rule.name.as_ref())
+                            .collect(),
+                    )
+                })
+            }
+        }
+    }
+}
+
+/// The policies in force.
+#[derive(Debug, Default)]
+pub(super) struct Targets<'a> {
+    traffic: BTreeMap<Target, &'a TrafficPolicy>,
+    access: BTreeMap<Target, &'a AccessPolicy>,
+    /// By target: AccessPolicies that never were valid.
+    denied: BTreeMap<Target, Vec<&'a ObjectKey>>,
+}
+
+impl<'a> Targets<'a> {
+    pub(super) fn new(index: &Index<'a>, findings: &mut Vec<Finding>) -> Self {
+        let traffic = index
+            .traffic
+            .iter()
+            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let access = index
+            .access
+            .iter()
+            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let mut denied: BTreeMap<Target, Vec<&ObjectKey>> = BTreeMap::new();
+        for (key, references) in index.denied {
+            for reference in references {
+                denied
+                    .entry(Target::of(reference, &key.namespace))
+                    .or_default()
+                    .push(key);
+            }
+        }
+        Self {
+            traffic: assign(index, traffic, findings),
+            access: assign(index, access, findings),
+            denied,
+        }
+    }
+
+    pub(super) fn traffic(&self, target: &Target) -> Option<&'a TrafficPolicy> {
+        self.traffic.get(target).copied()
+    }
+
+    pub(super) fn access(&self, target: &Target) -> Option<&'a AccessPolicy> {
+        self.access.get(target).copied()
+    }
+
+    pub(super) fn denied(&self, target: &Target) -> &[&'a ObjectKey] {
+        self.denied.get(target).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn assign<'a, 'b, T: 'a>(
+    index: &Index<'a>,
+    policies: impl Iterator<Item = (Aged<'a, T>, &'b [TargetRef])>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<Target, &'a T> {
+    let mut holders: BTreeMap<Target, Aged<'a, T>> = BTreeMap::new();
+    for (policy, references) in policies {
+        for reference in references {
+            let target = Target::of(reference, &policy.key.namespace);
+            let mut report = |reason, message| {
+                findings.push(Finding {
+                    object: policy.key.clone(),
+                    reason,
+                    message,
+                });
+            };
+            if !target.exists(index) {
+                report(
+                    Reason::TargetNotFound,
+                    format!("{} does not exist", target.describe()),
+                );
+                continue;
+            }
+            match holders.get(&target) {
+                Some(holder) if holder.key == policy.key => {}
+                Some(holder) => {
+                    let message = format!(
+                        "{} is held by {}, which is older",
+                        target.describe(),
+                        holder.key
+                    );
+                    report(Reason::Conflicted, message);
+                }
+                None => {
+                    holders.insert(target, policy);
+                }
+            }
+        }
+    }
+    holders
+        .into_iter()
+        .map(|(target, holder)| (target, holder.object))
+        .collect()
+}

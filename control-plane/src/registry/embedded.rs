@@ -1,0 +1,193 @@
+//! The default store: one redb file, durable with every commit.
+//!
+//! Four tables of JSON values under readable keys. JSON rather than a binary form because a store that an
+//! operator can dump is worth more than the bytes; a whole mesh is a few megabytes, read once at start.
+
+use std::{error::Error, net::IpAddr, path::Path};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Serialize, de::DeserializeOwned};
+use usher_config::{
+    kind::{Choice, Kind, ObjectKey},
+    value::{InvalidValue, ServiceName, TrustDomain},
+};
+
+use super::store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject};
+
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+const ADDRESSES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("virtual_addresses");
+const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
+const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
+const TRUST_DOMAIN: &str = "trust_domain";
+
+/// One file. Held open, and locked, by one control plane.
+#[derive(Debug)]
+pub struct EmbeddedStore(Database);
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`]: not permitted, damaged, or open in another control plane.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self(Database::create(path).map_err(failed)?);
+        let transaction = store.0.begin_write().map_err(failed)?;
+        // Opening a table makes it: readers need no case for a fresh file.
+        transaction.open_table(OBJECTS).map_err(failed)?;
+        transaction.open_table(ADDRESSES).map_err(failed)?;
+        transaction.open_table(REVISIONS).map_err(failed)?;
+        transaction.open_table(SETTINGS).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(store)
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn load(&self) -> Result<Stored, StoreError> {
+        let mut stored = Stored::default();
+        let transaction = self.0.begin_read().map_err(failed)?;
+        for entry in transaction
+            .open_table(OBJECTS)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (key, value) = entry.map_err(failed)?;
+            let name = object_key(key.value()).map_err(|error| unreadable("object name", error))?;
+            let object: StoredObject = read("object", value.value())?;
+            stored.objects.insert(name, object);
+        }
+        for entry in transaction
+            .open_table(ADDRESSES)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (key, value) = entry.map_err(failed)?;
+            let service: ServiceName = parsed("service name", key.value())?;
+            let address: IpAddr = read("virtual address", value.value())?;
+            stored.addresses.insert(service, address);
+        }
+        for entry in transaction
+            .open_table(REVISIONS)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (_, value) = entry.map_err(failed)?;
+            let record: RevisionRecord = read("revision", value.value())?;
+            stored.revisions.push(record);
+        }
+        let settings = transaction.open_table(SETTINGS).map_err(failed)?;
+        if let Some(value) = settings.get(TRUST_DOMAIN).map_err(failed)? {
+            let text: String = read("trust domain", value.value())?;
+            stored.trust_domain = Some(parsed("trust domain", &text)?);
+        }
+        Ok(stored)
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let expected = commit.revision.number.saturating_sub(1);
+        let transaction = self.0.begin_write().map_err(failed)?;
+        {
+            let mut revisions = transaction.open_table(REVISIONS).map_err(failed)?;
+            let newest = revisions
+                .last()
+                .map_err(failed)?
+                .map_or(0, |(number, _)| number.value());
+            if newest != expected {
+                // The transaction is dropped, hence aborted.
+                return Err(StoreError::Conflict {
+                    stored: newest,
+                    expected,
+                });
+            }
+            let number = commit.revision.number;
+            revisions
+                .insert(number, written(&commit.revision)?.as_slice())
+                .map_err(failed)?;
+            let forgotten = number.saturating_sub(u64::try_from(HISTORY).unwrap_or(u64::MAX));
+            revisions
+                .retain(|number, _| number > forgotten)
+                .map_err(failed)?;
+
+            let mut objects = transaction.open_table(OBJECTS).map_err(failed)?;
+            for name in &commit.deleted {
+                objects.remove(name.to_string().as_str()).map_err(failed)?;
+            }
+            for (name, object) in &commit.accepted {
+                let value = written(object)?;
+                objects
+                    .insert(name.to_string().as_str(), value.as_slice())
+                    .map_err(failed)?;
+            }
+
+            let mut addresses = transaction.open_table(ADDRESSES).map_err(failed)?;
+            addresses
+                .retain(|service, _| {
+                    service
+                        .parse()
+                        .is_ok_and(|name| commit.addresses.contains_key(&name))
+                })
+                .map_err(failed)?;
+            for (service, address) in &commit.addresses {
+                let value = written(address)?;
+                addresses
+                    .insert(service.to_string().as_str(), value.as_slice())
+                    .map_err(failed)?;
+            }
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write().map_err(failed)?;
+        let value = written(&domain.as_str())?;
+        transaction
+            .open_table(SETTINGS)
+            .map_err(failed)?
+            .insert(TRUST_DOMAIN, value.as_slice())
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+}
+
+fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Storage(Box::new(error))
+}
+
+fn read<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| unreadable(what, error))
+}
+
+/// Reads back what `ObjectKey` writes: `Kind namespace/name`.
+fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
+    let (word, name) = text.split_once(' ').unwrap_or_default();
+    let known = Kind::ALL.iter().find(|(known, _)| *known == word);
+    let (_, kind) = known.ok_or_else(|| InvalidValue::new(text, "a kind of this version"))?;
+    let ServiceName { namespace, name } = name.parse()?;
+    Ok(ObjectKey {
+        kind: *kind,
+        namespace,
+        name,
+    })
+}
+
+fn parsed<T>(what: &'static str, text: &str) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: Error + Send + Sync + 'static,
+{
+    text.parse().map_err(|error| unreadable(what, error))
+}
+
+fn unreadable(what: &'static str, error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Unreadable {
+        what,
+        source: Box::new(error),
+    }
+}
+
+fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(failed)
+}

@@ -1,0 +1,188 @@
+//! Instances and their leases. Pure: `now` is an argument, nothing here waits or writes.
+//!
+//! An instance lives as long as its sidecar renews its lease; three missed renewals end it. Whether an
+//! identity may register at all was decided before ([`crate::State::may_be`]): registration never makes
+//! anybody a service.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use usher_config::value::{InstanceName, Name, ServiceName, SpiffeId};
+
+/// How long an instance lives without a renewal: three renewals at a third of it, so that one lost packet or a
+/// short pause takes nobody out.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Instances of one service: far above any real one, so that a leaked credential cannot fill the memory.
+pub const INSTANCES_MAX: usize = 10_000;
+
+/// One registered instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its sidecar's inbound listener.
+    pub address: SocketAddr,
+    /// Its sidecar's verdict on its application.
+    pub healthy: bool,
+    /// Where it runs; empty when nobody said.
+    pub zone: String,
+    /// Who registered it, verified.
+    pub identity: SpiffeId,
+    /// The configuration its sidecar said it runs; 0: did not say.
+    pub revision: u64,
+}
+
+#[derive(Debug)]
+struct Leased {
+    instance: Instance,
+    lease: String,
+    expires: Instant,
+}
+
+/// All instances of a mesh.
+#[derive(Debug, Default)]
+pub struct Instances(BTreeMap<ServiceName, BTreeMap<Name, Leased>>);
+
+/// The lease is not known: expired, replaced by a newer registration, or from another server. Register again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such lease; register again")]
+pub struct LeaseGone;
+
+/// The service has as many instances as one may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the service has {INSTANCES_MAX} instances, no more are accepted")]
+pub struct TooManyInstances;
+
+/// Whether callers must be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// What callers see has changed.
+    Changed,
+    /// Only the lease.
+    Unchanged,
+}
+
+impl Instances {
+    /// Takes an instance in, or replaces the one of that name: a restarted sidecar need not wait for its old lease.
+    ///
+    /// # Errors
+    /// [`TooManyInstances`].
+    pub fn register(
+        &mut self,
+        name: &InstanceName,
+        instance: Instance,
+        lease: String,
+        now: Instant,
+    ) -> Result<(), TooManyInstances> {
+        let siblings = self.0.entry(name.service.clone()).or_default();
+        if siblings.len() >= INSTANCES_MAX && !siblings.contains_key(&name.instance) {
+            return Err(TooManyInstances);
+        }
+        siblings.insert(
+            name.instance.clone(),
+            Leased {
+                instance,
+                lease,
+                expires: now + LEASE,
+            },
+        );
+        Ok(())
+    }
+
+    /// Prolongs a lease and takes in what the sidecar says with it.
+    ///
+    /// # Errors
+    /// [`LeaseGone`].
+    pub fn renew(
+        &mut self,
+        name: &InstanceName,
+        renewal: &Renewal<'_>,
+        now: Instant,
+    ) -> Result<Effect, LeaseGone> {
+        let leased = self
+            .0
+            .get_mut(&name.service)
+            .and_then(|siblings| siblings.get_mut(&name.instance))
+            .filter(|leased| leased.lease == renewal.lease && leased.expires > now)
+            .filter(|leased| leased.instance.identity == *renewal.identity)
+            .ok_or(LeaseGone)?;
+        leased.expires = now + LEASE;
+        leased.instance.revision = renewal.revision;
+        let effect = if leased.instance.healthy == renewal.healthy {
+            Effect::Unchanged
+        } else {
+            Effect::Changed
+        };
+        leased.instance.healthy = renewal.healthy;
+        Ok(effect)
+    }
+
+    /// Takes an instance out, if the lease is the one it holds.
+    ///
+    /// # Errors
+    /// [`LeaseGone`].
+    pub fn deregister(&mut self, name: &InstanceName, lease: &str) -> Result<(), LeaseGone> {
+        let siblings = self.0.get_mut(&name.service).ok_or(LeaseGone)?;
+        match siblings.get(&name.instance) {
+            Some(leased) if leased.lease == lease => {
+                siblings.remove(&name.instance);
+                if siblings.is_empty() {
+                    self.0.remove(&name.service);
+                }
+                Ok(())
+            }
+            _ => Err(LeaseGone),
+        }
+    }
+
+    /// Takes out what has not been renewed, and names it.
+    pub fn expire(&mut self, now: Instant) -> Vec<InstanceName> {
+        let mut expired = Vec::new();
+        self.0.retain(|service, siblings| {
+            siblings.retain(|instance, leased| {
+                let alive = leased.expires > now;
+                if !alive {
+                    let (service, instance) = (service.clone(), instance.clone());
+                    expired.push(InstanceName { service, instance });
+                }
+                alive
+            });
+            !siblings.is_empty()
+        });
+        expired
+    }
+
+    /// Whether there is an instance of that name, whoever holds its lease.
+    pub fn contains(&self, name: &InstanceName) -> bool {
+        self.0
+            .get(&name.service)
+            .is_some_and(|siblings| siblings.contains_key(&name.instance))
+    }
+
+    /// The instances of a service, by name.
+    pub fn of(&self, service: &ServiceName) -> impl Iterator<Item = (&Name, &Instance)> {
+        self.0
+            .get(service)
+            .into_iter()
+            .flatten()
+            .map(|(name, leased)| (name, &leased.instance))
+    }
+}
+
+/// What a sidecar says when it renews.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal<'a> {
+    /// The lease it holds.
+    pub lease: &'a str,
+    /// Who renews, verified.
+    pub identity: &'a SpiffeId,
+    /// Its verdict on its application.
+    pub healthy: bool,
+    /// The configuration it runs.
+    pub revision: u64,
+}
+
+#[cfg(test)]
+mod tests;

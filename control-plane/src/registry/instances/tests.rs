@@ -1,0 +1,105 @@
+//! A lease lives while it is renewed, and belongs to who registered it.
+
+use super::*;
+
+fn name() -> InstanceName {
+    "bank/account/a".parse().expect("valid")
+}
+
+fn identity(account: &str) -> SpiffeId {
+    format!("spiffe://usher.local/ns/bank/sa/{account}")
+        .parse()
+        .expect("valid")
+}
+
+fn instance() -> Instance {
+    Instance {
+        address: "127.0.0.1:15006".parse().expect("valid"),
+        healthy: true,
+        zone: String::new(),
+        identity: identity("account"),
+        revision: 0,
+    }
+}
+
+fn renewal<'a>(lease: &'a str, identity: &'a SpiffeId, healthy: bool) -> Renewal<'a> {
+    Renewal {
+        lease,
+        identity,
+        healthy,
+        revision: 3,
+    }
+}
+
+#[test]
+fn an_instance_that_renews_stays_and_one_that_does_not_goes() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    instances
+        .register(&name(), instance(), "l1".into(), start)
+        .expect("room");
+    let account = identity("account");
+    let later = start + LEASE / 3;
+    assert_eq!(
+        instances.renew(&name(), &renewal("l1", &account, true), later),
+        Ok(Effect::Unchanged)
+    );
+    assert!(instances.expire(start + LEASE).is_empty(), "renewed");
+    assert_eq!(instances.expire(later + LEASE), vec![name()]);
+    assert_eq!(
+        instances.renew(&name(), &renewal("l1", &account, true), later + LEASE),
+        Err(LeaseGone)
+    );
+}
+
+#[test]
+fn callers_are_told_when_health_changes() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    instances
+        .register(&name(), instance(), "l1".into(), start)
+        .expect("room");
+    let account = identity("account");
+    let sick = instances.renew(&name(), &renewal("l1", &account, false), start);
+    assert_eq!(sick, Ok(Effect::Changed));
+    let (_, seen) = instances.of(&name().service).next().expect("registered");
+    assert!(!seen.healthy && seen.revision == 3);
+}
+
+#[test]
+fn a_restarted_sidecar_replaces_itself_and_its_old_lease_is_worth_nothing() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    instances
+        .register(&name(), instance(), "old".into(), start)
+        .expect("room");
+    instances
+        .register(&name(), instance(), "new".into(), start)
+        .expect("room");
+    assert_eq!(instances.deregister(&name(), "old"), Err(LeaseGone));
+    assert_eq!(instances.deregister(&name(), "new"), Ok(()));
+    assert_eq!(instances.of(&name().service).count(), 0);
+}
+
+#[test]
+fn another_identity_cannot_use_a_lease() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    instances
+        .register(&name(), instance(), "l1".into(), start)
+        .expect("room");
+    let thief = identity("reporting");
+    assert_eq!(
+        instances.renew(&name(), &renewal("l1", &thief, true), start),
+        Err(LeaseGone)
+    );
+}
+
+#[test]
+fn one_service_cannot_fill_the_memory() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    for number in 0..INSTANCES_MAX {
+        let name = format!("bank/account/i{number}").parse().expect("valid");
+        instances
+            .register(&name, instance(), "l".into(), start)
+            .expect("room");
+    }
+    let more = instances.register(&name(), instance(), "l".into(), start);
+    assert_eq!(more, Err(TooManyInstances));
+}

@@ -1,0 +1,50 @@
+//! A store that forgets: for tests, and for `usher serve` runs that are meant to leave nothing behind.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use usher_config::value::TrustDomain;
+
+use super::store::{Commit, HISTORY, Store, StoreError, Stored};
+
+/// Keeps everything in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Stored>);
+
+impl MemoryStore {
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self) -> Result<Stored, StoreError> {
+        Ok(self.stored().clone())
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let mut stored = self.stored();
+        let number = stored.number();
+        if number + 1 != commit.revision.number {
+            return Err(StoreError::Conflict {
+                stored: number,
+                expected: commit.revision.number.saturating_sub(1),
+            });
+        }
+        for name in &commit.deleted {
+            stored.objects.remove(name);
+        }
+        for (name, object) in &commit.accepted {
+            stored.objects.insert(name.clone(), object.clone());
+        }
+        stored.addresses = commit.addresses.clone();
+        stored.revisions.push(commit.revision.clone());
+        let excess = stored.revisions.len().saturating_sub(HISTORY);
+        stored.revisions.drain(..excess);
+        Ok(())
+    }
+
+    fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
+        self.stored().trust_domain = Some(domain.clone());
+        Ok(())
+    }
+}

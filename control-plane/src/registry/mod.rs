@@ -1,0 +1,19 @@
+//! What the control plane knows: accepted objects with their last good versions ([`World`]), instances with
+//! leases ([`instances`]), and the [`Store`] that remembers the former across restarts.
+
+pub mod store;
+mod embedded;
+mod memory;
+pub mod instances;
+pub mod world;
+mod virtual_address;
+mod service;
+
+pub use embedded::EmbeddedStore;
+pub use memory::MemoryStore;
+pub use service::RegistryService;
+pub use store::{Store, StoreError};
+pub use world::World;
+
+#[cfg(test)]
+mod tests;

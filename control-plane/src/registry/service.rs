@@ -1,0 +1,182 @@
+//! `usher.v1.Registry`: instances come, stay while they renew, and go without losing a request.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tonic::{Request, Response, Status};
+use usher_config::{
+    value::{InstanceName, Name, ServiceName, SpiffeId},
+    wire::v1::{
+        DeregisterRequest, DeregisterResponse, Endpoint, Lease, ListServicesRequest,
+        ListServicesResponse, RegisterRequest, RenewLeaseRequest, ServiceStatus,
+        registry_server::Registry,
+    },
+};
+
+use crate::{state::State, xds::authenticate::authenticate};
+
+use super::instances::{Instance, LEASE, LeaseGone, Renewal};
+
+/// How long `Deregister` may be made to wait. Longer than any drain; bounds what a caller can hold.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Longest zone name.
+const ZONE_LENGTH_MAX: usize = 63;
+
+/// The registry for sidecars.
+#[derive(Debug, Clone)]
+pub struct RegistryService {
+    state: State,
+}
+
+impl RegistryService {
+    /// Registers into `state`.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+
+    /// The instance a request is about, if its sender may be that service.
+    fn permitted(&self, identity: &SpiffeId, name: [&str; 3]) -> Result<InstanceName, Status> {
+        let [namespace, service, instance] = name;
+        let part = |text: &str| {
+            text.parse::<Name>()
+                .map_err(|error| Status::invalid_argument(error.to_string()))
+        };
+        let service = ServiceName {
+            namespace: part(namespace)?,
+            name: part(service)?,
+        };
+        let name = InstanceName {
+            service,
+            instance: part(instance)?,
+        };
+        if self.state.may_be(identity, &name.service) {
+            return Ok(name);
+        }
+        let accounts = self.state.service_account_of(&name.service);
+        let expected = if accounts.is_empty() {
+            "no Workload is selected by a Service of that name".to_owned()
+        } else {
+            let accounts: Vec<&str> = accounts.iter().map(Name::as_str).collect();
+            format!("its service accounts are {}", accounts.join(", "))
+        };
+        Err(Status::permission_denied(format!(
+            "{identity} may not be service {}: {expected}",
+            name.service
+        )))
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for RegistryService {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
+        let identity = authenticate(request.extensions())?;
+        let request = request.into_inner();
+        let name = self.permitted(
+            &identity,
+            [&request.namespace, &request.service, &request.instance],
+        )?;
+        let address = reachable(&request.address)?;
+        if request.zone.len() > ZONE_LENGTH_MAX {
+            return Err(Status::invalid_argument("a zone is at most 63 characters"));
+        }
+        let instance = Instance {
+            address,
+            healthy: request.healthy,
+            zone: request.zone,
+            identity,
+            revision: 0,
+        };
+        let lease = self
+            .state
+            .register(&name, instance)
+            .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        Ok(Response::new(as_lease(lease)))
+    }
+
+    async fn renew(&self, request: Request<RenewLeaseRequest>) -> Result<Response<Lease>, Status> {
+        let identity = authenticate(request.extensions())?;
+        let request = request.into_inner();
+        let name = self.permitted(
+            &identity,
+            [&request.namespace, &request.service, &request.instance],
+        )?;
+        let renewal = Renewal {
+            lease: &request.lease_id,
+            identity: &identity,
+            healthy: request.healthy,
+            revision: request.revision,
+        };
+        self.state.renew(&name, &renewal).map_err(lease_gone)?;
+        Ok(Response::new(as_lease(request.lease_id)))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        let identity = authenticate(request.extensions())?;
+        let request = request.into_inner();
+        let name = self.permitted(
+            &identity,
+            [&request.namespace, &request.service, &request.instance],
+        )?;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(WAIT_MAX);
+        let generation = self
+            .state
+            .deregister(&name, &request.lease_id)
+            .map_err(lease_gone)?;
+        let service = name.service.to_string();
+        let confirmed = self
+            .state
+            .connected()
+            .all_applied(&service, generation, deadline)
+            .await;
+        Ok(Response::new(DeregisterResponse { confirmed }))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
+        authenticate(request.extensions())?;
+        let services = self
+            .state
+            .endpoints()
+            .into_iter()
+            .map(|(service, endpoints)| ServiceStatus {
+                namespace: service.namespace.to_string(),
+                name: service.name.to_string(),
+                endpoints: endpoints.iter().map(Endpoint::from).collect(),
+            });
+        Ok(Response::new(ListServicesResponse {
+            services: services.collect(),
+        }))
+    }
+}
+
+fn as_lease(lease_id: String) -> Lease {
+    Lease {
+        lease_id,
+        ttl_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn lease_gone(error: LeaseGone) -> Status {
+    Status::not_found(error.to_string())
+}
+
+fn reachable(text: &str) -> Result<SocketAddr, Status> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address
+        .filter(|address| {
+            address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+        })
+        .ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "{text:?} is not an address others can call: an IP address and a port, not 0.0.0.0"
+            ))
+        })
+}

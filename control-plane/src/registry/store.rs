@@ -1,0 +1,125 @@
+//! Where accepted configuration survives a restart.
+//!
+//! A [`Store`] keeps what cannot be had again from the configuration's source: the last good version of each
+//! object, when it was first accepted, which addresses were given out, and the revision's number. Instances
+//! are not in it: they hold leases and register again within seconds.
+//!
+//! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
+//! (compare-and-set), so two writers can never give one number to two configurations.
+
+use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+use usher_config::{
+    kind::ObjectKey,
+    value::{ServiceName, TrustDomain},
+};
+
+/// What a store has been told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stored {
+    /// Objects by name.
+    pub objects: BTreeMap<ObjectKey, StoredObject>,
+    /// Virtual addresses by service; kept for deleted services too, until the range is exhausted.
+    pub addresses: BTreeMap<ServiceName, IpAddr>,
+    /// Newest last, at most [`HISTORY`]. Empty: nothing was ever accepted.
+    pub revisions: Vec<RevisionRecord>,
+    /// Fixed by the first certificate authority; changing it would orphan every identity.
+    pub trust_domain: Option<TrustDomain>,
+}
+
+impl Stored {
+    /// The newest revision's number; 0 when there is none.
+    pub fn number(&self) -> u64 {
+        self.revisions.last().map_or(0, |record| record.number)
+    }
+}
+
+/// How many revisions are remembered: enough to see a bad day, small enough to read whole at start.
+pub const HISTORY: usize = 100;
+
+/// The last accepted version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// The YAML document it was accepted as.
+    pub text: String,
+    /// The file it came from, relative to the configuration directory.
+    pub file: String,
+    /// When an object of this name was first accepted; survives changes, not deletion. Decides ties.
+    pub accepted_at: SystemTime,
+}
+
+/// One accepted change of configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRecord {
+    /// Grows by one.
+    pub number: u64,
+    /// sha256 of the accepted configuration, hex.
+    pub digest: String,
+    /// When.
+    pub accepted_at: SystemTime,
+    /// Which objects, at most 100 names.
+    pub changed: Vec<String>,
+}
+
+/// A change, applied whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The new revision; its number is the stored one plus 1.
+    pub revision: RevisionRecord,
+    /// New and changed objects.
+    pub accepted: BTreeMap<ObjectKey, StoredObject>,
+    /// Deleted objects.
+    pub deleted: Vec<ObjectKey>,
+    /// All virtual addresses, old and new.
+    pub addresses: BTreeMap<ServiceName, IpAddr>,
+}
+
+/// Durable memory of accepted configuration. Calls block on the disk: not for async tasks.
+pub trait Store: Send + Sync + 'static {
+    /// Everything.
+    ///
+    /// # Errors
+    /// The storage cannot be read, or holds what this version does not understand.
+    fn load(&self) -> Result<Stored, StoreError>;
+
+    /// Applies a change durably before it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if somebody else committed meanwhile; otherwise the storage failed. Nothing was
+    /// changed in either case.
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Fixes the trust domain, once.
+    ///
+    /// # Errors
+    /// The storage failed.
+    fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else wrote first: load again and decide again.
+    #[error("the store holds revision {stored}, the change was made for revision {expected}")]
+    Conflict {
+        /// The store's newest revision.
+        stored: u64,
+        /// The one the change started from.
+        expected: u64,
+    },
+    /// The file cannot be opened, read or written.
+    #[error("the configuration store failed; check space and permissions of the data directory")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file was written by another version, or damaged.
+    #[error(
+        "the configuration store holds a {what} this version cannot read; restore a backup or move it away"
+    )]
+    Unreadable {
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

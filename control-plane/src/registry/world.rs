@@ -1,0 +1,409 @@
+//! All accepted objects, and the rule by which a text changes them. Pure: `now` is an argument.
+//!
+//! A bad edit never replaces good configuration. An object with a mistake keeps its last good version; a
+//! file that cannot be read far enough to know what is in it keeps all objects that came from it; everything
+//! else flows. Only what a readable file no longer has is deleted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use sha2::{Digest, Sha256};
+use usher_config::{
+    kind::{Kind, Mesh, Object, ObjectKey, TargetRef, VirtualCidr},
+    parse::{Located, Mistake, Parsed, Severity, parse_files},
+    value::{ServiceName, TrustDomain},
+};
+
+use crate::status::{Condition, MistakeReport, RejectedObject};
+
+use super::{
+    store::{Stored, StoredObject},
+    virtual_address::allocate,
+};
+
+/// Everything that was accepted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct World {
+    /// The last good version of each object.
+    pub objects: BTreeMap<ObjectKey, Accepted>,
+    /// AccessPolicies that were never valid, and what they were meant to protect.
+    pub denied: BTreeMap<ObjectKey, Vec<TargetRef>>,
+    /// Virtual addresses by service.
+    pub addresses: BTreeMap<ServiceName, IpAddr>,
+    /// Once a certificate authority exists, identities carry this and no other.
+    pub fixed_domain: Option<TrustDomain>,
+}
+
+/// An object in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// As parsed.
+    pub object: Arc<Object>,
+    /// Its canonical YAML: equal meaning, equal text.
+    pub text: Arc<str>,
+    /// Where it came from, relative to the configuration directory.
+    pub file: Arc<str>,
+    /// When an object of this name was first accepted.
+    pub accepted_at: SystemTime,
+}
+
+/// What a text would make of a world.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The world after it.
+    pub world: World,
+    /// Added, changed and deleted objects. Empty, and `denied` equal: nothing happened.
+    pub changed: Vec<ObjectKey>,
+    /// What is not in force as written.
+    pub rejected: Vec<RejectedObject>,
+    /// Warnings, and mistakes between objects that are each well-formed.
+    pub remarks: Vec<Condition>,
+}
+
+impl World {
+    /// The world a store remembers, and the objects this version can no longer read: they are not in force.
+    pub fn restored(stored: &Stored) -> (Self, Vec<ObjectKey>) {
+        let mut world = Self {
+            addresses: stored.addresses.clone(),
+            fixed_domain: stored.trust_domain.clone(),
+            ..Self::default()
+        };
+        let mut unreadable = Vec::new();
+        for (key, object) in &stored.objects {
+            let parsed = parse_files(&[(object.file.clone().into(), object.text.clone())]);
+            match parsed
+                .objects
+                .into_iter()
+                .find(|located| located.object.key() == *key)
+            {
+                Some(located) => {
+                    let accepted = Accepted {
+                        object: Arc::new(located.object),
+                        text: object.text.as_str().into(),
+                        file: object.file.as_str().into(),
+                        accepted_at: object.accepted_at,
+                    };
+                    world.objects.insert(key.clone(), accepted);
+                }
+                None => unreadable.push(key.clone()),
+            }
+        }
+        (world, unreadable)
+    }
+
+    /// The mesh's own object: the oldest, if somebody wrote several.
+    pub fn mesh(&self) -> Option<(&ObjectKey, &Mesh)> {
+        let meshes = self
+            .objects
+            .iter()
+            .filter_map(|(key, accepted)| match &*accepted.object {
+                Object::Mesh(mesh) => Some((accepted.accepted_at, key, mesh)),
+                _ => None,
+            });
+        meshes
+            .min_by_key(|(at, key, _)| (*at, *key))
+            .map(|(_, key, mesh)| (key, mesh))
+    }
+
+    /// Whose identities this mesh has.
+    pub fn trust_domain(&self) -> TrustDomain {
+        let written = || {
+            self.mesh()
+                .and_then(|(_, mesh)| mesh.spec.trust_domain.clone())
+        };
+        self.fixed_domain
+            .clone()
+            .or_else(written)
+            .unwrap_or_else(default_trust_domain)
+    }
+
+    /// sha256 over every object's canonical text, and over what is denied.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (key, accepted) in &self.objects {
+            hash.update(format!("{key}\n{}\n---\n", accepted.text));
+        }
+        for (key, targets) in &self.denied {
+            hash.update(format!("denied {key} {targets:?}\n"));
+        }
+        let mut text = String::with_capacity(64);
+        for byte in hash.finalize() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    /// What a parsed configuration makes of this world. Files are named relative to `base`.
+    pub fn read(&self, parsed: &Parsed, base: &Path, now: SystemTime) -> Reading {
+        let mut next = Self {
+            addresses: self.addresses.clone(),
+            fixed_domain: self.fixed_domain.clone(),
+            ..Self::default()
+        };
+        let mut complaints: BTreeMap<ObjectKey, Vec<MistakeReport>> = BTreeMap::new();
+        for located in &parsed.objects {
+            let key = located.object.key();
+            match self.accept(located, base, now) {
+                Ok(accepted) => {
+                    next.objects.insert(key, accepted);
+                }
+                Err(mistake) => complaints.entry(key).or_default().push(mistake),
+            }
+        }
+        for rejected in &parsed.rejected {
+            let mistakes = parsed.mistakes.iter().filter(|mistake| {
+                mistake.key.as_ref() == Some(&rejected.key) && mistake.severity == Severity::Error
+            });
+            let mistakes = mistakes.map(|mistake| report(mistake, base));
+            complaints
+                .entry(rejected.key.clone())
+                .or_default()
+                .extend(mistakes);
+        }
+        for key in complaints.keys() {
+            if let (false, Some(last_good)) =
+                (next.objects.contains_key(key), self.objects.get(key))
+            {
+                next.objects.insert(key.clone(), last_good.clone());
+            }
+        }
+        self.keep_unreadable(parsed, base, &mut next);
+        for rejected in &parsed.rejected {
+            let first = !next.objects.contains_key(&rejected.key);
+            if first && rejected.key.kind == Kind::AccessPolicy && !rejected.targets.is_empty() {
+                next.denied
+                    .insert(rejected.key.clone(), rejected.targets.clone());
+            }
+        }
+        next.address();
+        let mut rejected = rejected_objects(&next, complaints);
+        rejected.extend(unreadable_files(parsed, base));
+        let remarks = remarks(parsed, &next, base);
+        Reading {
+            changed: self.difference(&next),
+            world: next,
+            rejected,
+            remarks,
+        }
+    }
+
+    fn accept(
+        &self,
+        located: &Located,
+        base: &Path,
+        now: SystemTime,
+    ) -> Result<Accepted, MistakeReport> {
+        let at = |path: &str, message: String| {
+            let position = located.positions.of(path);
+            let file = relative(&located.file, base);
+            MistakeReport {
+                at: format!("{file}:{}:{}", position.line, position.column),
+                path: path.to_owned(),
+                message,
+            }
+        };
+        if let (Object::Mesh(mesh), Some(fixed)) = (&located.object, &self.fixed_domain) {
+            let written = mesh
+                .spec
+                .trust_domain
+                .clone()
+                .unwrap_or_else(default_trust_domain);
+            if written != *fixed {
+                let message = format!(
+                    "found {written}, allowed: {fixed}, which the certificates of this mesh carry; \
+                     another trust domain is another mesh with a data directory of its own"
+                );
+                return Err(at("spec.trustDomain", message));
+            }
+        }
+        let text = located
+            .object
+            .to_yaml()
+            .map_err(|error| at("", error.to_string()))?;
+        let known = self.objects.get(&located.object.key());
+        Ok(Accepted {
+            object: Arc::new(located.object.clone()),
+            text: text.into(),
+            file: relative(&located.file, base).into(),
+            accepted_at: known.map_or(now, |accepted| accepted.accepted_at),
+        })
+    }
+
+    /// What came from files that cannot be read now stays.
+    fn keep_unreadable(&self, parsed: &Parsed, base: &Path, next: &mut Self) {
+        let unreadable: BTreeSet<String> = parsed
+            .unreadable
+            .iter()
+            .map(|file| relative(file, base))
+            .collect();
+        for (key, accepted) in &self.objects {
+            if unreadable.contains(&*accepted.file) && !next.objects.contains_key(key) {
+                next.objects.insert(key.clone(), accepted.clone());
+            }
+        }
+        // The same for what was denied: a worse mistake in the file must not open the door.
+        if !unreadable.is_empty() {
+            for (key, targets) in &self.denied {
+                if !next.objects.contains_key(key) {
+                    next.denied.insert(key.clone(), targets.clone());
+                }
+            }
+        }
+    }
+
+    /// Gives every service without a fixed address a virtual one.
+    fn address(&mut self) {
+        let range = self.mesh().and_then(|(_, mesh)| mesh.spec.virtual_cidr);
+        let services: BTreeSet<ServiceName> = self
+            .objects
+            .values()
+            .filter_map(|accepted| match &*accepted.object {
+                Object::Service(service) if service.spec.cluster_ip.is_none() => {
+                    Some(service.full_name())
+                }
+                _ => None,
+            })
+            .collect();
+        self.addresses = allocate(
+            range.unwrap_or(VirtualCidr::DEFAULT),
+            &self.addresses,
+            &services,
+        );
+    }
+
+    fn difference(&self, next: &Self) -> Vec<ObjectKey> {
+        let text = |world: &Self, key: &ObjectKey| {
+            let object = world.objects.get(key).map(|accepted| accepted.text.clone());
+            (object, world.denied.get(key).cloned())
+        };
+        let keys = |world: &Self| {
+            world
+                .objects
+                .keys()
+                .chain(world.denied.keys())
+                .cloned()
+                .collect::<BTreeSet<_>>()
+        };
+        let mut all = keys(self);
+        all.extend(keys(next));
+        all.into_iter()
+            .filter(|key| text(self, key) != text(next, key))
+            .collect()
+    }
+}
+
+impl Accepted {
+    /// As a store keeps it.
+    pub fn stored(&self) -> StoredObject {
+        StoredObject {
+            text: self.text.as_ref().into(),
+            file: self.file.as_ref().into(),
+            accepted_at: self.accepted_at,
+        }
+    }
+}
+
+fn default_trust_domain() -> TrustDomain {
+    TrustDomain::default()
+}
+
+/// `file` as people know it: below the configuration directory, with `/`.
+fn relative(file: &Path, base: &Path) -> String {
+    file.strip_prefix(base)
+        .unwrap_or(file)
+        .to_string_lossy()
+        .replace('\\', "/")
+}
+
+fn report(mistake: &Mistake, base: &Path) -> MistakeReport {
+    let mut message = format!("found {}, allowed: {}", mistake.found, mistake.allowed);
+    if let Some(nearest) = &mistake.nearest {
+        let _ = write!(message, "; did you mean `{nearest}`?");
+    }
+    if let Some(related) = &mistake.related {
+        let file = relative(&related.file, base);
+        let _ = write!(
+            message,
+            " ({}: {file}:{})",
+            related.label, related.position.line
+        );
+    }
+    let file = relative(&mistake.file, base);
+    MistakeReport {
+        at: format!(
+            "{file}:{}:{}",
+            mistake.position.line, mistake.position.column
+        ),
+        path: mistake.field.clone(),
+        message,
+    }
+}
+
+fn rejected_objects(
+    next: &World,
+    complaints: BTreeMap<ObjectKey, Vec<MistakeReport>>,
+) -> Vec<RejectedObject> {
+    let rejected = complaints
+        .into_iter()
+        .map(|(key, mistakes)| RejectedObject {
+            object: key.to_string(),
+            last_good: next.objects.contains_key(&key),
+            mistakes,
+        });
+    rejected.collect()
+}
+
+fn unreadable_files(parsed: &Parsed, base: &Path) -> Vec<RejectedObject> {
+    let files = parsed.unreadable.iter().map(|file| {
+        let mistakes = parsed.mistakes.iter().filter(|mistake| {
+            mistake.file == *file && mistake.key.is_none() && mistake.severity == Severity::Error
+        });
+        RejectedObject {
+            object: relative(file, base),
+            last_good: true,
+            mistakes: mistakes.map(|mistake| report(mistake, base)).collect(),
+        }
+    });
+    files.collect()
+}
+
+/// What is worth saying about objects that are in force as written.
+fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Condition> {
+    let broken: BTreeSet<&ObjectKey> = parsed
+        .rejected
+        .iter()
+        .map(|rejected| &rejected.key)
+        .collect();
+    let about_accepted = |mistake: &&Mistake| match &mistake.key {
+        Some(key) => !broken.contains(key) && next.objects.contains_key(key),
+        None => mistake.severity == Severity::Warning,
+    };
+    let remarks = parsed
+        .mistakes
+        .iter()
+        .filter(about_accepted)
+        .map(|mistake| {
+            let MistakeReport { at, path, message } = report(mistake, base);
+            Condition {
+                object: mistake
+                    .object
+                    .clone()
+                    .unwrap_or_else(|| relative(&mistake.file, base)),
+                reason: match mistake.severity {
+                    Severity::Error => "Invalid".to_owned(),
+                    Severity::Warning => "Warning".to_owned(),
+                },
+                message: format!("{at}: {path}: {message}"),
+            }
+        });
+    remarks.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! What is configured and who is registered → the next snapshot, reusing what has not changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use usher_config::{
+    model::{Endpoint, Revision, TrustBundle},
+    value::{InstanceName, ServiceName, SpiffeId},
+    wire::v1,
+};
+
+use crate::{compile::Compiled, registry::instances::Instances};
+
+use super::{EndpointSet, Resource, Snapshot};
+
+/// A compiled configuration, encoded: made once per revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configured {
+    /// Its number and digest.
+    pub revision: Revision,
+    /// By `namespace/name`.
+    pub services: BTreeMap<Arc<str>, Resource>,
+    /// By the service's `namespace/name`.
+    pub inbound: BTreeMap<Arc<str>, Resource>,
+    /// Who may be each service.
+    pub identities: BTreeMap<Arc<str>, Vec<SpiffeId>>,
+}
+
+impl Default for Configured {
+    fn default() -> Self {
+        Self {
+            revision: Revision {
+                number: 0,
+                digest: String::new(),
+            },
+            services: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            identities: BTreeMap::new(),
+        }
+    }
+}
+
+impl Configured {
+    /// Encodes a compiled configuration.
+    pub fn new(compiled: &Compiled, revision: Revision) -> Self {
+        let named = |name: &ServiceName| -> Arc<str> { name.to_string().into() };
+        Self {
+            revision,
+            services: compiled
+                .services
+                .iter()
+                .map(|(name, service)| (named(name), Resource::encode(&v1::Service::from(service))))
+                .collect(),
+            inbound: compiled
+                .inbound
+                .iter()
+                .map(|(name, policy)| {
+                    (
+                        named(name),
+                        Resource::encode(&v1::InboundPolicy::from(policy)),
+                    )
+                })
+                .collect(),
+            identities: compiled
+                .services
+                .iter()
+                .map(|(name, service)| (named(name), service.identities.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// Everything a snapshot is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Registered<'a> {
+    /// The configuration, as compiled.
+    pub compiled: &'a Compiled,
+    /// The same, encoded.
+    pub configured: &'a Arc<Configured>,
+    /// Who is there.
+    pub instances: &'a Instances,
+    /// Services whose instances have changed since the previous snapshot.
+    pub dirty: &'a BTreeSet<ServiceName>,
+    /// The roots.
+    pub trust_bundle: Option<&'a TrustBundle>,
+}
+
+/// The next snapshot. `settling` and `withdrawn` are the previous one's; the caller knows the time.
+pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snapshot {
+    let same_configuration = Arc::ptr_eq(&previous.configured, from.configured);
+    let mut endpoints = BTreeMap::new();
+    for name in from.compiled.services.keys() {
+        let key = name.to_string();
+        let reusable = same_configuration && !from.dirty.contains(name);
+        let set = match previous.endpoints.get(key.as_str()).filter(|_| reusable) {
+            Some(set) => set.clone(),
+            None => Arc::new(endpoint_set(from.compiled, from.instances, name)),
+        };
+        endpoints.insert(Arc::from(key), set);
+    }
+    let trust_bundle = from.trust_bundle.map(|bundle| {
+        let resource = Resource::encode(&v1::TrustBundle::from(bundle));
+        (bundle.trust_domain.as_str().into(), resource)
+    });
+    Snapshot {
+        generation,
+        configured: from.configured.clone(),
+        endpoints,
+        trust_bundle,
+        settling: previous.settling,
+        withdrawn: previous.withdrawn.clone(),
+    }
+}
+
+/// The endpoints of a service: its instances whose identity it still expects.
+pub fn endpoints_of(
+    compiled: &Compiled,
+    instances: &Instances,
+    service: &ServiceName,
+) -> Vec<Endpoint> {
+    let endpoints = instances.of(service).filter_map(|(name, instance)| {
+        let backing = compiled.backing_of(&instance.identity, service)?;
+        let zone = if instance.zone.is_empty() {
+            &backing.zone
+        } else {
+            &instance.zone
+        };
+        Some(Endpoint {
+            name: InstanceName {
+                service: service.clone(),
+                instance: name.clone(),
+            },
+            address: instance.address,
+            meshed: true,
+            weight: backing.weight,
+            zone: zone.clone(),
+            healthy: instance.healthy,
+            ports: Vec::new(),
+        })
+    });
+    endpoints.collect()
+}
+
+fn endpoint_set(compiled: &Compiled, instances: &Instances, service: &ServiceName) -> EndpointSet {
+    endpoints_of(compiled, instances, service)
+        .iter()
+        .map(|endpoint| {
+            (
+                endpoint.name.to_string(),
+                Resource::encode(&v1::Endpoint::from(endpoint)),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,83 @@
+//! Everything the mesh runs at one moment, encoded once for all proxies.
+//!
+//! A [`Snapshot`] never changes. Streams compare what they have sent with the newest one, so a proxy that
+//! falls behind skips what it missed instead of queueing it. Versions are content hashes: any replica, and
+//! this one after a restart, gives the same version to the same content.
+
+mod debounce;
+mod build;
+
+pub use build::{Configured, Registered, build, endpoints_of};
+pub use debounce::Debounce;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use usher_config::{model::Revision, value::SpiffeId};
+
+/// One resource as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The first 128 bits of the body's sha256, hex: enough that no two bodies ever meet in a mesh.
+    pub version: Arc<str>,
+    /// The encoded message.
+    pub body: Bytes,
+}
+
+impl Resource {
+    /// Encodes a message and names its version.
+    pub fn encode(message: &impl Message) -> Self {
+        let body = Bytes::from(message.encode_to_vec());
+        let mut version = String::with_capacity(32);
+        for byte in Sha256::digest(&body).iter().take(16) {
+            let _ = write!(version, "{byte:02x}");
+        }
+        Self {
+            version: version.into(),
+            body,
+        }
+    }
+}
+
+/// The endpoints of one service, by `namespace/service/instance`.
+pub type EndpointSet = BTreeMap<String, Resource>;
+
+/// The whole mesh.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Grows with every change of anything. A snapshot of generation `n` contains all changes up to `n`.
+    pub generation: u64,
+    /// Services and inbound policies, as last configured.
+    pub configured: Arc<Configured>,
+    /// By `namespace/service`. Every known service has an entry, be it empty.
+    pub endpoints: BTreeMap<Arc<str>, Arc<EndpointSet>>,
+    /// By trust domain, at most one. `None` only while the control plane starts.
+    pub trust_bundle: Option<(Arc<str>, Resource)>,
+    /// This control plane has just started and may not know all instances yet: what a proxy brings along and we do
+    /// not know is not taken from it.
+    pub settling: bool,
+    /// Endpoints that were taken out on purpose while settling, `namespace/service/instance`.
+    pub withdrawn: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// The configuration's number and digest.
+    pub fn revision(&self) -> &Revision {
+        &self.configured.revision
+    }
+
+    /// Whether configuration lets `identity` answer as the service named `namespace/name`.
+    pub fn may_be(&self, identity: &SpiffeId, service: &str) -> bool {
+        let identities = self.configured.identities.get(service);
+        identities.is_some_and(|identities| identities.contains(identity))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What operators see of the state.
+
+use crate::{
+    clock,
+    registry::store::RevisionRecord,
+    status::{Condition, EndpointReport, RevisionStatus, ServiceReport, StatusReport},
+};
+
+use super::{Configuration, Registry, State, lock};
+
+impl State {
+    /// Everything, now.
+    pub fn status(&self) -> StatusReport {
+        let configuration = self.0.configuration.load();
+        let services = services(&configuration, &lock(&self.0.registry));
+        let findings = configuration
+            .compiled
+            .findings
+            .iter()
+            .map(|finding| Condition {
+                object: finding.object.to_string(),
+                reason: finding.reason.as_str().to_owned(),
+                message: finding.message.clone(),
+            });
+        StatusReport {
+            revision: configuration
+                .revisions
+                .last()
+                .map(revision)
+                .unwrap_or_default(),
+            trust_domain: configuration.compiled.trust_domain.to_string(),
+            rejected: configuration.rejected.clone(),
+            conditions: findings
+                .chain(configuration.remarks.iter().cloned())
+                .collect(),
+            services,
+            proxies: self.0.connected.reports(),
+        }
+    }
+
+    /// The revisions still remembered, newest first.
+    pub fn revisions(&self) -> Vec<RevisionStatus> {
+        self.0
+            .configuration
+            .load()
+            .revisions
+            .iter()
+            .rev()
+            .map(revision)
+            .collect()
+    }
+}
+
+fn revision(record: &RevisionRecord) -> RevisionStatus {
+    RevisionStatus {
+        number: record.number,
+        digest: record.digest.clone(),
+        accepted_at: clock::text(record.accepted_at),
+        changed: record.changed.clone(),
+    }
+}
+
+fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceReport> {
+    let compiled = &configuration.compiled;
+    let reports = compiled.services.values().map(|service| {
+        let instances = registry.instances.of(&service.name);
+        let expected = instances.filter_map(|(name, instance)| {
+            let backing = compiled.backing_of(&instance.identity, &service.name)?;
+            let zone = if instance.zone.is_empty() {
+                &backing.zone
+            } else {
+                &instance.zone
+            };
+            Some(EndpointReport {
+                instance: name.to_string(),
+                address: instance.address,
+                healthy: instance.healthy,
+                zone: zone.clone(),
+                revision: instance.revision,
+            })
+        });
+        ServiceReport {
+            namespace: service.name.namespace.to_string(),
+            name: service.name.name.to_string(),
+            virtual_addresses: service.virtual_addresses.clone(),
+            ports: service.ports.iter().map(|port| port.port.get()).collect(),
+            identities: service.identities.iter().map(ToString::to_string).collect(),
+            endpoints: expected.collect(),
+        }
+    });
+    reports.collect()
+}

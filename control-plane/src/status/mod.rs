@@ -1,0 +1,141 @@
+//! What an operator is told about the mesh: which configuration is accepted, what was refused and why,
+//! which instances there are, and which proxy runs what.
+//!
+//! Plain data that `usher status` reads back from JSON: the REST server writes it, nothing decides by it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything `usher status` shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// The accepted configuration.
+    pub revision: RevisionStatus,
+    /// Whose identities this mesh verifies.
+    pub trust_domain: String,
+    /// Objects whose newest text is not in force. Empty: everything that was written is running.
+    pub rejected: Vec<RejectedObject>,
+    /// Accepted objects that do not, or not wholly, have the effect their author may expect.
+    pub conditions: Vec<Condition>,
+    /// By namespace and name.
+    pub services: Vec<ServiceReport>,
+    /// Connected now, by node.
+    pub proxies: Vec<ProxyReport>,
+}
+
+/// A numbered configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// 0: nothing was accepted yet.
+    pub number: u64,
+    /// sha256 of the accepted configuration, hex.
+    pub digest: String,
+    /// RFC 3339; empty for revision 0.
+    pub accepted_at: String,
+    /// Objects added, changed or deleted by it, `Kind namespace/name`; at most 100 are kept.
+    pub changed: Vec<String>,
+}
+
+/// An object whose newest text was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedObject {
+    /// `Kind namespace/name`; the file's path when the text does not even name an object.
+    pub object: String,
+    /// Whether an earlier version of it keeps running.
+    pub last_good: bool,
+    /// All of them, in the order of the text.
+    pub mistakes: Vec<MistakeReport>,
+}
+
+/// One thing wrong in a text, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MistakeReport {
+    /// `file:line:column`, counted from 1.
+    pub at: String,
+    /// The field's path in the object (`spec.timeouts.request`).
+    pub path: String,
+    /// What was found and what is allowed, one line.
+    pub message: String,
+}
+
+/// Why an accepted object does not do all that it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Kind namespace/name`.
+    pub object: String,
+    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `Loosens` or `NoAddress`.
+    pub reason: String,
+    /// One line, naming every object involved.
+    pub message: String,
+}
+
+/// A service and its instances.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReport {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Addresses that stand for all of it.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// Port numbers callers use.
+    pub ports: Vec<u16>,
+    /// Who may answer as this service.
+    pub identities: Vec<String>,
+    /// By instance name.
+    pub endpoints: Vec<EndpointReport>,
+}
+
+/// One registered instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointReport {
+    /// Unique in the service.
+    pub instance: String,
+    /// Its sidecar's inbound listener.
+    pub address: SocketAddr,
+    /// Its sidecar's verdict on its application.
+    pub healthy: bool,
+    /// Where it runs; empty when nobody said.
+    pub zone: String,
+    /// The configuration its sidecar said it runs, when it last renewed its lease.
+    pub revision: u64,
+}
+
+/// A connected sidecar.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyReport {
+    /// `namespace/service/instance`, as the proxy says.
+    pub node: String,
+    /// Verified SPIFFE ID.
+    pub identity: String,
+    /// The last revision it acknowledged; 0: none yet.
+    pub revision: u64,
+    /// It has acknowledged everything that concerns it in the current revision. A revision that changes nothing
+    /// of what a proxy asked for is not sent to it, so `revision` may stay behind.
+    pub up_to_date: bool,
+    /// Its last refusal, until it acknowledges something newer.
+    pub last_nack: Option<NackReport>,
+    /// RFC 3339.
+    pub connected_since: String,
+}
+
+/// A configuration that a proxy refused. It keeps running its last good one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NackReport {
+    /// The revision it refused.
+    pub revision: u64,
+    /// The proxy's words, cut to 1,000 characters.
+    pub message: String,
+    /// RFC 3339.
+    pub at: String,
+}

@@ -1,0 +1,170 @@
+//! The proxies that are connected now: what each runs, for `usher status`, and how far each has followed, so
+//! that an instance can wait until nobody calls it any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use usher_config::value::SpiffeId;
+
+use crate::status::{NackReport, ProxyReport};
+
+/// After a proxy's progress, others that progress at the same time are waited for: ten thousand
+/// acknowledgements of one change should not mean ten thousand looks through ten thousand proxies.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// All streams of this control plane.
+#[derive(Debug)]
+pub struct Connected {
+    streams: Mutex<Streams>,
+    progress: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    by_id: BTreeMap<StreamId, Entry>,
+}
+
+/// One stream, as long as it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(u64);
+
+#[derive(Debug)]
+struct Entry {
+    report: ProxyReport,
+    /// All changes up to this generation that concern the proxy are applied by it.
+    generation: u64,
+    /// The services whose endpoints it was told, `namespace/service`.
+    endpoints_of: BTreeSet<String>,
+}
+
+impl Default for Connected {
+    fn default() -> Self {
+        Self {
+            streams: Mutex::default(),
+            progress: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Connected {
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A proxy has opened a stream.
+    pub fn joined(&self, node: String, identity: &SpiffeId, since: String) -> StreamId {
+        let mut streams = self.streams();
+        let id = StreamId(streams.next);
+        streams.next += 1;
+        let report = ProxyReport {
+            node,
+            identity: identity.to_string(),
+            connected_since: since,
+            ..ProxyReport::default()
+        };
+        streams.by_id.insert(
+            id,
+            Entry {
+                report,
+                generation: 0,
+                endpoints_of: BTreeSet::new(),
+            },
+        );
+        id
+    }
+
+    /// Its stream has ended. What it was told, it may keep for hours; nobody waits for it.
+    pub fn left(&self, id: StreamId) {
+        self.streams().by_id.remove(&id);
+        self.progressed();
+    }
+
+    /// It is about to be told the endpoints of these services.
+    pub fn follows(&self, id: StreamId, services: BTreeSet<String>) {
+        self.update(id, |entry| entry.endpoints_of = services);
+    }
+
+    /// It has applied everything up to `generation`. `revision`: it acknowledged that configuration.
+    pub fn applied(&self, id: StreamId, generation: u64, revision: Option<u64>) {
+        self.update(id, |entry| {
+            entry.generation = entry.generation.max(generation);
+            if let Some(revision) = revision {
+                entry.report.revision = revision;
+            }
+        });
+        self.progressed();
+    }
+
+    /// Whether it runs the newest configuration, as far as that concerns it.
+    pub fn up_to_date(&self, id: StreamId, up_to_date: bool) {
+        self.update(id, |entry| {
+            entry.report.up_to_date = up_to_date;
+            if up_to_date {
+                entry.report.last_nack = None;
+            }
+        });
+    }
+
+    /// It refused something.
+    pub fn refused(&self, id: StreamId, nack: NackReport) {
+        self.update(id, |entry| {
+            entry.report.up_to_date = false;
+            entry.report.last_nack = Some(nack);
+        });
+    }
+
+    /// All, by node.
+    pub fn reports(&self) -> Vec<ProxyReport> {
+        let mut reports: Vec<ProxyReport> = self
+            .streams()
+            .by_id
+            .values()
+            .map(|entry| entry.report.clone())
+            .collect();
+        reports.sort_by(|a, b| a.node.cmp(&b.node));
+        reports
+    }
+
+    /// Waits until every stream that was told the endpoints of `service` has applied `generation`, or until
+    /// `deadline`; says which.
+    pub async fn all_applied(&self, service: &str, generation: u64, deadline: Instant) -> bool {
+        let mut progress = self.progress.subscribe();
+        let waiting = async {
+            while self.is_behind(service, generation) {
+                if progress.changed().await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(GATHER).await;
+            }
+        };
+        let in_time = tokio::time::timeout_at(deadline.into(), waiting)
+            .await
+            .is_ok();
+        in_time || !self.is_behind(service, generation)
+    }
+
+    fn is_behind(&self, service: &str, generation: u64) -> bool {
+        let streams = self.streams();
+        let mut followers = streams
+            .by_id
+            .values()
+            .filter(|entry| entry.endpoints_of.contains(service));
+        followers.any(|entry| entry.generation < generation)
+    }
+
+    fn update(&self, id: StreamId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.streams().by_id.get_mut(&id) {
+            change(entry);
+        }
+    }
+
+    fn progressed(&self) {
+        self.progress
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}

@@ -1,0 +1,379 @@
+//! The stream itself: requests in, batches out, one task per proxy.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use prost::Message as _;
+use prost_types::Any;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, info, warn};
+use usher_config::{
+    value::SpiffeId,
+    wire::{
+        discovery::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
+            aggregated_discovery_service_server::AggregatedDiscoveryService,
+        },
+        type_url, v1,
+    },
+};
+
+use crate::{clock::now_text, snapshot::Snapshot, state::State, status::NackReport};
+
+use super::{
+    Topic,
+    acknowledgement::{Acknowledgements, Answer, Closing},
+    authenticate::authenticate,
+    connected::{Connected, StreamId},
+    subscription::{Batch, Part, Subscriptions},
+};
+
+/// A response is cut before it grows beyond this: receivers refuse messages over 4 MiB (gRPC's default), and a
+/// part of a batch that large would hold up everything behind it on the connection.
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
+
+/// Responses between our task and the connection; beyond it HTTP/2's flow control makes us wait.
+const CHANNEL: usize = 2;
+
+/// A refusal's text, in characters.
+const NACK_LENGTH_MAX: usize = 1_000;
+
+/// `AggregatedDiscoveryService` for sidecars.
+#[derive(Debug, Clone)]
+pub struct AdsService {
+    state: State,
+}
+
+impl AdsService {
+    /// Serves the snapshots of `state`.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for AdsService {
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let identity = authenticate(request.extensions())?;
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let conversation = Conversation::new(&self.state, identity, request.into_inner(), sender);
+        tokio::spawn(conversation.run());
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+struct Conversation {
+    identity: SpiffeId,
+    requests: Streaming<DeltaDiscoveryRequest>,
+    responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    connected: Arc<Connected>,
+    id: Option<StreamId>,
+    subscriptions: Subscriptions,
+    acknowledgements: Acknowledgements,
+    /// The rest of the batch that is being sent.
+    pending: VecDeque<DeltaDiscoveryResponse>,
+    /// Something happened since the last comparison.
+    dirty: bool,
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.connected.left(id);
+        }
+    }
+}
+
+impl Conversation {
+    fn new(
+        state: &State,
+        identity: SpiffeId,
+        requests: Streaming<DeltaDiscoveryRequest>,
+        responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    ) -> Self {
+        Self {
+            identity,
+            requests,
+            responses,
+            snapshots: state.snapshots(),
+            connected: state.connected(),
+            id: None,
+            subscriptions: Subscriptions::default(),
+            acknowledgements: Acknowledgements::default(),
+            pending: VecDeque::new(),
+            dirty: false,
+        }
+    }
+
+    async fn run(mut self) {
+        info!(identity = %self.identity, "proxy stream opened");
+        match self.converse().await {
+            Ok(()) => info!(identity = %self.identity, "proxy stream closed"),
+            Err(status) => {
+                info!(identity = %self.identity, reason = status.message(), "proxy stream ended");
+                // The proxy may be gone already.
+                let _ = self.responses.send(Err(status)).await;
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> Result<(), Status> {
+        loop {
+            let request = tokio::select! {
+                request = self.requests.next() => match request {
+                    Some(request) => Some(request?),
+                    None => return Ok(()),
+                },
+                changed = self.snapshots.changed() => {
+                    changed.map_err(|_| Status::unavailable("the control plane is stopping"))?;
+                    self.dirty = true;
+                    None
+                }
+                permit = self.responses.reserve(), if !self.pending.is_empty() => {
+                    let permit = permit.map_err(|_| Status::cancelled("the proxy has gone"))?;
+                    if let Some(response) = self.pending.pop_front() {
+                        permit.send(Ok(response));
+                    }
+                    None
+                }
+                () = self.responses.closed() => return Ok(()),
+            };
+            if let Some(request) = request {
+                self.received(request)?;
+            }
+            // A proxy that starts asks for several topics at once: answered together, they are one batch.
+            while let Some(Some(request)) = self.requests.next().now_or_never() {
+                self.received(request?)?;
+            }
+            if self.dirty && self.pending.is_empty() && self.acknowledgements.has_room() {
+                self.compare();
+            }
+        }
+    }
+
+    fn received(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
+        if self.id.is_none() {
+            let node = request
+                .node
+                .as_ref()
+                .map(|node| node.id.clone())
+                .unwrap_or_default();
+            if node.is_empty() || node.len() > 200 {
+                return Err(Status::invalid_argument(
+                    "the first request must name its node as namespace/service/instance",
+                ));
+            }
+            self.id = Some(self.connected.joined(node, &self.identity, now_text()));
+        }
+        if !request.response_nonce.is_empty() {
+            self.answered(&request);
+        }
+        if request.type_url == type_url::REVISION {
+            // Every batch ends with one, asked for or not.
+            return Ok(());
+        }
+        let topic = Topic::from_type_url(&request.type_url).ok_or_else(|| {
+            Status::invalid_argument(format!("no resources of type {:?} here", request.type_url))
+        })?;
+        if !request.resource_names_unsubscribe.is_empty() {
+            self.subscriptions
+                .unsubscribe(topic, &request.resource_names_unsubscribe);
+        }
+        let names = request.resource_names_subscribe;
+        if !names.is_empty() || !request.initial_resource_versions.is_empty() {
+            self.subscriptions
+                .subscribe(topic, names, request.initial_resource_versions)
+                .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        }
+        if topic == Topic::Endpoint
+            && let Some(id) = self.id
+        {
+            let services = self.subscriptions.names(Topic::Endpoint);
+            let services: BTreeSet<String> = services
+                .filter_map(|name| name.strip_suffix("/*"))
+                .map(str::to_owned)
+                .collect();
+            self.connected.follows(id, services);
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn answered(&mut self, request: &DeltaDiscoveryRequest) {
+        let Some(id) = self.id else { return };
+        let answer = match &request.error_detail {
+            None => self.acknowledgements.accepted(&request.response_nonce),
+            Some(_) => self.acknowledgements.refused(&request.response_nonce),
+        };
+        match answer {
+            Answer::Received => {}
+            Answer::Stale => debug!(
+                nonce = request.response_nonce,
+                "answer to nothing in flight"
+            ),
+            Answer::Applied(Closing {
+                generation,
+                revision,
+            }) => {
+                self.connected.applied(id, generation, Some(revision));
+            }
+            Answer::Refused {
+                revision,
+                culprits,
+                others,
+            } => {
+                let message = request
+                    .error_detail
+                    .as_ref()
+                    .map(|detail| detail.message.as_str());
+                let message: String = message
+                    .unwrap_or_default()
+                    .chars()
+                    .take(NACK_LENGTH_MAX)
+                    .collect();
+                warn!(identity = %self.identity, revision, message, "proxy refused configuration");
+                self.connected.refused(
+                    id,
+                    NackReport {
+                        revision,
+                        message,
+                        at: now_text(),
+                    },
+                );
+                for (topic, names) in culprits {
+                    self.subscriptions.refused(topic, names, revision);
+                }
+                for (topic, names) in others {
+                    self.subscriptions.doubt(topic, names);
+                }
+            }
+        }
+        // There may be room for what has waited, and the proxy may be up to date now.
+        self.dirty = true;
+    }
+
+    fn compare(&mut self) {
+        self.dirty = false;
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let Some(id) = self.id else { return };
+        let closing = Closing {
+            generation: snapshot.generation,
+            revision: snapshot.revision().number,
+        };
+        match self.subscriptions.difference(&snapshot, &self.identity) {
+            Some(batch) => {
+                self.connected.up_to_date(id, false);
+                self.enqueue(batch, closing, &snapshot);
+            }
+            None if self.acknowledgements.is_empty() && self.subscriptions.is_clean() => {
+                self.connected.applied(id, closing.generation, None);
+                self.connected.up_to_date(id, true);
+            }
+            None => {}
+        }
+    }
+
+    fn enqueue(&mut self, batch: Batch, closing: Closing, snapshot: &Snapshot) {
+        let responses: Vec<(Topic, DeltaDiscoveryResponse)> =
+            batch.parts.into_iter().flat_map(responses).collect();
+        let names = responses
+            .iter()
+            .map(|(topic, response)| (*topic, names(response)))
+            .collect();
+        let nonces = self.acknowledgements.sent(names, closing);
+        let version = closing.revision.to_string();
+        for (index, (_, mut response)) in responses.into_iter().enumerate() {
+            response.nonce = nonces.part(index);
+            response.system_version_info.clone_from(&version);
+            self.pending.push_back(response);
+        }
+        let mut end = closing_response(snapshot);
+        end.nonce = nonces.closing();
+        end.system_version_info = version;
+        self.pending.push_back(end);
+    }
+}
+
+fn names(response: &DeltaDiscoveryResponse) -> Vec<String> {
+    let resources = response
+        .resources
+        .iter()
+        .map(|resource| resource.name.clone());
+    resources
+        .chain(response.removed_resources.iter().cloned())
+        .collect()
+}
+
+/// A part as one response, or several where it is large.
+fn responses(part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
+    let (topic, type_url) = (part.topic, part.topic.type_url().to_owned());
+    let empty = || DeltaDiscoveryResponse {
+        type_url: type_url.clone(),
+        ..Default::default()
+    };
+    let mut all = Vec::new();
+    let (mut current, mut size) = (empty(), 0);
+    for (name, resource) in part.resources {
+        let length = name.len() + resource.body.len() + 128;
+        if size > 0 && size + length > RESPONSE_BYTES_MAX {
+            all.push((topic, std::mem::replace(&mut current, empty())));
+            size = 0;
+        }
+        size += length;
+        current.resources.push(WireResource {
+            version: resource.version.as_ref().into(),
+            resource: Some(Any {
+                type_url: type_url.clone(),
+                value: resource.body.to_vec(),
+            }),
+            name,
+            aliases: Vec::new(),
+        });
+    }
+    for name in part.removed {
+        if size > 0 && size + name.len() > RESPONSE_BYTES_MAX {
+            all.push((topic, std::mem::replace(&mut current, empty())));
+            size = 0;
+        }
+        size += name.len();
+        current.removed_resources.push(name);
+    }
+    all.push((topic, current));
+    all
+}
+
+fn closing_response(snapshot: &Snapshot) -> DeltaDiscoveryResponse {
+    let revision = snapshot.revision();
+    let value = v1::Revision::from(revision).encode_to_vec();
+    let domain = snapshot
+        .trust_bundle
+        .as_ref()
+        .map_or("mesh", |(domain, _)| domain);
+    DeltaDiscoveryResponse {
+        type_url: type_url::REVISION.to_owned(),
+        resources: vec![WireResource {
+            version: revision.number.to_string(),
+            resource: Some(Any {
+                type_url: type_url::REVISION.to_owned(),
+                value,
+            }),
+            name: domain.to_owned(),
+            aliases: Vec::new(),
+        }],
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! What one proxy has asked for and been told: the bookkeeping of the delta protocol. No I/O, no clock.
+//!
+//! [`Subscriptions::difference`] compares it with a snapshot and returns what must be sent, noting it as
+//! sent. Invariants, held by the property tests: a proxy that applies every batch holds exactly what the
+//! snapshot has for its subscriptions; a name that means nothing is answered at once; nothing is sent twice
+//! without a reason. Protocol: xDS "incremental" (Envoy's xds_protocol, "Subscribing to Resources").
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use usher_config::value::SpiffeId;
+
+use crate::snapshot::{EndpointSet, Resource, Snapshot};
+
+use super::Topic;
+
+/// How many names one proxy may subscribe to, over all topics. An application that really dials more services
+/// than this does not exist; a proxy gone wrong must not fill our memory.
+pub const NAMES_MAX: usize = 20_000;
+
+/// Namespace, service and instance are 63 characters each, with two separators.
+const NAME_LENGTH_MAX: usize = 191;
+
+/// Asks for everything of a topic; for endpoints, at the end of `namespace/service/*`.
+const ALL: &str = "*";
+
+/// One proxy's interests, and what it has been told of them.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    topics: BTreeMap<Topic, Interest>,
+    answer_due: bool,
+}
+
+#[derive(Debug, Default)]
+struct Interest {
+    names: BTreeSet<String>,
+    told: BTreeMap<String, Told>,
+    /// Sent in a batch of which another part was refused: it may not have been applied.
+    doubtful: BTreeSet<String>,
+    /// Refused itself, under this revision: sent again when the configuration is another.
+    refused: BTreeMap<String, u64>,
+}
+
+/// What the proxy has of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// We sent this version.
+    Version(Arc<str>),
+    /// It brought this version along from an earlier stream.
+    Resumed(Arc<str>),
+    /// We said that there is no such thing.
+    Absent,
+}
+
+/// What to send, in order; `Revision` follows. May be empty: the answer to a question that changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// At most one for each topic, in the topics' order, none empty.
+    pub parts: Vec<Part>,
+}
+
+/// The changes of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Of what.
+    pub topic: Topic,
+    /// New and changed, by name.
+    pub resources: Vec<(String, Resource)>,
+    /// Gone, or never there.
+    pub removed: Vec<String>,
+}
+
+/// The proxy asks for more than anybody needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// See [`NAMES_MAX`].
+    #[error("more than {NAMES_MAX} names subscribed; drop those that are not used")]
+    TooMany,
+    /// No resource has such a name.
+    #[error("a name is at most {NAME_LENGTH_MAX} characters")]
+    NameTooLong,
+}
+
+impl Subscriptions {
+    /// Takes names in. A name asked for again is sent again: the proxy asks because it lacks it. `versions` is what
+    /// it brings along from an earlier stream.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing was taken in.
+    pub fn subscribe(
+        &mut self,
+        topic: Topic,
+        names: Vec<String>,
+        versions: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), SubscribeError> {
+        if names.iter().any(|name| name.len() > NAME_LENGTH_MAX) {
+            return Err(SubscribeError::NameTooLong);
+        }
+        let subscribed: usize = self
+            .topics
+            .values()
+            .map(|interest| interest.names.len())
+            .sum();
+        if subscribed + names.len() > NAMES_MAX {
+            return Err(SubscribeError::TooMany);
+        }
+        self.answer_due |= !names.is_empty();
+        let interest = self.topics.entry(topic).or_default();
+        for name in names {
+            interest.repeat(&name);
+            interest.names.insert(name);
+        }
+        for (name, version) in versions {
+            if interest.asks_for(&name) {
+                interest.told.insert(name, Told::Resumed(version.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The proxy has dropped these names and what they stood for.
+    pub fn unsubscribe(&mut self, topic: Topic, names: &[String]) {
+        let Some(interest) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        for name in names {
+            interest.forget(name);
+            interest.names.remove(name);
+        }
+    }
+
+    /// The names asked for.
+    pub fn names(&self, topic: Topic) -> impl Iterator<Item = &str> {
+        self.topics
+            .get(&topic)
+            .into_iter()
+            .flat_map(|interest| &interest.names)
+            .map(String::as_str)
+    }
+
+    /// The proxy refused these under `revision`; they are kept back until the configuration is another.
+    pub fn refused(&mut self, topic: Topic, names: Vec<String>, revision: u64) {
+        let interest = self.topics.entry(topic).or_default();
+        for name in names {
+            interest.doubtful.remove(&name);
+            interest.refused.insert(name, revision);
+        }
+    }
+
+    /// These travelled with something that was refused: they are sent once more, without it.
+    pub fn doubt(&mut self, topic: Topic, names: Vec<String>) {
+        let interest = self.topics.entry(topic).or_default();
+        interest.doubtful.extend(
+            names
+                .into_iter()
+                .filter(|name| !interest.refused.contains_key(name)),
+        );
+    }
+
+    /// Whether everything that was sent and is still wanted was taken.
+    pub fn is_clean(&self) -> bool {
+        self.topics
+            .values()
+            .all(|interest| interest.doubtful.is_empty() && interest.refused.is_empty())
+    }
+
+    /// What the proxy must be told for its subscriptions to be as in `snapshot`; noted as told. `None`: nothing.
+    ///
+    /// An `InboundPolicy` is shown only to whom configuration lets be that service.
+    pub fn difference(&mut self, snapshot: &Snapshot, identity: &SpiffeId) -> Option<Batch> {
+        let view = View { snapshot, identity };
+        let mut batch = Batch::default();
+        for (topic, interest) in &mut self.topics {
+            let part = interest.difference(*topic, &view);
+            if !part.resources.is_empty() || !part.removed.is_empty() {
+                batch.parts.push(part);
+            }
+        }
+        let due = std::mem::take(&mut self.answer_due);
+        (due || !batch.parts.is_empty()).then_some(batch)
+    }
+}
+
+impl Interest {
+    fn asks_for(&self, name: &str) -> bool {
+        let set = name
+            .rsplit_once('/')
+            .map(|(service, _)| format!("{service}/{ALL}"));
+        let asked = |name: &str| self.names.contains(name);
+        asked(name) || asked(ALL) || set.is_some_and(|set| asked(&set))
+    }
+
+    /// Everything under `name` is told again. Not forgotten: what is gone by now must still be taken back.
+    fn repeat(&mut self, name: &str) {
+        self.told
+            .retain(|other, told| other != name || *told != Told::Absent);
+        self.doubtful.extend(
+            self.told
+                .keys()
+                .filter(|other| covers(name, other))
+                .cloned(),
+        );
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.told.retain(|other, _| !covers(name, other));
+        self.doubtful.retain(|other| !covers(name, other));
+        self.refused.retain(|other, _| !covers(name, other));
+    }
+
+    fn difference(&mut self, topic: Topic, view: &View<'_>) -> Part {
+        let mut wanted: BTreeMap<&str, &Resource> = BTreeMap::new();
+        let mut unknown: BTreeSet<&str> = BTreeSet::new();
+        for name in &self.names {
+            match view.lookup(topic, name) {
+                Found::One(canonical, resource) => {
+                    wanted.insert(canonical, resource);
+                }
+                Found::Set(endpoints) => {
+                    wanted.extend(
+                        endpoints
+                            .iter()
+                            .map(|(name, resource)| (name.as_str(), resource)),
+                    );
+                }
+                Found::Nothing => {
+                    unknown.insert(name);
+                }
+            }
+        }
+
+        let number = view.snapshot.revision().number;
+        let mut again: BTreeSet<String> = std::mem::take(&mut self.doubtful);
+        self.refused.retain(|name, revision| {
+            let keep = *revision == number;
+            if !keep {
+                again.insert(name.clone());
+            }
+            keep
+        });
+
+        let mut part = Part {
+            topic,
+            resources: Vec::new(),
+            removed: Vec::new(),
+        };
+        for (name, resource) in &wanted {
+            let same = match self.told.get(*name) {
+                Some(Told::Version(version) | Told::Resumed(version)) => {
+                    *version == resource.version
+                }
+                Some(Told::Absent) | None => false,
+            };
+            if !same || again.contains(*name) {
+                part.resources
+                    .push(((*name).to_owned(), (*resource).clone()));
+                // What is sent now is another version, or another try.
+                self.refused.remove(*name);
+            }
+            self.told
+                .insert((*name).to_owned(), Told::Version(resource.version.clone()));
+        }
+
+        let mut removed: BTreeSet<String> = BTreeSet::new();
+        let mut spared: BTreeSet<&str> = BTreeSet::new();
+        self.told.retain(|name, told| {
+            if wanted.contains_key(name.as_str()) || *told == Told::Absent {
+                return wanted.contains_key(name.as_str()) || unknown.contains(name.as_str());
+            }
+            if matches!(told, Told::Resumed(_)) && view.spares(name) {
+                spared.extend(unknown.iter().filter(|unknown| covers(unknown, name)));
+                return true;
+            }
+            removed.insert(name.clone());
+            false
+        });
+        for name in unknown.difference(&spared) {
+            if self.told.insert((*name).to_owned(), Told::Absent) != Some(Told::Absent) {
+                removed.insert((*name).to_owned());
+            }
+        }
+        // Removals that may not have been applied; what is spared was never removed.
+        let is_spared = |name: &String| matches!(self.told.get(name), Some(Told::Resumed(_)));
+        removed.extend(
+            again
+                .into_iter()
+                .filter(|name| !wanted.contains_key(name.as_str()) && !is_spared(name)),
+        );
+        self.refused.retain(|name, _| !removed.contains(name));
+        part.removed = removed.into_iter().collect();
+        part
+    }
+}
+
+/// Whether who asks for `asked` (a name, or a set such as `namespace/service/*`) is told of `name`.
+fn covers(asked: &str, name: &str) -> bool {
+    asked == name
+        || asked
+            .strip_suffix(ALL)
+            .is_some_and(|prefix| name.starts_with(prefix))
+}
+
+/// A snapshot as one proxy may see it.
+struct View<'a> {
+    snapshot: &'a Snapshot,
+    identity: &'a SpiffeId,
+}
+
+enum Found<'a> {
+    One(&'a str, &'a Resource),
+    Set(&'a EndpointSet),
+    Nothing,
+}
+
+impl<'a> View<'a> {
+    fn lookup(&self, topic: Topic, name: &str) -> Found<'a> {
+        let configured = &self.snapshot.configured;
+        match topic {
+            Topic::TrustBundle => match &self.snapshot.trust_bundle {
+                Some((domain, resource)) if name == ALL || name == &**domain => {
+                    Found::One(domain, resource)
+                }
+                _ => Found::Nothing,
+            },
+            Topic::InboundPolicy if !self.snapshot.may_be(self.identity, name) => Found::Nothing,
+            Topic::InboundPolicy => one(configured.inbound.get_key_value(name)),
+            Topic::Service => one(configured.services.get_key_value(name)),
+            Topic::Endpoint => match name
+                .strip_suffix("/*")
+                .map(|name| self.snapshot.endpoints.get(name))
+            {
+                Some(Some(endpoints)) => Found::Set(endpoints),
+                _ => Found::Nothing,
+            },
+        }
+    }
+
+    /// A control plane that has just started does not take away what it may merely not know yet.
+    fn spares(&self, name: &str) -> bool {
+        self.snapshot.settling && !self.snapshot.withdrawn.contains(name)
+    }
+}
+
+fn one<'a>(entry: Option<(&'a Arc<str>, &'a Resource)>) -> Found<'a> {
+    entry.map_or(Found::Nothing, |(name, resource)| {
+        Found::One(name, resource)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,0 @@
-//! Never more are out than allowed, and everybody can return.

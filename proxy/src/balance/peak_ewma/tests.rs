@@ -1,1 +1,0 @@
-//! Slow is believed at once, fast only gradually.

@@ -1,1 +1,0 @@
-//! Balancing is fair, spares the ejected and never refuses on opinion alone.

@@ -1,1 +1,0 @@
-//! The first byte that decides, decides.

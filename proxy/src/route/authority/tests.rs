@@ -1,1 +1,0 @@
-//! Every spelling of a service is understood, nothing else is.

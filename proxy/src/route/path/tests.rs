@@ -1,1 +1,0 @@
-//! One normal form, and no path that two readers could read differently.

@@ -1,1 +1,0 @@
-//! A compiled table agrees with trying each route in order.

@@ -1,1 +1,0 @@
-//! Lines are JSON, bounded, and lost only with a count.

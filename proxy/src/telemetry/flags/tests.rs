@@ -1,1 +1,0 @@
-//! Every flag is explained.

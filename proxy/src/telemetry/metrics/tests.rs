@@ -1,1 +1,0 @@
-//! Numbers add up over workers, stay bounded, and Prometheus can read them.
