@@ -58,13 +58,13 @@ pub struct AccessRule {
 #[schemars(deny_unknown_fields)]
 pub struct AccessFrom {
     /// `namespace/name`, or `name` in the policy's own namespace; of this mesh's trust domain.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_accounts: Vec<ServiceAccount>,
     /// Everything of this mesh that runs there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Name>,
     /// Whole SPIFFE IDs, of any trust domain.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<SpiffeId>,
 }
 
@@ -73,13 +73,13 @@ pub struct AccessFrom {
 #[schemars(deny_unknown_fields)]
 pub struct AccessTo {
     /// A rule with one never allows TCP.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<HttpMethod>,
     /// `/v1/accounts` exactly, or `/v1/*` for everything that begins with `/v1/`. A rule with one never allows TCP.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathRule>,
     /// The service's ports.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
 }
 

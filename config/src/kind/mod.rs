@@ -41,6 +41,8 @@ pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
 };
 
+pub(crate) use access_policy::is_normal_path;
+
 /// See [`MeshSpec`].
 pub type Mesh = Resource<MeshSpec>;
 /// See [`ServiceSpec`].

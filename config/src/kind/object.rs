@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
-use super::{AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TrafficPolicy, Workload};
+use super::{AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TargetRef, TrafficPolicy, Workload};
 
 choice! {
     /// The kinds this version understands.
@@ -143,6 +143,19 @@ impl Object {
     pub fn key(&self) -> ObjectKey {
         let metadata = self.metadata();
         ObjectKey { kind: self.kind(), namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+    }
+
+    /// What a policy is attached to; nothing for other kinds.
+    pub fn targets(&self) -> &[TargetRef] {
+        match self {
+            Self::TrafficPolicy(policy) => &policy.spec.target_refs,
+            Self::AccessPolicy(policy) => &policy.spec.target_refs,
+            Self::Mesh(_)
+            | Self::Service(_)
+            | Self::Workload(_)
+            | Self::HttpRoute(_)
+            | Self::GrpcRoute(_) => &[],
+        }
     }
 
     /// The object as YAML that parses to an equal object: one canonical text per meaning, fit for hashing.

@@ -10,7 +10,7 @@ use std::{
 use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::kind::ObjectKey;
+use crate::kind::{Kind, ObjectKey};
 
 use super::{Colours, Position};
 
@@ -18,9 +18,9 @@ use super::{Colours, Position};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The object is not accepted.
+    /// Cannot be meant so. `Parsed::objects` has only objects without errors of their own.
     Error,
-    /// Accepted, but hardly what was meant.
+    /// Can be meant so, but hardly is.
     Warning,
 }
 
@@ -85,6 +85,17 @@ impl fmt::Display for Mistake {
             write!(f, " ({label}: {}:{}:{})", file.display(), position.line, position.column)?;
         }
         Ok(())
+    }
+}
+
+impl Mistake {
+    /// Says whose mistake it is.
+    pub(super) fn set_object(&mut self, key: &ObjectKey) {
+        self.object = Some(match key.kind {
+            Kind::Mesh => format!("{} {}", key.kind, key.name),
+            _ => key.to_string(),
+        });
+        self.key = Some(key.clone());
     }
 }
 

@@ -1,0 +1,88 @@
+//! `AccessPolicy`.
+
+use crate::{
+    kind::{AccessFrom, AccessPolicySpec, AccessRule, AccessTo, ServiceAccount, TargetKind},
+    parse::fields::Place,
+    value::{Name, ServiceName},
+};
+
+use super::{mesh, reference};
+
+const TARGETS: [TargetKind; 3] = [TargetKind::Mesh, TargetKind::Namespace, TargetKind::Service];
+
+pub(super) fn policy(place: &Place<'_>, namespace: Option<&Name>) -> Option<AccessPolicySpec> {
+    let mut fields = place.fields()?;
+    let spec = AccessPolicySpec {
+        target_refs: reference::targets(&mut fields, &TARGETS, namespace),
+        mtls: fields.group("mtls", |place| mesh::mtls(&place)),
+        default_action: fields.optional("defaultAction", |place| place.choice()),
+        dry_run: fields.optional("dryRun", |place| place.boolean()),
+        rules: fields.list("rules", 0..=256, |place| rule(&place, namespace)),
+    };
+    fields.finish();
+    Some(spec)
+}
+
+fn rule(place: &Place<'_>, namespace: Option<&Name>) -> Option<AccessRule> {
+    let mut fields = place.fields()?;
+    let from = fields.group("from", |place| from(&place, namespace));
+    let to = fields.group("to", to);
+    fields.finish();
+    Some(AccessRule { from, to })
+}
+
+// In a rule an absent list asks nothing, so a written but empty one would silently mean "everybody": refused.
+
+fn from(place: &Place<'_>, namespace: Option<&Name>) -> Option<AccessFrom> {
+    let mut fields = place.fields()?;
+    let account = |place: Place<'_>| service_account(&place, namespace);
+    let from = AccessFrom {
+        service_accounts: written(&mut fields, "serviceAccounts", account),
+        namespaces: written(&mut fields, "namespaces", |place| place.parse()),
+        principals: written(&mut fields, "principals", |place| place.parse()),
+    };
+    fields.finish();
+    Some(from)
+}
+
+fn to(place: Place<'_>) -> Option<AccessTo> {
+    let mut fields = place.fields()?;
+    let to = AccessTo {
+        methods: written(&mut fields, "methods", |place| place.choice()),
+        paths: written(&mut fields, "paths", |place| place.parse()),
+        ports: written(&mut fields, "ports", |place| place.number()),
+    };
+    fields.finish();
+    Some(to)
+}
+
+fn written<'a, T>(
+    fields: &mut crate::parse::fields::Fields<'a>,
+    name: &'static str,
+    decode: impl FnMut(Place<'a>) -> Option<T>,
+) -> Vec<T> {
+    match fields.at(name) {
+        Some(_) => fields.list(name, 1..=256, decode),
+        None => Vec::new(),
+    }
+}
+
+/// `namespace/name`, or `name` in the policy's own namespace.
+fn service_account(place: &Place<'_>, namespace: Option<&Name>) -> Option<ServiceAccount> {
+    const ALLOWED: &str = "`namespace/name`, or `name` in the policy's own namespace";
+    place.read(
+        |text| match text.contains('/') {
+            true => {
+                let ServiceName { namespace, name } = text.parse().ok()?;
+                Some(ServiceAccount { namespace, name })
+            }
+            false => {
+                let name = text.parse().ok()?;
+                // A policy whose own namespace is broken is refused for that; any name does here.
+                let namespace = namespace.unwrap_or(&name).clone();
+                Some(ServiceAccount { namespace, name })
+            }
+        },
+        ALLOWED,
+    )
+}

@@ -1,0 +1,205 @@
+//! `HTTPRoute` and `GRPCRoute`.
+
+use http::HeaderName;
+
+use crate::{
+    kind::{
+        GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HeaderMatch, HttpRouteMatch,
+        HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatch, PathMatchType,
+        QueryMatch, TextMatch, TextMatchType, is_normal_path,
+    },
+    parse::fields::{Fields, Once, Place},
+    value::{Hostname, Name},
+};
+
+use super::{at_most, reference, traffic_policy::codes};
+
+const PATH: &str = "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
+
+pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
+    let mut fields = place.fields()?;
+    let parent_refs = reference::parents(&mut fields);
+    let hostnames = hostnames(&mut fields);
+    let mut names = Once::default();
+    let rules = fields.list("rules", 1..=64, |place| http_rule(&place, &mut names));
+    fields.finish();
+    Some(HttpRouteSpec { parent_refs, hostnames, rules })
+}
+
+pub(super) fn grpc(place: &Place<'_>) -> Option<GrpcRouteSpec> {
+    let mut fields = place.fields()?;
+    let parent_refs = reference::parents(&mut fields);
+    let hostnames = hostnames(&mut fields);
+    let mut names = Once::default();
+    let rules = fields.list("rules", 1..=64, |place| grpc_rule(&place, &mut names));
+    fields.finish();
+    Some(GrpcRouteSpec { parent_refs, hostnames, rules })
+}
+
+fn hostnames(fields: &mut Fields<'_>) -> Vec<Hostname> {
+    fields.list("hostnames", 0..=16, |place| place.parse())
+}
+
+fn rule_name(fields: &mut Fields<'_>, names: &mut Once) -> Option<Name> {
+    fields.optional("name", |place| {
+        let name: Name = place.parse()?;
+        names.check(&place, name.as_str());
+        Some(name)
+    })
+}
+
+fn http_rule(place: &Place<'_>, names: &mut Once) -> Option<HttpRouteRule> {
+    let mut fields = place.fields()?;
+    fields.unsupported("filters");
+    fields.unsupported("sessionPersistence");
+    let rule = HttpRouteRule {
+        name: rule_name(&mut fields, names),
+        matches: fields.list("matches", 0..=64, |place| http_match(&place)),
+        backend_refs: reference::backends(&mut fields),
+        timeouts: fields.group("timeouts", timeouts),
+        retry: fields.group("retry", retry),
+    };
+    fields.finish();
+    Some(rule)
+}
+
+fn timeouts(place: Place<'_>) -> Option<HttpRouteTimeouts> {
+    let mut fields = place.fields()?;
+    let request = fields.optional("request", |place| place.parse());
+    let backend_request = fields.optional("backendRequest", |place| place.parse());
+    let bound = request.filter(|request: &crate::value::Timespan| !request.0.is_zero());
+    at_most(&mut fields, ("backendRequest", backend_request), ("request", bound));
+    fields.finish();
+    Some(HttpRouteTimeouts { request, backend_request })
+}
+
+fn retry(place: Place<'_>) -> Option<HttpRouteRetry> {
+    let mut fields = place.fields()?;
+    let retry = HttpRouteRetry {
+        codes: codes(&mut fields),
+        attempts: fields.optional("attempts", |place| place.integer(0..=10)),
+        backoff: fields.optional("backoff", super::positive),
+    };
+    fields.finish();
+    Some(retry)
+}
+
+fn http_match(place: &Place<'_>) -> Option<HttpRouteMatch> {
+    let mut fields = place.fields()?;
+    let matches = HttpRouteMatch {
+        path: fields.optional("path", path),
+        method: fields.optional("method", |place| place.choice()),
+        headers: headers(&mut fields),
+        query_params: query_params(&mut fields),
+    };
+    fields.finish();
+    Some(matches)
+}
+
+fn path(place: Place<'_>) -> Option<PathMatch> {
+    let mut fields = place.fields()?;
+    let kind = fields.optional("type", |place| place.choice()).unwrap_or(PathMatchType::PathPrefix);
+    let plain = |place: Place<'_>| {
+        place.read(|text| is_plain_path(text).then(|| text.to_owned()), PATH)
+    };
+    let matches = match (kind, fields.at("value")) {
+        (PathMatchType::Exact, value) => value.map_or(Some("/".into()), plain).map(PathMatch::Exact),
+        (PathMatchType::PathPrefix, value) => {
+            value.map_or(Some("/".into()), plain).map(PathMatch::PathPrefix)
+        }
+        (PathMatchType::RegularExpression, _) => {
+            fields.required("value", |place| place.parse()).map(PathMatch::RegularExpression)
+        }
+    };
+    fields.finish();
+    matches
+}
+
+fn is_plain_path(text: &str) -> bool {
+    text.len() <= 1024 && is_normal_path(text) && !text.contains(['?', '#'])
+}
+
+fn text(kind: TextMatchType, place: &Place<'_>) -> Option<TextMatch> {
+    match kind {
+        TextMatchType::Exact => place.text().map(|text| TextMatch::Exact(text.to_owned())),
+        TextMatchType::RegularExpression => place.parse().map(TextMatch::RegularExpression),
+    }
+}
+
+fn text_type(fields: &mut Fields<'_>) -> TextMatchType {
+    fields.optional("type", |place| place.choice()).unwrap_or(TextMatchType::Exact)
+}
+
+fn headers(fields: &mut Fields<'_>) -> Vec<HeaderMatch> {
+    let mut once = Once::default();
+    fields.list("headers", 0..=16, |place| {
+        let mut fields = place.fields()?;
+        let kind = text_type(&mut fields);
+        let name = fields.required("name", |place| header_name(&place));
+        let value = fields.required("value", |place| text(kind, &place));
+        fields.finish();
+        let name = name?;
+        once.check(&place, name.as_str());
+        Some(HeaderMatch { name, value: value? })
+    })
+}
+
+pub(super) fn header_name(place: &Place<'_>) -> Option<HeaderName> {
+    place.read(|text| HeaderName::from_bytes(text.as_bytes()).ok(), "a header's name (RFC 9110 token)")
+}
+
+fn query_params(fields: &mut Fields<'_>) -> Vec<QueryMatch> {
+    let mut once = Once::default();
+    fields.list("queryParams", 0..=16, |place| {
+        let mut fields = place.fields()?;
+        let kind = text_type(&mut fields);
+        let sane = |text: &str| (1..=256).contains(&text.len()).then(|| text.to_owned());
+        let name = fields.required("name", |place| place.read(sane, "1 to 256 characters"));
+        let value = fields.required("value", |place| text(kind, &place));
+        fields.finish();
+        let name = name?;
+        once.check(&place, name.as_str());
+        Some(QueryMatch { name, value: value? })
+    })
+}
+
+fn grpc_rule(place: &Place<'_>, names: &mut Once) -> Option<GrpcRouteRule> {
+    let mut fields = place.fields()?;
+    fields.unsupported("filters");
+    fields.unsupported("sessionPersistence");
+    let rule = GrpcRouteRule {
+        name: rule_name(&mut fields, names),
+        matches: fields.list("matches", 0..=64, |place| {
+            let mut fields = place.fields()?;
+            let method = fields.optional("method", grpc_method);
+            let headers = headers(&mut fields);
+            fields.finish();
+            Some(GrpcRouteMatch { method, headers })
+        }),
+        backend_refs: reference::backends(&mut fields),
+    };
+    fields.finish();
+    Some(rule)
+}
+
+fn grpc_method(place: Place<'_>) -> Option<GrpcMethodMatch> {
+    let mut fields = place.fields()?;
+    let kind = text_type(&mut fields);
+    let is_name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+    };
+    let name = |place: Place<'_>| match (kind, place.text()?) {
+        (TextMatchType::Exact, text) if !is_name(text) => {
+            place.wrong(format!("`{}`", super::super::tree::shorten(text)), "letters, digits, `_`, `.`")
+        }
+        _ => text(kind, &place),
+    };
+    let written = fields.at("service").is_some() || fields.at("method").is_some();
+    let service = fields.optional("service", name);
+    let method = fields.optional("method", name);
+    fields.finish();
+    if !written {
+        return place.wrong("neither `service` nor `method`", "at least one of them");
+    }
+    Some(GrpcMethodMatch { service, method })
+}

@@ -1,0 +1,199 @@
+//! Files → documents → objects.
+//!
+//! A file is cut into documents *before* YAML sees it: a line that begins with `---` or `...` ends a document
+//! wherever it stands (YAML 1.2.2 §9.1.2 forbids it inside every scalar), so a syntax error costs one document.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::fields::{Place, Report};
+use super::{Located, Mistake, Parsed, Position, Rejected, decode, references, tree};
+
+/// Larger documents are refused; an object that people wrote has kilobytes.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Larger files are refused unread.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Deeper folders are refused: a link that leads back up would have no end.
+const FOLDERS_MAX: usize = 16;
+
+const START: Position = Position { line: 1, column: 1, length: 1 };
+
+/// Parses texts: `(name of the file, its text)`. Total: whatever the texts hold, the answer says what is wrong.
+pub fn parse_files(files: &[(PathBuf, String)]) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (path, text) in files {
+        parse_file(path, text, &mut parsed);
+    }
+    finish(parsed)
+}
+
+/// Parses every `*.yaml` and `*.yml` below `directory` (or the one file it is), in order of path. Names that
+/// begin with a dot are passed over: editors' files, and the `..data` of a mounted ConfigMap.
+///
+/// # Errors
+/// A directory or file that cannot be read. Text that is not UTF-8 is a [`Mistake`], not an error.
+pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
+    let mut paths = Vec::new();
+    if fs::metadata(directory)?.is_dir() {
+        list(directory, 0, &mut paths)?;
+    } else {
+        paths.push(directory.to_owned());
+    }
+    paths.sort();
+    let mut parsed = Parsed::default();
+    for path in paths {
+        match read(&path)? {
+            Ok(text) => parse_file(&path, &text, &mut parsed),
+            Err((found, allowed)) => {
+                let words = (found.to_owned(), allowed.to_owned());
+                parsed.mistakes.push(Mistake::new(path.clone(), START, String::new(), words.0, words.1));
+                parsed.unreadable.push(path);
+            }
+        }
+    }
+    Ok(finish(parsed))
+}
+
+fn list(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> io::Result<()> {
+    if depth > FOLDERS_MAX {
+        let error = format!("{} is more than {FOLDERS_MAX} folders deep", directory.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    }
+    for entry in fs::read_dir(directory).map_err(|error| named(directory, &error))? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if hidden {
+            continue;
+        }
+        // Follows links: a mounted ConfigMap has nothing else. A dangling one is no file.
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, paths)?,
+            Ok(metadata) if metadata.is_file() && is_yaml => paths.push(path),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The text; or what is wrong with it and what is allowed.
+fn read(path: &Path) -> io::Result<Result<String, (&'static str, &'static str)>> {
+    let large = fs::metadata(path).map_err(|error| named(path, &error))?.len() > FILE_BYTES_MAX;
+    if large {
+        return Ok(Err(("a file of more than 16 MiB", "at most 16 MiB")));
+    }
+    let bytes = fs::read(path).map_err(|error| named(path, &error))?;
+    Ok(String::from_utf8(bytes).map_err(|_| ("bytes that are not UTF-8", "UTF-8 text")))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn finish(mut parsed: Parsed) -> Parsed {
+    references::check(&mut parsed);
+    parsed.mistakes.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+    parsed.unreadable.dedup();
+    parsed
+}
+
+fn parse_file(path: &Path, text: &str, parsed: &mut Parsed) {
+    let file: Arc<Path> = path.into();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    parsed.sources.insert(path.to_owned(), text.into());
+    for (document_index, document) in documents(text).into_iter().enumerate() {
+        let report = Report::new(path.to_owned());
+        match read_document(&document, &report) {
+            Ok(None) => {}
+            Ok(Some(root)) => take(&file, document_index, (&root, report), parsed),
+            Err(unreadable) => {
+                report.add(unreadable.position, String::new(), unreadable.found, unreadable.allowed);
+                parsed.mistakes.extend(report.into_mistakes());
+                parsed.unreadable.push(path.to_owned());
+            }
+        }
+    }
+}
+
+fn read_document(
+    document: &Document<'_>,
+    report: &Report,
+) -> Result<Option<tree::Node>, tree::Unreadable> {
+    if document.text.len() > DOCUMENT_BYTES_MAX {
+        let position = Position { line: document.first_line, column: 1, length: 1 };
+        let found = "a document of more than 1 MiB".to_owned();
+        return Err(tree::Unreadable { position, found, allowed: "at most 1 MiB".into() });
+    }
+    let root = tree::read(document.text, document.first_line)?;
+    if let Some(root) = &root {
+        tree::survey(root, report);
+    }
+    Ok(root)
+}
+
+/// Puts what a document holds where it belongs.
+fn take(file: &Arc<Path>, document_index: usize, (root, report): (&tree::Node, Report), parsed: &mut Parsed) {
+    if root.is_empty() {
+        return;
+    }
+    let decoded = decode::object(&Place::root(root, &report));
+    let line = root.position.line;
+    if let (Some(object), true) = (decoded.object, report.is_empty()) {
+        let positions = tree::positions(root);
+        parsed.objects.push(Located { object, file: file.clone(), document_index, line, positions });
+        return;
+    }
+    let mut mistakes = report.into_mistakes();
+    for mistake in &mut mistakes {
+        match &decoded.key {
+            Some(key) => mistake.set_object(key),
+            None => mistake.object.clone_from(&decoded.title),
+        }
+    }
+    parsed.mistakes.append(&mut mistakes);
+    match decoded.key {
+        Some(key) => {
+            let (file, targets) = (file.to_path_buf(), decoded.targets);
+            parsed.rejected.push(Rejected { key, file, line, targets });
+        }
+        None => parsed.unreadable.push(file.to_path_buf()),
+    }
+}
+
+/// A document's text, its `---` included.
+struct Document<'a> {
+    text: &'a str,
+    first_line: u32,
+}
+
+fn documents(text: &str) -> Vec<Document<'_>> {
+    let mut documents = Vec::new();
+    // Where the document begins, its first line, and whether it holds only comments and directives so far: those
+    // belong to the document whose `---` follows.
+    let (mut start, mut first_line, mut prologue) = (0, 1, true);
+    let mut at = 0;
+    for (line, number) in text.split_inclusive('\n').zip(1_u32..) {
+        let (begins, ends) = (is_marker(line, "---"), is_marker(line, "..."));
+        if begins && !prologue {
+            documents.push(Document { text: text.get(start..at).unwrap_or_default(), first_line });
+            (start, first_line) = (at, number);
+        }
+        at += line.len();
+        prologue = prologue && !begins && (line.trim().is_empty() || line.starts_with(['#', '%']));
+        if ends {
+            documents.push(Document { text: text.get(start..at).unwrap_or_default(), first_line });
+            (start, first_line, prologue) = (at, number.saturating_add(1), true);
+        }
+    }
+    if start < text.len() {
+        documents.push(Document { text: text.get(start..).unwrap_or_default(), first_line });
+    }
+    documents
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}

@@ -1,0 +1,53 @@
+//! Facts about the schemas.
+
+use super::*;
+
+#[test]
+fn every_kind_has_a_schema_that_describes_its_fields() {
+    let schemas = schemas();
+    assert_eq!(schemas.len(), 7);
+    let text = schemas["TrafficPolicy"].to_string();
+    for word in ["halfOpenPermits", "idempotencyHeader", "PeakEwma", "Default 15 s", "backendRef"] {
+        assert!(text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn every_reference_inside_a_schema_leads_somewhere() {
+    let mut all = schemas();
+    all.insert("combined", combined());
+    for (name, schema) in &all {
+        for reference in references(schema) {
+            let pointer = reference.trim_start_matches('#');
+            assert!(schema.pointer(pointer).is_some(), "{name}: {reference}");
+        }
+    }
+}
+
+#[test]
+fn fields_with_a_default_are_not_required() {
+    let schemas = schemas();
+    let required = |kind: &str, definition: &str| {
+        schemas[kind]["$defs"][definition]["required"].as_array().cloned().unwrap_or_default()
+    };
+    assert_eq!(required("TrafficPolicy", "TrafficPolicySpec"), ["targetRefs"]);
+    assert_eq!(required("TrafficPolicy", "StaticResponse"), [""; 0]);
+    assert_eq!(required("HTTPRoute", "BackendRef"), ["name", "port"]);
+    assert_eq!(required("HTTPRoute", "PathMatch"), [""; 0]);
+    assert_eq!(required("Service", "Metadata"), ["name"]);
+    assert_eq!(required("Workload", "WorkloadSpec"), ["serviceAccount"]);
+}
+
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, field)| match field {
+                Value::String(text) if key == "$ref" => vec![text.clone()],
+                _ => references(field),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
