@@ -290,7 +290,7 @@ fn decode_breaker(message: &v1::Breaker) -> Decoded<Breaker> {
         |field: &str, found: i32| DecodeError::at(field, found, "a value of this version");
     let permits = u8::try_from(message.half_open_permits)
         .ok()
-        .filter(|n| (1..=100).contains(n));
+        .filter(|n| (1..=15).contains(n));
     Ok(Breaker {
         scope: match v1::breaker::Scope::try_from(message.scope) {
             Ok(v1::breaker::Scope::Service) => BreakerScope::Service,
@@ -316,7 +316,7 @@ fn decode_breaker(message: &v1::Breaker) -> Decoded<Breaker> {
         open_for: positive_millis("open_ms", message.open_ms)?,
         open_for_max: positive_millis("open_max_ms", message.open_max_ms)?,
         half_open_permits: permits.ok_or_else(|| {
-            DecodeError::at("half_open_permits", message.half_open_permits, "1 to 100")
+            DecodeError::at("half_open_permits", message.half_open_permits, "1 to 15")
         })?,
         half_open_max_wait: positive_millis(
             "half_open_max_wait_ms",
