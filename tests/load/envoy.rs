@@ -172,14 +172,14 @@ fn inbound_yaml(kind: Kind, folder: &Path, port: u16, upstream: u16) -> String {
         tls(folder)
     );
     let filters = if mesh { RBAC } else { "" };
-    config(
-        kind,
+    let manager = format!("{}{extra}", log(mesh));
+    let listener = Listener {
         port,
-        &format!("{}{extra}", log(mesh)),
+        manager: &manager,
         filters,
-        &socket,
-        &cluster(upstream, mesh, ""),
-    )
+        socket: &socket,
+    };
+    config(kind, &listener, &cluster(upstream, mesh, ""))
 }
 
 fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
@@ -193,14 +193,13 @@ fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
           {}",
         tls(folder)
     );
-    config(
-        kind,
+    let listener = Listener {
         port,
-        log(mesh),
-        "",
-        "",
-        &cluster(inbound, mesh, &socket),
-    )
+        manager: log(mesh),
+        filters: "",
+        socket: "",
+    };
+    config(kind, &listener, &cluster(inbound, mesh, &socket))
 }
 
 fn log(mesh: bool) -> &'static str {
@@ -220,14 +219,21 @@ fn cluster(port: u16, mesh: bool, socket: &str) -> String {
     )
 }
 
-fn config(
-    kind: Kind,
+/// What differs between the two sides, as fragments of YAML.
+struct Listener<'a> {
     port: u16,
-    manager: &str,
-    filters: &str,
-    socket: &str,
-    cluster: &str,
-) -> String {
+    manager: &'a str,
+    filters: &'a str,
+    socket: &'a str,
+}
+
+fn config(kind: Kind, listener: &Listener<'_>, cluster: &str) -> String {
+    let Listener {
+        port,
+        manager,
+        filters,
+        socket,
+    } = listener;
     let retries = if kind == Kind::Mesh { RETRIES } else { "" };
     let request_id = kind == Kind::Mesh;
     format!(

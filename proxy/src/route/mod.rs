@@ -1,1 +1,12 @@
-//! Request → route (pure).
+//! Stage 4: request → route. Pure.
+//!
+//! [`authority`] says which service is meant, [`path`] what is asked of it (one normal form for routing,
+//! access and upstream), [`Table`] which route takes the request. Tables are compiled when a snapshot is
+//! applied; a lookup allocates nothing.
+
+pub mod authority;
+pub mod path;
+mod query;
+mod table;
+
+pub use table::{Request, Table, pick_backend};

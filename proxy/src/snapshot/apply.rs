@@ -94,6 +94,7 @@ fn service_entry(
     ServiceEntry {
         model,
         endpoints: endpoints.into_values().collect(),
+        used: before.map(|entry| entry.used.clone()).unwrap_or_default(),
     }
 }
 

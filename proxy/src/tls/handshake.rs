@@ -105,7 +105,8 @@ pub async fn accept(stream: TcpStream, material: &Material) -> Result<Accepted, 
         .and_then(Alpn::between_sidecars)
         .ok_or(TlsError::NotMesh)?;
     let sni = connection.server_name().map(str::to_owned);
-    let peer = authorise(connection, material, None).map_err(TlsError::Refused)?;
+    let peer =
+        authorise(connection, material, None, SystemTime::now()).map_err(TlsError::Refused)?;
     Ok(Accepted {
         stream,
         peer,
@@ -138,20 +139,22 @@ pub async fn connect(
     if connection.alpn_protocol() != Some(alpn.name().as_bytes()) {
         return Err(TlsError::NotMesh);
     }
-    let peer = authorise(connection, material, Some(expected)).map_err(TlsError::Refused)?;
+    let peer = authorise(connection, material, Some(expected), SystemTime::now())
+        .map_err(TlsError::Refused)?;
     Ok(Connected { stream, peer })
 }
 
 /// The check that resumed sessions cannot skip: trust domain, time, and the identities that may be here.
-fn authorise(
+pub(super) fn authorise(
     connection: &CommonState,
     material: &Material,
     expected: Option<&[SpiffeId]>,
+    now: SystemTime,
 ) -> Result<PeerIdentity, PeerRefused> {
     let certificates = connection.peer_certificates().unwrap_or_default();
     let der = certificates.first().ok_or(PeerRefused::NoCertificate)?;
     let leaf = Leaf::read(der)?;
-    if !leaf.holds_at(SystemTime::now()) {
+    if !leaf.holds_at(now) {
         return Err(PeerRefused::Expired);
     }
     let ours = &material.leaf.spiffe_id.trust_domain;

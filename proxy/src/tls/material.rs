@@ -99,19 +99,7 @@ impl Material {
             .first()
             .ok_or(MaterialError::OwnCertificate(PeerRefused::NoCertificate))?;
         let leaf = Leaf::read(first).map_err(MaterialError::OwnCertificate)?;
-        let provider = Arc::new(provider());
-        let verifier = MeshVerifier::new(
-            bundle.trust_domain.clone(),
-            &bundle.roots,
-            provider.signature_verification_algorithms,
-        );
-        let verifier = Arc::new(verifier.map_err(MaterialError::Root)?);
-        let parts = Parts {
-            provider,
-            verifier,
-            chain_der,
-            key_pkcs8,
-        };
+        let parts = Parts::new(chain_der, key_pkcs8, bundle)?;
         let client = |alpn| parts.client(alpn).map_err(MaterialError::Key);
         Ok(Self {
             leaf,
@@ -137,14 +125,34 @@ impl Material {
     }
 }
 
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     provider: Arc<CryptoProvider>,
     verifier: Arc<MeshVerifier>,
     chain_der: &'a [Vec<u8>],
     key_pkcs8: &'a [u8],
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    pub(super) fn new(
+        chain_der: &'a [Vec<u8>],
+        key_pkcs8: &'a [u8],
+        bundle: &TrustBundle,
+    ) -> Result<Self, MaterialError> {
+        let provider = Arc::new(provider());
+        let verifier = MeshVerifier::new(
+            bundle.trust_domain.clone(),
+            &bundle.roots,
+            provider.signature_verification_algorithms,
+        );
+        let verifier = Arc::new(verifier.map_err(MaterialError::Root)?);
+        Ok(Self {
+            provider,
+            verifier,
+            chain_der,
+            key_pkcs8,
+        })
+    }
+
     fn certified(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = self
             .chain_der
@@ -157,7 +165,7 @@ impl Parts<'_> {
         )
     }
 
-    fn server(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(super) fn server(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
         let (chain, key) = self.certified();
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -171,7 +179,7 @@ impl Parts<'_> {
         Ok(Arc::new(config))
     }
 
-    fn client(&self, alpn: Alpn) -> Result<Arc<ClientConfig>, rustls::Error> {
+    pub(super) fn client(&self, alpn: Alpn) -> Result<Arc<ClientConfig>, rustls::Error> {
         let (chain, key) = self.certified();
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -1,1 +1,312 @@
 //! A certificate authority for tests, and what handshakes must refuse.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls::HandshakeKind;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use usher_config::{model::TrustBundle, value::SpiffeId};
+
+use super::*;
+
+/// A root that signs whatever a test wants.
+pub(crate) struct TestAuthority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) root: Vec<u8>,
+}
+
+/// A signed certificate, and its key in PKCS#8.
+pub(crate) struct Signed {
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key: Vec<u8>,
+}
+
+/// 24 hours that began five minutes ago.
+pub(crate) fn today() -> (SystemTime, SystemTime) {
+    let now = SystemTime::now();
+    (
+        now - Duration::from_secs(300),
+        now + Duration::from_secs(86_400),
+    )
+}
+
+impl TestAuthority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let root = params.self_signed(&key).unwrap().der().to_vec();
+        Self {
+            issuer: Issuer::new(params, key),
+            root,
+        }
+    }
+
+    pub(crate) fn sign(&self, uris: &[&str], (from, to): (SystemTime, SystemTime)) -> Signed {
+        let key = KeyPair::generate().unwrap();
+        let mut params = leaf_params(uris);
+        (params.not_before, params.not_after) = (from.into(), to.into());
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Signed {
+            chain: vec![certificate.der().to_vec()],
+            key: key.serialize_der(),
+        }
+    }
+
+    /// A certificate for the key of a signing request.
+    pub(crate) fn sign_request(&self, csr: &[u8], uri: &str) -> Vec<u8> {
+        let mut request = rcgen::CertificateSigningRequestParams::from_der(&csr.into()).unwrap();
+        request.params = leaf_params(&[uri]);
+        (request.params.not_before, request.params.not_after) =
+            (today().0.into(), today().1.into());
+        request.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+
+    pub(crate) fn bundle(&self) -> TrustBundle {
+        let trust_domain = "usher.local".parse().unwrap();
+        TrustBundle {
+            trust_domain,
+            version: 1,
+            roots: vec![self.root.clone()],
+        }
+    }
+
+    pub(crate) fn material(&self, uri: &str) -> Material {
+        let signed = self.sign(&[uri], today());
+        Material::new(&signed.chain, &signed.key, &self.bundle()).unwrap()
+    }
+}
+
+fn leaf_params(uris: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = uris
+        .iter()
+        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+        .collect();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    ];
+    params
+}
+
+const ALICE: &str = "spiffe://usher.local/ns/bank/sa/alice";
+const BOB: &str = "spiffe://usher.local/ns/bank/sa/bob";
+const SNI: &str = "8080.bob.bank";
+
+fn id(text: &str) -> SpiffeId {
+    text.parse().unwrap()
+}
+
+/// Both ends' outcomes of one connection; one byte goes each way, so that tickets arrive.
+async fn meet(
+    server: &Material,
+    client: &Material,
+    expected: &[SpiffeId],
+) -> (Result<Accepted, TlsError>, Result<Connected, TlsError>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = async {
+        let mut accepted = accept(listener.accept().await.unwrap().0, server).await?;
+        // The other end may have refused us and left.
+        let _ = accepted.stream.write_all(b"x").await;
+        let _ = accepted.stream.read(&mut [0]).await;
+        Ok(accepted)
+    };
+    let connecting = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut connected = connect(stream, client, expected, SNI, Alpn::H2).await?;
+        let _ = connected.stream.read(&mut [0]).await;
+        let _ = connected.stream.write_all(b"x").await;
+        Ok(connected)
+    };
+    tokio::join!(accepting, connecting)
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, TlsError>) -> String {
+    let error = result.unwrap_err();
+    let cause = std::error::Error::source(&error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    format!("{error}: {cause}")
+}
+
+#[tokio::test]
+async fn two_workloads_of_one_mesh_know_each_other() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    let (accepted, connected) = meet(&bob, &alice, &[id(BOB)]).await;
+    let (accepted, connected) = (accepted.unwrap(), connected.unwrap());
+    assert_eq!(accepted.peer.spiffe_id, id(ALICE));
+    assert_eq!(accepted.peer.certificate_sha256.len(), 64);
+    assert_eq!(
+        (accepted.alpn, accepted.sni.as_deref()),
+        (Alpn::H2, Some(SNI))
+    );
+    assert_eq!(connected.peer.spiffe_id, id(BOB));
+    let connection = connected.stream.get_ref().1;
+    assert_eq!(
+        connection.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
+    let group = connection.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn a_server_that_is_somebody_else_is_refused() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    let (_, connected) = meet(&bob, &alice, &[id(ALICE)]).await;
+    assert!(matches!(
+        connected,
+        Err(TlsError::Refused(PeerRefused::NotExpected { .. }))
+    ));
+    let (_, connected) = meet(&bob, &alice, &[]).await;
+    assert!(connected.is_err(), "nobody expected: nobody accepted");
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_authorised_again() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    let (_, first) = meet(&bob, &alice, &[id(BOB)]).await;
+    assert_eq!(
+        first.unwrap().stream.get_ref().1.handshake_kind(),
+        Some(HandshakeKind::Full)
+    );
+    let (_, second) = meet(&bob, &alice, &[id(BOB)]).await;
+    assert_eq!(
+        second.unwrap().stream.get_ref().1.handshake_kind(),
+        Some(HandshakeKind::Resumed)
+    );
+    // The configuration has changed meanwhile: bob may not answer here any more.
+    let (accepted, third) = meet(&bob, &alice, &[id(ALICE)]).await;
+    assert_eq!(
+        accepted.unwrap().stream.get_ref().1.handshake_kind(),
+        Some(HandshakeKind::Resumed)
+    );
+    assert!(matches!(
+        third,
+        Err(TlsError::Refused(PeerRefused::NotExpected { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_meanwhile_is_refused_after_resumption_too() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    meet(&bob, &alice, &[id(BOB)]).await.1.unwrap();
+    let accepted = meet(&bob, &alice, &[id(BOB)]).await.0.unwrap();
+    let resumed = accepted.stream.get_ref().1;
+    assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
+    let late = accepted.peer.not_after + Duration::from_secs(1);
+    assert!(handshake::authorise(resumed, &bob, None, accepted.peer.not_after).is_ok());
+    assert_eq!(
+        handshake::authorise(resumed, &bob, None, late),
+        Err(PeerRefused::Expired)
+    );
+}
+
+#[tokio::test]
+async fn new_material_resumes_no_old_session() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    meet(&bob, &alice, &[id(BOB)]).await.1.unwrap();
+    let bob = authority.material(BOB);
+    let (_, connected) = meet(&bob, &alice, &[id(BOB)]).await;
+    assert_eq!(
+        connected.unwrap().stream.get_ref().1.handshake_kind(),
+        Some(HandshakeKind::Full)
+    );
+}
+
+#[tokio::test]
+async fn certificates_that_are_no_svid_of_this_mesh_are_refused() {
+    let authority = TestAuthority::new();
+    let foreign = TestAuthority::new();
+    let past = SystemTime::now() - Duration::from_secs(86_400);
+    let long_ago = (past - Duration::from_secs(3600), past);
+    let elsewhere = "spiffe://elsewhere/ns/bank/sa/alice";
+    for (what, signed) in [
+        ("foreign CA", foreign.sign(&[ALICE], today())),
+        ("two URI names", authority.sign(&[ALICE, BOB], today())),
+        ("no URI name", authority.sign(&[], today())),
+        (
+            "not our form",
+            authority.sign(&["https://usher.local/alice"], today()),
+        ),
+        ("wrong trust domain", authority.sign(&[elsewhere], today())),
+        ("expired", authority.sign(&[ALICE], long_ago)),
+    ] {
+        let bob = authority.material(BOB);
+        let alice = forged(&authority, &signed);
+        let (accepted, _) = meet(&bob, &alice, &[id(BOB)]).await;
+        assert!(accepted.is_err(), "{what} was let in");
+        let (_, connected) = meet(&alice, &bob, &[id(ALICE)]).await;
+        assert!(
+            refusal(connected).contains("handshake"),
+            "{what} was believed"
+        );
+    }
+}
+
+/// Material that shows `signed` to its peers, although [`Material::new`] would refuse it.
+fn forged(authority: &TestAuthority, signed: &Signed) -> Material {
+    let (mut material, bundle) = (authority.material(ALICE), authority.bundle());
+    let parts = material::Parts::new(&signed.chain, &signed.key, &bundle).unwrap();
+    material.server = parts.server().unwrap();
+    material.client_h2 = parts.client(Alpn::H2).unwrap();
+    material
+}
+
+#[tokio::test]
+async fn a_caller_without_a_certificate_is_refused() {
+    let authority = TestAuthority::new();
+    let bob = authority.material(BOB);
+    let mut alice = authority.material(ALICE);
+    let pin = spki_sha256(&authority.root).unwrap();
+    let mut config = (*pinned_client(pin).unwrap()).clone();
+    config.alpn_protocols = vec![Alpn::H2.name().into()];
+    alice.client_h2 = config.into();
+    assert!(meet(&bob, &alice, &[id(BOB)]).await.0.is_err());
+}
+
+#[tokio::test]
+async fn other_application_protocols_are_not_the_mesh() {
+    let authority = TestAuthority::new();
+    let (mut alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    let mut config = (*alice.client_h2).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    alice.client_h2 = config.clone().into();
+    assert!(meet(&bob, &alice, &[id(BOB)]).await.0.is_err());
+    config.alpn_protocols = Vec::new();
+    alice.client_h2 = config.into();
+    assert!(matches!(
+        meet(&bob, &alice, &[id(BOB)]).await.0,
+        Err(TlsError::NotMesh)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_costs_five_seconds_at_most() {
+    let authority = TestAuthority::new();
+    let bob = authority.material(BOB);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _silent = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    assert!(matches!(
+        accept(stream, &bob).await,
+        Err(TlsError::Timeout { .. })
+    ));
+}

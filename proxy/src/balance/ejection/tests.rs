@@ -1,0 +1,1 @@
+//! Never more are out than allowed, and everybody can return.

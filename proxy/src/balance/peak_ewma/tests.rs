@@ -1,0 +1,1 @@
+//! Slow is believed at once, fast only gradually.

@@ -1,0 +1,1 @@
+//! Balancing is fair, spares the ejected and never refuses on opinion alone.

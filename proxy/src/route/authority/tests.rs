@@ -1,0 +1,1 @@
+//! Every spelling of a service is understood, nothing else is.

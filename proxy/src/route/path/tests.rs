@@ -1,0 +1,1 @@
+//! One normal form, and no path that two readers could read differently.

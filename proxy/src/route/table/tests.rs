@@ -1,0 +1,1 @@
+//! A compiled table agrees with trying each route in order.

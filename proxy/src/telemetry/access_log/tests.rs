@@ -1,0 +1,1 @@
+//! Lines are JSON, bounded, and lost only with a count.

@@ -1,0 +1,352 @@
+//! Every metric the proxy has, in one table; and the handles by which stages count.
+//!
+//! Names and labels are turned into handles when a snapshot is applied (peer at handshake); the hot path
+//! only adds to its worker's own cache lines. A scrape sums the workers. Series are bounded: beyond
+//! [`SERIES_MAX`] a family's new series all become one named `overflow`, and the refusals are counted, so
+//! no caller and no configuration can grow a proxy's memory or a Prometheus' index through labels.
+
+mod cells;
+mod collector;
+mod registry;
+
+use std::{sync::Arc, time::Duration};
+
+use cells::{CounterCell, GaugeCell, HistogramCell, KeyedCell, OutcomeCell, Series};
+use registry::Registry;
+
+use crate::error::Flag;
+
+/// How many series a proxy exposes at most; a histogram counts as its buckets.
+pub const SERIES_MAX: u32 = 2_000;
+
+/// How long a series that nobody holds is still exposed.
+pub const IDLE: Duration = Duration::from_secs(600);
+
+/// Upper bounds of durations, in microseconds: from a mesh hop to a request's default timeout.
+const BOUNDS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 15_000_000,
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Counts; the last label may be filled on first use, from a small set known to the code.
+    Counter,
+    Outcomes,
+    /// Counts by code and flag.
+    Requests,
+    Gauge,
+    Seconds,
+}
+
+/// One metric.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+}
+
+/// Rows of [`FAMILIES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Row {
+    Requests,
+    RequestDuration,
+    Attempts,
+    Retries,
+    BreakerState,
+    BreakerTransitions,
+    Fallbacks,
+    Ejected,
+    Ejections,
+    Connections,
+    TcpBytes,
+    TlsHandshakes,
+    SvidExpiry,
+    ConfigRevision,
+    Detected,
+    RateLimited,
+    AccessDryRun,
+    AccessLogDropped,
+    InternalErrors,
+    SeriesOverflow,
+}
+
+#[rustfmt::skip]
+const FAMILIES: [(Row, Family); 20] = [
+    (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
+        help: "How many requests ended how, and what this proxy had to do with it?" }),
+    (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
+        help: "How long did requests take from their head to the end of their response?" }),
+    (Row::Attempts, Family { name: "usher_upstream_attempts_total", kind: Kind::Outcomes, labels: &["service", "outcome"],
+        help: "How many attempts were made for those requests, and how did they end?" }),
+    (Row::Retries, Family { name: "usher_retries_total", kind: Kind::Outcomes, labels: &["service", "outcome"],
+        help: "How many failed attempts were retried, and why were the others not?" }),
+    (Row::BreakerState, Family { name: "usher_breaker_state", kind: Kind::Gauge, labels: &["service", "route"],
+        help: "Is the breaker closed (0), half-open (1) or open (2)?" }),
+    (Row::BreakerTransitions, Family { name: "usher_breaker_transitions_total", kind: Kind::Outcomes, labels: &["service", "route", "to"],
+        help: "How often did the breaker change to which state?" }),
+    (Row::Fallbacks, Family { name: "usher_fallbacks_total", kind: Kind::Outcomes, labels: &["service", "cause"],
+        help: "How many requests were answered by a fallback, and why?" }),
+    (Row::Ejected, Family { name: "usher_ejected_endpoints", kind: Kind::Gauge, labels: &["service"],
+        help: "How many endpoints are out of balancing now?" }),
+    (Row::Ejections, Family { name: "usher_ejections_total", kind: Kind::Outcomes, labels: &["service", "change"],
+        help: "How often were endpoints taken out of balancing, and how often did they return?" }),
+    (Row::Connections, Family { name: "usher_connections", kind: Kind::Gauge, labels: &["direction", "side"],
+        help: "How many connections are open now, to callers (downstream) and to endpoints (upstream)?" }),
+    (Row::TcpBytes, Family { name: "usher_tcp_bytes_total", kind: Kind::Outcomes, labels: &["direction", "service", "way"],
+        help: "How many bytes of opaque streams went towards the service (up) and back (down)?" }),
+    (Row::TlsHandshakes, Family { name: "usher_tls_handshakes_total", kind: Kind::Outcomes, labels: &["direction", "outcome"],
+        help: "How many TLS handshakes succeeded, were resumed, or failed?" }),
+    (Row::SvidExpiry, Family { name: "usher_svid_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &[],
+        help: "When does this workload's certificate expire, as Unix time?" }),
+    (Row::ConfigRevision, Family { name: "usher_config_revision", kind: Kind::Gauge, labels: &[],
+        help: "Which revision of the configuration is in force?" }),
+    (Row::Detected, Family { name: "usher_detect_total", kind: Kind::Outcomes, labels: &["outcome"],
+        help: "Which protocols did connections turn out to speak?" }),
+    (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],
+        help: "How many requests were refused by a rate limit?" }),
+    (Row::AccessDryRun, Family { name: "usher_access_dry_run_denials_total", kind: Kind::Counter, labels: &["policy"],
+        help: "How many requests would a dry-run access policy have refused?" }),
+    (Row::AccessLogDropped, Family { name: "usher_access_log_dropped_total", kind: Kind::Counter, labels: &[],
+        help: "How many access log lines were dropped because the log could not be written fast enough?" }),
+    (Row::InternalErrors, Family { name: "usher_internal_errors_total", kind: Kind::Outcomes, labels: &["stage"],
+        help: "How many requests failed because an invariant of the proxy did not hold?" }),
+    (Row::SeriesOverflow, Family { name: "usher_series_overflow_total", kind: Kind::Counter, labels: &[],
+        help: "How often was something counted as overflow because the proxy had its maximum of series?" }),
+];
+
+impl Row {
+    fn family(self) -> &'static Family {
+        // Rows are declared in the table's order; a test holds the two together.
+        FAMILIES.get(self as usize).map_or(&FAMILIES[0].1, |(_, family)| family)
+    }
+}
+
+/// Which way a request goes through this proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Mesh → application.
+    Inbound,
+    /// Application → mesh.
+    Outbound,
+}
+
+impl Direction {
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The caller's.
+    Downstream,
+    /// The endpoint's.
+    Upstream,
+}
+
+/// All series of a proxy. Cheap to clone; making handles is for snapshots and handshakes.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Registry>);
+
+/// Counts one thing, per worker.
+#[derive(Debug, Clone)]
+pub struct Counter(Arc<CounterCell>);
+
+/// Counts one thing by outcome; an outcome's series begins at its first use.
+#[derive(Debug, Clone)]
+pub struct Outcomes(Arc<OutcomeCell>);
+
+/// Counts requests by code and flag; their series begin at their first use.
+#[derive(Debug, Clone)]
+pub struct Requests(Arc<KeyedCell>);
+
+/// A number that goes both ways.
+#[derive(Debug, Clone)]
+pub struct Gauge(Arc<GaugeCell>);
+
+/// A distribution of durations.
+#[derive(Debug, Clone)]
+pub struct Histogram(Arc<HistogramCell>);
+
+impl Counter {
+    /// Adds. Less than 2 ns: a worker's own cache line.
+    pub fn add(&self, worker: usize, amount: u64) {
+        self.0.add(worker, amount);
+    }
+}
+
+impl Outcomes {
+    /// Adds one. Outcomes are few and constant; the thirteenth and later become `overflow`.
+    pub fn add(&self, worker: usize, outcome: &'static str) {
+        self.0.add(worker, outcome, 1);
+    }
+
+    /// Adds several, such as bytes.
+    pub fn add_many(&self, worker: usize, outcome: &'static str, amount: u64) {
+        self.0.add(worker, outcome, amount);
+    }
+}
+
+impl Requests {
+    /// A request ended with this status (gRPC's codes are in the access log) and this first flag.
+    pub fn add(&self, worker: usize, status: http::StatusCode, flag: Option<Flag>) {
+        self.0.add(worker, status.as_u16(), flag);
+    }
+}
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.set(value);
+    }
+
+    /// Moves it.
+    pub fn add(&self, difference: i64) {
+        self.0.add(difference);
+    }
+}
+
+impl Histogram {
+    /// Counts a duration in.
+    pub fn observe(&self, worker: usize, duration: Duration) {
+        self.0.observe(worker, duration);
+    }
+}
+
+impl Metrics {
+    /// For so many workers; one shard more is the control thread's (any higher index).
+    pub fn new(workers: usize) -> Self {
+        Self(Arc::new(Registry::new(workers + 1)))
+    }
+
+    /// Exposes everything through `registry`.
+    ///
+    /// # Errors
+    /// If a collector with these names is registered already.
+    pub fn register(&self, registry: &prometheus::Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(collector::Collector::new(Arc::clone(&self.0))?))
+    }
+
+    /// Requests of a service through a route, from (inbound) or to (outbound) a peer.
+    pub fn requests(&self, direction: Direction, service: &str, route: &str, peer: &str) -> Requests {
+        Requests(self.0.handle(Row::Requests, &[direction.as_str(), service, route, peer], Series::requests))
+    }
+
+    /// Durations of those requests.
+    pub fn request_duration(&self, direction: Direction, service: &str) -> Histogram {
+        let labels = [direction.as_str(), service];
+        Histogram(self.0.handle(Row::RequestDuration, &labels, Series::histogram))
+    }
+
+    /// Attempts by outcome.
+    pub fn attempts(&self, service: &str) -> Outcomes {
+        self.outcomes(Row::Attempts, &[service])
+    }
+
+    /// Retries by outcome: `retried`, `budget`, or `retry::GiveUp::as_str`.
+    pub fn retries(&self, service: &str) -> Outcomes {
+        self.outcomes(Row::Retries, &[service])
+    }
+
+    /// 0 closed, 1 half-open, 2 open. `route` is empty for a service's breaker.
+    pub fn breaker_state(&self, service: &str, route: &str) -> Gauge {
+        self.gauge(Row::BreakerState, &[service, route])
+    }
+
+    /// Transitions by the phase they lead to.
+    pub fn breaker_transitions(&self, service: &str, route: &str) -> Outcomes {
+        self.outcomes(Row::BreakerTransitions, &[service, route])
+    }
+
+    /// Fallbacks by `fallback::Cause::as_str`.
+    pub fn fallbacks(&self, service: &str) -> Outcomes {
+        self.outcomes(Row::Fallbacks, &[service])
+    }
+
+    /// Endpoints that are out.
+    pub fn ejected_endpoints(&self, service: &str) -> Gauge {
+        self.gauge(Row::Ejected, &[service])
+    }
+
+    /// `ejected` and `returned`.
+    pub fn ejections(&self, service: &str) -> Outcomes {
+        self.outcomes(Row::Ejections, &[service])
+    }
+
+    /// Open connections.
+    pub fn connections(&self, direction: Direction, side: Side) -> Gauge {
+        let side = match side {
+            Side::Downstream => "downstream",
+            Side::Upstream => "upstream",
+        };
+        self.gauge(Row::Connections, &[direction.as_str(), side])
+    }
+
+    /// Bytes of opaque streams: `up` and `down`.
+    pub fn tcp_bytes(&self, direction: Direction, service: &str) -> Outcomes {
+        self.outcomes(Row::TcpBytes, &[direction.as_str(), service])
+    }
+
+    /// Handshakes by outcome.
+    pub fn tls_handshakes(&self, direction: Direction) -> Outcomes {
+        self.outcomes(Row::TlsHandshakes, &[direction.as_str()])
+    }
+
+    /// Unix time, in seconds.
+    pub fn svid_expiry(&self) -> Gauge {
+        self.gauge(Row::SvidExpiry, &[])
+    }
+
+    /// The revision in force.
+    pub fn config_revision(&self) -> Gauge {
+        self.gauge(Row::ConfigRevision, &[])
+    }
+
+    /// Connections by `detect::parser::Detected::as_str`.
+    pub fn detected(&self) -> Outcomes {
+        self.outcomes(Row::Detected, &[])
+    }
+
+    /// Requests refused by a rate limit.
+    pub fn rate_limited(&self, service: &str) -> Counter {
+        self.counter(Row::RateLimited, &[service])
+    }
+
+    /// Requests that a dry-run access policy would have refused.
+    pub fn access_dry_run(&self, policy: &str) -> Counter {
+        self.counter(Row::AccessDryRun, &[policy])
+    }
+
+    /// Access log lines that were lost.
+    pub fn access_log_dropped(&self) -> Counter {
+        self.counter(Row::AccessLogDropped, &[])
+    }
+
+    /// Broken invariants by stage.
+    pub fn internal_errors(&self) -> Outcomes {
+        self.outcomes(Row::InternalErrors, &[])
+    }
+
+    fn counter(&self, row: Row, labels: &[&str]) -> Counter {
+        Counter(self.0.handle(row, labels, Series::counter))
+    }
+
+    fn outcomes(&self, row: Row, labels: &[&str]) -> Outcomes {
+        Outcomes(self.0.handle(row, labels, Series::outcomes))
+    }
+
+    fn gauge(&self, row: Row, labels: &[&str]) -> Gauge {
+        Gauge(self.0.handle(row, labels, Series::gauge))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Numbers add up over workers, stay bounded, and Prometheus can read them.

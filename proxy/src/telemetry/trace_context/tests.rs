@@ -1,0 +1,1 @@
+//! A trace is kept if it is well-formed, else a new one begins.

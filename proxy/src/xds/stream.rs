@@ -1,0 +1,316 @@
+//! The stream to the control plane: carries what [`Subscription`] decides, and comes back when it breaks.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use usher_config::{
+    model::TrustBundle,
+    value::ServiceName,
+    wire::discovery::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    },
+};
+
+use super::{
+    Question, Resolution, WAITERS_MAX, last_known_good,
+    subscription::{Asked, Effects, Subscription},
+};
+use crate::{control_plane::ControlPlane, snapshot::Store, state_dir::StateDir, tls::Material};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A stream that lasted this long was a good one: the next wait is short again.
+const GOOD_STREAM: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_secs(1);
+/// A batch is answered with as many requests as it has parts; more than this means that nobody is reading.
+const REQUESTS_MAX: usize = 256;
+
+/// Whether the control plane is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Not reached since the start, or lost.
+    Down,
+    /// A stream is open.
+    Up,
+}
+
+/// What the stream needs, and where it leaves what it hears.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where to.
+    pub control_plane: ControlPlane,
+    /// Our credentials of the moment.
+    pub material: Arc<ArcSwap<Material>>,
+    /// Gets every change.
+    pub store: Arc<Store>,
+    /// From the request path.
+    pub questions: mpsc::Receiver<Question>,
+    /// Gets every new trust bundle.
+    pub trust: watch::Sender<Option<TrustBundle>>,
+    /// Follows the stream.
+    pub connection: watch::Sender<Connection>,
+    /// For the last known good configuration.
+    pub directory: StateDir,
+}
+
+/// One per process; the only writer of the snapshot.
+#[derive(Debug)]
+pub struct Xds {
+    parts: Parts,
+    subscription: Subscription,
+    waiters: HashMap<ServiceName, Vec<oneshot::Sender<Resolution>>>,
+    /// Something changed since the last save.
+    dirty: bool,
+    saving: Option<JoinHandle<()>>,
+}
+
+impl Xds {
+    /// Puts the last known good configuration, if there is one, into the snapshot at once.
+    pub fn new(parts: Parts, mut subscription: Subscription) -> Self {
+        match last_known_good::load(&parts.directory) {
+            Ok(Some(bytes)) => {
+                if let Some(change) =
+                    last_known_good::decode(&bytes, &mut subscription, Instant::now())
+                {
+                    info!(
+                        "serving from the last known good configuration until the control plane is there"
+                    );
+                    parts.store.apply(change);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "last known good configuration could not be read"),
+        }
+        Self {
+            parts,
+            subscription,
+            waiters: HashMap::new(),
+            dirty: false,
+            saving: None,
+        }
+    }
+
+    /// Never returns: ends with the process.
+    pub async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let begun = Instant::now();
+            let status = self.stream().await;
+            self.subscription.closed();
+            let lost = *self.parts.connection.borrow() == Connection::Up;
+            self.parts.connection.send_replace(Connection::Down);
+            failures = if lost && begun.elapsed() >= GOOD_STREAM {
+                0
+            } else {
+                failures + 1
+            };
+            let wait = backoff(failures, fastrand::f64());
+            let reason = status.message();
+            match failures {
+                0 | 1 => warn!(reason, retry_after = ?wait, "no stream to the control plane"),
+                _ => debug!(reason, retry_after = ?wait, "no stream to the control plane"),
+            }
+            self.serve_without_stream(wait).await;
+        }
+    }
+
+    async fn stream(&mut self) -> Status {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let channel = self
+            .parts
+            .control_plane
+            .channel(self.parts.material.clone());
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let first = self.subscription.opened(Instant::now());
+        if let Err(status) = send(&requests, first) {
+            return status;
+        }
+        let responses = tokio::select! {
+            opened = client.delta_aggregated_resources(ReceiverStream::new(receiver)) => opened,
+            status = self.serve_while_opening(&requests) => return status,
+        };
+        match responses {
+            Ok(responses) => {
+                info!("stream to the control plane open");
+                self.parts.connection.send_replace(Connection::Up);
+                self.converse(&requests, responses.into_inner()).await
+            }
+            Err(status) => status,
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        requests: &mpsc::Sender<DeltaDiscoveryRequest>,
+        mut responses: Streaming<DeltaDiscoveryResponse>,
+    ) -> Status {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                response = responses.message() => match response {
+                    Ok(Some(response)) => self.receive(response),
+                    Ok(None) => return Status::unavailable("the control plane closed the stream"),
+                    Err(status) => return status,
+                },
+                Some(question) = self.parts.questions.recv() => self.ask(question),
+                _ = ticks.tick() => self.tick(),
+            };
+            if let Err(status) = send(requests, next) {
+                return status;
+            }
+        }
+    }
+
+    async fn serve_while_opening(
+        &mut self,
+        requests: &mpsc::Sender<DeltaDiscoveryRequest>,
+    ) -> Status {
+        while let Some(question) = self.parts.questions.recv().await {
+            let next = self.ask(question);
+            if let Err(status) = send(requests, next) {
+                return status;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Between two streams questions are taken in too: most likely the next stream opens within their second.
+    async fn serve_without_stream(&mut self, wait: Duration) {
+        let pause = sleep(wait);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                Some(question) = self.parts.questions.recv() => drop(self.ask(question)),
+            }
+        }
+        drop(self.tick());
+    }
+
+    fn receive(&mut self, response: DeltaDiscoveryResponse) -> Vec<DeltaDiscoveryRequest> {
+        let effects = self.subscription.receive(response, Instant::now());
+        for refusal in effects
+            .requests
+            .iter()
+            .filter_map(|request| request.error_detail.as_ref())
+        {
+            warn!(
+                reason = refusal.message,
+                "configuration refused; the last good one stays"
+            );
+        }
+        self.perform(effects)
+    }
+
+    fn tick(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let now = Instant::now();
+        for entry in self
+            .parts
+            .store
+            .load()
+            .services()
+            .filter(|entry| entry.take_used())
+        {
+            self.subscription.used(&entry.model.name, now);
+        }
+        self.waiters.retain(|_, waiting| {
+            waiting.retain(|waiter| !waiter.is_closed());
+            !waiting.is_empty()
+        });
+        let effects = self.subscription.tick(now);
+        let requests = self.perform(effects);
+        self.save();
+        requests
+    }
+
+    fn ask(&mut self, Question { service, answer }: Question) -> Vec<DeltaDiscoveryRequest> {
+        match self.subscription.ask(&service, Instant::now()) {
+            Asked::Answered(resolution) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(resolution);
+                Vec::new()
+            }
+            Asked::Waits(requests) => {
+                let waiting: usize = self.waiters.values().map(Vec::len).sum();
+                if waiting < WAITERS_MAX {
+                    self.waiters.entry(service).or_default().push(answer);
+                }
+                requests
+            }
+        }
+    }
+
+    fn perform(&mut self, effects: Effects) -> Vec<DeltaDiscoveryRequest> {
+        if let Some(change) = effects.change {
+            self.dirty = true;
+            if let Some(trust) = change.trust.clone() {
+                self.parts.trust.send_replace(Some(trust));
+            }
+            self.parts.store.apply(change);
+        }
+        for (service, resolution) in effects.answers {
+            for waiter in self.waiters.remove(&service).unwrap_or_default() {
+                let _ = waiter.send(resolution);
+            }
+        }
+        effects.requests
+    }
+
+    /// At most once per tick, and never two at once: a slow disk only makes the file older.
+    fn save(&mut self) {
+        if !self.dirty
+            || self
+                .saving
+                .as_ref()
+                .is_some_and(|saving| !saving.is_finished())
+        {
+            return;
+        }
+        self.dirty = false;
+        let (bytes, directory) = (
+            last_known_good::encode(&self.subscription),
+            self.parts.directory.clone(),
+        );
+        self.saving = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = last_known_good::save(&directory, &bytes) {
+                warn!(%error, "last known good configuration could not be kept");
+            }
+        }));
+    }
+}
+
+fn send(
+    requests: &mpsc::Sender<DeltaDiscoveryRequest>,
+    next: Vec<DeltaDiscoveryRequest>,
+) -> Result<(), Status> {
+    for request in next {
+        requests
+            .try_send(request)
+            .map_err(|_| Status::unavailable("the control plane reads nothing"))?;
+    }
+    Ok(())
+}
+
+/// 0.2 s doubling to 30 s, of which a random half to all is waited: a restarted control plane is not met by all
+/// its proxies at once.
+fn backoff(failures: u32, chance: f64) -> Duration {
+    let full = BACKOFF_MIN
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(BACKOFF_MAX);
+    full.mul_f64(0.5 + chance / 2.0)
+}

@@ -1,0 +1,487 @@
+//! Delta bookkeeping: what is subscribed, what has arrived, what to acknowledge. No I/O, no clock.
+//!
+//! The shell feeds it stream events, answers and questions and does what it says: first apply the change, then
+//! send the requests (an acknowledgement means "applied"). Invariants, held by the property test: requests see
+//! only whole batches; after the control plane has said everything, we hold exactly what it has for the
+//! services wanted; every response is answered once. Protocol: xDS "incremental" with our resource types.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use usher_config::{
+    model::Service,
+    value::{InstanceName, ServiceName},
+    wire::{
+        discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node},
+        rpc, type_url,
+    },
+};
+
+use crate::snapshot::Change;
+
+use super::{
+    discovery::Resolution,
+    interest::Interest,
+    known::{Known, Received, Staged},
+};
+
+/// How long "there is no such service" holds without asking again.
+pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
+
+/// How long what we know survives a control plane that, on a new stream, does not know it: it may just have
+/// started and not have heard of every instance yet.
+pub const NEW_SERVER_GRACE: Duration = Duration::from_secs(300);
+
+/// A refusal's text, in characters.
+const NACK_LENGTH_MAX: usize = 1_000;
+
+const INVALID_ARGUMENT: i32 = 3;
+
+/// What an event leads to; in this order: apply, then send, then answer.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the snapshot.
+    pub change: Option<Change>,
+    /// For the stream, if there is one.
+    pub requests: Vec<DeltaDiscoveryRequest>,
+    /// For everybody who waits for these services.
+    pub answers: Vec<(ServiceName, Resolution)>,
+}
+
+/// What becomes of a question.
+#[derive(Debug)]
+pub enum Asked {
+    /// It is known already.
+    Answered(Resolution),
+    /// Send these, then wait for [`Effects::answers`].
+    Waits(Vec<DeltaDiscoveryRequest>),
+}
+
+/// Everything the stream must remember.
+#[derive(Debug)]
+pub struct Subscription {
+    own: ServiceName,
+    node: Node,
+    interest: Interest,
+    known: Known,
+    staged: Staged,
+    /// What the current stream was asked for.
+    subscribed: BTreeSet<ServiceName>,
+    /// Services that the control plane does not have, and until when we believe it.
+    unknown: BTreeMap<ServiceName, Instant>,
+    /// What a new control plane did not know, and when that is taken at its word.
+    missing: BTreeMap<Key, Instant>,
+    stream: Option<Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    opened: Instant,
+    /// Its first `Revision` is in: from now on the server takes back only what it has itself known.
+    synchronised: bool,
+    /// The node has been named.
+    introduced: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Service(ServiceName),
+    Endpoint(InstanceName),
+}
+
+impl Subscription {
+    /// `own` is our own service and `instance` our name in it; `pinned` services are wanted whether dialled or not.
+    pub fn new(
+        own: ServiceName,
+        instance: &str,
+        pinned: impl IntoIterator<Item = ServiceName>,
+    ) -> Self {
+        let node = Node {
+            id: format!("{own}/{instance}"),
+            cluster: own.to_string(),
+            user_agent_name: concat!("usher-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        Self {
+            own,
+            node,
+            interest: Interest::new(pinned),
+            known: Known::default(),
+            staged: Staged::default(),
+            subscribed: BTreeSet::new(),
+            unknown: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            stream: None,
+        }
+    }
+
+    /// Takes in what an earlier run knew. Its services are wanted again: most likely they will be dialled.
+    pub(super) fn restore(&mut self, staged: Staged, now: Instant) -> Change {
+        for name in staged.services.keys() {
+            self.interest.used(name, now);
+        }
+        self.known.commit(staged)
+    }
+
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// A new stream: asks for everything wanted, and says what we have of it.
+    pub fn opened(&mut self, now: Instant) -> Vec<DeltaDiscoveryRequest> {
+        self.staged = Staged::default();
+        self.unknown.clear();
+        self.stream = Some(Stream {
+            opened: now,
+            synchronised: false,
+            introduced: false,
+        });
+        self.subscribed = self.wanted();
+        let services: Vec<String> = self.subscribed.iter().map(ToString::to_string).collect();
+        let endpoints = self.subscribed.iter().map(every_endpoint).collect();
+        let mut requests = Vec::new();
+        for (type_url, names) in [
+            (type_url::TRUST_BUNDLE, vec!["*".to_owned()]),
+            (type_url::INBOUND_POLICY, vec![self.own.to_string()]),
+            // Before their services: a service should not be seen without its endpoints.
+            (type_url::ENDPOINT, endpoints),
+            (type_url::SERVICE, services),
+            (type_url::REVISION, vec!["*".to_owned()]),
+        ] {
+            if !names.is_empty() {
+                requests.push(DeltaDiscoveryRequest {
+                    type_url: type_url.to_owned(),
+                    resource_names_subscribe: names,
+                    initial_resource_versions: self
+                        .known
+                        .versions(type_url)
+                        .into_iter()
+                        .collect::<HashMap<_, _>>(),
+                    ..Default::default()
+                });
+            }
+        }
+        self.introduce(requests)
+    }
+
+    /// The stream has ended. A half batch is worth nothing: the next stream will send it again.
+    pub fn closed(&mut self) {
+        self.stream = None;
+        self.staged = Staged::default();
+        self.subscribed.clear();
+    }
+
+    /// The application dials a service that the snapshot lacks.
+    pub fn ask(&mut self, service: &ServiceName, now: Instant) -> Asked {
+        self.interest.used(service, now);
+        if self.known.services.contains_key(service) {
+            return Asked::Answered(Resolution::Found);
+        }
+        match self.unknown.get(service) {
+            Some(until) if now < *until => return Asked::Answered(Resolution::Unknown),
+            Some(_) => {
+                self.unknown.remove(service);
+                if self.stream.is_some() && self.subscribed.contains(service) {
+                    let again = change_of(type_url::SERVICE, vec![service.to_string()], Vec::new());
+                    return Asked::Waits(self.introduce(vec![again]));
+                }
+            }
+            None => {}
+        }
+        Asked::Waits(self.reconcile().requests)
+    }
+
+    /// The application has dialled a service that we know.
+    pub fn used(&mut self, service: &ServiceName, now: Instant) {
+        self.interest.used(service, now);
+    }
+
+    /// Time has passed: idle services go, and what a new control plane never learnt of.
+    pub fn tick(&mut self, now: Instant) -> Effects {
+        self.interest.expire(now);
+        let due: Vec<Key> = self
+            .missing
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut gone = Staged::default();
+        for key in due {
+            self.missing.remove(&key);
+            match key {
+                Key::Service(name) => drop(gone.services.insert(name, None)),
+                Key::Endpoint(name) => drop(gone.endpoints.insert(name, None)),
+            }
+        }
+        let change = self.known.commit(gone);
+        let mut effects = self.reconcile();
+        let mut services = change.services;
+        services.extend(effects.change.take().unwrap_or_default().services);
+        if !services.is_empty() || !change.endpoints.is_empty() {
+            effects.change = Some(Change {
+                services,
+                endpoints: change.endpoints,
+                ..Change::default()
+            });
+        }
+        effects
+    }
+
+    /// The control plane has said something.
+    pub fn receive(&mut self, response: DeltaDiscoveryResponse, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let mut mistakes = Vec::new();
+        for resource in &response.resources {
+            match Received::decode(&response.type_url, resource) {
+                Ok(received) => self.stage(received),
+                Err(mistake) => {
+                    mistakes.push(format!("{}: {mistake}", resource.name));
+                    // Whoever waits for it would wait in vain; a repaired one will arrive by itself.
+                    self.not_there(
+                        &response.type_url,
+                        &resource.name,
+                        now,
+                        &mut effects.answers,
+                    );
+                }
+            }
+        }
+        for name in &response.removed_resources {
+            self.take_back(&response.type_url, name, now, &mut effects.answers);
+        }
+        if self.staged.revision.is_some() {
+            self.commit(&mut effects);
+        }
+        effects.requests.push(answer(response, &mistakes));
+        let wanted = self.reconcile();
+        effects.requests.extend(wanted.requests);
+        if let Some(dropped) = wanted.change {
+            effects
+                .change
+                .get_or_insert_default()
+                .services
+                .extend(dropped.services);
+        }
+        effects
+    }
+
+    fn commit(&mut self, effects: &mut Effects) {
+        let staged = std::mem::take(&mut self.staged);
+        for (name, service) in &staged.services {
+            let resolution = if service.is_some() {
+                Resolution::Found
+            } else {
+                Resolution::Unknown
+            };
+            effects.answers.push((name.clone(), resolution));
+            self.unknown.remove(name);
+        }
+        effects.change = Some(self.known.commit(staged));
+        if let Some(stream) = &mut self.stream {
+            stream.synchronised = true;
+        }
+    }
+
+    fn stage(&mut self, received: Received) {
+        match received {
+            Received::Service(service) => {
+                let name = service.model.name.clone();
+                if self.subscribed.contains(&name) {
+                    self.missing.remove(&Key::Service(name.clone()));
+                    self.staged.services.insert(name, Some(service));
+                }
+            }
+            Received::Endpoint(endpoint) => {
+                let name = endpoint.model.name.clone();
+                if self.subscribed.contains(&name.service) {
+                    self.missing.remove(&Key::Endpoint(name.clone()));
+                    self.staged.endpoints.insert(name, Some(endpoint));
+                }
+            }
+            Received::InboundPolicy(policy) if policy.model.service == self.own => {
+                self.staged.inbound = Some(policy);
+            }
+            Received::InboundPolicy(_) => {}
+            Received::TrustBundle(bundle) => self.staged.trust = Some(bundle),
+            Received::Revision(revision) => self.staged.revision = Some(revision),
+        }
+    }
+
+    /// Roots and our own policy are only ever replaced: without them nothing would be safer.
+    fn take_back(
+        &mut self,
+        type_url: &str,
+        name: &str,
+        now: Instant,
+        answers: &mut Vec<(ServiceName, Resolution)>,
+    ) {
+        match type_url {
+            type_url::SERVICE => match name.parse::<ServiceName>() {
+                Ok(service) if self.known.services.contains_key(&service) => {
+                    self.remove(Key::Service(service), now);
+                }
+                _ => self.not_there(type_url, name, now, answers),
+            },
+            type_url::ENDPOINT => {
+                let names: Vec<InstanceName> =
+                    match name.strip_suffix("/*").map(str::parse::<ServiceName>) {
+                        Some(Ok(service)) => self
+                            .known
+                            .endpoints_of(&service)
+                            .map(|(name, _)| name.clone())
+                            .collect(),
+                        _ => name.parse().into_iter().collect(),
+                    };
+                for name in names {
+                    self.remove(Key::Endpoint(name), now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, key: Key, now: Instant) {
+        let opened = self
+            .stream
+            .as_ref()
+            .filter(|stream| !stream.synchronised)
+            .map(|stream| stream.opened);
+        if let Some(opened) = opened {
+            let until = (opened + NEW_SERVER_GRACE).max(now);
+            self.missing.entry(key).or_insert(until);
+            return;
+        }
+        self.missing.remove(&key);
+        match key {
+            Key::Service(name) => drop(self.staged.services.insert(name, None)),
+            Key::Endpoint(name) => drop(self.staged.endpoints.insert(name, None)),
+        }
+    }
+
+    fn not_there(
+        &mut self,
+        type_url: &str,
+        name: &str,
+        now: Instant,
+        answers: &mut Vec<(ServiceName, Resolution)>,
+    ) {
+        let Ok(service) = name.parse::<ServiceName>() else {
+            return;
+        };
+        let known = self.known.services.contains_key(&service);
+        if type_url == type_url::SERVICE && !known && self.subscribed.contains(&service) {
+            self.staged.services.remove(&service);
+            self.unknown.insert(service.clone(), now + NEGATIVE_TTL);
+            answers.push((service, Resolution::Unknown));
+        }
+    }
+
+    /// Makes the subscription what is wanted: asks for what is new, drops what nobody needs any more.
+    fn reconcile(&mut self) -> Effects {
+        let wanted = self.wanted();
+        let services = self.known.retain(&wanted);
+        self.unknown.retain(|name, _| wanted.contains(name));
+        self.missing.retain(|key, _| match key {
+            Key::Service(name) => wanted.contains(name),
+            Key::Endpoint(name) => wanted.contains(&name.service),
+        });
+        self.staged.services.retain(|name, _| wanted.contains(name));
+        self.staged
+            .endpoints
+            .retain(|name, _| wanted.contains(&name.service));
+        let change = (!services.is_empty()).then(|| Change {
+            services,
+            ..Change::default()
+        });
+        let requests = if self.stream.is_some() {
+            self.resubscribe(wanted)
+        } else {
+            Vec::new()
+        };
+        Effects {
+            change,
+            requests,
+            answers: Vec::new(),
+        }
+    }
+
+    fn resubscribe(&mut self, wanted: BTreeSet<ServiceName>) -> Vec<DeltaDiscoveryRequest> {
+        let added: Vec<&ServiceName> = wanted.difference(&self.subscribed).collect();
+        let dropped: Vec<&ServiceName> = self.subscribed.difference(&wanted).collect();
+        if added.is_empty() && dropped.is_empty() {
+            return Vec::new();
+        }
+        let endpoints = change_of(
+            type_url::ENDPOINT,
+            added.iter().map(|name| every_endpoint(name)).collect(),
+            dropped.iter().map(|name| every_endpoint(name)).collect(),
+        );
+        let services = change_of(
+            type_url::SERVICE,
+            added.iter().map(ToString::to_string).collect(),
+            dropped.iter().map(ToString::to_string).collect(),
+        );
+        self.subscribed = wanted;
+        self.introduce(vec![endpoints, services])
+    }
+
+    /// What has arrived counts here even before its `Revision`: the sooner we ask for a fallback, the better.
+    fn wanted(&self) -> BTreeSet<ServiceName> {
+        self.interest.wanted(|name| -> Option<&Service> {
+            match self.staged.services.get(name) {
+                Some(Some(staged)) => Some(&staged.model),
+                Some(None) | None => self.known.services.get(name).map(|known| &known.model),
+            }
+        })
+    }
+
+    /// The first request on a stream names the node.
+    fn introduce(
+        &mut self,
+        mut requests: Vec<DeltaDiscoveryRequest>,
+    ) -> Vec<DeltaDiscoveryRequest> {
+        if let (Some(stream), Some(first)) = (&mut self.stream, requests.first_mut())
+            && !stream.introduced
+        {
+            stream.introduced = true;
+            first.node = Some(self.node.clone());
+        }
+        requests
+    }
+}
+
+fn every_endpoint(service: &ServiceName) -> String {
+    format!("{service}/*")
+}
+
+fn change_of(
+    type_url: &str,
+    subscribe: Vec<String>,
+    unsubscribe: Vec<String>,
+) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        type_url: type_url.to_owned(),
+        resource_names_subscribe: subscribe,
+        resource_names_unsubscribe: unsubscribe,
+        ..Default::default()
+    }
+}
+
+/// ACK, or NACK that names every resource we could not use; for those the last good one stays.
+fn answer(response: DeltaDiscoveryResponse, mistakes: &[String]) -> DeltaDiscoveryRequest {
+    let message: String = mistakes.join("; ").chars().take(NACK_LENGTH_MAX).collect();
+    DeltaDiscoveryRequest {
+        type_url: response.type_url,
+        response_nonce: response.nonce,
+        error_detail: (!mistakes.is_empty()).then(|| rpc::Status {
+            code: INVALID_ARGUMENT,
+            message,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,639 @@
+//! The subscription against a model of the control plane: whole batches only, and in the end the same knowledge.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use prost::Message;
+use prost_types::Any;
+use usher_config::{
+    model::{
+        Backend, BackendTarget, Endpoint, Protocol, Revision, Route, RouteMatch, ServicePort,
+        ServiceTarget,
+    },
+    value::Weight,
+    wire::{discovery::Resource, v1},
+};
+
+use super::*;
+
+/// The world of the tests: services `n/s0` … `n/s5`; `s0` leads to `s1`.
+fn name(index: usize) -> ServiceName {
+    format!("n/s{index}").parse().unwrap()
+}
+
+fn service(index: usize, generation: u64) -> Service {
+    let target = ServiceTarget {
+        service: name(1),
+        port: "80".parse().unwrap(),
+    };
+    let backend = Backend {
+        weight: Weight::ONE,
+        target: BackendTarget::Service(target),
+    };
+    let route = Route {
+        name: format!("r{generation}").into(),
+        ports: Vec::new(),
+        hostnames: Vec::new(),
+        matches: RouteMatch::default(),
+        backends: if index == 0 {
+            vec![backend]
+        } else {
+            Vec::new()
+        },
+        policy: Default::default(),
+    };
+    Service {
+        name: name(index),
+        virtual_addresses: Vec::new(),
+        ports: vec![ServicePort {
+            name: "http".parse().unwrap(),
+            port: "80".parse().unwrap(),
+            protocol: Protocol::Http1,
+        }],
+        identities: Vec::new(),
+        policy: Default::default(),
+        routes: vec![route],
+    }
+}
+
+fn endpoint(index: usize, instance: usize, generation: u64) -> Endpoint {
+    Endpoint {
+        name: format!("n/s{index}/i{instance}").parse().unwrap(),
+        address: ([127, 0, 0, 1], 1000 + u16::try_from(instance).unwrap()).into(),
+        meshed: true,
+        weight: Weight::ONE,
+        zone: format!("z{generation}"),
+        healthy: true,
+        ports: Vec::new(),
+    }
+}
+
+fn wire<W: Message>(type_url: &str, name: &str, version: u64, message: W) -> Resource {
+    Resource {
+        version: version.to_string(),
+        resource: Some(Any {
+            type_url: type_url.to_owned(),
+            value: message.encode_to_vec(),
+        }),
+        name: name.to_owned(),
+        aliases: Vec::new(),
+    }
+}
+
+/// Name → generation in which it changed last.
+type World = BTreeMap<String, u64>;
+
+/// A control plane that answers as ours does: changed resources, then a `Revision`.
+#[derive(Default)]
+struct Server {
+    services: World,
+    endpoints: World,
+    generation: u64,
+    /// Per type URL: names asked for, and what was told of them.
+    names: BTreeMap<String, BTreeSet<String>>,
+    told: BTreeMap<String, World>,
+    due: bool,
+    outbox: VecDeque<DeltaDiscoveryResponse>,
+    unanswered: BTreeSet<String>,
+    nonce: u64,
+}
+
+impl Server {
+    fn reconnect(&mut self) {
+        self.names.clear();
+        self.told.clear();
+        self.outbox.clear();
+        self.unanswered.clear();
+        self.due = false;
+    }
+
+    fn request(&mut self, request: DeltaDiscoveryRequest) {
+        if !request.response_nonce.is_empty() {
+            assert!(
+                self.unanswered.remove(&request.response_nonce),
+                "answered twice"
+            );
+            assert_eq!(request.error_detail, None);
+        }
+        let names = self.names.entry(request.type_url.clone()).or_default();
+        let told = self.told.entry(request.type_url.clone()).or_default();
+        for name in &request.resource_names_unsubscribe {
+            names.remove(name);
+            let prefix = name.trim_end_matches('*');
+            told.retain(|other, _| {
+                other != name && !(name.ends_with('*') && other.starts_with(prefix))
+            });
+        }
+        for name in request.resource_names_subscribe {
+            told.remove(&name);
+            self.due = true;
+            names.insert(name);
+        }
+        for (name, version) in request.initial_resource_versions {
+            told.insert(name, version.parse().unwrap());
+        }
+    }
+
+    fn push(&mut self) {
+        let mut responses = Vec::new();
+        for type_url in [type_url::SERVICE, type_url::ENDPOINT] {
+            let empty = BTreeSet::new();
+            let names = self.names.get(type_url).unwrap_or(&empty).clone();
+            let told = self.told.entry(type_url.to_owned()).or_default();
+            let world = if type_url == type_url::SERVICE {
+                &self.services
+            } else {
+                &self.endpoints
+            };
+            let covered = |name: &String| {
+                names.contains(name)
+                    || names.contains(&format!("{}/*", name.rsplit_once('/').unwrap().0))
+            };
+            let mut response = DeltaDiscoveryResponse {
+                type_url: type_url.to_owned(),
+                ..Default::default()
+            };
+            for (name, version) in world.iter().filter(|(name, _)| covered(name)) {
+                if told.insert(name.clone(), *version) != Some(*version) {
+                    response.resources.push(content(name, *version));
+                }
+            }
+            let gone: Vec<String> = told
+                .iter()
+                .filter(|(name, version)| **version > 0 && !world.contains_key(*name))
+                .map(|(n, _)| n.clone())
+                .collect();
+            for name in gone {
+                told.remove(&name);
+                response.removed_resources.push(name);
+            }
+            for name in names
+                .iter()
+                .filter(|name| !name.ends_with('*') && !world.contains_key(*name))
+            {
+                if told.insert(name.clone(), 0) != Some(0)
+                    && !response.removed_resources.contains(name)
+                {
+                    response.removed_resources.push(name.clone());
+                }
+            }
+            if !response.resources.is_empty() || !response.removed_resources.is_empty() {
+                responses.push(response);
+            }
+        }
+        if responses.is_empty() && !self.due {
+            return;
+        }
+        self.due = false;
+        let revision = Revision {
+            number: self.generation,
+            digest: "d".repeat(64),
+        };
+        responses.push(DeltaDiscoveryResponse {
+            type_url: type_url::REVISION.to_owned(),
+            resources: vec![wire(
+                type_url::REVISION,
+                "mesh",
+                self.generation,
+                v1::Revision::from(&revision),
+            )],
+            ..Default::default()
+        });
+        for mut response in responses {
+            self.nonce += 1;
+            response.nonce = self.nonce.to_string();
+            self.unanswered.insert(response.nonce.clone());
+            self.outbox.push_back(response);
+        }
+    }
+}
+
+fn content(name: &str, version: u64) -> Resource {
+    let digit = |part: &str| part[1..].parse::<usize>().unwrap();
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        [_, service_name] => wire(
+            type_url::SERVICE,
+            name,
+            version,
+            v1::Service::from(&service(digit(service_name), version)),
+        ),
+        [_, service_name, instance] => {
+            let endpoint = endpoint(digit(service_name), digit(instance), version);
+            wire(
+                type_url::ENDPOINT,
+                name,
+                version,
+                v1::Endpoint::from(&endpoint),
+            )
+        }
+        _ => panic!("{name}"),
+    }
+}
+
+/// What requests see: changes applied, as the snapshot does it.
+#[derive(Default, Debug)]
+struct Applied {
+    services: BTreeMap<ServiceName, Service>,
+    endpoints: BTreeMap<InstanceName, Endpoint>,
+}
+
+impl Applied {
+    fn apply(&mut self, change: Change) {
+        for (name, service) in change.services {
+            match service {
+                Some(service) => drop(self.services.insert(name, service)),
+                None => {
+                    self.services.remove(&name);
+                    self.endpoints
+                        .retain(|endpoint, _| endpoint.service != name);
+                }
+            }
+        }
+        for (name, endpoint) in change.endpoints {
+            match endpoint {
+                Some(endpoint) if self.services.contains_key(&name.service) => {
+                    self.endpoints.insert(name, endpoint);
+                }
+                _ => drop(self.endpoints.remove(&name)),
+            }
+        }
+    }
+}
+
+struct Rig {
+    subscription: Subscription,
+    server: Server,
+    applied: Applied,
+    connected: bool,
+    now: Instant,
+    dialled: BTreeSet<ServiceName>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            subscription: Subscription::new("n/own".parse().unwrap(), "i", []),
+            server: Server::default(),
+            applied: Applied::default(),
+            connected: false,
+            now: Instant::now(),
+            dialled: BTreeSet::new(),
+        }
+    }
+
+    fn perform(&mut self, effects: Effects) {
+        if let Some(change) = effects.change {
+            self.applied.apply(change);
+        }
+        self.send(effects.requests);
+    }
+
+    fn send(&mut self, requests: Vec<DeltaDiscoveryRequest>) {
+        if self.connected {
+            for request in requests {
+                self.server.request(request);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        self.subscription.closed();
+        self.server.reconnect();
+        self.connected = true;
+        let requests = self.subscription.opened(self.now);
+        assert!(
+            requests.first().unwrap().node.is_some(),
+            "the first request names the node"
+        );
+        self.send(requests);
+    }
+
+    fn ask(&mut self, service: &ServiceName) -> Option<Resolution> {
+        self.dialled.insert(service.clone());
+        match self.subscription.ask(service, self.now) {
+            Asked::Answered(resolution) => Some(resolution),
+            Asked::Waits(requests) => {
+                self.send(requests);
+                None
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> Vec<(ServiceName, Resolution)> {
+        let Some(response) = self.server.outbox.pop_front() else {
+            return Vec::new();
+        };
+        let effects = self.subscription.receive(response, self.now);
+        let answers = effects.answers.clone();
+        self.perform(effects);
+        answers
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..64 {
+            self.server.push();
+            while !self.server.outbox.is_empty() {
+                self.deliver();
+            }
+        }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        let effects = self.subscription.tick(self.now);
+        self.perform(effects);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    SetService(usize),
+    RemoveService(usize),
+    SetEndpoint(usize, usize),
+    RemoveEndpoint(usize, usize),
+    Ask(usize),
+    Push,
+    Deliver,
+    Reconnect,
+    Disconnect,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (s, i) = (0..6_usize, 0..3_usize);
+    prop_oneof![
+        3 => s.clone().prop_map(Step::SetService),
+        1 => s.clone().prop_map(Step::RemoveService),
+        3 => (s.clone(), i.clone()).prop_map(|(s, i)| Step::SetEndpoint(s, i)),
+        1 => (s.clone(), i).prop_map(|(s, i)| Step::RemoveEndpoint(s, i)),
+        3 => s.prop_map(Step::Ask),
+        4 => Just(Step::Push),
+        6 => Just(Step::Deliver),
+        1 => Just(Step::Reconnect),
+        1 => Just(Step::Disconnect),
+        1 => (0..200_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn play(rig: &mut Rig, step: Step) {
+    let server = &mut rig.server;
+    server.generation += 1;
+    let generation = server.generation;
+    match step {
+        Step::SetService(s) => drop(server.services.insert(name(s).to_string(), generation)),
+        Step::RemoveService(s) => drop(server.services.remove(&name(s).to_string())),
+        Step::SetEndpoint(s, i) => drop(
+            server
+                .endpoints
+                .insert(format!("{}/i{i}", name(s)), generation),
+        ),
+        Step::RemoveEndpoint(s, i) => drop(server.endpoints.remove(&format!("{}/i{i}", name(s)))),
+        Step::Ask(s) => drop(rig.ask(&name(s))),
+        Step::Push if rig.connected => server.push(),
+        Step::Push => {}
+        Step::Deliver => drop(rig.deliver()),
+        Step::Reconnect => rig.connect(),
+        Step::Disconnect => {
+            rig.connected = false;
+            rig.subscription.closed();
+            rig.server.reconnect();
+        }
+        Step::Wait(seconds) => rig.advance(Duration::from_secs(seconds)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_the_end_we_hold_what_the_control_plane_has(steps in prop::collection::vec(step(), 0..80)) {
+        let mut rig = Rig::new();
+        for step in steps {
+            play(&mut rig, step);
+        }
+        for service in rig.dialled.clone() {
+            rig.ask(&service);
+        }
+        rig.connect();
+        rig.settle();
+        // What a new server did not know is taken at its word in the end; meanwhile all is still dialled.
+        for service in rig.dialled.clone() {
+            rig.ask(&service);
+        }
+        rig.advance(NEW_SERVER_GRACE);
+        rig.settle();
+
+        let mut wanted = rig.dialled.clone();
+        if wanted.contains(&name(0)) && rig.server.services.contains_key("n/s0") {
+            wanted.insert(name(1));
+        }
+        let expected: BTreeMap<ServiceName, Service> = wanted
+            .iter()
+            .filter_map(|name| Some((name.clone(), *rig.server.services.get(&name.to_string())?)))
+            .map(|(name, generation)| {
+                let index = name.name.as_str()[1..].parse().unwrap();
+                (name, service(index, generation))
+            })
+            .collect();
+        prop_assert_eq!(&rig.applied.services, &expected);
+        let endpoints: BTreeMap<String, String> = rig
+            .server
+            .endpoints
+            .iter()
+            .filter(|(name, _)| expected.contains_key(&name.parse::<InstanceName>().unwrap().service))
+            .map(|(name, generation)| (name.clone(), format!("z{generation}")))
+            .collect();
+        let applied: BTreeMap<String, String> =
+            rig.applied.endpoints.iter().map(|(name, e)| (name.to_string(), e.zone.clone())).collect();
+        prop_assert_eq!(applied, endpoints);
+        prop_assert!(rig.server.unanswered.is_empty(), "every response is answered");
+    }
+}
+
+#[test]
+fn nothing_counts_before_its_revision() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.server.services.insert("n/s2".into(), 1);
+    rig.server.endpoints.insert("n/s2/i0".into(), 1);
+    assert_eq!(rig.ask(&name(2)), None);
+    rig.server.push();
+    assert!(rig.server.outbox.len() > 1);
+    while rig.server.outbox.len() > 1 {
+        assert!(rig.deliver().is_empty());
+        assert!(rig.applied.services.is_empty());
+    }
+    assert_eq!(rig.deliver(), [(name(2), Resolution::Found)]);
+    assert_eq!(rig.applied.endpoints.len(), 1);
+}
+
+#[test]
+fn an_unknown_service_is_unknown_for_five_seconds_and_then_asked_for_again() {
+    let mut rig = Rig::new();
+    rig.connect();
+    assert_eq!(rig.ask(&name(3)), None);
+    rig.server.push();
+    assert_eq!(rig.deliver(), [(name(3), Resolution::Unknown)]);
+    rig.settle();
+    assert_eq!(rig.ask(&name(3)), Some(Resolution::Unknown));
+    rig.advance(NEGATIVE_TTL);
+    assert_eq!(rig.ask(&name(3)), None);
+    rig.server.push();
+    assert_eq!(rig.deliver(), [(name(3), Resolution::Unknown)]);
+}
+
+#[test]
+fn a_service_that_appears_later_arrives_by_itself() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.ask(&name(3));
+    rig.settle();
+    rig.server.services.insert("n/s3".into(), 7);
+    rig.settle();
+    assert_eq!(rig.ask(&name(3)), Some(Resolution::Found));
+}
+
+#[test]
+fn where_a_service_leads_is_asked_for_at_once() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.server.services.insert("n/s0".into(), 1);
+    rig.server.services.insert("n/s1".into(), 1);
+    rig.ask(&name(0));
+    rig.settle();
+    assert!(rig.applied.services.contains_key(&name(1)));
+}
+
+#[test]
+fn what_nobody_dials_for_ten_minutes_is_dropped_with_what_it_leads_to() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.server.services.insert("n/s0".into(), 1);
+    rig.server.services.insert("n/s1".into(), 1);
+    rig.ask(&name(0));
+    rig.settle();
+    rig.advance(Duration::from_secs(599));
+    assert_eq!(rig.applied.services.len(), 2);
+    rig.advance(Duration::from_secs(1));
+    assert!(rig.applied.services.is_empty());
+    assert!(rig.server.names[type_url::SERVICE].is_empty());
+    assert!(rig.server.names[type_url::ENDPOINT].is_empty());
+}
+
+#[test]
+fn a_new_control_plane_takes_nothing_away_for_five_minutes() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.server.services.insert("n/s2".into(), 1);
+    rig.server.endpoints.insert("n/s2/i0".into(), 1);
+    rig.server.endpoints.insert("n/s2/i1".into(), 1);
+    rig.ask(&name(2));
+    rig.settle();
+
+    rig.server.endpoints.clear();
+    rig.connect();
+    rig.settle();
+    assert_eq!(
+        rig.applied.endpoints.len(),
+        2,
+        "the new one may just not know them yet"
+    );
+    rig.server.endpoints.insert("n/s2/i1".into(), 2);
+    rig.settle();
+    rig.advance(NEW_SERVER_GRACE - Duration::from_secs(1));
+    assert_eq!(rig.applied.endpoints.len(), 2);
+    rig.advance(Duration::from_secs(1));
+    let left: Vec<String> = rig
+        .applied
+        .endpoints
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(left, ["n/s2/i1"], "what came back stays, the other is gone");
+
+    rig.server.endpoints.clear();
+    rig.settle();
+    assert!(
+        rig.applied.endpoints.is_empty(),
+        "what this server itself has told it takes back at once"
+    );
+}
+
+#[test]
+fn a_bad_resource_is_refused_by_name_and_its_neighbours_count() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.ask(&name(2));
+    rig.ask(&name(3));
+    let mut bad = content("n/s3", 1);
+    bad.resource.as_mut().unwrap().value = vec![0xff];
+    let response = DeltaDiscoveryResponse {
+        type_url: type_url::SERVICE.to_owned(),
+        resources: vec![content("n/s2", 1), bad],
+        nonce: "a".into(),
+        ..Default::default()
+    };
+    let effects = rig.subscription.receive(response, rig.now);
+    let nack = effects
+        .requests
+        .iter()
+        .find(|request| request.response_nonce == "a")
+        .unwrap();
+    let message = &nack.error_detail.as_ref().unwrap().message;
+    assert!(
+        message.starts_with("n/s3: ") && !message.contains("n/s2"),
+        "{message}"
+    );
+    assert_eq!(effects.answers, [(name(3), Resolution::Unknown)]);
+
+    let revision = Revision {
+        number: 4,
+        digest: "d".repeat(64),
+    };
+    let closing = DeltaDiscoveryResponse {
+        type_url: type_url::REVISION.to_owned(),
+        resources: vec![wire(
+            type_url::REVISION,
+            "mesh",
+            4,
+            v1::Revision::from(&revision),
+        )],
+        nonce: "b".into(),
+        ..Default::default()
+    };
+    let change = rig.subscription.receive(closing, rig.now).change.unwrap();
+    assert_eq!(change.services.len(), 1);
+    assert_eq!(change.revision, Some(revision));
+}
+
+#[test]
+fn a_restart_brings_back_what_was_known_and_resumes_with_its_versions() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.server.services.insert("n/s2".into(), 5);
+    rig.server.endpoints.insert("n/s2/i0".into(), 6);
+    rig.ask(&name(2));
+    rig.settle();
+    let bytes = super::super::last_known_good::encode(&rig.subscription);
+
+    let mut restarted = Subscription::new("n/own".parse().unwrap(), "i", []);
+    let change = super::super::last_known_good::decode(&bytes, &mut restarted, rig.now).unwrap();
+    assert_eq!(restarted.known(), rig.subscription.known());
+    let mut applied = Applied::default();
+    applied.apply(change);
+    assert_eq!(applied.services, rig.applied.services);
+    assert_eq!(applied.endpoints, rig.applied.endpoints);
+    let requests = restarted.opened(rig.now);
+    let services = requests
+        .iter()
+        .find(|request| request.type_url == type_url::SERVICE)
+        .unwrap();
+    assert_eq!(services.initial_resource_versions["n/s2"], "5");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_on_disk_stop_a_start(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut subscription = Subscription::new("n/own".parse().unwrap(), "i", []);
+        super::super::last_known_good::decode(&bytes, &mut subscription, Instant::now());
+    }
+}
