@@ -165,6 +165,9 @@ impl Object {
     pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
         let mut value = serde_yaml::to_value(self)?;
         prune(&mut value);
+        if let (Self::Mesh(_), Some(metadata)) = (self, value.get_mut("metadata")) {
+            metadata.as_mapping_mut().and_then(|fields| fields.remove("namespace"));
+        }
         serde_yaml::to_string(&value)
     }
 }

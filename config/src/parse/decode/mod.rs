@@ -49,7 +49,7 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     if let Some(kind) = kind {
         fields.required("apiVersion", |place| place.word(&[kind.api_version()]));
     } else {
-        fields.at("apiVersion");
+        fields.required("apiVersion", Some);
     }
     let spec = fields.at("spec");
     let title = title(place, kind);

@@ -136,8 +136,8 @@ const DOCUMENTS: [(&str, &[&str]); 14] = [
     ("just text\n", &["1: : `just text`"]),
     ("- a\n- b\n", &["1: : a list"]),
     ("kind: [\n", &["2: : text that is not YAML (while parsing a node, did not find expected node content)"]),
-    ("a: &x 1\nb: *x\n", &["1: apiVersion: nothing", "1: kind: nothing", "1: metadata: nothing", "2: b: an alias"]),
-    ("a: !!binary aGk=\n", &["1: a: a tag", "1: kind: nothing", "1: metadata: nothing"]),
+    ("a: &x 1\nb: *x\n", &["1: kind: nothing", "1: apiVersion: nothing", "1: metadata: nothing", "2: b: an alias"]),
+    ("a: !!binary aGk=\n", &["1: kind: nothing", "1: apiVersion: nothing", "1: metadata: nothing", "1: a: a tag"]),
     ("apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: a, namespace: b}\nspec: {}\n", &[
         "3: metadata.namespace: a namespace",
     ]),
