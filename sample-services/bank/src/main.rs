@@ -10,29 +10,62 @@
 )]
 
 mod arguments;
-mod bank;
-mod client;
+mod programs;
+mod roster;
 mod layout;
-mod log_tail;
 mod ports;
 mod process;
 mod process_table;
-mod programs;
-mod readiness;
-mod roster;
+mod log_tail;
+mod instance;
+mod control_plane;
+mod bank;
+mod signals;
+mod client;
+mod metrics;
+mod mesh_view;
+mod auditor;
+mod run;
+mod screen;
+mod drill;
+mod flaky;
 
 use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    arguments::{Arguments, Verb},
+    signals::Interrupted,
+};
 
 fn main() -> ExitCode {
     programs::die_with_launcher();
     let arguments: Vec<_> = std::env::args_os().collect();
     match programs::Program::select(&arguments) {
         Some((program, arguments)) => program.run(arguments),
-        None => launch(),
+        None => launch(&Arguments::parse()),
     }
 }
 
 /// Anything that is not one of the programs is a request to the launcher.
-fn launch() -> ExitCode {
-    ExitCode::SUCCESS
+fn launch(arguments: &Arguments) -> ExitCode {
+    // One thread: the kernel kills our children when the *thread* that started them ends.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let launched = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            let mut interrupted = Interrupted::listen()?;
+            match &arguments.verb {
+                Some(Verb::Drill(arguments)) => drill::drill(arguments, &mut interrupted).await,
+                Some(Verb::Run(arguments)) => run::run(arguments, &mut interrupted).await,
+                None => run::run(&arguments.run, &mut interrupted).await,
+            }
+        })
+    });
+    launched.unwrap_or_else(|error| {
+        eprintln!("bank: {error:#}");
+        ExitCode::FAILURE
+    })
 }

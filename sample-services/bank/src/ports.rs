@@ -83,7 +83,8 @@ impl Ports {
     }
 }
 
-fn is_free(port: u16) -> bool {
+/// Whether nobody listens there.
+pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 

@@ -14,12 +14,18 @@ use std::{
 use anyhow::Context as _;
 use nix::{
     errno::Errno,
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::{process::Child, time::timeout};
+use tokio::{
+    process::Child,
+    time::{sleep, timeout},
+};
 
-use crate::programs::LAUNCHER_PID;
+use crate::{
+    process_table::{ProcessTable, is_running},
+    programs::LAUNCHER_PID,
+};
 
 /// How a process is started, and started again.
 #[derive(Debug, Clone)]
@@ -33,11 +39,10 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
 }
 
-/// A started process, the first of its group. Dropping it kills it.
+/// A started process and all below it. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
-    log: PathBuf,
     child: Child,
     pid: Pid,
     ended: Option<ExitStatus>,
@@ -67,10 +72,9 @@ impl Launch {
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
             .context("a process without an id")?;
-        let (name, log) = (self.name.clone(), self.log.clone());
+        let name = self.name.clone();
         Ok(Process {
             name,
-            log,
             child,
             pid: Pid::from_raw(pid),
             ended: None,
@@ -79,14 +83,6 @@ impl Launch {
 }
 
 impl Process {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
-    }
-
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
@@ -104,13 +100,18 @@ impl Process {
     /// # Errors
     /// When the kernel refuses the signal.
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
-        // Only while the leader isn't reaped is its id certainly still the group's.
+        // Only while it isn't reaped is its id certainly still its own.
         if self.ended().is_none() {
-            match killpg(self.pid, Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(error).context(format!("cannot kill {}", self.name)),
+            // Who is below it is known only while it lives; the sidecar leads a group of its own.
+            let tree = ProcessTable::read().tree(self.pid);
+            for pid in &tree {
+                match kill(*pid, Signal::SIGKILL) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(error) => return Err(error).context(format!("cannot kill {}", self.name)),
+                }
             }
             self.ended = Some(self.child.wait().await?);
+            all_end(&tree).await;
         }
         Ok(())
     }
@@ -143,6 +144,17 @@ pub(crate) enum Stopped {
     Asked(ExitStatus),
     /// It did not end within the limit.
     Killed { after: Duration },
+}
+
+/// Waits until none of them runs: only then are their files and ports free.
+async fn all_end(tree: &[Pid]) {
+    let ending = async {
+        while tree.iter().any(|pid| is_running(*pid)) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // SIGKILL takes effect at once; longer than this takes only a process stuck in the kernel.
+    let _ = timeout(Duration::from_secs(2), ending).await;
 }
 
 fn open_log(path: &Path) -> anyhow::Result<File> {

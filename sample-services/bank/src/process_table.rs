@@ -33,6 +33,21 @@ impl ProcessTable {
         Self(pids.filter_map(|pid| entry(Pid::from_raw(pid))).collect())
     }
 
+    /// A process and all below it.
+    pub(crate) fn tree(&self, root: Pid) -> Vec<Pid> {
+        let mut tree = vec![root];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next).copied() {
+            let children = self
+                .0
+                .iter()
+                .filter(|entry| entry.parent == parent && entry.pid != parent);
+            tree.extend(children.map(|entry| entry.pid));
+            next += 1;
+        }
+        tree
+    }
+
     /// The child of `parent` that runs `program`.
     pub(crate) fn child(&self, parent: Pid, program: &str) -> Option<Pid> {
         let name: String = program.chars().take(15).collect();
@@ -47,7 +62,6 @@ impl ProcessTable {
 }
 
 /// Whether the process exists and has not ended.
-#[cfg(test)]
 pub(crate) fn is_running(pid: Pid) -> bool {
     entry(pid).is_some_and(|entry| !entry.is_zombie)
 }

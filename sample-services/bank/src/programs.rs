@@ -10,6 +10,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::flaky;
+
 /// Environment variable with the launcher's process id; set for everything the launcher starts.
 pub(crate) const LAUNCHER_PID: &str = "BANK_LAUNCHER_PID";
 
@@ -26,11 +28,15 @@ pub(crate) enum Program {
     Notification,
     Reporting,
     Teller,
+    Auditor,
+    Stranger,
+    FlakyRest,
+    FlakyGrpc,
 }
 
 impl Program {
     /// Every program, in the order `bin/` is filled.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Usher,
         Self::UsherProxy,
         Self::Account,
@@ -41,6 +47,10 @@ impl Program {
         Self::Notification,
         Self::Reporting,
         Self::Teller,
+        Self::Auditor,
+        Self::Stranger,
+        Self::FlakyRest,
+        Self::FlakyGrpc,
     ];
 
     /// The name on the command line, in `bin/` and in `ps`.
@@ -56,6 +66,10 @@ impl Program {
             Self::Notification => "notification",
             Self::Reporting => "reporting",
             Self::Teller => "teller",
+            Self::Auditor => "auditor",
+            Self::Stranger => "stranger",
+            Self::FlakyRest => "flaky-rest",
+            Self::FlakyGrpc => "flaky-grpc",
         }
     }
 
@@ -74,13 +88,24 @@ impl Program {
 
     /// Runs the program to its end in this process.
     pub(crate) fn run(self, arguments: Vec<OsString>) -> ExitCode {
+        let arguments = arguments.into_iter();
         match self {
-            Self::Usher => ExitCode::SUCCESS,
-            Self::UsherProxy => ExitCode::SUCCESS,
-            _ => serve(self.name(), async {
-                let _ = arguments;
-                Ok(())
-            }),
+            Self::Usher => usher_control_plane::main_with(arguments),
+            Self::UsherProxy => {
+                drop(arguments);
+                ExitCode::SUCCESS
+            } // SHIM,
+            Self::Account => serve(self.name(), bank_account::run()),
+            Self::Transaction => serve(self.name(), bank_transaction::run()),
+            Self::FraudDetection => serve(self.name(), bank_fraud_detection::run()),
+            Self::FraudRules => serve(self.name(), bank_fraud_rules::run()),
+            Self::CustomerProfile => serve(self.name(), bank_customer_profile::run()),
+            Self::Notification => serve(self.name(), bank_notification::run()),
+            Self::Reporting => serve(self.name(), bank_reporting::run()),
+            Self::Teller => serve(self.name(), bank_teller::run()),
+            Self::Auditor | Self::Stranger => serve(self.name(), wait_for_the_end()),
+            Self::FlakyRest => serve(self.name(), flaky::run_rest()),
+            Self::FlakyGrpc => serve(self.name(), flaky::run_grpc()),
         }
     }
 }
@@ -102,6 +127,16 @@ fn serve(name: &str, service: impl Future<Output = anyhow::Result<()>>) -> ExitC
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns on SIGTERM. All that the auditor and the stranger do: the launcher calls through their sidecars.
+///
+/// # Errors
+/// When the kernel refuses a signal handler.
+pub(crate) async fn wait_for_the_end() -> anyhow::Result<()> {
+    let mut asked = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    asked.recv().await;
+    Ok(())
 }
 
 /// Asks the kernel to kill this process when the one that started it ends, however it ends.

@@ -16,7 +16,7 @@ fn shell(script: &str, directory: &Path) -> Process {
 async fn eventually(mut holds: impl FnMut() -> bool) {
     let polling = async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(Duration::from_secs(10), polling)
@@ -31,7 +31,7 @@ async fn what_it_says_is_in_its_log() {
     eventually(|| process.ended().is_some()).await;
     assert_eq!(process.ended().unwrap().code(), Some(3));
     assert_eq!(
-        std::fs::read_to_string(process.log()).unwrap(),
+        std::fs::read_to_string(directory.path().join("shell.log")).unwrap(),
         "hello\ntrouble\n"
     );
 }
@@ -43,7 +43,7 @@ async fn one_that_heeds_the_signal_is_not_killed() {
         "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done",
         directory.path(),
     );
-    let log = process.log().to_owned();
+    let log = directory.path().join("shell.log");
     eventually(|| std::fs::read_to_string(&log).is_ok_and(|text| text.contains("up"))).await;
     let stopped = process.stop(Duration::from_secs(10)).await.unwrap();
     assert!(
@@ -59,7 +59,7 @@ async fn one_that_ignores_the_signal_is_killed_with_its_children() {
         "trap '' TERM; sleep 1000 & echo $!; wait; wait",
         directory.path(),
     );
-    let log = process.log().to_owned();
+    let log = directory.path().join("shell.log");
     let child = || {
         std::fs::read_to_string(&log)
             .ok()?
@@ -76,5 +76,5 @@ async fn one_that_ignores_the_signal_is_killed_with_its_children() {
         Stopped::Killed { after: limit }
     );
     // The orphan is a zombie until its new parent reaps it; its state tells, not its existence.
-    eventually(|| !crate::process_table::is_running(child)).await;
+    eventually(|| !is_running(child)).await;
 }

@@ -31,6 +31,20 @@ fn a_dead_child_is_not_found_by_name() {
 }
 
 #[test]
+fn a_tree_is_everybody_below_and_nobody_else() {
+    let entry =
+        |pid, parent| parse(Pid::from_raw(pid), &format!("{pid} (a) S {parent} 1")).unwrap();
+    let table = ProcessTable(vec![
+        entry(9, 1),
+        entry(4, 1),
+        entry(5, 4),
+        entry(6, 5),
+        entry(7, 9),
+    ]);
+    assert_eq!(table.tree(Pid::from_raw(4)), [4, 5, 6].map(Pid::from_raw));
+}
+
+#[test]
 fn long_names_are_compared_as_the_kernel_cuts_them() {
     let table = ProcessTable(vec![
         parse(Pid::from_raw(5), "5 (customer-profil) S 3 0").unwrap(),

@@ -1,0 +1,26 @@
+//! The command line is understood with and without a verb.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+#[test]
+fn the_definition_is_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn run_is_what_happens_without_a_verb() {
+    let arguments = Arguments::try_parse_from(["bank", "--for", "1m30s", "--rate", "5"]).unwrap();
+    assert!(arguments.verb.is_none());
+    assert_eq!(arguments.run.duration, Some(Duration::from_secs(90)));
+    assert_eq!(arguments.run.rate, 5);
+}
+
+#[test]
+fn a_drill_needs_a_known_name() {
+    assert!(Arguments::try_parse_from(["bank", "drill", "all", "--json"]).is_ok());
+    assert!(Arguments::try_parse_from(["bank", "drill", "fraud-down", "payment"]).is_ok());
+    let error = Arguments::try_parse_from(["bank", "drill", "fraud-up"]).unwrap_err();
+    assert!(error.to_string().contains("fraud-down"), "{error}");
+}

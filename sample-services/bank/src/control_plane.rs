@@ -1,0 +1,152 @@
+//! The control plane's process: `usher serve`, on ports that it keeps when it is started again.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use nix::unistd::Pid;
+
+use crate::{
+    client::{self, Address, Answer},
+    instance::Death,
+    layout::Layout,
+    log_tail::last_lines,
+    metrics::Metrics,
+    ports::{NoFreePort, Ports},
+    process::{Launch, Process, Stopped},
+    programs::Program,
+};
+
+/// The ports people know it by; others are taken when these are busy.
+const GRPC_PORT: u16 = 15_012;
+const HTTP_PORT: u16 = 15_010;
+/// Its name among the bank's processes.
+pub(crate) const NAME: &str = "control-plane";
+
+/// The control plane, whether it runs or not.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    launch: Launch,
+    process: Option<Process>,
+    grpc: SocketAddr,
+    http: SocketAddr,
+}
+
+impl ControlPlane {
+    /// A control plane that is not started yet.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub(crate) fn new(layout: &Layout, ports: &mut Ports) -> Result<Self, NoFreePort> {
+        let grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.preferring(GRPC_PORT)?));
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.preferring(HTTP_PORT)?));
+        let launch = Launch {
+            name: NAME.to_owned(),
+            program: layout.program(Program::Usher),
+            arguments: vec![
+                "serve".into(),
+                "--config".into(),
+                layout.configuration().into(),
+                "--data".into(),
+                layout.control_plane().into(),
+                "--listen".into(),
+                grpc.to_string().into(),
+                "--http".into(),
+                http.to_string().into(),
+            ],
+            environment: vec![],
+            log: layout.log(NAME),
+        };
+        Ok(Self {
+            launch,
+            process: None,
+            grpc,
+            http,
+        })
+    }
+
+    /// Where sidecars come to.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where people look.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Starts it; does nothing when it runs.
+    ///
+    /// # Errors
+    /// When the process can't be started.
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
+        if self.process.is_none() {
+            self.process = Some(self.launch.start()?);
+        }
+        Ok(())
+    }
+
+    /// Kills it at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets it end; kills it when it doesn't within `limit`. `None`: it wasn't running.
+    ///
+    /// # Errors
+    /// When the kernel refuses a signal.
+    pub(crate) async fn stop(&mut self, limit: Duration) -> anyhow::Result<Option<Stopped>> {
+        match self.process.take() {
+            Some(mut process) => process.stop(limit).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Its end, if it has come: told once.
+    pub(crate) fn death(&mut self) -> Option<Death> {
+        let status = self.process.as_mut()?.ended()?;
+        self.process = None;
+        let last_lines = last_lines(&self.launch.log, 10);
+        let (how, was_success) = (status.to_string(), status.success());
+        Some(Death {
+            name: NAME.to_owned(),
+            how,
+            was_success,
+            last_lines,
+        })
+    }
+
+    /// Whether it answers.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.ask("/healthz")
+            .await
+            .is_ok_and(|answer| answer.status.is_success())
+    }
+
+    /// Reads from its REST interface.
+    ///
+    /// # Errors
+    /// While it does not answer.
+    pub(crate) async fn ask(&self, path: &str) -> anyhow::Result<Answer> {
+        client::fetch(&Address::Tcp(self.http), path).await
+    }
+
+    /// Its metrics.
+    ///
+    /// # Errors
+    /// While it does not answer.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<Metrics> {
+        Ok(Metrics::parse(&self.ask("/metrics").await?.text()))
+    }
+}

@@ -1,0 +1,127 @@
+//! What sidecars and the teller tell about themselves, as the launcher reads it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// One breaker of a sidecar, from its admin socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Breaker {
+    /// The dependency it guards: `fraud-detection.bank`.
+    pub(crate) service: String,
+    /// `Closed`, `Open` or `HalfOpen`.
+    pub(crate) state: String,
+    /// Counts the transitions.
+    #[serde(default)]
+    pub(crate) generation: u64,
+}
+
+/// What the teller has done since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TellerStats {
+    /// It made all the payments it was to make.
+    pub(crate) done: bool,
+    pub(crate) elapsed_ms: u64,
+    pub(crate) sent: u64,
+    /// Paid.
+    pub(crate) ok: u64,
+    /// Accepted, and to be finished without the caller.
+    pub(crate) pending: u64,
+    /// Refused for a reason of the bank: funds, fraud.
+    pub(crate) declined: u64,
+    /// Everything else: somebody did not do his part.
+    pub(crate) failed: u64,
+    /// Not begun because too many were under way.
+    pub(crate) skipped: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    /// Who assessed the payments, and how many.
+    pub(crate) engines: BTreeMap<String, u64>,
+    /// Answers by HTTP status; "0" is no answer.
+    pub(crate) statuses: BTreeMap<String, u64>,
+}
+
+impl TellerStats {
+    /// Reads what the teller wrote last.
+    ///
+    /// # Errors
+    /// Before it wrote anything.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("cannot understand {}", path.display()))
+    }
+
+    /// Payments that were answered, whatever the answer.
+    pub(crate) fn answered(&self) -> u64 {
+        self.ok + self.pending + self.declined + self.failed
+    }
+
+    /// How many payments this engine assessed.
+    pub(crate) fn engine(&self, name: &str) -> u64 {
+        self.engines.get(name).copied().unwrap_or_default()
+    }
+
+    /// The failures for people: how many, and the last one's words.
+    pub(crate) fn failed_text(&self) -> String {
+        let last = self.last_error.as_deref().unwrap_or("none");
+        format!(
+            "{} did (answers by status {:?}, last error: {last})",
+            self.failed, self.statuses
+        )
+    }
+
+    /// What both did together. Latencies and words are those of the later one.
+    pub(crate) fn plus(&self, later: &Self) -> Self {
+        let each = |one: &BTreeMap<String, u64>, other: &BTreeMap<String, u64>| {
+            let mut sum = one.clone();
+            for (key, count) in other {
+                *sum.entry(key.clone()).or_default() += count;
+            }
+            sum
+        };
+        Self {
+            elapsed_ms: self.elapsed_ms + later.elapsed_ms,
+            sent: self.sent + later.sent,
+            ok: self.ok + later.ok,
+            pending: self.pending + later.pending,
+            declined: self.declined + later.declined,
+            failed: self.failed + later.failed,
+            skipped: self.skipped + later.skipped,
+            engines: each(&self.engines, &later.engines),
+            statuses: each(&self.statuses, &later.statuses),
+            ..later.clone()
+        }
+    }
+
+    /// What happened between `earlier` and now. Latencies are those of now: they are no counts.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let less = |now: u64, then: u64| now.saturating_sub(then);
+        let each = |now: &BTreeMap<String, u64>, then: &BTreeMap<String, u64>| {
+            let before = |key| then.get(key).copied().unwrap_or_default();
+            now.iter()
+                .map(|(key, count)| (key.clone(), less(*count, before(key))))
+                .collect()
+        };
+        Self {
+            elapsed_ms: less(self.elapsed_ms, earlier.elapsed_ms),
+            sent: less(self.sent, earlier.sent),
+            ok: less(self.ok, earlier.ok),
+            pending: less(self.pending, earlier.pending),
+            declined: less(self.declined, earlier.declined),
+            failed: less(self.failed, earlier.failed),
+            skipped: less(self.skipped, earlier.skipped),
+            engines: each(&self.engines, &earlier.engines),
+            statuses: each(&self.statuses, &earlier.statuses),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

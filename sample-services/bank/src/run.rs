@@ -1,0 +1,95 @@
+//! `bank run`: open the bank, let the teller pay, show what happens, bring back whoever dies, close.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::{
+    arguments::RunArguments,
+    bank::Bank,
+    layout::Layout,
+    roster::{services, teller},
+    screen::{Screen, View, Watch},
+    signals::Interrupted,
+};
+
+/// How often the screen is drawn and the dead are looked for.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the bank until Ctrl-C, or as long as `--for` says.
+///
+/// # Errors
+/// When the bank can't be opened.
+pub(crate) async fn run(
+    arguments: &RunArguments,
+    interrupted: &mut Interrupted,
+) -> anyhow::Result<ExitCode> {
+    let mut bank = Bank::new(Layout::create(arguments.data.as_deref())?)?;
+    let mut watch = Watch::new();
+    let mut screen = Screen::on_standard_output();
+    let ended = tokio::select! {
+        ended = open_and_watch(&mut bank, arguments, (&mut watch, &mut screen)) => ended,
+        () = interrupted.wait() => Ok(()),
+    };
+    screen.leave();
+    if let Err(error) = &ended {
+        eprintln!("bank: {error:#}");
+    }
+    println!("closing the bank");
+    bank.close(&|line| println!("{line}")).await;
+    watch.count(&bank.teller_stats(), Instant::now());
+    print!("{}", watch.summary());
+    let is_well = ended.is_ok() && (arguments.duration.is_none() || watch.nothing_failed());
+    Ok(if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn open_and_watch(
+    bank: &mut Bank,
+    arguments: &RunArguments,
+    (watch, screen): (&mut Watch, &mut Screen),
+) -> anyhow::Result<()> {
+    println!("opening the bank in {}", bank.layout.root().display());
+    let tell = |line: &str| println!("{line}");
+    bank.open_control_plane(&tell).await?;
+    for workload in services() {
+        bank.employ(&workload)?;
+    }
+    bank.all_ready(&tell).await?;
+    bank.reset_teller_stats();
+    // Every run has customers of its own: those of earlier runs in the same --data may be poor by now.
+    let run = format!("run{:x}", std::process::id());
+    bank.employ(&teller(arguments.rate).with("TELLER_RUN", run))?;
+    bank.ready(&["teller-1"], &tell).await?;
+    watch.opened();
+    let closing = arguments
+        .duration
+        .map(|duration| tokio::time::Instant::now() + duration);
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = at(closing) => return Ok(()),
+        }
+        watch.bring_back(bank)?;
+        watch.count(&bank.teller_stats(), Instant::now());
+        if screen.is_due() {
+            screen.show(&View::of(bank, watch).await);
+        }
+    }
+}
+
+/// At that moment, or never.
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
