@@ -1,0 +1,122 @@
+//! The SVID's life: kept, attested, renewed in time, and rebuilt whenever the trust bundle changes.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::watch, time::sleep};
+use tracing::{error, info, warn};
+
+use usher_config::{model::TrustBundle, value::ServiceName};
+
+use super::exit::Exit;
+use crate::{
+    control_plane::ControlPlane,
+    identity::{Attempt, AttestError, Keeper, Svid, attest, next_attempt, renew},
+    state_dir::StateDir,
+};
+
+/// The wall clock may jump (suspend, NTP): a long wait is looked at again this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// The SVID of an earlier run, or a new one; waits for the control plane as long as it takes.
+///
+/// # Errors
+/// [`Exit::IdentityRefused`] when the control plane says no, or there is nothing to ask it with.
+pub async fn first_svid(
+    directory: &StateDir,
+    control_plane: &ControlPlane,
+    service: &ServiceName,
+    token_file: Option<&Path>,
+) -> Result<Svid, Exit> {
+    match Svid::load(directory, SystemTime::now()) {
+        Ok(Some(svid)) if svid.leaf.spiffe_id.namespace == service.namespace => {
+            info!(spiffe_id = %svid.leaf.spiffe_id, "identity kept from an earlier run");
+            return Ok(svid);
+        }
+        Ok(Some(svid)) => {
+            warn!(spiffe_id = %svid.leaf.spiffe_id, "kept identity is of another namespace and ignored");
+        }
+        Ok(None) => {}
+        Err(error) => warn!(error = chain(&error), "kept identity is unusable and ignored"),
+    }
+    let mut failures = 0_u32;
+    loop {
+        match attest(control_plane, token_file).await {
+            Ok(svid) => {
+                info!(spiffe_id = %svid.leaf.spiffe_id, "identity attested");
+                return Ok(svid);
+            }
+            Err(error) if error.is_final() => return Err(Exit::IdentityRefused(error)),
+            Err(error) => {
+                let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+                let wait = full.mul_f64(0.5 + fastrand::f64() / 2.0);
+                failures = failures.saturating_add(1);
+                warn!(error = chain(&error), retry_after = ?wait, "no identity yet");
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Never returns: renews at half life, follows the trust bundle.
+pub async fn keep(
+    mut keeper: Keeper,
+    control_plane: ControlPlane,
+    token_file: Option<&Path>,
+    mut trust: watch::Receiver<Option<TrustBundle>>,
+) {
+    let (mut failures, mut chance) = (0_u32, fastrand::f64());
+    loop {
+        let step = next_attempt(keeper.leaf(), SystemTime::now(), failures, chance);
+        let (Attempt::RenewAfter(wait) | Attempt::AttestAfter(wait)) = step;
+        if wait > Duration::ZERO {
+            tokio::select! {
+                () = sleep(wait.min(LOOK_AGAIN)) => {}
+                changed = trust.changed() => match changed {
+                    Ok(()) => follow(&mut keeper, &mut trust),
+                    Err(_) => sleep(wait.min(LOOK_AGAIN)).await,
+                },
+            }
+            if wait > LOOK_AGAIN || failures == 0 {
+                continue;
+            }
+        }
+        let svid = match step {
+            Attempt::RenewAfter(_) => renew(control_plane.channel(keeper.material())).await,
+            Attempt::AttestAfter(_) => attest(&control_plane, token_file).await,
+        };
+        let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
+        chance = fastrand::f64();
+        failures = match replaced {
+            Ok(()) => 0,
+            Err(problem) => {
+                let ends_in = keeper.leaf().not_after.duration_since(SystemTime::now()).unwrap_or_default();
+                error!(error = chain(&problem), ?ends_in, "identity could not be renewed");
+                failures.saturating_add(1)
+            }
+        };
+    }
+}
+
+fn follow(keeper: &mut Keeper, trust: &mut watch::Receiver<Option<TrustBundle>>) {
+    let bundle = trust.borrow_and_update().clone();
+    if let Some(Err(error)) = bundle.map(|bundle| keeper.replace_bundle(bundle)) {
+        error!(error = chain(&error), "trust bundle is unusable; the last good one stays");
+    }
+}
+
+/// An error and its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,198 @@
+//! Keeps this instance registered: callers find us by what is said here, and believe our word on health.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tonic::{Code, Status, transport::Channel};
+use tracing::{debug, info, warn};
+
+use usher_config::{
+    value::{Name, Port, ServiceName},
+    wire::v1::{
+        DeregisterRequest, Lease, RegisterRequest, RenewLeaseRequest, registry_client::RegistryClient,
+    },
+};
+
+use super::{exposure::exposed_listener, exit::Exit};
+use crate::{control_plane::ControlPlane, health::Health, snapshot::Store, tls::Material};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Whatever the lease says, renewals keep this distance.
+const RENEW_MIN: Duration = Duration::from_millis(200);
+
+/// Who is registered, where, and what it depends on.
+#[derive(Debug)]
+pub struct Registration {
+    /// Where to register.
+    pub control_plane: ControlPlane,
+    /// Our credentials of the moment.
+    pub material: Arc<ArcSwap<Material>>,
+    /// The running revision is reported with each renewal.
+    pub store: Arc<Store>,
+    /// Of which service.
+    pub service: ServiceName,
+    /// Our name in it.
+    pub instance: Name,
+    /// Where other sidecars reach us.
+    pub address: SocketAddr,
+    /// Where we run.
+    pub zone: String,
+    /// Changes are reported at once.
+    pub health: watch::Receiver<Health>,
+    /// Looked at before we call the application healthy; `None`: the operator has overridden the check.
+    pub guarded: Option<Guarded>,
+}
+
+/// What must not be reachable around us.
+#[derive(Debug, Clone, Copy)]
+pub struct Guarded {
+    /// The application's port.
+    pub application: Port,
+    /// Our own inbound listener.
+    pub inbound: SocketAddr,
+}
+
+/// Leave, and say whether every caller knows.
+#[derive(Debug)]
+pub struct Deregister {
+    /// The longest to wait for callers.
+    pub wait: Duration,
+    /// `true`: every subscriber has dropped us.
+    pub confirmed: oneshot::Sender<bool>,
+}
+
+impl Registration {
+    /// Until told to leave, or until the application turns out to be exposed.
+    ///
+    /// # Errors
+    /// [`Exit::ApplicationExposed`].
+    pub async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
+        let (mut lease, mut failures) = (None::<Lease>, 0_u32);
+        loop {
+            let health = *self.health.borrow_and_update();
+            self.check_exposure(health)?;
+            let pause = match self.report(lease.take(), health).await {
+                Ok(renewed) => {
+                    failures = 0;
+                    let pause = Duration::from_millis(renewed.ttl_ms) / 3;
+                    lease = Some(renewed);
+                    pause.max(RENEW_MIN)
+                }
+                Err((kept, status)) => {
+                    lease = kept;
+                    failures = failures.saturating_add(1);
+                    let pause = backoff(failures, fastrand::f64());
+                    let reason = status.message();
+                    match failures {
+                        1 => warn!(reason, retry_after = ?pause, "registration failed"),
+                        _ => debug!(reason, retry_after = ?pause, "registration failed"),
+                    }
+                    pause
+                }
+            };
+            let next = Instant::now() + pause;
+            tokio::select! {
+                () = sleep_until(next) => {}
+                changed = self.health.changed() => if changed.is_err() { sleep_until(next).await },
+                command = leave.recv() => {
+                    if let Some(Deregister { wait, confirmed }) = command {
+                        // Nobody may be waiting any more.
+                        let _ = confirmed.send(self.deregister(lease, wait).await);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn check_exposure(&self, health: Health) -> Result<(), Exit> {
+        let Some(Guarded { application, inbound }) = self.guarded else { return Ok(()) };
+        match exposed_listener(application, Some(inbound)) {
+            Ok(None) => Ok(()),
+            Ok(Some(listener)) => Err(Exit::ApplicationExposed { listener, application }),
+            Err(error) if health == Health::Healthy => Err(Exit::ExposureUnknown { source: error }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Renews, or registers where there is no lease. The lease outlives every failure but NOT_FOUND.
+    async fn report(&self, lease: Option<Lease>, health: Health) -> Result<Lease, (Option<Lease>, Status)> {
+        if let Some(lease) = lease {
+            match self.renew(&lease, health).await {
+                Ok(renewed) => return Ok(renewed),
+                Err(status) if status.code() == Code::NotFound => {
+                    info!("lease is gone, registering again");
+                }
+                Err(status) => return Err((Some(lease), status)),
+            }
+        }
+        let lease = self.register(health).await.map_err(|status| (None, status))?;
+        info!(service = %self.service, instance = %self.instance, address = %self.address, ?health, "registered");
+        Ok(lease)
+    }
+
+    async fn register(&self, health: Health) -> Result<Lease, Status> {
+        let request = RegisterRequest {
+            namespace: self.service.namespace.to_string(),
+            service: self.service.name.to_string(),
+            instance: self.instance.to_string(),
+            address: self.address.to_string(),
+            healthy: health == Health::Healthy,
+            zone: self.zone.clone(),
+        };
+        Ok(self.registry().register(timed(request, CALL_TIMEOUT)).await?.into_inner())
+    }
+
+    async fn renew(&self, lease: &Lease, health: Health) -> Result<Lease, Status> {
+        let request = RenewLeaseRequest {
+            namespace: self.service.namespace.to_string(),
+            service: self.service.name.to_string(),
+            instance: self.instance.to_string(),
+            lease_id: lease.lease_id.clone(),
+            healthy: health == Health::Healthy,
+            revision: self.store.load().revision().map(|revision| revision.number).unwrap_or_default(),
+        };
+        Ok(self.registry().renew(timed(request, CALL_TIMEOUT)).await?.into_inner())
+    }
+
+    async fn deregister(&self, lease: Option<Lease>, wait: Duration) -> bool {
+        let Some(lease) = lease else { return true };
+        let request = DeregisterRequest {
+            namespace: self.service.namespace.to_string(),
+            service: self.service.name.to_string(),
+            instance: self.instance.to_string(),
+            lease_id: lease.lease_id,
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        match self.registry().deregister(timed(request, wait + CALL_TIMEOUT)).await {
+            Ok(response) => response.into_inner().confirmed,
+            Err(status) => {
+                warn!(reason = status.message(), "callers could not be told that this instance leaves");
+                false
+            }
+        }
+    }
+
+    /// A new connection for each call: one every few seconds, and each with the credentials of the moment.
+    fn registry(&self) -> RegistryClient<Channel> {
+        RegistryClient::new(self.control_plane.channel(self.material.clone()))
+    }
+}
+
+fn timed<T>(message: T, limit: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+/// 0.2 s doubling to 10 s, of which a random half to all is waited.
+fn backoff(failures: u32, chance: f64) -> Duration {
+    let full = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX);
+    full.mul_f64(0.5 + chance / 2.0)
+}
