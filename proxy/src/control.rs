@@ -1,1 +1,9 @@
-//! The control thread: xDS, SVID, own application's health, admin.
+//! The control thread.
+mod exit;
+mod exposure;
+mod keep_identity;
+mod listeners;
+mod logging;
+mod registration;
+pub use exit::Exit;
+pub use logging::{InvalidFilter, LogFilter};

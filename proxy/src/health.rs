@@ -55,7 +55,10 @@ pub struct Streak {
 
 impl Default for Streak {
     fn default() -> Self {
-        Self { health: Health::Unhealthy, against: 0 }
+        Self {
+            health: Health::Unhealthy,
+            against: 0,
+        }
     }
 }
 
@@ -63,9 +66,15 @@ impl Streak {
     /// Takes one outcome in; the health afterwards.
     pub fn observe(&mut self, outcome: Outcome, check: &HealthCheck) -> Health {
         let (agrees, threshold, other) = match (self.health, outcome) {
-            (Health::Healthy, Outcome::Passed) | (Health::Unhealthy, Outcome::Failed) => (true, 0, self.health),
-            (Health::Healthy, Outcome::Failed) => (false, check.failure_threshold, Health::Unhealthy),
-            (Health::Unhealthy, Outcome::Passed) => (false, check.success_threshold, Health::Healthy),
+            (Health::Healthy, Outcome::Passed) | (Health::Unhealthy, Outcome::Failed) => {
+                (true, 0, self.health)
+            }
+            (Health::Healthy, Outcome::Failed) => {
+                (false, check.failure_threshold, Health::Unhealthy)
+            }
+            (Health::Unhealthy, Outcome::Passed) => {
+                (false, check.success_threshold, Health::Healthy)
+            }
         };
         if agrees {
             self.against = 0;
@@ -73,7 +82,10 @@ impl Streak {
         }
         self.against = self.against.saturating_add(1);
         if self.against >= threshold {
-            *self = Self { health: other, against: 0 };
+            *self = Self {
+                health: other,
+                against: 0,
+            };
         }
         self.health
     }
@@ -87,7 +99,11 @@ pub async fn watch_application(port: Port, store: Arc<Store>, health: watch::Sen
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()));
     let mut streak = Streak::default();
     loop {
-        let check = store.load().inbound().and_then(|policy| policy.health_check.clone()).unwrap_or_default();
+        let check = store
+            .load()
+            .inbound()
+            .and_then(|policy| policy.health_check.clone())
+            .unwrap_or_default();
         let outcome = outcome(address, &check).await;
         let now = streak.observe(outcome, &check);
         health.send_if_modified(|before| {
@@ -107,7 +123,10 @@ pub async fn watch_application(port: Port, store: Arc<Store>, health: watch::Sen
 async fn outcome(address: SocketAddr, check: &HealthCheck) -> Outcome {
     let probe = async {
         match &check.probe {
-            HealthProbe::Tcp => TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string()),
+            HealthProbe::Tcp => TcpStream::connect(address)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string()),
             HealthProbe::Http { path } => http(address, path).await,
             HealthProbe::Grpc { service } => grpc(address, service).await,
         }
@@ -141,7 +160,11 @@ async fn http(address: SocketAddr, path: &str) -> Result<(), String> {
         ended = connection => return Err(format!("connection ended: {ended:?}")),
     };
     let status = response.status();
-    if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("status {status}")) }
+    if (200..400).contains(&status.as_u16()) {
+        Ok(())
+    } else {
+        Err(format!("status {status}"))
+    }
 }
 
 /// `grpc.health.v1.HealthCheckRequest`.
@@ -161,14 +184,23 @@ struct GrpcHealthResponse {
 const SERVING: i32 = 1;
 
 async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| error.to_string())?;
     let mut client = Grpc::new(channel);
     client.ready().await.map_err(|error| error.to_string())?;
     let codec = tonic_prost::ProstCodec::<GrpcHealthRequest, GrpcHealthResponse>::default();
     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-    let request = tonic::Request::new(GrpcHealthRequest { service: service.to_owned() });
-    let response = client.unary(request, path, codec).await.map_err(|status| status.message().to_owned())?;
+    let request = tonic::Request::new(GrpcHealthRequest {
+        service: service.to_owned(),
+    });
+    let response = client
+        .unary(request, path, codec)
+        .await
+        .map_err(|status| status.message().to_owned())?;
     match response.into_inner().status {
         SERVING => Ok(()),
         other => Err(format!("status {other}, not SERVING")),

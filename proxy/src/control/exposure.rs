@@ -27,7 +27,12 @@ pub fn exposed_listener(port: Port, own: Option<SocketAddr>) -> io::Result<Optio
     Ok(find(&tcp, &tcp6, port, own))
 }
 
-pub(super) fn find(tcp: &str, tcp6: &str, port: Port, own: Option<SocketAddr>) -> Option<SocketAddr> {
+pub(super) fn find(
+    tcp: &str,
+    tcp6: &str,
+    port: Port,
+    own: Option<SocketAddr>,
+) -> Option<SocketAddr> {
     let mut listeners = tcp.lines().chain(tcp6.lines()).filter_map(listener);
     listeners.find(|address| {
         let loopback = address.ip().to_canonical().is_loopback();
@@ -38,17 +43,29 @@ pub(super) fn find(tcp: &str, tcp6: &str, port: Port, own: Option<SocketAddr>) -
 /// `sl local_address rem_address st …`; the header and other states are no listeners.
 fn listener(line: &str) -> Option<SocketAddr> {
     let mut fields = line.split_ascii_whitespace();
-    let (_, local, _, state) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let (_, local, _, state) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
     if state != LISTEN {
         return None;
     }
     let (address, port) = local.split_once(':')?;
-    Some(SocketAddr::new(ip(address)?, u16::from_str_radix(port, 16).ok()?))
+    Some(SocketAddr::new(
+        ip(address)?,
+        u16::from_str_radix(port, 16).ok()?,
+    ))
 }
 
 /// Words of 32 bits in hex, each in the machine's byte order.
 fn ip(hex: &str) -> Option<IpAddr> {
-    let word = |range| u32::from_str_radix(hex.get(range)?, 16).ok().map(u32::to_ne_bytes);
+    let word = |range| {
+        u32::from_str_radix(hex.get(range)?, 16)
+            .ok()
+            .map(u32::to_ne_bytes)
+    };
     match hex.len() {
         8 => Some(Ipv4Addr::from(word(0..8)?).into()),
         32 => {

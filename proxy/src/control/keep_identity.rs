@@ -13,7 +13,7 @@ use usher_config::{model::TrustBundle, value::ServiceName};
 use super::exit::Exit;
 use crate::{
     control_plane::ControlPlane,
-    identity::{Attempt, AttestError, Keeper, Svid, attest, next_attempt, renew},
+    identity::{AttestError, Failures, Keeper, Proof, Svid, attest, due, proof, renew},
     state_dir::StateDir,
 };
 
@@ -41,7 +41,10 @@ pub async fn first_svid(
             warn!(spiffe_id = %svid.leaf.spiffe_id, "kept identity is of another namespace and ignored");
         }
         Ok(None) => {}
-        Err(error) => warn!(error = chain(&error), "kept identity is unusable and ignored"),
+        Err(error) => warn!(
+            error = chain(&error),
+            "kept identity is unusable and ignored"
+        ),
     }
     let mut failures = 0_u32;
     loop {
@@ -52,7 +55,9 @@ pub async fn first_svid(
             }
             Err(error) if error.is_final() => return Err(Exit::IdentityRefused(error)),
             Err(error) => {
-                let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+                let full = BACKOFF_MIN
+                    .saturating_mul(1 << failures.min(16))
+                    .min(BACKOFF_MAX);
                 let wait = full.mul_f64(0.5 + fastrand::f64() / 2.0);
                 failures = failures.saturating_add(1);
                 warn!(error = chain(&error), retry_after = ?wait, "no identity yet");
@@ -69,34 +74,44 @@ pub async fn keep(
     token_file: Option<&Path>,
     mut trust: watch::Receiver<Option<TrustBundle>>,
 ) {
-    let (mut failures, mut chance) = (0_u32, fastrand::f64());
+    let (mut failures, mut chance) = (None::<Failures>, fastrand::f64());
     loop {
-        let step = next_attempt(keeper.leaf(), SystemTime::now(), failures, chance);
-        let (Attempt::RenewAfter(wait) | Attempt::AttestAfter(wait)) = step;
-        if wait > Duration::ZERO {
+        let due = due(keeper.leaf(), failures, chance);
+        let wait = due
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .min(LOOK_AGAIN);
+        if !wait.is_zero() {
             tokio::select! {
-                () = sleep(wait.min(LOOK_AGAIN)) => {}
-                changed = trust.changed() => match changed {
-                    Ok(()) => follow(&mut keeper, &mut trust),
-                    Err(_) => sleep(wait.min(LOOK_AGAIN)).await,
-                },
+                () = sleep(wait) => {}
+                Ok(()) = trust.changed() => follow(&mut keeper, &mut trust),
             }
-            if wait > LOOK_AGAIN || failures == 0 {
-                continue;
-            }
+            continue;
         }
-        let svid = match step {
-            Attempt::RenewAfter(_) => renew(control_plane.channel(keeper.material())).await,
-            Attempt::AttestAfter(_) => attest(&control_plane, token_file).await,
+        let svid = match proof(keeper.leaf(), SystemTime::now()) {
+            Proof::Svid => renew(control_plane.channel(keeper.material())).await,
+            Proof::JoinToken => attest(&control_plane, token_file).await,
         };
         let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
         chance = fastrand::f64();
         failures = match replaced {
-            Ok(()) => 0,
+            Ok(()) => None,
             Err(problem) => {
-                let ends_in = keeper.leaf().not_after.duration_since(SystemTime::now()).unwrap_or_default();
-                error!(error = chain(&problem), ?ends_in, "identity could not be renewed");
-                failures.saturating_add(1)
+                let now = SystemTime::now();
+                let ends_in = keeper
+                    .leaf()
+                    .not_after
+                    .duration_since(now)
+                    .unwrap_or_default();
+                error!(
+                    error = chain(&problem),
+                    ?ends_in,
+                    "identity could not be renewed"
+                );
+                let count = failures
+                    .map_or(0, |failures| failures.count)
+                    .saturating_add(1);
+                Some(Failures { count, last: now })
             }
         };
     }
@@ -105,7 +120,10 @@ pub async fn keep(
 fn follow(keeper: &mut Keeper, trust: &mut watch::Receiver<Option<TrustBundle>>) {
     let bundle = trust.borrow_and_update().clone();
     if let Some(Err(error)) = bundle.map(|bundle| keeper.replace_bundle(bundle)) {
-        error!(error = chain(&error), "trust bundle is unusable; the last good one stays");
+        error!(
+            error = chain(&error),
+            "trust bundle is unusable; the last good one stays"
+        );
     }
 }
 

@@ -13,11 +13,12 @@ use tracing::{debug, info, warn};
 use usher_config::{
     value::{Name, Port, ServiceName},
     wire::v1::{
-        DeregisterRequest, Lease, RegisterRequest, RenewLeaseRequest, registry_client::RegistryClient,
+        DeregisterRequest, Lease, RegisterRequest, RenewLeaseRequest,
+        registry_client::RegistryClient,
     },
 };
 
-use super::{exposure::exposed_listener, exit::Exit};
+use super::{exit::Exit, exposure::exposed_listener};
 use crate::{control_plane::ControlPlane, health::Health, snapshot::Store, tls::Material};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -112,17 +113,30 @@ impl Registration {
     }
 
     fn check_exposure(&self, health: Health) -> Result<(), Exit> {
-        let Some(Guarded { application, inbound }) = self.guarded else { return Ok(()) };
+        let Some(Guarded {
+            application,
+            inbound,
+        }) = self.guarded
+        else {
+            return Ok(());
+        };
         match exposed_listener(application, Some(inbound)) {
             Ok(None) => Ok(()),
-            Ok(Some(listener)) => Err(Exit::ApplicationExposed { listener, application }),
+            Ok(Some(listener)) => Err(Exit::ApplicationExposed {
+                listener,
+                application,
+            }),
             Err(error) if health == Health::Healthy => Err(Exit::ExposureUnknown { source: error }),
             Err(_) => Ok(()),
         }
     }
 
     /// Renews, or registers where there is no lease. The lease outlives every failure but NOT_FOUND.
-    async fn report(&self, lease: Option<Lease>, health: Health) -> Result<Lease, (Option<Lease>, Status)> {
+    async fn report(
+        &self,
+        lease: Option<Lease>,
+        health: Health,
+    ) -> Result<Lease, (Option<Lease>, Status)> {
         if let Some(lease) = lease {
             match self.renew(&lease, health).await {
                 Ok(renewed) => return Ok(renewed),
@@ -132,7 +146,10 @@ impl Registration {
                 Err(status) => return Err((Some(lease), status)),
             }
         }
-        let lease = self.register(health).await.map_err(|status| (None, status))?;
+        let lease = self
+            .register(health)
+            .await
+            .map_err(|status| (None, status))?;
         info!(service = %self.service, instance = %self.instance, address = %self.address, ?health, "registered");
         Ok(lease)
     }
@@ -146,7 +163,11 @@ impl Registration {
             healthy: health == Health::Healthy,
             zone: self.zone.clone(),
         };
-        Ok(self.registry().register(timed(request, CALL_TIMEOUT)).await?.into_inner())
+        Ok(self
+            .registry()
+            .register(timed(request, CALL_TIMEOUT))
+            .await?
+            .into_inner())
     }
 
     async fn renew(&self, lease: &Lease, health: Health) -> Result<Lease, Status> {
@@ -156,9 +177,18 @@ impl Registration {
             instance: self.instance.to_string(),
             lease_id: lease.lease_id.clone(),
             healthy: health == Health::Healthy,
-            revision: self.store.load().revision().map(|revision| revision.number).unwrap_or_default(),
+            revision: self
+                .store
+                .load()
+                .revision()
+                .map(|revision| revision.number)
+                .unwrap_or_default(),
         };
-        Ok(self.registry().renew(timed(request, CALL_TIMEOUT)).await?.into_inner())
+        Ok(self
+            .registry()
+            .renew(timed(request, CALL_TIMEOUT))
+            .await?
+            .into_inner())
     }
 
     async fn deregister(&self, lease: Option<Lease>, wait: Duration) -> bool {
@@ -170,10 +200,17 @@ impl Registration {
             lease_id: lease.lease_id,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        match self.registry().deregister(timed(request, wait + CALL_TIMEOUT)).await {
+        match self
+            .registry()
+            .deregister(timed(request, wait + CALL_TIMEOUT))
+            .await
+        {
             Ok(response) => response.into_inner().confirmed,
             Err(status) => {
-                warn!(reason = status.message(), "callers could not be told that this instance leaves");
+                warn!(
+                    reason = status.message(),
+                    "callers could not be told that this instance leaves"
+                );
                 false
             }
         }
@@ -193,6 +230,8 @@ fn timed<T>(message: T, limit: Duration) -> tonic::Request<T> {
 
 /// 0.2 s doubling to 10 s, of which a random half to all is waited.
 fn backoff(failures: u32, chance: f64) -> Duration {
-    let full = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX);
+    let full = BACKOFF_MIN
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(BACKOFF_MAX);
     full.mul_f64(0.5 + chance / 2.0)
 }

@@ -9,7 +9,11 @@ use tokio::{
 use super::*;
 
 fn check(failure_threshold: u32, success_threshold: u32) -> HealthCheck {
-    HealthCheck { failure_threshold, success_threshold, ..HealthCheck::default() }
+    HealthCheck {
+        failure_threshold,
+        success_threshold,
+        ..HealthCheck::default()
+    }
 }
 
 #[test]
@@ -67,15 +71,33 @@ async fn answering(response: &'static str) -> SocketAddr {
 
 #[tokio::test]
 async fn http_is_well_from_200_to_399() {
-    let probe = HealthProbe::Http { path: "/healthz".into() };
-    let check = HealthCheck { probe, ..HealthCheck::default() };
+    let probe = HealthProbe::Http {
+        path: "/healthz".into(),
+    };
+    let check = HealthCheck {
+        probe,
+        ..HealthCheck::default()
+    };
     for (response, expected) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Outcome::Passed),
-        ("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n", Outcome::Passed),
-        ("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", Outcome::Failed),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            Outcome::Passed,
+        ),
+        (
+            "HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n",
+            Outcome::Passed,
+        ),
+        (
+            "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+            Outcome::Failed,
+        ),
         ("nonsense", Outcome::Failed),
     ] {
-        assert_eq!(outcome(answering(response).await, &check).await, expected, "{response}");
+        assert_eq!(
+            outcome(answering(response).await, &check).await,
+            expected,
+            "{response}"
+        );
     }
 }
 
@@ -83,10 +105,21 @@ async fn http_is_well_from_200_to_399() {
 async fn a_port_that_nobody_listens_on_is_not_well() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    assert_eq!(outcome(address, &HealthCheck::default()).await, Outcome::Passed);
+    assert_eq!(
+        outcome(address, &HealthCheck::default()).await,
+        Outcome::Passed
+    );
     drop(listener);
-    for probe in [HealthProbe::Tcp, HealthProbe::Grpc { service: String::new() }] {
-        let check = HealthCheck { probe, ..HealthCheck::default() };
+    for probe in [
+        HealthProbe::Tcp,
+        HealthProbe::Grpc {
+            service: String::new(),
+        },
+    ] {
+        let check = HealthCheck {
+            probe,
+            ..HealthCheck::default()
+        };
         assert_eq!(outcome(address, &check).await, Outcome::Failed);
     }
 }

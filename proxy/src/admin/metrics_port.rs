@@ -1,0 +1,53 @@
+//! `GET /metrics`, `/ready`, `/live`: for Prometheus and whoever restarts us.
+
+use http::{Method, Request, StatusCode};
+use prometheus::{Encoder, TextEncoder};
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use super::{
+    Admin,
+    serve::{Answer, Slots, answer, serve, text},
+};
+
+/// Never returns.
+pub async fn serve_metrics(listener: TcpListener, admin: Admin) {
+    let slots = Slots::default();
+    loop {
+        let slot = slots.take().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let admin = admin.clone();
+                serve(stream, slot, move |request| {
+                    let answer = handle(&admin, &request);
+                    async { answer }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "metrics port cannot accept");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+    }
+    match request.uri().path() {
+        "/live" => text(StatusCode::OK, "live\n"),
+        "/ready" if *admin.ready.borrow() => text(StatusCode::OK, "ready\n"),
+        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => metrics(admin),
+        _ => text(StatusCode::NOT_FOUND, "allowed: /metrics, /ready, /live\n"),
+    }
+}
+
+fn metrics(admin: &Admin) -> Answer {
+    let mut body = Vec::new();
+    match TextEncoder::new().encode(&admin.metrics.gather(), &mut body) {
+        Ok(()) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}

@@ -1,0 +1,132 @@
+//! Binds everything at once, before anything else is done: a port that is taken is known at start, and connections
+//! that come early wait in the backlog.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::Path,
+};
+
+use serde::Serialize;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use usher_config::model::ServiceTarget;
+
+use super::exit::Exit;
+use crate::{bootstrap::Bootstrap, state_dir::StateDir};
+
+const FILE: &str = "addresses.json";
+
+/// What a busy host's burst of connections needs to wait; the kernel cuts it to its own limit.
+const BACKLOG: i32 = 4096;
+
+/// Bound and listening, non-blocking.
+#[derive(Debug)]
+pub struct Listeners {
+    /// From other sidecars; `None`: the workload only calls.
+    pub inbound: Option<TcpListener>,
+    /// From the application.
+    pub outbound: TcpListener,
+    /// From the application, opaque bytes, each for one port of one service.
+    pub tcp: Vec<(TcpListener, ServiceTarget)>,
+    /// `/metrics`, `/ready`, `/live`.
+    pub metrics: TcpListener,
+    /// Operators.
+    pub admin: UnixListener,
+}
+
+/// `addresses.json`.
+#[derive(Debug, Serialize)]
+struct Addresses<'a> {
+    inbound: Option<SocketAddr>,
+    outbound: SocketAddr,
+    metrics: SocketAddr,
+    admin: &'a Path,
+    tcp: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    /// # Errors
+    /// [`Exit::System`], naming the address.
+    pub fn bind(bootstrap: &Bootstrap) -> Result<Self, Exit> {
+        let tcp = bootstrap
+            .tcp
+            .iter()
+            .map(|forward| Ok((bind(forward.local)?, forward.target.clone())));
+        Ok(Self {
+            inbound: bootstrap
+                .application_port
+                .map(|_| bind(bootstrap.inbound))
+                .transpose()?,
+            outbound: bind(bootstrap.outbound)?,
+            tcp: tcp.collect::<Result<_, Exit>>()?,
+            metrics: bind(bootstrap.metrics)?,
+            admin: bind_admin(&bootstrap.admin_socket)?,
+        })
+    }
+
+    /// Tells others where we are: whoever sees the file can connect.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn publish(&self, directory: &StateDir, admin: &Path) -> io::Result<()> {
+        let local = |(listener, _): &(TcpListener, ServiceTarget)| listener.local_addr();
+        let addresses = Addresses {
+            inbound: self
+                .inbound
+                .as_ref()
+                .map(TcpListener::local_addr)
+                .transpose()?,
+            outbound: self.outbound.local_addr()?,
+            metrics: self.metrics.local_addr()?,
+            admin,
+            tcp: self.tcp.iter().map(local).collect::<io::Result<_>>()?,
+        };
+        directory.write(FILE, &serde_json::to_vec(&addresses)?)
+    }
+
+    /// Takes back what an earlier run has published.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn unpublish(directory: &StateDir) -> io::Result<()> {
+        directory.remove(FILE)
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
+    let listen = || -> io::Result<TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // A restart must not wait for the connections of the run before it to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    listen().map_err(Exit::system(format!("listen on {address}")))
+}
+
+/// Bound under another name, closed to others, and only then given its own: nobody can connect in between.
+fn bind_admin(path: &Path) -> Result<UnixListener, Exit> {
+    let listen = || -> io::Result<UnixListener> {
+        let temporary = path.with_extension("new");
+        for old in [&temporary, path] {
+            match fs::remove_file(old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let listener = UnixListener::bind(&temporary)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        fs::rename(&temporary, path)?;
+        Ok(listener)
+    };
+    listen().map_err(Exit::system(format!("listen on {}", path.display())))
+}

@@ -1,0 +1,54 @@
+//! The operational log: JSON lines on stderr, with a filter that operators can change while we run.
+
+use std::io;
+
+use tracing_subscriber::{
+    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+/// Lifecycle without per-connection noise.
+const DEFAULT: &str = "info";
+
+/// Changes the filter of the running process.
+#[derive(Debug, Clone)]
+pub struct LogFilter(Option<reload::Handle<EnvFilter, Registry>>);
+
+/// The text is no filter, or this process logs elsewhere.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidFilter {
+    /// Not `target=level,…`.
+    #[error("not a log filter: {0}")]
+    Syntax(#[from] tracing_subscriber::filter::ParseError),
+    /// The process that runs us has a log of its own.
+    #[error("this process does not log through the sidecar")]
+    NotOurs,
+}
+
+impl LogFilter {
+    /// Starts logging with `filter`, or with the default where it is missing or wrong.
+    pub fn start(filter: Option<&str>) -> Self {
+        let filter = filter
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| EnvFilter::new(DEFAULT));
+        let (filter, handle) = reload::Layer::new(filter);
+        let lines = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr);
+        let started = tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .try_init();
+        Self(started.is_ok().then_some(handle))
+    }
+
+    /// Replaces the filter.
+    ///
+    /// # Errors
+    /// [`InvalidFilter`]; the old one stays.
+    pub fn replace(&self, filter: &str) -> Result<(), InvalidFilter> {
+        let filter: EnvFilter = filter.parse()?;
+        let handle = self.0.as_ref().ok_or(InvalidFilter::NotOurs)?;
+        handle.reload(filter).map_err(|_| InvalidFilter::NotOurs)
+    }
+}
