@@ -14,4 +14,20 @@
 //!
 //! A service that serves writes `{"message":"listening","address":"…"}` to its log once it accepts.
 
+pub mod settings;
+pub mod rules;
+pub mod logging;
+pub mod shutdown;
+pub mod clock;
+pub mod trace;
+pub mod problem;
+pub mod fields;
+pub mod rest;
+pub mod grpc;
+pub mod dial;
+pub mod client;
+pub mod database;
+pub mod group_commit;
+pub mod event;
+pub mod fraud;
 pub mod proto;

@@ -35,6 +35,10 @@ fn generated_code_matches_the_protos() {
             std::fs::write(&target, &text).expect("write generated file");
         }
         let current = std::fs::read_to_string(&target).unwrap_or_default();
-        assert!(current == text, "{} is stale: run with UPDATE=1", target.display());
+        assert!(
+            current == text,
+            "{} is stale: run with UPDATE=1",
+            target.display()
+        );
     }
 }

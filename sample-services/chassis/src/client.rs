@@ -1,0 +1,157 @@
+//! Calls REST peers: kept-alive connections, a limit on time and size, the current trace in every call.
+//!
+//! Never repeats a call by itself: who may repeat what is decided by those who know the request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::dial::Dialer;
+use crate::rest::IDEMPOTENCY_KEY;
+use crate::trace;
+
+/// Largest answer taken, in bytes.
+const ANSWER_MAX: usize = 1024 * 1024;
+
+/// A call that brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The call can't be written as HTTP.
+    #[error("the call to {url} can't be made")]
+    Malformed {
+        /// Who was to be called.
+        url: String,
+        /// Why not.
+        #[source]
+        source: http::Error,
+    },
+    /// The connection failed or broke.
+    #[error("no answer from {url}")]
+    Unreachable {
+        /// Who was called.
+        url: String,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The answer took too long.
+    #[error("no answer from {url} within {limit:?}")]
+    TooSlow {
+        /// Who was called.
+        url: String,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// The body can't be written as JSON.
+    #[error("the body for {url} can't be written")]
+    Body {
+        /// Who was to be called.
+        url: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What a peer answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Any status: an error status is an answer, too.
+    pub status: StatusCode,
+    /// The answer's headers.
+    pub headers: HeaderMap,
+    /// At most 1 MiB.
+    pub body: Bytes,
+}
+
+/// A pool of connections to all peers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    inner: Client<Dialer, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client without open connections.
+    #[must_use]
+    pub fn new(dialer: Dialer) -> Self {
+        let inner = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .retry_canceled_requests(false)
+            .build(dialer);
+        Self { inner }
+    }
+
+    /// # Errors
+    /// When no whole answer came within `limit`.
+    pub async fn get(&self, url: String, limit: Duration) -> Result<Answer, CallError> {
+        self.call(Method::GET, url, Full::default(), limit, HeaderMap::new())
+            .await
+    }
+
+    /// Sends `body` as JSON, with `key` as `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// When no whole answer came within `limit`.
+    pub async fn post(
+        &self,
+        url: String,
+        key: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let body = match serde_json::to_vec(body) {
+            Ok(body) => Full::from(body),
+            Err(source) => return Err(CallError::Body { url, source }),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Ok(key) = HeaderValue::try_from(key) {
+            headers.insert(IDEMPOTENCY_KEY, key);
+        }
+        self.call(Method::POST, url, body, limit, headers).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        url: String,
+        body: Full<Bytes>,
+        limit: Duration,
+        mut headers: HeaderMap,
+    ) -> Result<Answer, CallError> {
+        trace::current().write(&mut headers);
+        let mut request = match Request::builder().method(method).uri(&url).body(body) {
+            Ok(request) => request,
+            Err(source) => return Err(CallError::Malformed { url, source }),
+        };
+        request.headers_mut().extend(headers);
+        match timeout(limit, self.exchange(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(CallError::Unreachable { url, source }),
+            Err(_) => Err(CallError::TooSlow { url, limit }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        let (head, body) = self.inner.request(request).await?.into_parts();
+        let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+}
