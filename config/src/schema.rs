@@ -17,7 +17,10 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// One schema per kind, by the kind's name as written in YAML.
 pub fn schemas() -> BTreeMap<&'static str, Value> {
-    Kind::ALL.iter().map(|(name, kind)| (*name, schema(*kind))).collect()
+    Kind::ALL
+        .iter()
+        .map(|(name, kind)| (*name, schema(*kind)))
+        .collect()
 }
 
 /// One schema for files that hold any kind, which is how editors are set up: `kind` picks the rest.
@@ -54,7 +57,10 @@ fn schema(kind: Kind) -> Value {
 
 fn object<Spec: JsonSchema>(kind: Kind) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let (metadata, spec) = (generator.subschema_for::<Metadata>(), generator.subschema_for::<Spec>());
+    let (metadata, spec) = (
+        generator.subschema_for::<Metadata>(),
+        generator.subschema_for::<Spec>(),
+    );
     json!({
         "$schema": DIALECT,
         "title": kind.word(),
@@ -85,7 +91,9 @@ fn repoint(value: &mut Value, prefix: &str) {
         Value::Object(fields) => {
             for (key, field) in fields.iter_mut() {
                 match field {
-                    Value::String(text) if key == "$ref" => *text = text.replacen("#/$defs/", prefix, 1),
+                    Value::String(text) if key == "$ref" => {
+                        *text = text.replacen("#/$defs/", prefix, 1)
+                    }
                     _ => repoint(field, prefix),
                 }
             }

@@ -123,8 +123,12 @@ impl FromStr for PathRule {
 /// Whether normalising would leave the path alone, so that a rule can ever match what it seems to.
 pub(crate) fn is_normal_path(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    let escaped = ["%2f", "%5c", "%00", "%2e"].iter().any(|escape| lower.contains(escape));
-    let dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    let escaped = ["%2f", "%5c", "%00", "%2e"]
+        .iter()
+        .any(|escape| lower.contains(escape));
+    let dots = path
+        .split('/')
+        .any(|segment| segment == "." || segment == "..");
     path.starts_with('/')
         && !path.contains("//")
         && !escaped

@@ -7,7 +7,10 @@ pub trait Choice: Copy + Eq + 'static {
 
     /// The word this value is written as: the first one, where several mean the same.
     fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+        Self::ALL
+            .iter()
+            .find(|(_, value)| *value == self)
+            .map_or("", |(word, _)| word)
     }
 }
 

@@ -97,7 +97,9 @@ impl TextMatch {
     fn parts(&self) -> (TextMatchType, &str) {
         match self {
             Self::Exact(text) => (TextMatchType::Exact, text),
-            Self::RegularExpression(pattern) => (TextMatchType::RegularExpression, pattern.as_str()),
+            Self::RegularExpression(pattern) => {
+                (TextMatchType::RegularExpression, pattern.as_str())
+            }
         }
     }
 }
@@ -168,30 +170,48 @@ impl Serialize for PathMatch {
         let (kind, value) = match self {
             Self::Exact(path) => (PathMatchType::Exact, path.as_str()),
             Self::PathPrefix(path) => (PathMatchType::PathPrefix, path.as_str()),
-            Self::RegularExpression(pattern) => (PathMatchType::RegularExpression, pattern.as_str()),
+            Self::RegularExpression(pattern) => {
+                (PathMatchType::RegularExpression, pattern.as_str())
+            }
         };
-        PathMatchShape { r#type: Some(kind), value: Some(value) }.serialize(serializer)
+        PathMatchShape {
+            r#type: Some(kind),
+            value: Some(value),
+        }
+        .serialize(serializer)
     }
 }
 
 impl Serialize for HeaderMatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (kind, value) = self.value.parts();
-        ValueMatchShape { r#type: Some(kind), name: self.name.as_str(), value }.serialize(serializer)
+        ValueMatchShape {
+            r#type: Some(kind),
+            name: self.name.as_str(),
+            value,
+        }
+        .serialize(serializer)
     }
 }
 
 impl Serialize for QueryMatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (kind, value) = self.value.parts();
-        ValueMatchShape { r#type: Some(kind), name: &self.name, value }.serialize(serializer)
+        ValueMatchShape {
+            r#type: Some(kind),
+            name: &self.name,
+            value,
+        }
+        .serialize(serializer)
     }
 }
 
 impl Serialize for GrpcMethodMatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (service, method) =
-            (self.service.as_ref().map(TextMatch::parts), self.method.as_ref().map(TextMatch::parts));
+        let (service, method) = (
+            self.service.as_ref().map(TextMatch::parts),
+            self.method.as_ref().map(TextMatch::parts),
+        );
         GrpcMethodMatchShape {
             r#type: service.or(method).map(|(kind, _)| kind),
             service: service.map(|(_, text)| text),
@@ -220,4 +240,3 @@ schema_as!(PathMatch, PathMatchShape<'_>);
 schema_as!(HeaderMatch, ValueMatchShape<'_>);
 schema_as!(QueryMatch, ValueMatchShape<'_>);
 schema_as!(GrpcMethodMatch, GrpcMethodMatchShape<'_>);
-

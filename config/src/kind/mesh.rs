@@ -109,7 +109,10 @@ pub struct VirtualCidr {
 
 impl VirtualCidr {
     /// 240.240.0.0/16.
-    pub const DEFAULT: Self = Self { base: Ipv4Addr::new(240, 240, 0, 0), prefix: 16 };
+    pub const DEFAULT: Self = Self {
+        base: Ipv4Addr::new(240, 240, 0, 0),
+        prefix: 16,
+    };
 
     /// The first address.
     pub fn base(self) -> Ipv4Addr {
@@ -136,13 +139,24 @@ impl FromStr for VirtualCidr {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let invalid = || {
-            InvalidValue::new(text, "an IPv4 block from /8 to /24, first address first: 240.240.0.0/16")
+            InvalidValue::new(
+                text,
+                "an IPv4 block from /8 to /24, first address first: 240.240.0.0/16",
+            )
         };
         let (base, prefix) = text.split_once('/').ok_or_else(invalid)?;
         let base = base.parse().map_err(|_| invalid())?;
-        let prefix = prefix.parse().ok().filter(|prefix| (8..=24).contains(prefix)).ok_or_else(invalid)?;
+        let prefix = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| (8..=24).contains(prefix))
+            .ok_or_else(invalid)?;
         let cidr = Self { base, prefix };
-        if cidr.contains(base) { Ok(cidr) } else { Err(invalid()) }
+        if cidr.contains(base) {
+            Ok(cidr)
+        } else {
+            Err(invalid())
+        }
     }
 }
 

@@ -18,28 +18,35 @@ mod traffic_policy;
 mod resilience;
 mod access_policy;
 
-pub use choice::Choice;
-pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
-pub use reference::{BackendRef, CoreGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef};
-pub use matches::{
-    GrpcMethodMatch, HeaderMatch, HttpMethod, PathMatch, PathMatchType, QueryMatch, TextMatch, TextMatchType,
-};
-pub use mesh::{AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, Telemetry, Tracing, VirtualCidr};
-pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};
-pub use workload::{HealthCheck, HealthProbe, WorkloadSpec};
-pub use http_route::{HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts};
-pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
-pub use traffic_policy::{
-    Algorithm, Backoff, Budget, GrpcStatus, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits, Retry,
-    Timeouts, TrafficPolicySpec,
-};
-pub use resilience::{
-    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackOn, FallbackTarget, Forced, ResponseHeader,
-    StaticResponse, SuccessRate,
-};
 pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
 };
+pub use choice::Choice;
+pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
+pub use http_route::{
+    HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts,
+};
+pub use matches::{
+    GrpcMethodMatch, HeaderMatch, HttpMethod, PathMatch, PathMatchType, QueryMatch, TextMatch,
+    TextMatchType,
+};
+pub use mesh::{
+    AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, Telemetry, Tracing, VirtualCidr,
+};
+pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
+pub use reference::{
+    BackendRef, CoreGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
+};
+pub use resilience::{
+    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackOn, FallbackTarget, Forced,
+    ResponseHeader, StaticResponse, SuccessRate,
+};
+pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};
+pub use traffic_policy::{
+    Algorithm, Backoff, Budget, GrpcStatus, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits,
+    Retry, Timeouts, TrafficPolicySpec,
+};
+pub use workload::{HealthCheck, HealthProbe, WorkloadSpec};
 
 pub(crate) use access_policy::is_normal_path;
 

@@ -8,7 +8,9 @@ use serde::Serialize;
 use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
-use super::{AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TargetRef, TrafficPolicy, Workload};
+use super::{
+    AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TargetRef, TrafficPolicy, Workload,
+};
 
 choice! {
     /// The kinds this version understands.
@@ -36,7 +38,9 @@ impl Kind {
         match self {
             Self::Service => "v1",
             Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io/v1",
-            Self::Mesh | Self::Workload | Self::TrafficPolicy | Self::AccessPolicy => "usher.dev/v1alpha1",
+            Self::Mesh | Self::Workload | Self::TrafficPolicy | Self::AccessPolicy => {
+                "usher.dev/v1alpha1"
+            }
         }
     }
 }
@@ -89,12 +93,19 @@ pub struct Resource<Spec> {
 impl<Spec> Resource<Spec> {
     /// `namespace/name`, which for a Service is what routes and proxies call it.
     pub fn full_name(&self) -> ServiceName {
-        ServiceName { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
+        ServiceName {
+            namespace: self.metadata.namespace.clone(),
+            name: self.metadata.name.clone(),
+        }
     }
 }
 
 /// Any object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a mesh has thousands of objects at most, and a box would be in every match"
+)]
 pub enum Object {
     /// See [`super::MeshSpec`].
     Mesh(Mesh),
@@ -142,7 +153,11 @@ impl Object {
     /// Kind, namespace and name.
     pub fn key(&self) -> ObjectKey {
         let metadata = self.metadata();
-        ObjectKey { kind: self.kind(), namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+        ObjectKey {
+            kind: self.kind(),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+        }
     }
 
     /// What a policy is attached to; nothing for other kinds.
@@ -166,7 +181,9 @@ impl Object {
         let mut value = serde_yaml::to_value(self)?;
         prune(&mut value);
         if let (Self::Mesh(_), Some(metadata)) = (self, value.get_mut("metadata")) {
-            metadata.as_mapping_mut().and_then(|fields| fields.remove("namespace"));
+            metadata
+                .as_mapping_mut()
+                .and_then(|fields| fields.remove("namespace"));
         }
         serde_yaml::to_string(&value)
     }
@@ -184,8 +201,12 @@ impl Serialize for Object {
         }
         macro_rules! envelope {
             ($object:expr) => {
-                Envelope { api_version: self.kind().api_version(), kind: self.kind(), object: $object }
-                    .serialize(serializer)
+                Envelope {
+                    api_version: self.kind().api_version(),
+                    kind: self.kind(),
+                    object: $object,
+                }
+                .serialize(serializer)
             };
         }
         match self {

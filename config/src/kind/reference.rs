@@ -101,7 +101,10 @@ impl ServiceRef {
 }
 
 fn resolve(given: Option<&Name>, name: &Name, own: &Name) -> ServiceName {
-    ServiceName { namespace: given.unwrap_or(own).clone(), name: name.clone() }
+    ServiceName {
+        namespace: given.unwrap_or(own).clone(),
+        name: name.clone(),
+    }
 }
 
 choice! {

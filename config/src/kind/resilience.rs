@@ -52,7 +52,11 @@ impl Ejection {
         Self {
             enabled: self.enabled.or(wider.enabled),
             consecutive_failures: self.consecutive_failures.or(wider.consecutive_failures),
-            success_rate: both(self.success_rate.as_ref(), wider.success_rate.as_ref(), SuccessRate::over),
+            success_rate: both(
+                self.success_rate.as_ref(),
+                wider.success_rate.as_ref(),
+                SuccessRate::over,
+            ),
             base: self.base.or(wider.base),
             max: self.max.or(wider.max),
             max_ejection_percent: self.max_ejection_percent.or(wider.max_ejection_percent),

@@ -28,7 +28,11 @@ pub struct ServiceSpec {
 impl ServiceSpec {
     /// Whether the selector takes these labels.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        !self.selector.is_empty() && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        !self.selector.is_empty()
+            && self
+                .selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 

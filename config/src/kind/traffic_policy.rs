@@ -54,7 +54,10 @@ impl TrafficPolicySpec {
             },
             retry: Retry {
                 attempts: Some(2),
-                backoff: Backoff { base: Some(Timespan::millis(25)), max: Some(Timespan::millis(250)) },
+                backoff: Backoff {
+                    base: Some(Timespan::millis(25)),
+                    max: Some(Timespan::millis(250)),
+                },
                 codes: Some(vec![
                     StatusCode::BAD_GATEWAY,
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -65,19 +68,29 @@ impl TrafficPolicySpec {
                 idempotency_header: None,
                 replay_buffer_bytes: Some(64 * 1024),
                 allow_nested: Some(false),
-                budget: Budget { percent: Some(Percent::clamped(20)), interval: Some(Timespan::seconds(10)) },
-                min_retry_rate: MinRetryRate { count: Some(10), interval: Some(Timespan::seconds(1)) },
+                budget: Budget {
+                    percent: Some(Percent::clamped(20)),
+                    interval: Some(Timespan::seconds(10)),
+                },
+                min_retry_rate: MinRetryRate {
+                    count: Some(10),
+                    interval: Some(Timespan::seconds(1)),
+                },
             },
             limits: Limits {
                 max_connections: Some(1024),
                 max_pending_requests: Some(1024),
                 max_concurrent_requests: Some(1024),
-                per_endpoint: PerEndpointLimits { max_concurrent_requests: None },
+                per_endpoint: PerEndpointLimits {
+                    max_concurrent_requests: None,
+                },
             },
             ejection: None,
             breaker: None,
             fallback: None,
-            load_balancer: LoadBalancer { algorithm: Some(Algorithm::PeakEwma) },
+            load_balancer: LoadBalancer {
+                algorithm: Some(Algorithm::PeakEwma),
+            },
         }
     }
 
@@ -89,11 +102,18 @@ impl TrafficPolicySpec {
             timeouts: self.timeouts.over(wider.timeouts),
             retry: self.retry.over(&wider.retry),
             limits: self.limits.over(wider.limits),
-            ejection: both(self.ejection.as_ref(), wider.ejection.as_ref(), Ejection::over),
+            ejection: both(
+                self.ejection.as_ref(),
+                wider.ejection.as_ref(),
+                Ejection::over,
+            ),
             breaker: both(self.breaker.as_ref(), wider.breaker.as_ref(), Breaker::over),
             fallback: self.fallback.as_ref().or(wider.fallback.as_ref()).cloned(),
             load_balancer: LoadBalancer {
-                algorithm: self.load_balancer.algorithm.or(wider.load_balancer.algorithm),
+                algorithm: self
+                    .load_balancer
+                    .algorithm
+                    .or(wider.load_balancer.algorithm),
             },
         }
     }
@@ -257,9 +277,12 @@ impl Limits {
         Self {
             max_connections: self.max_connections.or(wider.max_connections),
             max_pending_requests: self.max_pending_requests.or(wider.max_pending_requests),
-            max_concurrent_requests: self.max_concurrent_requests.or(wider.max_concurrent_requests),
+            max_concurrent_requests: self
+                .max_concurrent_requests
+                .or(wider.max_concurrent_requests),
             per_endpoint: PerEndpointLimits {
-                max_concurrent_requests: per_endpoint.or(wider.per_endpoint.max_concurrent_requests),
+                max_concurrent_requests: per_endpoint
+                    .or(wider.per_endpoint.max_concurrent_requests),
             },
         }
     }
@@ -344,10 +367,15 @@ pub(super) fn write_codes<S: Serializer>(
     codes: &Option<Vec<StatusCode>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let numbers = codes.as_ref().map(|codes| codes.iter().map(StatusCode::as_u16).collect::<Vec<_>>());
+    let numbers = codes
+        .as_ref()
+        .map(|codes| codes.iter().map(StatusCode::as_u16).collect::<Vec<_>>());
     numbers.serialize(serializer)
 }
 
-fn write_header<S: Serializer>(name: &Option<HeaderName>, serializer: S) -> Result<S::Ok, S::Error> {
+fn write_header<S: Serializer>(
+    name: &Option<HeaderName>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     name.as_ref().map(HeaderName::as_str).serialize(serializer)
 }

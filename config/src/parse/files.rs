@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use super::fields::{Place, Report};
+use super::place::Place;
+use super::report::Report;
 use super::{Located, Mistake, Parsed, Position, Rejected, decode, references, tree};
 
 /// Larger documents are refused; an object that people wrote has kilobytes.
@@ -19,7 +20,11 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Deeper folders are refused: a link that leads back up would have no end.
 const FOLDERS_MAX: usize = 16;
 
-const START: Position = Position { line: 1, column: 1, length: 1 };
+const START: Position = Position {
+    line: 1,
+    column: 1,
+    length: 1,
+};
 
 /// Parses texts: `(name of the file, its text)`. Total: whatever the texts hold, the answer says what is wrong.
 pub fn parse_files(files: &[(PathBuf, String)]) -> Parsed {
@@ -49,7 +54,13 @@ pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
             Ok(text) => parse_file(&path, &text, &mut parsed),
             Err((found, allowed)) => {
                 let words = (found.to_owned(), allowed.to_owned());
-                parsed.mistakes.push(Mistake::new(path.clone(), START, String::new(), words.0, words.1));
+                parsed.mistakes.push(Mistake::new(
+                    path.clone(),
+                    START,
+                    String::new(),
+                    words.0,
+                    words.1,
+                ));
                 parsed.unreadable.push(path);
             }
         }
@@ -59,13 +70,20 @@ pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
 
 fn list(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     if depth > FOLDERS_MAX {
-        let error = format!("{} is more than {FOLDERS_MAX} folders deep", directory.display());
+        let error = format!(
+            "{} is more than {FOLDERS_MAX} folders deep",
+            directory.display()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
     }
     for entry in fs::read_dir(directory).map_err(|error| named(directory, &error))? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml");
         if hidden {
             continue;
         }
@@ -81,7 +99,10 @@ fn list(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> io::Result<
 
 /// The text; or what is wrong with it and what is allowed.
 fn read(path: &Path) -> io::Result<Result<String, (&'static str, &'static str)>> {
-    let large = fs::metadata(path).map_err(|error| named(path, &error))?.len() > FILE_BYTES_MAX;
+    let large = fs::metadata(path)
+        .map_err(|error| named(path, &error))?
+        .len()
+        > FILE_BYTES_MAX;
     if large {
         return Ok(Err(("a file of more than 16 MiB", "at most 16 MiB")));
     }
@@ -95,7 +116,9 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 
 fn finish(mut parsed: Parsed) -> Parsed {
     references::check(&mut parsed);
-    parsed.mistakes.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+    parsed
+        .mistakes
+        .sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
     parsed.unreadable.dedup();
     parsed
 }
@@ -110,7 +133,12 @@ fn parse_file(path: &Path, text: &str, parsed: &mut Parsed) {
             Ok(None) => {}
             Ok(Some(root)) => take(&file, document_index, (&root, report), parsed),
             Err(unreadable) => {
-                report.add(unreadable.position, String::new(), unreadable.found, unreadable.allowed);
+                report.add(
+                    unreadable.position,
+                    String::new(),
+                    unreadable.found,
+                    unreadable.allowed,
+                );
                 parsed.mistakes.extend(report.into_mistakes());
                 parsed.unreadable.push(path.to_owned());
             }
@@ -123,9 +151,17 @@ fn read_document(
     report: &Report,
 ) -> Result<Option<tree::Node>, tree::Unreadable> {
     if document.text.len() > DOCUMENT_BYTES_MAX {
-        let position = Position { line: document.first_line, column: 1, length: 1 };
+        let position = Position {
+            line: document.first_line,
+            column: 1,
+            length: 1,
+        };
         let found = "a document of more than 1 MiB".to_owned();
-        return Err(tree::Unreadable { position, found, allowed: "at most 1 MiB".into() });
+        return Err(tree::Unreadable {
+            position,
+            found,
+            allowed: "at most 1 MiB".into(),
+        });
     }
     let root = tree::read(document.text, document.first_line)?;
     if let Some(root) = &root {
@@ -135,7 +171,12 @@ fn read_document(
 }
 
 /// Puts what a document holds where it belongs.
-fn take(file: &Arc<Path>, document_index: usize, (root, report): (&tree::Node, Report), parsed: &mut Parsed) {
+fn take(
+    file: &Arc<Path>,
+    document_index: usize,
+    (root, report): (&tree::Node, Report),
+    parsed: &mut Parsed,
+) {
     if root.is_empty() {
         return;
     }
@@ -143,7 +184,13 @@ fn take(file: &Arc<Path>, document_index: usize, (root, report): (&tree::Node, R
     let line = root.position.line;
     if let (Some(object), true) = (decoded.object, report.is_empty()) {
         let positions = tree::positions(root);
-        parsed.objects.push(Located { object, file: file.clone(), document_index, line, positions });
+        parsed.objects.push(Located {
+            object,
+            file: file.clone(),
+            document_index,
+            line,
+            positions,
+        });
         return;
     }
     let mut mistakes = report.into_mistakes();
@@ -157,7 +204,12 @@ fn take(file: &Arc<Path>, document_index: usize, (root, report): (&tree::Node, R
     match decoded.key {
         Some(key) => {
             let (file, targets) = (file.to_path_buf(), decoded.targets);
-            parsed.rejected.push(Rejected { key, file, line, targets });
+            parsed.rejected.push(Rejected {
+                key,
+                file,
+                line,
+                targets,
+            });
         }
         None => parsed.unreadable.push(file.to_path_buf()),
     }
@@ -178,22 +230,32 @@ fn documents(text: &str) -> Vec<Document<'_>> {
     for (line, number) in text.split_inclusive('\n').zip(1_u32..) {
         let (begins, ends) = (is_marker(line, "---"), is_marker(line, "..."));
         if begins && !prologue {
-            documents.push(Document { text: text.get(start..at).unwrap_or_default(), first_line });
+            documents.push(Document {
+                text: text.get(start..at).unwrap_or_default(),
+                first_line,
+            });
             (start, first_line) = (at, number);
         }
         at += line.len();
         prologue = prologue && !begins && (line.trim().is_empty() || line.starts_with(['#', '%']));
         if ends {
-            documents.push(Document { text: text.get(start..at).unwrap_or_default(), first_line });
+            documents.push(Document {
+                text: text.get(start..at).unwrap_or_default(),
+                first_line,
+            });
             (start, first_line, prologue) = (at, number.saturating_add(1), true);
         }
     }
     if start < text.len() {
-        documents.push(Document { text: text.get(start..).unwrap_or_default(), first_line });
+        documents.push(Document {
+            text: text.get(start..).unwrap_or_default(),
+            first_line,
+        });
     }
     documents
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }

@@ -67,7 +67,13 @@ pub struct Related {
 impl fmt::Display for Mistake {
     /// `file:line:column: kind ns/name: field.path: found …, allowed: …; did you mean …?`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file.display(), self.position.line, self.position.column)?;
+        write!(
+            f,
+            "{}:{}:{}: ",
+            self.file.display(),
+            self.position.line,
+            self.position.column
+        )?;
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
@@ -81,8 +87,19 @@ impl fmt::Display for Mistake {
         if let Some(nearest) = &self.nearest {
             write!(f, "; did you mean `{nearest}`?")?;
         }
-        if let Some(Related { file, position, label }) = &self.related {
-            write!(f, " ({label}: {}:{}:{})", file.display(), position.line, position.column)?;
+        if let Some(Related {
+            file,
+            position,
+            label,
+        }) = &self.related
+        {
+            write!(
+                f,
+                " ({label}: {}:{}:{})",
+                file.display(),
+                position.line,
+                position.column
+            )?;
         }
         Ok(())
     }
@@ -109,8 +126,13 @@ pub(super) fn render(
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let subject: Vec<&str> =
-        mistake.object.as_deref().into_iter().chain(Some(mistake.field.as_str())).filter(|t| !t.is_empty()).collect();
+    let subject: Vec<&str> = mistake
+        .object
+        .as_deref()
+        .into_iter()
+        .chain(Some(mistake.field.as_str()))
+        .filter(|t| !t.is_empty())
+        .collect();
     let title = if subject.is_empty() {
         format!("found {}", mistake.found)
     } else {
@@ -125,7 +147,13 @@ pub(super) fn render(
     ));
     if let Some(related) = &mistake.related {
         let context = AnnotationKind::Context;
-        group = group.elements(excerpt(sources, &related.file, related.position, context, &related.label));
+        group = group.elements(excerpt(
+            sources,
+            &related.file,
+            related.position,
+            context,
+            &related.label,
+        ));
     }
     group = group.element(Level::HELP.message(format!("allowed: {}", mistake.allowed)));
     if let Some(nearest) = &mistake.nearest {
@@ -147,17 +175,28 @@ fn excerpt<'a>(
     label: &'a str,
 ) -> Option<Element<'a>> {
     let source = sources.get(file)?;
-    let line = source.split_inclusive('\n').nth(usize::try_from(position.line).ok()?.checked_sub(1)?)?;
+    let line = source
+        .split_inclusive('\n')
+        .nth(usize::try_from(position.line).ok()?.checked_sub(1)?)?;
     let line = line.trim_end_matches(['\n', '\r']);
     let byte_of = |column: u32| {
         let characters = usize::try_from(column).unwrap_or(usize::MAX);
-        line.char_indices().nth(characters).map_or(line.len(), |(byte, _)| byte)
+        line.char_indices()
+            .nth(characters)
+            .map_or(line.len(), |(byte, _)| byte)
     };
     let start = position.column.saturating_sub(1);
     let span = byte_of(start)..byte_of(start.saturating_add(position.length.max(1)));
     let annotation: Annotation<'a> = kind.span(span);
-    let annotation = if label.is_empty() { annotation } else { annotation.label(label) };
+    let annotation = if label.is_empty() {
+        annotation
+    } else {
+        annotation.label(label)
+    };
     let line_number = usize::try_from(position.line).ok()?;
-    let snippet = Snippet::source(line).line_start(line_number).path(file.to_string_lossy()).annotation(annotation);
+    let snippet = Snippet::source(line)
+        .line_start(line_number)
+        .path(file.to_string_lossy())
+        .annotation(annotation);
     Some(snippet.into())
 }

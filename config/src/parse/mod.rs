@@ -1,13 +1,15 @@
 //! Text → kinds, every mistake of every file in one pass.
 //!
 //! `serde` stops at the first mistake and forgets where things stood, so there are three steps of our own:
-//! `tree` turns each YAML document into a tree that knows the position of every key and value; `fields` and
+//! `tree` turns each YAML document into a tree that knows the position of every key and value; `place`, `fields` and
 //! `decode` turn trees into kinds, writing down each mistake and going on; `references` checks objects
 //! against each other. Text is untrusted: documents, nesting and work are bounded, and nothing here panics.
 
 mod mistake;
 mod position;
 mod tree;
+mod report;
+mod place;
 mod fields;
 mod decode;
 mod references;
@@ -72,7 +74,9 @@ pub struct Rejected {
 impl Parsed {
     /// Whether something is wrong, warnings aside.
     pub fn has_errors(&self) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.severity == Severity::Error)
+        self.mistakes
+            .iter()
+            .any(|mistake| mistake.severity == Severity::Error)
     }
 
     /// A mistake as compilers show it: the source's line with a caret below. Plain text, or with terminal colours.

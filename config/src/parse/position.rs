@@ -28,7 +28,9 @@ impl Positions {
             if let Some(position) = self.0.get(path) {
                 return *position;
             }
-            let Some(end) = path.rfind(['.', '[']) else { break };
+            let Some(end) = path.rfind(['.', '[']) else {
+                break;
+            };
             path = path.get(..end).unwrap_or_default();
         }
         self.0.get("").copied().unwrap_or_default()

@@ -14,7 +14,10 @@ fn parse(text: &str) -> Parsed {
 /// `line: field: found` of each mistake.
 fn said(parsed: &Parsed) -> Vec<String> {
     let say = |mistake: &Mistake| {
-        format!("{}: {}: {}", mistake.position.line, mistake.field, mistake.found)
+        format!(
+            "{}: {}: {}",
+            mistake.position.line, mistake.field, mistake.found
+        )
     };
     parsed.mistakes.iter().map(say).collect()
 }

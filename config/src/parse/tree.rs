@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::fields::Report;
 use super::position::{Position, Positions};
+use super::report::Report;
 
 /// Deeper nesting is refused. The deepest kind needs 8.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -31,7 +31,10 @@ impl Node {
 #[derive(Debug)]
 pub(super) enum Content {
     /// Plain text may mean a number, a truth value or nothing; quoted text is text.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
     /// A kind of YAML we refuse; holds its name. Reported by [`survey`], silent afterwards.
@@ -65,7 +68,11 @@ pub(super) struct Unreadable {
 
 /// Reads one document whose first line is line `first_line` of its file. `None`: nothing but comments.
 pub(super) fn read(text: &str, first_line: u32) -> Result<Option<Node>, Unreadable> {
-    let mut builder = Builder { first_line, open: Vec::new(), root: None };
+    let mut builder = Builder {
+        first_line,
+        open: Vec::new(),
+        root: None,
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -102,16 +109,23 @@ impl Builder {
                 };
                 self.put(Node { position, content })
             }
-            Event::Alias(_) => self.put(Node { position, content: Content::Refused("an alias") }),
+            Event::Alias(_) => self.put(Node {
+                position,
+                content: Content::Refused("an alias"),
+            }),
             Event::SequenceStart(..) => self.enter(Open::Sequence(position, Vec::new()), position),
-            Event::MappingStart(..) => self.enter(Open::Mapping(position, Vec::new(), None), position),
+            Event::MappingStart(..) => {
+                self.enter(Open::Mapping(position, Vec::new(), None), position)
+            }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open::Sequence(position, items)) => {
-                    self.put(Node { position, content: Content::Sequence(items) })
-                }
-                Some(Open::Mapping(position, entries, _)) => {
-                    self.put(Node { position, content: Content::Mapping(entries) })
-                }
+                Some(Open::Sequence(position, items)) => self.put(Node {
+                    position,
+                    content: Content::Sequence(items),
+                }),
+                Some(Open::Mapping(position, entries, _)) => self.put(Node {
+                    position,
+                    content: Content::Mapping(entries),
+                }),
                 None => Ok(()),
             },
             Event::Nothing
@@ -167,8 +181,14 @@ impl Builder {
     }
 
     fn place(&self, marker: &Marker) -> Position {
-        let line = self.first_line.saturating_add(number(marker.line().saturating_sub(1)));
-        Position { line, column: number(marker.col()).saturating_add(1), length: 1 }
+        let line = self
+            .first_line
+            .saturating_add(number(marker.line().saturating_sub(1)));
+        Position {
+            line,
+            column: number(marker.col()).saturating_add(1),
+            length: 1,
+        }
     }
 
     fn syntax(&self, error: &ScanError) -> Unreadable {
@@ -218,7 +238,12 @@ fn survey_mapping<'a>(entries: &'a [Entry], path: &mut Vec<Step<'a>>, report: &R
     for entry in entries {
         let Some(name) = entry.name() else {
             let found = "a key that is not text".to_owned();
-            report.add(entry.key.position, written(path), found, "text as a key".into());
+            report.add(
+                entry.key.position,
+                written(path),
+                found,
+                "text as a key".into(),
+            );
             continue;
         };
         path.push(Step::Key(name));
@@ -253,7 +278,11 @@ fn written(path: &[Step<'_>]) -> String {
 
 /// The path of a field of the mapping at `path`.
 pub(super) fn child(path: &str, name: &str) -> String {
-    if path.is_empty() { shorten(name) } else { format!("{path}.{}", shorten(name)) }
+    if path.is_empty() {
+        shorten(name)
+    } else {
+        format!("{path}.{}", shorten(name))
+    }
 }
 
 /// At most 80 characters: whatever a file holds, messages stay readable.

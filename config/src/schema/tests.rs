@@ -7,7 +7,13 @@ fn every_kind_has_a_schema_that_describes_its_fields() {
     let schemas = schemas();
     assert_eq!(schemas.len(), 7);
     let text = schemas["TrafficPolicy"].to_string();
-    for word in ["halfOpenPermits", "idempotencyHeader", "PeakEwma", "Default 15 s", "backendRef"] {
+    for word in [
+        "halfOpenPermits",
+        "idempotencyHeader",
+        "PeakEwma",
+        "Default 15 s",
+        "backendRef",
+    ] {
         assert!(text.contains(word), "{word}");
     }
 }
@@ -28,9 +34,15 @@ fn every_reference_inside_a_schema_leads_somewhere() {
 fn fields_with_a_default_are_not_required() {
     let schemas = schemas();
     let required = |kind: &str, definition: &str| {
-        schemas[kind]["$defs"][definition]["required"].as_array().cloned().unwrap_or_default()
+        schemas[kind]["$defs"][definition]["required"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     };
-    assert_eq!(required("TrafficPolicy", "TrafficPolicySpec"), ["targetRefs"]);
+    assert_eq!(
+        required("TrafficPolicy", "TrafficPolicySpec"),
+        ["targetRefs"]
+    );
     assert_eq!(required("TrafficPolicy", "StaticResponse"), [""; 0]);
     assert_eq!(required("HTTPRoute", "BackendRef"), ["name", "port"]);
     assert_eq!(required("HTTPRoute", "PathMatch"), [""; 0]);

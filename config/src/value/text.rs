@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{
-    Hostname, InvalidValue, Name, Pattern, Percent, Port, ServiceName, SpiffeId, TrustDomain, Weight,
-    format_duration, parse_duration,
+    Hostname, InvalidValue, Name, Pattern, Percent, Port, ServiceName, SpiffeId, TrustDomain,
+    Weight, format_duration, parse_duration,
 };
 
 /// A length of time as configuration writes it (GEP-2257): `15s`, `1m30s`, `250ms`.

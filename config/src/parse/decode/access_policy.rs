@@ -2,7 +2,7 @@
 
 use crate::{
     kind::{AccessFrom, AccessPolicySpec, AccessRule, AccessTo, ServiceAccount, TargetKind},
-    parse::fields::Place,
+    parse::place::Place,
     value::{Name, ServiceName},
 };
 

@@ -2,7 +2,7 @@
 
 use crate::{
     kind::{AccessLog, MeshSpec, Mtls, Telemetry, Tracing},
-    parse::fields::Place,
+    parse::place::Place,
 };
 
 pub(super) fn mesh(place: &Place<'_>) -> Option<MeshSpec> {
@@ -20,7 +20,9 @@ pub(super) fn mesh(place: &Place<'_>) -> Option<MeshSpec> {
 
 pub(super) fn mtls(place: &Place<'_>) -> Option<Mtls> {
     let mut fields = place.fields()?;
-    let mtls = Mtls { mode: fields.optional("mode", |place| place.choice()) };
+    let mtls = Mtls {
+        mode: fields.optional("mode", |place| place.choice()),
+    };
     fields.finish();
     Some(mtls)
 }
@@ -38,11 +40,15 @@ fn telemetry(place: Place<'_>) -> Option<Telemetry> {
     });
     let tracing = fields.group("tracing", |place| {
         let mut fields = place.fields()?;
-        let tracing =
-            Tracing { sample_percent: fields.optional("samplePercent", |place| place.number()) };
+        let tracing = Tracing {
+            sample_percent: fields.optional("samplePercent", |place| place.number()),
+        };
         fields.finish();
         Some(tracing)
     });
     fields.finish();
-    Some(Telemetry { access_log, tracing })
+    Some(Telemetry {
+        access_log,
+        tracing,
+    })
 }

@@ -15,7 +15,9 @@ use crate::{
     value::{Name, Timespan},
 };
 
-use super::fields::{Fields, Place, Report};
+use super::fields::Fields;
+use super::place::Place;
+use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
 const LATER: [&str; 8] = [
@@ -44,7 +46,9 @@ pub(super) struct Decoded {
 
 /// Decodes one document.
 pub(super) fn object(place: &Place<'_>) -> Decoded {
-    let Some(mut fields) = place.fields() else { return Decoded::default() };
+    let Some(mut fields) = place.fields() else {
+        return Decoded::default();
+    };
     let kind = fields.required("kind", kind);
     if let Some(kind) = kind {
         fields.required("apiVersion", |place| place.word(&[kind.api_version()]));
@@ -56,20 +60,33 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     let metadata = fields.required("metadata", |place| metadata(&place, kind));
     if kind.is_none() {
         // Without a kind, no spec can be read: its mistakes come once the kind is right.
-        return Decoded { title, ..Decoded::default() };
+        return Decoded {
+            title,
+            ..Decoded::default()
+        };
     }
     let spec = spec.or_else(|| fields.required("spec", Some));
     fields.finish();
-    let Some(kind) = kind else { return Decoded::default() };
+    let Some(kind) = kind else {
+        return Decoded::default();
+    };
     let key = metadata.as_ref().map(|metadata| ObjectKey {
         kind,
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
     });
     let namespace = metadata.as_ref().map(|metadata| metadata.namespace.clone());
-    let targets = spec.as_ref().map(|spec| reference::readable_targets(spec, kind)).unwrap_or_default();
+    let targets = spec
+        .as_ref()
+        .map(|spec| reference::readable_targets(spec, kind))
+        .unwrap_or_default();
     let object = spec.and_then(|spec| with_spec(kind, metadata, namespace.as_ref(), &spec));
-    Decoded { title, key, object, targets }
+    Decoded {
+        title,
+        key,
+        object,
+        targets,
+    }
 }
 
 fn with_spec(
@@ -83,7 +100,10 @@ fn with_spec(
         spec: Option<S>,
         object: fn(Resource<S>) -> Object,
     ) -> Option<Object> {
-        Some(object(Resource { metadata: metadata?, spec: spec? }))
+        Some(object(Resource {
+            metadata: metadata?,
+            spec: spec?,
+        }))
     }
     match kind {
         Kind::Mesh => put(metadata, mesh::mesh(spec), Object::Mesh),
@@ -91,27 +111,36 @@ fn with_spec(
         Kind::Workload => put(metadata, service::workload(spec), Object::Workload),
         Kind::HttpRoute => put(metadata, route::http(spec), Object::HttpRoute),
         Kind::GrpcRoute => put(metadata, route::grpc(spec), Object::GrpcRoute),
-        Kind::TrafficPolicy => {
-            put(metadata, traffic_policy::policy(spec, namespace), Object::TrafficPolicy)
-        }
-        Kind::AccessPolicy => {
-            put(metadata, access_policy::policy(spec, namespace), Object::AccessPolicy)
-        }
+        Kind::TrafficPolicy => put(
+            metadata,
+            traffic_policy::policy(spec, namespace),
+            Object::TrafficPolicy,
+        ),
+        Kind::AccessPolicy => put(
+            metadata,
+            access_policy::policy(spec, namespace),
+            Object::AccessPolicy,
+        ),
     }
 }
 
 fn kind(place: Place<'_>) -> Option<Kind> {
     let later = place.clone().text().filter(|text| LATER.contains(text));
     match later {
-        Some(kind) => {
-            place.wrong(format!("`{kind}`, which this version of Usher does not support yet"), kinds())
-        }
+        Some(kind) => place.wrong(
+            format!("`{kind}`, which this version of Usher does not support yet"),
+            kinds(),
+        ),
         None => place.choice(),
     }
 }
 
 fn kinds() -> String {
-    Kind::ALL.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+    Kind::ALL
+        .iter()
+        .map(|(word, _)| *word)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What the document calls itself, whatever is wrong with it.
@@ -130,7 +159,11 @@ fn title(place: &Place<'_>, kind: Option<Kind>) -> Option<String> {
     };
     let name = text("name").unwrap_or_else(|| "?".into());
     let namespace = text("namespace").unwrap_or_else(|| "default".into());
-    Some(if kind == Kind::Mesh.word() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") })
+    Some(if kind == Kind::Mesh.word() {
+        format!("{kind} {name}")
+    } else {
+        format!("{kind} {namespace}/{name}")
+    })
 }
 
 fn metadata(place: &Place<'_>, kind: Option<Kind>) -> Option<Metadata> {
@@ -147,15 +180,26 @@ fn metadata(place: &Place<'_>, kind: Option<Kind>) -> Option<Metadata> {
     let labels = fields.group("labels", |place| labels(&place));
     let annotations = fields.group("annotations", |place| {
         let entries = place.text_map()?;
-        Some(entries.iter().filter_map(|(key, value)| Some(((*key).into(), value.text()?.into()))).collect())
+        Some(
+            entries
+                .iter()
+                .filter_map(|(key, value)| Some(((*key).into(), value.text()?.into())))
+                .collect(),
+        )
     });
     fields.finish();
-    Some(Metadata { name: name?, namespace: namespace?, labels, annotations })
+    Some(Metadata {
+        name: name?,
+        namespace: namespace?,
+        labels,
+        annotations,
+    })
 }
 
 /// Labels, or a selector of them.
 fn labels(place: &Place<'_>) -> Option<BTreeMap<String, String>> {
-    const KEY: &str = "a label's key: [prefix/]name, the name 1-63 of letters, digits, `-`, `_`, `.`";
+    const KEY: &str =
+        "a label's key: [prefix/]name, the name 1-63 of letters, digits, `-`, `_`, `.`";
     const VALUE: &str = "a label's value: at most 63 of letters, digits, `-`, `_`, `.`";
     let entries = place.text_map()?;
     if entries.len() > 64 {
@@ -167,7 +211,8 @@ fn labels(place: &Place<'_>) -> Option<BTreeMap<String, String>> {
         if name.is_empty() || !is_label_text(name) || prefix.len() > 253 {
             value.wrong::<()>(format!("the key `{}`", super::tree::shorten(key)), KEY);
         }
-        if let Some(value) = value.read(|text| is_label_text(text).then(|| text.to_owned()), VALUE) {
+        if let Some(value) = value.read(|text| is_label_text(text).then(|| text.to_owned()), VALUE)
+        {
             labels.insert(key.to_owned(), value);
         }
     }
@@ -175,23 +220,37 @@ fn labels(place: &Place<'_>) -> Option<BTreeMap<String, String>> {
 }
 
 fn is_label_text(text: &str) -> bool {
-    text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    text.len() <= 63
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// A length of time that is not zero.
 fn positive(place: Place<'_>) -> Option<Timespan> {
     let timespan: Timespan = place.parse()?;
-    if timespan.0.is_zero() { place.wrong("`0s`", "more than nothing") } else { Some(timespan) }
+    if timespan.0.is_zero() {
+        place.wrong("`0s`", "more than nothing")
+    } else {
+        Some(timespan)
+    }
 }
 
 /// Reports `small` if it is more than `large`, where both are written.
-fn at_most(fields: &mut Fields<'_>, small: (&'static str, Option<Timespan>), large: (&str, Option<Timespan>)) {
+fn at_most(
+    fields: &mut Fields<'_>,
+    small: (&'static str, Option<Timespan>),
+    large: (&str, Option<Timespan>),
+) {
     if let (Some(less), Some(more)) = (small.1, large.1)
         && less > more
         && let Some(place) = fields.at(small.0)
     {
         let text = crate::value::format_duration(less.0);
         let limit = crate::value::format_duration(more.0);
-        place.wrong::<()>(format!("`{text}`"), format!("at most `{}` ({limit})", large.0));
+        place.wrong::<()>(
+            format!("`{text}`"),
+            format!("at most `{}` ({limit})", large.0),
+        );
     }
 }

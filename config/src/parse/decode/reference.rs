@@ -2,7 +2,9 @@
 
 use crate::{
     kind::{BackendRef, CoreGroup, Kind, ParentKind, ParentRef, ServiceRef, TargetKind, TargetRef},
-    parse::fields::{Fields, Once, Place, Report},
+    parse::fields::{Fields, Once},
+    parse::place::Place,
+    parse::report::Report,
     value::{Name, Weight},
 };
 
@@ -19,7 +21,14 @@ fn parent(place: &Place<'_>) -> Option<ParentRef> {
     let port = fields.optional("port", |place| place.number());
     let section_name = fields.optional("sectionName", |place| place.parse());
     fields.finish();
-    Some(ParentRef { group: group?, kind: kind?, namespace, name: name?, port, section_name })
+    Some(ParentRef {
+        group: group?,
+        kind: kind?,
+        namespace,
+        name: name?,
+        port,
+        section_name,
+    })
 }
 
 pub(super) fn backends(fields: &mut Fields<'_>) -> Vec<BackendRef> {
@@ -29,14 +38,27 @@ pub(super) fn backends(fields: &mut Fields<'_>) -> Vec<BackendRef> {
 fn backend(place: &Place<'_>) -> Option<BackendRef> {
     let mut fields = place.fields()?;
     fields.unsupported("filters");
-    let group = fields.optional("group", |place| place.choice()).unwrap_or(CoreGroup::Core);
-    let kind = fields.optional("kind", |place| place.choice()).unwrap_or(ParentKind::Service);
+    let group = fields
+        .optional("group", |place| place.choice())
+        .unwrap_or(CoreGroup::Core);
+    let kind = fields
+        .optional("kind", |place| place.choice())
+        .unwrap_or(ParentKind::Service);
     let namespace = fields.optional("namespace", |place| place.parse());
     let name = fields.required("name", |place| place.parse());
     let port = fields.required("port", |place| place.number());
-    let weight = fields.optional("weight", |place| place.number()).unwrap_or(Weight::ONE);
+    let weight = fields
+        .optional("weight", |place| place.number())
+        .unwrap_or(Weight::ONE);
     fields.finish();
-    Some(BackendRef { group, kind, namespace, name: name?, port: port?, weight })
+    Some(BackendRef {
+        group,
+        kind,
+        namespace,
+        name: name?,
+        port: port?,
+        weight,
+    })
 }
 
 pub(super) fn service(place: Place<'_>) -> Option<ServiceRef> {
@@ -45,7 +67,11 @@ pub(super) fn service(place: Place<'_>) -> Option<ServiceRef> {
     let name = fields.required("name", |place| place.parse());
     let port = fields.required("port", |place| place.number());
     fields.finish();
-    Some(ServiceRef { namespace, name: name?, port: port? })
+    Some(ServiceRef {
+        namespace,
+        name: name?,
+        port: port?,
+    })
 }
 
 /// The targets of a policy of `namespace`, each of a kind in `kinds`.
@@ -59,10 +85,16 @@ pub(super) fn targets(
         let target = target(&place, namespace)?;
         if !kinds.contains(&target.kind) {
             let allowed: Vec<_> = kinds.iter().map(ToString::to_string).collect();
-            return place.wrong(format!("a target of kind `{}`", target.kind), allowed.join(", "));
+            return place.wrong(
+                format!("a target of kind `{}`", target.kind),
+                allowed.join(", "),
+            );
         }
         let section = target.section_name.as_ref().map_or("", Name::as_str);
-        once.check(&place, format!("{} {} {section}", target.kind, target.name).trim_end());
+        once.check(
+            &place,
+            format!("{} {} {section}", target.kind, target.name).trim_end(),
+        );
         Some(target)
     })
 }
@@ -84,14 +116,16 @@ fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
             format!("`{own}`: a policy speaks for its own namespace only"),
         );
     }
-    let section_name = fields.optional("sectionName", |place| {
-        match kind {
-            Some(TargetKind::HttpRoute | TargetKind::GrpcRoute) | None => place.parse(),
-            Some(kind) => place.wrong("a sectionName", format!("none: a {kind} has no sections")),
-        }
+    let section_name = fields.optional("sectionName", |place| match kind {
+        Some(TargetKind::HttpRoute | TargetKind::GrpcRoute) | None => place.parse(),
+        Some(kind) => place.wrong("a sectionName", format!("none: a {kind} has no sections")),
     });
     fields.finish();
-    Some(TargetRef { kind: kind?, name: name?, section_name })
+    Some(TargetRef {
+        kind: kind?,
+        name: name?,
+        section_name,
+    })
 }
 
 /// Those targets of a policy that can be read, whatever is wrong with the rest of it.
@@ -99,6 +133,8 @@ pub(super) fn readable_targets(spec: &Place<'_>, kind: Kind) -> Vec<TargetRef> {
     let silent = Report::default();
     let is_policy = matches!(kind, Kind::TrafficPolicy | Kind::AccessPolicy);
     let spec = spec.silently(&silent);
-    let Some(mut fields) = spec.fields().filter(|_| is_policy) else { return Vec::new() };
+    let Some(mut fields) = spec.fields().filter(|_| is_policy) else {
+        return Vec::new();
+    };
     fields.list("targetRefs", 0..=16, |place| target(&place, None))
 }

@@ -5,31 +5,46 @@ use std::{ops::RangeInclusive, time::Duration};
 use http::{HeaderValue, StatusCode};
 
 use crate::{
-    kind::{Breaker, Ejection, Fallback, FallbackTarget, ResponseHeader, StaticResponse, SuccessRate},
-    parse::fields::{Once, Place},
+    kind::{
+        Breaker, Ejection, Fallback, FallbackTarget, ResponseHeader, StaticResponse, SuccessRate,
+    },
+    parse::fields::Once,
+    parse::place::Place,
     value::{Percent, Timespan},
 };
 
 use super::{at_most, positive, reference, route::header_name};
 
 /// Headers that only the proxy may set: they frame the message, or speak for the mesh.
-const FRAMING: [&str; 7] =
-    ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+const FRAMING: [&str; 7] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 const BODY_MAX: usize = 64 * 1024;
 
 pub(super) fn ejection(place: Place<'_>) -> Option<Ejection> {
     let mut fields = place.fields()?;
-    let (base, max) = (fields.optional("base", positive), fields.optional("max", positive));
+    let (base, max) = (
+        fields.optional("base", positive),
+        fields.optional("max", positive),
+    );
     at_most(&mut fields, ("base", base), ("max", max));
     let ejection = Ejection {
         enabled: fields.optional("enabled", |place| place.boolean()),
-        consecutive_failures: fields.optional("consecutiveFailures", |place| place.integer(1..=1000)),
+        consecutive_failures: fields
+            .optional("consecutiveFailures", |place| place.integer(1..=1000)),
         success_rate: fields.optional("successRate", success_rate),
         base,
         max,
         max_ejection_percent: fields.optional("maxEjectionPercent", |place| place.number()),
-        min_ready_endpoints: fields.optional("minReadyEndpoints", |place| place.integer(0..=100_000)),
+        min_ready_endpoints: fields
+            .optional("minReadyEndpoints", |place| place.integer(0..=100_000)),
     };
     fields.finish();
     Some(ejection)
@@ -41,7 +56,11 @@ fn success_rate(place: Place<'_>) -> Option<SuccessRate> {
     let window = fields.optional("window", window);
     let min_attempts = fields.optional("minAttempts", |place| place.integer(1..=1_000_000));
     fields.finish();
-    Some(SuccessRate { threshold: threshold?, window, min_attempts })
+    Some(SuccessRate {
+        threshold: threshold?,
+        window,
+        min_attempts,
+    })
 }
 
 pub(super) fn breaker(place: Place<'_>) -> Option<Breaker> {
@@ -60,7 +79,11 @@ pub(super) fn breaker(place: Place<'_>) -> Option<Breaker> {
         half_open_permits: fields.optional("halfOpenPermits", |place| place.integer(1..=100)),
         max_wait: fields.optional("maxWait", positive),
     };
-    at_most(&mut fields, ("openFor", breaker.open_for), ("maxOpenFor", breaker.max_open_for));
+    at_most(
+        &mut fields,
+        ("openFor", breaker.open_for),
+        ("maxOpenFor", breaker.max_open_for),
+    );
     fields.finish();
     Some(breaker)
 }
@@ -78,19 +101,30 @@ fn window(place: Place<'_>) -> Option<Timespan> {
     if RANGE.contains(&window.0) {
         Some(window)
     } else {
-        place.wrong(format!("`{}`", crate::value::format_duration(window.0)), "a window from 1s to 10m")
+        place.wrong(
+            format!("`{}`", crate::value::format_duration(window.0)),
+            "a window from 1s to 10m",
+        )
     }
 }
 
 pub(super) fn fallback(place: Place<'_>) -> Option<Fallback> {
     let mut fields = place.fields()?;
-    let on = fields
-        .at("on")
-        .map(|place| place.items(1..=3).into_iter().filter_map(|place| place.choice()).collect());
+    let on = fields.at("on").map(|place| {
+        place
+            .items(1..=3)
+            .into_iter()
+            .filter_map(|place| place.choice())
+            .collect()
+    });
     let repeatable = fields.optional("repeatable", |place| place.boolean());
     let target = fields.one_of(&[("backendRef", backend), ("response", response)]);
     fields.finish();
-    Some(Fallback { on, repeatable, target: target? })
+    Some(Fallback {
+        on,
+        repeatable,
+        target: target?,
+    })
 }
 
 fn backend(place: Place<'_>) -> Option<FallbackTarget> {
@@ -108,15 +142,23 @@ fn response(place: Place<'_>) -> Option<FallbackTarget> {
     let body = fields.group("body", |place| {
         let text = place.text()?;
         if text.len() > BODY_MAX {
-            return place.wrong(format!("{} bytes", text.len()), format!("at most {BODY_MAX} bytes"));
+            return place.wrong(
+                format!("{} bytes", text.len()),
+                format!("at most {BODY_MAX} bytes"),
+            );
         }
-        if !text.is_empty() && matches!(status.map(|status| status.as_u16()), Some(204 | 205 | 304)) {
+        if !text.is_empty() && matches!(status.map(|status| status.as_u16()), Some(204 | 205 | 304))
+        {
             return place.wrong("a body", "none: this status never has one (RFC 9110)");
         }
         Some(text.to_owned())
     });
     fields.finish();
-    Some(FallbackTarget::Response(StaticResponse { status: status?, headers, body }))
+    Some(FallbackTarget::Response(StaticResponse {
+        status: status?,
+        headers,
+        body,
+    }))
 }
 
 fn header(place: &Place<'_>, once: &mut Once) -> Option<ResponseHeader> {
@@ -134,5 +176,8 @@ fn header(place: &Place<'_>, once: &mut Once) -> Option<ResponseHeader> {
     fields.finish();
     let name = name?;
     once.check(place, name.as_str());
-    Some(ResponseHeader { name, value: value? })
+    Some(ResponseHeader {
+        name,
+        value: value?,
+    })
 }

@@ -8,13 +8,15 @@ use crate::{
         HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatch, PathMatchType,
         QueryMatch, TextMatch, TextMatchType, is_normal_path,
     },
-    parse::fields::{Fields, Once, Place},
+    parse::fields::{Fields, Once},
+    parse::place::Place,
     value::{Hostname, Name},
 };
 
 use super::{at_most, reference, traffic_policy::codes};
 
-const PATH: &str = "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
+const PATH: &str =
+    "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
 
 pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
     let mut fields = place.fields()?;
@@ -23,7 +25,11 @@ pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
     let mut names = Once::default();
     let rules = fields.list("rules", 1..=64, |place| http_rule(&place, &mut names));
     fields.finish();
-    Some(HttpRouteSpec { parent_refs, hostnames, rules })
+    Some(HttpRouteSpec {
+        parent_refs,
+        hostnames,
+        rules,
+    })
 }
 
 pub(super) fn grpc(place: &Place<'_>) -> Option<GrpcRouteSpec> {
@@ -33,7 +39,11 @@ pub(super) fn grpc(place: &Place<'_>) -> Option<GrpcRouteSpec> {
     let mut names = Once::default();
     let rules = fields.list("rules", 1..=64, |place| grpc_rule(&place, &mut names));
     fields.finish();
-    Some(GrpcRouteSpec { parent_refs, hostnames, rules })
+    Some(GrpcRouteSpec {
+        parent_refs,
+        hostnames,
+        rules,
+    })
 }
 
 fn hostnames(fields: &mut Fields<'_>) -> Vec<Hostname> {
@@ -68,9 +78,16 @@ fn timeouts(place: Place<'_>) -> Option<HttpRouteTimeouts> {
     let request = fields.optional("request", |place| place.parse());
     let backend_request = fields.optional("backendRequest", |place| place.parse());
     let bound = request.filter(|request: &crate::value::Timespan| !request.0.is_zero());
-    at_most(&mut fields, ("backendRequest", backend_request), ("request", bound));
+    at_most(
+        &mut fields,
+        ("backendRequest", backend_request),
+        ("request", bound),
+    );
     fields.finish();
-    Some(HttpRouteTimeouts { request, backend_request })
+    Some(HttpRouteTimeouts {
+        request,
+        backend_request,
+    })
 }
 
 fn retry(place: Place<'_>) -> Option<HttpRouteRetry> {
@@ -98,18 +115,21 @@ fn http_match(place: &Place<'_>) -> Option<HttpRouteMatch> {
 
 fn path(place: Place<'_>) -> Option<PathMatch> {
     let mut fields = place.fields()?;
-    let kind = fields.optional("type", |place| place.choice()).unwrap_or(PathMatchType::PathPrefix);
-    let plain = |place: Place<'_>| {
-        place.read(|text| is_plain_path(text).then(|| text.to_owned()), PATH)
-    };
+    let kind = fields
+        .optional("type", |place| place.choice())
+        .unwrap_or(PathMatchType::PathPrefix);
+    let plain =
+        |place: Place<'_>| place.read(|text| is_plain_path(text).then(|| text.to_owned()), PATH);
     let matches = match (kind, fields.at("value")) {
-        (PathMatchType::Exact, value) => value.map_or(Some("/".into()), plain).map(PathMatch::Exact),
-        (PathMatchType::PathPrefix, value) => {
-            value.map_or(Some("/".into()), plain).map(PathMatch::PathPrefix)
+        (PathMatchType::Exact, value) => {
+            value.map_or(Some("/".into()), plain).map(PathMatch::Exact)
         }
-        (PathMatchType::RegularExpression, _) => {
-            fields.required("value", |place| place.parse()).map(PathMatch::RegularExpression)
-        }
+        (PathMatchType::PathPrefix, value) => value
+            .map_or(Some("/".into()), plain)
+            .map(PathMatch::PathPrefix),
+        (PathMatchType::RegularExpression, _) => fields
+            .required("value", |place| place.parse())
+            .map(PathMatch::RegularExpression),
     };
     fields.finish();
     matches
@@ -127,7 +147,9 @@ fn text(kind: TextMatchType, place: &Place<'_>) -> Option<TextMatch> {
 }
 
 fn text_type(fields: &mut Fields<'_>) -> TextMatchType {
-    fields.optional("type", |place| place.choice()).unwrap_or(TextMatchType::Exact)
+    fields
+        .optional("type", |place| place.choice())
+        .unwrap_or(TextMatchType::Exact)
 }
 
 fn headers(fields: &mut Fields<'_>) -> Vec<HeaderMatch> {
@@ -140,12 +162,18 @@ fn headers(fields: &mut Fields<'_>) -> Vec<HeaderMatch> {
         fields.finish();
         let name = name?;
         once.check(&place, name.as_str());
-        Some(HeaderMatch { name, value: value? })
+        Some(HeaderMatch {
+            name,
+            value: value?,
+        })
     })
 }
 
 pub(super) fn header_name(place: &Place<'_>) -> Option<HeaderName> {
-    place.read(|text| HeaderName::from_bytes(text.as_bytes()).ok(), "a header's name (RFC 9110 token)")
+    place.read(
+        |text| HeaderName::from_bytes(text.as_bytes()).ok(),
+        "a header's name (RFC 9110 token)",
+    )
 }
 
 fn query_params(fields: &mut Fields<'_>) -> Vec<QueryMatch> {
@@ -159,7 +187,10 @@ fn query_params(fields: &mut Fields<'_>) -> Vec<QueryMatch> {
         fields.finish();
         let name = name?;
         once.check(&place, name.as_str());
-        Some(QueryMatch { name, value: value? })
+        Some(QueryMatch {
+            name,
+            value: value?,
+        })
     })
 }
 
@@ -186,12 +217,16 @@ fn grpc_method(place: Place<'_>) -> Option<GrpcMethodMatch> {
     let mut fields = place.fields()?;
     let kind = text_type(&mut fields);
     let is_name = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
     };
     let name = |place: Place<'_>| match (kind, place.text()?) {
-        (TextMatchType::Exact, text) if !is_name(text) => {
-            place.wrong(format!("`{}`", super::super::tree::shorten(text)), "letters, digits, `_`, `.`")
-        }
+        (TextMatchType::Exact, text) if !is_name(text) => place.wrong(
+            format!("`{}`", super::super::tree::shorten(text)),
+            "letters, digits, `_`, `.`",
+        ),
         _ => text(kind, &place),
     };
     let written = fields.at("service").is_some() || fields.at("method").is_some();

@@ -2,7 +2,8 @@
 
 use crate::{
     kind::{HealthCheck, HealthProbe, ServicePort, ServiceSpec, Transport, WorkloadSpec},
-    parse::fields::{Once, Place},
+    parse::fields::Once,
+    parse::place::Place,
     value::Port,
 };
 
@@ -26,7 +27,11 @@ pub(super) fn service(place: &Place<'_>) -> Option<ServiceSpec> {
     // The one type that means the same everywhere; copied manifests have it.
     fields.optional("type", |place| place.word(&["ClusterIP"]));
     fields.finish();
-    Some(ServiceSpec { selector, ports, cluster_ip })
+    Some(ServiceSpec {
+        selector,
+        ports,
+        cluster_ip,
+    })
 }
 
 fn port(place: &Place<'_>, several: bool) -> Option<ServicePort> {
@@ -39,9 +44,17 @@ fn port(place: &Place<'_>, several: bool) -> Option<ServicePort> {
     let port = fields.required("port", |place| place.number::<Port>());
     let target_port = fields.optional("targetPort", |place| place.number());
     let app_protocol = fields.optional("appProtocol", |place| place.choice());
-    let protocol = fields.optional("protocol", |place| place.choice()).unwrap_or(Transport::Tcp);
+    let protocol = fields
+        .optional("protocol", |place| place.choice())
+        .unwrap_or(Transport::Tcp);
     fields.finish();
-    Some(ServicePort { name, port: port?, target_port, app_protocol, protocol })
+    Some(ServicePort {
+        name,
+        port: port?,
+        target_port,
+        app_protocol,
+        protocol,
+    })
 }
 
 pub(super) fn workload(place: &Place<'_>) -> Option<WorkloadSpec> {
@@ -49,30 +62,54 @@ pub(super) fn workload(place: &Place<'_>) -> Option<WorkloadSpec> {
     let service_account = fields.required("serviceAccount", |place| place.parse());
     let weight = fields.optional("weight", |place| place.number());
     let zone = fields.optional("zone", |place| {
-        let sane = |text: &str| (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        place.read(|text| sane(text).then(|| text.to_owned()), "a zone: 1-63 printable characters")
+        let sane = |text: &str| {
+            (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+        };
+        place.read(
+            |text| sane(text).then(|| text.to_owned()),
+            "a zone: 1-63 printable characters",
+        )
     });
     let health_check = fields.optional("healthCheck", health_check);
     fields.finish();
-    Some(WorkloadSpec { service_account: service_account?, weight, zone, health_check })
+    Some(WorkloadSpec {
+        service_account: service_account?,
+        weight,
+        zone,
+        health_check,
+    })
 }
 
 fn health_check(place: Place<'_>) -> Option<HealthCheck> {
     let mut fields = place.fields()?;
-    let probe = fields.one_of(&[("http", http_probe), ("grpc", grpc_probe), ("tcp", tcp_probe)]);
+    let probe = fields.one_of(&[
+        ("http", http_probe),
+        ("grpc", grpc_probe),
+        ("tcp", tcp_probe),
+    ]);
     let interval = fields.optional("interval", positive);
     let timeout = fields.optional("timeout", positive);
     let failure_threshold = fields.optional("failureThreshold", |place| place.integer(1..=100));
     let success_threshold = fields.optional("successThreshold", |place| place.integer(1..=100));
     fields.finish();
-    Some(HealthCheck { probe: probe?, interval, timeout, failure_threshold, success_threshold })
+    Some(HealthCheck {
+        probe: probe?,
+        interval,
+        timeout,
+        failure_threshold,
+        success_threshold,
+    })
 }
 
 fn http_probe(place: Place<'_>) -> Option<HealthProbe> {
     let mut fields = place.fields()?;
     let path = fields.required("path", |place| {
-        let absolute = |text: &str| text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic());
-        place.read(|text| absolute(text).then(|| text.to_owned()), "an absolute path: /healthz")
+        let absolute =
+            |text: &str| text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic());
+        place.read(
+            |text| absolute(text).then(|| text.to_owned()),
+            "an absolute path: /healthz",
+        )
     });
     fields.finish();
     Some(HealthProbe::Http { path: path? })

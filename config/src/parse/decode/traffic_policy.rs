@@ -4,10 +4,11 @@ use http::StatusCode;
 
 use crate::{
     kind::{
-        Backoff, Budget, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits, Retry, TargetKind, Timeouts,
-        TrafficPolicySpec,
+        Backoff, Budget, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits, Retry, TargetKind,
+        Timeouts, TrafficPolicySpec,
     },
-    parse::fields::{Fields, Place},
+    parse::fields::Fields,
+    parse::place::Place,
     value::{Name, Timespan},
 };
 
@@ -51,8 +52,14 @@ fn timeouts(place: Place<'_>) -> Option<Timeouts> {
         idle: fields.optional("idle", |place| place.parse()),
         stream_max_duration: fields.optional("streamMaxDuration", |place| place.parse()),
     };
-    let bound = timeouts.request.filter(|request: &Timespan| !request.0.is_zero());
-    at_most(&mut fields, ("backendRequest", timeouts.backend_request), ("request", bound));
+    let bound = timeouts
+        .request
+        .filter(|request: &Timespan| !request.0.is_zero());
+    at_most(
+        &mut fields,
+        ("backendRequest", timeouts.backend_request),
+        ("request", bound),
+    );
     fields.finish();
     Some(timeouts)
 }
@@ -64,13 +71,22 @@ fn retry(place: Place<'_>) -> Option<Retry> {
         backoff: fields.group("backoff", backoff),
         codes: codes(&mut fields),
         grpc_statuses: fields.at("grpcStatuses").map(|place| {
-            place.items(0..=16).into_iter().filter_map(|place| place.choice()).collect()
+            place
+                .items(0..=16)
+                .into_iter()
+                .filter_map(|place| place.choice())
+                .collect()
         }),
         idempotent_methods: fields.at("idempotentMethods").map(|place| {
-            place.items(0..=256).into_iter().filter_map(|place| grpc_method(&place)).collect()
+            place
+                .items(0..=256)
+                .into_iter()
+                .filter_map(|place| grpc_method(&place))
+                .collect()
         }),
         idempotency_header: fields.optional("idempotencyHeader", |place| header_name(&place)),
-        replay_buffer_bytes: fields.optional("replayBufferBytes", |place| place.integer(0..=16 << 20)),
+        replay_buffer_bytes: fields
+            .optional("replayBufferBytes", |place| place.integer(0..=16 << 20)),
         allow_nested: fields.optional("allowNested", |place| place.boolean()),
         budget: fields.group("budget", |place| {
             let mut fields = place.fields()?;
@@ -113,7 +129,10 @@ pub(super) fn codes(fields: &mut Fields<'_>) -> Option<Vec<StatusCode>> {
 /// `package.Service/Method`.
 fn grpc_method(place: &Place<'_>) -> Option<String> {
     let is_name = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
     };
     let whole = |text: &str| {
         let (service, method) = text.split_once('/')?;
@@ -126,13 +145,20 @@ fn limits(place: Place<'_>) -> Option<Limits> {
     let mut fields = place.fields()?;
     let limits = Limits {
         max_connections: fields.optional("maxConnections", |place| place.integer(1..=1_000_000)),
-        max_pending_requests: fields.optional("maxPendingRequests", |place| place.integer(0..=1_000_000)),
-        max_concurrent_requests: fields.optional("maxConcurrentRequests", |place| place.integer(1..=1_000_000)),
+        max_pending_requests: fields
+            .optional("maxPendingRequests", |place| place.integer(0..=1_000_000)),
+        max_concurrent_requests: fields.optional("maxConcurrentRequests", |place| {
+            place.integer(1..=1_000_000)
+        }),
         per_endpoint: fields.group("perEndpoint", |place| {
             let mut fields = place.fields()?;
-            let most = fields.optional("maxConcurrentRequests", |place| place.integer(1..=1_000_000));
+            let most = fields.optional("maxConcurrentRequests", |place| {
+                place.integer(1..=1_000_000)
+            });
             fields.finish();
-            Some(PerEndpointLimits { max_concurrent_requests: most })
+            Some(PerEndpointLimits {
+                max_concurrent_requests: most,
+            })
         }),
     };
     fields.finish();

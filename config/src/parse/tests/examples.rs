@@ -10,7 +10,11 @@ fn directory() -> PathBuf {
 }
 
 fn complaints(parsed: &Parsed) -> String {
-    parsed.mistakes.iter().map(|mistake| format!("{mistake}\n")).collect()
+    parsed
+        .mistakes
+        .iter()
+        .map(|mistake| format!("{mistake}\n"))
+        .collect()
 }
 
 #[test]
@@ -24,14 +28,22 @@ fn all_examples_together_have_no_mistakes() {
 fn each_example_stands_alone() {
     for entry in std::fs::read_dir(directory()).expect("readable") {
         let parsed = parse_directory(&entry.expect("readable").path()).expect("readable");
-        assert!(parsed.mistakes.is_empty() && !parsed.objects.is_empty(), "{}", complaints(&parsed));
+        assert!(
+            parsed.mistakes.is_empty() && !parsed.objects.is_empty(),
+            "{}",
+            complaints(&parsed)
+        );
     }
 }
 
 #[test]
 fn every_kind_has_an_example() {
     let parsed = parse_directory(&directory()).expect("readable");
-    let kinds: BTreeSet<Kind> = parsed.objects.iter().map(|located| located.object.kind()).collect();
+    let kinds: BTreeSet<Kind> = parsed
+        .objects
+        .iter()
+        .map(|located| located.object.kind())
+        .collect();
     assert_eq!(kinds.len(), Kind::ALL.len());
 }
 

@@ -34,41 +34,76 @@ spec:
         ]
     );
     assert!(parsed.objects.is_empty());
-    assert_eq!(parsed.rejected[0].key.to_string(), "TrafficPolicy bank/account");
+    assert_eq!(
+        parsed.rejected[0].key.to_string(),
+        "TrafficPolicy bank/account"
+    );
     assert_eq!(parsed.rejected[0].targets[0].kind, TargetKind::Mesh);
 }
 
 /// A policy's spec, and what is said about it (lines count from `spec:`).
 const POLICIES: [(&str, &[&str]); 16] = [
-    ("breaker: {openFor: 2m, maxOpenFor: 60s}", &["3: spec.breaker.openFor: `2m`"]),
-    ("breaker: {window: 500ms}", &["3: spec.breaker.window: `500ms`"]),
-    ("breaker: {mode: enforce}", &["3: spec.breaker.mode: `enforce`"]),
+    (
+        "breaker: {openFor: 2m, maxOpenFor: 60s}",
+        &["3: spec.breaker.openFor: `2m`"],
+    ),
+    (
+        "breaker: {window: 500ms}",
+        &["3: spec.breaker.window: `500ms`"],
+    ),
+    (
+        "breaker: {mode: enforce}",
+        &["3: spec.breaker.mode: `enforce`"],
+    ),
     ("breaker: on", &["3: spec.breaker: `on`"]),
     ("breaker:", &[]),
-    ("timeouts: {request: 1s, backendRequest: 2s}", &["3: spec.timeouts.backendRequest: `2s`"]),
+    (
+        "timeouts: {request: 1s, backendRequest: 2s}",
+        &["3: spec.timeouts.backendRequest: `2s`"],
+    ),
     ("timeouts: {request: 0s, backendRequest: 2s}", &[]),
-    ("timeouts: {connect: 0s}", &["3: spec.timeouts.connect: `0s`"]),
-    ("timeouts: {connect: 5}", &["3: spec.timeouts.connect: the number `5`"]),
-    ("fallback: {repeatable: true}", &["3: spec.fallback: none of them"]),
+    (
+        "timeouts: {connect: 0s}",
+        &["3: spec.timeouts.connect: `0s`"],
+    ),
+    (
+        "timeouts: {connect: 5}",
+        &["3: spec.timeouts.connect: the number `5`"],
+    ),
+    (
+        "fallback: {repeatable: true}",
+        &["3: spec.fallback: none of them"],
+    ),
     (
         "fallback: {backendRef: {name: a, port: 1}, response: {}}",
         &["3: spec.fallback.response: both `backendRef` and `response`"],
     ),
-    ("fallback: {on: [Opn], response: {status: 99}}", &[
-        "3: spec.fallback.on[0]: `Opn`",
-        "3: spec.fallback.response.status: `99`",
-    ]),
-    ("fallback: {response: {headers: [{name: Content-Length, value: '3'}]}}", &[
-        "3: spec.fallback.response.headers[0].name: `content-length`",
-    ]),
-    ("retry: {codes: [200], grpcStatuses: [OK]}", &[
-        "3: spec.retry.codes[0]: `200`",
-        "3: spec.retry.grpcStatuses[0]: `OK`",
-    ]),
-    ("retry: {idempotentMethods: [/bank.Account/Balance]}", &[
-        "3: spec.retry.idempotentMethods[0]: `/bank.Account/Balance`",
-    ]),
-    ("ejection: {successRate: {}}", &["3: spec.ejection.successRate.threshold: nothing"]),
+    (
+        "fallback: {on: [Opn], response: {status: 99}}",
+        &[
+            "3: spec.fallback.on[0]: `Opn`",
+            "3: spec.fallback.response.status: `99`",
+        ],
+    ),
+    (
+        "fallback: {response: {headers: [{name: Content-Length, value: '3'}]}}",
+        &["3: spec.fallback.response.headers[0].name: `content-length`"],
+    ),
+    (
+        "retry: {codes: [200], grpcStatuses: [OK]}",
+        &[
+            "3: spec.retry.codes[0]: `200`",
+            "3: spec.retry.grpcStatuses[0]: `OK`",
+        ],
+    ),
+    (
+        "retry: {idempotentMethods: [/bank.Account/Balance]}",
+        &["3: spec.retry.idempotentMethods[0]: `/bank.Account/Balance`"],
+    ),
+    (
+        "ejection: {successRate: {}}",
+        &["3: spec.ejection.successRate.threshold: nothing"],
+    ),
 ];
 
 #[test]
@@ -78,26 +113,52 @@ fn a_policy_is_checked_field_by_field() {
             "{{apiVersion: usher.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: a}}, spec: {{\n\
              targetRefs: [{{kind: Namespace, name: default}}],\n{spec}\n}}}}\n"
         ));
-        let own: Vec<_> = said(&parsed).into_iter().filter(|text| !text.contains("no Service")).collect();
+        let own: Vec<_> = said(&parsed)
+            .into_iter()
+            .filter(|text| !text.contains("no Service"))
+            .collect();
         assert_eq!(own, expected, "{spec}");
     }
 }
 
 /// Rules of an HTTPRoute, and what is said about them.
 const RULES: [(&str, &[&str]); 9] = [
-    ("{filters: [{type: RequestMirror}]}", &["5: spec.rules[0].filters: `filters`"]),
-    ("{matches: [{path: {value: a/b}}]}", &["5: spec.rules[0].matches[0].path.value: `a/b`"]),
-    ("{matches: [{path: {value: /a/../b}}]}", &["5: spec.rules[0].matches[0].path.value: `/a/../b`"]),
-    ("{matches: [{path: {type: Regex, value: /a}}]}", &["5: spec.rules[0].matches[0].path.type: `Regex`"]),
-    ("{matches: [{path: {type: RegularExpression, value: '('}}]}", &[
-        "5: spec.rules[0].matches[0].path.value: `(`",
-    ]),
-    ("{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}", &[
-        "5: spec.rules[0].matches[0].headers[1]: `a` for the second time",
-    ]),
-    ("{name: a}, {name: a}", &["5: spec.rules[1].name: `a` for the second time"]),
-    ("{backendRefs: [{name: account}]}", &["5: spec.rules[0].backendRefs[0].port: nothing"]),
-    ("{backendRefs: [{name: account, port: 70000}]}", &["5: spec.rules[0].backendRefs[0].port: `70000`"]),
+    (
+        "{filters: [{type: RequestMirror}]}",
+        &["5: spec.rules[0].filters: `filters`"],
+    ),
+    (
+        "{matches: [{path: {value: a/b}}]}",
+        &["5: spec.rules[0].matches[0].path.value: `a/b`"],
+    ),
+    (
+        "{matches: [{path: {value: /a/../b}}]}",
+        &["5: spec.rules[0].matches[0].path.value: `/a/../b`"],
+    ),
+    (
+        "{matches: [{path: {type: Regex, value: /a}}]}",
+        &["5: spec.rules[0].matches[0].path.type: `Regex`"],
+    ),
+    (
+        "{matches: [{path: {type: RegularExpression, value: '('}}]}",
+        &["5: spec.rules[0].matches[0].path.value: `(`"],
+    ),
+    (
+        "{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}",
+        &["5: spec.rules[0].matches[0].headers[1]: `a` for the second time"],
+    ),
+    (
+        "{name: a}, {name: a}",
+        &["5: spec.rules[1].name: `a` for the second time"],
+    ),
+    (
+        "{backendRefs: [{name: account}]}",
+        &["5: spec.rules[0].backendRefs[0].port: nothing"],
+    ),
+    (
+        "{backendRefs: [{name: account, port: 70000}]}",
+        &["5: spec.rules[0].backendRefs[0].port: `70000`"],
+    ),
 ];
 
 #[test]
@@ -108,7 +169,10 @@ fn a_route_is_checked_rule_by_rule() {
              spec: {{parentRefs: [{{group: '', kind: Service, name: account}}],\n\n\n\
              rules: [{rules}]}}}}\n"
         );
-        let files = [("a.yaml".into(), route), ("b.yaml".into(), SERVICE.to_owned())];
+        let files = [
+            ("a.yaml".into(), route),
+            ("b.yaml".into(), SERVICE.to_owned()),
+        ];
         assert_eq!(said(&parse_files(&files)), expected, "{rules}");
     }
 }
@@ -120,32 +184,72 @@ fn an_unsupported_field_is_not_called_unknown() {
           spec: {parentRefs: [{group: '', kind: Service, name: a}], rules: [{filters: []}]}}",
     );
     assert_eq!(parsed.mistakes.len(), 1);
-    assert!(parsed.mistakes[0].allowed.contains("does not support it yet"));
+    assert!(
+        parsed.mistakes[0]
+            .allowed
+            .contains("does not support it yet")
+    );
 }
 
 /// Whole documents, and what is said about them.
 const DOCUMENTS: [(&str, &[&str]); 14] = [
     ("", &[]),
     ("---\n# nothing\n---\n...\n", &[]),
-    ("apiVersion: v1\nkind: Servce\nmetadata: {name: a}\n", &["2: kind: `Servce`"]),
-    ("apiVersion: v1\nkind: Gateway\n", &[
-        "1: metadata: nothing",
-        "2: kind: `Gateway`, which this version of Usher does not support yet",
-    ]),
-    ("apiVersion: v2\nkind: Workload\nmetadata: {name: a}\nspec: {serviceAccount: a}\n", &["1: apiVersion: `v2`"]),
+    (
+        "apiVersion: v1\nkind: Servce\nmetadata: {name: a}\n",
+        &["2: kind: `Servce`"],
+    ),
+    (
+        "apiVersion: v1\nkind: Gateway\n",
+        &[
+            "1: metadata: nothing",
+            "2: kind: `Gateway`, which this version of Usher does not support yet",
+        ],
+    ),
+    (
+        "apiVersion: v2\nkind: Workload\nmetadata: {name: a}\nspec: {serviceAccount: a}\n",
+        &["1: apiVersion: `v2`"],
+    ),
     ("just text\n", &["1: : `just text`"]),
     ("- a\n- b\n", &["1: : a list"]),
-    ("kind: [\n", &["2: : text that is not YAML (while parsing a node, did not find expected node content)"]),
-    ("a: &x 1\nb: *x\n", &["1: kind: nothing", "1: apiVersion: nothing", "1: metadata: nothing", "2: b: an alias"]),
-    ("a: !!binary aGk=\n", &["1: kind: nothing", "1: apiVersion: nothing", "1: metadata: nothing", "1: a: a tag"]),
-    ("apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: a, namespace: b}\nspec: {}\n", &[
-        "3: metadata.namespace: a namespace",
-    ]),
+    (
+        "kind: [\n",
+        &["2: : text that is not YAML (while parsing a node, did not find expected node content)"],
+    ),
+    (
+        "a: &x 1\nb: *x\n",
+        &[
+            "1: kind: nothing",
+            "1: apiVersion: nothing",
+            "1: metadata: nothing",
+            "2: b: an alias",
+        ],
+    ),
+    (
+        "a: !!binary aGk=\n",
+        &[
+            "1: kind: nothing",
+            "1: apiVersion: nothing",
+            "1: metadata: nothing",
+            "1: a: a tag",
+        ],
+    ),
+    (
+        "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: a, namespace: b}\nspec: {}\n",
+        &["3: metadata.namespace: a namespace"],
+    ),
     (
         "apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {name: A_b, labels: {a: 1}}\nspec: {serviceAccount: true}\n",
-        &["3: metadata.name: `A_b`", "3: metadata.labels.a: the number `1`", "4: spec.serviceAccount: `true`"],
+        &[
+            "3: metadata.name: `A_b`",
+            "3: metadata.labels.a: the number `1`",
+            "4: spec.serviceAccount: `true`",
+        ],
     ),
-    ("apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {name: a}\n", &["1: spec: nothing"]),
+    (
+        "apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {name: a}\n",
+        &["1: spec: nothing"],
+    ),
     (
         "apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {name: a}\nspec:\n  serviceAccount: a\n  zone: x\n  zone: y\n",
         &["7: spec.zone: `zone` for the second time"],
@@ -163,14 +267,21 @@ fn a_document_is_checked_before_its_kind() {
 
 #[test]
 fn a_repeated_key_names_both_places() {
-    let parsed = parse("kind: Mesh\napiVersion: usher.dev/v1alpha1\nmetadata: {name: a}\nspec: {}\nkind: Mesh\n");
+    let parsed = parse(
+        "kind: Mesh\napiVersion: usher.dev/v1alpha1\nmetadata: {name: a}\nspec: {}\nkind: Mesh\n",
+    );
     let related = parsed.mistakes[0].related.as_ref().expect("two places");
-    assert_eq!((parsed.mistakes[0].position.line, related.position.line), (5, 1));
+    assert_eq!(
+        (parsed.mistakes[0].position.line, related.position.line),
+        (5, 1)
+    );
 }
 
 #[test]
 fn a_syntax_error_costs_one_document() {
-    let text = format!("{SERVICE}kind: [\n---\napiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: mesh}}\nspec: {{}}\n");
+    let text = format!(
+        "{SERVICE}kind: [\n---\napiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: mesh}}\nspec: {{}}\n"
+    );
     let parsed = parse(&text);
     assert_eq!(parsed.objects.len(), 3);
     assert_eq!(parsed.mistakes.len(), 1);
@@ -186,14 +297,22 @@ fn an_alias_bomb_and_a_deep_document_are_refused_cheaply() {
         bomb += &format!("a{level}: &a{level} [*a{last}, *a{last}]\n");
     }
     assert!(parse(&bomb).has_errors());
-    assert_eq!(said(&parse(&"[".repeat(100))), ["1: : nesting deeper than 64"]);
-    assert_eq!(said(&parse(&format!("# {}\n", "x".repeat(1 << 20)))), ["1: : a document of more than 1 MiB"]);
+    assert_eq!(
+        said(&parse(&"[".repeat(100))),
+        ["1: : nesting deeper than 64"]
+    );
+    assert_eq!(
+        said(&parse(&format!("# {}\n", "x".repeat(1 << 20)))),
+        ["1: : a document of more than 1 MiB"]
+    );
 }
 
 #[test]
 fn endless_mistakes_are_counted_not_listed() {
     let fields: String = (0..5000).map(|number| format!("f{number}: 1\n")).collect();
-    let parsed = parse(&format!("kind: Mesh\napiVersion: usher.dev/v1alpha1\nmetadata: {{name: a}}\nspec: {{}}\n{fields}"));
+    let parsed = parse(&format!(
+        "kind: Mesh\napiVersion: usher.dev/v1alpha1\nmetadata: {{name: a}}\nspec: {{}}\n{fields}"
+    ));
     assert_eq!(parsed.mistakes.len(), 201);
 }
 
@@ -203,7 +322,10 @@ fn an_empty_list_in_an_access_rule_does_not_mean_everybody() {
         "{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a},
           spec: {targetRefs: [{kind: Mesh, name: m}], rules: [{from: {serviceAccounts: []}}]}}",
     );
-    assert_eq!(said(&parsed), ["2: spec.rules[0].from.serviceAccounts: a list of 0"]);
+    assert_eq!(
+        said(&parsed),
+        ["2: spec.rules[0].from.serviceAccounts: a list of 0"]
+    );
 }
 
 #[test]
@@ -212,14 +334,23 @@ fn a_service_account_without_a_namespace_is_of_the_policys_own() {
         "{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a, namespace: bank},
           spec: {targetRefs: [{kind: Mesh, name: m}], rules: [{from: {serviceAccounts: [x, shop/y]}}]}}",
     );
-    let Object::AccessPolicy(policy) = &parsed.objects[0].object else { panic!("{parsed:?}") };
-    let accounts: Vec<_> = policy.spec.rules[0].from.service_accounts.iter().map(ToString::to_string).collect();
+    let Object::AccessPolicy(policy) = &parsed.objects[0].object else {
+        panic!("{parsed:?}")
+    };
+    let accounts: Vec<_> = policy.spec.rules[0]
+        .from
+        .service_accounts
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(accounts, ["bank/x", "shop/y"]);
 }
 
 #[test]
 fn a_mistake_is_shown_under_its_line() {
-    let parsed = parse("apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: a}\nspec:\n  mtls: {mode: Strickt}\n");
+    let parsed = parse(
+        "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: a}\nspec:\n  mtls: {mode: Strickt}\n",
+    );
     let shown = parsed.render(&parsed.mistakes[0], Colours::Plain);
     let expected = "\
 error: Mesh a: spec.mtls.mode: found `Strickt`
@@ -235,7 +366,18 @@ error: Mesh a: spec.mtls.mode: found `Strickt`
 
 #[test]
 fn a_position_survives_unicode_and_windows_line_ends() {
-    let parsed = parse("\u{feff}# ümlaut\r\napiVersion: v1\r\nkind: 'Sërvice'\r\nmetadata: {name: a}\r\n");
-    assert_eq!((parsed.mistakes[0].position.line, parsed.mistakes[0].position.column), (3, 7));
-    assert!(parsed.render(&parsed.mistakes[0], Colours::Plain).contains("^^^^^^^^^"));
+    let parsed =
+        parse("\u{feff}# ümlaut\r\napiVersion: v1\r\nkind: 'Sërvice'\r\nmetadata: {name: a}\r\n");
+    assert_eq!(
+        (
+            parsed.mistakes[0].position.line,
+            parsed.mistakes[0].position.column
+        ),
+        (3, 7)
+    );
+    assert!(
+        parsed
+            .render(&parsed.mistakes[0], Colours::Plain)
+            .contains("^^^^^^^^^")
+    );
 }

@@ -6,16 +6,52 @@ use super::*;
 
 /// Lines of a valid policy: path of the field, the line, and the same line broken.
 const LINES: [(&str, &str, &str); 10] = [
-    ("spec.timeouts.request", "  timeouts: {request: 15s}", "  timeouts: {request: 15}"),
-    ("spec.retry.attempts", "  retry: {attempts: 2}", "  retry: {attempts: two}"),
-    ("spec.limits.maxConnection", "  limits: {maxConnections: 9}", "  limits: {maxConnection: 9}"),
-    ("spec.ejection.maxEjectionPercent", "  ejection: {maxEjectionPercent: 9}", "  ejection: {maxEjectionPercent: 101}"),
-    ("spec.breaker.scope", "  breaker: {scope: Route}", "  breaker: {scope: Rout}"),
-    ("spec.fallback", "  fallback: {response: {}}", "  fallback: {on: [Open]}"),
-    ("spec.loadBalancer.algorithm", "  loadBalancer: {algorithm: RoundRobin}", "  loadBalancer: {algorithm: [a]}"),
-    ("metadata.name", "metadata: {name: a}", "metadata: {name: A}"),
+    (
+        "spec.timeouts.request",
+        "  timeouts: {request: 15s}",
+        "  timeouts: {request: 15}",
+    ),
+    (
+        "spec.retry.attempts",
+        "  retry: {attempts: 2}",
+        "  retry: {attempts: two}",
+    ),
+    (
+        "spec.limits.maxConnection",
+        "  limits: {maxConnections: 9}",
+        "  limits: {maxConnection: 9}",
+    ),
+    (
+        "spec.ejection.maxEjectionPercent",
+        "  ejection: {maxEjectionPercent: 9}",
+        "  ejection: {maxEjectionPercent: 101}",
+    ),
+    (
+        "spec.breaker.scope",
+        "  breaker: {scope: Route}",
+        "  breaker: {scope: Rout}",
+    ),
+    (
+        "spec.fallback",
+        "  fallback: {response: {}}",
+        "  fallback: {on: [Open]}",
+    ),
+    (
+        "spec.loadBalancer.algorithm",
+        "  loadBalancer: {algorithm: RoundRobin}",
+        "  loadBalancer: {algorithm: [a]}",
+    ),
+    (
+        "metadata.name",
+        "metadata: {name: a}",
+        "metadata: {name: A}",
+    ),
     ("kind", "kind: TrafficPolicy", "kind: [TrafficPolicy]"),
-    ("apiVersion", "apiVersion: usher.dev/v1alpha1", "apiVersion: usher.dev/v1"),
+    (
+        "apiVersion",
+        "apiVersion: usher.dev/v1alpha1",
+        "apiVersion: usher.dev/v1",
+    ),
 ];
 
 fn document(broken: &[bool]) -> String {

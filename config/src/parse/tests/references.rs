@@ -3,7 +3,10 @@
 use super::*;
 
 fn with_service(text: &str) -> Parsed {
-    parse_files(&[("a.yaml".into(), text.to_owned()), ("service.yaml".into(), SERVICE.to_owned())])
+    parse_files(&[
+        ("a.yaml".into(), text.to_owned()),
+        ("service.yaml".into(), SERVICE.to_owned()),
+    ])
 }
 
 fn policy(name: &str, target: &str) -> String {
@@ -18,13 +21,20 @@ fn an_object_defined_twice_names_both_places_and_the_first_stays() {
     let parsed = with_service(SERVICE);
     assert_eq!(parsed.objects.len(), 2);
     let first = &parsed.mistakes[0];
-    assert_eq!(first.to_string(), "service.yaml:3:18: Service bank/account: metadata.name: found Service bank/account \
-        for the second time, allowed: each object once (first defined here: a.yaml:3:18)");
+    assert_eq!(
+        first.to_string(),
+        "service.yaml:3:18: Service bank/account: metadata.name: found Service bank/account \
+        for the second time, allowed: each object once (first defined here: a.yaml:3:18)"
+    );
 }
 
 #[test]
 fn a_second_mesh_is_refused() {
-    let mesh = |name| format!("{{apiVersion: usher.dev/v1alpha1, kind: Mesh, metadata: {{name: {name}}}, spec: {{}}}}\n---\n");
+    let mesh = |name| {
+        format!(
+            "{{apiVersion: usher.dev/v1alpha1, kind: Mesh, metadata: {{name: {name}}}, spec: {{}}}}\n---\n"
+        )
+    };
     let parsed = parse(&(mesh("a") + &mesh("b")));
     assert_eq!(said(&parsed), ["3: metadata.name: a second Mesh"]);
     assert_eq!((parsed.objects.len(), parsed.rejected.len()), (1, 1));
@@ -62,15 +72,34 @@ spec:
 fn a_target_must_exist() {
     for (target, expected) in [
         ("{kind: Service, name: account}", &[][..]),
-        ("{kind: Service, name: accounts}", &["5: spec.targetRefs[0].name: `accounts`, but there is no Service `bank/accounts`"]),
+        (
+            "{kind: Service, name: accounts}",
+            &["5: spec.targetRefs[0].name: `accounts`, but there is no Service `bank/accounts`"],
+        ),
         ("{kind: Namespace, name: bank}", &[]),
-        ("{kind: Namespace, name: shop}", &["5: spec.targetRefs[0].name: `shop`"]),
+        (
+            "{kind: Namespace, name: shop}",
+            &["5: spec.targetRefs[0].name: `shop`"],
+        ),
         ("{kind: Mesh, name: any}", &[]),
-        ("{kind: HTTPRoute, name: a}", &["5: spec.targetRefs[0].name: `a`, but there is no such HTTPRoute in `bank`"]),
-        ("{kind: Service, name: account, sectionName: a}", &["5: spec.targetRefs[0].sectionName: a sectionName"]),
-        ("{kind: Service, group: apps, name: account}", &["5: spec.targetRefs[0].group: `apps`"]),
+        (
+            "{kind: HTTPRoute, name: a}",
+            &["5: spec.targetRefs[0].name: `a`, but there is no such HTTPRoute in `bank`"],
+        ),
+        (
+            "{kind: Service, name: account, sectionName: a}",
+            &["5: spec.targetRefs[0].sectionName: a sectionName"],
+        ),
+        (
+            "{kind: Service, group: apps, name: account}",
+            &["5: spec.targetRefs[0].group: `apps`"],
+        ),
     ] {
-        assert_eq!(said(&with_service(&policy("a", target))), expected, "{target}");
+        assert_eq!(
+            said(&with_service(&policy("a", target))),
+            expected,
+            "{target}"
+        );
     }
 }
 
@@ -80,7 +109,10 @@ fn two_policies_on_one_target_name_each_other() {
     let parsed = with_service(&(policy("one", target) + &policy("two", target)));
     assert_eq!(parsed.mistakes.len(), 1);
     let text = parsed.mistakes[0].to_string();
-    assert!(text.contains("TrafficPolicy bank/two") && text.contains("TrafficPolicy bank/one"), "{text}");
+    assert!(
+        text.contains("TrafficPolicy bank/two") && text.contains("TrafficPolicy bank/one"),
+        "{text}"
+    );
     // Which one holds depends on which was accepted first, and that is not known here.
     assert_eq!(parsed.objects.len(), 4);
 }
@@ -94,16 +126,25 @@ fn a_broken_service_is_not_also_called_missing() {
 
 #[test]
 fn a_selector_that_takes_nobody_is_a_warning() {
-    let parsed = parse("{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {app: a}, ports: [{port: 1}]}}");
-    assert_eq!(said(&parsed), ["1: spec.selector: `app: a`, which selects no Workload in `default`"]);
+    let parsed = parse(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {app: a}, ports: [{port: 1}]}}",
+    );
+    assert_eq!(
+        said(&parsed),
+        ["1: spec.selector: `app: a`, which selects no Workload in `default`"]
+    );
     assert!(!parsed.has_errors());
 }
 
 #[test]
 fn two_services_cannot_share_an_address() {
     let service = |name| {
-        format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: 10.0.0.1, ports: [{{port: 1}}]}}}}\n---\n")
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{clusterIP: 10.0.0.1, ports: [{{port: 1}}]}}}}\n---\n"
+        )
     };
     let parsed = parse(&(service("a") + &service("b")));
-    assert!(said(&parsed).contains(&"3: spec.clusterIP: `10.0.0.1`, which Service default/a has already".to_owned()));
+    assert!(said(&parsed).contains(
+        &"3: spec.clusterIP: `10.0.0.1`, which Service default/a has already".to_owned()
+    ));
 }

@@ -1,0 +1,34 @@
+//! What holds for any configuration text, whoever wrote it. Run by the fuzzer and, over its corpus, by a test.
+
+use usher_config::parse::{Colours, Parsed, parse_files};
+
+/// Parses, shows every mistake, and reads back every object that was accepted.
+///
+/// # Panics
+/// Where parsing does, or where an accepted object does not survive being written and read.
+pub(crate) fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let parsed = parse(text);
+    let lines = u32::try_from(text.lines().count())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    for mistake in &parsed.mistakes {
+        assert!(
+            (1..=lines).contains(&mistake.position.line),
+            "{mistake} in a text of {lines} lines"
+        );
+        let _ = (mistake.to_string(), parsed.render(mistake, Colours::Plain));
+    }
+    for located in &parsed.objects {
+        let written = located.object.to_yaml().unwrap_or_default();
+        let again = parse(&written);
+        let object = again.objects.first().map(|located| &located.object);
+        assert_eq!(object, Some(&located.object), "written as:\n{written}");
+    }
+}
+
+fn parse(text: &str) -> Parsed {
+    parse_files(&[("fuzz.yaml".into(), text.to_owned())])
+}

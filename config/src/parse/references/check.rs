@@ -1,0 +1,282 @@
+//! The references of one object, each followed.
+
+use crate::{
+    kind::{
+        BackendRef, Fallback, FallbackTarget, Object, ParentRef, Service, TargetKind, TargetRef,
+    },
+    parse::{Located, Mistake, Severity, report::nearest},
+    value::{Name, Port, ServiceName},
+};
+
+use super::index::Index;
+use super::mistake;
+
+/// The checks of one object.
+pub(super) struct Check<'a, 'm> {
+    pub(super) located: &'a Located,
+    pub(super) index: &'a Index<'a>,
+    pub(super) mistakes: &'m mut Vec<Mistake>,
+}
+
+impl<'a> Check<'a, '_> {
+    /// Follows all of the object's references.
+    pub(super) fn object(&mut self) {
+        match &self.located.object {
+            Object::Service(service) => self.service(service),
+            Object::HttpRoute(route) => {
+                self.parents(&route.spec.parent_refs);
+                for (rule, at) in route.spec.rules.iter().zip(0..) {
+                    self.backends(&rule.backend_refs, at);
+                }
+            }
+            Object::GrpcRoute(route) => {
+                self.parents(&route.spec.parent_refs);
+                for (rule, at) in route.spec.rules.iter().zip(0..) {
+                    self.backends(&rule.backend_refs, at);
+                }
+            }
+            Object::TrafficPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.fallback(policy.spec.fallback.as_ref());
+            }
+            Object::AccessPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::Mesh(_) | Object::Workload(_) => {}
+        }
+    }
+
+    fn namespace(&self) -> &'a Name {
+        &self.located.object.metadata().namespace
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        field: &str,
+        words: (String, String),
+        nearest: Option<String>,
+    ) {
+        let mut mistake = mistake(self.located, severity, field, words);
+        mistake.nearest = nearest;
+        self.mistakes.push(mistake);
+    }
+
+    fn service(&mut self, service: &Service) {
+        let selector = &service.spec.selector;
+        let workloads = self.index.labels.get(self.namespace());
+        let selected =
+            workloads.is_some_and(|all| all.iter().any(|labels| service.spec.selects(labels)));
+        if selected || self.index.partial {
+            return;
+        }
+        let pairs: Vec<_> = selector
+            .iter()
+            .map(|(key, value)| format!("{key}: {value}"))
+            .collect();
+        let found = match pairs.is_empty() {
+            true => "no selector: nobody can answer as this service".to_owned(),
+            false => format!(
+                "`{}`, which selects no Workload in `{}`",
+                pairs.join(", "),
+                self.namespace()
+            ),
+        };
+        let allowed = "labels that some Workload carries".to_owned();
+        self.add(Severity::Warning, "spec.selector", (found, allowed), None);
+    }
+
+    fn parents(&mut self, parents: &[ParentRef]) {
+        for (parent, at) in parents.iter().zip(0..) {
+            let field = format!("spec.parentRefs[{at}]");
+            let name = parent.service(self.namespace());
+            let Some(service) =
+                self.known_service(&name, &format!("{field}.name"), Severity::Error)
+            else {
+                continue;
+            };
+            if let Some(port) = parent.port {
+                self.port(service, port, &format!("{field}.port"), Severity::Error);
+            }
+            let Some(section) = &parent.section_name else {
+                continue;
+            };
+            if service
+                .spec
+                .ports
+                .iter()
+                .all(|port| port.name.as_ref() != Some(section))
+            {
+                let names: Vec<_> = service
+                    .spec
+                    .ports
+                    .iter()
+                    .filter_map(|port| port.name.as_ref())
+                    .map(Name::as_str)
+                    .collect();
+                let near = nearest(section.as_str(), names.iter().copied());
+                let found = format!("`{section}`, which names no port of Service `{name}`");
+                let words = (found, listed(&names));
+                self.add(
+                    Severity::Error,
+                    &format!("{field}.sectionName"),
+                    words,
+                    near,
+                );
+            }
+        }
+    }
+
+    fn backends(&mut self, backends: &[BackendRef], rule: usize) {
+        for (backend, at) in backends.iter().zip(0..) {
+            let field = format!("spec.rules[{rule}].backendRefs[{at}]");
+            self.backend(&backend.service(self.namespace()), backend.port, &field);
+        }
+    }
+
+    fn fallback(&mut self, fallback: Option<&Fallback>) {
+        if let Some(FallbackTarget::BackendRef(target)) = fallback.map(|fallback| &fallback.target)
+        {
+            self.backend(
+                &target.service(self.namespace()),
+                target.port,
+                "spec.fallback.backendRef",
+            );
+        }
+    }
+
+    /// Only a warning: a reference that leads nowhere is data (its share of requests gets 500), and the Service
+    /// may be written a moment later.
+    fn backend(&mut self, name: &ServiceName, port: Port, field: &str) {
+        if let Some(service) = self.known_service(name, &format!("{field}.name"), Severity::Warning)
+        {
+            self.port(service, port, &format!("{field}.port"), Severity::Warning);
+        }
+    }
+
+    /// The service, if it is there and readable; its absence is reported.
+    fn known_service(
+        &mut self,
+        name: &ServiceName,
+        field: &str,
+        severity: Severity,
+    ) -> Option<&'a Service> {
+        let index = self.index;
+        if let Some(service) = index.services.get(name) {
+            return *service;
+        }
+        let known = index.services_of(&name.namespace);
+        let known: Vec<_> = known.into_iter().map(Name::as_str).collect();
+        let near = nearest(name.name.as_str(), known.iter().copied());
+        let found = format!("`{}`, but there is no Service `{name}`", name.name);
+        self.add(severity, field, (found, listed(&known)), near);
+        None
+    }
+
+    fn port(&mut self, service: &Service, port: Port, field: &str, severity: Severity) {
+        if service
+            .spec
+            .ports
+            .iter()
+            .any(|declared| declared.port == port)
+        {
+            return;
+        }
+        let numbers: Vec<_> = service
+            .spec
+            .ports
+            .iter()
+            .map(|port| port.port.to_string())
+            .collect();
+        let found = format!(
+            "`{port}`, which is no port of Service `{}`",
+            service.full_name()
+        );
+        self.add(severity, field, (found, numbers.join(", ")), None);
+    }
+
+    fn targets(&mut self, targets: &[TargetRef]) {
+        for (target, at) in targets.iter().zip(0..) {
+            let field = format!("spec.targetRefs[{at}]");
+            let name = ServiceName {
+                namespace: self.namespace().clone(),
+                name: target.name.clone(),
+            };
+            match target.kind {
+                TargetKind::Namespace => {}
+                TargetKind::Mesh => self.mesh_target(target, &field),
+                TargetKind::Service => {
+                    self.known_service(&name, &format!("{field}.name"), Severity::Error);
+                }
+                TargetKind::HttpRoute | TargetKind::GrpcRoute => {
+                    self.route_target(target, &name, &field)
+                }
+            }
+        }
+    }
+
+    fn mesh_target(&mut self, target: &TargetRef, field: &str) {
+        if let Some(mesh) = self.index.mesh.filter(|mesh| **mesh != target.name) {
+            let found = format!("`{}`, which is not the Mesh's name", target.name);
+            let (field, allowed) = (format!("{field}.name"), mesh.to_string());
+            self.add(
+                Severity::Error,
+                &field,
+                (found, allowed.clone()),
+                Some(allowed),
+            );
+        }
+    }
+
+    fn route_target(&mut self, target: &TargetRef, name: &ServiceName, field: &str) {
+        let Some(rules) = self.index.routes.get(&(target.kind, name.clone())) else {
+            let known: Vec<_> = self
+                .index
+                .routes
+                .keys()
+                .filter(|(kind, route)| *kind == target.kind && route.namespace == name.namespace)
+                .map(|(_, route)| route.name.as_str())
+                .collect();
+            let near = nearest(target.name.as_str(), known.iter().copied());
+            let found = format!(
+                "`{}`, but there is no such {} in `{}`",
+                target.name, target.kind, name.namespace
+            );
+            self.add(
+                Severity::Error,
+                &format!("{field}.name"),
+                (found, listed(&known)),
+                near,
+            );
+            return;
+        };
+        let (Some(section), Some(rules)) = (&target.section_name, rules) else {
+            return;
+        };
+        if !rules.contains(section) {
+            let known: Vec<_> = rules.iter().map(|name| name.as_str()).collect();
+            let near = nearest(section.as_str(), known.iter().copied());
+            let found = format!(
+                "`{section}`, which names no rule of {} `{name}`",
+                target.kind
+            );
+            let words = (found, listed(&known));
+            self.add(
+                Severity::Error,
+                &format!("{field}.sectionName"),
+                words,
+                near,
+            );
+        }
+    }
+}
+
+/// At most eight of them, for people.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none exists".into(),
+        [.., _] if names.len() > 8 => {
+            let shown: Vec<_> = names.iter().take(8).copied().collect();
+            format!("{} and {} more", shown.join(", "), names.len() - 8)
+        }
+        _ => names.join(", "),
+    }
+}

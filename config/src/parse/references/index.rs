@@ -1,0 +1,96 @@
+//! What exists, for asking whether a reference leads somewhere.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    kind::{Kind, Object, Service, TargetKind},
+    parse::{Parsed, Rejected},
+    value::{Name, ServiceName},
+};
+
+/// What exists.
+pub(super) struct Index<'a> {
+    pub(super) services: BTreeMap<ServiceName, Option<&'a Service>>,
+    /// Rule names of routes; `None` for a route that is rejected.
+    pub(super) routes: BTreeMap<(TargetKind, ServiceName), Option<BTreeSet<&'a Name>>>,
+    pub(super) mesh: Option<&'a Name>,
+    pub(super) labels: HashMap<&'a Name, Vec<&'a BTreeMap<String, String>>>,
+    /// Some Workload is rejected or some file unreadable: silence about what may be in there.
+    pub(super) partial: bool,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn new(parsed: &'a Parsed) -> Self {
+        let mut index = Self {
+            services: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            mesh: None,
+            labels: HashMap::new(),
+            partial: !parsed.unreadable.is_empty(),
+        };
+        // Rejected objects exist too: one mistake should not be followed by ten that it caused.
+        for Rejected { key, .. } in &parsed.rejected {
+            let name = ServiceName {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+            };
+            match key.kind {
+                Kind::Service => drop(index.services.insert(name, None)),
+                Kind::HttpRoute => drop(index.routes.insert((TargetKind::HttpRoute, name), None)),
+                Kind::GrpcRoute => drop(index.routes.insert((TargetKind::GrpcRoute, name), None)),
+                Kind::Mesh => index.mesh = Some(&key.name),
+                Kind::Workload => index.partial = true,
+                Kind::TrafficPolicy | Kind::AccessPolicy => {}
+            }
+        }
+        for located in &parsed.objects {
+            index.add(&located.object);
+        }
+        index
+    }
+
+    fn add(&mut self, object: &'a Object) {
+        match object {
+            Object::Mesh(mesh) => self.mesh = Some(&mesh.metadata.name),
+            Object::Service(service) => {
+                self.services.insert(service.full_name(), Some(service));
+            }
+            Object::Workload(workload) => {
+                self.labels
+                    .entry(&workload.metadata.namespace)
+                    .or_default()
+                    .push(&workload.metadata.labels);
+            }
+            Object::HttpRoute(route) => {
+                let rules = route
+                    .spec
+                    .rules
+                    .iter()
+                    .filter_map(|rule| rule.name.as_ref())
+                    .collect();
+                self.routes
+                    .insert((TargetKind::HttpRoute, route.full_name()), Some(rules));
+            }
+            Object::GrpcRoute(route) => {
+                let rules = route
+                    .spec
+                    .rules
+                    .iter()
+                    .filter_map(|rule| rule.name.as_ref())
+                    .collect();
+                self.routes
+                    .insert((TargetKind::GrpcRoute, route.full_name()), Some(rules));
+            }
+            Object::TrafficPolicy(_) | Object::AccessPolicy(_) => {}
+        }
+    }
+
+    /// The names of the services of a namespace.
+    pub(super) fn services_of(&self, namespace: &Name) -> Vec<&Name> {
+        self.services
+            .keys()
+            .filter(|key| key.namespace == *namespace)
+            .map(|key| &key.name)
+            .collect()
+    }
+}

@@ -1,0 +1,22 @@
+//! Everything the fuzzers ever found interesting, replayed without a fuzzer.
+
+use std::{fs, path::Path};
+
+#[path = "../fuzz/checks/yaml.rs"]
+mod yaml;
+
+#[test]
+fn no_configuration_in_the_corpus_breaks_parsing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for folder in ["fuzz/corpus/yaml", "examples", "examples/quickstart"] {
+        for entry in fs::read_dir(root.join(folder)).expect("a folder of the repository") {
+            let path = entry.expect("readable").path();
+            if path.is_file() {
+                yaml::check(&fs::read(path).expect("readable"));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "only {count} files");
+}
