@@ -3,10 +3,6 @@
 //! Why not one work-stealing runtime: nothing on a request's way then needs `Send`, an atomic reference
 //! count or a cross-thread wake-up, and a connection's state stays in one core's cache.
 
-mod activity;
 mod drain;
-mod setup;
 
-pub use activity::{Active, Activity};
 pub use drain::{Drain, DrainTrigger, Phase, drain};
-pub use setup::{Inbound, Setup};
