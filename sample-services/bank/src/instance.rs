@@ -88,6 +88,7 @@ impl Instance {
         };
         flag("--service", &workload.service);
         flag("--namespace", &NAMESPACE);
+        flag("--service-account", &workload.service);
         flag("--control-plane", &control_plane.grpc().to_string());
         flag("--data", &layout.control_plane());
         flag("--state-dir", &sidecar);

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod control_plane_down;
+mod crash;
 mod fraud_down;
 mod fraud_slow;
 mod load;
@@ -43,10 +44,12 @@ pub(crate) enum Name {
     Strangers,
     /// Rolling restart of the two accounts under load: no payment fails.
     Restart,
+    /// Every process is killed once under load: no acknowledged payment is lost.
+    Crash,
 }
 
 impl Name {
-    const EACH: [Self; 8] = [
+    const EACH: [Self; 9] = [
         Self::Payment,
         Self::FraudDown,
         Self::FraudSlow,
@@ -55,6 +58,7 @@ impl Name {
         Self::ControlPlaneDown,
         Self::Strangers,
         Self::Restart,
+        Self::Crash,
     ];
 
     fn text(self) -> String {
@@ -74,6 +78,7 @@ impl Name {
             Self::ControlPlaneDown => control_plane_down::play(story).await,
             Self::Strangers => strangers::play(story).await,
             Self::Restart => restart::play(story).await,
+            Self::Crash => crash::play(story).await,
         }
     }
 }

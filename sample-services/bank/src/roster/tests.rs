@@ -48,3 +48,19 @@ fn a_later_value_replaces_an_earlier_one() {
         .collect();
     assert_eq!(rates, [&("TELLER_RATE", "7".to_owned())]);
 }
+
+#[test]
+fn the_mesh_s_configuration_has_no_mistakes() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("mesh");
+    let parsed = usher_config::parse::parse_directory(&directory).unwrap();
+    let mistakes = parsed.mistakes.iter();
+    let text: String = mistakes
+        .map(|mistake| parsed.render(mistake, usher_config::parse::Colours::Plain))
+        .collect();
+    assert!(parsed.mistakes.is_empty(), "{text}");
+    assert!(
+        parsed.objects.len() > 20,
+        "{} objects",
+        parsed.objects.len()
+    );
+}
