@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../fuzz/checks/wire.rs"]
+mod wire;
 #[path = "../fuzz/checks/yaml.rs"]
 mod yaml;
 
@@ -19,4 +21,15 @@ fn no_configuration_in_the_corpus_breaks_parsing() {
         }
     }
     assert!(count > 20, "only {count} files");
+}
+
+#[test]
+fn no_message_in_the_corpus_breaks_decoding() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/wire");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        wire::check(&fs::read(entry.expect("readable").path()).expect("readable"));
+        count += 1;
+    }
+    assert!(count >= 5, "only {count} files");
 }
