@@ -8,7 +8,7 @@ use usher_config::{
 };
 
 /// Panics if decoding does, or if a decoded value does not survive the wire.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
     };

@@ -116,9 +116,8 @@ proptest! {
     }
 }
 
-#[test]
-fn an_inbound_policy_survives_the_wire() {
-    let policy = InboundPolicy {
+fn inbound_policy() -> InboundPolicy {
+    InboundPolicy {
         service: "bank/account".parse().expect("name"),
         mtls: MtlsMode::Permissive,
         ports: vec![(Port::try_from(50051).expect("port"), Protocol::Grpc)],
@@ -153,7 +152,12 @@ fn an_inbound_policy_survives_the_wire() {
             access_log: AccessLogMode::Errors,
             ..Telemetry::default()
         },
-    };
+    }
+}
+
+#[test]
+fn an_inbound_policy_survives_the_wire() {
+    let policy = inbound_policy();
     assert_eq!(
         InboundPolicy::try_from(v1::InboundPolicy::from(&policy)),
         Ok(policy)
@@ -171,4 +175,49 @@ fn an_error_names_the_field_down_to_the_index() {
         error.to_string(),
         "Service: routes[0].match.path: found \"a\", allowed: a path that begins with '/'"
     );
+}
+
+/// `UPDATE=1` writes the messages from which the `wire` fuzzer starts.
+#[test]
+fn the_fuzzer_starts_from_whole_messages() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/wire");
+    let endpoint = Endpoint {
+        name: "bank/account/a1".parse().expect("name"),
+        address: "127.0.0.1:15006".parse().expect("address"),
+        meshed: true,
+        weight: Weight::ONE,
+        zone: "a".into(),
+        healthy: true,
+        ports: vec![Port::try_from(50051).expect("port")],
+    };
+    let bundle = TrustBundle {
+        trust_domain: "usher.local".parse().expect("domain"),
+        version: 1,
+        roots: vec![vec![0x30, 0x03, 0x02, 0x01, 0x01]],
+    };
+    let revision = Revision {
+        number: 7,
+        digest: "0123456789abcdef".repeat(4),
+    };
+    let service = v1::Service::from(&service("/a".into(), 2, 1500)).encode_to_vec();
+    let policy = v1::InboundPolicy::from(&inbound_policy()).encode_to_vec();
+    let seeds = [
+        ("service", 0, service),
+        ("endpoint", 1, v1::Endpoint::from(&endpoint).encode_to_vec()),
+        ("inbound-policy", 2, policy),
+        (
+            "trust-bundle",
+            3,
+            v1::TrustBundle::from(&bundle).encode_to_vec(),
+        ),
+        ("revision", 4, v1::Revision::from(&revision).encode_to_vec()),
+    ];
+    for (name, kind, message) in seeds {
+        let bytes = [vec![kind], message].concat();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(folder.join(name), &bytes).expect("write");
+        }
+        let seed = std::fs::read(folder.join(name)).unwrap_or_default();
+        assert!(seed == bytes, "{name} is stale: UPDATE=1");
+    }
 }
