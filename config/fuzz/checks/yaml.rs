@@ -21,6 +21,17 @@ pub(crate) fn check(bytes: &[u8]) {
         );
         let _ = (mistake.to_string(), parsed.render(mistake, Colours::Plain));
     }
+    let complete = parsed.rejected.is_empty() && parsed.unreadable.is_empty();
+    assert!(
+        complete || parsed.has_errors(),
+        "something was left out in silence"
+    );
+    for mistake in &parsed.mistakes {
+        assert!(
+            mistake.found != "an object that cannot be read",
+            "{mistake}"
+        );
+    }
     for located in &parsed.objects {
         let written = located.object.to_yaml().unwrap_or_default();
         let again = parse(&written);

@@ -17,7 +17,7 @@ pub struct GrpcRouteSpec {
     /// Only calls to these hosts. Empty: all.
     #[serde(default)]
     pub hostnames: Vec<Hostname>,
-    /// At least one, at most 64.
+    /// At least one, at most 16; with at most 128 matches together.
     pub rules: Vec<GrpcRouteRule>,
 }
 

@@ -18,7 +18,7 @@ pub struct HttpRouteSpec {
     /// Only requests to these hosts. Empty: all.
     #[serde(default)]
     pub hostnames: Vec<Hostname>,
-    /// At least one, at most 64.
+    /// At least one, at most 16; with at most 128 matches together.
     pub rules: Vec<HttpRouteRule>,
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Fields<'a> {
     known: Vec<&'static str>,
     /// Known, already complained about, and not to be suggested.
     unsupported: Vec<&'static str>,
+    /// Required and not written; reported at the end, when it is known which fields are misspelt.
+    missing: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -31,6 +33,7 @@ impl<'a> Fields<'a> {
             entries,
             known: Vec::new(),
             unsupported: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -70,7 +73,10 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         match self.at(name) {
             Some(place) => decode(place),
-            None => self.missing(name, format!("`{name}` is required")),
+            None => {
+                self.missing.push(name);
+                None
+            }
         }
     }
 
@@ -83,10 +89,10 @@ impl<'a> Fields<'a> {
     ) -> Vec<T> {
         match self.at(name) {
             Some(place) => place.items(count).into_iter().filter_map(decode).collect(),
-            None if *count.start() > 0 => self
-                .missing::<Vec<T>>(name, format!("`{name}` is required"))
-                .unwrap_or_default(),
-            None => Vec::new(),
+            None => {
+                self.missing.extend((*count.start() > 0).then_some(name));
+                Vec::new()
+            }
         }
     }
 
@@ -126,8 +132,8 @@ impl<'a> Fields<'a> {
         self.unsupported.push(name);
     }
 
-    /// Reports the fields that nobody asked for.
-    pub(super) fn finish(self) {
+    /// Reports the fields that nobody asked for, and those that are missing.
+    pub(super) fn finish(mut self) {
         for entry in self.entries {
             let Some(name) = entry.name() else { continue };
             if self.known.contains(&name) || self.unsupported.contains(&name) {
@@ -139,17 +145,26 @@ impl<'a> Fields<'a> {
             );
             let path = child(&self.place.path, name);
             let nearest = nearest(name, self.known.iter().copied());
+            // One slip of the pen is one mistake: the misspelt field is not missing as well.
+            self.missing
+                .retain(|missing| nearest.as_deref() != Some(*missing));
             self.place
                 .misspelt(entry.key.position, path, words, nearest);
         }
+        self.finish_unread();
     }
 
-    fn missing<T>(&self, name: &str, allowed: String) -> Option<T> {
-        let path = child(&self.place.path, name);
-        self.place
-            .report
-            .add(self.place.node.position, path, "nothing".into(), allowed);
-        None
+    /// Reports only what is missing, where the rest was not asked for.
+    pub(super) fn finish_unread(self) {
+        for name in self.missing {
+            let (path, allowed) = (
+                child(&self.place.path, name),
+                format!("a value; `{name}` is required"),
+            );
+            self.place
+                .report
+                .add(self.place.node.position, path, "nothing".into(), allowed);
+        }
     }
 }
 

@@ -193,6 +193,16 @@ fn take(
         });
         return;
     }
+    if report.is_empty() {
+        // A decoder that gives up has said why. Should one ever not, the object must not vanish in silence.
+        let allowed = "an object this version of Usher can read".to_owned();
+        report.add(
+            root.position,
+            String::new(),
+            "an object that cannot be read".into(),
+            allowed,
+        );
+    }
     let mut mistakes = report.into_mistakes();
     for mistake in &mut mistakes {
         match &decoded.key {

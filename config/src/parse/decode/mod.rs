@@ -60,6 +60,7 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     let metadata = fields.required("metadata", |place| metadata(&place, kind));
     if kind.is_none() {
         // Without a kind, no spec can be read: its mistakes come once the kind is right.
+        fields.finish_unread();
         return Decoded {
             title,
             ..Decoded::default()

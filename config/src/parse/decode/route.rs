@@ -18,12 +18,22 @@ use super::{at_most, reference, traffic_policy::codes};
 const PATH: &str =
     "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
 
+/// Upstream's bounds: what is valid here is valid in a cluster, and matching stays quick.
+const RULES_MAX: usize = 16;
+const MATCHES_MAX: usize = 128;
+
 pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
     let mut fields = place.fields()?;
     let parent_refs = reference::parents(&mut fields);
     let hostnames = hostnames(&mut fields);
     let mut names = Once::default();
-    let rules = fields.list("rules", 1..=64, |place| http_rule(&place, &mut names));
+    let rules = fields.list("rules", 1..=RULES_MAX, |place| {
+        http_rule(&place, &mut names)
+    });
+    bound_matches(
+        &mut fields,
+        rules.iter().map(|rule| rule.matches.len()).sum(),
+    );
     fields.finish();
     Some(HttpRouteSpec {
         parent_refs,
@@ -37,13 +47,28 @@ pub(super) fn grpc(place: &Place<'_>) -> Option<GrpcRouteSpec> {
     let parent_refs = reference::parents(&mut fields);
     let hostnames = hostnames(&mut fields);
     let mut names = Once::default();
-    let rules = fields.list("rules", 1..=64, |place| grpc_rule(&place, &mut names));
+    let rules = fields.list("rules", 1..=RULES_MAX, |place| {
+        grpc_rule(&place, &mut names)
+    });
+    bound_matches(
+        &mut fields,
+        rules.iter().map(|rule| rule.matches.len()).sum(),
+    );
     fields.finish();
     Some(GrpcRouteSpec {
         parent_refs,
         hostnames,
         rules,
     })
+}
+
+fn bound_matches(fields: &mut Fields<'_>, count: usize) {
+    if let Some(rules) = fields.at("rules").filter(|_| count > MATCHES_MAX) {
+        rules.wrong::<()>(
+            format!("{count} matches"),
+            format!("at most {MATCHES_MAX} in all rules together"),
+        );
+    }
 }
 
 fn hostnames(fields: &mut Fields<'_>) -> Vec<Hostname> {
