@@ -18,6 +18,7 @@ pub mod listener;
 pub mod server;
 pub mod admin;
 pub mod telemetry;
+pub mod addresses;
 pub mod private_files;
 pub mod cli;
 

@@ -1,9 +1,156 @@
 //! The command line: one verb, one file.
+//!
+//! Results go to stdout, progress and mistakes to stderr; with `--json` the result is one JSON document.
+//! Exit codes are the same for all verbs ([`exit`]), so that scripts can tell "your files have mistakes" from
+//! "nobody answers".
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks by printing")]
 
-use std::{ffi::OsString, process::ExitCode};
+mod client;
+mod locate;
+mod paint;
+mod run;
+mod serve;
+mod services;
+mod status;
+mod token;
+mod validate;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// What the codes mean that `usher` exits with; the numbers are those of `sysexits.h`.
+pub mod exit {
+    /// Done as asked.
+    pub const OK: u8 = 0;
+    /// The files that were checked have mistakes.
+    pub const MISTAKES: u8 = 1;
+    /// The command line itself is wrong.
+    pub const USAGE: u8 = 64;
+    /// Somebody who is needed does not answer, or refused.
+    pub const UNAVAILABLE: u8 = 69;
+    /// Something failed that should not: the message says what.
+    pub const FAILED: u8 = 70;
+    /// The configuration forbids it: a Mesh that cannot start, an application open around its sidecar.
+    pub const CONFIGURATION: u8 = 78;
+    /// `usher run`: the command exists but cannot be executed.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// `usher run`: there is no such command.
+    pub const NOT_FOUND: u8 = 127;
+}
+
+const AFTER_HELP: &str = "\
+Start here:
+  usher validate mesh/                                   check a directory of YAML
+  usher serve --config mesh/                             run the control plane
+  usher run --service web --port 8080 -- python3 app.py  run a process in the mesh
+  usher status                                           see what runs
+
+Exit codes: 0 done, 1 mistakes in checked files, 64 usage, 69 nobody answers or refused, 70 failed,
+78 forbidden by configuration; `usher run` exits with its command's code.";
+
+/// Usher: a service mesh of two small binaries and one directory of YAML.
+#[derive(Debug, Parser)]
+#[command(name = "usher", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Serve(serve::Serve),
+    Run(Box<run::Run>),
+    Validate(validate::Validate),
+    Status(status::Status),
+    Services(services::Services),
+    Token(token::Token),
+}
 
 /// Runs `usher` with its arguments, the program's own name first.
 pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let _ = args;
-    ExitCode::SUCCESS
+    let args: Vec<OsString> = args.collect();
+    let program = args.first().map(PathBuf::from).unwrap_or_default();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Fails only when the terminal is gone; there is nobody left to tell then.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    let result = match cli.verb {
+        Verb::Serve(verb) => verb.execute(),
+        Verb::Run(verb) => verb.execute(&program),
+        Verb::Validate(verb) => verb.execute(),
+        Verb::Status(verb) => verb.execute(),
+        Verb::Services(verb) => verb.execute(),
+        Verb::Token(verb) => verb.execute(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            anstream::eprintln!("{}{failure}", paint::error_prefix());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a verb did not do what it was asked: a message for people, and a code for scripts.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+    advice: Vec<String>,
+}
+
+impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), advice: Vec::new() }
+    }
+
+    /// With the error's causes, one after the other.
+    fn of(code: u8, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::new(code, message)
+    }
+
+    /// Adds a line that says what to do about it.
+    fn advise(mut self, line: impl Into<String>) -> Self {
+        self.advice.push(line.into());
+        self
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        self.advice.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// A verb's end: the exit code, or why there is none of its own.
+type Outcome = Result<u8, Failure>;
+
+/// Runs a short verb's future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(exit::FAILED, &error))?
+        .block_on(future)
+}
+
+/// Prints one JSON document.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::of(exit::FAILED, &error))?;
+    anstream::println!("{text}");
+    Ok(exit::OK)
 }

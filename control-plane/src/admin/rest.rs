@@ -1,0 +1,105 @@
+//! The read-only REST interface: `/v1/status`, `/v1/services`, `/v1/revisions`, `/metrics`, `/healthz`.
+//!
+//! On loopback it answers only requests addressed to an IP or to `localhost`: a web page that points its own
+//! name at 127.0.0.1 (DNS rebinding) must not read the mesh through a developer's browser.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header, uri::Authority as HostHeader},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+
+use crate::{
+    ca::Authority,
+    state::State as Mesh,
+    status::{RevisionStatus, ServiceReport, StatusReport},
+    telemetry::metrics::Metrics,
+};
+
+/// What REST answers from.
+#[derive(Clone)]
+pub struct Rest {
+    /// The living mesh.
+    pub mesh: Mesh,
+    /// Counters, and the gauges set at each scrape.
+    pub metrics: Arc<Metrics>,
+    /// For the root's end.
+    pub authority: Arc<Authority>,
+}
+
+/// The routes, for a listener on `address`.
+pub fn router(rest: Rest, address: SocketAddr) -> Router {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/services", get(services))
+        .route("/v1/revisions", get(revisions))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .with_state(rest);
+    if address.ip().is_loopback() {
+        router.layer(middleware::from_fn(addressed_to_loopback))
+    } else {
+        router
+    }
+}
+
+async fn addressed_to_loopback(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(is_own_name) {
+        return next.run(request).await;
+    }
+    let message = "this interface answers to IP addresses and localhost only\n";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
+}
+
+fn is_own_name(host: &str) -> bool {
+    host.parse::<HostHeader>().is_ok_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    })
+}
+
+async fn status(State(rest): State<Rest>) -> Json<StatusReport> {
+    Json(rest.mesh.status())
+}
+
+async fn services(State(rest): State<Rest>) -> Json<Vec<ServiceReport>> {
+    Json(rest.mesh.status().services)
+}
+
+async fn revisions(State(rest): State<Rest>) -> Json<Vec<RevisionStatus>> {
+    Json(rest.mesh.revisions())
+}
+
+async fn metrics(State(rest): State<Rest>) -> impl axum::response::IntoResponse {
+    observe(&rest);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], rest.metrics.render())
+}
+
+/// Sets the gauges to what holds now.
+fn observe(rest: &Rest) {
+    let status = rest.mesh.status();
+    let gauges = &rest.metrics.mesh;
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let endpoints = || status.services.iter().flat_map(|service| &service.endpoints);
+    gauges.revision.set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
+    gauges.rejected_objects.set(count(status.rejected.len()));
+    gauges.services.set(count(status.services.len()));
+    gauges.endpoints.set(count(endpoints().count()));
+    gauges.endpoints_ready.set(count(endpoints().filter(|endpoint| endpoint.healthy).count()));
+    gauges.proxies.set(count(status.proxies.len()));
+    let behind = status.proxies.iter().filter(|proxy| !proxy.up_to_date).count();
+    gauges.proxies_behind.set(count(behind));
+    gauges.root_expiry.set(rest.authority.root_not_after().unix_timestamp());
+}
+
+#[cfg(test)]
+mod tests;

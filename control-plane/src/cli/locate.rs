@@ -1,0 +1,66 @@
+//! Where things are by default: the data directory, and the addresses a running control plane left in it.
+
+use std::{env, path::PathBuf};
+
+use clap::Args;
+
+use crate::addresses::Addresses;
+
+/// Where the control plane keeps its root key, tokens and accepted configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct DataDirectory {
+    /// Data directory of the control plane [default: $XDG_STATE_HOME/usher, else ~/.local/state/usher]
+    #[arg(long, value_name = "DIR", env = "USHER_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl DataDirectory {
+    /// The directory; relative to the working directory only if neither XDG_STATE_HOME nor HOME is set.
+    pub(super) fn path(&self) -> PathBuf {
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        self.data.clone().unwrap_or_else(|| {
+            absolute("XDG_STATE_HOME")
+                .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+                .unwrap_or_default()
+                .join("usher")
+        })
+    }
+
+    /// Whether it is the one that every verb takes without being told.
+    pub(super) fn is_default(&self) -> bool {
+        self.data.is_none()
+    }
+
+    /// The socket on which a local operator may ask for tokens.
+    pub(super) fn operator_socket(&self) -> PathBuf {
+        self.path().join("operator.sock")
+    }
+
+    /// The addresses of the control plane that runs on this directory, if one does.
+    pub(super) fn addresses(&self) -> Option<Addresses> {
+        Addresses::read(&self.path())
+    }
+}
+
+/// Where to read the living mesh.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ServerAddress {
+    /// REST address of the control plane [default: of the one on the data directory, else http://127.0.0.1:15010]
+    #[arg(long, value_name = "URL", env = "USHER_SERVER")]
+    server: Option<String>,
+    #[command(flatten)]
+    data: DataDirectory,
+}
+
+impl ServerAddress {
+    /// `host:port`.
+    pub(super) fn authority(&self) -> String {
+        match &self.server {
+            Some(url) => url.trim_start_matches("http://").trim_end_matches('/').to_owned(),
+            None => self
+                .data
+                .addresses()
+                .map_or_else(|| "127.0.0.1:15010".to_owned(), |addresses| addresses.http.to_string()),
+        }
+    }
+}

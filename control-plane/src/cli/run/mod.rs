@@ -1,0 +1,197 @@
+//! `usher run`: a process, and the sidecar beside it, as one.
+//!
+//! The story, in order: a state directory of our own, permission to join, the sidecar, the command with the
+//! sidecar in its environment, and then both are watched until one ends. The sidecar and the command each get
+//! a process group of their own: Ctrl-C on a terminal would otherwise reach all three at once, and the
+//! application would be gone before the mesh had heard that it is going.
+
+mod permission;
+mod progress;
+mod sidecar;
+mod state_directory;
+mod supervise;
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use usher_config::value::{Name, Port, parse_duration};
+
+use super::{Failure, Outcome, exit, locate::DataDirectory};
+use permission::Permission;
+use progress::Progress;
+use sidecar::Sidecar;
+use state_directory::StateDirectory;
+use supervise::Application;
+
+const AFTER_HELP: &str = "\
+Examples:
+  usher run --service web --namespace shop --port 8080 -- python3 -m http.server
+      an instance of `web` that listens on $HOST:$PORT
+  usher run --service worker --namespace shop -- ./worker
+      a workload that only calls: http://web.shop/ from inside reaches `web`, over mutual TLS
+  usher run --service web --namespace shop --port 8080 --tcp 127.0.0.1:5432=db.shop:5432 -- ./web
+      port 5432 on this machine is `db`, through the mesh
+  usher run --service web --namespace shop --port 8080 --control-plane 10.0.0.1:15012 \\
+      --token-file token --inbound 10.0.0.7:15006 -- ./web
+      on another machine, with a token made by `usher token create`
+
+The command's environment gets HOST=127.0.0.1, PORT (with --port), http_proxy and USHER_OUTBOUND (the sidecar),
+and no_proxy=localhost,127.0.0.1. It must listen on HOST only: an application that can be reached around its
+sidecar is not registered, unless --danger-exposed-application is given.
+
+Ctrl-C or SIGTERM: the mesh stops sending (drain), then the command gets the signal, then the sidecar ends. The
+second one ends everything at once. HUP, QUIT, USR1 and USR2 go to the command alone.
+
+Exit codes: the command's own (128+n if signal n ended it); 64 usage, 69 the control plane does not answer or
+refused the identity, 70 the sidecar failed, 78 the application is reachable around the sidecar, 126 the command
+cannot be executed, 127 there is no such command.";
+
+/// Run a command in the mesh, with a sidecar beside it
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Run {
+    /// Service that the command is an instance of
+    #[arg(long, value_name = "NAME")]
+    service: Name,
+    /// Namespace of the service
+    #[arg(long, value_name = "NS", default_value = "default")]
+    namespace: Name,
+    /// Port on which the command listens on 127.0.0.1; without it the command only calls others
+    #[arg(long, value_name = "N")]
+    port: Option<Port>,
+    /// Carry a local port to a service: LOCAL=NAME.NAMESPACE:PORT (repeatable)
+    #[arg(long, value_name = "LOCAL=SERVICE:PORT")]
+    tcp: Vec<String>,
+    /// Service account, when several may run the service
+    #[arg(long, value_name = "SA", conflicts_with = "token_file")]
+    service_account: Option<Name>,
+    /// Control plane, HOST:PORT [default: the one on the data directory, else 127.0.0.1:15012]
+    #[arg(long, value_name = "ADDR", env = "USHER_CONTROL_PLANE")]
+    control_plane: Option<String>,
+    /// File with a join token [default: ask the control plane on this machine for one]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// Where the sidecar keeps key and SVID [default: <data>/run/<namespace>.<service>, one per instance]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Address for other sidecars [default: 127.0.0.1:0 if the control plane is on loopback, else 0.0.0.0:0]
+    #[arg(long, value_name = "ADDR")]
+    inbound: Option<SocketAddr>,
+    /// Address for the command's calls; loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    outbound: SocketAddr,
+    /// Address of the sidecar's metrics
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    metrics: SocketAddr,
+    /// Address that others are told, IP or IP:PORT [default: the sidecar finds out]
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<String>,
+    /// One line for each request: a file, `-` for stdout, or off
+    #[arg(long, value_name = "PATH|-|off")]
+    access_log: Option<String>,
+    /// The sidecar's own log: a file, or `-` for stderr
+    /// [default: `proxy.log` in the state directory if stderr is a terminal, else stderr]
+    #[arg(long, value_name = "PATH|-")]
+    proxy_log: Option<PathBuf>,
+    /// The usher-proxy program [default: beside usher, else in PATH]
+    #[arg(long, value_name = "PATH", env = "USHER_PROXY")]
+    proxy: Option<PathBuf>,
+    /// How long the mesh may take to stop sending, when it ends
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    drain_grace: Duration,
+    /// How long the command may take to end after its signal, before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    stop_grace: Duration,
+    /// Give the command the terminal; Ctrl-C then reaches it at once, while the mesh still drains
+    #[arg(long, short)]
+    interactive: bool,
+    /// Register even if others can reach the application around the sidecar, without its protection
+    #[arg(long)]
+    danger_exposed_application: bool,
+    /// Progress as JSON lines on stderr
+    #[arg(long)]
+    json: bool,
+    /// Say nothing but mistakes
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+    /// The command, after `--`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Run {
+    /// `program` is how this process was called: the sidecar is looked for beside it.
+    pub(super) fn execute(self, program: &Path) -> Outcome {
+        let Some(command) = self.command.first() else {
+            return Err(Failure::new(exit::USAGE, "give the command to run, after `--`"));
+        };
+        supervise::find_command(command)?;
+        let proxy = sidecar::find_proxy(self.proxy.as_deref(), program)?;
+        super::block_on(self.run(&proxy))
+    }
+
+    async fn run(&self, proxy: &Path) -> Outcome {
+        let progress = Progress::new(self.json, self.quiet);
+        // Before anything is started: a signal from here on is never lost, and never the default death.
+        let mut signals = supervise::Signals::listen()?;
+        let state = StateDirectory::claim(self)?;
+        let permission = Permission::obtain(self, &state).await?;
+        progress.say(&permission.to_string());
+        let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
+        let stopped = tokio::select! {
+            ready = sidecar.wait_until_ready(&progress) => { ready?; None }
+            signal = signals.next_stop() => Some(signal),
+        };
+        if let Some(signal) = stopped {
+            sidecar.stop().await;
+            return Ok(supervise::killed_by(signal));
+        }
+        let application = match Application::start(self, sidecar.addresses()?) {
+            Ok(application) => application,
+            Err(failure) => {
+                sidecar.stop().await;
+                return Err(failure);
+            }
+        };
+        progress.say(&application.to_string());
+        let keep_permission = permission.keep_fresh(self, &state);
+        let supervise = supervise::Supervisor { run: self, progress: &progress, signals }
+            .watch(application, sidecar);
+        tokio::select! {
+            outcome = supervise => outcome,
+            never = keep_permission => match never {},
+        }
+    }
+
+    fn control_plane(&self) -> String {
+        self.control_plane.clone().unwrap_or_else(|| {
+            self.data
+                .addresses()
+                .map_or_else(|| "127.0.0.1:15012".to_owned(), |addresses| addresses.grpc.to_string())
+        })
+    }
+
+    /// Any number of instances fit on one machine: ports are the system's choice unless given.
+    fn inbound(&self) -> SocketAddr {
+        let local = self
+            .control_plane()
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| is_loopback(host.trim_matches(['[', ']'])));
+        let ip = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        self.inbound.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(ip), 0))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

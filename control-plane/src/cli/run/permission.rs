@@ -1,0 +1,111 @@
+//! Permission to join: a token from a file the user names, or one asked for on this machine.
+//!
+//! Whoever may open the control plane's operator socket may make tokens anyway, so `usher run` makes its own:
+//! for one use, for ten minutes. The sidecar reads the file each time it has to prove itself; it renews its SVID
+//! without it, so a new token is needed only after the machine slept for longer than an SVID holds.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    num::NonZeroU32,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    super::token::request_token,
+    Failure, Run, exit,
+    state_directory::StateDirectory,
+};
+use crate::{admin::operator::CreateToken, private_files::write_private};
+
+/// Long enough for a slow start, useless afterwards.
+const TTL: &str = "10m";
+
+/// A token older than this is replaced: an SVID that was not renewed for so long is near its end.
+const REFRESH_AFTER: Duration = Duration::from_secs(12 * 3600);
+
+/// How often to look at the clock on the wall. It runs while the machine sleeps; timers do not.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Where the sidecar finds its token.
+#[derive(Debug)]
+pub(super) enum Permission {
+    /// The user's file: theirs to keep fresh.
+    Given(PathBuf),
+    /// Ours, from the control plane on this machine.
+    Asked {
+        file: PathBuf,
+        identity: String,
+    },
+}
+
+impl Permission {
+    pub(super) async fn obtain(run: &Run, state: &StateDirectory) -> Result<Self, Failure> {
+        if let Some(file) = &run.token_file {
+            // Read once, so that a wrong path is said here and not by a log line of the sidecar.
+            std::fs::File::open(file).map_err(|error| {
+                let message = format!("cannot read the token file {}: {error}", file.display());
+                Failure::new(exit::USAGE, message)
+            })?;
+            return Ok(Self::Given(file.clone()));
+        }
+        let (file, identity) = ask(run, state).await?;
+        Ok(Self::Asked { file, identity })
+    }
+
+    /// The token's file.
+    pub(super) fn file(&self) -> &PathBuf {
+        match self {
+            Self::Given(file) | Self::Asked { file, .. } => file,
+        }
+    }
+
+    /// Replaces a token of ours when it is old, for ever.
+    pub(super) async fn keep_fresh(&self, run: &Run, state: &StateDirectory) -> Infallible {
+        if matches!(self, Self::Given(_)) {
+            return std::future::pending().await;
+        }
+        let mut asked_at = SystemTime::now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            // A clock set back counts as old: asking too often is harmless.
+            let is_old = asked_at.elapsed().map_or(true, |age| age > REFRESH_AFTER);
+            if is_old && ask(run, state).await.is_ok() {
+                asked_at = SystemTime::now();
+            }
+        }
+    }
+}
+
+impl Drop for Permission {
+    /// A spent or expiring secret is of use to nobody.
+    fn drop(&mut self) {
+        if let Self::Asked { file, .. } = self {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(file) => write!(f, "joining with the token in {}", file.display()),
+            Self::Asked { identity, .. } => write!(f, "joining as {identity}"),
+        }
+    }
+}
+
+async fn ask(run: &Run, state: &StateDirectory) -> Result<(PathBuf, String), Failure> {
+    let request = CreateToken {
+        namespace: run.namespace.to_string(),
+        service_account: run.service_account.as_ref().map(ToString::to_string),
+        service: Some(run.service.to_string()),
+        ttl: Some(TTL.to_owned()),
+        uses: Some(NonZeroU32::MIN),
+    };
+    let created = request_token(&run.data, &request).await?;
+    let file = state.file("join-token");
+    write_private(&file, created.token.as_bytes()).map_err(|error| Failure::of(exit::FAILED, &error))?;
+    Ok((file, format!("{}/{}", created.namespace, created.service_account)))
+}

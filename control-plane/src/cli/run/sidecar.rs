@@ -1,0 +1,290 @@
+//! The `usher-proxy` beside the command: found, started, asked, ended.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use http::Method;
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+use usher_config::value::format_duration;
+
+use super::{
+    super::client::Server,
+    Failure, Run, exit, progress::Progress, state_directory::StateDirectory,
+    permission::Permission, supervise::{self, is_executable},
+};
+
+/// How long the sidecar may take to bind its addresses; it needs nobody else for that.
+const BIND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the command waits for the first configuration. Then it starts anyway: the mesh being away is no
+/// reason for a service not to run.
+const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the sidecar's progress is looked at.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// How long the sidecar may take to end once it has nothing left to do.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of the sidecar's log is shown when it fails.
+const LOG_TAIL_BYTES: u64 = 2_000;
+
+/// Where a running sidecar listens, as it wrote it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SidecarAddresses {
+    pub(super) inbound: Option<SocketAddr>,
+    pub(super) outbound: SocketAddr,
+    pub(super) metrics: Option<SocketAddr>,
+    admin: PathBuf,
+}
+
+/// A running sidecar; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    child: Child,
+    addresses_file: PathBuf,
+    addresses: Option<SidecarAddresses>,
+    log: Option<PathBuf>,
+}
+
+/// Looks for the program: as given, beside this one (by the name it was called, and by the file it is), in PATH.
+pub(super) fn find_proxy(given: Option<&Path>, program: &Path) -> Result<PathBuf, Failure> {
+    const NAME: &str = "usher-proxy";
+    if let Some(path) = given {
+        return if is_executable(path) {
+            Ok(path.to_owned())
+        } else {
+            Err(Failure::new(exit::USAGE, format!("--proxy: {} is not a program", path.display())))
+        };
+    }
+    let called = program.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let current = env::current_exe().ok();
+    let beside = [called, current.as_deref().and_then(Path::parent)].into_iter().flatten();
+    let in_path = env::var_os("PATH").unwrap_or_default();
+    let mut candidates = beside
+        .map(Path::to_owned)
+        .chain(env::split_paths(&in_path))
+        .map(|directory| directory.join(NAME));
+    candidates.find(|path| is_executable(path)).ok_or_else(|| {
+        Failure::new(exit::FAILED, format!("{NAME} is neither beside usher nor in PATH"))
+            .advise("build it: cargo build --release -p usher-proxy")
+            .advise("or say where it is: --proxy PATH, or USHER_PROXY")
+    })
+}
+
+impl Sidecar {
+    pub(super) fn start(
+        program: &Path,
+        run: &Run,
+        state: &StateDirectory,
+        permission: &Permission,
+    ) -> Result<Self, Failure> {
+        let addresses_file = state.file("addresses.json");
+        // One of an earlier run would be believed.
+        match std::fs::remove_file(&addresses_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::of(exit::FAILED, &error));
+            }
+            _ => {}
+        }
+        let mut command = Command::new(program);
+        command
+            .arg("--service").arg(run.service.as_str())
+            .arg("--namespace").arg(run.namespace.as_str())
+            .arg("--control-plane").arg(run.control_plane())
+            .arg("--token-file").arg(permission.file())
+            .arg("--state-dir").arg(state.path())
+            .arg("--inbound").arg(run.inbound().to_string())
+            .arg("--outbound").arg(run.outbound.to_string())
+            .arg("--metrics").arg(run.metrics.to_string())
+            .arg("--drain-grace").arg(format_duration(run.drain_grace));
+        let optional = [
+            ("--application-port", run.port.map(|port| port.to_string())),
+            ("--advertise", run.advertise.clone()),
+            ("--access-log", run.access_log.clone()),
+        ];
+        for (flag, value) in optional {
+            if let Some(value) = value {
+                command.arg(flag).arg(value);
+            }
+        }
+        for tunnel in &run.tcp {
+            command.arg("--tcp").arg(tunnel);
+        }
+        if run.danger_exposed_application {
+            command.arg("--danger-exposed-application");
+        }
+        let log = log_path(run, state);
+        command
+            .stdin(Stdio::null())
+            .stderr(open_log(log.as_deref())?)
+            .process_group(0)
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(|error| {
+            let message = format!("cannot start the sidecar {}: {error}", program.display());
+            Failure::new(exit::FAILED, message)
+        })?;
+        Ok(Self { child, addresses_file, addresses: None, log })
+    }
+
+    /// Waits until it listens, then a while for its first configuration.
+    pub(super) async fn wait_until_ready(&mut self, progress: &Progress) -> Result<(), Failure> {
+        let addresses = self.wait_for_addresses().await?;
+        let outbound = addresses.outbound;
+        let inbound = addresses.inbound.map(|inbound| format!(", inbound {inbound}"));
+        let metrics = addresses.metrics.map(|metrics| format!(", metrics http://{metrics}/metrics"));
+        progress.say(&format!(
+            "sidecar listens: outbound {outbound}{}{}",
+            inbound.unwrap_or_default(),
+            metrics.unwrap_or_default()
+        ));
+        let started = Instant::now();
+        while started.elapsed() < CONFIGURATION_TIMEOUT {
+            if let Some(status) = self.exited()? {
+                return Err(self.explain(status));
+            }
+            if let Some(revision) = self.revision().await {
+                progress.say(&format!("sidecar has configuration, revision {revision}"));
+                return Ok(());
+            }
+            sleep(POLL_EVERY).await;
+        }
+        progress.warn(&format!(
+            "no configuration within {CONFIGURATION_TIMEOUT:?}: the command starts, and calls to other services \
+             fail until the control plane answers"
+        ));
+        Ok(())
+    }
+
+    async fn wait_for_addresses(&mut self) -> Result<&SidecarAddresses, Failure> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.exited()? {
+                return Err(self.explain(status));
+            }
+            let text = std::fs::read(&self.addresses_file).ok();
+            if let Some(addresses) = text.and_then(|text| serde_json::from_slice(&text).ok()) {
+                return Ok(self.addresses.insert(addresses));
+            }
+            if started.elapsed() > BIND_TIMEOUT {
+                let message = format!("the sidecar does not listen after {BIND_TIMEOUT:?}");
+                return Err(self.with_log(Failure::new(exit::FAILED, message)));
+            }
+            sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// The revision it runs; `None` while it has none.
+    async fn revision(&self) -> Option<u64> {
+        let dump = self.ask(Method::GET, "/config", Duration::from_secs(2)).await?;
+        let dump: serde_json::Value = serde_json::from_slice(&dump).ok()?;
+        let revision = dump.get("revision")?;
+        revision.as_u64().or_else(|| revision.get("number")?.as_u64()).filter(|number| *number > 0)
+    }
+
+    /// Where it listens.
+    pub(super) fn addresses(&self) -> Result<&SidecarAddresses, Failure> {
+        let missing = || Failure::new(exit::FAILED, "the sidecar has not said where it listens");
+        self.addresses.as_ref().ok_or_else(missing)
+    }
+
+    /// Tells the mesh to stop sending, and waits until it has, at most `grace` and a little.
+    pub(super) async fn drain(&self, grace: Duration) {
+        let path = format!("/drain?grace={}", format_duration(grace));
+        self.ask(Method::POST, &path, grace + QUIT_TIMEOUT).await;
+    }
+
+    /// Ends it, when the command is gone; kills it if it does not end.
+    pub(super) async fn stop(mut self) {
+        if self.ask(Method::POST, "/quit", QUIT_TIMEOUT).await.is_none() {
+            supervise::signal_group(&self.child, Signal::SIGTERM);
+        }
+        if timeout(QUIT_TIMEOUT, self.child.wait()).await.is_err() {
+            supervise::signal_group(&self.child, Signal::SIGKILL);
+            let _ = self.child.wait().await;
+        }
+    }
+
+    /// Waits for an end that nobody asked for, and explains it.
+    pub(super) async fn fails(&mut self) -> Failure {
+        match self.child.wait().await {
+            Ok(status) => self.explain(status),
+            Err(error) => Failure::of(exit::FAILED, &error),
+        }
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        self.child.try_wait().map_err(|error| Failure::of(exit::FAILED, &error))
+    }
+
+    async fn ask(&self, method: Method, path: &str, limit: Duration) -> Option<bytes::Bytes> {
+        let admin = Server::Unix(self.addresses.as_ref()?.admin.clone());
+        admin.ask(method, path, bytes::Bytes::new(), limit).await.ok()
+    }
+
+    fn explain(&self, status: ExitStatus) -> Failure {
+        let failure = match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(exit::USAGE) => Failure::new(exit::USAGE, "the sidecar did not accept its arguments"),
+            Some(exit::UNAVAILABLE) => {
+                Failure::new(exit::UNAVAILABLE, "the control plane refused this workload's identity")
+                    .advise("is the token right, unused and not expired? usher token create makes a new one")
+            }
+            Some(exit::CONFIGURATION) => Failure::new(
+                exit::CONFIGURATION,
+                "the application can be reached around its sidecar: it listens on more than 127.0.0.1",
+            )
+            .advise("let it listen on $HOST:$PORT")
+            .advise("or accept the danger: --danger-exposed-application"),
+            _ => Failure::new(exit::FAILED, format!("the sidecar ended: {status}")),
+        };
+        self.with_log(failure)
+    }
+
+    /// Shows the end of the log, unless the user has it on the screen already.
+    fn with_log(&self, failure: Failure) -> Failure {
+        let Some(path) = &self.log else { return failure };
+        let failure = failure.advise(format!("the end of its log, {}:", path.display()));
+        let tail = tail(path).unwrap_or_default();
+        tail.lines().fold(failure, |failure, line| failure.advise(format!("  {line}")))
+    }
+}
+
+/// `None`: stderr.
+fn log_path(run: &Run, state: &StateDirectory) -> Option<PathBuf> {
+    match &run.proxy_log {
+        Some(path) if path.as_os_str() == "-" => None,
+        Some(path) => Some(path.clone()),
+        None if io::IsTerminal::is_terminal(&io::stderr()) => Some(state.file("proxy.log")),
+        None => None,
+    }
+}
+
+fn open_log(path: Option<&Path>) -> Result<Stdio, Failure> {
+    let Some(path) = path else { return Ok(Stdio::inherit()) };
+    // The run before this one stays readable, the one before that does not: a bound without a rotation.
+    let _ = std::fs::rename(path, path.with_extension("log.1"));
+    File::create(path).map(Stdio::from).map_err(|error| {
+        Failure::new(exit::FAILED, format!("cannot write the sidecar's log {}: {error}", path.display()))
+    })
+}
+
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

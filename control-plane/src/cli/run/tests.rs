@@ -1,0 +1,1 @@
+//! Defaults of `usher run`, and what it finds.

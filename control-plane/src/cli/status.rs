@@ -1,0 +1,144 @@
+//! `usher status`: is everything that was written also running?
+
+use clap::Args;
+
+use super::{
+    Failure, Outcome, block_on,
+    client::{ClientError, Server},
+    exit,
+    locate::ServerAddress,
+    paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
+};
+use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport};
+
+/// Show which configuration is in force, what was refused, and which sidecars run it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher status
+  usher status --json | jq '.rejected'
+
+Exit codes: 0 shown, 69 no control plane answers.")]
+pub(super) struct Status {
+    #[command(flatten)]
+    server: ServerAddress,
+    /// Print everything the control plane knows as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn execute(self) -> Outcome {
+        let authority = self.server.authority();
+        if self.json {
+            let document: serde_json::Value = block_on(fetch(&authority, "/v1/status"))?;
+            return super::print_json(&document);
+        }
+        let status: StatusReport = block_on(fetch(&authority, "/v1/status"))?;
+        anstream::println!("{}", render(&status).join("\n"));
+        Ok(exit::OK)
+    }
+}
+
+/// Reads from the control plane; says how to get one if none answers.
+pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
+    authority: &str,
+    path: &str,
+) -> Result<T, Failure> {
+    Server::Tcp(authority.to_owned()).fetch(path).await.map_err(|error| match error {
+        ClientError::Refused { status, message } => {
+            let message = format!("http://{authority}{path} answers {status}: {message}");
+            Failure::new(exit::UNAVAILABLE, message)
+        }
+        ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error)
+            .advise(format!("is http://{authority} a control plane of this version?")),
+        error => {
+            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+            let message = format!("no control plane answers on http://{authority}: {cause}");
+            Failure::new(exit::UNAVAILABLE, message)
+                .advise("start one: usher serve --config DIR")
+                .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
+        }
+    })
+}
+
+fn render(status: &StatusReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    let revision = &status.revision;
+    let digest: String = revision.digest.chars().take(12).collect();
+    lines.push(match revision.number {
+        0 => format!("{}     {}", paint(HEAD, "revision"), paint(WARN, "none accepted yet")),
+        number => format!(
+            "{}     {number}  {}",
+            paint(HEAD, "revision"),
+            paint(DIM, format!("{digest}, accepted {}", revision.accepted_at))
+        ),
+    });
+    lines.push(format!("{} {}", paint(HEAD, "trust domain"), status.trust_domain));
+    lines.push(services_line(&status.services));
+    lines.push(proxies_line(&status.proxies));
+    lines.extend(status.proxies.iter().filter_map(nack_line));
+    lines.extend(status.rejected.iter().flat_map(rejected_lines));
+    for condition in &status.conditions {
+        let head = format!("{}: {}", condition.reason, condition.object);
+        lines.push(format!("\n{}\n  {}", paint(WARN, head), condition.message));
+    }
+    lines
+}
+
+fn services_line(services: &[ServiceReport]) -> String {
+    let is_ready = |service: &&ServiceReport| service.endpoints.iter().any(|one| one.healthy);
+    let ready = services.iter().filter(is_ready).count();
+    let style = if ready == services.len() { GOOD } else { WARN };
+    let count = paint(style, format!("{ready}/{} ready", services.len()));
+    let down: Vec<String> = services
+        .iter()
+        .filter(|service| !is_ready(service))
+        .take(10)
+        .map(|service| format!("{}/{}", service.namespace, service.name))
+        .collect();
+    let down = if down.is_empty() {
+        String::new()
+    } else {
+        paint(DIM, format!("  no healthy instance: {}", down.join(", ")))
+    };
+    format!("{}     {count}{down}", paint(HEAD, "services"))
+}
+
+fn proxies_line(proxies: &[ProxyReport]) -> String {
+    let current = proxies.iter().filter(|proxy| proxy.up_to_date).count();
+    let style = if current == proxies.len() { GOOD } else { WARN };
+    let count = paint(style, format!("{current}/{} up to date", proxies.len()));
+    let behind: Vec<String> = proxies
+        .iter()
+        .filter(|proxy| !proxy.up_to_date)
+        .take(10)
+        .map(|proxy| format!("{} at {}", proxy.node, proxy.revision))
+        .collect();
+    let behind = if behind.is_empty() {
+        String::new()
+    } else {
+        paint(DIM, format!("  behind: {}", behind.join(", ")))
+    };
+    format!("{}      {count}{behind}", paint(HEAD, "proxies"))
+}
+
+fn nack_line(proxy: &ProxyReport) -> Option<String> {
+    let nack = proxy.last_nack.as_ref()?;
+    let head = format!("{} refused revision {}", proxy.node, nack.revision);
+    Some(format!("\n{}  {}\n  {}", paint(BAD, head), paint(DIM, &nack.at), nack.message))
+}
+
+fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
+    let fate = if rejected.last_good {
+        "its last good version keeps running"
+    } else {
+        "it never ran"
+    };
+    let head = format!("\n{} {}", paint(BAD, format!("rejected: {}", rejected.object)), paint(DIM, fate));
+    let mistakes = rejected.mistakes.iter().map(|mistake| {
+        let path = if mistake.path.is_empty() { String::new() } else { format!("{}: ", mistake.path) };
+        format!("  {} {path}{}", paint(DIM, &mistake.at), mistake.message)
+    });
+    std::iter::once(head).chain(mistakes).collect()
+}

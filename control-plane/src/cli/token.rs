@@ -1,0 +1,98 @@
+//! `usher token create`: permission for one service account to enter the mesh.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use clap::{Args, Subcommand};
+use usher_config::value::{Name, parse_duration};
+
+use super::{Failure, Outcome, block_on, client::{ClientError, Server}, exit, locate::DataDirectory};
+use crate::admin::operator::{CreateToken, CreatedToken};
+
+/// Make join tokens, with which sidecars enter the mesh
+#[derive(Debug, Args)]
+pub(super) struct Token {
+    #[command(subcommand)]
+    verb: TokenVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenVerb {
+    Create(Create),
+}
+
+/// Print a new join token
+///
+/// Asks the control plane through its operator socket: whoever may open the socket may make tokens. The token is
+/// the only thing on stdout, so it can go straight into a file that only its reader can open.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  (umask 077; usher token create --namespace bank --service-account account > token)
+  usher token create --namespace bank --service-account account --uses 1 --ttl 10m --json
+
+Exit codes: 0 made, 64 usage, 69 no control plane answers, 70 refused.")]
+struct Create {
+    /// Namespace of the identity that the token permits
+    #[arg(long, value_name = "NS")]
+    namespace: Name,
+    /// Service account of the identity that the token permits
+    #[arg(long, value_name = "SA")]
+    service_account: Name,
+    /// How long the token can be used; at most 90 days (2160h)
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    ttl: Duration,
+    /// How often the token can be used [default: any number of times within its ttl]
+    #[arg(long, value_name = "N")]
+    uses: Option<NonZeroU32>,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// Print {"token","id","expiresAt","namespace","serviceAccount"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Token {
+    pub(super) fn execute(self) -> Outcome {
+        let TokenVerb::Create(create) = self.verb;
+        let request = CreateToken {
+            namespace: create.namespace.to_string(),
+            service_account: Some(create.service_account.to_string()),
+            service: None,
+            ttl: Some(usher_config::value::format_duration(create.ttl)),
+            uses: create.uses,
+        };
+        let created = block_on(request_token(&create.data, &request))?;
+        if create.json {
+            return super::print_json(&created);
+        }
+        anstream::println!("{}", created.token);
+        Ok(exit::OK)
+    }
+}
+
+/// Asks the local control plane for a token.
+pub(super) async fn request_token(
+    data: &DataDirectory,
+    request: &CreateToken,
+) -> Result<CreatedToken, Failure> {
+    let socket = data.operator_socket();
+    let body = serde_json::to_vec(request).map_err(|error| Failure::of(exit::FAILED, &error))?;
+    let answer = Server::Unix(socket.clone())
+        .ask(http::Method::POST, "/v1/tokens", body.into(), Duration::from_secs(10))
+        .await;
+    match answer {
+        Ok(body) => {
+            serde_json::from_slice(&body).map_err(|error| Failure::of(exit::FAILED, &error))
+        }
+        Err(error @ ClientError::Refused { .. }) => Err(Failure::of(exit::FAILED, &error)),
+        Err(error) => {
+            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+            let message =
+                format!("no control plane answers on its operator socket {}: {cause}", socket.display());
+            Err(Failure::new(exit::UNAVAILABLE, message)
+                .advise("start one on this machine: usher serve --config DIR")
+                .advise("one with another data directory: --data DIR, or USHER_DATA")
+                .advise("one on another machine: make the token there, and give its file with --token-file"))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `usher validate`: every mistake of every file, in one pass, without a control plane.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use usher_config::parse::{Colours, Parsed, Severity, parse_files};
+
+use super::{
+    Failure, Outcome, exit,
+    paint::{BAD, GOOD, WARN, paint},
+};
+
+/// Directories below the given one that are entered; deeper ones are hardly configuration.
+const DEPTH_MAX: u32 = 16;
+
+/// Check YAML files: the same check the control plane makes before it accepts them
+///
+/// All paths together are one configuration, so references between them are checked too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher validate mesh/
+  usher validate mesh/ new-route.yaml
+  usher validate mesh/ --json | jq -r '.mistakes[] | \"\\(.file):\\(.line): \\(.found)\"'
+
+Exit codes: 0 no errors (warnings may be), 1 errors, 64 usage, 70 a path cannot be read.")]
+pub(super) struct Validate {
+    /// Files, or directories with *.yaml and *.yml files at any depth
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Print {"ok","objects","errors","warnings","mistakes":[…]}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Validate {
+    pub(super) fn execute(self) -> Outcome {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            collect(path, &mut files).map_err(|(path, error)| {
+                Failure::new(exit::FAILED, format!("cannot read {}: {error}", path.display()))
+            })?;
+        }
+        // The same file may be reached by two of the paths; it is one file still.
+        let files: BTreeMap<PathBuf, String> = files.into_iter().collect();
+        let files: Vec<(PathBuf, String)> = files.into_iter().collect();
+        let parsed = parse_files(&files);
+        let errors = count(&parsed, Severity::Error);
+        if self.json {
+            super::print_json(&serde_json::json!({
+                "ok": errors == 0,
+                "files": files.len(),
+                "objects": parsed.objects.len(),
+                "errors": errors,
+                "warnings": count(&parsed, Severity::Warning),
+                "mistakes": parsed.mistakes,
+            }))?;
+        } else {
+            show(&parsed);
+            anstream::println!("{}", summary(&parsed, files.len()));
+        }
+        Ok(if errors == 0 { exit::OK } else { exit::MISTAKES })
+    }
+}
+
+/// Shows each mistake with its line and a caret, on stderr.
+pub(super) fn show(parsed: &Parsed) {
+    let colours = if io::stderr().is_terminal() { Colours::Ansi } else { Colours::Plain };
+    for mistake in &parsed.mistakes {
+        anstream::eprintln!("{}\n", parsed.render(mistake, colours));
+    }
+}
+
+fn count(parsed: &Parsed, severity: Severity) -> usize {
+    parsed.mistakes.iter().filter(|mistake| mistake.severity == severity).count()
+}
+
+fn summary(parsed: &Parsed, files: usize) -> String {
+    let (errors, warnings) = (count(parsed, Severity::Error), count(parsed, Severity::Warning));
+    let mut kinds = BTreeMap::new();
+    for located in &parsed.objects {
+        *kinds.entry(located.object.kind().to_string()).or_insert(0_usize) += 1;
+    }
+    let kinds: Vec<String> =
+        kinds.iter().map(|(kind, number)| plural(*number, kind)).collect();
+    let objects = plural(parsed.objects.len(), "good object");
+    let objects = if kinds.is_empty() { objects } else { format!("{objects} ({})", kinds.join(", ")) };
+    let verdict = match (errors, warnings) {
+        (0, 0) => paint(GOOD, "ok"),
+        (0, _) => paint(WARN, plural(warnings, "warning")),
+        (_, 0) => paint(BAD, plural(errors, "error")),
+        _ => paint(BAD, format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"))),
+    };
+    format!("{verdict}: {objects} in {}", plural(files, "file"))
+}
+
+/// `1 file`, `2 files`, `2 TrafficPolicies`.
+pub(super) fn plural(number: usize, noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
+type Unreadable = (PathBuf, io::Error);
+
+fn collect(path: &Path, files: &mut Vec<(PathBuf, String)>) -> Result<(), Unreadable> {
+    let unreadable = |error| (path.to_owned(), error);
+    if path.is_dir() {
+        return collect_directory(path, files, 0);
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    files.push((path.to_owned(), text));
+    Ok(())
+}
+
+fn collect_directory(
+    directory: &Path,
+    files: &mut Vec<(PathBuf, String)>,
+    depth: u32,
+) -> Result<(), Unreadable> {
+    let unreadable = |error| (directory.to_owned(), error);
+    if depth > DEPTH_MAX {
+        return Err(unreadable(io::Error::other("too deep: is it a loop of links?")));
+    }
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if path.is_dir() && !is_hidden {
+            collect_directory(&path, files, depth + 1)?;
+        } else if is_yaml && !is_hidden {
+            collect(&path, files)?;
+        }
+    }
+    Ok(())
+}
