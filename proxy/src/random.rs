@@ -29,7 +29,10 @@ pub fn index(random: u64, length: usize) -> usize {
 
 /// A duration anywhere in `[0, max)`: full jitter (AWS Architecture Blog, "Exponential Backoff and Jitter").
 pub fn up_to(max: Duration, random: u64) -> Duration {
-    Duration::from_micros(below(random, u64::try_from(max.as_micros()).unwrap_or(u64::MAX)))
+    Duration::from_micros(below(
+        random,
+        u64::try_from(max.as_micros()).unwrap_or(u64::MAX),
+    ))
 }
 
 /// `middle` ± 50 %: what opened or was ejected together does not come back together.

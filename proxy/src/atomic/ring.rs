@@ -18,14 +18,20 @@ pub(crate) struct Ring {
 
 impl Ring {
     pub(crate) fn new() -> Self {
-        Self { cells: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self {
+            cells: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
 
     /// Counts one in `slot`. About 5 ns uncontended.
     pub(crate) fn add(&self, slot: u32) {
         let Some(cell) = self.cell(slot) else { return };
         let step = |word: u64| {
-            let count = if stamp(word) == slot { word & COUNT_MASK } else { 0 };
+            let count = if stamp(word) == slot {
+                word & COUNT_MASK
+            } else {
+                0
+            };
             // Saturating: a full bucket never spills into its stamp.
             Some(u64::from(slot) << 32 | (count + 1).min(COUNT_MASK))
         };
@@ -43,7 +49,11 @@ impl Ring {
     pub(crate) fn sum(&self, slot: u32) -> u64 {
         let counts = |cell: &AtomicU64| {
             let word = cell.load(Ordering::SeqCst);
-            if slot.wrapping_sub(stamp(word)) < BUCKETS { word & COUNT_MASK } else { 0 }
+            if slot.wrapping_sub(stamp(word)) < BUCKETS {
+                word & COUNT_MASK
+            } else {
+                0
+            }
         };
         self.cells.iter().map(counts).sum()
     }

@@ -49,8 +49,12 @@ impl AttemptOutcome {
     /// UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS (and RESOURCE_EXHAUSTED, as overload).
     pub fn of_grpc(code: u8, pushback: Option<Duration>) -> Self {
         match code {
-            8 => Self::Overloaded { retry_after: pushback },
-            2 | 4 | 13 | 14 | 15 => Self::Failure { retry_after: pushback },
+            8 => Self::Overloaded {
+                retry_after: pushback,
+            },
+            2 | 4 | 13 | 14 | 15 => Self::Failure {
+                retry_after: pushback,
+            },
             _ => Self::Success,
         }
     }
@@ -74,9 +78,8 @@ impl Observation {
     pub(super) fn sample(&self) -> Option<Result<Duration, Option<Duration>>> {
         match self.outcome {
             AttemptOutcome::Success => Some(Ok(self.response_time)),
-            AttemptOutcome::Overloaded { retry_after } | AttemptOutcome::Failure { retry_after } => {
-                Some(Err(retry_after))
-            }
+            AttemptOutcome::Overloaded { retry_after }
+            | AttemptOutcome::Failure { retry_after } => Some(Err(retry_after)),
             AttemptOutcome::Ignored => None,
         }
     }
@@ -125,6 +128,8 @@ impl Drop for Attempt {
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("probe", &self.probe).finish_non_exhaustive()
+        f.debug_struct("Attempt")
+            .field("probe", &self.probe)
+            .finish_non_exhaustive()
     }
 }

@@ -68,11 +68,17 @@ fn candidate<'g>(group: &'g Group, n: usize, now: Tick, avoid: &[usize]) -> Opti
     }
     let usable = !group.ejects || member.state.is_in();
     let probe = !usable && member.state.claim_probe(now);
-    (usable || probe).then_some(Candidate { position, member, probe })
+    (usable || probe).then_some(Candidate {
+        position,
+        member,
+        probe,
+    })
 }
 
 fn is_full(group: &Group, member: &Member) -> bool {
-    group.per_endpoint.is_some_and(|most| member.state.in_flight() >= most)
+    group
+        .per_endpoint
+        .is_some_and(|most| member.state.in_flight() >= most)
 }
 
 impl Candidate<'_> {
@@ -84,7 +90,11 @@ impl Candidate<'_> {
             return None;
         }
         let attempt = Attempt::new(Arc::clone(&self.member.state), self.probe);
-        Some(Pick { position: self.position, attempt, panic: false })
+        Some(Pick {
+            position: self.position,
+            attempt,
+            panic: false,
+        })
     }
 }
 
@@ -115,7 +125,11 @@ fn better_of_two(group: &Group, now: Tick, random: u64, avoid: &[usize]) -> Opti
         (Some(first), Some(second)) => {
             // Ties go to the first, which was drawn by weight.
             let swap = cost(group, second.member, now) < cost(group, first.member, now);
-            let (better, worse) = if swap { (second, first) } else { (first, second) };
+            let (better, worse) = if swap {
+                (second, first)
+            } else {
+                (first, second)
+            };
             better.take(group).or_else(|| worse.take(group))
         }
         (one, other) => one.or(other)?.take(group),
@@ -140,19 +154,33 @@ fn best_of_all(
 ) -> Option<Pick> {
     let mut best: Option<(f32, Candidate<'_>)> = None;
     for n in (0..group.eligible()).map(|step| (start + step) % group.eligible()) {
-        let Some((position, member)) = group.nth(n) else { continue };
+        let Some((position, member)) = group.nth(n) else {
+            continue;
+        };
         if !wanted(position) || is_full(group, member) {
             continue;
         }
         if group.ejects && !member.state.is_in() {
             if member.state.claim_probe(now) {
-                return Candidate { position, member, probe: true }.take(group);
+                return Candidate {
+                    position,
+                    member,
+                    probe: true,
+                }
+                .take(group);
             }
             continue;
         }
         let cost = cost(group, member, now);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((cost, Candidate { position, member, probe: false }));
+            best = Some((
+                cost,
+                Candidate {
+                    position,
+                    member,
+                    probe: false,
+                },
+            ));
         }
     }
     best?.1.take(group)
@@ -167,7 +195,15 @@ fn anybody(group: &Group, start: usize) -> Option<Pick> {
     }
     (0..count).find_map(|step| {
         let (position, member) = group.nth((start + step) % count)?;
-        let pick = Candidate { position, member, probe: false }.take(group)?;
-        Some(Pick { panic: true, ..pick })
+        let pick = Candidate {
+            position,
+            member,
+            probe: false,
+        }
+        .take(group)?;
+        Some(Pick {
+            panic: true,
+            ..pick
+        })
     })
 }

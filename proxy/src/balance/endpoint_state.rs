@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use usher_config::model::{Ejection, SuccessRate};
 
 use crate::{
-    atomic::{AtomicU32, Ordering, ring::{BUCKETS, Ring}},
+    atomic::{
+        AtomicU32, Ordering,
+        ring::{BUCKETS, Ring},
+    },
     clock::Tick,
 };
 
@@ -68,7 +71,11 @@ impl EndpointState {
             expected: Duration::from_secs_f32(self.speed.cost(now) / 1e6),
             ejected: out,
             ejections: if out { state.times } else { 0 },
-            ejected_for: if out { Tick::from_millis(state.at_ms).since(now) } else { Duration::ZERO },
+            ejected_for: if out {
+                Tick::from_millis(state.at_ms).since(now)
+            } else {
+                Duration::ZERO
+            },
         }
     }
 
@@ -103,7 +110,8 @@ impl EndpointState {
 
     pub(super) fn cancel_probe(&self) {
         // Time does not matter for a cancelled probe.
-        self.standing.apply(Event::ProbeCancelled, Tick::ZERO, &self.roster);
+        self.standing
+            .apply(Event::ProbeCancelled, Tick::ZERO, &self.roster);
     }
 
     /// Learns from an attempt that ended. `settings`: of the policy in force; `None`: never eject.
@@ -114,14 +122,21 @@ impl EndpointState {
         settings: Option<&Ejection>,
     ) -> Option<Change> {
         if let Some(sample) = seen.sample() {
-            self.speed.observe(sample.unwrap_or_else(|retry_after| peak_ewma::penalty(retry_after)), seen.now);
+            self.speed.observe(
+                sample.unwrap_or_else(|retry_after| peak_ewma::penalty(retry_after)),
+                seen.now,
+            );
         }
         let failed = seen.failed()?;
         let moved = match (settings, failed) {
             (None, _) if !probe => return None,
             (_, false) => {
                 self.count(&self.successes, seen.now, settings);
-                let event = if probe { Event::ProbeSucceeded } else { Event::Succeeded };
+                let event = if probe {
+                    Event::ProbeSucceeded
+                } else {
+                    Event::Succeeded
+                };
                 self.standing.apply(event, seen.now, &self.roster)
             }
             (None, true) => {
@@ -145,14 +160,29 @@ impl EndpointState {
             base: settings.base,
             max: settings.max,
         };
-        let room = Room { percent: settings.max_percent.get(), min_ready: settings.min_ready };
+        let room = Room {
+            percent: settings.max_percent.get(),
+            min_ready: settings.min_ready,
+        };
         let apply = |event| {
             let moment = (seen.now, seen.random);
-            self.standing.apply_bad(event, moment, &rules, (&self.roster, room))
+            self.standing
+                .apply_bad(event, moment, &rules, (&self.roster, room))
         };
-        let moved = apply(if probe { Event::ProbeFailed } else { Event::Failed });
-        let low = settings.success_rate.as_ref().is_some_and(|rate| self.rate_too_low(rate, seen.now));
-        if low && moved.after.standing == Standing::In { apply(Event::RateTooLow) } else { moved }
+        let moved = apply(if probe {
+            Event::ProbeFailed
+        } else {
+            Event::Failed
+        });
+        let low = settings
+            .success_rate
+            .as_ref()
+            .is_some_and(|rate| self.rate_too_low(rate, seen.now));
+        if low && moved.after.standing == Standing::In {
+            apply(Event::RateTooLow)
+        } else {
+            moved
+        }
     }
 
     fn count(&self, ring: &Ring, now: Tick, settings: Option<&Ejection>) {

@@ -70,7 +70,10 @@ impl Group {
     /// The policy has no `ejection`: use every healthy endpoint.
     #[must_use]
     pub fn without_ejection(self) -> Self {
-        Self { ejects: false, ..self }
+        Self {
+            ejects: false,
+            ..self
+        }
     }
 
     /// In the order given.

@@ -43,7 +43,9 @@ impl PeakEwma {
         let sample = sample.as_secs_f32() * 1e6;
         let step = |word| Some(pack(observed(unpack(word), sample, now), now));
         // Never fails: the step always has an answer.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 }
 
@@ -54,7 +56,11 @@ pub(super) fn penalty(retry_after: Option<Duration>) -> Duration {
 
 fn observed((cost, at): (f32, u32), sample: f32, now: Tick) -> f32 {
     let decayed = decayed(cost, at, now);
-    if sample >= decayed { sample } else { decayed + (sample * (1.0 - weight(at, now))) }
+    if sample >= decayed {
+        sample
+    } else {
+        decayed + (sample * (1.0 - weight(at, now)))
+    }
 }
 
 fn decayed(cost: f32, at: u32, now: Tick) -> f32 {

@@ -67,7 +67,11 @@ fn tls(bytes: &[u8]) -> Detected {
         |_length_low| true,
         |message| message == 1,
     ];
-    if !expected.iter().zip(bytes).all(|(is_fine, byte)| is_fine(*byte)) {
+    if !expected
+        .iter()
+        .zip(bytes)
+        .all(|(is_fine, byte)| is_fine(*byte))
+    {
         Detected::Unknown
     } else if bytes.len() < expected.len() {
         Detected::NeedMore
@@ -81,7 +85,9 @@ fn http1(bytes: &[u8]) -> Detected {
     let method = bytes.iter().take(METHOD_MAX).take_while(is_token).count();
     match bytes.get(method..) {
         Some([]) if method < METHOD_MAX => Detected::NeedMore,
-        Some([b' ', target @ ..]) if method > 0 => request_target(bytes.starts_with(b"CONNECT "), target),
+        Some([b' ', target @ ..]) if method > 0 => {
+            request_target(bytes.starts_with(b"CONNECT "), target)
+        }
         _ => Detected::Unknown,
     }
 }
@@ -91,9 +97,19 @@ fn request_target(connect: bool, target: &[u8]) -> Detected {
     match target {
         [] => Detected::NeedMore,
         [b'/' | b'*', ..] => Detected::Http1,
-        [first, ..] if connect && (first.is_ascii_alphanumeric() || *first == b'[') => Detected::Http1,
-        _ if SCHEMES.iter().any(|scheme| starts_with_ignoring_case(target, scheme)) => Detected::Http1,
-        _ if SCHEMES.iter().any(|scheme| starts_with_ignoring_case(scheme, target)) => {
+        [first, ..] if connect && (first.is_ascii_alphanumeric() || *first == b'[') => {
+            Detected::Http1
+        }
+        _ if SCHEMES
+            .iter()
+            .any(|scheme| starts_with_ignoring_case(target, scheme)) =>
+        {
+            Detected::Http1
+        }
+        _ if SCHEMES
+            .iter()
+            .any(|scheme| starts_with_ignoring_case(scheme, target)) =>
+        {
             Detected::NeedMore
         }
         _ => Detected::Unknown,
@@ -101,7 +117,8 @@ fn request_target(connect: bool, target: &[u8]) -> Detected {
 }
 
 fn starts_with_ignoring_case(text: &[u8], start: &[u8]) -> bool {
-    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    text.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 #[cfg(test)]

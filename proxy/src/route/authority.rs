@@ -3,7 +3,10 @@
 //! Strict (RFC 9110 §7.2, RFC 3986 §3.2): user information, empty hosts and junk are refused, because two
 //! hops that read an authority differently are a way around policy.
 
-use std::{borrow::Cow, net::{IpAddr, Ipv6Addr}};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use usher_config::{
     model::{Service, ServicePort},
@@ -56,8 +59,13 @@ pub fn parse(text: &str) -> Result<Authority<'_>, AuthorityError> {
         return Err(AuthorityError::NoHost);
     }
     let port = port.map(|port| parse_port(port)).transpose()?;
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
-    if host.len() > HOST_MAX || !host.bytes().all(known) || host.starts_with('.') || host.contains("..") {
+    let known =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    if host.len() > HOST_MAX
+        || !host.bytes().all(known)
+        || host.starts_with('.')
+        || host.contains("..")
+    {
         return Err(AuthorityError::InvalidHost);
     }
     let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -76,7 +84,10 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 }
 
 fn ipv6(address: &str) -> Result<&str, AuthorityError> {
-    address.parse::<Ipv6Addr>().map(|_| address).map_err(|_| AuthorityError::InvalidHost)
+    address
+        .parse::<Ipv6Addr>()
+        .map(|_| address)
+        .map_err(|_| AuthorityError::InvalidHost)
 }
 
 fn after_brackets(rest: &str) -> Result<Option<&str>, AuthorityError> {
@@ -114,13 +125,18 @@ impl Authority<'_> {
             return Some(Meaning::Address(address));
         }
         let suffixes = [".svc.cluster.local", ".svc", ".mesh"];
-        let stem = suffixes.iter().find_map(|suffix| self.host.strip_suffix(suffix));
+        let stem = suffixes
+            .iter()
+            .find_map(|suffix| self.host.strip_suffix(suffix));
         let (name, namespace) = match (stem.unwrap_or(&self.host).split_once('.'), stem) {
             (Some((name, namespace)), _) => (name, namespace.parse().ok()?),
             (None, None) => (&*self.host, own.clone()),
             (None, Some(_)) => return None,
         };
-        Some(Meaning::Service(ServiceName { namespace, name: name.parse().ok()? }))
+        Some(Meaning::Service(ServiceName {
+            namespace,
+            name: name.parse().ok()?,
+        }))
     }
 }
 

@@ -58,7 +58,8 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
 /// Decodes unreserved characters, upper-cases the digits of what stays encoded.
 fn decode(path: &str) -> Result<Cow<'_, str>, PathError> {
     // `!` to `~` without the refused ones: by far the usual case leaves here.
-    let plain = |byte: u8| (0x21..=0x7e).contains(&byte) && !matches!(byte, b'%' | b'\\' | b'#' | b'?');
+    let plain =
+        |byte: u8| (0x21..=0x7e).contains(&byte) && !matches!(byte, b'%' | b'\\' | b'#' | b'?');
     if path.bytes().all(plain) {
         return Ok(Cow::Borrowed(path));
     }
@@ -68,7 +69,9 @@ fn decode(path: &str) -> Result<Cow<'_, str>, PathError> {
         match byte {
             b'%' => {
                 let digits = (bytes.next().and_then(hex), bytes.next().and_then(hex));
-                let (Some(high), Some(low)) = digits else { return Err(PathError::Malformed) };
+                let (Some(high), Some(low)) = digits else {
+                    return Err(PathError::Malformed);
+                };
                 push_encoded(&mut normal, high << 4 | low)?;
             }
             b'\\' => return Err(PathError::Ambiguous),
@@ -80,8 +83,9 @@ fn decode(path: &str) -> Result<Cow<'_, str>, PathError> {
 }
 
 fn push_encoded(normal: &mut String, byte: u8) -> Result<(), PathError> {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
     let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or('0');
     match byte {
         b'/' | b'\\' | 0 => return Err(PathError::Ambiguous),
@@ -103,7 +107,9 @@ fn hex(byte: u8) -> Option<u8> {
 
 /// `;` is harmless only in the last segment, after something that is not dots.
 fn check_parameters(path: &str) -> Result<(), PathError> {
-    let Some(semicolon) = path.find(';') else { return Ok(()) };
+    let Some(semicolon) = path.find(';') else {
+        return Ok(());
+    };
     let (before, after) = path.split_at(semicolon);
     let segment = before.rsplit('/').next().unwrap_or("");
     if after.contains('/') || matches!(segment, "" | "." | "..") {

@@ -55,13 +55,21 @@ impl Table {
         for (route, position) in routes.iter().zip(0u32..) {
             match &route.matches.path {
                 PathMatch::Exact(path) => {
-                    table.exact.entry(path.as_str().into()).or_default().push(position);
+                    table
+                        .exact
+                        .entry(path.as_str().into())
+                        .or_default()
+                        .push(position);
                 }
                 PathMatch::Prefix(prefix) => {
                     let stem = prefix.trim_end_matches('/');
                     let elements = stem.bytes().filter(|byte| *byte == b'/').count();
                     table.depth = table.depth.max(elements);
-                    table.prefixes.entry(stem.into()).or_default().push(position);
+                    table
+                        .prefixes
+                        .entry(stem.into())
+                        .or_default()
+                        .push(position);
                 }
                 PathMatch::Regex(_) => table.patterns.push(position),
             }
@@ -111,7 +119,11 @@ impl Table {
 
     /// Lists of the prefixes that end at one of the path's slashes or at its end.
     fn prefixes_of<'t>(&'t self, path: &str) -> impl Iterator<Item = &'t [u32]> {
-        let ends = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
+        let ends = path
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'/')
+            .map(|(at, _)| at);
         let ends = ends.chain([path.len()]).take(self.depth + 1);
         ends.filter_map(move |end| self.prefixes.get(path.get(..end)?).map(Vec::as_slice))
             .collect::<SmallVec<[_; 8]>>()
@@ -130,11 +142,24 @@ fn path_matches(wanted: &PathMatch, path: &str) -> bool {
 }
 
 fn others_match(route: &Route, request: &Request<'_>) -> bool {
-    let RouteMatch { path: _, method, headers, query } = &route.matches;
+    let RouteMatch {
+        path: _,
+        method,
+        headers,
+        query,
+    } = &route.matches;
     (route.ports.is_empty() || route.ports.contains(&request.port))
-        && (route.hostnames.is_empty() || route.hostnames.iter().any(|name| name.matches(request.host)))
-        && method.as_ref().is_none_or(|method| method == request.method)
-        && headers.iter().all(|(name, wanted)| header_matches(name, wanted, request.headers))
+        && (route.hostnames.is_empty()
+            || route
+                .hostnames
+                .iter()
+                .any(|name| name.matches(request.host)))
+        && method
+            .as_ref()
+            .is_none_or(|method| method == request.method)
+        && headers
+            .iter()
+            .all(|(name, wanted)| header_matches(name, wanted, request.headers))
         && query.iter().all(|(name, wanted)| {
             query::first(request.query, name).is_some_and(|value| text_matches(wanted, &value))
         })
@@ -142,8 +167,13 @@ fn others_match(route: &Route, request: &Request<'_>) -> bool {
 
 /// Several values of one name are one, joined by commas (RFC 9110 §5.3).
 fn header_matches(name: &HeaderName, wanted: &TextMatch, headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(name).iter().map(|value| value.to_str().ok());
-    let Some(first) = values.next() else { return false };
+    let mut values = headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().ok());
+    let Some(first) = values.next() else {
+        return false;
+    };
     let joined = values.try_fold(first.map(Cow::Borrowed), |joined, value| {
         let mut text = joined?.into_owned();
         text.push(',');
@@ -151,7 +181,9 @@ fn header_matches(name: &HeaderName, wanted: &TextMatch, headers: &HeaderMap) ->
         Some(Some(Cow::Owned(text)))
     });
     // A value that is not text matches nothing.
-    joined.flatten().is_some_and(|value| text_matches(wanted, &value))
+    joined
+        .flatten()
+        .is_some_and(|value| text_matches(wanted, &value))
 }
 
 fn text_matches(wanted: &TextMatch, text: &str) -> bool {
@@ -166,7 +198,10 @@ pub fn pick_backend(backends: &[Backend], random: u64) -> Option<&Backend> {
     if let [only] = backends {
         return (only.weight.get() > 0).then_some(only);
     }
-    let total: u64 = backends.iter().map(|backend| u64::from(backend.weight.get())).sum();
+    let total: u64 = backends
+        .iter()
+        .map(|backend| u64::from(backend.weight.get()))
+        .sum();
     let mut point = random::below(random, total);
     backends.iter().find(|backend| {
         let weight = u64::from(backend.weight.get());

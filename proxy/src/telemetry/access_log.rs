@@ -8,7 +8,12 @@
 mod line;
 mod writer;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::{Duration, SystemTime}};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use usher_config::model::{AccessLogMode, Telemetry};
 
@@ -152,9 +157,14 @@ impl WorkerLog {
 
     /// Tries; a writer that is behind leaves the buffer here.
     fn hand_over(&mut self) {
-        let Some(outlet) = self.outlet.as_mut().filter(|_| self.lines > 0) else { return };
+        let Some(outlet) = self.outlet.as_mut().filter(|_| self.lines > 0) else {
+            return;
+        };
         let spare = outlet.spare();
-        let batch = Batch { bytes: std::mem::replace(&mut self.buffer, spare), lines: self.lines };
+        let batch = Batch {
+            bytes: std::mem::replace(&mut self.buffer, spare),
+            lines: self.lines,
+        };
         match outlet.offer(batch) {
             Ok(()) => self.lines = 0,
             Err(refused) => self.buffer = refused.bytes,

@@ -14,7 +14,11 @@ pub struct Explanation {
 }
 
 const fn line(cause: &'static str, decided_by: &'static str, remedy: &'static str) -> Explanation {
-    Explanation { cause, decided_by, remedy }
+    Explanation {
+        cause,
+        decided_by,
+        remedy,
+    }
 }
 
 const CALLER: &str = "the caller's sidecar";

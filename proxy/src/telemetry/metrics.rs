@@ -24,8 +24,8 @@ pub const IDLE: Duration = Duration::from_secs(600);
 
 /// Upper bounds of durations, in microseconds: from a mesh hop to a request's default timeout.
 const BOUNDS_US: [u64; 14] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 15_000_000,
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 15_000_000,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,9 @@ const FAMILIES: [(Row, Family); 20] = [
 impl Row {
     fn family(self) -> &'static Family {
         // Rows are declared in the table's order; a test holds the two together.
-        FAMILIES.get(self as usize).map_or(&FAMILIES[0].1, |(_, family)| family)
+        FAMILIES
+            .get(self as usize)
+            .map_or(&FAMILIES[0].1, |(_, family)| family)
     }
 }
 
@@ -236,14 +238,27 @@ impl Metrics {
     }
 
     /// Requests of a service through a route, from (inbound) or to (outbound) a peer.
-    pub fn requests(&self, direction: Direction, service: &str, route: &str, peer: &str) -> Requests {
-        Requests(self.0.handle(Row::Requests, &[direction.as_str(), service, route, peer], Series::requests))
+    pub fn requests(
+        &self,
+        direction: Direction,
+        service: &str,
+        route: &str,
+        peer: &str,
+    ) -> Requests {
+        Requests(self.0.handle(
+            Row::Requests,
+            &[direction.as_str(), service, route, peer],
+            Series::requests,
+        ))
     }
 
     /// Durations of those requests.
     pub fn request_duration(&self, direction: Direction, service: &str) -> Histogram {
         let labels = [direction.as_str(), service];
-        Histogram(self.0.handle(Row::RequestDuration, &labels, Series::histogram))
+        Histogram(
+            self.0
+                .handle(Row::RequestDuration, &labels, Series::histogram),
+        )
     }
 
     /// Attempts by outcome.

@@ -60,13 +60,20 @@ impl TraceContext {
         let trace_id = hex(text(B3_TRACE)?)?;
         let span_id = span(text(B3_SPAN)?)?;
         let sampled = matches!(text(B3_SAMPLED), Some(b"1" | b"true"));
-        (trace_id > 0).then_some(Self { trace_id, span_id, sampled })
+        (trace_id > 0).then_some(Self {
+            trace_id,
+            span_id,
+            sampled,
+        })
     }
 
     /// The same trace, from a span of our own.
     #[must_use]
     pub fn child(self, random: u64) -> Self {
-        Self { span_id: random::split(random).0.max(1), ..self }
+        Self {
+            span_id: random::split(random).0.max(1),
+            ..self
+        }
     }
 
     /// `00-<trace>-<span>-<flags>`.
@@ -74,7 +81,11 @@ impl TraceContext {
         let mut text = String::with_capacity(55);
         let flags = u8::from(self.sampled);
         // Writing to a String cannot fail.
-        let _ = write!(text, "00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.span_id);
+        let _ = write!(
+            text,
+            "00-{:032x}-{:016x}-{flags:02x}",
+            self.trace_id, self.span_id
+        );
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
@@ -102,7 +113,11 @@ pub fn parse(text: &[u8]) -> Option<TraceContext> {
         _ => {}
     }
     let (trace_id, span_id) = (hex(trace)?, span(span_text)?);
-    (trace_id > 0).then_some(TraceContext { trace_id, span_id, sampled: hex(flags)? & 1 == 1 })
+    (trace_id > 0).then_some(TraceContext {
+        trace_id,
+        span_id,
+        sampled: hex(flags)? & 1 == 1,
+    })
 }
 
 /// `<trace>-<span>[-<sampled>[-<parent>]]` (openzipkin/b3-propagation).
@@ -110,7 +125,11 @@ fn parse_b3(text: &[u8]) -> Option<TraceContext> {
     let mut fields = text.split(|byte| *byte == b'-');
     let (trace_id, span_id) = (hex(fields.next()?)?, span(fields.next()?)?);
     let sampled = matches!(fields.next(), Some(b"1" | b"d"));
-    (trace_id > 0).then_some(TraceContext { trace_id, span_id, sampled })
+    (trace_id > 0).then_some(TraceContext {
+        trace_id,
+        span_id,
+        sampled,
+    })
 }
 
 fn span(text: &[u8]) -> Option<u64> {
@@ -143,7 +162,10 @@ pub fn ensure_request_id(headers: &mut HeaderMap, caller: Caller, random: u64) -
         let text = id.as_bytes();
         !text.is_empty() && text.len() <= REQUEST_ID_MAX && text.iter().all(u8::is_ascii_graphic)
     };
-    let kept = headers.get(REQUEST_ID).filter(sane).filter(|_| caller == Caller::Trusted);
+    let kept = headers
+        .get(REQUEST_ID)
+        .filter(sane)
+        .filter(|_| caller == Caller::Trusted);
     if let Some(id) = kept {
         return id.clone();
     }

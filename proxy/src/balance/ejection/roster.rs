@@ -12,7 +12,10 @@ pub struct Roster {
 impl Roster {
     /// Of a service without endpoints.
     pub fn new() -> Self {
-        Self { size: AtomicU32::new(0), out: AtomicU32::new(0) }
+        Self {
+            size: AtomicU32::new(0),
+            out: AtomicU32::new(0),
+        }
     }
 
     /// How many endpoints the service has now: set when a snapshot is applied.
@@ -29,15 +32,21 @@ impl Roster {
     pub(crate) fn reserve(&self, percent: u8, min_ready: u32) -> bool {
         let size = self.size.load(Ordering::Acquire);
         let share = u64::from(size) * u64::from(percent) / 100;
-        let most = u32::try_from(share).unwrap_or(u32::MAX).min(size.saturating_sub(min_ready));
+        let most = u32::try_from(share)
+            .unwrap_or(u32::MAX)
+            .min(size.saturating_sub(min_ready));
         let step = |out: u32| (out < most).then(|| out + 1);
-        self.out.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).is_ok()
+        self.out
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, step)
+            .is_ok()
     }
 
     /// Gives a reserved place back.
     pub(crate) fn release(&self) {
         let step = |out: u32| out.checked_sub(1);
-        let _ = self.out.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        let _ = self
+            .out
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
     }
 }
 

@@ -57,26 +57,43 @@ const TIMES_MAX: u8 = 31;
 const AT_MAX: u64 = (1 << 40) - 1;
 
 impl State {
-    pub(crate) const NEW: Self = Self { standing: Standing::In, failures: 0, times: 0, at_ms: 0 };
+    pub(crate) const NEW: Self = Self {
+        standing: Standing::In,
+        failures: 0,
+        times: 0,
+        at_ms: 0,
+    };
 
     /// The whole rule. Whether there is room for one more outside is the caller's to know.
     pub(crate) fn step(self, event: Event, now: Tick, luck: u64, rules: &Rules) -> Self {
         let due = now.as_millis() >= self.at_ms;
         match (self.standing, event) {
-            (Standing::In, Event::Succeeded) => Self { failures: 0, ..self },
+            (Standing::In, Event::Succeeded) => Self {
+                failures: 0,
+                ..self
+            },
             (Standing::In, Event::Failed) => self.failed(now, luck, rules),
             (Standing::In, Event::RateTooLow) => self.ejected(now, luck, rules),
-            (Standing::Out | Standing::Probing, Event::Ask) if due => {
-                Self { standing: Standing::Probing, at_ms: at(now + PROBE_DEADLINE), ..self }
-            }
+            (Standing::Out | Standing::Probing, Event::Ask) if due => Self {
+                standing: Standing::Probing,
+                at_ms: at(now + PROBE_DEADLINE),
+                ..self
+            },
             (Standing::Out | Standing::Probing, Event::ProbeSucceeded) => {
                 let at_ms = now.as_millis().min(AT_MAX);
-                Self { standing: Standing::In, failures: 0, at_ms, ..self }
+                Self {
+                    standing: Standing::In,
+                    failures: 0,
+                    at_ms,
+                    ..self
+                }
             }
             (Standing::Probing, Event::ProbeFailed) => self.ejected(now, luck, rules),
-            (Standing::Probing, Event::ProbeCancelled) => {
-                Self { standing: Standing::Out, at_ms: 0, ..self }
-            }
+            (Standing::Probing, Event::ProbeCancelled) => Self {
+                standing: Standing::Out,
+                at_ms: 0,
+                ..self
+            },
             _ => self,
         }
     }
@@ -84,7 +101,9 @@ impl State {
     /// What remains where there is no room outside: in, and at the brink.
     pub(crate) fn retained(self, rules: &Rules) -> Self {
         let brink = rules.consecutive_failures.saturating_sub(1);
-        let failures = u16::try_from(brink).unwrap_or(FAILURES_MAX).min(FAILURES_MAX);
+        let failures = u16::try_from(brink)
+            .unwrap_or(FAILURES_MAX)
+            .min(FAILURES_MAX);
         Self { failures, ..self }
     }
 
@@ -102,10 +121,18 @@ impl State {
         let well_for = now.since(Tick::from_millis(self.at_ms));
         let reformed = self.standing == Standing::In && well_for >= rules.max;
         let times = if reformed { 0 } else { self.times };
-        let length = rules.base.saturating_mul(1 << times.min(30)).min(rules.max.max(rules.base));
+        let length = rules
+            .base
+            .saturating_mul(1 << times.min(30))
+            .min(rules.max.max(rules.base));
         let at_ms = at(now + random::around(length, luck));
         let times = times.saturating_add(1).min(TIMES_MAX);
-        Self { standing: Standing::Out, failures: 0, times, at_ms }
+        Self {
+            standing: Standing::Out,
+            failures: 0,
+            times,
+            at_ms,
+        }
     }
 
     /// `at 40 | failures 15 | times 5 | standing 2`.

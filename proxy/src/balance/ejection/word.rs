@@ -47,9 +47,14 @@ impl Word {
             let next = State::unpack(word).step(event, now, 0, &unused).pack();
             (next != word).then_some(next)
         };
-        let word = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        let word = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
         let before = State::unpack(word.unwrap_or_else(|unchanged| unchanged));
-        let moved = Moved { before, after: before.step(event, now, 0, &unused) };
+        let moved = Moved {
+            before,
+            after: before.step(event, now, 0, &unused),
+        };
         if moved.returned() {
             roster.release();
         }
@@ -78,7 +83,10 @@ impl Word {
             if after == before {
                 return Moved { before, after };
             }
-            match self.0.compare_exchange(word, after.pack(), Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .0
+                .compare_exchange(word, after.pack(), Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Moved { before, after },
                 Err(current) => word = current,
             }

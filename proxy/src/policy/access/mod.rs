@@ -44,7 +44,10 @@ pub struct Verdict<'p> {
 
 /// Decides. Linear in rules; allocates only beyond two dry-run refusals.
 pub fn decide<'p>(policies: &'p [AccessPolicy], access: &Access<'_>) -> Verdict<'p> {
-    let mut verdict = Verdict { denied_by: None, dry_run: SmallVec::new() };
+    let mut verdict = Verdict {
+        denied_by: None,
+        dry_run: SmallVec::new(),
+    };
     for policy in policies.iter().filter(|policy| !allows(policy, access)) {
         if policy.dry_run && !policy.invalid {
             verdict.dry_run.push(&policy.name);
@@ -80,7 +83,9 @@ fn takes_caller(rule: &AccessRule, caller: Option<&SpiffeId>) -> bool {
         !rule.namespaces.is_empty(),
         !rule.service_accounts.is_empty(),
     ];
-    let Some(caller) = caller else { return asks == [false; 3] };
+    let Some(caller) = caller else {
+        return asks == [false; 3];
+    };
     let account = |(namespace, account): &(_, _)| {
         *namespace == caller.namespace && *account == caller.service_account
     };
@@ -90,7 +95,9 @@ fn takes_caller(rule: &AccessRule, caller: Option<&SpiffeId>) -> bool {
 }
 
 fn takes_http(rule: &AccessRule, http: Option<HttpAccess<'_>>) -> bool {
-    let Some(http) = http else { return rule.methods.is_empty() && rule.paths.is_empty() };
+    let Some(http) = http else {
+        return rule.methods.is_empty() && rule.paths.is_empty();
+    };
     let covers = |path: &PathRule| match path {
         PathRule::Exact(exact) => exact == http.path,
         PathRule::Prefix(prefix) => http.path.starts_with(prefix.as_str()),

@@ -1,1 +1,151 @@
 //! All policies must allow; a broken one denies.
+
+use http::Method;
+use proptest::prelude::*;
+use usher_config::model::{AccessPolicy, AccessRule, MtlsMode, PathRule};
+
+use super::*;
+
+fn policy(name: &str, rules: Vec<AccessRule>) -> AccessPolicy {
+    AccessPolicy {
+        name: name.into(),
+        deny_by_default: true,
+        dry_run: false,
+        rules,
+        invalid: false,
+    }
+}
+
+fn account(name: &str) -> SpiffeId {
+    format!("spiffe://usher.local/ns/bank/sa/{name}")
+        .parse()
+        .unwrap()
+}
+
+fn access<'a>(caller: Option<&'a SpiffeId>, method: &'a Method, path: &'a str) -> Access<'a> {
+    Access {
+        caller,
+        port: "8080".parse().unwrap(),
+        http: Some(HttpAccess { method, path }),
+    }
+}
+
+fn denied_by(policies: &[AccessPolicy], access: &Access<'_>) -> Option<String> {
+    decide(policies, access)
+        .denied_by
+        .map(|name| name.to_string())
+}
+
+fn from_teller() -> AccessRule {
+    let service_accounts = vec![("bank".parse().unwrap(), "teller".parse().unwrap())];
+    AccessRule {
+        service_accounts,
+        ..AccessRule::default()
+    }
+}
+
+#[test]
+fn a_rule_names_who_may() {
+    let policies = [policy("bank/only-teller", vec![from_teller()])];
+    let (teller, mallory) = (account("teller"), account("mallory"));
+    assert_eq!(
+        denied_by(&policies, &access(Some(&teller), &Method::GET, "/")),
+        None
+    );
+    for caller in [Some(&mallory), None] {
+        let denied = denied_by(&policies, &access(caller, &Method::GET, "/"));
+        assert_eq!(denied.as_deref(), Some("bank/only-teller"));
+    }
+}
+
+#[test]
+fn a_rule_names_what_may_be_done() {
+    let rule = AccessRule {
+        methods: vec![Method::GET],
+        paths: vec![
+            PathRule::Prefix("/v1/".into()),
+            PathRule::Exact("/healthz".into()),
+        ],
+        ..AccessRule::default()
+    };
+    let policies = [policy("bank/read", vec![rule])];
+    for (method, path, allowed) in [
+        (Method::GET, "/v1/payments", true),
+        (Method::GET, "/healthz", true),
+        (Method::GET, "/healthz/x", false),
+        (Method::GET, "/v1", false),
+        (Method::POST, "/v1/payments", false),
+    ] {
+        assert_eq!(
+            denied_by(&policies, &access(None, &method, path)).is_none(),
+            allowed,
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn all_policies_must_allow() {
+    let policies = [
+        policy("bank/a", vec![AccessRule::default()]),
+        policy("bank/b", vec![from_teller()]),
+    ];
+    let mallory = account("mallory");
+    let denied = denied_by(&policies, &access(Some(&mallory), &Method::GET, "/"));
+    assert_eq!(denied.as_deref(), Some("bank/b"));
+}
+
+#[test]
+fn a_broken_policy_denies_even_in_dry_run() {
+    let broken = AccessPolicy {
+        invalid: true,
+        dry_run: true,
+        ..policy("bank/broken", Vec::new())
+    };
+    let teller = account("teller");
+    assert!(denied_by(&[broken], &access(Some(&teller), &Method::GET, "/")).is_some());
+}
+
+#[test]
+fn a_dry_run_refuses_nothing_and_tells() {
+    let dry = AccessPolicy {
+        dry_run: true,
+        ..policy("bank/dry", vec![from_teller()])
+    };
+    let policies = [dry];
+    let verdict = decide(&policies, &access(None, &Method::GET, "/")).clone();
+    assert_eq!(verdict.denied_by, None);
+    assert_eq!(verdict.dry_run.len(), 1);
+}
+
+#[test]
+fn an_opaque_stream_is_not_allowed_by_rules_about_http() {
+    let http_rule = AccessRule {
+        methods: vec![Method::GET],
+        ..from_teller()
+    };
+    let teller = account("teller");
+    let stream = Access {
+        http: None,
+        ..access(Some(&teller), &Method::GET, "/")
+    };
+    assert!(denied_by(&[policy("bank/http", vec![http_rule])], &stream).is_some());
+    assert!(denied_by(&[policy("bank/any", vec![from_teller()])], &stream).is_none());
+}
+
+#[test]
+fn strict_wants_a_verified_caller() {
+    let teller = account("teller");
+    assert!(transport_allowed(MtlsMode::Strict, Some(&teller)));
+    assert!(!transport_allowed(MtlsMode::Strict, None));
+    assert!(transport_allowed(MtlsMode::Permissive, None));
+}
+
+proptest! {
+    #[test]
+    fn without_a_matching_rule_nothing_passes_a_denying_policy(path in "/[a-z/]{0,20}", prefix in "/[a-z/]{1,5}") {
+        let rule = AccessRule { paths: vec![PathRule::Prefix(prefix.clone())], ..AccessRule::default() };
+        let allowed = denied_by(&[policy("bank/p", vec![rule])], &access(None, &Method::GET, &path)).is_none();
+        prop_assert_eq!(allowed, path.starts_with(&prefix));
+    }
+}

@@ -126,7 +126,12 @@ impl Breaker {
             max_wait: settings.half_open_max_wait,
         };
         let window = Window::new(settings.window, workers);
-        Self { rules, word: Word::new(state), window, settings }
+        Self {
+            rules,
+            word: Word::new(state),
+            window,
+            settings,
+        }
     }
 
     /// What it was made with, to find out whether new settings differ.
@@ -140,7 +145,10 @@ impl Breaker {
             Forced::Closed => return self.pass(Kind::Untracked, worker, State::NEW, None),
             Forced::Open => {
                 let retry_after = self.settings.open_for;
-                return Answer { admission: Admission::Refused { retry_after }, transition: None };
+                return Answer {
+                    admission: Admission::Refused { retry_after },
+                    transition: None,
+                };
             }
             Forced::No => {}
         }
@@ -148,7 +156,9 @@ impl Breaker {
         if state.phase == Phase::Closed {
             return self.pass(Kind::Counted, worker, state, None);
         }
-        let step = self.word.apply(Event::Ask, Moment { now, random }, &self.rules);
+        let step = self
+            .word
+            .apply(Event::Ask, Moment { now, random }, &self.rules);
         let transition = Transition::of(step, now);
         match step.after.phase {
             Phase::Closed => self.pass(Kind::Counted, worker, step.after, transition),
@@ -164,7 +174,10 @@ impl Breaker {
             }
             Phase::Open | Phase::HalfOpen => {
                 let retry_after = remaining(step.after, now);
-                Answer { admission: Admission::Refused { retry_after }, transition }
+                Answer {
+                    admission: Admission::Refused { retry_after },
+                    transition,
+                }
             }
         }
     }
@@ -178,8 +191,17 @@ impl Breaker {
     ) -> Answer {
         let breaker = Arc::clone(self);
         let generation = state.generation;
-        let permit = Permit { breaker, worker, generation, kind, would_refuse: false };
-        Answer { admission: Admission::Admitted(permit), transition }
+        let permit = Permit {
+            breaker,
+            worker,
+            generation,
+            kind,
+            would_refuse: false,
+        };
+        Answer {
+            admission: Admission::Admitted(permit),
+            transition,
+        }
     }
 
     /// For the admin socket and the state metric.
@@ -236,15 +258,22 @@ impl Permit {
         let event = match (kind, outcome) {
             (Kind::Untracked, _) | (Kind::Counted, Outcome::Ignored) => return None,
             (Kind::Counted, Outcome::Success | Outcome::Failure) => {
-                let exchange = Exchange { failed: outcome == Outcome::Failure, slow };
+                let exchange = Exchange {
+                    failed: outcome == Outcome::Failure,
+                    slow,
+                };
                 self.count(exchange, now)?
             }
             (Kind::Trial, Outcome::Ignored) => Event::TrialCancelled(self.generation),
             (Kind::Trial, Outcome::Success) if !slow => Event::TrialSucceeded(self.generation),
-            (Kind::Trial, Outcome::Success | Outcome::Failure) => Event::TrialFailed(self.generation),
+            (Kind::Trial, Outcome::Success | Outcome::Failure) => {
+                Event::TrialFailed(self.generation)
+            }
         };
         let breaker = &self.breaker;
-        let step = breaker.word.apply(event, Moment { now, random }, &breaker.rules);
+        let step = breaker
+            .word
+            .apply(event, Moment { now, random }, &breaker.rules);
         Transition::of(step, now)
     }
 
@@ -254,9 +283,10 @@ impl Permit {
         if state.phase != Phase::Closed || state.generation != self.generation {
             return None;
         }
-        let worth_a_sum = breaker.window.add(self.worker, self.generation, now, exchange);
-        let trips =
-            worth_a_sum && breaker.should_trip(breaker.window.sum(self.generation, now));
+        let worth_a_sum = breaker
+            .window
+            .add(self.worker, self.generation, now, exchange);
+        let trips = worth_a_sum && breaker.should_trip(breaker.window.sum(self.generation, now));
         trips.then_some(Event::Trip(self.generation))
     }
 }
@@ -265,7 +295,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.kind == Kind::Trial {
             // Time zero: giving a permit back must not end the half-open phase.
-            let at = Moment { now: Tick::ZERO, random: 0 };
+            let at = Moment {
+                now: Tick::ZERO,
+                random: 0,
+            };
             let event = Event::TrialCancelled(self.generation);
             self.breaker.word.apply(event, at, &self.breaker.rules);
         }
@@ -292,13 +325,17 @@ fn remaining(state: State, now: Tick) -> Duration {
 
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("state", &self.word.load()).finish_non_exhaustive()
+        f.debug_struct("Breaker")
+            .field("state", &self.word.load())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Permit")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 

@@ -85,8 +85,14 @@ pub(crate) const TRIPS_MAX: u8 = 31;
 const UNTIL_MAX: u64 = (1 << 37) - 1;
 
 impl State {
-    pub(crate) const NEW: Self =
-        Self { phase: Phase::Closed, generation: 0, until_ms: 0, permits: 0, successes: 0, trips: 0 };
+    pub(crate) const NEW: Self = Self {
+        phase: Phase::Closed,
+        generation: 0,
+        until_ms: 0,
+        permits: 0,
+        successes: 0,
+        trips: 0,
+    };
 
     /// The whole rule.
     pub(crate) fn step(self, event: Event, at: Moment, rules: &Rules) -> Self {
@@ -95,10 +101,13 @@ impl State {
             (Phase::Open, Event::Ask) if at.now.as_millis() >= state.until_ms => {
                 state.half_open(at.now, rules)
             }
-            (Phase::HalfOpen, Event::Ask) if state.permits > 0 => {
-                Self { permits: state.permits - 1, ..state }
+            (Phase::HalfOpen, Event::Ask) if state.permits > 0 => Self {
+                permits: state.permits - 1,
+                ..state
+            },
+            (Phase::Closed, Event::Trip(of)) if of == state.generation => {
+                state.opened(0, at, rules)
             }
-            (Phase::Closed, Event::Trip(of)) if of == state.generation => state.opened(0, at, rules),
             (Phase::HalfOpen, Event::TrialSucceeded(of)) if of == state.generation => {
                 state.succeeded(rules)
             }
@@ -107,7 +116,10 @@ impl State {
             }
             (Phase::HalfOpen, Event::TrialCancelled(of)) if of == state.generation => {
                 let most = rules.permits.saturating_sub(state.successes);
-                Self { permits: (state.permits + 1).min(most), ..state }
+                Self {
+                    permits: (state.permits + 1).min(most),
+                    ..state
+                }
             }
             _ => state,
         }
@@ -116,20 +128,34 @@ impl State {
     /// Half-open without a verdict in time: the trials hang, which is an answer too.
     fn lapsed(self, at: Moment, rules: &Rules) -> Self {
         let late = self.phase == Phase::HalfOpen && at.now.as_millis() >= self.until_ms;
-        if late { self.opened(self.trips + 1, at, rules) } else { self }
+        if late {
+            self.opened(self.trips + 1, at, rules)
+        } else {
+            self
+        }
     }
 
     fn opened(self, trips: u8, at: Moment, rules: &Rules) -> Self {
         let trips = trips.min(TRIPS_MAX);
-        let rest = rules.open_for.saturating_mul(1 << trips.min(30)).min(rules.open_for_max);
+        let rest = rules
+            .open_for
+            .saturating_mul(1 << trips.min(30))
+            .min(rules.open_for_max);
         let until = at.now + random::around(rest, at.random);
-        Self { trips, ..self.next(Phase::Open, until) }
+        Self {
+            trips,
+            ..self.next(Phase::Open, until)
+        }
     }
 
     /// The asker is the first trial.
     fn half_open(self, now: Tick, rules: &Rules) -> Self {
         let next = self.next(Phase::HalfOpen, now + rules.max_wait);
-        Self { permits: rules.permits.saturating_sub(1), trips: self.trips, ..next }
+        Self {
+            permits: rules.permits.saturating_sub(1),
+            trips: self.trips,
+            ..next
+        }
     }
 
     fn succeeded(self, rules: &Rules) -> Self {
@@ -144,7 +170,14 @@ impl State {
     fn next(self, phase: Phase, until: Tick) -> Self {
         let generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         let until_ms = until.as_millis_ceil().min(UNTIL_MAX);
-        Self { phase, generation, until_ms, permits: 0, successes: 0, trips: 0 }
+        Self {
+            phase,
+            generation,
+            until_ms,
+            permits: 0,
+            successes: 0,
+            trips: 0,
+        }
     }
 
     /// `until 37 | generation 12 | trips 5 | successes 4 | permits 4 | phase 2`.
@@ -163,7 +196,8 @@ impl State {
     }
 
     pub(crate) fn unpack(word: u64) -> Self {
-        let bits = |shift: u32, mask: u8| u8::try_from(word >> shift & u64::from(mask)).unwrap_or(0);
+        let bits =
+            |shift: u32, mask: u8| u8::try_from(word >> shift & u64::from(mask)).unwrap_or(0);
         Self {
             phase: match word & 3 {
                 0 => Phase::Closed,

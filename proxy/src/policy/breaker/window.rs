@@ -65,7 +65,13 @@ impl Window {
     }
 
     /// Counts one; says whether anything bad is in the window, that is whether a sum could open.
-    pub(crate) fn add(&self, worker: usize, generation: u16, now: Tick, exchange: Exchange) -> bool {
+    pub(crate) fn add(
+        &self,
+        worker: usize,
+        generation: u16,
+        now: Tick,
+        exchange: Exchange,
+    ) -> bool {
         let slot = self.slot(now);
         let position = usize::try_from(slot % BUCKETS).unwrap_or(0);
         let shard = self.shards.get(worker % self.shards.len());

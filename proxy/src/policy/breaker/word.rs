@@ -30,8 +30,13 @@ impl Word {
             let next = State::unpack(word).step(event, at, rules).pack();
             (next != word).then_some(next)
         };
-        let word = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        let word = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
         let before = State::unpack(word.unwrap_or_else(|unchanged| unchanged));
-        Step { before, after: before.step(event, at, rules) }
+        Step {
+            before,
+            after: before.step(event, at, rules),
+        }
     }
 }

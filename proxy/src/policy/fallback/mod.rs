@@ -39,9 +39,10 @@ pub fn decide(policy: Option<&Fallback>, cause: Cause) -> Option<&FallbackTarget
     let applies = match cause {
         Cause::Open => policy.on_open,
         Cause::NoEndpoint => policy.on_no_endpoint,
-        Cause::Exhausted { repeatable, all_unprocessed } => {
-            policy.on_exhausted && (repeatable || all_unprocessed || policy.repeatable)
-        }
+        Cause::Exhausted {
+            repeatable,
+            all_unprocessed,
+        } => policy.on_exhausted && (repeatable || all_unprocessed || policy.repeatable),
     };
     applies.then_some(&policy.target)
 }

@@ -32,28 +32,48 @@ impl RequestTraits {
     /// Reads them off a request. `path` is normalised; for gRPC it names the method.
     pub fn of(policy: &model::Retry, method: &Method, path: &str, headers: &HeaderMap) -> Self {
         let grpc = is_grpc(headers);
-        let vouched = policy.idempotency_header.as_ref().is_some_and(|name| headers.contains_key(name));
+        let vouched = policy
+            .idempotency_header
+            .as_ref()
+            .is_some_and(|name| headers.contains_key(name));
         let by_method = if grpc {
             let called = path.strip_prefix('/').unwrap_or(path);
-            policy.idempotent_methods.iter().any(|method| method == called)
+            policy
+                .idempotent_methods
+                .iter()
+                .any(|method| method == called)
         } else {
             is_idempotent(method)
         };
-        let attempt = headers.get(ATTEMPT).and_then(|value| value.to_str().ok()?.parse().ok());
-        Self { repeatable: vouched || by_method, grpc, nested: attempt.unwrap_or(1u32) > 1 }
+        let attempt = headers
+            .get(ATTEMPT)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Self {
+            repeatable: vouched || by_method,
+            grpc,
+            nested: attempt.unwrap_or(1u32) > 1,
+        }
     }
 }
 
 /// RFC 9110 §9.2.2. An extension method is unknown to us, hence not.
 pub fn is_idempotent(method: &Method) -> bool {
-    const METHODS: [Method; 6] =
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    const METHODS: [Method; 6] = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PUT,
+        Method::DELETE,
+    ];
     METHODS.contains(method)
 }
 
 /// `application/grpc` and its `+proto`-like forms; not `application/grpc-web`.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let kind = headers
+        .get(http::header::CONTENT_TYPE)
+        .map(http::HeaderValue::as_bytes);
     let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
@@ -206,10 +226,16 @@ fn permission(policy: &model::Retry, attempt: &Attempt) -> Result<Duration, Give
         AttemptFailure::IdleRace if attempt.traits.repeatable => return Ok(Duration::ZERO),
         AttemptFailure::IdleRace => return Err(GiveUp::NotRepeatable),
         AttemptFailure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
-        AttemptFailure::GrpcStatus { pushback: Some(Pushback::Never), .. } => {
+        AttemptFailure::GrpcStatus {
+            pushback: Some(Pushback::Never),
+            ..
+        } => {
             return Err(GiveUp::PushedBack);
         }
-        AttemptFailure::GrpcStatus { pushback: Some(Pushback::After(wait)), .. } => wait,
+        AttemptFailure::GrpcStatus {
+            pushback: Some(Pushback::After(wait)),
+            ..
+        } => wait,
         AttemptFailure::GrpcStatus { pushback: None, .. } => Duration::ZERO,
         AttemptFailure::PerTryTimeout | AttemptFailure::Reset => Duration::ZERO,
     };
@@ -228,7 +254,11 @@ fn permission(policy: &model::Retry, attempt: &Attempt) -> Result<Duration, Give
 fn is_listed(policy: &model::Retry, attempt: &Attempt) -> bool {
     let grpc = |code: u8| policy.grpc_statuses.contains(&code);
     let either = |status: StatusCode, code: u8| {
-        if attempt.traits.grpc { grpc(code) } else { policy.statuses.contains(&status) }
+        if attempt.traits.grpc {
+            grpc(code)
+        } else {
+            policy.statuses.contains(&status)
+        }
     };
     match attempt.failure {
         AttemptFailure::ProvablyUnprocessed | AttemptFailure::IdleRace => true,
@@ -243,7 +273,10 @@ fn is_listed(policy: &model::Retry, attempt: &Attempt) -> bool {
 /// Full jitter in `[0, min((2ⁿ − 1) · base, max))` after the n-th attempt.
 fn backoff(policy: &model::Retry, number: u32, random: u64) -> Duration {
     let factor = (1u32 << number.min(31)) - 1;
-    let most = policy.backoff_base.saturating_mul(factor).min(policy.backoff_max);
+    let most = policy
+        .backoff_base
+        .saturating_mul(factor)
+        .min(policy.backoff_max);
     random::up_to(most, random)
 }
 

@@ -12,7 +12,10 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self { retries: Ring::new(), minimum: AtomicU64::new(0) }
+        Self {
+            retries: Ring::new(),
+            minimum: AtomicU64::new(0),
+        }
     }
 
     /// Spends one if at most `afforded` are spent in the interval afterwards.
@@ -31,10 +34,17 @@ impl Ledger {
     /// Spends one of the `most` that every minimum interval has.
     pub(crate) fn spend_minimum(&self, slot: u32, minimum_slot: u32, most: u32) -> bool {
         let step = |word: u64| {
-            let used = if word >> 32 == u64::from(minimum_slot) { word & 0xffff_ffff } else { 0 };
+            let used = if word >> 32 == u64::from(minimum_slot) {
+                word & 0xffff_ffff
+            } else {
+                0
+            };
             (used < u64::from(most)).then(|| u64::from(minimum_slot) << 32 | (used + 1))
         };
-        let granted = self.minimum.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step).is_ok();
+        let granted = self
+            .minimum
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step)
+            .is_ok();
         if granted {
             self.retries.add(slot);
         }

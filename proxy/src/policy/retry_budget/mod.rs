@@ -54,10 +54,16 @@ impl RetryBudget {
     /// minimum rate. Two that race for the last one may both be refused; never are both granted.
     pub fn withdraw(&self, now: Tick) -> bool {
         let slot_now = slot(now, self.bucket_ms);
-        let requests: u64 = self.requests.iter().map(|shard| shard.0.sum(slot_now)).sum();
+        let requests: u64 = self
+            .requests
+            .iter()
+            .map(|shard| shard.0.sum(slot_now))
+            .sum();
         let afforded = requests * u64::from(self.percent.get()) / 100;
         self.ledger.spend(slot_now, afforded)
-            || self.ledger.spend_minimum(slot_now, slot(now, self.min_interval_ms), self.min_count)
+            || self
+                .ledger
+                .spend_minimum(slot_now, slot(now, self.min_interval_ms), self.min_count)
     }
 
     /// Retries of the last interval, for metrics and tests.

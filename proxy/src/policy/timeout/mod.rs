@@ -49,18 +49,28 @@ impl Deadline {
     /// The earlier of the caller's (less [`MARGIN`]) and the policy's. For gRPC policy counts only if it
     /// was written by somebody.
     pub fn of(headers: &HeaderMap, timeouts: &model::Timeouts, grpc: bool, now: Tick) -> Self {
-        let policy = timeouts.request.filter(|_| !grpc || timeouts.request_is_explicit);
+        let policy = timeouts
+            .request
+            .filter(|_| !grpc || timeouts.request_is_explicit);
         match (allowed_by_caller(headers), policy) {
             (Some(caller), _) if caller <= MARGIN => Self::Expired,
-            (Some(caller), Some(policy)) if policy < caller - MARGIN => Self::by_policy(now, policy),
-            (Some(caller), _) => Self::At { tick: now + (caller - MARGIN), set_by: SetBy::Caller },
+            (Some(caller), Some(policy)) if policy < caller - MARGIN => {
+                Self::by_policy(now, policy)
+            }
+            (Some(caller), _) => Self::At {
+                tick: now + (caller - MARGIN),
+                set_by: SetBy::Caller,
+            },
             (None, Some(policy)) => Self::by_policy(now, policy),
             (None, None) => Self::None,
         }
     }
 
     fn by_policy(now: Tick, policy: Duration) -> Self {
-        Self::At { tick: now + policy, set_by: SetBy::Policy }
+        Self::At {
+            tick: now + policy,
+            set_by: SetBy::Policy,
+        }
     }
 
     /// What is left; `None`: no limit.
@@ -84,8 +94,13 @@ impl Deadline {
 /// The shortest of the three headers. An unreadable one is as if absent: it promises nothing.
 fn allowed_by_caller(headers: &HeaderMap) -> Option<Duration> {
     let millis = |name: &HeaderName| parse_millis(headers.get(name)?.as_bytes());
-    let grpc = headers.get(GRPC_TIMEOUT).and_then(|value| parse_grpc_timeout(value.as_bytes()));
-    [grpc, millis(&DEADLINE), millis(&ENVOY)].into_iter().flatten().min()
+    let grpc = headers
+        .get(GRPC_TIMEOUT)
+        .and_then(|value| parse_grpc_timeout(value.as_bytes()));
+    [grpc, millis(&DEADLINE), millis(&ENVOY)]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// Writes what is left onto an attempt's headers: ours always, gRPC's for gRPC, Envoy's where it was.
@@ -108,7 +123,10 @@ pub fn write(headers: &mut HeaderMap, remaining: Option<Duration>, grpc: bool) {
 }
 
 fn parse_millis(text: &[u8]) -> Option<Duration> {
-    (text.len() <= 12).then(|| digits(text)).flatten().map(Duration::from_millis)
+    (text.len() <= 12)
+        .then(|| digits(text))
+        .flatten()
+        .map(Duration::from_millis)
 }
 
 /// `1*8DIGIT` and one of `H M S m u n` (gRPC over HTTP/2, "Timeout").
@@ -131,7 +149,11 @@ fn digits(text: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     };
-    if text.is_empty() { None } else { text.iter().try_fold(0, add) }
+    if text.is_empty() {
+        None
+    } else {
+        text.iter().try_fold(0, add)
+    }
 }
 
 /// In the finest unit whose number has at most 8 digits, rounded down: a callee never has more time than we.
@@ -145,7 +167,10 @@ pub fn grpc_timeout(remaining: Duration) -> HeaderValue {
         (u128::from(remaining.as_secs() / 60), 'M'),
     ];
     let hours = (u128::from(remaining.as_secs() / 3600).min(MOST), 'H');
-    let (number, unit) = units.into_iter().find(|(number, _)| *number <= MOST).unwrap_or(hours);
+    let (number, unit) = units
+        .into_iter()
+        .find(|(number, _)| *number <= MOST)
+        .unwrap_or(hours);
     HeaderValue::try_from(format!("{number}{unit}")).unwrap_or(HeaderValue::from_static("0n"))
 }
 

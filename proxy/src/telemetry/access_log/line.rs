@@ -66,7 +66,11 @@ fn write_time(out: &mut Vec<u8>, entry: &Entry<'_>) {
 
 fn write_flags(out: &mut Vec<u8>, entry: &Entry<'_>) {
     for (position, flag) in entry.flags.iter().enumerate() {
-        out.extend_from_slice(if position == 0 { b",\"flags\":\"" } else { b"," });
+        out.extend_from_slice(if position == 0 {
+            b",\"flags\":\""
+        } else {
+            b","
+        });
         out.extend_from_slice(flag.as_str().as_bytes());
     }
     if entry.flags.first().is_some() {
@@ -85,7 +89,9 @@ fn millis(out: &mut Vec<u8>, name: &str, duration: Duration) {
 
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {
     let _ = write!(out, ",\"{name}\":\"");
-    let end = (0..=TEXT_MAX.min(value.len())).rev().find(|end| value.is_char_boundary(*end));
+    let end = (0..=TEXT_MAX.min(value.len()))
+        .rev()
+        .find(|end| value.is_char_boundary(*end));
     for byte in value.bytes().take(end.unwrap_or(0)) {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),

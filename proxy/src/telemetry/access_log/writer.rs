@@ -45,21 +45,37 @@ pub(super) struct Outlet {
 impl AccessLog {
     pub(super) fn start(target: Target, dropped: Counter) -> io::Result<Self> {
         let output: Box<dyn Write + Send> = match target {
-            Target::Off => return Ok(Self { queue: None, thread: None, dropped }),
+            Target::Off => {
+                return Ok(Self {
+                    queue: None,
+                    thread: None,
+                    dropped,
+                });
+            }
             Target::Stdout => Box::new(io::stdout()),
-            Target::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            Target::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
         };
         let (queue, deliveries) = sync_channel(QUEUE);
         let lost = dropped.clone();
         let thread = std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || write_all(output, &deliveries, &lost))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), dropped })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            dropped,
+        })
     }
 
     pub(super) fn outlet(&self) -> Option<Outlet> {
         let (back, spares) = sync_channel(2);
-        self.queue.clone().map(|queue| Outlet { queue, back, spares })
+        self.queue.clone().map(|queue| Outlet {
+            queue,
+            back,
+            spares,
+        })
     }
 
     pub(super) fn dropped(&self) -> &Counter {
@@ -82,20 +98,48 @@ impl Outlet {
         self.spares.try_recv().unwrap_or_default()
     }
 
+    /// One whose writer is stuck.
+    #[cfg(test)]
+    pub(super) fn stuck() -> Self {
+        let (queue, never_read) = sync_channel(0);
+        std::mem::forget(never_read);
+        let (back, spares) = sync_channel(2);
+        Self {
+            queue,
+            back,
+            spares,
+        }
+    }
+
     /// Hands over, or gives the batch back: never waits.
     pub(super) fn offer(&self, batch: Batch) -> Result<(), Batch> {
-        let delivery = Delivery { batch, back: self.back.clone() };
-        self.queue.try_send(delivery).map_err(|refused| match refused {
-            TrySendError::Full(delivery) | TrySendError::Disconnected(delivery) => delivery.batch,
-        })
+        let delivery = Delivery {
+            batch,
+            back: self.back.clone(),
+        };
+        self.queue
+            .try_send(delivery)
+            .map_err(|refused| match refused {
+                TrySendError::Full(delivery) | TrySendError::Disconnected(delivery) => {
+                    delivery.batch
+                }
+            })
     }
 }
 
 /// Until all senders are gone. A target that fails (disk full, closed pipe) loses lines, which are counted;
 /// the next batch tries again.
 fn write_all(mut output: Box<dyn Write + Send>, deliveries: &Receiver<Delivery>, lost: &Counter) {
-    for Delivery { batch: Batch { mut bytes, lines }, back } in deliveries {
-        if output.write_all(&bytes).and_then(|()| output.flush()).is_err() {
+    for Delivery {
+        batch: Batch { mut bytes, lines },
+        back,
+    } in deliveries
+    {
+        if output
+            .write_all(&bytes)
+            .and_then(|()| output.flush())
+            .is_err()
+        {
             lost.add(usize::MAX, lines);
         }
         bytes.clear();

@@ -34,7 +34,11 @@ impl<const N: usize> Shards<N> {
     }
 
     fn sum(&self, slot: usize) -> u64 {
-        self.0.iter().filter_map(|shard| shard.0.get(slot)).map(|cell| cell.load(Relaxed)).sum()
+        self.0
+            .iter()
+            .filter_map(|shard| shard.0.get(slot))
+            .map(|cell| cell.load(Relaxed))
+            .sum()
     }
 }
 
@@ -71,6 +75,11 @@ impl GaugeCell {
 /// Distinct last labels of one series before `overflow`.
 const OUTCOMES: usize = 12;
 
+/// The first last label was paid for when the series was made, so that unused handles count too.
+const fn price(slot: usize) -> u32 {
+    if slot == 0 { 0 } else { 1 }
+}
+
 #[derive(Debug)]
 pub(super) struct OutcomeCell {
     names: [OnceLock<&'static str>; OUTCOMES],
@@ -87,12 +96,12 @@ impl OutcomeCell {
     fn slot(&self, outcome: &'static str) -> Option<usize> {
         for (slot, name) in self.names.iter().enumerate() {
             if name.get().is_none() {
-                if !self.budget.take(1) {
+                if !self.pay(slot) {
                     return None;
                 }
                 // Of two workers that name the same place at once, the loser looks at what it became.
                 if name.set(outcome).is_err() {
-                    self.budget.give_back(1);
+                    self.budget.give_back(price(slot));
                 }
             }
             if name.get() == Some(&outcome) {
@@ -102,12 +111,19 @@ impl OutcomeCell {
         None
     }
 
+    fn pay(&self, slot: usize) -> bool {
+        self.budget.take(price(slot))
+    }
+
     /// Outcome and count; the overflow only if there is one.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let named = self.names.iter().enumerate().filter_map(|(slot, name)| {
-            name.get().map(|name| (*name, self.counts.sum(slot)))
-        });
-        let overflow = Some(("overflow", self.counts.sum(OUTCOMES))).filter(|(_, count)| *count > 0);
+        let named = self
+            .names
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, name)| name.get().map(|name| (*name, self.counts.sum(slot))));
+        let overflow =
+            Some(("overflow", self.counts.sum(OUTCOMES))).filter(|(_, count)| *count > 0);
         named.chain(overflow)
     }
 }
@@ -136,13 +152,13 @@ impl KeyedCell {
         for (slot, cell) in self.keys.iter().enumerate() {
             let mut found = cell.load(Relaxed);
             if found == 0 {
-                if !self.budget.take(1) {
+                if !self.pay(slot) {
                     return None;
                 }
                 found = match cell.compare_exchange(0, key, Relaxed, Relaxed) {
                     Ok(_) => key,
                     Err(taken) => {
-                        self.budget.give_back(1);
+                        self.budget.give_back(price(slot));
                         taken
                     }
                 };
@@ -152,6 +168,10 @@ impl KeyedCell {
             }
         }
         None
+    }
+
+    fn pay(&self, slot: usize) -> bool {
+        self.budget.take(price(slot))
     }
 
     /// Code, flag and count; `None` for the overflow, only if there is one.
@@ -176,7 +196,11 @@ pub(super) struct HistogramCell(Shards<{ BUCKETS + 1 }>);
 impl HistogramCell {
     pub(super) fn observe(&self, worker: usize, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.0.add(worker, BOUNDS_US.partition_point(|bound| *bound < micros), 1);
+        self.0.add(
+            worker,
+            BOUNDS_US.partition_point(|bound| *bound < micros),
+            1,
+        );
         self.0.add(worker, BUCKETS, micros);
     }
 
@@ -206,7 +230,10 @@ pub(super) struct Make<T> {
 
 macro_rules! make {
     ($name:ident, $variant:ident, $cell:ty, $cost:expr, $new:expr) => {
-        #[allow(non_upper_case_globals, reason = "read as a constructor where it is used")]
+        #[allow(
+            non_upper_case_globals,
+            reason = "read as a constructor where it is used"
+        )]
         pub(super) const $name: Make<$cell> = Make {
             new: |shards, budget| Series::$variant(Arc::new($new(shards, budget))),
             cell: |series| match series {
@@ -219,21 +246,41 @@ macro_rules! make {
 }
 
 impl Series {
-    make!(counter, Counter, CounterCell, 1, |shards, _: &Arc<Budget>| CounterCell(Shards::new(shards)));
-    make!(gauge, Gauge, GaugeCell, 1, |_, _: &Arc<Budget>| GaugeCell(AtomicI64::new(0)));
-    make!(histogram, Histogram, HistogramCell, 17, |shards, _: &Arc<Budget>| {
+    make!(
+        counter,
+        Counter,
+        CounterCell,
+        1,
+        |shards, _: &Arc<Budget>| CounterCell(Shards::new(shards))
+    );
+    make!(gauge, Gauge, GaugeCell, 1, |_, _: &Arc<Budget>| GaugeCell(
+        AtomicI64::new(0)
+    ));
+    make!(histogram, Histogram, HistogramCell, 17, |shards,
+                                                    _: &Arc<
+        Budget,
+    >| {
         HistogramCell(Shards::new(shards))
     });
-    make!(outcomes, Outcomes, OutcomeCell, 0, |shards, budget: &Arc<Budget>| OutcomeCell {
+    make!(outcomes, Outcomes, OutcomeCell, 1, |shards,
+                                               budget: &Arc<
+        Budget,
+    >| OutcomeCell {
         names: std::array::from_fn(|_| OnceLock::new()),
         counts: Shards::new(shards),
         budget: Arc::clone(budget),
     });
-    make!(requests, Requests, KeyedCell, 0, |shards, budget: &Arc<Budget>| KeyedCell {
-        keys: std::array::from_fn(|_| AtomicU32::new(0)),
-        counts: Shards::new(shards),
-        budget: Arc::clone(budget),
-    });
+    make!(
+        requests,
+        Requests,
+        KeyedCell,
+        1,
+        |shards, budget: &Arc<Budget>| KeyedCell {
+            keys: std::array::from_fn(|_| AtomicU32::new(0)),
+            counts: Shards::new(shards),
+            budget: Arc::clone(budget),
+        }
+    );
 
     /// Whether only the registry holds it.
     pub(super) fn is_released(&self) -> bool {
@@ -249,13 +296,20 @@ impl Series {
 
     /// What dropping it gives back to the budget.
     pub(super) fn cost(&self) -> u32 {
-        let count = |taken: usize| u32::try_from(taken).unwrap_or(0);
+        let count = |taken: usize| u32::try_from(taken.max(1)).unwrap_or(1);
         match self {
             Self::Counter(_) => Self::counter.cost,
             Self::Gauge(_) => Self::gauge.cost,
             Self::Histogram(_) => Self::histogram.cost,
-            Self::Outcomes(cell) => count(cell.names.iter().filter(|name| name.get().is_some()).count()),
-            Self::Requests(cell) => count(cell.keys.iter().filter(|key| key.load(Relaxed) > 0).count()),
+            Self::Outcomes(cell) => count(
+                cell.names
+                    .iter()
+                    .filter(|name| name.get().is_some())
+                    .count(),
+            ),
+            Self::Requests(cell) => {
+                count(cell.keys.iter().filter(|key| key.load(Relaxed) > 0).count())
+            }
         }
     }
 }

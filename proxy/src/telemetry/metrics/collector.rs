@@ -23,11 +23,23 @@ pub(super) struct Collector {
 impl Collector {
     pub(super) fn new(registry: Arc<Registry>) -> Result<Self, prometheus::Error> {
         let describe = |(_, family): &(Row, Family)| {
-            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(family.name.into(), family.help.into(), labels, Default::default())
+            let labels = family
+                .labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect();
+            Desc::new(
+                family.name.into(),
+                family.help.into(),
+                labels,
+                Default::default(),
+            )
         };
         let descriptions = FAMILIES.iter().map(describe).collect::<Result<_, _>>()?;
-        Ok(Self { registry, descriptions })
+        Ok(Self {
+            registry,
+            descriptions,
+        })
     }
 }
 
@@ -41,8 +53,10 @@ impl prometheus::core::Collector for Collector {
         let mut families: Vec<MetricFamily> = Vec::new();
         for (row, series) in self.registry.by_family() {
             let family = row.family();
-            let metrics: Vec<Metric> =
-                series.iter().flat_map(|(labels, series)| metrics(family, labels, series)).collect();
+            let metrics: Vec<Metric> = series
+                .iter()
+                .flat_map(|(labels, series)| metrics(family, labels, series))
+                .collect();
             // A family whose outcomes have not begun has no lines; the encoder refuses empty ones.
             if !metrics.is_empty() {
                 families.push(assemble(family, metrics));
@@ -68,7 +82,12 @@ fn assemble(family: &Family, metrics: Vec<Metric>) -> MetricFamily {
 }
 
 fn metrics(family: &Family, labels: &[Box<str>], series: &Series) -> Vec<Metric> {
-    let with = |more: &[&str]| pairs(family, labels.iter().map(AsRef::as_ref).chain(more.iter().copied()));
+    let with = |more: &[&str]| {
+        pairs(
+            family,
+            labels.iter().map(AsRef::as_ref).chain(more.iter().copied()),
+        )
+    };
     match series {
         Series::Counter(cell) => vec![counter(with(&[]), cell.value())],
         Series::Gauge(cell) => {
@@ -78,15 +97,17 @@ fn metrics(family: &Family, labels: &[Box<str>], series: &Series) -> Vec<Metric>
             metric.set_gauge(gauge);
             vec![metric]
         }
-        Series::Outcomes(cell) => {
-            cell.values().map(|(outcome, count)| counter(with(&[outcome]), count)).collect()
-        }
+        Series::Outcomes(cell) => cell
+            .values()
+            .map(|(outcome, count)| counter(with(&[outcome]), count))
+            .collect(),
         Series::Requests(cell) => cell
             .values()
             .map(|(pair, count)| match pair {
-                Some((code, flag)) => {
-                    counter(with(&[&code.to_string(), flag.map_or("", Flag::as_str)]), count)
-                }
+                Some((code, flag)) => counter(
+                    with(&[&code.to_string(), flag.map_or("", Flag::as_str)]),
+                    count,
+                ),
                 None => counter(with(&["overflow", "overflow"]), count),
             })
             .collect(),

@@ -29,12 +29,18 @@ pub(super) struct Budget {
 
 impl Budget {
     fn new(most: u32) -> Self {
-        Self { left: AtomicU32::new(most), refused: AtomicU64::new(0) }
+        Self {
+            left: AtomicU32::new(most),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// Takes places for `count` series, or counts a refusal.
     pub(super) fn take(&self, count: u32) -> bool {
-        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(count)).is_ok();
+        let taken = self
+            .left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(count))
+            .is_ok();
         if !taken {
             self.refused.fetch_add(1, Relaxed);
         }
@@ -56,7 +62,7 @@ impl Budget {
     }
 }
 
-type Labels = Box<[Box<str>]>;
+type Labels = Arc<[Box<str>]>;
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -78,7 +84,11 @@ const OVERFLOW: &str = "overflow";
 
 impl Registry {
     pub(super) fn new(shards: usize) -> Self {
-        Self { series: ArcSwap::default(), budget: Arc::new(Budget::new(SERIES_MAX)), shards }
+        Self {
+            series: ArcSwap::default(),
+            budget: Arc::new(Budget::new(SERIES_MAX)),
+            shards,
+        }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -115,7 +125,9 @@ impl Registry {
         loop {
             let current = self.series.load_full();
             let mut next = Map::clone(&current);
-            let entry = next.entry((row, boxed(labels))).or_insert_with(|| fresh.clone());
+            let entry = next
+                .entry((row, boxed(labels)))
+                .or_insert_with(|| fresh.clone());
             if let Some(cell) = (make.cell)(&entry.series).cloned() {
                 let previous = self.series.compare_and_swap(&current, Arc::new(next));
                 if Arc::ptr_eq(&previous, &current) {
@@ -152,10 +164,18 @@ impl Registry {
         // A handshake may take a handle between the look and the swap; then its counts are not exposed
         // until it takes another. Nobody had counted there for ten minutes: cheaper than a lock.
         let current = self.series.load_full();
-        let next: Map = current.iter().filter(|(_, e)| !idle(e)).map(|(k, e)| (k.clone(), e.clone())).collect();
+        let next: Map = current
+            .iter()
+            .filter(|(_, e)| !idle(e))
+            .map(|(k, e)| (k.clone(), e.clone()))
+            .collect();
         let previous = self.series.compare_and_swap(&current, Arc::new(next));
         if Arc::ptr_eq(&previous, &current) {
-            let freed = current.values().filter(|entry| idle(entry)).map(|entry| entry.series.cost()).sum();
+            let freed = current
+                .values()
+                .filter(|entry| idle(entry))
+                .map(|entry| entry.series.cost())
+                .sum();
             self.budget.give_back(freed);
         }
     }
@@ -164,7 +184,10 @@ impl Registry {
     pub(super) fn by_family(&self) -> BTreeMap<Row, Vec<(Labels, Series)>> {
         let mut families: BTreeMap<Row, Vec<(Labels, Series)>> = BTreeMap::new();
         for ((row, labels), entry) in self.series.load().iter() {
-            families.entry(*row).or_default().push((labels.clone(), entry.series.clone()));
+            families
+                .entry(*row)
+                .or_default()
+                .push((labels.clone(), entry.series.clone()));
         }
         for series in families.values_mut() {
             series.sort_by(|(one, _), (other, _)| one.cmp(other));
