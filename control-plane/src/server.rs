@@ -29,8 +29,8 @@ use usher_config::{
 };
 
 use crate::{
-    admin::{operator, rest},
     addresses::Addresses,
+    admin::{operator, rest},
     ca::{
         Authority,
         attest::{self, AuthorityService},
@@ -44,6 +44,7 @@ use crate::{
     private_files::{private_directory, write_shared},
     registry::RegistryService,
     state::State,
+    status::{MistakeReport, RejectedObject},
     telemetry::metrics::Metrics,
     xds::AdsService,
 };
@@ -91,6 +92,12 @@ pub enum StartError {
     /// The configuration or the store cannot be used.
     #[error(transparent)]
     State(#[from] crate::state::OpenError),
+    /// The Mesh object, which names the trust domain, is broken, and none was ever accepted.
+    #[error("the Mesh object has mistakes, and everything is named by its trust domain:\n  {}", mistakes.join("\n  "))]
+    Mesh {
+        /// Each with its place.
+        mistakes: Vec<String>,
+    },
     /// No root.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -139,15 +146,21 @@ impl Server {
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let data = &options.data;
-        private_directory(data)
-            .map_err(|source| StartError::Data { path: data.clone(), source })?;
+        private_directory(data).map_err(|source| StartError::Data {
+            path: data.clone(),
+            source,
+        })?;
         let state = State::open(&options.config, data).await?;
-        let trust_domain = state.trust_domain();
+        let trust_domain = trust_domain_of(&state, data)?;
         let authority = Arc::new(Authority::open(&data.join("ca"), &trust_domain)?);
         state.set_trust_bundle(authority.trust_bundle());
         let tokens_path = data.join("tokens.redb");
-        let tokens = TokenStore::open(&tokens_path, authority.pin())
-            .map_err(|source| StartError::Tokens { path: tokens_path, source })?;
+        let tokens = TokenStore::open(&tokens_path, authority.pin()).map_err(|source| {
+            StartError::Tokens {
+                path: tokens_path,
+                source,
+            }
+        })?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
         let grpc = bind(options.listen).await?;
@@ -156,7 +169,9 @@ impl Server {
         let operator = operator::bind(&operator_path)
             .map_err(listen_error(&operator_path.display().to_string()))?;
         let local = |listener: &TcpListener, asked: SocketAddr| {
-            listener.local_addr().map_err(listen_error(&asked.to_string()))
+            listener
+                .local_addr()
+                .map_err(listen_error(&asked.to_string()))
         };
         let addresses = Addresses {
             grpc: local(&grpc, options.listen)?,
@@ -164,7 +179,18 @@ impl Server {
             operator: operator_path,
         };
         let tokens = Arc::new(tokens);
-        Ok(Self { options, addresses, state, authority, tokens, own, metrics, grpc, http, operator })
+        Ok(Self {
+            options,
+            addresses,
+            state,
+            authority,
+            tokens,
+            own,
+            metrics,
+            grpc,
+            http,
+            operator,
+        })
     }
 
     /// Where it will answer.
@@ -190,20 +216,34 @@ impl Server {
         let data = self.options.data.clone();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(renew_own_identity(Arc::clone(&self.own), Arc::clone(&self.authority)));
-        tasks.spawn(follow_directory(self.state.clone(), self.options.config.clone()));
+        tasks.spawn(renew_own_identity(
+            Arc::clone(&self.own),
+            Arc::clone(&self.authority),
+        ));
+        tasks.spawn(follow_directory(
+            self.state.clone(),
+            self.options.config.clone(),
+        ));
         let mut doors = JoinSet::new();
         let rest = rest::Rest {
             mesh: self.state.clone(),
             metrics: Arc::clone(&self.metrics),
             authority: Arc::clone(&self.authority),
         };
-        doors.spawn(serve_http(self.http, rest::router(rest, self.addresses.http), stopping.clone()));
+        doors.spawn(serve_http(
+            self.http,
+            rest::router(rest, self.addresses.http),
+            stopping.clone(),
+        ));
         let operator = operator::Operator {
             mesh: self.state.clone(),
             tokens: Arc::clone(&self.tokens),
         };
-        doors.spawn(serve_http(self.operator, operator::router(operator), stopping.clone()));
+        doors.spawn(serve_http(
+            self.operator,
+            operator::router(operator),
+            stopping.clone(),
+        ));
         let tls = tls::server_config(&self.authority, Arc::clone(&self.own))?;
         let listener = Listener::new(
             self.grpc,
@@ -216,7 +256,12 @@ impl Server {
             Arc::clone(&self.tokens),
             Arc::clone(&self.metrics.ca),
         );
-        doors.spawn(serve_sidecars(listener, authority_service, self.state, stopping));
+        doors.spawn(serve_sidecars(
+            listener,
+            authority_service,
+            self.state,
+            stopping,
+        ));
         publish(&data, &self.addresses)?;
         info!(grpc = %self.addresses.grpc, http = %self.addresses.http, "control plane answers");
 
@@ -235,8 +280,28 @@ impl Server {
     }
 }
 
+/// The trust domain, unless it would be a default in place of one that was written with a mistake.
+fn trust_domain_of(state: &State, data: &Path) -> Result<TrustDomain, StartError> {
+    let is_first_start = !data.join("ca").exists();
+    let is_broken =
+        |rejected: &&RejectedObject| !rejected.last_good && rejected.object.starts_with("Mesh ");
+    match state.status().rejected.iter().find(is_broken) {
+        Some(rejected) if is_first_start => {
+            let line = |mistake: &MistakeReport| {
+                format!("{}: {}: {}", mistake.at, mistake.path, mistake.message)
+            };
+            Err(StartError::Mesh {
+                mistakes: rejected.mistakes.iter().map(line).collect(),
+            })
+        }
+        _ => Ok(state.trust_domain()),
+    }
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(listen_error(&address.to_string()))
+    TcpListener::bind(address)
+        .await
+        .map_err(listen_error(&address.to_string()))
 }
 
 fn listen_error(address: &str) -> impl FnOnce(io::Error) -> StartError {
@@ -275,7 +340,9 @@ where
     L: axum::serve::Listener,
     L::Addr: std::fmt::Debug,
 {
-    let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping)).await;
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(stopped(stopping))
+        .await;
     if let Err(error) = served {
         warn!(%error, "http interface ended");
     }
@@ -287,8 +354,8 @@ async fn serve_sidecars(
     state: State,
     stopping: watch::Receiver<bool>,
 ) {
-    let authority = AuthorityServer::new(authority)
-        .max_decoding_message_size(attest::REQUEST_BYTES_MAX);
+    let authority =
+        AuthorityServer::new(authority).max_decoding_message_size(attest::REQUEST_BYTES_MAX);
     let served = Grpc::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -297,7 +364,9 @@ async fn serve_sidecars(
         .max_connection_age(CONNECTION_AGE_MAX)
         .add_service(authority)
         .add_service(RegistryServer::new(RegistryService::new(state.clone())))
-        .add_service(AggregatedDiscoveryServiceServer::new(AdsService::new(state)))
+        .add_service(AggregatedDiscoveryServiceServer::new(AdsService::new(
+            state,
+        )))
         .serve_with_incoming_shutdown(listener.connections(), stopped(stopping))
         .await;
     if let Err(error) = served {

@@ -1,5 +1,7 @@
 //! The command line as a user meets it: the real binary, its words, its exit codes.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod cli {
     mod bench;
     mod offline;

@@ -119,11 +119,22 @@ async fn create_token(
     let (token, expires_at) =
         tokio::task::spawn_blocking(move || tokens.create(&wanted, SystemTime::now()))
             .await
-            .map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, "the token was not made".to_owned()))?
+            .map_err(|_| {
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the token was not made".to_owned(),
+                )
+            })?
             .map_err(|error| (status_of(&error), error.to_string()))?;
-    let TokenRequest { namespace, service_account, .. } = request;
+    let TokenRequest {
+        namespace,
+        service_account,
+        ..
+    } = request;
     info!(token = token.id(), %namespace, %service_account, "join token made");
-    let expires_at = OffsetDateTime::from(expires_at).format(&Rfc3339).unwrap_or_default();
+    let expires_at = OffsetDateTime::from(expires_at)
+        .format(&Rfc3339)
+        .unwrap_or_default();
     let created = CreatedToken {
         token: token.reveal(),
         id: token.id().to_owned(),
@@ -136,14 +147,17 @@ async fn create_token(
 
 fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String> {
     let name = |field: &str, text: &str| {
-        text.parse::<Name>().map_err(|error| format!("{field}: {error}"))
+        text.parse::<Name>()
+            .map_err(|error| format!("{field}: {error}"))
     };
     let namespace = name("namespace", &request.namespace)?;
     let service_account = match (&request.service_account, &request.service) {
         (Some(account), _) => name("serviceAccount", account)?,
         (None, Some(service)) => {
-            let service =
-                ServiceName { namespace: namespace.clone(), name: name("service", service)? };
+            let service = ServiceName {
+                namespace: namespace.clone(),
+                name: name("service", service)?,
+            };
             only_account(&service, mesh.service_account_of(&service))?
         }
         (None, None) => return Err("serviceAccount, or service, is needed".to_owned()),
@@ -152,7 +166,12 @@ fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String
         Some(text) => parse_duration(text).map_err(|error| format!("ttl: {error}"))?,
         None => TTL_DEFAULT,
     };
-    Ok(TokenRequest { namespace, service_account, ttl, uses: request.uses })
+    Ok(TokenRequest {
+        namespace,
+        service_account,
+        ttl,
+        uses: request.uses,
+    })
 }
 
 fn only_account(service: &ServiceName, mut accounts: Vec<Name>) -> Result<Name, String> {
@@ -164,7 +183,11 @@ fn only_account(service: &ServiceName, mut accounts: Vec<Name>) -> Result<Name, 
             service.namespace
         )),
         (Some(last), false) => {
-            let names: Vec<String> = accounts.iter().chain([&last]).map(Name::to_string).collect();
+            let names: Vec<String> = accounts
+                .iter()
+                .chain([&last])
+                .map(Name::to_string)
+                .collect();
             Err(format!(
                 "{service} may be run as {}: say which one (--service-account)",
                 names.join(", ")

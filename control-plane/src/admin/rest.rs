@@ -52,7 +52,10 @@ pub fn router(rest: Rest, address: SocketAddr) -> Router {
 }
 
 async fn addressed_to_loopback(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     if host.is_some_and(is_own_name) {
         return next.run(request).await;
     }
@@ -81,7 +84,10 @@ async fn revisions(State(rest): State<Rest>) -> Json<Vec<RevisionStatus>> {
 
 async fn metrics(State(rest): State<Rest>) -> impl axum::response::IntoResponse {
     observe(&rest);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], rest.metrics.render())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        rest.metrics.render(),
+    )
 }
 
 /// Sets the gauges to what holds now.
@@ -89,16 +95,31 @@ fn observe(rest: &Rest) {
     let status = rest.mesh.status();
     let gauges = &rest.metrics.mesh;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let endpoints = || status.services.iter().flat_map(|service| &service.endpoints);
-    gauges.revision.set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
+    let endpoints = || {
+        status
+            .services
+            .iter()
+            .flat_map(|service| &service.endpoints)
+    };
+    gauges
+        .revision
+        .set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
     gauges.rejected_objects.set(count(status.rejected.len()));
     gauges.services.set(count(status.services.len()));
     gauges.endpoints.set(count(endpoints().count()));
-    gauges.endpoints_ready.set(count(endpoints().filter(|endpoint| endpoint.healthy).count()));
+    gauges.endpoints_ready.set(count(
+        endpoints().filter(|endpoint| endpoint.healthy).count(),
+    ));
     gauges.proxies.set(count(status.proxies.len()));
-    let behind = status.proxies.iter().filter(|proxy| !proxy.up_to_date).count();
+    let behind = status
+        .proxies
+        .iter()
+        .filter(|proxy| !proxy.up_to_date)
+        .count();
     gauges.proxies_behind.set(count(behind));
-    gauges.root_expiry.set(rest.authority.root_not_after().unix_timestamp());
+    gauges
+        .root_expiry
+        .set(rest.authority.root_not_after().unix_timestamp());
 }
 
 #[cfg(test)]

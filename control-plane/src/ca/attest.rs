@@ -37,14 +37,21 @@ impl AuthorityService {
         tokens: Arc<TokenStore>,
         metrics: Arc<CaMetrics>,
     ) -> Self {
-        Self { authority, tokens, metrics }
+        Self {
+            authority,
+            tokens,
+            metrics,
+        }
     }
 
     fn sign(&self, id: &SpiffeId, key: &ProvenKey) -> Result<v1::SvidResponse, Status> {
-        let svid = self.authority.issue(id, key, OffsetDateTime::now_utc()).map_err(|error| {
-            warn!(identity = %id, %error, "svid not issued");
-            Status::failed_precondition(error.to_string())
-        })?;
+        let svid = self
+            .authority
+            .issue(id, key, OffsetDateTime::now_utc())
+            .map_err(|error| {
+                warn!(identity = %id, %error, "svid not issued");
+                Status::failed_precondition(error.to_string())
+            })?;
         let bundle = self.authority.trust_bundle();
         Ok(v1::SvidResponse {
             chain_der: vec![svid.certificate.to_vec()],
@@ -126,3 +133,6 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::Store(_) => Status::unavailable(refusal.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

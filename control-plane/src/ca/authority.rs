@@ -61,8 +61,10 @@ pub enum AuthorityError {
         what: &'static str,
     },
     /// The data directory is of a mesh with another name.
-    #[error("this data directory belongs to the trust domain {found}, the configuration says {asked}: every \
-             identity would change; set spec.trustDomain back, or use another --data directory for a new mesh")]
+    #[error(
+        "this data directory belongs to the trust domain {found}, the configuration says {asked}: every \
+             identity would change; set spec.trustDomain back, or use another --data directory for a new mesh"
+    )]
     OtherTrustDomain {
         /// The name in the root certificate.
         found: String,
@@ -132,19 +134,26 @@ impl Authority {
             Ok(pem) => String::from_utf8(pem)
                 .ok()
                 .and_then(|pem| KeyPair::from_pem(&pem).ok())
-                .ok_or(AuthorityError::Damaged { path: key_path, what: "private key in PEM" })?,
+                .ok_or(AuthorityError::Damaged {
+                    path: key_path,
+                    what: "private key in PEM",
+                })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !root_path.exists() => {
                 let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
-                write_private(&key_path, key.serialize_pem().as_bytes()).map_err(file(&key_path))?;
+                write_private(&key_path, key.serialize_pem().as_bytes())
+                    .map_err(file(&key_path))?;
                 key
             }
             Err(error) => return Err(file(&key_path)(error)),
         };
         // A crash between the two writes leaves a key without a certificate: it gets one now.
         let root = match std::fs::read(&root_path) {
-            Ok(pem) => CertificateDer::from_pem_slice(&pem).map_err(|_| {
-                AuthorityError::Damaged { path: root_path, what: "certificate in PEM" }
-            })?,
+            Ok(pem) => {
+                CertificateDer::from_pem_slice(&pem).map_err(|_| AuthorityError::Damaged {
+                    path: root_path,
+                    what: "certificate in PEM",
+                })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let root = self_sign(&key, trust_domain, OffsetDateTime::now_utc())
                     .map_err(AuthorityError::Sign)?;
@@ -163,7 +172,10 @@ impl Authority {
         directory: &Path,
     ) -> Result<Self, AuthorityError> {
         use rcgen::PublicKeyData as _;
-        let damaged = |what| AuthorityError::Damaged { path: directory.join("root.crt"), what };
+        let damaged = |what| AuthorityError::Damaged {
+            path: directory.join("root.crt"),
+            what,
+        };
         let (_, parsed) =
             X509Certificate::from_der(&root).map_err(|_| damaged("certificate in PEM"))?;
         if parsed.public_key().raw != key.subject_public_key_info() {
@@ -175,12 +187,21 @@ impl Authority {
             _ => return Err(damaged("certificate of a SPIFFE trust domain")),
         };
         if found != trust_domain.as_str() {
-            return Err(AuthorityError::OtherTrustDomain { found, asked: trust_domain.clone() });
+            return Err(AuthorityError::OtherTrustDomain {
+                found,
+                asked: trust_domain.clone(),
+            });
         }
         let pin = hex(digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref());
         let root_not_after = parsed.validity().not_after.to_datetime();
         let issuer = Issuer::from_ca_cert_der(&root, key).map_err(AuthorityError::Sign)?;
-        Ok(Self { trust_domain: trust_domain.clone(), issuer, root, root_not_after, pin })
+        Ok(Self {
+            trust_domain: trust_domain.clone(),
+            issuer,
+            root,
+            root_not_after,
+            pin,
+        })
     }
 
     /// Signs `key` for `id`: 24 hours from `now`, never past the root's own end.
@@ -198,7 +219,9 @@ impl Authority {
             return Err(IssueError::OtherTrustDomain { id, trust_domain });
         }
         if now >= self.root_not_after {
-            return Err(IssueError::RootEnded { not_after: self.root_not_after });
+            return Err(IssueError::RootEnded {
+                not_after: self.root_not_after,
+            });
         }
         let not_after = (now + SVID_LIFETIME).min(self.root_not_after);
         let mut params = CertificateParams::default();
@@ -210,17 +233,30 @@ impl Authority {
         params.subject_alt_names = vec![uri_name(id.as_str()).map_err(IssueError::Sign)?];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
-        let certificate =
-            params.signed_by(key.key(), &self.issuer).map_err(IssueError::Sign)?.der().clone();
-        Ok(Svid { id: id.clone(), certificate, not_after })
+        let certificate = params
+            .signed_by(key.key(), &self.issuer)
+            .map_err(IssueError::Sign)?
+            .der()
+            .clone();
+        Ok(Svid {
+            id: id.clone(),
+            certificate,
+            not_after,
+        })
     }
 
     /// The identity of the control plane itself; no token can be made for it.
     pub fn own_id(&self) -> SpiffeId {
-        SpiffeId::new(self.trust_domain.clone(), reserved::namespace(), reserved::service_account())
+        SpiffeId::new(
+            self.trust_domain.clone(),
+            reserved::namespace(),
+            reserved::service_account(),
+        )
     }
 
     /// Whose identities are signed here.
@@ -283,8 +319,12 @@ fn self_sign(
     params.not_after = now + ROOT_LIFETIME;
     params.serial_number = Some(random_serial()?);
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "Usher");
-    params.distinguished_name.push(DnType::CommonName, format!("root of {trust_domain}"));
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Usher");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("root of {trust_domain}"));
     params.subject_alt_names = vec![uri_name(&format!("spiffe://{trust_domain}"))?];
     // One intermediate below: replicas sign with short-lived ones of their own.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
@@ -299,7 +339,9 @@ fn uri_name(uri: &str) -> Result<SanType, rcgen::Error> {
 /// 127 random bits: positive, and never twice, also for a key that is renewed.
 fn random_serial() -> Result<SerialNumber, rcgen::Error> {
     let mut bytes = [0_u8; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| rcgen::Error::RingUnspecified)?;
     if let Some(first) = bytes.first_mut() {
         *first &= 0x7f;
     }

@@ -32,10 +32,14 @@ pub enum SvidError {
     #[error("the certificate request is not signed by the key it is for")]
     NotSelfSigned,
     /// Another kind of key.
-    #[error("the certificate request is not for an ECDSA P-256 key, the only kind used in the mesh")]
+    #[error(
+        "the certificate request is not for an ECDSA P-256 key, the only kind used in the mesh"
+    )]
     NotP256,
     /// A verified certificate without exactly one name, our kind of SPIFFE ID.
-    #[error("the certificate does not carry exactly one name, spiffe://<trust-domain>/ns/<ns>/sa/<sa>")]
+    #[error(
+        "the certificate does not carry exactly one name, spiffe://<trust-domain>/ns/<ns>/sa/<sa>"
+    )]
     NoIdentity,
 }
 
@@ -58,21 +62,26 @@ impl ProvenKey {
             return Err(SvidError::NotARequest);
         }
         // The kind of key comes from the key, not from the signature: a P-384 key may sign with SHA-256 too.
-        let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
-            .map_err(|_| SvidError::NotP256)?;
+        let key =
+            SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
+                .map_err(|_| SvidError::NotP256)?;
         let is_p256 = key.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256
             && key.der_bytes().len() == P256_POINT_BYTES
             && key.der_bytes().first() == Some(&4);
         if !is_p256 {
             return Err(SvidError::NotP256);
         }
-        request.verify_signature().map_err(|_| SvidError::NotSelfSigned)?;
+        request
+            .verify_signature()
+            .map_err(|_| SvidError::NotSelfSigned)?;
         Ok(Self(key))
     }
 
     /// The key of a pair made in this process.
+    ///
+    /// # Errors
+    /// [`SvidError::NotP256`] for another kind.
     pub fn of(pair: &rcgen::KeyPair) -> Result<Self, SvidError> {
-        use rcgen::PublicKeyData as _;
         SubjectPublicKeyInfo::from_der(&pair.subject_public_key_info())
             .map(Self)
             .map_err(|_| SvidError::NotP256)

@@ -70,12 +70,19 @@ impl FromStr for JoinToken {
         // The text itself stays out of the error: it holds the secret.
         let invalid = || {
             let found = format!("a text of {} characters", text.len());
-            InvalidValue::new(&found, "usher1.<id>.<secret>.<sha256 of the root's SPKI, hex>")
+            InvalidValue::new(
+                &found,
+                "usher1.<id>.<secret>.<sha256 of the root's SPKI, hex>",
+            )
         };
         let mut parts = text.trim().split('.');
-        let (Some("usher1"), Some(id), Some(secret), Some(pin), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some("usher1"), Some(id), Some(secret), Some(pin), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(invalid());
         };
         let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -107,7 +114,10 @@ pub enum TokenError {
     #[error("a token lives more than 0 s and at most {} days", TTL_MAX.as_secs() / 86_400)]
     Ttl,
     /// The control plane's own namespace.
-    #[error("the namespace {} is the control plane's own: no token can be made for it", reserved::NAMESPACE)]
+    #[error(
+        "the namespace {} is the control plane's own: no token can be made for it",
+        reserved::NAMESPACE
+    )]
     Reserved,
     /// Too many alive.
     #[error("{TOKENS_MAX} tokens are alive: wait for some to expire, or use a shorter ttl")]
@@ -124,13 +134,17 @@ pub enum TokenError {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// No such token, or another secret: not said which, so that ids cannot be probed.
-    #[error("the join token is not known here: it was never made, expired long ago, or was mistyped")]
+    #[error(
+        "the join token is not known here: it was never made, expired long ago, or was mistyped"
+    )]
     NotKnown,
     /// Its life is over.
     #[error("the join token has expired: make a new one with `usher token create`")]
     Expired,
     /// All uses are used.
-    #[error("the join token was used as often as it may be: make a new one with `usher token create`")]
+    #[error(
+        "the join token was used as often as it may be: make a new one with `usher token create`"
+    )]
     Spent,
     /// It pins another root.
     #[error("the join token is for another mesh: its root is not the one of this control plane")]
@@ -175,7 +189,10 @@ impl TokenStore {
         let transaction = database.begin_write()?;
         transaction.open_table(TOKENS)?;
         transaction.commit()?;
-        Ok(Self { database, pin: pin.to_owned() })
+        Ok(Self {
+            database,
+            pin: pin.to_owned(),
+        })
     }
 
     /// Makes a token, and forgets those that expired.
@@ -195,7 +212,11 @@ impl TokenStore {
         }
         let (id, secret) = (random::<8>()?, random::<32>()?);
         let secret = URL_SAFE_NO_PAD.encode(secret);
-        let token = JoinToken { id: hex(&id), secret, pin: self.pin.clone() };
+        let token = JoinToken {
+            id: hex(&id),
+            secret,
+            pin: self.pin.clone(),
+        };
         let expires_at = now + request.ttl;
         let record = Record {
             secret_sha256: hex(digest::digest(&SHA256, token.secret.as_bytes()).as_ref()),
@@ -241,7 +262,9 @@ impl TokenStore {
             let record = found.and_then(|value| decode(value.value()));
             let mut record = permitted(record, token, now)?;
             record.uses_left = record.uses_left.map(|left| left.saturating_sub(1));
-            table.insert(token.id.as_str(), encode(&record).as_slice()).map_err(redb::Error::from)?;
+            table
+                .insert(token.id.as_str(), encode(&record).as_slice())
+                .map_err(redb::Error::from)?;
             let name = |text: &str| text.parse::<Name>().map_err(|_| Refusal::NotKnown);
             Subject {
                 namespace: name(&record.namespace)?,
@@ -270,7 +293,11 @@ impl TokenStore {
 }
 
 /// Whether a token opens a record, pure. The secret comes first: without it nothing is said about the rest.
-fn permitted(record: Option<Record>, token: &JoinToken, now: SystemTime) -> Result<Record, Refusal> {
+fn permitted(
+    record: Option<Record>,
+    token: &JoinToken,
+    now: SystemTime,
+) -> Result<Record, Refusal> {
     let record = record.ok_or(Refusal::NotKnown)?;
     let presented = hex(digest::digest(&SHA256, token.secret.as_bytes()).as_ref());
     constant_time::verify_slices_are_equal(presented.as_bytes(), record.secret_sha256.as_bytes())
@@ -286,7 +313,9 @@ fn permitted(record: Option<Record>, token: &JoinToken, now: SystemTime) -> Resu
 
 fn random<const N: usize>() -> Result<[u8; N], TokenError> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| TokenError::Random)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| TokenError::Random)?;
     Ok(bytes)
 }
 
@@ -299,5 +328,10 @@ fn decode(bytes: &[u8]) -> Option<Record> {
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
+
+#[cfg(test)]
+pub(super) mod tests;

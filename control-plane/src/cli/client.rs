@@ -85,11 +85,17 @@ impl Server {
             .map_err(ClientError::Request)?;
         let exchange = async {
             match self {
-                Self::Tcp(authority) => exchange(connect(TcpStream::connect(authority)).await?, request).await,
-                Self::Unix(path) => exchange(connect(UnixStream::connect(path)).await?, request).await,
+                Self::Tcp(authority) => {
+                    exchange(connect(TcpStream::connect(authority)).await?, request).await
+                }
+                Self::Unix(path) => {
+                    exchange(connect(UnixStream::connect(path)).await?, request).await
+                }
             }
         };
-        timeout(limit, exchange).await.map_err(|_| ClientError::Timeout(limit))?
+        timeout(limit, exchange)
+            .await
+            .map_err(|_| ClientError::Timeout(limit))?
     }
 }
 
@@ -104,18 +110,30 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Bytes, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Http)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(ClientError::Http)?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(ClientError::Http)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(ClientError::Http)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await.map_err(|_| ClientError::Body)?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|_| ClientError::Body)?
+            .to_bytes();
         if status.is_success() {
             return Ok(body);
         }
         let message = String::from_utf8_lossy(&body).trim().to_owned();
-        let message = if message.is_empty() { status.to_string() } else { message };
+        let message = if message.is_empty() {
+            status.to_string()
+        } else {
+            message
+        };
         Err(ClientError::Refused { status, message })
     };
     tokio::pin!(exchange);

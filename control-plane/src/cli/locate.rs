@@ -17,7 +17,11 @@ pub(super) struct DataDirectory {
 impl DataDirectory {
     /// The directory; relative to the working directory only if neither XDG_STATE_HOME nor HOME is set.
     pub(super) fn path(&self) -> PathBuf {
-        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute = |name| {
+            env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         self.data.clone().unwrap_or_else(|| {
             absolute("XDG_STATE_HOME")
                 .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
@@ -56,11 +60,14 @@ impl ServerAddress {
     /// `host:port`.
     pub(super) fn authority(&self) -> String {
         match &self.server {
-            Some(url) => url.trim_start_matches("http://").trim_end_matches('/').to_owned(),
-            None => self
-                .data
-                .addresses()
-                .map_or_else(|| "127.0.0.1:15010".to_owned(), |addresses| addresses.http.to_string()),
+            Some(url) => url
+                .trim_start_matches("http://")
+                .trim_end_matches('/')
+                .to_owned(),
+            None => self.data.addresses().map_or_else(
+                || "127.0.0.1:15010".to_owned(),
+                |addresses| addresses.http.to_string(),
+            ),
         }
     }
 }

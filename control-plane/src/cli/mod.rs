@@ -3,7 +3,11 @@
 //! Results go to stdout, progress and mistakes to stderr; with `--json` the result is one JSON document.
 //! Exit codes are the same for all verbs ([`exit`]), so that scripts can tell "your files have mistakes" from
 //! "nobody answers".
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks by printing")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks by printing"
+)]
 
 mod client;
 mod locate;
@@ -76,7 +80,11 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Fails only when the terminal is gone; there is nobody left to tell then.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+            return ExitCode::from(if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            });
         }
     };
     let result = match cli.verb {
@@ -106,7 +114,11 @@ struct Failure {
 
 impl Failure {
     fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), advice: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            advice: Vec::new(),
+        }
     }
 
     /// With the error's causes, one after the other.
@@ -131,7 +143,9 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)?;
-        self.advice.iter().try_for_each(|line| write!(f, "\n  {line}"))
+        self.advice
+            .iter()
+            .try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
@@ -149,8 +163,8 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::of(exit::FAILED, &error))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::of(exit::FAILED, &error))?;
     anstream::println!("{text}");
     Ok(exit::OK)
 }

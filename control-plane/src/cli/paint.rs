@@ -28,15 +28,28 @@ pub(super) fn error_prefix() -> String {
 /// Rows in aligned columns, under a heading. Cells are plain text.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain(heading.get(column).map(|cell| cell.len())).max().unwrap_or(0)
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain(heading.get(column).map(|cell| cell.len()))
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let head = paint(HEAD, line(&mut heading.iter().copied()));
-    let body = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
-    std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
+    let body = rows
+        .iter()
+        .map(|row| line(&mut row.iter().map(String::as_str)));
+    std::iter::once(head)
+        .chain(body)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -1,9 +1,6 @@
 //! `usher serve`: the control plane.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,7 +50,14 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn execute(self) -> Outcome {
         let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "info".to_owned());
-        start_log(&filter, if self.json { Format::Json } else { Format::Automatic });
+        start_log(
+            &filter,
+            if self.json {
+                Format::Json
+            } else {
+                Format::Automatic
+            },
+        );
         if !self.config.is_dir() {
             let message = format!("--config: {} is not a directory", self.config.display());
             return Err(Failure::new(exit::USAGE, message));
@@ -67,24 +71,35 @@ impl Serve {
 
     async fn serve(self) -> Outcome {
         let listen = |kind| signal(kind).map_err(|error| Failure::of(exit::FAILED, &error));
-        let (mut terminate, mut interrupt) =
-            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+        );
         let options = Options {
             config: self.config.clone(),
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
         };
-        let server = Server::start(options).await.map_err(|error| explain(&error))?;
+        let server = Server::start(options)
+            .await
+            .map_err(|error| explain(&error))?;
         if self.json {
             super::print_json(server.addresses())?;
         } else {
+            // Loudly, and before the banner: what was written is not what runs.
+            for rejected in &server.state().status().rejected {
+                anstream::eprintln!("{}", super::status::rejected_lines(rejected).join("\n"));
+            }
             anstream::println!("{}", self.banner(&server));
         }
         let stop = async {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         };
-        server.run_until(stop).await.map_err(|error| explain(&error))?;
+        server
+            .run_until(stop)
+            .await
+            .map_err(|error| explain(&error))?;
         Ok(exit::OK)
     }
 
@@ -92,15 +107,23 @@ impl Serve {
         let status = server.state().status();
         let addresses = server.addresses();
         let row = |name: &str, value: String, note: &str| {
-            format!("  {:13} {value}  {}", name, paint(DIM, note)).trim_end().to_owned()
+            format!("  {:13} {value}  {}", name, paint(DIM, note))
+                .trim_end()
+                .to_owned()
         };
         let refused = match status.rejected.len() {
             0 => paint(GOOD, "all objects accepted"),
-            number => paint(BAD, format!("{} refused", super::validate::plural(number, "object"))),
+            number => paint(
+                BAD,
+                format!("{} refused", super::validate::plural(number, "object")),
+            ),
         };
         let warnings = match status.conditions.len() {
             0 => String::new(),
-            number => paint(WARN, format!(", {}", super::validate::plural(number, "condition"))),
+            number => paint(
+                WARN,
+                format!(", {}", super::validate::plural(number, "condition")),
+            ),
         };
         let (config, data) = (self.config.display(), self.data.path());
         let token_data = if self.data.is_default() {
@@ -109,12 +132,28 @@ impl Serve {
             format!(" --data {}", data.display())
         };
         [
-            format!("{} of {}", paint(HEAD, "Usher control plane"), status.trust_domain),
+            format!(
+                "{} of {}",
+                paint(HEAD, "Usher control plane"),
+                status.trust_domain
+            ),
             row("sidecars", addresses.grpc.to_string(), "mutual TLS"),
-            row("read", format!("http://{}/v1/status", addresses.http), "also /v1/services, /metrics"),
-            row("config", format!("{config}, revision {}", status.revision.number), "watched"),
+            row(
+                "read",
+                format!("http://{}/v1/status", addresses.http),
+                "also /v1/services, /metrics",
+            ),
+            row(
+                "config",
+                format!("{config}, revision {}", status.revision.number),
+                "watched",
+            ),
             row("", format!("{refused}{warnings}"), ""),
-            row("data", data.display().to_string(), "root key, tokens, accepted configuration"),
+            row(
+                "data",
+                data.display().to_string(),
+                "root key, tokens, accepted configuration",
+            ),
             String::new(),
             "Run something in the mesh, from another terminal:".to_owned(),
             format!("  usher run{token_data} --service NAME --namespace NS --port 8080 -- COMMAND"),
@@ -128,14 +167,17 @@ impl Serve {
 fn explain(error: &StartError) -> Failure {
     let code = match error {
         StartError::Authority(AuthorityError::OtherTrustDomain { .. }) => exit::CONFIGURATION,
+        StartError::Mesh { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
         _ => exit::FAILED,
     };
     let failure = Failure::of(code, error);
     match error {
-        StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => failure
-            .advise("another control plane may run already: usher status")
-            .advise("or choose another port: --listen and --http, 0 for any"),
+        StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            failure
+                .advise("another control plane may run already: usher status")
+                .advise("or choose another port: --listen and --http, 0 for any")
+        }
         _ => failure,
     }
 }

@@ -2,12 +2,7 @@
 
 use clap::Args;
 
-use super::{
-    Outcome, block_on, exit,
-    locate::ServerAddress,
-    paint::table,
-    status::fetch,
-};
+use super::{Outcome, block_on, exit, locate::ServerAddress, paint::table, status::fetch};
 use crate::status::ServiceReport;
 
 /// List services and their instances
@@ -43,7 +38,11 @@ impl Services {
         if self.json {
             return super::print_json(&services);
         }
-        let text = if self.instances { instances(&services) } else { overview(&services) };
+        let text = if self.instances {
+            instances(&services)
+        } else {
+            overview(&services)
+        };
         anstream::println!("{text}");
         Ok(exit::OK)
     }
@@ -53,7 +52,11 @@ fn overview(services: &[ServiceReport]) -> String {
     let rows: Vec<Vec<String>> = services
         .iter()
         .map(|service| {
-            let ready = service.endpoints.iter().filter(|endpoint| endpoint.healthy).count();
+            let ready = service
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.healthy)
+                .count();
             let identities = service.identities.iter().map(|id| account(id));
             vec![
                 service.namespace.clone(),
@@ -65,13 +68,28 @@ fn overview(services: &[ServiceReport]) -> String {
             ]
         })
         .collect();
-    table(&["NAMESPACE", "SERVICE", "READY", "PORTS", "ADDRESS", "RUNS AS"], &rows)
+    table(
+        &[
+            "NAMESPACE",
+            "SERVICE",
+            "READY",
+            "PORTS",
+            "ADDRESS",
+            "RUNS AS",
+        ],
+        &rows,
+    )
 }
 
 fn instances(services: &[ServiceReport]) -> String {
     let rows: Vec<Vec<String>> = services
         .iter()
-        .flat_map(|service| service.endpoints.iter().map(move |endpoint| (service, endpoint)))
+        .flat_map(|service| {
+            service
+                .endpoints
+                .iter()
+                .map(move |endpoint| (service, endpoint))
+        })
         .map(|(service, endpoint)| {
             vec![
                 service.namespace.clone(),
@@ -79,12 +97,27 @@ fn instances(services: &[ServiceReport]) -> String {
                 endpoint.instance.clone(),
                 if endpoint.healthy { "yes" } else { "no" }.to_owned(),
                 endpoint.address.to_string(),
-                if endpoint.zone.is_empty() { "-".to_owned() } else { endpoint.zone.clone() },
+                if endpoint.zone.is_empty() {
+                    "-".to_owned()
+                } else {
+                    endpoint.zone.clone()
+                },
                 endpoint.revision.to_string(),
             ]
         })
         .collect();
-    table(&["NAMESPACE", "SERVICE", "INSTANCE", "HEALTHY", "ADDRESS", "ZONE", "REVISION"], &rows)
+    table(
+        &[
+            "NAMESPACE",
+            "SERVICE",
+            "INSTANCE",
+            "HEALTHY",
+            "ADDRESS",
+            "ZONE",
+            "REVISION",
+        ],
+        &rows,
+    )
 }
 
 /// `ns/account` of a SPIFFE ID: the trust domain is the same for all.
@@ -97,5 +130,9 @@ fn account(id: &str) -> String {
 
 fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
-    if items.is_empty() { "-".to_owned() } else { items.join(",") }
+    if items.is_empty() {
+        "-".to_owned()
+    } else {
+        items.join(",")
+    }
 }

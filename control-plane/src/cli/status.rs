@@ -45,21 +45,25 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
     authority: &str,
     path: &str,
 ) -> Result<T, Failure> {
-    Server::Tcp(authority.to_owned()).fetch(path).await.map_err(|error| match error {
-        ClientError::Refused { status, message } => {
-            let message = format!("http://{authority}{path} answers {status}: {message}");
-            Failure::new(exit::UNAVAILABLE, message)
-        }
-        ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error)
-            .advise(format!("is http://{authority} a control plane of this version?")),
-        error => {
-            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-            let message = format!("no control plane answers on http://{authority}: {cause}");
-            Failure::new(exit::UNAVAILABLE, message)
-                .advise("start one: usher serve --config DIR")
-                .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
-        }
-    })
+    Server::Tcp(authority.to_owned())
+        .fetch(path)
+        .await
+        .map_err(|error| match error {
+            ClientError::Refused { status, message } => {
+                let message = format!("http://{authority}{path} answers {status}: {message}");
+                Failure::new(exit::UNAVAILABLE, message)
+            }
+            ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
+                "is http://{authority} a control plane of this version?"
+            )),
+            error => {
+                let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+                let message = format!("no control plane answers on http://{authority}: {cause}");
+                Failure::new(exit::UNAVAILABLE, message)
+                    .advise("start one: usher serve --config DIR")
+                    .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
+            }
+        })
 }
 
 fn render(status: &StatusReport) -> Vec<String> {
@@ -67,14 +71,22 @@ fn render(status: &StatusReport) -> Vec<String> {
     let revision = &status.revision;
     let digest: String = revision.digest.chars().take(12).collect();
     lines.push(match revision.number {
-        0 => format!("{}     {}", paint(HEAD, "revision"), paint(WARN, "none accepted yet")),
+        0 => format!(
+            "{}     {}",
+            paint(HEAD, "revision"),
+            paint(WARN, "none accepted yet")
+        ),
         number => format!(
             "{}     {number}  {}",
             paint(HEAD, "revision"),
             paint(DIM, format!("{digest}, accepted {}", revision.accepted_at))
         ),
     });
-    lines.push(format!("{} {}", paint(HEAD, "trust domain"), status.trust_domain));
+    lines.push(format!(
+        "{} {}",
+        paint(HEAD, "trust domain"),
+        status.trust_domain
+    ));
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -126,18 +138,32 @@ fn proxies_line(proxies: &[ProxyReport]) -> String {
 fn nack_line(proxy: &ProxyReport) -> Option<String> {
     let nack = proxy.last_nack.as_ref()?;
     let head = format!("{} refused revision {}", proxy.node, nack.revision);
-    Some(format!("\n{}  {}\n  {}", paint(BAD, head), paint(DIM, &nack.at), nack.message))
+    Some(format!(
+        "\n{}  {}\n  {}",
+        paint(BAD, head),
+        paint(DIM, &nack.at),
+        nack.message
+    ))
 }
 
-fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
+/// A refused object: its fate, and each mistake with its place.
+pub(super) fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
     let fate = if rejected.last_good {
         "its last good version keeps running"
     } else {
         "it never ran"
     };
-    let head = format!("\n{} {}", paint(BAD, format!("rejected: {}", rejected.object)), paint(DIM, fate));
+    let head = format!(
+        "\n{} {}",
+        paint(BAD, format!("rejected: {}", rejected.object)),
+        paint(DIM, fate)
+    );
     let mistakes = rejected.mistakes.iter().map(|mistake| {
-        let path = if mistake.path.is_empty() { String::new() } else { format!("{}: ", mistake.path) };
+        let path = if mistake.path.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", mistake.path)
+        };
         format!("  {} {path}{}", paint(DIM, &mistake.at), mistake.message)
     });
     std::iter::once(head).chain(mistakes).collect()

@@ -5,7 +5,12 @@ use std::{num::NonZeroU32, time::Duration};
 use clap::{Args, Subcommand};
 use usher_config::value::{Name, parse_duration};
 
-use super::{Failure, Outcome, block_on, client::{ClientError, Server}, exit, locate::DataDirectory};
+use super::{
+    Failure, Outcome, block_on,
+    client::{ClientError, Server},
+    exit,
+    locate::DataDirectory,
+};
 use crate::admin::operator::{CreateToken, CreatedToken};
 
 /// Make join tokens, with which sidecars enter the mesh
@@ -78,7 +83,12 @@ pub(super) async fn request_token(
     let socket = data.operator_socket();
     let body = serde_json::to_vec(request).map_err(|error| Failure::of(exit::FAILED, &error))?;
     let answer = Server::Unix(socket.clone())
-        .ask(http::Method::POST, "/v1/tokens", body.into(), Duration::from_secs(10))
+        .ask(
+            http::Method::POST,
+            "/v1/tokens",
+            body.into(),
+            Duration::from_secs(10),
+        )
         .await;
     match answer {
         Ok(body) => {
@@ -87,8 +97,10 @@ pub(super) async fn request_token(
         Err(error @ ClientError::Refused { .. }) => Err(Failure::of(exit::FAILED, &error)),
         Err(error) => {
             let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-            let message =
-                format!("no control plane answers on its operator socket {}: {cause}", socket.display());
+            let message = format!(
+                "no control plane answers on its operator socket {}: {cause}",
+                socket.display()
+            );
             Err(Failure::new(exit::UNAVAILABLE, message)
                 .advise("start one on this machine: usher serve --config DIR")
                 .advise("one with another data directory: --data DIR, or USHER_DATA")

@@ -42,7 +42,10 @@ impl Validate {
         let mut files = Vec::new();
         for path in &self.paths {
             collect(path, &mut files).map_err(|(path, error)| {
-                Failure::new(exit::FAILED, format!("cannot read {}: {error}", path.display()))
+                Failure::new(
+                    exit::FAILED,
+                    format!("cannot read {}: {error}", path.display()),
+                )
             })?;
         }
         // The same file may be reached by two of the paths; it is one file still.
@@ -63,37 +66,67 @@ impl Validate {
             show(&parsed);
             anstream::println!("{}", summary(&parsed, files.len()));
         }
-        Ok(if errors == 0 { exit::OK } else { exit::MISTAKES })
+        Ok(if errors == 0 {
+            exit::OK
+        } else {
+            exit::MISTAKES
+        })
     }
 }
 
 /// Shows each mistake with its line and a caret, on stderr.
 pub(super) fn show(parsed: &Parsed) {
-    let colours = if io::stderr().is_terminal() { Colours::Ansi } else { Colours::Plain };
+    let colours = if io::stderr().is_terminal() {
+        Colours::Ansi
+    } else {
+        Colours::Plain
+    };
     for mistake in &parsed.mistakes {
         anstream::eprintln!("{}\n", parsed.render(mistake, colours));
     }
 }
 
 fn count(parsed: &Parsed, severity: Severity) -> usize {
-    parsed.mistakes.iter().filter(|mistake| mistake.severity == severity).count()
+    parsed
+        .mistakes
+        .iter()
+        .filter(|mistake| mistake.severity == severity)
+        .count()
 }
 
 fn summary(parsed: &Parsed, files: usize) -> String {
-    let (errors, warnings) = (count(parsed, Severity::Error), count(parsed, Severity::Warning));
+    let (errors, warnings) = (
+        count(parsed, Severity::Error),
+        count(parsed, Severity::Warning),
+    );
     let mut kinds = BTreeMap::new();
     for located in &parsed.objects {
-        *kinds.entry(located.object.kind().to_string()).or_insert(0_usize) += 1;
+        *kinds
+            .entry(located.object.kind().to_string())
+            .or_insert(0_usize) += 1;
     }
-    let kinds: Vec<String> =
-        kinds.iter().map(|(kind, number)| plural(*number, kind)).collect();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, number)| plural(*number, kind))
+        .collect();
     let objects = plural(parsed.objects.len(), "good object");
-    let objects = if kinds.is_empty() { objects } else { format!("{objects} ({})", kinds.join(", ")) };
+    let objects = if kinds.is_empty() {
+        objects
+    } else {
+        format!("{objects} ({})", kinds.join(", "))
+    };
     let verdict = match (errors, warnings) {
         (0, 0) => paint(GOOD, "ok"),
         (0, _) => paint(WARN, plural(warnings, "warning")),
         (_, 0) => paint(BAD, plural(errors, "error")),
-        _ => paint(BAD, format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"))),
+        _ => paint(
+            BAD,
+            format!(
+                "{}, {}",
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            ),
+        ),
     };
     format!("{verdict}: {objects} in {}", plural(files, "file"))
 }
@@ -126,12 +159,18 @@ fn collect_directory(
 ) -> Result<(), Unreadable> {
     let unreadable = |error| (directory.to_owned(), error);
     if depth > DEPTH_MAX {
-        return Err(unreadable(io::Error::other("too deep: is it a loop of links?")));
+        return Err(unreadable(io::Error::other(
+            "too deep: is it a loop of links?",
+        )));
     }
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let is_hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml = path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml");
         if path.is_dir() && !is_hidden {
             collect_directory(&path, files, depth + 1)?;
         } else if is_yaml && !is_hidden {

@@ -78,8 +78,15 @@ impl Listener {
         trust_domain: TrustDomain,
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
-        let shaker = Shaker { tls: TlsAcceptor::from(tls), trust_domain, metrics };
-        Self { tcp, shaker: Arc::new(shaker) }
+        let shaker = Shaker {
+            tls: TlsAcceptor::from(tls),
+            trust_domain,
+            metrics,
+        };
+        Self {
+            tcp,
+            shaker: Arc::new(shaker),
+        }
     }
 
     /// The connections that completed their handshake; accepting ends when the stream is dropped.
@@ -151,7 +158,11 @@ impl Shaker {
         let stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(tcp))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
         let (identity, lifetime) = match certificate {
             None => (None, ANONYMOUS_LIFETIME),
             Some(certificate) => {
@@ -161,12 +172,22 @@ impl Shaker {
                     return Err(foreign());
                 }
                 let left = claims.not_after - OffsetDateTime::now_utc();
-                (Some(claims.id), Duration::try_from(left).unwrap_or_default().min(LIFETIME_MAX))
+                (
+                    Some(claims.id),
+                    Duration::try_from(left)
+                        .unwrap_or_default()
+                        .min(LIFETIME_MAX),
+                )
             }
         };
         let open = self.metrics.connection_opened();
         let ends = Instant::now() + lifetime;
-        Ok(MeshStream::new(stream, PeerIdentity(identity), ends, (permit, open)))
+        Ok(MeshStream::new(
+            stream,
+            PeerIdentity(identity),
+            ends,
+            (permit, open),
+        ))
     }
 }
 

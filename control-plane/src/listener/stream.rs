@@ -33,7 +33,12 @@ impl MeshStream {
         ends: Instant,
         held: (OwnedSemaphorePermit, OpenConnection),
     ) -> Self {
-        Self { tls, peer, end: Box::pin(sleep_until(ends)), _held: held }
+        Self {
+            tls,
+            peer,
+            end: Box::pin(sleep_until(ends)),
+            _held: held,
+        }
     }
 
     /// Whose connection it is.

@@ -21,7 +21,10 @@ use usher_config::value::SpiffeId;
 
 use super::{Listener, MeshStream, tls};
 use crate::{
-    ca::{Authority, PeerIdentity, svid::{Claims, ProvenKey}},
+    ca::{
+        Authority, PeerIdentity,
+        svid::{Claims, ProvenKey},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -83,7 +86,13 @@ async fn port() -> Port {
     let metrics = Metrics::new().expect("unique");
     let listener = Listener::new(tcp, config, trust_domain, Arc::clone(&metrics.listener));
     let connections = listener.connections();
-    Port { authority, metrics, address, connections, _directory: directory }
+    Port {
+        authority,
+        metrics,
+        address,
+        connections,
+        _directory: directory,
+    }
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -93,20 +102,22 @@ fn identity_of(authority: &Authority, id: &str, issued: OffsetDateTime) -> Ident
     let id: SpiffeId = id.parse().expect("valid");
     let proven = ProvenKey::of(&key).expect("P-256");
     let svid = authority.issue(&id, &proven, issued).expect("issued");
-    (vec![svid.certificate], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    (
+        vec![svid.certificate],
+        PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+    )
 }
 
 fn client(
     identity: Option<Identity>,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> TlsConnector {
-    let builder = ClientConfig::builder_with_provider(
-        rustls::crypto::aws_lc_rs::default_provider().into(),
-    )
-    .with_protocol_versions(&[version])
-    .expect("supported")
-    .dangerous()
-    .with_custom_certificate_verifier(Arc::new(TrustAnybody));
+    let builder =
+        ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[version])
+            .expect("supported")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustAnybody));
     let config = match identity {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("a pair"),
         None => builder.with_no_client_auth(),
@@ -118,14 +129,18 @@ type Connected = io::Result<tokio_rustls::client::TlsStream<TcpStream>>;
 
 async fn connect(port: &Port, connector: TlsConnector) -> Connected {
     let tcp = TcpStream::connect(port.address).await?;
-    let mut tls = connector.connect(ServerName::try_from("usher").expect("valid"), tcp).await?;
+    let mut tls = connector
+        .connect(ServerName::try_from("usher").expect("valid"), tcp)
+        .await?;
     // In TLS 1.3 the server's verdict on a client's certificate arrives with the first read.
     tls.write_all(b"x").await?;
     Ok(tls)
 }
 
 async fn next(port: &mut Port) -> MeshStream {
-    let next = timeout(Duration::from_secs(5), port.connections.next()).await.expect("in time");
+    let next = timeout(Duration::from_secs(5), port.connections.next())
+        .await
+        .expect("in time");
     next.expect("listening").expect("accepted")
 }
 
@@ -134,22 +149,45 @@ async fn an_svid_of_ours_is_the_peers_identity() {
     let mut port = port().await;
     let id = "spiffe://usher.local/ns/bank/sa/account";
     let identity = identity_of(&port.authority, id, OffsetDateTime::now_utc());
-    let stream = connect(&port, client(Some(identity), &TLS13)).await.expect("accepted");
+    let stream = connect(&port, client(Some(identity), &TLS13))
+        .await
+        .expect("accepted");
     let accepted = next(&mut port).await;
-    assert_eq!(accepted.peer(), &PeerIdentity(Some(id.parse().expect("valid"))));
-    assert!(port.metrics.render().contains("usher_control_connections 1"));
+    assert_eq!(
+        accepted.peer(),
+        &PeerIdentity(Some(id.parse().expect("valid")))
+    );
+    assert!(
+        port.metrics
+            .render()
+            .contains("usher_control_connections 1")
+    );
     let chain = stream.get_ref().1.peer_certificates().expect("shown");
-    assert_eq!(chain.last(), Some(port.authority.root()), "a joining sidecar looks for the root");
+    assert_eq!(
+        chain.last(),
+        Some(port.authority.root()),
+        "a joining sidecar looks for the root"
+    );
     let server = Claims::of_verified(&chain[0]).expect("one name").id;
-    assert_eq!(server.as_str(), "spiffe://usher.local/ns/usher-system/sa/usher");
-    let group = stream.get_ref().1.negotiated_key_exchange_group().expect("negotiated").name();
+    assert_eq!(
+        server.as_str(),
+        "spiffe://usher.local/ns/usher-system/sa/usher"
+    );
+    let group = stream
+        .get_ref()
+        .1
+        .negotiated_key_exchange_group()
+        .expect("negotiated")
+        .name();
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
 }
 
 #[tokio::test]
 async fn a_client_without_a_certificate_is_nobody() {
     let mut port = port().await;
-    let _stream = connect(&port, client(None, &TLS13)).await.expect("accepted");
+    let _stream = connect(&port, client(None, &TLS13))
+        .await
+        .expect("accepted");
     assert_eq!(next(&mut port).await.peer(), &PeerIdentity(None));
 }
 
@@ -160,8 +198,15 @@ async fn certificates_of_others_and_expired_ones_are_refused() {
     let id = "spiffe://usher.local/ns/bank/sa/account";
     let now = OffsetDateTime::now_utc();
     let key = KeyPair::generate().expect("random");
-    let own = CertificateParams::default().self_signed(&key).expect("signed").der().clone();
-    let selfmade = (vec![own], PrivatePkcs8KeyDer::from(key.serialize_der()).into());
+    let own = CertificateParams::default()
+        .self_signed(&key)
+        .expect("signed")
+        .der()
+        .clone();
+    let selfmade = (
+        vec![own],
+        PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+    );
     for identity in [
         identity_of(&foreign.authority, id, now),
         identity_of(&port.authority, id, now - time::Duration::hours(25)),
@@ -184,8 +229,12 @@ async fn older_tls_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_dropped() {
     let port = port().await;
-    let mut silent = TcpStream::connect(port.address).await.expect("accepted by the kernel");
-    let read = timeout(Duration::from_secs(60), silent.read(&mut [0])).await.expect("dropped");
+    let mut silent = TcpStream::connect(port.address)
+        .await
+        .expect("accepted by the kernel");
+    let read = timeout(Duration::from_secs(60), silent.read(&mut [0]))
+        .await
+        .expect("dropped");
     assert!(matches!(read, Ok(0) | Err(_)));
 }
 
@@ -195,7 +244,9 @@ async fn a_connection_ends_with_the_certificate_that_opened_it() {
     let id = "spiffe://usher.local/ns/bank/sa/account";
     let almost = OffsetDateTime::now_utc() - time::Duration::hours(24) + time::Duration::seconds(3);
     let identity = identity_of(&port.authority, id, almost);
-    let _stream = connect(&port, client(Some(identity), &TLS13)).await.expect("accepted");
+    let _stream = connect(&port, client(Some(identity), &TLS13))
+        .await
+        .expect("accepted");
     let mut accepted = next(&mut port).await;
     let mut bytes = Vec::new();
     let ended = timeout(Duration::from_secs(10), accepted.read_to_end(&mut bytes)).await;

@@ -11,9 +11,7 @@ use rcgen::KeyPair;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{
-        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-    },
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::TLS13,
 };
@@ -52,8 +50,14 @@ pub enum TlsError {
 
 /// The one TLS provider, with the mesh's key exchanges only: post-quantum first.
 pub fn provider() -> Arc<CryptoProvider> {
-    let kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
-    Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    let kx_groups = vec![
+        aws_lc_rs::kx_group::X25519MLKEM768,
+        aws_lc_rs::kx_group::X25519,
+    ];
+    Arc::new(CryptoProvider {
+        kx_groups,
+        ..aws_lc_rs::default_provider()
+    })
 }
 
 /// The configuration of port 15012.
@@ -93,7 +97,9 @@ impl OwnIdentity {
     /// # Errors
     /// The authority cannot sign, for example because the root has ended.
     pub fn new(authority: &Authority) -> Result<Self, TlsError> {
-        Ok(Self { current: ArcSwap::from_pointee(certify(authority)?) })
+        Ok(Self {
+            current: ArcSwap::from_pointee(certify(authority)?),
+        })
     }
 
     /// Replaces key and SVID now; handshakes from here on use the new one.
@@ -116,7 +122,10 @@ impl OwnIdentity {
                     half_life()
                 }
                 Err(cause) => {
-                    error!(error = &cause as &dyn std::error::Error, "own identity not renewed");
+                    error!(
+                        error = &cause as &dyn std::error::Error,
+                        "own identity not renewed"
+                    );
                     RETRY_PAUSE
                 }
             };
@@ -140,5 +149,8 @@ fn certify(authority: &Authority) -> Result<CertifiedKey, TlsError> {
     let svid = authority.issue(&authority.own_id(), &key, OffsetDateTime::now_utc())?;
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     let signer = provider().key_provider.load_private_key(private)?;
-    Ok(CertifiedKey::new(vec![svid.certificate, authority.root().clone()], signer))
+    Ok(CertifiedKey::new(
+        vec![svid.certificate, authority.root().clone()],
+        signer,
+    ))
 }

@@ -74,13 +74,20 @@ impl Metrics {
             connections,
         };
         let mesh = MeshGauges::new(&table)?;
-        Ok(Self { registry, ca: Arc::new(ca), listener: Arc::new(listener), mesh })
+        Ok(Self {
+            registry,
+            ca: Arc::new(ca),
+            listener: Arc::new(listener),
+            mesh,
+        })
     }
 
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         // Fails only for families without metrics, which a registry does not gather.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
     }
 }
 
@@ -95,15 +102,19 @@ impl MeshGauges {
                 "usher_configuration_rejected_objects",
                 "How many objects are not in force because of a mistake in them?",
             )?,
-            services: table.gauge("usher_mesh_services", "How many services does the mesh know?")?,
-            endpoints: table
-                .gauge("usher_mesh_endpoints", "How many instances are registered?")?,
+            services: table.gauge(
+                "usher_mesh_services",
+                "How many services does the mesh know?",
+            )?,
+            endpoints: table.gauge("usher_mesh_endpoints", "How many instances are registered?")?,
             endpoints_ready: table.gauge(
                 "usher_mesh_ready_endpoints",
                 "How many registered instances are healthy and take requests?",
             )?,
-            proxies: table
-                .gauge("usher_mesh_proxies", "How many sidecars follow the configuration?")?,
+            proxies: table.gauge(
+                "usher_mesh_proxies",
+                "How many sidecars follow the configuration?",
+            )?,
             proxies_behind: table.gauge(
                 "usher_mesh_behind_proxies",
                 "How many sidecars do not run the newest configuration they should run?",

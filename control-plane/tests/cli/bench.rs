@@ -5,6 +5,8 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,16 +38,39 @@ spec: { serviceAccount: account }
 /// `usher` with nothing of the tester's own environment in its way.
 pub(super) fn usher(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
-    for name in ["USHER_DATA", "USHER_SERVER", "USHER_CONTROL_PLANE", "USHER_PROXY", "USHER_LOG"] {
+    for name in [
+        "USHER_DATA",
+        "USHER_SERVER",
+        "USHER_CONTROL_PLANE",
+        "USHER_PROXY",
+        "USHER_LOG",
+    ] {
         command.env_remove(name);
     }
-    command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+        .env("XDG_STATE_HOME", home)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, which must come within half a minute.
 pub(super) fn output(command: &mut Command) -> Output {
-    command.output().expect("usher starts")
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.expect("usher starts");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(Duration::from_secs(30)) {
+        Ok(output) => output.expect("ended"),
+        Err(_) => {
+            let _ = kill(pid, Signal::SIGKILL);
+            panic!("still running after half a minute: {command:?}");
+        }
+    }
 }
 
 pub(super) fn stdout(output: &Output) -> String {
@@ -70,7 +95,7 @@ pub(super) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) ->
             return value;
         }
         assert!(Instant::now() < deadline, "not within ten seconds: {what}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -81,8 +106,13 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(command: &mut Command) -> Self {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Self { child: child.expect("usher starts") }
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self {
+            child: child.expect("usher starts"),
+        }
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -93,7 +123,12 @@ impl Process {
     /// Waits for its end; returns exit code and what it wrote to stderr.
     pub(super) fn end(mut self) -> (Option<i32>, String) {
         let mut text = String::new();
-        self.child.stderr.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
+        self.child
+            .stderr
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text)
+            .expect("UTF-8");
         (self.child.wait().expect("ended").code(), text)
     }
 }
@@ -123,19 +158,35 @@ impl ControlPlane {
     pub(super) fn start_in(home: tempfile::TempDir) -> Self {
         let mut process = Process::start(
             usher(home.path())
-                .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
+                .args([
+                    "serve",
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--http",
+                    "127.0.0.1:0",
+                    "--config",
+                ])
                 .arg(home.path().join("mesh")),
         );
         let mut lines = BufReader::new(process.child.stdout.take().expect("piped")).lines();
         let mut said = Vec::new();
         for line in &mut lines {
             said.push(line.expect("UTF-8"));
-            if said.last().is_some_and(|line| line.contains("usher token create")) {
+            if said
+                .last()
+                .is_some_and(|line| line.contains("usher token create"))
+            {
                 break;
             }
         }
-        let plane = Self { process, home, said: said.join("\n") };
-        eventually("addresses.json", || plane.data().join("addresses.json").exists().then_some(()));
+        let plane = Self {
+            process,
+            home,
+            said: said.join("\n"),
+        };
+        eventually("addresses.json", || {
+            plane.data().join("addresses.json").exists().then_some(())
+        });
         plane
     }
 

@@ -16,7 +16,10 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         let help = output(usher(home.path()).args(verb).arg("--help"));
         let text = stdout(&help);
         assert_eq!(help.status.code(), Some(0), "{verb:?}");
-        assert!(text.contains("Examples:") && text.contains("Exit codes:"), "{verb:?}: {text}");
+        assert!(
+            text.contains("Examples:") && text.contains("Exit codes:"),
+            "{verb:?}: {text}"
+        );
         assert!(text.contains("--json"), "{verb:?}");
     }
 }
@@ -32,7 +35,12 @@ fn a_wrong_command_line_exits_64() {
         &["serve", "--config", "/nonexistent"],
     ] {
         let wrong = output(usher(home.path()).args(arguments));
-        assert_eq!(wrong.status.code(), Some(64), "{arguments:?}: {}", stderr(&wrong));
+        assert_eq!(
+            wrong.status.code(),
+            Some(64),
+            "{arguments:?}: {}",
+            stderr(&wrong)
+        );
     }
 }
 
@@ -43,41 +51,79 @@ fn nobody_there_says_where_and_how_to_start_one() {
         let alone = output(usher(home.path()).args([verb, "--server", "http://127.0.0.1:1"]));
         let said = stderr(&alone);
         assert_eq!(alone.status.code(), Some(69), "{said}");
-        assert!(said.contains("http://127.0.0.1:1") && said.contains("usher serve"), "{said}");
+        assert!(
+            said.contains("http://127.0.0.1:1") && said.contains("usher serve"),
+            "{said}"
+        );
     }
-    let create = ["token", "create", "--namespace", "bank", "--service-account", "account"];
+    let create = [
+        "token",
+        "create",
+        "--namespace",
+        "bank",
+        "--service-account",
+        "account",
+    ];
     let alone = output(usher(home.path()).args(create));
     assert_eq!(alone.status.code(), Some(69));
-    assert!(stderr(&alone).contains("operator.sock"), "{}", stderr(&alone));
+    assert!(
+        stderr(&alone).contains("operator.sock"),
+        "{}",
+        stderr(&alone)
+    );
 }
 
 #[test]
 fn good_files_are_summed_up() {
     let home = tempfile::tempdir().expect("writable");
     write(&home.path().join("mesh/deeper/mesh.yaml"), MESH);
-    let checked = output(usher(home.path()).arg("validate").arg(home.path().join("mesh")));
+    let checked = output(
+        usher(home.path())
+            .arg("validate")
+            .arg(home.path().join("mesh")),
+    );
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
     let said = stdout(&checked);
-    assert!(said.contains("ok: 3 good objects") && said.contains("in 1 file"), "{said}");
+    assert!(
+        said.contains("ok: 3 good objects") && said.contains("in 1 file"),
+        "{said}"
+    );
 }
 
 #[test]
 fn all_mistakes_of_all_files_come_in_one_pass() {
     let home = tempfile::tempdir().expect("writable");
     let directory = home.path().join("mesh");
-    let wrong = MESH.replace("selector", "selecter").replace("50051", "500510");
+    let wrong = MESH
+        .replace("selector", "selecter")
+        .replace("50051", "500510");
     write(&directory.join("a.yaml"), &wrong);
     write(&directory.join("b.yaml"), "kind: Servise\napiVersion: v1\n");
     let checked = output(usher(home.path()).arg("validate").arg(&directory));
     let said = stderr(&checked);
     assert_eq!(checked.status.code(), Some(1), "{said}");
-    for part in ["a.yaml:9:3", "selecter", "500510", "b.yaml", "Servise", "^"] {
+    for part in [
+        "a.yaml:10:3",
+        "selecter",
+        "500510",
+        "b.yaml",
+        "Servise",
+        "^",
+    ] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
-    let checked = output(usher(home.path()).args(["validate", "--json"]).arg(&directory));
+    let checked = output(
+        usher(home.path())
+            .args(["validate", "--json"])
+            .arg(&directory),
+    );
     let document: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
     assert_eq!(document["ok"], false);
     let mistakes = document["mistakes"].as_array().expect("an array");
     assert!(mistakes.len() >= 3, "{document:#}");
-    assert!(mistakes.iter().any(|mistake| mistake["line"] == 9 && mistake["column"] == 3));
+    assert!(
+        mistakes
+            .iter()
+            .any(|mistake| mistake["line"] == 10 && mistake["column"] == 3)
+    );
 }

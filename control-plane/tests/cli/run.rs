@@ -64,13 +64,21 @@ impl FakeSidecar {
         let token = self.home.path().join("given");
         write(&token, "usher1.a.b.c\n");
         let mut run = usher(self.home.path());
-        run.args(["run", "--service", "account", "--namespace", "bank", "--port", "8080"])
-            .arg("--proxy")
-            .arg(self.program())
-            .arg("--token-file")
-            .arg(token)
-            .arg("--")
-            .args(command);
+        run.args([
+            "run",
+            "--service",
+            "account",
+            "--namespace",
+            "bank",
+            "--port",
+            "8080",
+        ])
+        .arg("--proxy")
+        .arg(self.program())
+        .arg("--token-file")
+        .arg(token)
+        .arg("--")
+        .args(command);
         run
     }
 }
@@ -82,7 +90,8 @@ fn answer_admin(path: &Path, quit: PathBuf, asked: Arc<Mutex<Vec<String>>>) {
             let Ok(mut stream) = stream else { return };
             let mut bytes = [0; 4096];
             let length = stream.read(&mut bytes).unwrap_or(0);
-            let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            let text =
+                String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
             let line = text.lines().next().unwrap_or_default().to_owned();
             let is_quit = line.starts_with("POST /quit");
             if !line.starts_with("GET") {
@@ -103,29 +112,47 @@ fn answer_admin(path: &Path, quit: PathBuf, asked: Arc<Mutex<Vec<String>>>) {
 fn the_command_gets_the_sidecar_in_its_environment_and_its_code_is_ours() {
     let sidecar = FakeSidecar::new("");
     let show = "echo $HOST $PORT $http_proxy $no_proxy $USHER_OUTBOUND ${HTTP_PROXY-none}; exit 7";
-    let ran = output(sidecar.run(&["sh", "-c", show]).env("HTTP_PROXY", "http://elsewhere:1"));
+    let ran = output(
+        sidecar
+            .run(&["sh", "-c", show])
+            .env("HTTP_PROXY", "http://elsewhere:1"),
+    );
     assert_eq!(ran.status.code(), Some(7), "{}", stderr(&ran));
-    let expected = "127.0.0.1 8080 http://127.0.0.1:15001 localhost,127.0.0.1 127.0.0.1:15001 none\n";
+    let expected =
+        "127.0.0.1 8080 http://127.0.0.1:15001 localhost,127.0.0.1 127.0.0.1:15001 none\n";
     assert_eq!(String::from_utf8_lossy(&ran.stdout), expected);
     let arguments = sidecar.read("arguments");
-    for part in ["--service account", "--namespace bank", "--application-port 8080"] {
+    for part in [
+        "--service account",
+        "--namespace bank",
+        "--application-port 8080",
+    ] {
         assert!(arguments.contains(part), "{arguments}");
     }
     assert!(stderr(&ran).contains("revision 3"), "{}", stderr(&ran));
-    assert_eq!(sidecar.asked(), ["POST /drain?grace=1s HTTP/1.1", "POST /quit HTTP/1.1"]);
+    assert_eq!(
+        sidecar.asked(),
+        ["POST /drain?grace=1s HTTP/1.1", "POST /quit HTTP/1.1"]
+    );
 }
 
 #[test]
 fn a_signal_drains_first_then_reaches_the_command_then_ends_the_sidecar() {
     let sidecar = FakeSidecar::new("");
     let flag = sidecar.home.path().join("flag");
-    let script = format!("trap 'exit 5' TERM; touch {}; while :; do sleep 0.01; done", flag.display());
+    let script = format!(
+        "trap 'exit 5' TERM; touch {}; while :; do sleep 0.01; done",
+        flag.display()
+    );
     let run = Process::start(&mut sidecar.run(&["sh", "-c", &script]));
     eventually("the command to start", || flag.exists().then_some(()));
     run.signal(Signal::SIGTERM);
     let (code, said) = run.end();
     assert_eq!(code, Some(5), "{said}");
-    assert_eq!(sidecar.asked(), ["POST /drain?grace=10s HTTP/1.1", "POST /quit HTTP/1.1"]);
+    assert_eq!(
+        sidecar.asked(),
+        ["POST /drain?grace=10s HTTP/1.1", "POST /quit HTTP/1.1"]
+    );
 }
 
 #[test]
@@ -139,7 +166,10 @@ fn a_command_that_a_signal_ended_exits_with_128_and_its_number() {
 fn a_command_that_ignores_its_signal_is_killed_by_the_second() {
     let sidecar = FakeSidecar::new("");
     let flag = sidecar.home.path().join("flag");
-    let script = format!("trap '' TERM; touch {}; while :; do sleep 0.01; done", flag.display());
+    let script = format!(
+        "trap '' TERM; touch {}; while :; do sleep 0.01; done",
+        flag.display()
+    );
     let run = Process::start(&mut sidecar.run(&["sh", "-c", &script]));
     eventually("the command to start", || flag.exists().then_some(()));
     run.signal(Signal::SIGTERM);
@@ -178,7 +208,10 @@ fn a_sidecar_that_fails_at_start_is_explained() {
         let expected = if sidecar_code == 3 { 70 } else { sidecar_code };
         assert_eq!(failed.status.code(), Some(expected), "{}", stderr(&failed));
         let said = stderr(&failed);
-        assert!(said.contains(words) && said.contains("reason-of-it"), "{said}");
+        assert!(
+            said.contains(words) && said.contains("reason-of-it"),
+            "{said}"
+        );
     }
 }
 
@@ -189,7 +222,12 @@ fn missing_commands_and_programs_are_said_before_anything_starts() {
     assert_eq!(missing.status.code(), Some(127), "{}", stderr(&missing));
     let directory = sidecar.home.path().display().to_string();
     let not_executable = output(&mut sidecar.run(&[&directory]));
-    assert_eq!(not_executable.status.code(), Some(126), "{}", stderr(&not_executable));
+    assert_eq!(
+        not_executable.status.code(),
+        Some(126),
+        "{}",
+        stderr(&not_executable)
+    );
     assert!(!sidecar.home.path().join("arguments").exists());
 }
 
@@ -198,25 +236,50 @@ fn without_a_token_file_it_asks_the_control_plane_here_for_one() {
     let plane = ControlPlane::start(MESH);
     let sidecar = FakeSidecar::new("");
     let mut run = plane.usher();
-    run.args(["run", "--service", "account", "--namespace", "bank", "--proxy"])
-        .arg(sidecar.program())
-        .args(["--", "true"]);
+    run.args([
+        "run",
+        "--service",
+        "account",
+        "--namespace",
+        "bank",
+        "--proxy",
+    ])
+    .arg(sidecar.program())
+    .args(["--", "true"]);
     let ran = output(&mut run);
     assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
-    assert!(stderr(&ran).contains("joining as bank/account"), "{}", stderr(&ran));
+    assert!(
+        stderr(&ran).contains("joining as bank/account"),
+        "{}",
+        stderr(&ran)
+    );
     let token = sidecar.read("token");
     assert!(token.starts_with("usher1."));
-    assert!(!sidecar.read("arguments").contains("usher1."), "a secret in argv is in `ps`");
+    assert!(
+        !sidecar.read("arguments").contains("usher1."),
+        "a secret in argv is in `ps`"
+    );
     assert!(!stderr(&ran).contains(&token));
     let file = plane.data().join("run/bank.account/join-token");
     assert!(!file.exists(), "a spent token is of use to nobody");
     let mut unknown = plane.usher();
     unknown
-        .args(["run", "--service", "ledger", "--namespace", "bank", "--proxy"])
+        .args([
+            "run",
+            "--service",
+            "ledger",
+            "--namespace",
+            "bank",
+            "--proxy",
+        ])
         .arg(sidecar.program())
         .args(["--", "true"]);
     let unknown = output(&mut unknown);
-    assert!(stderr(&unknown).contains("Workload"), "{}", stderr(&unknown));
+    assert!(
+        stderr(&unknown).contains("Workload"),
+        "{}",
+        stderr(&unknown)
+    );
 }
 
 #[test]
@@ -229,7 +292,11 @@ fn two_instances_of_a_service_do_not_share_a_state_directory() {
     let mut other = second.run(&["true"]);
     let ran = output(other.env("XDG_STATE_HOME", first.home.path()));
     assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
-    assert!(second.read("arguments").contains("run/bank.account-2"), "{}", second.read("arguments"));
+    assert!(
+        second.read("arguments").contains("run/bank.account-2"),
+        "{}",
+        second.read("arguments")
+    );
     run.signal(Signal::SIGINT);
     assert_eq!(run.end().0, Some(130));
 }

@@ -9,11 +9,26 @@ use super::bench::{ControlPlane, MESH, Process, eventually, output, stderr, stdo
 #[test]
 fn it_says_where_it_is_and_how_to_go_on_and_stops_when_told() {
     let plane = ControlPlane::start(MESH);
-    for part in ["bank.test", "sidecars", "/v1/status", "revision 1", "usher run", "token create"] {
-        assert!(plane.said.contains(part), "{part} is not in: {}", plane.said);
+    for part in [
+        "bank.test",
+        "sidecars",
+        "/v1/status",
+        "revision 1",
+        "usher run",
+        "token create",
+    ] {
+        assert!(
+            plane.said.contains(part),
+            "{part} is not in: {}",
+            plane.said
+        );
     }
     let data = plane.data();
-    let ControlPlane { process, home: _home, .. } = plane;
+    let ControlPlane {
+        process,
+        home: _home,
+        ..
+    } = plane;
     process.signal(Signal::SIGTERM);
     let (code, said) = process.end();
     assert_eq!(code, Some(0), "{said}");
@@ -32,7 +47,14 @@ fn what_is_secret_only_its_owner_can_open() {
 #[test]
 fn a_token_is_on_stdout_alone_and_in_no_log() {
     let plane = ControlPlane::start(MESH);
-    let create = ["token", "create", "--namespace", "bank", "--service-account", "account"];
+    let create = [
+        "token",
+        "create",
+        "--namespace",
+        "bank",
+        "--service-account",
+        "account",
+    ];
     let made = output(plane.usher().args(create));
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     let token = stdout(&made).trim().to_owned();
@@ -40,16 +62,40 @@ fn a_token_is_on_stdout_alone_and_in_no_log() {
     assert!(matches!(parts[..], ["usher1", _, _, _]), "{token}");
     let json = output(plane.usher().args(create).args(["--uses", "2", "--json"]));
     let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
-    assert!(document["token"].as_str().expect("a text").starts_with("usher1."));
-    assert!(document["expiresAt"].as_str().expect("a text").contains('T'));
-    let reserved = ["token", "create", "--namespace", "usher-system", "--service-account", "usher"];
+    assert!(
+        document["token"]
+            .as_str()
+            .expect("a text")
+            .starts_with("usher1.")
+    );
+    assert!(
+        document["expiresAt"]
+            .as_str()
+            .expect("a text")
+            .contains('T')
+    );
+    let reserved = [
+        "token",
+        "create",
+        "--namespace",
+        "usher-system",
+        "--service-account",
+        "usher",
+    ];
     let refused = output(plane.usher().args(reserved));
     assert_eq!(refused.status.code(), Some(70), "{}", stderr(&refused));
     let secret = parts[2].to_owned();
-    let ControlPlane { process, home: _home, .. } = plane;
+    let ControlPlane {
+        process,
+        home: _home,
+        ..
+    } = plane;
     process.signal(Signal::SIGTERM);
     let (_, log) = process.end();
-    assert!(log.contains("join token made") && log.contains(parts[1]), "{log}");
+    assert!(
+        log.contains("join token made") && log.contains(parts[1]),
+        "{log}"
+    );
     assert!(!log.contains(&secret), "the log shows the secret");
 }
 
@@ -59,9 +105,15 @@ fn status_and_services_read_the_living_mesh() {
     let status = output(plane.usher().arg("status"));
     let said = stdout(&status);
     assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
-    assert!(said.contains("bank.test") && said.contains("0/1 ready"), "{said}");
+    assert!(
+        said.contains("bank.test") && said.contains("0/1 ready"),
+        "{said}"
+    );
     let services = stdout(&output(plane.usher().arg("services")));
-    assert!(services.contains("NAMESPACE") && services.contains("50051"), "{services}");
+    assert!(
+        services.contains("NAMESPACE") && services.contains("50051"),
+        "{services}"
+    );
     let document = output(plane.usher().args(["status", "--json"]));
     let document: serde_json::Value = serde_json::from_slice(&document.stdout).expect("JSON");
     assert_eq!(document["revision"]["number"], 1);
@@ -84,20 +136,49 @@ fn it_starts_with_what_is_good_and_is_loud_about_the_rest() {
 #[test]
 fn a_broken_mesh_object_at_first_start_refuses() {
     let home = tempfile::tempdir().expect("writable");
-    write(&home.path().join("mesh/mesh.yaml"), &MESH.replace("bank.test", "Not A Domain"));
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"];
+    write(
+        &home.path().join("mesh/mesh.yaml"),
+        &MESH.replace("bank.test", "Not A Domain"),
+    );
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--config",
+    ];
     let refused = output(usher(home.path()).args(serve).arg(home.path().join("mesh")));
     assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
-    assert!(stderr(&refused).contains("mesh.yaml"), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains("mesh.yaml"),
+        "{}",
+        stderr(&refused)
+    );
 }
 
 #[test]
 fn a_second_one_on_the_same_directory_is_refused() {
     let plane = ControlPlane::start(MESH);
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"];
-    let second = output(plane.usher().args(serve).arg(plane.home.path().join("mesh")));
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--config",
+    ];
+    let second = output(
+        plane
+            .usher()
+            .args(serve)
+            .arg(plane.home.path().join("mesh")),
+    );
     assert_eq!(second.status.code(), Some(70), "{}", stderr(&second));
-    assert!(plane.data().join("operator.sock").exists(), "the first one's socket stays");
+    assert!(
+        plane.data().join("operator.sock").exists(),
+        "the first one's socket stays"
+    );
 }
 
 #[test]
@@ -110,8 +191,18 @@ fn after_being_killed_it_starts_again_as_it_was() {
     fs::remove_file(home.path().join("usher/addresses.json")).expect("left behind");
     let plane = ControlPlane::start_in(home);
     assert!(plane.said.contains("revision 1"), "{}", plane.said);
-    assert_eq!(fs::read(plane.data().join("ca/root.crt")).expect("exists"), root);
-    let create = ["token", "create", "--namespace", "bank", "--service-account", "account"];
+    assert_eq!(
+        fs::read(plane.data().join("ca/root.crt")).expect("exists"),
+        root
+    );
+    let create = [
+        "token",
+        "create",
+        "--namespace",
+        "bank",
+        "--service-account",
+        "account",
+    ];
     assert_eq!(output(plane.usher().args(create)).status.code(), Some(0));
 }
 
@@ -131,7 +222,11 @@ fn metrics_answer_and_other_host_names_do_not_get_them() {
         answer
     };
     let metrics = ask(http);
-    for part in ["200 OK", "usher_configuration_revision 1", "usher_mesh_services 1"] {
+    for part in [
+        "200 OK",
+        "usher_configuration_revision 1",
+        "usher_mesh_services 1",
+    ] {
         assert!(metrics.contains(part), "{part} is not in: {metrics}");
     }
     assert!(ask("evil.example").starts_with("HTTP/1.1 421"));
@@ -144,8 +239,18 @@ fn an_occupied_port_is_explained() {
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("free");
     let address = occupied.local_addr().expect("bound").to_string();
     let mut serve = usher(home.path());
-    serve.args(["serve", "--http", "127.0.0.1:0", "--listen", &address, "--config"]);
+    serve.args([
+        "serve",
+        "--http",
+        "127.0.0.1:0",
+        "--listen",
+        &address,
+        "--config",
+    ]);
     let (code, said) = Process::start(serve.arg(home.path().join("mesh"))).end();
     assert_eq!(code, Some(70));
-    assert!(said.contains(&address) && said.contains("usher status"), "{said}");
+    assert!(
+        said.contains(&address) && said.contains("usher status"),
+        "{said}"
+    );
 }

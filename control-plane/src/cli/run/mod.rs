@@ -130,7 +130,10 @@ impl Run {
     /// `program` is how this process was called: the sidecar is looked for beside it.
     pub(super) fn execute(self, program: &Path) -> Outcome {
         let Some(command) = self.command.first() else {
-            return Err(Failure::new(exit::USAGE, "give the command to run, after `--`"));
+            return Err(Failure::new(
+                exit::USAGE,
+                "give the command to run, after `--`",
+            ));
         };
         supervise::find_command(command)?;
         let proxy = sidecar::find_proxy(self.proxy.as_deref(), program)?;
@@ -162,8 +165,12 @@ impl Run {
         };
         progress.say(&application.to_string());
         let keep_permission = permission.keep_fresh(self, &state);
-        let supervise = supervise::Supervisor { run: self, progress: &progress, signals }
-            .watch(application, sidecar);
+        let supervise = supervise::Supervisor {
+            run: self,
+            progress: &progress,
+            signals,
+        }
+        .watch(application, sidecar);
         tokio::select! {
             outcome = supervise => outcome,
             never = keep_permission => match never {},
@@ -172,9 +179,10 @@ impl Run {
 
     fn control_plane(&self) -> String {
         self.control_plane.clone().unwrap_or_else(|| {
-            self.data
-                .addresses()
-                .map_or_else(|| "127.0.0.1:15012".to_owned(), |addresses| addresses.grpc.to_string())
+            self.data.addresses().map_or_else(
+                || "127.0.0.1:15012".to_owned(),
+                |addresses| addresses.grpc.to_string(),
+            )
         })
     }
 
@@ -184,8 +192,13 @@ impl Run {
             .control_plane()
             .rsplit_once(':')
             .is_some_and(|(host, _)| is_loopback(host.trim_matches(['[', ']'])));
-        let ip = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        self.inbound.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(ip), 0))
+        let ip = if local {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        self.inbound
+            .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(ip), 0))
     }
 }
 

@@ -12,11 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    super::token::request_token,
-    Failure, Run, exit,
-    state_directory::StateDirectory,
-};
+use super::{super::token::request_token, Failure, Run, exit, state_directory::StateDirectory};
 use crate::{admin::operator::CreateToken, private_files::write_private};
 
 /// Long enough for a slow start, useless afterwards.
@@ -34,10 +30,7 @@ pub(super) enum Permission {
     /// The user's file: theirs to keep fresh.
     Given(PathBuf),
     /// Ours, from the control plane on this machine.
-    Asked {
-        file: PathBuf,
-        identity: String,
-    },
+    Asked { file: PathBuf, identity: String },
 }
 
 impl Permission {
@@ -106,6 +99,10 @@ async fn ask(run: &Run, state: &StateDirectory) -> Result<(PathBuf, String), Fai
     };
     let created = request_token(&run.data, &request).await?;
     let file = state.file("join-token");
-    write_private(&file, created.token.as_bytes()).map_err(|error| Failure::of(exit::FAILED, &error))?;
-    Ok((file, format!("{}/{}", created.namespace, created.service_account)))
+    write_private(&file, created.token.as_bytes())
+        .map_err(|error| Failure::of(exit::FAILED, &error))?;
+    Ok((
+        file,
+        format!("{}/{}", created.namespace, created.service_account),
+    ))
 }

@@ -26,7 +26,10 @@ impl Progress {
     pub(super) fn say(self, message: &str) {
         match self {
             Self::Text => anstream::eprintln!("{} {message}", paint(DIM, "usher:")),
-            Self::Json => eprintln!("{}", serde_json::json!({ "usher": "run", "message": message })),
+            Self::Json => eprintln!(
+                "{}",
+                serde_json::json!({ "usher": "run", "message": message })
+            ),
             Self::Quiet => {}
         }
     }
@@ -38,7 +41,10 @@ impl Progress {
                 anstream::eprintln!("{} {message}", paint(super::super::paint::WARN, "usher:"));
             }
             Self::Json => {
-                eprintln!("{}", serde_json::json!({ "usher": "run", "warning": message }));
+                eprintln!(
+                    "{}",
+                    serde_json::json!({ "usher": "run", "warning": message })
+                );
             }
         }
     }

@@ -21,8 +21,11 @@ use usher_config::value::format_duration;
 
 use super::{
     super::client::Server,
-    Failure, Run, exit, progress::Progress, state_directory::StateDirectory,
-    permission::Permission, supervise::{self, is_executable},
+    Failure, Run, exit,
+    permission::Permission,
+    progress::Progress,
+    state_directory::StateDirectory,
+    supervise::{self, is_executable},
 };
 
 /// How long the sidecar may take to bind its addresses; it needs nobody else for that.
@@ -66,21 +69,31 @@ pub(super) fn find_proxy(given: Option<&Path>, program: &Path) -> Result<PathBuf
         return if is_executable(path) {
             Ok(path.to_owned())
         } else {
-            Err(Failure::new(exit::USAGE, format!("--proxy: {} is not a program", path.display())))
+            Err(Failure::new(
+                exit::USAGE,
+                format!("--proxy: {} is not a program", path.display()),
+            ))
         };
     }
-    let called = program.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let called = program
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let current = env::current_exe().ok();
-    let beside = [called, current.as_deref().and_then(Path::parent)].into_iter().flatten();
+    let beside = [called, current.as_deref().and_then(Path::parent)]
+        .into_iter()
+        .flatten();
     let in_path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = beside
         .map(Path::to_owned)
         .chain(env::split_paths(&in_path))
         .map(|directory| directory.join(NAME));
     candidates.find(|path| is_executable(path)).ok_or_else(|| {
-        Failure::new(exit::FAILED, format!("{NAME} is neither beside usher nor in PATH"))
-            .advise("build it: cargo build --release -p usher-proxy")
-            .advise("or say where it is: --proxy PATH, or USHER_PROXY")
+        Failure::new(
+            exit::FAILED,
+            format!("{NAME} is neither beside usher nor in PATH"),
+        )
+        .advise("build it: cargo build --release -p usher-proxy")
+        .advise("or say where it is: --proxy PATH, or USHER_PROXY")
     })
 }
 
@@ -101,15 +114,24 @@ impl Sidecar {
         }
         let mut command = Command::new(program);
         command
-            .arg("--service").arg(run.service.as_str())
-            .arg("--namespace").arg(run.namespace.as_str())
-            .arg("--control-plane").arg(run.control_plane())
-            .arg("--token-file").arg(permission.file())
-            .arg("--state-dir").arg(state.path())
-            .arg("--inbound").arg(run.inbound().to_string())
-            .arg("--outbound").arg(run.outbound.to_string())
-            .arg("--metrics").arg(run.metrics.to_string())
-            .arg("--drain-grace").arg(format_duration(run.drain_grace));
+            .arg("--service")
+            .arg(run.service.as_str())
+            .arg("--namespace")
+            .arg(run.namespace.as_str())
+            .arg("--control-plane")
+            .arg(run.control_plane())
+            .arg("--token-file")
+            .arg(permission.file())
+            .arg("--state-dir")
+            .arg(state.path())
+            .arg("--inbound")
+            .arg(run.inbound().to_string())
+            .arg("--outbound")
+            .arg(run.outbound.to_string())
+            .arg("--metrics")
+            .arg(run.metrics.to_string())
+            .arg("--drain-grace")
+            .arg(format_duration(run.drain_grace));
         let optional = [
             ("--application-port", run.port.map(|port| port.to_string())),
             ("--advertise", run.advertise.clone()),
@@ -136,15 +158,24 @@ impl Sidecar {
             let message = format!("cannot start the sidecar {}: {error}", program.display());
             Failure::new(exit::FAILED, message)
         })?;
-        Ok(Self { child, addresses_file, addresses: None, log })
+        Ok(Self {
+            child,
+            addresses_file,
+            addresses: None,
+            log,
+        })
     }
 
     /// Waits until it listens, then a while for its first configuration.
     pub(super) async fn wait_until_ready(&mut self, progress: &Progress) -> Result<(), Failure> {
         let addresses = self.wait_for_addresses().await?;
         let outbound = addresses.outbound;
-        let inbound = addresses.inbound.map(|inbound| format!(", inbound {inbound}"));
-        let metrics = addresses.metrics.map(|metrics| format!(", metrics http://{metrics}/metrics"));
+        let inbound = addresses
+            .inbound
+            .map(|inbound| format!(", inbound {inbound}"));
+        let metrics = addresses
+            .metrics
+            .map(|metrics| format!(", metrics http://{metrics}/metrics"));
         progress.say(&format!(
             "sidecar listens: outbound {outbound}{}{}",
             inbound.unwrap_or_default(),
@@ -188,10 +219,15 @@ impl Sidecar {
 
     /// The revision it runs; `None` while it has none.
     async fn revision(&self) -> Option<u64> {
-        let dump = self.ask(Method::GET, "/config", Duration::from_secs(2)).await?;
+        let dump = self
+            .ask(Method::GET, "/config", Duration::from_secs(2))
+            .await?;
         let dump: serde_json::Value = serde_json::from_slice(&dump).ok()?;
         let revision = dump.get("revision")?;
-        revision.as_u64().or_else(|| revision.get("number")?.as_u64()).filter(|number| *number > 0)
+        revision
+            .as_u64()
+            .or_else(|| revision.get("number")?.as_u64())
+            .filter(|number| *number > 0)
     }
 
     /// Where it listens.
@@ -208,7 +244,11 @@ impl Sidecar {
 
     /// Ends it, when the command is gone; kills it if it does not end.
     pub(super) async fn stop(mut self) {
-        if self.ask(Method::POST, "/quit", QUIT_TIMEOUT).await.is_none() {
+        if self
+            .ask(Method::POST, "/quit", QUIT_TIMEOUT)
+            .await
+            .is_none()
+        {
             supervise::signal_group(&self.child, Signal::SIGTERM);
         }
         if timeout(QUIT_TIMEOUT, self.child.wait()).await.is_err() {
@@ -226,12 +266,17 @@ impl Sidecar {
     }
 
     fn exited(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        self.child.try_wait().map_err(|error| Failure::of(exit::FAILED, &error))
+        self.child
+            .try_wait()
+            .map_err(|error| Failure::of(exit::FAILED, &error))
     }
 
     async fn ask(&self, method: Method, path: &str, limit: Duration) -> Option<bytes::Bytes> {
         let admin = Server::Unix(self.addresses.as_ref()?.admin.clone());
-        admin.ask(method, path, bytes::Bytes::new(), limit).await.ok()
+        admin
+            .ask(method, path, bytes::Bytes::new(), limit)
+            .await
+            .ok()
     }
 
     fn explain(&self, status: ExitStatus) -> Failure {
@@ -254,10 +299,13 @@ impl Sidecar {
 
     /// Shows the end of the log, unless the user has it on the screen already.
     fn with_log(&self, failure: Failure) -> Failure {
-        let Some(path) = &self.log else { return failure };
+        let Some(path) = &self.log else {
+            return failure;
+        };
         let failure = failure.advise(format!("the end of its log, {}:", path.display()));
         let tail = tail(path).unwrap_or_default();
-        tail.lines().fold(failure, |failure, line| failure.advise(format!("  {line}")))
+        tail.lines()
+            .fold(failure, |failure, line| failure.advise(format!("  {line}")))
     }
 }
 
@@ -272,11 +320,16 @@ fn log_path(run: &Run, state: &StateDirectory) -> Option<PathBuf> {
 }
 
 fn open_log(path: Option<&Path>) -> Result<Stdio, Failure> {
-    let Some(path) = path else { return Ok(Stdio::inherit()) };
+    let Some(path) = path else {
+        return Ok(Stdio::inherit());
+    };
     // The run before this one stays readable, the one before that does not: a bound without a rotation.
     let _ = std::fs::rename(path, path.with_extension("log.1"));
     File::create(path).map(Stdio::from).map_err(|error| {
-        Failure::new(exit::FAILED, format!("cannot write the sidecar's log {}: {error}", path.display()))
+        Failure::new(
+            exit::FAILED,
+            format!("cannot write the sidecar's log {}: {error}", path.display()),
+        )
     })
 }
 

@@ -26,19 +26,32 @@ impl StateDirectory {
     /// Takes `--state-dir`, or the first free directory of the service.
     pub(super) fn claim(run: &Run) -> Result<Self, Failure> {
         let fail = |path: &Path, error: &io::Error| {
-            Failure::new(exit::FAILED, format!("cannot use the state directory {}: {error}", path.display()))
+            Failure::new(
+                exit::FAILED,
+                format!("cannot use the state directory {}: {error}", path.display()),
+            )
         };
         if let Some(path) = &run.state_dir {
             return match Self::lock(path) {
-                Ok(Some(lock)) => Ok(Self { path: path.clone(), _lock: lock }),
+                Ok(Some(lock)) => Ok(Self {
+                    path: path.clone(),
+                    _lock: lock,
+                }),
                 Ok(None) => Err(Failure::new(
                     exit::FAILED,
-                    format!("another `usher run` is using the state directory {}", path.display()),
+                    format!(
+                        "another `usher run` is using the state directory {}",
+                        path.display()
+                    ),
                 )),
                 Err(error) => Err(fail(path, &error)),
             };
         }
-        let base = run.data.path().join("run").join(format!("{}.{}", run.namespace, run.service));
+        let base = run
+            .data
+            .path()
+            .join("run")
+            .join(format!("{}.{}", run.namespace, run.service));
         for number in 1..=INSTANCES_MAX {
             let path = match number {
                 1 => base.clone(),
@@ -48,13 +61,19 @@ impl StateDirectory {
                 return Ok(Self { path, _lock: lock });
             }
         }
-        let message = format!("{INSTANCES_MAX} instances of {} run here already", run.service);
+        let message = format!(
+            "{INSTANCES_MAX} instances of {} run here already",
+            run.service
+        );
         Err(Failure::new(exit::FAILED, message))
     }
 
     fn lock(path: &Path) -> io::Result<Option<File>> {
         private_directory(path)?;
-        let file = File::options().create(true).append(true).open(path.join("lock"))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -40,8 +40,10 @@ pub(super) struct Application {
 
 impl Application {
     pub(super) fn start(run: &Run, sidecar: &SidecarAddresses) -> Result<Self, Failure> {
-        let (program, arguments) =
-            run.command.split_first().ok_or_else(|| Failure::new(exit::USAGE, "no command"))?;
+        let (program, arguments) = run
+            .command
+            .split_first()
+            .ok_or_else(|| Failure::new(exit::USAGE, "no command"))?;
         let outbound = sidecar.outbound.to_string();
         let mut command = Command::new(program);
         command
@@ -65,8 +67,14 @@ impl Application {
             }
         }
         let name = program.to_string_lossy().into_owned();
-        let child = command.spawn().map_err(|error| not_started(&name, &error))?;
-        Ok(Self { child, name, interactive: run.interactive })
+        let child = command
+            .spawn()
+            .map_err(|error| not_started(&name, &error))?;
+        Ok(Self {
+            child,
+            name,
+            interactive: run.interactive,
+        })
     }
 
     fn signal(&self, signal: Signal) {
@@ -80,7 +88,10 @@ impl Application {
     }
 
     async fn ended(&mut self) -> Result<ExitStatus, Failure> {
-        self.child.wait().await.map_err(|error| Failure::of(exit::FAILED, &error))
+        self.child
+            .wait()
+            .await
+            .map_err(|error| Failure::of(exit::FAILED, &error))
     }
 
     /// Waits for its end, then kills it.
@@ -156,7 +167,11 @@ pub(super) struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Until one of the two ends, or a signal says so; both have ended when this returns.
-    pub(super) async fn watch(mut self, mut application: Application, mut sidecar: Sidecar) -> Outcome {
+    pub(super) async fn watch(
+        mut self,
+        mut application: Application,
+        mut sidecar: Sidecar,
+    ) -> Outcome {
         loop {
             let signal = tokio::select! {
                 status = application.ended() => {
@@ -182,7 +197,12 @@ impl Supervisor<'_> {
     }
 
     /// In order: nobody sends any more, the command ends, the sidecar ends. A second signal skips the waiting.
-    async fn end(mut self, signal: Signal, mut application: Application, sidecar: Sidecar) -> Outcome {
+    async fn end(
+        mut self,
+        signal: Signal,
+        mut application: Application,
+        sidecar: Sidecar,
+    ) -> Outcome {
         let (run, progress) = (self.run, self.progress);
         progress.say(&format!("{signal}: draining (again to end at once)"));
         let status = {
@@ -221,7 +241,10 @@ pub(super) fn signal_group(child: &Child, signal: Signal) {
 }
 
 fn pid_of(child: &Child) -> Option<Pid> {
-    child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+    child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .map(Pid::from_raw)
 }
 
 /// What a shell says about a process that a signal ended.
@@ -230,8 +253,11 @@ pub(super) fn killed_by(signal: Signal) -> u8 {
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILED)
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(exit::FAILED)
 }
 
 /// Says that a command is missing before anything is started for it.
@@ -241,19 +267,28 @@ pub(super) fn find_command(command: &OsStr) -> Result<(), Failure> {
         vec![PathBuf::from(command)]
     } else {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).map(|directory| directory.join(command)).collect()
+        env::split_paths(&path)
+            .map(|directory| directory.join(command))
+            .collect()
     };
     if candidates.iter().any(|path| is_executable(path)) {
         Ok(())
     } else if candidates.iter().any(|path| path.exists()) {
-        Err(Failure::new(exit::NOT_EXECUTABLE, format!("{name} cannot be executed")))
+        Err(Failure::new(
+            exit::NOT_EXECUTABLE,
+            format!("{name} cannot be executed"),
+        ))
     } else {
-        Err(Failure::new(exit::NOT_FOUND, format!("there is no command {name}")))
+        Err(Failure::new(
+            exit::NOT_FOUND,
+            format!("there is no command {name}"),
+        ))
     }
 }
 
 pub(super) fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 fn not_started(name: &str, error: &io::Error) -> Failure {

@@ -1,0 +1,98 @@
+//! The identity is the proof's, whatever the request says.
+
+use std::{sync::Arc, time::SystemTime};
+
+use rustls_pki_types::CertificateDer;
+use tonic::{Code, Request};
+use usher_config::wire::v1::{self, authority_server::Authority as _};
+
+use super::{
+    super::{
+        svid::Claims,
+        tests::{account, authority, greedy_csr, plain_csr},
+        token::tests::{HOUR, wanted},
+    },
+    AuthorityService, PeerIdentity, TokenStore,
+};
+use crate::telemetry::metrics::Metrics;
+
+struct Service {
+    service: AuthorityService,
+    tokens: Arc<TokenStore>,
+    _directory: tempfile::TempDir,
+}
+
+fn service() -> Service {
+    let directory = tempfile::tempdir().expect("writable");
+    let authority = Arc::new(authority(directory.path()));
+    let tokens = TokenStore::open(&directory.path().join("tokens.redb"), authority.pin());
+    let tokens = Arc::new(tokens.expect("opens"));
+    let metrics = Metrics::new().expect("unique");
+    let service = AuthorityService::new(authority, Arc::clone(&tokens), metrics.ca);
+    Service {
+        service,
+        tokens,
+        _directory: directory,
+    }
+}
+
+#[tokio::test]
+async fn attesting_gives_the_tokens_identity_whatever_the_request_asks_for() {
+    let Service {
+        service,
+        tokens,
+        _directory,
+    } = service();
+    let (token, _) = tokens
+        .create(&wanted(HOUR, Some(1)), SystemTime::now())
+        .expect("made");
+    let attest = |csr_der: Vec<u8>| {
+        service.attest(Request::new(v1::AttestRequest {
+            join_token: token.reveal(),
+            csr_der,
+        }))
+    };
+    let broken = attest(vec![1, 2, 3]).await.expect_err("not a request");
+    assert_eq!(
+        broken.code(),
+        Code::InvalidArgument,
+        "and no use is spent on it"
+    );
+    let response = attest(greedy_csr()).await.expect("attested").into_inner();
+    assert_eq!(response.spiffe_id, account().as_str());
+    assert_eq!((response.chain_der.len(), response.roots_der.len()), (1, 1));
+    let leaf = CertificateDer::from(response.chain_der[0].as_slice());
+    assert_eq!(Claims::of_verified(&leaf).expect("one name").id, account());
+    let again = attest(plain_csr()).await.expect_err("spent");
+    assert_eq!(again.code(), Code::Unauthenticated);
+    assert!(!again.message().contains(&token.reveal()));
+}
+
+#[tokio::test]
+async fn renewal_needs_an_identity_and_gives_the_same() {
+    let Service {
+        service,
+        _directory,
+        ..
+    } = service();
+    let request = |peer: Option<PeerIdentity>| {
+        let mut request = Request::new(v1::RenewRequest {
+            csr_der: greedy_csr(),
+        });
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    };
+    for peer in [None, Some(PeerIdentity(None))] {
+        let refused = service.renew(request(peer)).await.expect_err("nobody");
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+    let peer = PeerIdentity(Some(account()));
+    let renewed = service
+        .renew(request(Some(peer)))
+        .await
+        .expect("renewed")
+        .into_inner();
+    assert_eq!(renewed.spiffe_id, account().as_str());
+}
