@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::dial::Dialer;
@@ -47,15 +46,6 @@ pub enum CallError {
         url: String,
         /// How long we waited.
         limit: Duration,
-    },
-    /// The body can't be written as JSON.
-    #[error("the body for {url} can't be written")]
-    Body {
-        /// Who was to be called.
-        url: String,
-        /// Why not.
-        #[source]
-        source: serde_json::Error,
     },
 }
 
@@ -95,7 +85,7 @@ impl HttpClient {
             .await
     }
 
-    /// Sends `body` as JSON, with `key` as `Idempotency-Key`.
+    /// Sends `json`, with `key` as `Idempotency-Key`.
     ///
     /// # Errors
     /// When no whole answer came within `limit`.
@@ -103,13 +93,9 @@ impl HttpClient {
         &self,
         url: String,
         key: &str,
-        body: &impl Serialize,
+        json: String,
         limit: Duration,
     ) -> Result<Answer, CallError> {
-        let body = match serde_json::to_vec(body) {
-            Ok(body) => Full::from(body),
-            Err(source) => return Err(CallError::Body { url, source }),
-        };
         let mut headers = HeaderMap::new();
         headers.insert(
             header::CONTENT_TYPE,
@@ -118,7 +104,8 @@ impl HttpClient {
         if let Ok(key) = HeaderValue::try_from(key) {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
-        self.call(Method::POST, url, body, limit, headers).await
+        self.call(Method::POST, url, json.into(), limit, headers)
+            .await
     }
 
     async fn call(

@@ -99,6 +99,11 @@ impl Environment {
         Some(SocketAddr::new(host?, port?))
     }
 
+    /// Notes a mistake that the caller found.
+    pub fn note(&mut self, mistake: Mistake) {
+        self.mistakes.push(mistake);
+    }
+
     /// What was wrong.
     #[must_use]
     pub fn into_error(self) -> SettingsError {

@@ -7,10 +7,39 @@
 //! - `GET /v1/customers/{id}`; `GET /v1/customers[?after=ID][&limit=N]` by id; `GET /healthz`.
 //! - `GET /v1/stats` `{"customers"}`.
 
+mod register;
+mod api;
+#[cfg(test)]
+mod tests;
+
+use bank_chassis::database::{Database, Durability};
+use bank_chassis::group_commit::Writer;
+use bank_chassis::rest::Listener;
+use bank_chassis::settings::{DatabaseUrl, Environment};
+use bank_chassis::shutdown::Shutdown;
+use bank_chassis::{logging, rest};
+use sqlx::migrate::Migrator;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
 /// Runs the service until SIGTERM or SIGINT, then finishes what it has begun.
 ///
 /// # Errors
 /// When a variable is missing or wrong, the database cannot be opened or the port not be bound.
 pub async fn run() -> anyhow::Result<()> {
-    anyhow::bail!("the service's body lands next")
+    logging::start();
+    let mut environment = Environment::of_process();
+    let listen = environment.listen();
+    let database = environment.required::<DatabaseUrl>("DATABASE_URL");
+    let (Some(listen), Some(database)) = (listen, database) else {
+        return Err(environment.into_error().into());
+    };
+    let database = Database::open(&database, Durability::ProcessDeath, &MIGRATIONS).await?;
+    let (writer, written) = Writer::start(&database);
+    let routes = api::routes(writer, database.readers.clone());
+    let shutdown = Shutdown::on_signal()?;
+    rest::serve(Listener::bind(listen).await?, routes, shutdown).await?;
+    written.await?;
+    database.close().await;
+    Ok(())
 }
