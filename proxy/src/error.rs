@@ -31,8 +31,8 @@ pub enum ProxyError {
         /// `namespace/name`.
         policy: Arc<str>,
     },
-    /// The caller's deadline had passed on arrival.
-    #[error("the caller's deadline had already passed")]
+    /// The caller's deadline had passed on arrival, or passed while we waited for an answer.
+    #[error("the caller's deadline has passed")]
     DeadlineExpired,
     /// The authority is no name a service can have.
     #[error("the authority names no service of the mesh")]
@@ -76,6 +76,8 @@ pub enum ProxyError {
     BreakerOpen {
         /// Whose breaker.
         service: ServiceName,
+        /// When asking again may help.
+        retry_after: Duration,
     },
     /// One of the service's limits is reached.
     #[error("service {service} is at its limit of {limit}")]
@@ -120,6 +122,12 @@ pub enum ProxyError {
     /// A reused HTTP/1.1 connection died before any response byte: most likely its idle timeout fired.
     #[error("reused connection to endpoint {endpoint} was closed under the request")]
     IdleRace {
+        /// Who.
+        endpoint: SocketAddr,
+    },
+    /// The connection or stream ended in the middle of the response.
+    #[error("endpoint {endpoint} broke off during its response")]
+    UpstreamBrokeOff {
         /// Who.
         endpoint: SocketAddr,
     },
@@ -248,6 +256,7 @@ impl ProxyError {
             | Self::TlsFailed { .. }
             | Self::UpstreamReset { .. }
             | Self::IdleRace { .. }
+            | Self::UpstreamBrokeOff { .. }
             | Self::UpstreamProtocol { .. }
             | Self::RequestTimeout { .. }
             | Self::AttemptTimeout { .. }
@@ -283,6 +292,7 @@ impl ProxyError {
             }
             Self::UpstreamReset { .. } => Flag::Ur,
             Self::IdleRace { .. } => Flag::Cr,
+            Self::UpstreamBrokeOff { .. } => Flag::Uc,
             Self::UpstreamProtocol { .. } => Flag::Upe,
             Self::RequestTimeout { .. } | Self::AttemptTimeout { .. } => Flag::Ut,
             Self::StreamIdle { .. } => Flag::Si,
@@ -300,7 +310,7 @@ impl ProxyError {
             Self::ConnectMethodRefused => "connect-not-allowed",
             Self::PlaintextRefused => "mutual-tls-required",
             Self::AccessDenied { .. } => "access-denied",
-            Self::DeadlineExpired => "deadline-expired-on-arrival",
+            Self::DeadlineExpired => "deadline-passed",
             Self::NoSuchHost => "authority-is-no-service",
             Self::UnknownService { .. } => "service-unknown",
             Self::DiscoveryTimeout { .. } => "discovery-timeout",
@@ -318,6 +328,7 @@ impl ProxyError {
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",
             Self::UpstreamReset { .. } => "upstream-reset",
+            Self::UpstreamBrokeOff { .. } => "upstream-broke-off",
             Self::IdleRace { .. } => "reused-connection-closed",
             Self::UpstreamProtocol { .. } => "upstream-protocol-violation",
             Self::RequestTimeout { .. } => "request-timeout",

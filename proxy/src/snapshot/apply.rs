@@ -10,10 +10,24 @@ use usher_config::{
     value::{InstanceName, ServiceName},
 };
 
-use super::{Change, EndpointEntry, ServiceEntry, Snapshot};
+use crate::telemetry::metrics::{Direction, Metrics};
 
-/// The snapshot after `change`; `own` completes short host names.
-pub(super) fn apply(previous: &Snapshot, own: &ServiceName, change: Change) -> Snapshot {
+use super::{
+    Change, InboundEntry, ServiceEntry, Snapshot,
+    build::{Builder, Endpoints},
+};
+
+/// What does not change while the process lives.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    /// Our own service: its namespace completes short host names.
+    pub own: ServiceName,
+    pub workers: usize,
+    pub metrics: Metrics,
+}
+
+/// The snapshot after `change`.
+pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snapshot {
     let mut touched: HashSet<ServiceName> = HashSet::new();
     let mut models: HashMap<ServiceName, Option<Service>> = HashMap::new();
     for (name, service) in change.services {
@@ -23,79 +37,66 @@ pub(super) fn apply(previous: &Snapshot, own: &ServiceName, change: Change) -> S
     let mut endpoints: HashMap<ServiceName, Vec<(InstanceName, Option<Endpoint>)>> = HashMap::new();
     for (name, endpoint) in change.endpoints {
         touched.insert(name.service.clone());
-        endpoints
-            .entry(name.service.clone())
-            .or_default()
-            .push((name, endpoint));
+        endpoints.entry(name.service.clone()).or_default().push((name, endpoint));
     }
     let mut services = previous.services.clone();
+    // Endpoints may arrive before their service does: they wait.
+    let mut waiting = previous.waiting.clone();
     for name in touched {
-        let before = previous.services.get(&name);
+        let before = previous.services.get(&name).map(Arc::as_ref);
         let model = match models.remove(&name) {
             Some(model) => model.map(Arc::new),
             None => before.map(|entry| entry.model.clone()),
         };
-        let changes = endpoints.remove(&name).unwrap_or_default();
+        let known = before.map(models_of).or_else(|| waiting.remove(&name)).unwrap_or_default();
+        let known = update(known, endpoints.remove(&name).unwrap_or_default());
         match model {
             Some(model) => {
-                let entry = Arc::new(service_entry(model, before.map(Arc::as_ref), changes));
-                services.insert(name, entry);
+                let entry = Builder { fixed, before }.service(model, known);
+                services.insert(name, Arc::new(entry));
             }
             None => {
                 services.remove(&name);
+                if !known.is_empty() {
+                    waiting.insert(name, known);
+                }
             }
         }
     }
-    let hosts = hosts(&services, own);
+    let numbers = services.values().flat_map(|entry| entry.endpoints.iter().map(|e| e.number)).collect();
+    let inbound = change.inbound.map(Arc::new).map(|policy| {
+        let label: Arc<str> = policy.service.to_string().into();
+        Arc::new(InboundEntry {
+            duration: fixed.metrics.request_duration(Direction::Inbound, &label),
+            tcp_bytes: fixed.metrics.tcp_bytes(Direction::Inbound, &label),
+            dry_run: policy.access.iter().map(|p| fixed.metrics.access_dry_run(&p.name)).collect(),
+            label,
+            policy,
+        })
+    });
     Snapshot {
+        hosts: hosts(&services, &fixed.own),
         services,
-        hosts,
-        inbound: change
-            .inbound
-            .map(Arc::new)
-            .or_else(|| previous.inbound.clone()),
-        trust: change
-            .trust
-            .map(Arc::new)
-            .or_else(|| previous.trust.clone()),
+        waiting,
+        numbers,
+        inbound: inbound.or_else(|| previous.inbound.clone()),
+        trust: change.trust.map(Arc::new).or_else(|| previous.trust.clone()),
         revision: change.revision.or_else(|| previous.revision.clone()),
     }
 }
 
-fn service_entry(
-    model: Arc<Service>,
-    before: Option<&ServiceEntry>,
-    changes: Vec<(InstanceName, Option<Endpoint>)>,
-) -> ServiceEntry {
-    let mut endpoints: BTreeMap<InstanceName, EndpointEntry> = before
-        .map(|entry| {
-            entry
-                .endpoints
-                .iter()
-                .map(|e| (e.model.name.clone(), e.clone()))
-                .collect()
-        })
-        .unwrap_or_default();
+fn models_of(entry: &ServiceEntry) -> Endpoints {
+    entry.endpoints.iter().map(|e| (e.model.name.clone(), e.model.clone())).collect()
+}
+
+fn update(mut known: Endpoints, changes: Vec<(InstanceName, Option<Endpoint>)>) -> Endpoints {
     for (name, endpoint) in changes {
         match endpoint {
-            Some(endpoint) => {
-                endpoints.insert(
-                    name,
-                    EndpointEntry {
-                        model: Arc::new(endpoint),
-                    },
-                );
-            }
-            None => {
-                endpoints.remove(&name);
-            }
-        }
+            Some(endpoint) => known.insert(name, Arc::new(endpoint)),
+            None => known.remove(&name),
+        };
     }
-    ServiceEntry {
-        model,
-        endpoints: endpoints.into_values().collect(),
-        used: before.map(|entry| entry.used.clone()).unwrap_or_default(),
-    }
+    known
 }
 
 fn hosts(
@@ -108,10 +109,7 @@ fn hosts(
             hosts.insert(name.as_str().into(), entry.clone());
         }
         for suffix in ["", ".svc", ".svc.cluster.local", ".mesh"] {
-            hosts.insert(
-                format!("{name}.{namespace}{suffix}").into_boxed_str(),
-                entry.clone(),
-            );
+            hosts.insert(format!("{name}.{namespace}{suffix}").into_boxed_str(), entry.clone());
         }
         for address in &entry.model.virtual_addresses {
             hosts.insert(address.to_string().into_boxed_str(), entry.clone());
@@ -119,3 +117,6 @@ fn hosts(
     }
     hosts
 }
+
+/// Endpoints of a service that is not there yet.
+pub(super) type Waiting = HashMap<ServiceName, BTreeMap<InstanceName, Arc<Endpoint>>>;

@@ -4,17 +4,27 @@
 //! (endpoints' load and ejection, breakers, budgets, counters) is shared between successive snapshots.
 
 mod apply;
+mod build;
 mod entry;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use usher_config::{
     model::{Endpoint, InboundPolicy, Revision, Service, TrustBundle},
     value::{InstanceName, ServiceName},
 };
 
-pub use entry::{EndpointEntry, ServiceEntry};
+use crate::telemetry::metrics::{Gauge, Metrics};
+
+use apply::{Fixed, Waiting};
+
+pub use entry::{
+    BreakerEntry, EndpointEntry, InboundEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment,
+};
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +47,11 @@ pub struct Snapshot {
     services: HashMap<ServiceName, Arc<ServiceEntry>>,
     /// Every spelling of every service's host name, lower case, without a port; and its virtual addresses.
     hosts: HashMap<Box<str>, Arc<ServiceEntry>>,
-    inbound: Option<Arc<InboundPolicy>>,
+    /// Endpoints of services that have not arrived yet.
+    waiting: Waiting,
+    /// Of all endpoints.
+    numbers: HashSet<u64>,
+    inbound: Option<Arc<InboundEntry>>,
     trust: Option<Arc<TrustBundle>>,
     revision: Option<Revision>,
 }
@@ -60,7 +74,17 @@ impl Snapshot {
 
     /// What our own workload enforces; `None` until the first revision is in.
     pub fn inbound(&self) -> Option<&Arc<InboundPolicy>> {
+        self.inbound.as_ref().map(|workload| &workload.policy)
+    }
+
+    /// The same, with metric handles, for the request path.
+    pub fn workload(&self) -> Option<&Arc<InboundEntry>> {
         self.inbound.as_ref()
+    }
+
+    /// Whether connections to the endpoint of this number are still of use.
+    pub fn has_endpoint(&self, number: u64) -> bool {
+        number == APPLICATION || self.numbers.contains(&number)
     }
 
     /// The mesh's roots; `None` until the first revision is in.
@@ -74,36 +98,47 @@ impl Snapshot {
     }
 }
 
+/// The number of our own application, as an endpoint.
+pub const APPLICATION: u64 = 0;
+
 /// The cell that holds the current snapshot.
 #[derive(Debug)]
 pub struct Store {
-    own: ServiceName,
-    current: ArcSwap<Snapshot>,
+    fixed: Fixed,
+    revision: Gauge,
+    current: Arc<ArcSwap<Snapshot>>,
 }
 
 impl Store {
-    /// An empty one. `own` is our own service: its namespace completes callers' short names.
-    pub fn new(own: ServiceName) -> Self {
-        Self {
-            own,
-            current: ArcSwap::default(),
-        }
+    /// An empty one. `own` is our own service: its namespace completes callers' short names. `workers` is how
+    /// many will count into budgets and breakers.
+    pub fn new(own: ServiceName, workers: usize, metrics: Metrics) -> Self {
+        let revision = metrics.config_revision();
+        Self { fixed: Fixed { own, workers, metrics }, revision, current: Arc::default() }
     }
 
     /// Our own service.
     pub fn own(&self) -> &ServiceName {
-        &self.own
+        &self.fixed.own
     }
 
-    /// The current snapshot. Requests call this once.
-    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
-        self.current.load()
+    /// The current snapshot, for everybody but workers.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// A worker's view: one atomic load per request as long as nothing changes.
+    pub fn reader(&self) -> Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>> {
+        Cache::new(self.current.clone())
     }
 
     /// Swaps in the configuration that results from `change`. To be called by one thread only (the
     /// control thread): of two concurrent changes one would be lost.
     pub fn apply(&self, change: Change) {
-        let next = apply::apply(&self.current.load(), &self.own, change);
+        let next = apply::apply(&self.current.load(), &self.fixed, change);
+        if let Some(revision) = &next.revision {
+            self.revision.set(i64::try_from(revision.number).unwrap_or(i64::MAX));
+        }
         self.current.store(Arc::new(next));
     }
 }

@@ -36,7 +36,7 @@ fn endpoint(name: &str, port: u16) -> (InstanceName, Option<Endpoint>) {
 }
 
 fn store() -> Store {
-    let store = Store::new("bank/transaction".parse().unwrap());
+    let store = Store::new("bank/transaction".parse().unwrap(), 1, Metrics::new(1));
     store.apply(Change {
         services: vec![(
             "bank/account".parse().unwrap(),

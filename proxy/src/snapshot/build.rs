@@ -1,0 +1,191 @@
+//! Model → entry: compiles routes and groups, finds or makes the state that outlives snapshots.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use usher_config::{
+    model::{BreakerScope, Endpoint, Service, ServicePort, TrafficPolicy},
+    value::InstanceName,
+};
+
+use crate::{
+    balance::{EndpointState, Group, Member},
+    clock,
+    policy::{breaker::Breaker, retry_budget::RetryBudget},
+    route::Table,
+    telemetry::metrics::Direction,
+};
+
+use super::{
+    EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment,
+    apply::Fixed,
+    entry::BreakerEntry,
+};
+
+pub(super) type Endpoints = BTreeMap<InstanceName, Arc<Endpoint>>;
+
+/// Numbers of endpoints; 0 is our own application.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+pub(super) struct Builder<'a> {
+    pub fixed: &'a Fixed,
+    pub before: Option<&'a ServiceEntry>,
+}
+
+impl Builder<'_> {
+    pub(super) fn service(&self, model: Arc<Service>, endpoints: Endpoints) -> ServiceEntry {
+        let label: Arc<str> = model.name.to_string().into();
+        let running = self.before.map_or_else(Arc::default, |before| before.running.clone());
+        let endpoints = self.endpoints(&model, endpoints, &running);
+        let treatment = Arc::new(self.treatment(&label, "".into(), &model.policy, None));
+        let route_treatments = model
+            .routes
+            .iter()
+            .map(|route| Arc::new(self.treatment(&label, route.name.clone(), &route.policy, Some(&treatment))))
+            .collect();
+        let metrics = &self.fixed.metrics;
+        ServiceEntry {
+            table: Table::new(model.routes.clone()),
+            treatment,
+            route_treatments,
+            identities: model.identities.clone().into(),
+            ports: model.ports.iter().map(|port| self.port(&model, port, &endpoints)).collect(),
+            endpoints,
+            running,
+            metrics: ServiceMetrics {
+                duration: metrics.request_duration(Direction::Outbound, &label),
+                attempts: metrics.attempts(&label),
+                retries: metrics.retries(&label),
+                fallbacks: metrics.fallbacks(&label),
+                ejections: metrics.ejections(&label),
+                ejected: metrics.ejected_endpoints(&label),
+                tcp_bytes: metrics.tcp_bytes(Direction::Outbound, &label),
+            },
+            model,
+            label,
+        }
+    }
+
+    fn endpoints(&self, model: &Service, endpoints: Endpoints, running: &Arc<Running>) -> Vec<EndpointEntry> {
+        let roster = &running.roster;
+        roster.resize(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
+        let same_identities = self.before.is_some_and(|before| before.model.identities == model.identities);
+        let now = clock::now();
+        let known = |endpoint: &Endpoint| {
+            let before = self.before?.endpoints.iter().find(|entry| entry.model.name == endpoint.name)?;
+            let same = before.model.address == endpoint.address && before.model.meshed == endpoint.meshed;
+            same.then_some(before)
+        };
+        endpoints
+            .into_values()
+            .map(|model| {
+                let before = known(&model);
+                let state = before.map_or_else(
+                    || Arc::new(EndpointState::new(roster.clone(), now)),
+                    |before| before.state.clone(),
+                );
+                let number = before
+                    .filter(|_| same_identities)
+                    .map_or_else(|| NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), |before| before.number);
+                EndpointEntry { model, state, number }
+            })
+            .collect()
+    }
+
+    fn port(&self, model: &Service, port: &ServicePort, endpoints: &[EndpointEntry]) -> PortEntry {
+        let serves = |endpoint: &Endpoint| endpoint.ports.is_empty() || endpoint.ports.contains(&port.port);
+        let members = endpoints
+            .iter()
+            .map(|entry| Member {
+                state: entry.state.clone(),
+                weight: if serves(&entry.model) { entry.model.weight.get() } else { 0 },
+                healthy: entry.model.healthy,
+            })
+            .collect();
+        let per_endpoint = model.policy.limits.max_concurrent_requests_per_endpoint;
+        let group = Group::new(members, model.policy.algorithm, per_endpoint);
+        let group = if model.policy.ejection.is_some() { group } else { group.without_ejection() };
+        let sni = format!("{}.{}.{}", port.port, model.name.name, model.name.namespace);
+        PortEntry { port: port.port, group, sni: sni.into() }
+    }
+
+    /// `general`: the service's own treatment, if this is a route's.
+    fn treatment(
+        &self,
+        label: &Arc<str>,
+        route: Arc<str>,
+        policy: &Arc<TrafficPolicy>,
+        general: Option<&Arc<Treatment>>,
+    ) -> Treatment {
+        let before = self.before_of(&route);
+        Treatment {
+            breaker: self.breaker(label, &route, policy, general),
+            budget: self.budget(policy, before, general),
+            requests: self.fixed.metrics.requests(Direction::Outbound, label, &route, label),
+            policy: policy.clone(),
+            route,
+        }
+    }
+
+    fn before_of(&self, route: &str) -> Option<&Arc<Treatment>> {
+        let before = self.before?;
+        if route.is_empty() {
+            return Some(&before.treatment);
+        }
+        before.route_treatments.iter().find(|treatment| &*treatment.route == route)
+    }
+
+    /// A breaker of scope `Service` is one for the service and all routes whose settings are the same.
+    fn breaker(
+        &self,
+        label: &Arc<str>,
+        route: &Arc<str>,
+        policy: &TrafficPolicy,
+        general: Option<&Arc<Treatment>>,
+    ) -> Option<BreakerEntry> {
+        let settings = policy.breaker.as_ref()?;
+        let shared = general.and_then(|general| general.breaker.as_ref());
+        if settings.scope == BreakerScope::Service
+            && let Some(shared) = shared
+            && shared.breaker.settings() == settings
+        {
+            return Some(shared.clone());
+        }
+        let scope: Arc<str> = if settings.scope == BreakerScope::Service && general.is_none() {
+            "".into()
+        } else {
+            route.clone()
+        };
+        let workers = self.fixed.workers;
+        let breaker = match self.before_of(route).and_then(|before| before.breaker.as_ref()) {
+            Some(before) if before.breaker.settings() == settings => before.breaker.clone(),
+            Some(before) => Arc::new(before.breaker.renewed(settings.clone(), workers)),
+            None => Arc::new(Breaker::new(settings.clone(), workers)),
+        };
+        Some(BreakerEntry {
+            breaker,
+            state: self.fixed.metrics.breaker_state(label, &scope),
+            transitions: self.fixed.metrics.breaker_transitions(label, &scope),
+            route: scope,
+        })
+    }
+
+    fn budget(
+        &self,
+        policy: &TrafficPolicy,
+        before: Option<&Arc<Treatment>>,
+        general: Option<&Arc<Treatment>>,
+    ) -> Arc<RetryBudget> {
+        let settings = &policy.retry.budget;
+        let same = |treatment: &&Arc<Treatment>| treatment.policy.retry.budget == *settings;
+        general
+            .filter(same)
+            .or(before.filter(same))
+            .map_or_else(|| Arc::new(RetryBudget::new(settings, self.fixed.workers)), |t| t.budget.clone())
+    }
+}
