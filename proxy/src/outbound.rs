@@ -1,1 +1,222 @@
 //! Story: application → mesh, one call per stage.
+//!
+//! Explicit mode: the application sends HTTP to this sidecar's outbound listener, and the authority names the
+//! service. [`request`] is the life of a request; read it from top to bottom.
+
+mod discover;
+mod fallback;
+mod opaque;
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body as _;
+use tokio::{net::TcpStream, time::Instant};
+use tracing::debug;
+use usher_config::{
+    model::BackendTarget,
+    value::Port,
+};
+
+use crate::{
+    clock,
+    detect::{parser::Detected, reader},
+    error::{Limit, ProxyError},
+    http::{Body, Replay, error_response::Dialect, finish, head, headers, serve, watched::Bounds},
+    policy::{
+        breaker::Admission,
+        retry::{RequestTraits, is_grpc},
+        timeout::{DEADLINE, Deadline},
+    },
+    route::{self, pick_backend},
+    snapshot::ServiceEntry,
+    tcp::Stream,
+    telemetry::{
+        metrics::Direction,
+        trace_context::{Caller, TraceContext, ensure_request_id},
+    },
+    upstream::call::{Called, Outgoing, Plan, call},
+    worker::{Phase, Record, Worker, announce_breaker},
+};
+
+pub use opaque::serve_tcp;
+
+/// For a caller's first bytes; HTTP callers speak first and at once.
+const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
+
+/// Serves a connection from our application until it ends.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
+    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else { return };
+    worker.handles.detected.add(worker.index, detected.as_str());
+    let until = serve::UntilDrain { drain: worker.shared.drain.clone(), phase: Phase::OutboundDraining };
+    let stream = Stream::Plain(stream);
+    match detected {
+        Detected::Http1 => {
+            let handler = |incoming| request(worker.clone(), incoming, "http1");
+            if let Err(error) = serve::http1(stream, until, handler).await {
+                debug!(%error, "application's connection ended");
+            }
+        }
+        Detected::Http2Preface => {
+            let handler = |incoming| request(worker.clone(), incoming, "http2");
+            if let Err(error) = serve::http2(stream, until, handler).await {
+                debug!(%error, "application's connection ended");
+            }
+        }
+        // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
+        Detected::Tls | Detected::Unknown | Detected::NeedMore => {
+            debug!(detected = detected.as_str(), "no HTTP on the outbound listener");
+        }
+    }
+}
+
+/// One request: always an answer.
+async fn request(worker: Rc<Worker>, incoming: Request<Body>, protocol: &'static str) -> Response<Body> {
+    let grpc = is_grpc(incoming.headers());
+    let (protocol, dialect) = if grpc { ("grpc", Dialect::Grpc) } else { (protocol, Dialect::Http) };
+    let method = incoming.method().clone();
+    let mut record = Box::new(Record::begin(&worker, Direction::Outbound, method, protocol));
+    let result = carry(&worker, incoming, &mut record).await;
+    finish(result, dialect, record)
+}
+
+/// The stages, in order.
+async fn carry(
+    worker: &Rc<Worker>,
+    mut incoming: Request<Body>,
+    record: &mut Record,
+) -> Result<(Response<Body>, Bounds), ProxyError> {
+    head::normalize(&mut incoming)?;
+    record.authority = incoming.uri().authority().cloned();
+    record.path = incoming.uri().path_and_query().cloned();
+    let authority = record.authority.clone();
+    let authority = authority.as_ref().map_or("", |authority| authority.as_str());
+    let (service, port) = discover::by_authority(worker, authority).await?;
+    let plan = route(worker, &incoming, &service, port, record).await?;
+    let outgoing = prepare(worker, incoming, &plan, record)?;
+    let called = match admit(worker, &plan, &service, record) {
+        Ok(()) => call(worker, &plan, &outgoing, record).await,
+        Err(refusal) => Called::refused(refusal),
+    };
+    if let Some(outcome) = called.outcome {
+        record.settlement.tell_breaker(worker, outcome, clock::now());
+    }
+    let response = fallback::or_fallback(worker, &plan, &outgoing, called, record).await?;
+    Ok((response, bounds(&plan)))
+}
+
+/// Which rules, whose endpoints.
+async fn route(
+    worker: &Rc<Worker>,
+    incoming: &Request<Body>,
+    service: &Arc<ServiceEntry>,
+    port: Port,
+    record: &mut Record,
+) -> Result<Plan, ProxyError> {
+    service.mark_used();
+    record.service = Some(service.label.clone());
+    record.duration = Some(service.metrics.duration.clone());
+    let uri = incoming.uri();
+    let found = service.table.select(&route::Request {
+        port,
+        host: uri.host().unwrap_or_default(),
+        path: uri.path(),
+        query: uri.query().unwrap_or_default(),
+        method: incoming.method(),
+        headers: incoming.headers(),
+    });
+    let found = found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
+    let Some((route, treatment)) = found else {
+        record.requests = Some(service.treatment.requests.clone());
+        return Ok(Plan { target: service.clone(), port, treatment: service.treatment.clone() });
+    };
+    record.route = Some(route.name.clone());
+    record.requests = Some(treatment.requests.clone());
+    let nobody = || ProxyError::InvalidBackend { route: route.name.clone() };
+    let target = match &pick_backend(&route.backends, worker.random()).ok_or_else(nobody)?.target {
+        BackendTarget::Service(target) => target,
+        BackendTarget::Invalid(_) => return Err(nobody()),
+    };
+    let backend = if target.service == service.model.name {
+        service.clone()
+    } else {
+        discover::by_name(worker, &target.service).await?
+    };
+    Ok(Plan { target: backend, port: target.port, treatment: treatment.clone() })
+}
+
+/// The request as attempts will send it, and how long they may take.
+fn prepare(
+    worker: &Worker,
+    incoming: Request<Body>,
+    plan: &Plan,
+    record: &mut Record,
+) -> Result<Outgoing, ProxyError> {
+    let policy = &plan.treatment.policy;
+    let (mut head, body) = incoming.into_parts();
+    let traits = RequestTraits::of(&policy.retry, &head.method, head.uri.path(), &head.headers);
+    let deadline = Deadline::of(&head.headers, &policy.timeouts, traits.grpc, record.began());
+    if deadline == Deadline::Expired {
+        return Err(ProxyError::DeadlineExpired);
+    }
+    headers::remove_hop_by_hop(&mut head.headers);
+    // What our own application may say in our words: how much time it has.
+    headers::remove_ours(&mut head.headers, &[DEADLINE]);
+    head.headers.remove(headers::CLIENT_CERTIFICATE);
+    trace(worker, &mut head.headers, record);
+    let body = (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
+    record.request = body.clone();
+    Ok(Outgoing { head, body, traits, deadline })
+}
+
+/// Request id and trace: the application's, or new ones.
+fn trace(worker: &Worker, headers: &mut http::HeaderMap, record: &mut Record) {
+    record.request_id = Some(ensure_request_id(headers, Caller::Trusted, worker.random()));
+    let context = TraceContext::of(headers).map_or_else(
+        || TraceContext::start(sample_percent(worker), worker.random()),
+        |parent| parent.child(worker.random()),
+    );
+    context.write(headers);
+    record.trace_id = Some(context.trace_id);
+}
+
+fn sample_percent(worker: &Worker) -> u8 {
+    worker.snapshot().inbound().map_or(0, |policy| policy.telemetry.trace_sample.get())
+}
+
+/// May it go: the breaker's leave, and a place among the requests in flight.
+fn admit(
+    worker: &Worker,
+    plan: &Plan,
+    service: &Arc<ServiceEntry>,
+    record: &mut Record,
+) -> Result<(), ProxyError> {
+    let limits = &plan.target.model.policy.limits;
+    let place = plan.target.running.load.requests.enter(limits.max_concurrent_requests);
+    record.settlement.place = Some(place.ok_or_else(|| ProxyError::Overflow {
+        service: plan.target.model.name.clone(),
+        limit: Limit::ConcurrentRequests,
+    })?);
+    let Some(entry) = &plan.treatment.breaker else { return Ok(()) };
+    let answer = entry.breaker.admit(worker.index, clock::now(), worker.random());
+    if let Some(transition) = answer.transition {
+        announce_breaker(worker, service, entry, transition);
+    }
+    match answer.admission {
+        Admission::Admitted(permit) => {
+            record.settlement.owe_breaker(permit, entry.clone(), service.clone());
+            Ok(())
+        }
+        Admission::Refused { retry_after } => {
+            Err(ProxyError::BreakerOpen { service: service.model.name.clone(), retry_after })
+        }
+    }
+}
+
+fn bounds(plan: &Plan) -> Bounds {
+    let timeouts = &plan.treatment.policy.timeouts;
+    Bounds {
+        idle: timeouts.idle,
+        until: timeouts.stream_max.map(|limit| (Instant::now() + limit, limit)),
+    }
+}

@@ -1,1 +1,96 @@
-//! Sockets → connections.
+//! Sockets → connections: each goes to the worker with the fewest.
+//!
+//! All workers wait on the same listener, and whoever wakes first hands out. `SO_REUSEPORT` would let the
+//! kernel's hash choose: with a sidecar's few, long HTTP/2 connections that puts all of them on one core.
+
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::sleep};
+use tracing::warn;
+use usher_config::model::ServiceTarget;
+
+use crate::worker::Load;
+
+/// Connections of one worker; more are closed at once. With 32 KiB each this bounds a worker at 256 MiB.
+const CONNECTIONS_MAX: u32 = 8_192;
+
+/// After the process ran out of descriptors: long enough not to spin, short enough not to be noticed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection is for, by the listener it came to.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// HTTP from our application, its authority naming the service.
+    Outbound,
+    /// From another sidecar, or a plaintext caller.
+    Inbound,
+    /// Opaque bytes from our application.
+    Tcp(Arc<ServiceTarget>),
+}
+
+/// A connection on its way to its worker. A std socket: it must not be registered with another's reactor.
+#[derive(Debug)]
+pub struct Handoff {
+    /// The connection.
+    pub stream: TcpStream,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// A worker, as acceptors see it.
+#[derive(Debug)]
+pub struct Seat {
+    /// How much it has.
+    pub load: Arc<Load>,
+    /// How to hand it more.
+    pub sender: mpsc::Sender<Handoff>,
+}
+
+/// Accepts for ever.
+pub async fn accept(listener: TcpListener, purpose: Purpose, seats: Arc<[Seat]>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn!(%error, "listener cannot be watched");
+            return;
+        }
+    };
+    loop {
+        // `into_std` takes the connection out of this worker's reactor: the next one puts it into its own.
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => hand_out(stream, &purpose, &seats),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Gives the connection to the idlest worker; if all are full, it closes by being dropped.
+fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) {
+    let Some(seat) = seats.iter().min_by_key(|seat| seat.load.connections()) else { return };
+    if seat.load.connections() >= CONNECTIONS_MAX {
+        return;
+    }
+    seat.load.add_connection();
+    if seat.sender.try_send(Handoff { stream, purpose: purpose.clone() }).is_err() {
+        seat.load.remove_connection();
+    }
+}

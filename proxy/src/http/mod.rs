@@ -1,1 +1,19 @@
-//! HTTP serving shared by all stories.
+//! HTTP shared by all stories: bodies, serving, header edits, and the answers this proxy makes itself.
+
+mod body;
+pub mod error_response;
+mod finish;
+pub mod head;
+pub mod headers;
+pub mod peek;
+pub mod pump;
+mod replay;
+pub mod serve;
+pub mod watched;
+
+pub use body::{Body, RecvBody};
+pub use finish::finish;
+pub use replay::{Replay, ReplayBody};
+
+#[cfg(test)]
+mod tests;

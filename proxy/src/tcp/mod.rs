@@ -1,1 +1,14 @@
-//! Opaque streams: copy both ways, half-close.
+//! Byte streams: the one socket type of the request path, writes gathered per turn, and opaque copying.
+
+mod coalesce;
+mod copy;
+mod socket;
+mod stream;
+
+pub use coalesce::{Coalesced, Flusher, coalesce};
+pub use copy::{Copied, copy};
+pub use socket::tune;
+pub use stream::Stream;
+
+#[cfg(test)]
+mod tests;

@@ -4,5 +4,128 @@
 //! count or a cross-thread wake-up, and a connection's state stays in one core's cache.
 
 mod drain;
+mod load;
+mod record;
+mod settlement;
+mod start;
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use arc_swap::{ArcSwap, Cache};
+use tokio::sync::Notify;
+
+use crate::{
+    clock::Tick,
+    pool::Pool,
+    snapshot::{Snapshot, Store},
+    telemetry::{
+        access_log::{AccessLog, Entry, WorkerLog},
+        metrics::{Direction, Gauge, Metrics, Outcomes, Side},
+    },
+    tls::Material,
+    xds::Discovery,
+};
 
 pub use drain::{Drain, DrainTrigger, Phase, drain};
+pub use load::{Active, Load, StreamPlace};
+pub use record::{Record, grpc_status};
+pub use settlement::{Settlement, announce_breaker, tell_endpoint};
+pub use start::{WorkerSettings, Workers, start};
+
+/// What all workers share, and the control thread changes.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The configuration.
+    pub store: Arc<Store>,
+    /// Our SVID and the roots.
+    pub material: Arc<ArcSwap<Material>>,
+    /// For services that the configuration lacks.
+    pub discovery: Discovery,
+    /// When to leave.
+    pub drain: Drain,
+    /// Made for at least as many workers as are started.
+    pub metrics: Metrics,
+    /// Made once; each worker has its end.
+    pub access_log: Arc<AccessLog>,
+}
+
+/// One thread's world. Lives in an `Rc`; everything in it is reached without a lock.
+pub struct Worker {
+    /// Counts from 0: shard of metrics, windows and budgets.
+    pub index: usize,
+    /// See [`Shared`].
+    pub shared: Shared,
+    /// Connections to endpoints and to our own application.
+    pub pool: Pool,
+    /// Where our own application listens; `None`: the workload only calls.
+    pub application: Option<SocketAddr>,
+    /// Handles that belong to no service.
+    pub handles: Handles,
+    /// What this worker has under way.
+    pub load: Arc<Load>,
+    snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    log: RefCell<WorkerLog>,
+    logged: Notify,
+}
+
+/// Metric handles that belong to no service.
+#[derive(Debug)]
+pub struct Handles {
+    /// What connections turned out to speak.
+    pub detected: Outcomes,
+    /// From other sidecars.
+    pub handshakes_inbound: Outcomes,
+    /// To other sidecars.
+    pub handshakes_outbound: Outcomes,
+    /// Invariants that did not hold.
+    pub internal_errors: Outcomes,
+    connections_inbound: Gauge,
+    connections_outbound: Gauge,
+}
+
+impl Worker {
+    fn new(index: usize, shared: Shared, application: Option<SocketAddr>, load: Arc<Load>) -> Rc<Self> {
+        let metrics = &shared.metrics;
+        Rc::new(Self {
+            index,
+            pool: Pool::default(),
+            application,
+            handles: Handles {
+                detected: metrics.detected(),
+                handshakes_inbound: metrics.tls_handshakes(Direction::Inbound),
+                handshakes_outbound: metrics.tls_handshakes(Direction::Outbound),
+                internal_errors: metrics.internal_errors(),
+                connections_inbound: metrics.connections(Direction::Inbound, Side::Downstream),
+                connections_outbound: metrics.connections(Direction::Outbound, Side::Downstream),
+            },
+            load,
+            snapshot: RefCell::new(shared.store.reader()),
+            log: RefCell::new(shared.access_log.worker(index)),
+            logged: Notify::new(),
+            shared,
+        })
+    }
+
+    /// The current snapshot. A request calls this once, and again only after it has waited for discovery.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow_mut().load().clone()
+    }
+
+    /// A random number for one decision.
+    pub fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    /// Writes an access log line.
+    pub fn log(&self, entry: &Entry<'_>, now: Tick) {
+        self.log.borrow_mut().log(entry, now);
+        self.logged.notify_one();
+    }
+
+    fn connections(&self, direction: Direction) -> &Gauge {
+        match direction {
+            Direction::Inbound => &self.handles.connections_inbound,
+            Direction::Outbound => &self.handles.connections_outbound,
+        }
+    }
+}

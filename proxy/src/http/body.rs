@@ -1,0 +1,152 @@
+//! The one body type of the request path: whatever comes in on one side, frame by frame to the other.
+//!
+//! An enum and not a boxed trait object: the common cases need no allocation and no virtual call. Nothing is
+//! buffered here; see [`super::Replay`] for the one bounded exception.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{
+    error::ProxyError,
+    http::ReplayBody,
+    upstream::{Http1Body, HopBody},
+};
+
+use super::{peek::Begun, watched::Watched};
+
+/// A message body in either direction.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// None at all.
+    #[default]
+    Empty,
+    /// Made by this proxy.
+    Full(Bytes),
+    /// From an HTTP/1.1 caller.
+    Incoming(Incoming),
+    /// From an HTTP/2 caller.
+    Http2(RecvBody),
+    /// From any caller, kept for a repeat while it passes.
+    Replay(ReplayBody),
+    /// From an HTTP/1.1 upstream.
+    FromHttp1(Box<Http1Body>),
+    /// From an HTTP/2 upstream.
+    FromHop(Box<HopBody>),
+    /// From any upstream, its first frame already seen.
+    Begun(Box<Begun>),
+    /// A response on its way down, with what has to happen when it ends.
+    Watched(Box<Watched>),
+}
+
+impl Body {
+    /// A body from hyper.
+    pub fn incoming(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() { Self::Empty } else { Self::Incoming(incoming) }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let this = self.get_mut();
+        match this {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *this = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Incoming(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map_err(|_| ProxyError::DownstreamBody)
+            }
+            Self::Http2(recv) => recv.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
+            Self::Replay(replay) => replay.poll_frame(cx),
+            Self::FromHttp1(body) => body.poll_frame(cx),
+            Self::FromHop(body) => body.poll_frame(cx),
+            Self::Begun(body) => body.poll_frame(cx),
+            Self::Watched(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Http2(recv) => recv.is_end_stream(),
+            Self::Replay(replay) => replay.is_end_stream(),
+            Self::FromHttp1(body) => body.is_end_stream(),
+            Self::FromHop(body) => body.is_end_stream(),
+            Self::Begun(body) => body.is_end_stream(),
+            Self::Watched(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => {
+                u64::try_from(bytes.len()).map_or_else(|_| SizeHint::default(), SizeHint::with_exact)
+            }
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Replay(replay) => replay.size_hint(),
+            Self::FromHttp1(body) => body.size_hint(),
+            Self::Watched(body) => body.size_hint(),
+            Self::Http2(_) | Self::FromHop(_) | Self::Begun(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A body received over HTTP/2. Flow-control credit is returned as soon as a frame is taken: the side that it
+/// goes to has a window of its own, and takes no frame before there is room.
+#[derive(Debug)]
+pub struct RecvBody {
+    recv: h2::RecvStream,
+    data_done: bool,
+}
+
+impl RecvBody {
+    /// Wraps a stream's receiving half.
+    pub fn new(recv: h2::RecvStream) -> Self {
+        Self { recv, data_done: false }
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_end_stream(&self) -> bool {
+        self.recv.is_end_stream()
+    }
+
+    /// The next frame; after the last one, `None`.
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_done {
+            match ready!(self.recv.poll_data(cx)) {
+                Some(Ok(bytes)) => {
+                    // An error means that the stream is over, which the next poll reports.
+                    let _ = self.recv.flow_control().release_capacity(bytes.len());
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_done = true,
+            }
+        }
+        match ready!(self.recv.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Ok(None) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The answers this proxy makes itself: the only place that picks a status code.
+//!
+//! Each says who decided what and why: in `x-usher-reason` for programs, in the body for people. gRPC callers
+//! get a trailers-only response, because they look nowhere else.
+
+use std::{fmt::Write as _, time::Duration};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use usher_config::model::StaticResponse;
+
+use crate::error::{Flag, ProxyError};
+
+use super::{Body, headers};
+
+/// In which form the caller reads an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Status and text.
+    Http,
+    /// `grpc-status` in a 200.
+    Grpc,
+}
+
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_MESSAGE: &str = "grpc-message";
+
+/// The answer to a request that ended in `error`.
+pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
+    let mut response = match dialect {
+        Dialect::Http => {
+            let mut response = Response::new(Body::Full(format!("usher: {error}\n").into()));
+            *response.status_mut() = status(error);
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, plain);
+            response
+        }
+        Dialect::Grpc => {
+            let mut response = Response::new(Body::Empty);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_status(error.flag()))));
+            if let Ok(message) = HeaderValue::try_from(percent_encoded(&error.to_string())) {
+                headers.insert(GRPC_MESSAGE, message);
+            }
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    let reason = format!("{} {}", error.flag().as_str(), error.slug());
+    if let Ok(reason) = HeaderValue::try_from(reason) {
+        headers.insert(headers::REASON, reason);
+    }
+    if let Some(wait) = retry_after(error) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
+}
+
+/// A policy's fixed answer.
+pub fn fixed(answer: &StaticResponse) -> Response<Body> {
+    let body = if answer.body.is_empty() { Body::Empty } else { Body::Full(answer.body.clone()) };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers.clone();
+    response
+}
+
+/// The HTTP status for an error. 503: try again, perhaps elsewhere; 502: it may have been done.
+pub fn status(error: &ProxyError) -> StatusCode {
+    match error {
+        ProxyError::InvalidRequest { .. } | ProxyError::DownstreamBody => StatusCode::BAD_REQUEST,
+        ProxyError::UpgradeRefused | ProxyError::ConnectMethodRefused => StatusCode::NOT_IMPLEMENTED,
+        ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
+        ProxyError::NoSuchHost | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
+        ProxyError::UnknownService { .. }
+        | ProxyError::DiscoveryTimeout { .. }
+        | ProxyError::NoEndpoint { .. }
+        | ProxyError::BreakerOpen { .. }
+        | ProxyError::Overflow { .. }
+        | ProxyError::ConnectFailed { .. }
+        | ProxyError::ConnectTimeout { .. }
+        | ProxyError::TlsFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::UpstreamReset { .. }
+        | ProxyError::IdleRace { .. }
+        | ProxyError::UpstreamBrokeOff { .. }
+        | ProxyError::UpstreamProtocol { .. } => StatusCode::BAD_GATEWAY,
+        ProxyError::DeadlineExpired
+        | ProxyError::RequestTimeout { .. }
+        | ProxyError::AttemptTimeout { .. }
+        | ProxyError::StreamIdle { .. }
+        | ProxyError::StreamTooLong { .. } => StatusCode::GATEWAY_TIMEOUT,
+        ProxyError::InvalidBackend { .. } | ProxyError::Internal { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        // Nobody reads it; the access log shows what nginx made customary.
+        ProxyError::DownstreamGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// The gRPC code for a flag (SEMANTICS §7).
+pub fn grpc_status(flag: Flag) -> u8 {
+    match flag {
+        Flag::Uo => 8,
+        Flag::Az => 7,
+        Flag::De | Flag::Ut => 4,
+        Flag::Uh
+        | Flag::Uf
+        | Flag::Nr
+        | Flag::Nc
+        | Flag::Urx
+        | Flag::Uc
+        | Flag::Ur
+        | Flag::Lr
+        | Flag::Dc
+        | Flag::Dt
+        | Flag::Si
+        | Flag::Dpe
+        | Flag::Upe
+        | Flag::Bo
+        | Flag::Fb
+        | Flag::Rb
+        | Flag::Cr => 14,
+    }
+}
+
+fn retry_after(error: &ProxyError) -> Option<Duration> {
+    if let ProxyError::BreakerOpen { retry_after, .. } = error { Some(*retry_after) } else { None }
+}
+
+/// gRPC over HTTP/2, "Percent-Encoded": printable ASCII but `%` stays.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        match byte {
+            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+        encoded
+    })
+}

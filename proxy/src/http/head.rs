@@ -1,0 +1,132 @@
+//! A request's head, checked and brought into one form before anything else looks at it.
+//!
+//! What two hops could read differently is never forwarded (SEMANTICS §10). Afterwards the URI has scheme,
+//! authority and a normalised path, and `Host` is gone: there is one place for each fact.
+
+use std::borrow::Cow;
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Uri, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use crate::{
+    error::ProxyError,
+    route::{authority, path},
+};
+
+use super::{Body, headers};
+
+/// Checks and normalises.
+///
+/// # Errors
+/// [`ProxyError::InvalidRequest`], [`ProxyError::UpgradeRefused`], [`ProxyError::ConnectMethodRefused`].
+pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    if request.method() == Method::CONNECT {
+        return Err(ProxyError::ConnectMethodRefused);
+    }
+    check_headers(request.headers())?;
+    let authority = authority_of(request)?;
+    let path = path_of(request.uri())?;
+    request.headers_mut().remove(header::HOST);
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(path);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| invalid("malformed-target"))?;
+    Ok(())
+}
+
+/// As an HTTP/1.1 application expects it: origin form, the authority in `Host`.
+pub fn to_origin_form(request: &mut Request<Body>) {
+    let uri = std::mem::take(request.uri_mut()).into_parts();
+    if let Some(authority) = uri.authority
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.uri_mut() = uri.path_and_query.map_or_else(Uri::default, Uri::from);
+}
+
+fn invalid(reason: &'static str) -> ProxyError {
+    ProxyError::InvalidRequest { reason }
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
+    if headers.len() > headers::HEADERS_MAX_USIZE {
+        return Err(invalid("too-many-headers"));
+    }
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        // Any other coding would be taken off by nobody: the framing is ours, the coding is not.
+        return Err(invalid("transfer-coding-not-supported"));
+    }
+    if has_several(headers, &header::TRANSFER_ENCODING) || has_several(headers, &header::HOST) {
+        return Err(invalid("repeated-framing-header"));
+    }
+    if headers.contains_key(header::UPGRADE) && headers::wants_upgrade(headers) && !is_h2c(headers) {
+        return Err(ProxyError::UpgradeRefused);
+    }
+    Ok(())
+}
+
+fn has_several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// An offer that a server is free to ignore (RFC 7540 §3.2, withdrawn by RFC 9113), and clients still make.
+fn is_h2c(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// The target's authority wins, as RFC 9112 §3.2.2 has it for proxies; a `Host` that means something else is
+/// refused all the same.
+fn authority_of(request: &Request<Body>) -> Result<Authority, ProxyError> {
+    let host = request.headers().get(header::HOST);
+    let Some(authority) = request.uri().authority() else {
+        let host = host.ok_or(invalid("host-missing"))?;
+        return Authority::try_from(host.as_bytes()).map_err(|_| invalid("host-malformed"));
+    };
+    if let Some(host) = host
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        let host = host.to_str().map_err(|_| invalid("host-malformed"))?;
+        let (host, target) = (parse(host)?, parse(authority.as_str())?);
+        let port = |authority: &authority::Authority<'_>| authority.port.map_or(80, |port| port.get());
+        if host.host != target.host || port(&host) != port(&target) {
+            return Err(invalid("host-contradicts-target"));
+        }
+    }
+    Ok(authority.clone())
+}
+
+/// Takes an authority apart, strictly.
+///
+/// # Errors
+/// [`ProxyError::InvalidRequest`].
+pub fn parse(text: &str) -> Result<authority::Authority<'_>, ProxyError> {
+    authority::parse(text).map_err(|error| {
+        invalid(match error {
+            authority::AuthorityError::NoHost => "host-missing",
+            authority::AuthorityError::UserInformation => "host-with-user-information",
+            authority::AuthorityError::InvalidHost => "host-malformed",
+            authority::AuthorityError::InvalidPort => "port-malformed",
+        })
+    })
+}
+
+fn path_of(uri: &Uri) -> Result<PathAndQuery, ProxyError> {
+    let Some(path_and_query) = uri.path_and_query() else { return Ok(PathAndQuery::from_static("/")) };
+    let normal = path::normalize(path_and_query.path()).map_err(|error| invalid(error.slug()))?;
+    match normal {
+        Cow::Borrowed(_) => Ok(path_and_query.clone()),
+        Cow::Owned(mut path) => {
+            if let Some(query) = path_and_query.query() {
+                path.push('?');
+                path.push_str(query);
+            }
+            PathAndQuery::try_from(path).map_err(|_| invalid("path-malformed"))
+        }
+    }
+}

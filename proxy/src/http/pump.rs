@@ -1,0 +1,96 @@
+//! Body → HTTP/2 stream, at the pace of the peer's window.
+
+use std::{future::poll_fn, pin::Pin, task::Poll};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body as _, Frame};
+
+use crate::error::ProxyError;
+
+use super::Body;
+
+/// Why a body did not get through. The stream has been reset in every case.
+#[derive(Debug)]
+pub enum PumpError {
+    /// The peer wants no more of it.
+    Peer,
+    /// The body's own source broke off.
+    Source(ProxyError),
+}
+
+enum Next {
+    Frame(Option<Result<Frame<Bytes>, ProxyError>>),
+    Reset,
+}
+
+/// Sends all of `body`, with its trailers, and ends the stream.
+///
+/// # Errors
+/// See [`PumpError`]. A dropped future resets the stream as soon as `send` is dropped too.
+pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), PumpError> {
+    loop {
+        let next = poll_fn(|cx| {
+            if send.poll_reset(cx).is_ready() {
+                return Poll::Ready(Next::Reset);
+            }
+            Pin::new(&mut *body).poll_frame(cx).map(Next::Frame)
+        })
+        .await;
+        let frame = match next {
+            Next::Reset => return Err(PumpError::Peer),
+            Next::Frame(None) => {
+                return send.send_data(Bytes::new(), true).map_err(|_| PumpError::Peer);
+            }
+            Next::Frame(Some(Ok(frame))) => frame,
+            Next::Frame(Some(Err(error))) => {
+                send.send_reset(reset_reason(&error));
+                return Err(PumpError::Source(error));
+            }
+        };
+        match frame.into_data() {
+            Ok(bytes) => {
+                let last = body.is_end_stream();
+                send_bytes(bytes, last, send).await?;
+                if last {
+                    return Ok(());
+                }
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                return send.send_trailers(trailers).map_err(|_| PumpError::Peer);
+            }
+        }
+    }
+}
+
+async fn send_bytes(mut bytes: Bytes, last: bool, send: &mut SendStream<Bytes>) -> Result<(), PumpError> {
+    if bytes.is_empty() {
+        if last {
+            return send.send_data(bytes, true).map_err(|_| PumpError::Peer);
+        }
+        return Ok(());
+    }
+    while !bytes.is_empty() {
+        send.reserve_capacity(bytes.len());
+        let mut room = send.capacity();
+        if room == 0 {
+            room = match poll_fn(|cx| send.poll_capacity(cx)).await {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => return Err(PumpError::Peer),
+            };
+        }
+        let chunk = bytes.split_to(room.min(bytes.len()));
+        let end = last && bytes.is_empty();
+        send.send_data(chunk, end).map_err(|_| PumpError::Peer)?;
+    }
+    Ok(())
+}
+
+/// How a body's failure is told to the HTTP/2 peer that was to receive it.
+fn reset_reason(error: &ProxyError) -> Reason {
+    match error {
+        ProxyError::DownstreamGone | ProxyError::DownstreamBody => Reason::CANCEL,
+        _ => Reason::INTERNAL_ERROR,
+    }
+}

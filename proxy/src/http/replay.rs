@@ -1,0 +1,187 @@
+//! A request body that can be sent again: kept while it passes, as long as it is small.
+//!
+//! Nothing is read ahead: an attempt pulls from the caller at the upstream's pace, and what it pulled stays in
+//! memory up to the policy's limit (default 64 KiB). Beyond that the copy is dropped and with it the right to
+//! repeat; the attempt under way is not disturbed.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::error::ProxyError;
+
+use super::Body;
+
+/// What several attempts share.
+#[derive(Debug, Clone)]
+pub struct Replay(Rc<RefCell<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    source: Body,
+    chunks: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    bytes: usize,
+    bytes_max: usize,
+    /// How the source ended, if it has.
+    ended: Option<Result<(), ProxyError>>,
+    /// Something passed that is not kept.
+    lost: bool,
+    /// All that came from the caller, kept or not.
+    passed: u64,
+    /// Number of the attempt that may read.
+    attempt: u32,
+    size: SizeHint,
+}
+
+/// One attempt's view.
+#[derive(Debug)]
+pub struct ReplayBody {
+    kept: Rc<RefCell<Kept>>,
+    attempt: u32,
+    position: usize,
+    trailers_done: bool,
+}
+
+impl Replay {
+    /// Keeps at most `bytes_max` of `source`.
+    pub fn new(source: Body, bytes_max: usize) -> Self {
+        let size = source.size_hint();
+        Self(Rc::new(RefCell::new(Kept {
+            source,
+            chunks: Vec::new(),
+            trailers: None,
+            bytes: 0,
+            bytes_max,
+            ended: None,
+            lost: false,
+            passed: 0,
+            attempt: 0,
+            size,
+        })))
+    }
+
+    /// The whole body, from its beginning. Ends the view of any earlier attempt.
+    ///
+    /// `None` when the beginning is gone.
+    pub fn attempt(&self) -> Option<ReplayBody> {
+        let mut kept = self.0.borrow_mut();
+        if kept.lost || matches!(kept.ended, Some(Err(_))) {
+            return None;
+        }
+        kept.attempt += 1;
+        let attempt = kept.attempt;
+        drop(kept);
+        Some(ReplayBody {
+            kept: self.0.clone(),
+            attempt,
+            position: 0,
+            trailers_done: false,
+        })
+    }
+
+    /// Bytes that came from the caller so far.
+    pub fn bytes_passed(&self) -> u64 {
+        self.0.borrow().passed
+    }
+
+    /// Whether another attempt is possible.
+    pub fn is_possible(&self) -> bool {
+        let kept = self.0.borrow();
+        !kept.lost && !matches!(kept.ended, Some(Err(_)))
+    }
+}
+
+impl Kept {
+    /// Pulls one frame from the caller and keeps it if it fits.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        match ready!(Pin::new(&mut self.source).poll_frame(cx)) {
+            None => {
+                self.ended = Some(Ok(()));
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.ended = Some(Err(error.clone()));
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(Ok(frame)) => {
+                if let Some(chunk) = frame.data_ref() {
+                    self.keep(chunk.clone());
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.trailers = Some(trailers.clone());
+                    self.ended = Some(Ok(()));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn keep(&mut self, chunk: Bytes) {
+        self.passed += u64::try_from(chunk.len()).unwrap_or(0);
+        if self.lost {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        if self.bytes > self.bytes_max {
+            self.lost = true;
+            self.chunks = Vec::new();
+        } else {
+            self.chunks.push(chunk);
+        }
+    }
+}
+
+impl ReplayBody {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let mut kept = self.kept.borrow_mut();
+        if kept.attempt != self.attempt {
+            return Poll::Ready(Some(Err(ProxyError::Internal {
+                what: "an abandoned attempt still reads its body",
+            })));
+        }
+        if !kept.lost && let Some(chunk) = kept.chunks.get(self.position) {
+            self.position += 1;
+            return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+        }
+        match &kept.ended {
+            Some(Ok(())) if self.trailers_done => return Poll::Ready(None),
+            Some(Ok(())) => {
+                self.trailers_done = true;
+                return Poll::Ready(kept.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
+            None => {}
+        }
+        let frame = ready!(kept.poll_source(cx));
+        match &frame {
+            Some(Ok(frame)) if frame.is_trailers() => self.trailers_done = true,
+            Some(Ok(_)) => self.position += 1,
+            Some(Err(_)) | None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let kept = self.kept.borrow();
+        let all_read = kept.lost || self.position >= kept.chunks.len();
+        match &kept.ended {
+            Some(Ok(())) => all_read && (self.trailers_done || kept.trailers.is_none()),
+            Some(Err(_)) => false,
+            None => all_read && kept.source.is_end_stream(),
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        if self.position == 0 { self.kept.borrow().size.clone() } else { SizeHint::default() }
+    }
+}

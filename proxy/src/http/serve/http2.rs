@@ -1,0 +1,130 @@
+//! HTTP/2 from a caller, sidecar or application, on `h2` directly.
+//!
+//! Floods are bounded: streams by settings; resets, pings, settings and empty frames by `h2`'s own budgets;
+//! headers by size and, in the stories, by count.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::server::{self, SendResponse};
+use http::{Request, Response, StatusCode, header};
+use http_body::Body as _;
+use tokio::{task::spawn_local, time::timeout};
+
+use crate::{
+    http::{
+        Body, RecvBody,
+        headers::{HEADER_BYTES_MAX, HEADERS_MAX},
+        pump::pump,
+    },
+    tcp::{Stream, coalesce},
+};
+
+use super::UntilDrain;
+
+/// One caller's streams at once. A sidecar opens a second connection long before.
+const STREAMS_MAX: u32 = 1_000;
+/// As the hop's: a request of this size needs no window update.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// For preface and settings.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Serves streams until the connection ends, or drains.
+///
+/// # Errors
+/// What `h2` saw: protocol violations, floods, connections that broke.
+pub async fn http2<F, Fut>(stream: Stream, mut drain: UntilDrain, handler: F) -> Result<(), h2::Error>
+where
+    F: Fn(Request<Body>) -> Fut,
+    Fut: Future<Output = Response<Body>> + 'static,
+{
+    let (io, flusher) = coalesce(stream);
+    let handshake = server::Builder::new()
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_BYTES_MAX + 32 * HEADERS_MAX)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .handshake::<_, Bytes>(io);
+    let Ok(connection) = timeout(HANDSHAKE_MAX, handshake).await else {
+        return Err(h2::Reason::SETTINGS_TIMEOUT.into());
+    };
+    let mut connection = connection?;
+    let mut draining = pin!(drain.reached());
+    let mut drained = false;
+    poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            connection.graceful_shutdown();
+        }
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let request = request.map(incoming);
+                    let mut respond = Responder(respond);
+                    respond.encourage(&request);
+                    spawn_local(serve_stream(handler(request), respond));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        match flusher.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(h2_io(error))),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn h2_io(_: std::io::Error) -> h2::Error {
+    // `h2` has no public constructor for I/O errors; all a caller does with it is to log it.
+    h2::Reason::CONNECT_ERROR.into()
+}
+
+fn incoming(recv: h2::RecvStream) -> Body {
+    if recv.is_end_stream() { Body::Empty } else { Body::Http2(RecvBody::new(recv)) }
+}
+
+struct Responder(SendResponse<Bytes>);
+
+impl Responder {
+    /// 100-continue, if asked for: the body is forwarded as soon as it comes.
+    fn encourage(&mut self, request: &Request<Body>) {
+        if request.headers().contains_key(header::EXPECT) {
+            let mut go_on = Response::new(());
+            *go_on.status_mut() = StatusCode::CONTINUE;
+            // A stream that is gone already will say so to the response.
+            let _ = self.0.send_informational(go_on);
+        }
+    }
+}
+
+/// Answers one stream; a reset by the caller ends everything that was done for it.
+async fn serve_stream(answer: impl Future<Output = Response<Body>>, mut respond: Responder) {
+    let mut answer = pin!(answer);
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        respond.0.poll_reset(cx).map(|_| None)
+    });
+    let Some(response) = answered.await else { return };
+    let (head, mut body) = response.into_parts();
+    let bodiless = body.is_end_stream();
+    let sent = respond.0.send_response(Response::from_parts(head, ()), bodiless);
+    if let Ok(mut stream) = sent
+        && !bodiless
+    {
+        // A body that breaks off has reset the stream; its observer knows why.
+        let _ = pump(&mut body, &mut stream).await;
+    }
+}

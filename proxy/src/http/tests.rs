@@ -1,0 +1,1 @@
+//! Bodies, header edits, answers.

@@ -1,0 +1,59 @@
+//! Authority → service: from the snapshot, or by the one bounded question to the control thread.
+
+use std::{rc::Rc, sync::Arc};
+
+use usher_config::value::{Port, ServiceName};
+
+use crate::{
+    error::ProxyError,
+    http::head,
+    route::authority::{self, Meaning},
+    snapshot::ServiceEntry,
+    worker::Worker,
+    xds::{DISCOVERY_TIMEOUT, Resolution},
+};
+
+/// The service and port that an authority means.
+///
+/// # Errors
+/// [`ProxyError::NoSuchHost`], [`ProxyError::NoSuchPort`], and what [`by_name`] says.
+pub(super) async fn by_authority(
+    worker: &Rc<Worker>,
+    authority: &str,
+) -> Result<(Arc<ServiceEntry>, Port), ProxyError> {
+    let authority = head::parse(authority)?;
+    let known = worker.snapshot().service_by_host(&authority.host).cloned();
+    let service = match known {
+        Some(service) => service,
+        None => match authority.meaning(&worker.shared.store.own().namespace) {
+            Some(Meaning::Service(name)) => by_name(worker, &name).await?,
+            Some(Meaning::Address(_)) | None => return Err(ProxyError::NoSuchHost),
+        },
+    };
+    let port = authority::service_port(&service.model, authority.port).map(|port| port.port);
+    let port = port.ok_or_else(|| ProxyError::NoSuchPort {
+        service: service.model.name.clone(),
+        port: authority.port,
+    })?;
+    Ok((service, port))
+}
+
+/// The service of this name.
+///
+/// # Errors
+/// [`ProxyError::UnknownService`], [`ProxyError::DiscoveryTimeout`].
+pub(super) async fn by_name(
+    worker: &Rc<Worker>,
+    name: &ServiceName,
+) -> Result<Arc<ServiceEntry>, ProxyError> {
+    if let Some(known) = worker.snapshot().service(name) {
+        return Ok(known.clone());
+    }
+    let timed_out =
+        || ProxyError::DiscoveryTimeout { service: name.clone(), limit: DISCOVERY_TIMEOUT };
+    match worker.shared.discovery.resolve(name).await {
+        Resolution::Found => worker.snapshot().service(name).cloned().ok_or_else(timed_out),
+        Resolution::Unknown => Err(ProxyError::UnknownService { service: name.clone() }),
+        Resolution::TimedOut => Err(timed_out()),
+    }
+}

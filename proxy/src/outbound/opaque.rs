@@ -1,0 +1,127 @@
+//! Opaque streams: a local listener that stands for a port of a service.
+//!
+//! There is no request to repeat and none to judge: the endpoint's verdict is whether the connection comes
+//! about, and connections that do not are tried elsewhere, because no byte has gone yet.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{Method, StatusCode};
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+use tracing::debug;
+use usher_config::model::ServiceTarget;
+
+use crate::{
+    balance::{self, Attempt, AttemptOutcome, Observation},
+    clock,
+    error::{Limit, Processing, ProxyError},
+    http::watched::Observer,
+    policy::limits::Place,
+    snapshot::{PortEntry, ServiceEntry},
+    tcp::{Stream, copy},
+    telemetry::metrics::Direction,
+    tls::Alpn,
+    upstream::{connect, dial::Callee},
+    worker::{Record, Worker, tell_endpoint},
+};
+
+use super::discover;
+
+/// Carries one connection from our application to `target`.
+pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTarget) {
+    let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
+    let mut downstream = Stream::Plain(stream);
+    match open(&worker, target, &mut record).await {
+        Ok(mut opened) => {
+            record.head(StatusCode::OK, &http::HeaderMap::new());
+            let idle = opened.service.model.policy.timeouts.idle;
+            let (copied, result) = copy(&mut downstream, &mut opened.stream, idle).await;
+            let bytes = &opened.service.metrics.tcp_bytes;
+            bytes.add_many(worker.index, "up", copied.from_downstream);
+            bytes.add_many(worker.index, "down", copied.from_upstream);
+            if let Err(error) = result {
+                debug!(%error, "opaque stream broke off");
+            }
+            record.end(copied.from_upstream, Ok(()));
+        }
+        Err(error) => {
+            debug!(%error, "opaque stream could not be opened");
+            record.end(0, Err(&error));
+        }
+    }
+}
+
+struct Opened {
+    stream: Stream,
+    service: Arc<ServiceEntry>,
+    _attempt: Attempt,
+    _place: Place,
+}
+
+async fn open(worker: &Rc<Worker>, target: &ServiceTarget, record: &mut Record) -> Result<Opened, ProxyError> {
+    let service = discover::by_name(worker, &target.service).await?;
+    service.mark_used();
+    record.service = Some(service.label.clone());
+    record.requests = Some(service.treatment.requests.clone());
+    let no_port = || ProxyError::NoSuchPort { service: target.service.clone(), port: Some(target.port) };
+    let port = service.port(target.port).ok_or_else(no_port)?;
+    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    loop {
+        let began = clock::now();
+        let picked = balance::choose(&port.group, began, worker.random(), &tried);
+        let mut pick = picked.map_err(|refusal| no_pick(refusal, target))?;
+        tried.push(pick.position);
+        let result = connect(worker, &service, port, pick.position, record).await;
+        let now = clock::now();
+        let outcome = match &result {
+            Ok(_) => AttemptOutcome::Success,
+            Err(ProxyError::Overflow { .. }) => AttemptOutcome::Ignored,
+            Err(_) => AttemptOutcome::Failure { retry_after: None },
+        };
+        let seen = Observation { outcome, response_time: now.since(began), now, random: worker.random() };
+        tell_endpoint(worker, &service, &mut pick.attempt, &seen);
+        let attempts_max = 1 + usize::try_from(service.model.policy.retry.attempts).unwrap_or(0);
+        match result {
+            Ok((stream, place)) => {
+                return Ok(Opened { stream, service: service.clone(), _attempt: pick.attempt, _place: place });
+            }
+            Err(error) if error.processing() == Processing::Unknown || tried.len() >= attempts_max => {
+                return Err(error);
+            }
+            Err(error) => debug!(%error, "trying another endpoint"),
+        }
+    }
+}
+
+async fn connect(
+    worker: &Rc<Worker>,
+    service: &Arc<ServiceEntry>,
+    port: &PortEntry,
+    position: usize,
+    record: &mut Record,
+) -> Result<(Stream, Place), ProxyError> {
+    let lost = ProxyError::Internal { what: "chosen endpoint is not in its snapshot" };
+    let endpoint = service.endpoints.get(position).ok_or(lost)?;
+    let limit = service.model.policy.timeouts.connect;
+    let callee = Callee { service, port, endpoint, connect: limit };
+    let place = callee.connection_place()?;
+    record.attempt(endpoint.model.address, clock::now());
+    if !endpoint.model.meshed {
+        return Ok((Stream::Plain(connect::plain(endpoint.model.address, limit).await?), place));
+    }
+    let material = worker.shared.material.load_full();
+    let count = |outcome| worker.handles.handshakes_outbound.add(worker.index, outcome);
+    let (stream, peer) = connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
+    record.destination = Some(peer.spiffe_id);
+    Ok((stream, place))
+}
+
+fn no_pick(refusal: balance::NoPick, target: &ServiceTarget) -> ProxyError {
+    let service = target.service.clone();
+    match refusal {
+        balance::NoPick::NoEndpoint => ProxyError::NoEndpoint { service },
+        balance::NoPick::AllFull => {
+            ProxyError::Overflow { service, limit: Limit::ConcurrentRequestsPerEndpoint }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The HTTP/2 connections to one port of one endpoint: usually one, a few under very many streams.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+};
+
+use smallvec::SmallVec;
+use tokio::{sync::watch, task::spawn_local, time::Instant};
+
+use crate::{error::ProxyError, upstream::Hop};
+
+/// Streams on one connection before another is opened. Above it one connection's flow-control window and
+/// one core's TLS become the bottleneck; the peer allows a good deal more.
+const STREAMS_BEFORE_ANOTHER: u32 = 512;
+
+/// Connections of one worker to one port of one endpoint.
+const CONNECTIONS_MAX: usize = 4;
+
+/// An unused connection goes after this time: long against the pauses of a service that is in use, short
+/// against the life of an endpoint.
+const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+
+type Dialled = Option<Result<Hop, ProxyError>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Hops {
+    open: RefCell<SmallVec<[Hop; 1]>>,
+    dialling: RefCell<Option<watch::Receiver<Dialled>>>,
+    used: Cell<Option<Instant>>,
+}
+
+impl Hops {
+    /// See [`super::Pool::hop`].
+    pub(super) async fn take<F>(self: Rc<Self>, dial: impl FnOnce() -> F) -> Result<Hop, ProxyError>
+    where
+        F: Future<Output = Result<Hop, ProxyError>> + 'static,
+    {
+        if let Some(hop) = self.with_room() {
+            return Ok(hop);
+        }
+        let dialling = self.dialling.borrow().clone();
+        let mut dialled = match dialling {
+            Some(dialled) => dialled,
+            None => self.clone().start(dial()),
+        };
+        match dialled.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Err(ABANDONED)),
+            Err(_) => Err(ABANDONED),
+        }
+    }
+
+    /// A connection on which a stream can begin at once.
+    pub(super) fn with_room(&self) -> Option<Hop> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|hop| !hop.is_closed());
+        let least = open.iter().min_by_key(|hop| hop.active())?;
+        (least.active() < STREAMS_BEFORE_ANOTHER || open.len() >= CONNECTIONS_MAX).then(|| least.clone())
+    }
+
+    fn start<F>(self: Rc<Self>, dial: F) -> watch::Receiver<Dialled>
+    where
+        F: Future<Output = Result<Hop, ProxyError>> + 'static,
+    {
+        let (answer, dialled) = watch::channel(None);
+        *self.dialling.borrow_mut() = Some(dialled.clone());
+        spawn_local(async move {
+            let result = dial.await;
+            if let Ok(hop) = &result {
+                self.open.borrow_mut().push(hop.clone());
+            }
+            self.dialling.take();
+            answer.send_replace(Some(result));
+        });
+        dialled
+    }
+
+    /// Lets go of connections that ended or idled; false when nothing is left.
+    pub(super) fn sweep(&self) -> bool {
+        let mut open = self.open.borrow_mut();
+        open.retain(|hop| !hop.is_closed());
+        let now = Instant::now();
+        if open.iter().any(|hop| hop.active() > 0) || self.used.get().is_none() {
+            self.used.set(Some(now));
+        } else if self.used.get().is_some_and(|used| now.duration_since(used) > IDLE_MAX) {
+            open.clear();
+        }
+        !open.is_empty() || self.dialling.borrow().is_some()
+    }
+}
+
+const ABANDONED: ProxyError = ProxyError::Internal { what: "a dial ended without an answer" };

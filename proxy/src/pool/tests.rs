@@ -1,0 +1,1 @@
+//! Pool: one dial for all who wait.

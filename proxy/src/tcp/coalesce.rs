@@ -1,0 +1,137 @@
+//! Gathers everything that is written within one turn of a connection's driver into one write.
+//!
+//! Why: `h2` flushes after nearly every frame: four TLS records and four system calls for one gRPC
+//! response. Here a flush only marks what is pending; the driver really flushes once, after it has polled
+//! the connection. Bounded: beyond [`PENDING_MAX`] a write goes through at once and its back pressure is felt.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much may wait for the end of a turn: four full TLS records.
+const PENDING_MAX: usize = 64 * 1024;
+
+/// A larger buffer is given back once it is empty: idle connections should be cheap.
+const KEEP_MAX: usize = 4 * 1024;
+
+/// The end that a protocol implementation writes to.
+#[derive(Debug)]
+pub struct Coalesced<S>(Rc<RefCell<Pending<S>>>);
+
+/// The end that a driver flushes.
+#[derive(Debug)]
+pub struct Flusher<S>(Rc<RefCell<Pending<S>>>);
+
+#[derive(Debug)]
+struct Pending<S> {
+    io: S,
+    bytes: BytesMut,
+    /// Something went into `io` that has not been flushed.
+    dirty: bool,
+}
+
+/// Splits a stream into the end to write to and the end to flush.
+pub fn coalesce<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> (Coalesced<S>, Flusher<S>) {
+    let shared = Rc::new(RefCell::new(Pending {
+        io,
+        bytes: BytesMut::new(),
+        dirty: false,
+    }));
+    (Coalesced(shared.clone()), Flusher(shared))
+}
+
+impl<S: AsyncWrite + Unpin> Pending<S> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.bytes.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.bytes.advance(written);
+            self.dirty = true;
+        }
+        if self.bytes.capacity() > KEEP_MAX {
+            self.bytes = BytesMut::new();
+        } else {
+            self.bytes.clear();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        if self.dirty {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Flusher<S> {
+    /// Writes out what has gathered. To be called at the end of each turn.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_flush(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut pending = self.0.borrow_mut();
+        if pending.bytes.len() >= PENDING_MAX {
+            ready!(pending.poll_drain(cx))?;
+        }
+        pending.bytes.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pending = self.0.borrow_mut();
+        if pending.bytes.len() >= PENDING_MAX {
+            ready!(pending.poll_drain(cx))?;
+        }
+        for buf in bufs {
+            pending.bytes.extend_from_slice(buf);
+        }
+        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pending = self.0.borrow_mut();
+        ready!(pending.poll_flush(cx))?;
+        Pin::new(&mut pending.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,95 @@
+//! Copying passes half-closes on; coalescing writes once per turn.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (client.unwrap(), server.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_half_closed_stream_still_carries_the_answer() {
+    let (mut caller, downstream) = pair().await;
+    let (upstream, mut called) = pair().await;
+    let proxy = tokio::task::LocalSet::new();
+    let copying = proxy.run_until(async move {
+        let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
+        copy(&mut downstream, &mut upstream, None).await
+    });
+    let talking = async {
+        caller.write_all(b"question").await.unwrap();
+        caller.shutdown().await.unwrap();
+        let mut question = String::new();
+        called.read_to_string(&mut question).await.unwrap();
+        called.write_all(&vec![b'a'; 300_000]).await.unwrap();
+        drop(called);
+        let mut answer = Vec::new();
+        caller.read_to_end(&mut answer).await.unwrap();
+        (question, answer.len())
+    };
+    let ((copied, result), said) = tokio::join!(copying, talking);
+    result.unwrap();
+    assert_eq!(said, ("question".into(), 300_000));
+    assert_eq!(copied, Copied { from_downstream: 8, from_upstream: 300_000 });
+}
+
+#[tokio::test]
+async fn an_idle_stream_ends() {
+    let (_caller, downstream) = pair().await;
+    let (upstream, _called) = pair().await;
+    let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
+    let (_, result) = copy(&mut downstream, &mut upstream, Some(Duration::from_millis(20))).await;
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[derive(Default)]
+struct CountsWrites {
+    writes: std::rc::Rc<std::cell::RefCell<Vec<Vec<u8>>>>,
+}
+
+impl AsyncRead for CountsWrites {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for CountsWrites {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.borrow_mut().push(buf.to_vec());
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn frames_of_one_turn_leave_in_one_write() {
+    let io = CountsWrites::default();
+    let writes = io.writes.clone();
+    let (mut near, flusher) = coalesce(io);
+    near.write_all(b"head").await.unwrap();
+    near.flush().await.unwrap();
+    near.write_all(b"body").await.unwrap();
+    near.flush().await.unwrap();
+    assert!(writes.borrow().is_empty());
+    std::future::poll_fn(|cx| flusher.poll_flush(cx)).await.unwrap();
+    assert_eq!(*writes.borrow(), [b"headbody".to_vec()]);
+}

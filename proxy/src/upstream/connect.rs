@@ -1,0 +1,77 @@
+//! Endpoint → byte stream: TCP within a bound, then mutual TLS where the endpoint has a sidecar.
+//!
+//! Whatever fails here is *provably unprocessed*: no byte of a request has been sent.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use usher_config::value::SpiffeId;
+
+use crate::{
+    error::ProxyError,
+    tcp::{self, Stream},
+    tls::{self, Alpn, Material, PeerIdentity},
+};
+
+/// Opens a tuned TCP connection.
+///
+/// # Errors
+/// [`ProxyError::ConnectFailed`] and [`ProxyError::ConnectTimeout`].
+pub async fn plain(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, ProxyError> {
+    match timeout(limit, TcpStream::connect(endpoint)).await {
+        Ok(Ok(stream)) => {
+            tcp::tune(&stream);
+            Ok(stream)
+        }
+        Ok(Err(error)) => Err(ProxyError::ConnectFailed { endpoint, cause: error.kind() }),
+        Err(_) => Err(ProxyError::ConnectTimeout { endpoint, limit }),
+    }
+}
+
+/// What a mutual TLS connection needs to know.
+#[derive(Debug, Clone)]
+pub struct MeshPeer {
+    /// Its sidecar's inbound listener.
+    pub endpoint: SocketAddr,
+    /// Who may be there.
+    pub expected: Arc<[SpiffeId]>,
+    /// Which port of which service is meant.
+    pub sni: Arc<str>,
+}
+
+/// Opens a mutual TLS connection and checks who is there; `count` hears the handshake's outcome.
+///
+/// # Errors
+/// As [`plain`], and [`ProxyError::TlsFailed`].
+pub async fn mesh(
+    peer: &MeshPeer,
+    material: &Material,
+    alpn: Alpn,
+    limit: Duration,
+    count: impl FnOnce(&'static str),
+) -> Result<(Stream, PeerIdentity), ProxyError> {
+    let stream = plain(peer.endpoint, limit).await?;
+    match tls::connect(stream, material, &peer.expected, &peer.sni, alpn).await {
+        Ok(connected) => {
+            count("ok");
+            Ok((Stream::Connected(Box::new(connected.stream)), connected.peer))
+        }
+        Err(error) => {
+            count(error.outcome());
+            let cause = chain(&error).into();
+            Err(ProxyError::TlsFailed { endpoint: peer.endpoint, cause })
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

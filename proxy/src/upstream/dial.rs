@@ -1,0 +1,188 @@
+//! An endpoint's connection for one exchange: taken from the worker's pool, or dialled within the limits.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+
+use crate::{
+    error::{Limit, ProxyError},
+    http::{Body, head},
+    policy::limits::Place,
+    pool::Key,
+    snapshot::{EndpointEntry, PortEntry, ServiceEntry},
+    tcp::Stream,
+    tls::Alpn,
+    worker::{Record, Worker},
+};
+
+use super::{
+    connect::{self, MeshPeer},
+    handshake_hop, handshake_http1,
+};
+
+/// What is spoken to an endpoint without a sidecar, or to our own application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// An application that is spoken to in plaintext.
+#[derive(Debug, Clone, Copy)]
+pub struct Application {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whose connections.
+    pub key: Key,
+    /// How.
+    pub version: Version,
+    /// For TCP.
+    pub connect: Duration,
+}
+
+/// Who is called: a port of an endpoint of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct Callee<'a> {
+    /// The service.
+    pub service: &'a Arc<ServiceEntry>,
+    /// Its port.
+    pub port: &'a PortEntry,
+    /// Its endpoint.
+    pub endpoint: &'a EndpointEntry,
+    /// For TCP.
+    pub connect: Duration,
+}
+
+impl Callee<'_> {
+    /// The pool's key.
+    pub fn key(&self) -> Key {
+        Key { endpoint: self.endpoint.number, port: self.port.port.get() }
+    }
+
+    /// A place for one more connection.
+    ///
+    /// # Errors
+    /// [`ProxyError::Overflow`].
+    pub fn connection_place(&self) -> Result<Place, ProxyError> {
+        let most = self.service.model.policy.limits.max_connections;
+        self.service.running.load.connections.enter(most).ok_or_else(|| self.overflow(Limit::Connections))
+    }
+
+    fn pending_place(&self) -> Result<Place, ProxyError> {
+        let most = self.service.model.policy.limits.max_pending_requests;
+        self.service.running.load.pending.enter(most).ok_or_else(|| self.overflow(Limit::PendingRequests))
+    }
+
+    fn overflow(&self, limit: Limit) -> ProxyError {
+        ProxyError::Overflow { service: self.service.model.name.clone(), limit }
+    }
+
+    /// What mutual TLS needs to know.
+    pub fn mesh_peer(&self) -> MeshPeer {
+        MeshPeer {
+            endpoint: self.endpoint.model.address,
+            expected: self.service.identities.clone(),
+            sni: self.port.sni.clone(),
+        }
+    }
+}
+
+/// One exchange with another sidecar.
+///
+/// # Errors
+/// Dialling's, the exchange's, and [`ProxyError::Overflow`].
+pub async fn through_mesh(
+    worker: &Rc<Worker>,
+    callee: Callee<'_>,
+    request: Request<Body>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    let key = callee.key();
+    let mut hop = match worker.pool.open_hop(key) {
+        Some(hop) => hop,
+        None => {
+            let _pending = callee.pending_place()?;
+            let place = callee.connection_place();
+            let (peer, limit, worker_) = (callee.mesh_peer(), callee.connect, worker.clone());
+            let dial = || async move {
+                let place = place?;
+                let material = worker_.shared.material.load_full();
+                let count = |outcome| worker_.handles.handshakes_outbound.add(worker_.index, outcome);
+                let (stream, identity) = connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
+                handshake_hop(stream, peer.endpoint, Some(identity.spiffe_id), place).await
+            };
+            worker.pool.hop(key, dial).await?
+        }
+    };
+    record.destination = hop.peer().cloned();
+    hop.exchange(request).await
+}
+
+/// One exchange with an endpoint that has no sidecar.
+///
+/// # Errors
+/// As [`through_mesh`].
+pub async fn in_plaintext(
+    worker: &Rc<Worker>,
+    callee: Callee<'_>,
+    version: Version,
+    request: Request<Body>,
+) -> Result<Response<Body>, ProxyError> {
+    let application = Application {
+        address: callee.endpoint.model.address,
+        key: callee.key(),
+        version,
+        connect: callee.connect,
+    };
+    let pending = callee.pending_place()?;
+    with_application(worker, application, || callee.connection_place(), pending, request).await
+}
+
+/// One exchange with an application. `place` is asked for each new connection and lives as long as it;
+/// `pending` lives until there is a connection.
+///
+/// # Errors
+/// Dialling's, the exchange's, and what `place` says.
+pub async fn with_application<P: 'static, W>(
+    worker: &Rc<Worker>,
+    application: Application,
+    place: impl FnOnce() -> Result<P, ProxyError>,
+    pending: W,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, ProxyError> {
+    let Application { address, key, version, connect: limit } = application;
+    match version {
+        Version::Http2 => {
+            let mut hop = match worker.pool.open_hop(key) {
+                Some(hop) => hop,
+                None => {
+                    let place = place();
+                    let dial = || async move {
+                        let place = place?;
+                        let stream = Stream::Plain(connect::plain(address, limit).await?);
+                        handshake_hop(stream, address, None, place).await
+                    };
+                    worker.pool.hop(key, dial).await?
+                }
+            };
+            drop(pending);
+            hop.exchange(request).await
+        }
+        Version::Http1 => {
+            head::to_origin_form(&mut request);
+            let connection = match worker.pool.idle_http1(key) {
+                Some(connection) => connection,
+                None => {
+                    let place = place()?;
+                    let home = Rc::downgrade(&worker.pool.http1(key));
+                    let stream = Stream::Plain(connect::plain(address, limit).await?);
+                    handshake_http1(stream, address, home, place).await?
+                }
+            };
+            drop(pending);
+            connection.exchange(request).await
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! HTTP/2 to another sidecar (or to an application that speaks it), on `h2` directly.
+//!
+//! Why not hyper's client: it hides stream identifiers and GOAWAY, and with them the knowledge whether a
+//! failed request can have been processed, which is what retry safety rests on. Writes of one turn leave
+//! together (see `tcp::coalesce`).
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use h2::{Reason, client};
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use tokio::task::{AbortHandle, spawn_local};
+use usher_config::value::SpiffeId;
+
+use crate::{
+    error::{Processing, ProxyError},
+    http::{
+        Body, RecvBody,
+        headers::{HEADER_BYTES_MAX, HEADERS_MAX},
+        pump::{PumpError, pump},
+    },
+    tcp::{Stream, coalesce},
+};
+
+/// Per stream: a response of this size needs no window update at all.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Per connection: four busy streams' worth; bounds what a slow reader makes us hold.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What may wait in `h2` for one stream beyond the peer's window.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// Streams that we reset are remembered for frames still in flight, so many and so long.
+const RESET_STREAMS_MAX: usize = 64;
+const RESET_STREAM_KEPT: Duration = Duration::from_secs(2);
+
+/// A connection that requests can be sent on. Clones share it; it closes when the last one is gone and
+/// the last stream has ended.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    send: client::SendRequest<Bytes>,
+    state: Rc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    endpoint: SocketAddr,
+    peer: Option<SpiffeId>,
+    active: Cell<u32>,
+    closed: Cell<bool>,
+}
+
+/// Speaks HTTP/2 on `stream`. `guard` lives as long as the connection; `peer` is who was verified to be there.
+///
+/// # Errors
+/// [`ProxyError::UpstreamReset`], provably unprocessed.
+pub async fn handshake<G: 'static>(
+    stream: Stream,
+    endpoint: SocketAddr,
+    peer: Option<SpiffeId>,
+    guard: G,
+) -> Result<Hop, ProxyError> {
+    let (io, flusher) = coalesce(stream);
+    let (send, mut connection) = client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_BYTES_MAX + 32 * HEADERS_MAX)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .reset_stream_duration(RESET_STREAM_KEPT)
+        .enable_push(false)
+        .handshake(io)
+        .await
+        .map_err(|_| unprocessed(endpoint))?;
+    let state = Rc::new(State {
+        endpoint,
+        peer,
+        active: Cell::new(0),
+        closed: Cell::new(false),
+    });
+    let shared = state.clone();
+    spawn_local(async move {
+        let _guard = guard;
+        let end = poll_fn(|cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            if polled.is_pending() && matches!(flusher.poll_flush(cx), Poll::Ready(Err(_))) {
+                return Poll::Ready(());
+            }
+            polled.map(drop)
+        });
+        end.await;
+        shared.closed.set(true);
+    });
+    Ok(Hop { send, state })
+}
+
+impl Hop {
+    /// Who was verified to be there; `None`: plaintext.
+    pub fn peer(&self) -> Option<&SpiffeId> {
+        self.state.peer.as_ref()
+    }
+
+    /// Streams in flight.
+    pub fn active(&self) -> u32 {
+        self.state.active.get()
+    }
+
+    /// Whether no request can be sent any more. `h2` learns of a GOAWAY before the connection ends, so this
+    /// asks it.
+    pub fn is_closed(&mut self) -> bool {
+        if self.state.closed.get() {
+            return true;
+        }
+        let ready = self.send.poll_ready(&mut Context::from_waker(std::task::Waker::noop()));
+        matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    /// One exchange: resolves with the response's head; bodies stream on. Dropping the future or the
+    /// response's body resets the stream.
+    ///
+    /// The request's URI must have scheme and authority.
+    ///
+    /// # Errors
+    /// [`ProxyError::UpstreamReset`] with what is known of the request's effect,
+    /// [`ProxyError::UpstreamProtocol`], and whatever broke the request's own body.
+    pub async fn exchange(&mut self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
+        let endpoint = self.state.endpoint;
+        let (head, body) = request.into_parts();
+        let bodiless = body.is_end_stream();
+        let sent = self.send.send_request(Request::from_parts(head, ()), bodiless);
+        let (response, stream) = sent.map_err(|_| unprocessed(endpoint))?;
+        let lease = Lease::new(&self.state);
+        let upload = if bodiless { Upload::Done } else { Upload::start(body, stream) };
+        let response = match response.await {
+            Ok(response) => response,
+            Err(error) => return Err(upload.failure().unwrap_or_else(|| classify(&error, endpoint))),
+        };
+        Ok(response.map(|recv| {
+            if recv.is_end_stream() && matches!(upload, Upload::Done) {
+                return Body::Empty;
+            }
+            Body::FromHop(Box::new(HopBody { recv: RecvBody::new(recv), upload, lease }))
+        }))
+    }
+}
+
+/// Counts a stream while it lives.
+#[derive(Debug)]
+struct Lease(Rc<State>);
+
+impl Lease {
+    fn new(state: &Rc<State>) -> Self {
+        state.active.set(state.active.get() + 1);
+        Self(state.clone())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+    }
+}
+
+/// A request body on its way. Dropping it stops it, which resets the stream if it was not through.
+#[derive(Debug)]
+enum Upload {
+    Done,
+    Failed(ProxyError),
+    Running {
+        task: AbortHandle,
+        failure: Rc<RefCell<Option<ProxyError>>>,
+    },
+}
+
+impl Upload {
+    /// Sends what is there at once; only a body that has to be waited for becomes a task.
+    fn start(mut body: Body, mut stream: h2::SendStream<Bytes>) -> Self {
+        let mut pumping = Box::pin(async move { pump(&mut body, &mut stream).await });
+        match (&mut pumping).now_or_never() {
+            Some(Ok(()) | Err(PumpError::Peer)) => return Self::Done,
+            Some(Err(PumpError::Source(error))) => return Self::Failed(error),
+            None => {}
+        }
+        let failure = Rc::new(RefCell::new(None));
+        let told = failure.clone();
+        let task = spawn_local(async move {
+            if let Err(PumpError::Source(error)) = pumping.await {
+                *told.borrow_mut() = Some(error);
+            }
+        });
+        Self::Running { task: task.abort_handle(), failure }
+    }
+
+    /// Why the body broke off, if it was not the peer's doing.
+    fn failure(&self) -> Option<ProxyError> {
+        match self {
+            Self::Done => None,
+            Self::Failed(error) => Some(error.clone()),
+            Self::Running { failure, .. } => failure.borrow().clone(),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Self::Running { task, .. } = self {
+            task.abort();
+        }
+    }
+}
+
+/// A response body that comes over HTTP/2; its request's body may still be going the other way.
+#[derive(Debug)]
+pub struct HopBody {
+    recv: RecvBody,
+    upload: Upload,
+    lease: Lease,
+}
+
+impl HopBody {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let frame = ready!(self.recv.poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|_| {
+                let endpoint = self.lease.0.endpoint;
+                self.upload.failure().unwrap_or(ProxyError::UpstreamBrokeOff { endpoint })
+            })
+        }))
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.recv.is_end_stream()
+    }
+}
+
+fn unprocessed(endpoint: SocketAddr) -> ProxyError {
+    ProxyError::UpstreamReset { endpoint, processing: Processing::Unprocessed }
+}
+
+/// What a failed stream says about its request (RFC 9113 §8.7).
+///
+/// `h2` fails a stream with a remote GOAWAY only if its identifier is above the last one that the peer
+/// processed; streams below it fail with an I/O error when the connection ends.
+fn classify(error: &h2::Error, endpoint: SocketAddr) -> ProxyError {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    if error.is_remote() && (refused || error.is_go_away()) {
+        return unprocessed(endpoint);
+    }
+    if error.is_library() {
+        return ProxyError::UpstreamProtocol { endpoint };
+    }
+    ProxyError::UpstreamReset { endpoint, processing: Processing::Unknown }
+}

@@ -1,0 +1,164 @@
+//! HTTP/1.1 to an application: hyper's connection, one exchange at a time, then back to where it came from.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Weak,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+
+use crate::{
+    error::{Processing, ProxyError},
+    http::{Body, headers},
+    pool::IdleHttp1,
+    tcp::Stream,
+};
+
+/// A connection that is free.
+#[derive(Debug)]
+pub struct Http1 {
+    sender: SendRequest<Body>,
+    endpoint: SocketAddr,
+    /// Where it goes when it is free again.
+    home: Weak<IdleHttp1>,
+    /// It has carried an exchange: the peer may be closing it just now.
+    reused: bool,
+}
+
+/// Speaks HTTP/1.1 on `stream`. `guard` lives as long as the connection.
+///
+/// # Errors
+/// [`ProxyError::UpstreamReset`], provably unprocessed.
+pub async fn handshake<G: 'static>(
+    stream: Stream,
+    endpoint: SocketAddr,
+    home: Weak<IdleHttp1>,
+    guard: G,
+) -> Result<Http1, ProxyError> {
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(headers::HEADERS_MAX_USIZE)
+        .max_buf_size(headers::HEADER_BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| unprocessed(endpoint))?;
+    spawn_local(async move {
+        let _guard = guard;
+        // How it ended is told to the exchange under way.
+        let _ = connection.await;
+    });
+    Ok(Http1 { sender, endpoint, home, reused: false })
+}
+
+impl Http1 {
+    /// Whether the next exchange can begin at once.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Whether it is of no more use.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// One exchange: resolves with the response's head; bodies stream on. Dropping the future or the
+    /// response's body closes the connection.
+    ///
+    /// The request's URI must be in origin form, its `Host` in place.
+    ///
+    /// # Errors
+    /// [`ProxyError::UpstreamReset`] with what is known of the request's effect, [`ProxyError::IdleRace`],
+    /// [`ProxyError::UpstreamProtocol`].
+    pub async fn exchange(mut self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
+        let response = match self.sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                let unsent = error.take_message().is_some();
+                return Err(self.classify(unsent, error.error()));
+            }
+        };
+        let keep = headers::keep_alive(response.headers());
+        let (head, incoming) = response.into_parts();
+        let body = if incoming.is_end_stream() {
+            self.give_back(keep);
+            Body::Empty
+        } else {
+            Body::FromHttp1(Box::new(Http1Body { incoming, endpoint: self.endpoint, connection: Some((self, keep)) }))
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn give_back(mut self, keep: headers::KeepAlive) {
+        if let Some(home) = self.home.upgrade() {
+            self.reused = true;
+            home.put(self, keep);
+        }
+    }
+
+    fn classify(&self, unsent: bool, error: &hyper::Error) -> ProxyError {
+        let endpoint = self.endpoint;
+        if unsent {
+            unprocessed(endpoint)
+        } else if error.is_parse() {
+            ProxyError::UpstreamProtocol { endpoint }
+        } else if error.is_user() {
+            // The request's own body failed: its source knows why.
+            ProxyError::DownstreamBody
+        } else if self.reused {
+            ProxyError::IdleRace { endpoint }
+        } else {
+            ProxyError::UpstreamReset { endpoint, processing: Processing::Unknown }
+        }
+    }
+}
+
+/// A response body that comes over HTTP/1.1; at its end the connection is free.
+#[derive(Debug)]
+pub struct Http1Body {
+    incoming: Incoming,
+    endpoint: SocketAddr,
+    connection: Option<(Http1, headers::KeepAlive)>,
+}
+
+impl Http1Body {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => Some(Ok(frame)),
+            Some(Err(_)) => {
+                self.connection = None;
+                Some(Err(ProxyError::UpstreamBrokeOff { endpoint: self.endpoint }))
+            }
+            None => None,
+        };
+        if (frame.is_none() || self.incoming.is_end_stream())
+            && let Some((connection, keep)) = self.connection.take()
+        {
+            connection.give_back(keep);
+        }
+        Poll::Ready(frame)
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+fn unprocessed(endpoint: SocketAddr) -> ProxyError {
+    ProxyError::UpstreamReset { endpoint, processing: Processing::Unprocessed }
+}

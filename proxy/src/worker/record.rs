@@ -1,0 +1,238 @@
+//! One request from its head to the end of its response: what it will say in log and metrics.
+//!
+//! Whatever way it ends, it speaks exactly once: finished responses through [`Observer`], dropped ones
+//! (the caller went away) through `Drop`.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, uri};
+use usher_config::value::SpiffeId;
+
+use crate::{
+    clock::{self, Tick},
+    error::{Flag, Flags, ProxyError},
+    http::{Replay, watched::Observer},
+    telemetry::{
+        access_log::Entry,
+        metrics::{Direction, Histogram, Requests},
+    },
+};
+
+use super::{StreamPlace, Worker, settlement::Settlement};
+
+/// See the module. Fields are filled in as stages find them out.
+pub struct Record {
+    worker: Rc<Worker>,
+    direction: Direction,
+    began: Tick,
+    time: SystemTime,
+    /// As sent.
+    pub method: Method,
+    /// As sent.
+    pub authority: Option<uri::Authority>,
+    /// Normalised once it has been.
+    pub path: Option<uri::PathAndQuery>,
+    /// `http1`, `http2`, `grpc` or `tcp`.
+    pub protocol: &'static str,
+    /// All that happened.
+    pub flags: Flags,
+    /// Slug of a proxy-made answer.
+    pub reason: Option<&'static str>,
+    /// Traffic or access policy that decided.
+    pub policy: Option<Arc<str>>,
+    /// Route that took it.
+    pub route: Option<Arc<str>>,
+    /// The caller's verified identity.
+    pub source: Option<SpiffeId>,
+    /// The answerer's verified identity.
+    pub destination: Option<SpiffeId>,
+    /// The service that was asked.
+    pub service: Option<Arc<str>>,
+    /// Of the last attempt.
+    pub upstream: Option<SocketAddr>,
+    /// Made.
+    pub attempts: u32,
+    /// The request's body, for its size.
+    pub request: Option<Replay>,
+    /// On all hops the same.
+    pub request_id: Option<HeaderValue>,
+    /// Of the trace it belongs to.
+    pub trace_id: Option<u128>,
+    /// Counts it; unknown until the service is.
+    pub requests: Option<Requests>,
+    /// Measures it; unknown until the service is.
+    pub duration: Option<Histogram>,
+    /// What is owed to breaker and endpoint.
+    pub settlement: Settlement,
+    status: u16,
+    grpc_status: Option<u8>,
+    attempt_began: Option<Tick>,
+    head_at: Option<Tick>,
+    spoken: bool,
+    _place: StreamPlace,
+}
+
+impl Record {
+    /// Of a request whose head has just come.
+    pub fn begin(worker: &Rc<Worker>, direction: Direction, method: Method, protocol: &'static str) -> Self {
+        Self {
+            direction,
+            began: clock::now(),
+            time: clock::wall(),
+            method,
+            authority: None,
+            path: None,
+            protocol,
+            flags: Flags::default(),
+            reason: None,
+            policy: None,
+            route: None,
+            source: None,
+            destination: None,
+            service: None,
+            upstream: None,
+            attempts: 0,
+            request: None,
+            request_id: None,
+            trace_id: None,
+            requests: None,
+            duration: None,
+            settlement: Settlement::default(),
+            status: 0,
+            grpc_status: None,
+            attempt_began: None,
+            head_at: None,
+            spoken: false,
+            _place: worker.load.stream(direction),
+            worker: worker.clone(),
+        }
+    }
+
+    /// When the request's head had come.
+    pub fn began(&self) -> Tick {
+        self.began
+    }
+
+    /// An attempt begins.
+    pub fn attempt(&mut self, endpoint: SocketAddr, now: Tick) {
+        self.attempts += 1;
+        self.upstream = Some(endpoint);
+        self.attempt_began = Some(now);
+        self.head_at = None;
+    }
+
+    /// The response's head that goes to the caller.
+    pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = status.as_u16();
+        self.grpc_status = grpc_status(headers);
+        self.head_at = Some(clock::now());
+    }
+
+    /// The request ends in an answer of this proxy.
+    pub fn error(&mut self, error: &ProxyError) {
+        self.flags.set(error.flag());
+        self.reason = Some(error.slug());
+        if let ProxyError::AccessDenied { policy } = error {
+            self.policy = Some(policy.clone());
+        }
+        if let ProxyError::Internal { what } = error {
+            self.worker.handles.internal_errors.add(self.worker.index, what);
+        }
+    }
+
+    fn speak(&mut self, response_bytes: u64) {
+        if std::mem::replace(&mut self.spoken, true) {
+            return;
+        }
+        let now = clock::now();
+        self.settlement.at_end(&self.worker, self.grpc_status, now);
+        let worker = &self.worker;
+        if let Some(requests) = &self.requests {
+            let status = StatusCode::from_u16(self.status).unwrap_or(CLIENT_GONE);
+            requests.add(worker.index, status, self.flags.first());
+        }
+        if let Some(duration) = &self.duration {
+            duration.observe(worker.index, now.since(self.began));
+        }
+        let snapshot = worker.snapshot();
+        let Some(policy) = snapshot.inbound() else { return };
+        let entry = self.entry(response_bytes, now);
+        if entry.is_wanted(&policy.telemetry, worker.random()) {
+            worker.log(&entry, now);
+        }
+    }
+
+    fn entry(&self, response_bytes: u64, now: Tick) -> Entry<'_> {
+        let upstream_duration = match (self.attempt_began, self.head_at) {
+            (Some(began), Some(head)) => Some(head.since(began)),
+            (Some(_), None) | (None, _) => None,
+        };
+        Entry {
+            time: self.time,
+            direction: self.direction,
+            method: self.method.as_str(),
+            authority: self.authority.as_ref().map_or("", uri::Authority::as_str),
+            path: self.path.as_ref().map_or("", uri::PathAndQuery::path),
+            protocol: self.protocol,
+            status: self.status,
+            grpc_status: self.grpc_status,
+            flags: self.flags,
+            reason: self.reason,
+            policy: self.policy.as_deref(),
+            route: self.route.as_deref(),
+            source: self.source.as_ref().map(SpiffeId::as_str),
+            source_service: None,
+            destination: self.destination.as_ref().map(SpiffeId::as_str),
+            destination_service: self.service.as_deref(),
+            upstream: self.upstream,
+            attempts: self.attempts,
+            request_bytes: self.request.as_ref().map_or(0, Replay::bytes_passed),
+            response_bytes,
+            duration: now.since(self.began),
+            upstream_duration,
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
+            trace_id: self.trace_id,
+        }
+    }
+}
+
+/// nginx's 499: the caller left before there was a status.
+const CLIENT_GONE: StatusCode = StatusCode::REQUEST_TIMEOUT;
+
+impl Observer for Record {
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(code) = grpc_status(trailers) {
+            self.grpc_status = Some(code);
+        }
+    }
+
+    fn end(&mut self, bytes: u64, result: Result<(), &ProxyError>) {
+        if let Err(error) = result {
+            self.error(error);
+            self.settlement.broke_off(error);
+        }
+        self.speak(bytes);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.spoken {
+            self.flags.set(Flag::Dc);
+            self.reason = Some(ProxyError::DownstreamGone.slug());
+            self.speak(0);
+        }
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").field("authority", &self.authority).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The code in `grpc-status`; an unreadable one is UNKNOWN (2).
+pub fn grpc_status(headers: &HeaderMap) -> Option<u8> {
+    let value = headers.get("grpc-status")?;
+    Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+}

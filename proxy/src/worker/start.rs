@@ -1,0 +1,236 @@
+//! Starts the threads; each accepts, and each serves what it is handed.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, watch},
+    task::spawn_local,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::debug;
+use usher_config::model::ServiceTarget;
+
+use crate::{
+    accept::{self, Handoff, Purpose, Seat},
+    clock, inbound, outbound,
+    telemetry::{access_log::FLUSH_AFTER, metrics::Direction},
+};
+
+use super::{Active, Load, Shared, Worker};
+
+/// Connections that wait for a worker; more are closed at once.
+const HANDOFFS_MAX: usize = 1024;
+
+/// How often a worker looks for connections to close.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What to listen on, and for whom. Listeners are bound already: ports may need rights that the rest does not.
+#[derive(Debug)]
+pub struct WorkerSettings {
+    /// Threads. Default in the bootstrap: the CPUs this process may use.
+    pub workers: NonZeroUsize,
+    /// Application → mesh.
+    pub outbound: TcpListener,
+    /// Mesh → application; `None`: the workload only calls.
+    pub inbound: Option<TcpListener>,
+    /// Opaque streams to a port of a service.
+    pub tcp: Vec<(TcpListener, ServiceTarget)>,
+    /// Our own application, on loopback.
+    pub application: Option<SocketAddr>,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Workers {
+    loads: Vec<Arc<Load>>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// What is under way now. A drain is done when there is nothing.
+    pub fn active(&self) -> Active {
+        self.loads.iter().map(|load| load.active()).fold(Active::default(), |sum, one| Active {
+            connections: sum.connections + one.connections,
+            inbound_streams: sum.inbound_streams + one.inbound_streams,
+            outbound_streams: sum.outbound_streams + one.outbound_streams,
+        })
+    }
+
+    /// Ends all connections and waits for the threads. Blocks for milliseconds.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            // A thread that panicked has said so on stderr.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the threads.
+///
+/// # Errors
+/// The operating system refuses a thread, a socket option or another descriptor.
+pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
+    let count = settings.workers.get();
+    let loads: Vec<Arc<Load>> = (0..count).map(|_| Arc::default()).collect();
+    let (seats, receivers): (Vec<_>, Vec<_>) = loads
+        .iter()
+        .map(|load| {
+            let (sender, receiver) = mpsc::channel(HANDOFFS_MAX);
+            (Seat { load: load.clone(), sender }, receiver)
+        })
+        .unzip();
+    let seats: Arc<[Seat]> = seats.into();
+    let listeners = listeners(settings.outbound, settings.inbound, settings.tcp)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut threads = Vec::with_capacity(count);
+    for ((index, load), receiver) in loads.iter().cloned().enumerate().zip(receivers) {
+        let listeners = listeners
+            .iter()
+            .map(|(listener, purpose)| Ok((listener.try_clone()?, purpose.clone())))
+            .collect::<io::Result<_>>()?;
+        let place = Place {
+            index,
+            load,
+            application: settings.application,
+            listeners,
+            seats: seats.clone(),
+            receiver,
+            stopped: stopped.clone(),
+        };
+        let shared = shared.clone();
+        let runtime = move || -> io::Result<()> {
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+            runtime.block_on(run(place, shared));
+            Ok(())
+        };
+        let body = move || {
+            if let Err(error) = runtime() {
+                tracing::error!(%error, "worker could not start");
+            }
+        };
+        threads.push(thread::Builder::new().name(format!("usher-worker-{index}")).spawn(body)?);
+    }
+    Ok(Workers { loads, stop, threads })
+}
+
+fn listeners(
+    outbound: TcpListener,
+    inbound: Option<TcpListener>,
+    tcp: Vec<(TcpListener, ServiceTarget)>,
+) -> io::Result<Vec<(TcpListener, Purpose)>> {
+    let mut listeners = vec![(outbound, Purpose::Outbound)];
+    listeners.extend(inbound.map(|listener| (listener, Purpose::Inbound)));
+    listeners.extend(tcp.into_iter().map(|(listener, target)| (listener, Purpose::Tcp(Arc::new(target)))));
+    for (listener, _) in &listeners {
+        listener.set_nonblocking(true)?;
+    }
+    Ok(listeners)
+}
+
+struct Place {
+    index: usize,
+    load: Arc<Load>,
+    application: Option<SocketAddr>,
+    listeners: Vec<(TcpListener, Purpose)>,
+    seats: Arc<[Seat]>,
+    receiver: mpsc::Receiver<Handoff>,
+    stopped: watch::Receiver<bool>,
+}
+
+async fn run(mut place: Place, shared: Shared) {
+    let worker = Worker::new(place.index, shared, place.application, place.load);
+    for (listener, purpose) in place.listeners {
+        spawn_local(accept::accept(listener, purpose, place.seats.clone()));
+    }
+    spawn_local(flush_log(worker.clone()));
+    spawn_local(sweep(worker.clone()));
+    loop {
+        tokio::select! {
+            handoff = place.receiver.recv() => match handoff {
+                Some(handoff) => begin(&worker, handoff),
+                None => return,
+            },
+            _ = place.stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+fn begin(worker: &Rc<Worker>, handoff: Handoff) {
+    let worker = worker.clone();
+    spawn_local(async move {
+        let direction = match handoff.purpose {
+            Purpose::Inbound => Direction::Inbound,
+            Purpose::Outbound | Purpose::Tcp(_) => Direction::Outbound,
+        };
+        let counted = Counted::new(worker.clone(), direction);
+        match tokio_stream_of(handoff.stream) {
+            Ok((stream, peer)) => match handoff.purpose {
+                Purpose::Inbound => inbound::serve(worker, stream, peer).await,
+                Purpose::Outbound => outbound::serve(worker, stream).await,
+                Purpose::Tcp(target) => outbound::serve_tcp(worker, stream, &target).await,
+            },
+            Err(error) => debug!(%error, "accepted connection was gone"),
+        }
+        drop(counted);
+    });
+}
+
+fn tokio_stream_of(stream: TcpStream) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+    let peer = stream.peer_addr()?;
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    crate::tcp::tune(&stream);
+    Ok((stream, peer))
+}
+
+/// A connection in the gauge. Whoever handed it over has counted it in the load.
+struct Counted(Rc<Worker>, Direction);
+
+impl Counted {
+    fn new(worker: Rc<Worker>, direction: Direction) -> Self {
+        worker.connections(direction).add(1);
+        Self(worker, direction)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections(self.1).add(-1);
+        self.0.load.remove_connection();
+    }
+}
+
+async fn flush_log(worker: Rc<Worker>) {
+    loop {
+        worker.logged.notified().await;
+        sleep(FLUSH_AFTER).await;
+        worker.log.borrow_mut().flush_due(clock::now());
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut every = interval(SWEEP_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut bundle = worker.shared.material.load().bundle_version;
+    loop {
+        every.tick().await;
+        let snapshot = worker.snapshot();
+        worker.pool.sweep(|endpoint| snapshot.has_endpoint(endpoint));
+        let current = worker.shared.material.load().bundle_version;
+        if current != bundle {
+            // Connections that an old root vouched for should not outlive it.
+            worker.pool.retire();
+            bundle = current;
+        }
+    }
+}
