@@ -1,9 +1,333 @@
-//! The control thread.
+//! The control thread: everything that is not a request. One current-thread runtime; `tonic` lives only here.
+//!
+//! Start order: listeners (a taken port is known at once), admin doors, identity, last known good configuration,
+//! workers, then the stream, renewal, health and registration side by side. It ends by draining.
+
 mod exit;
 mod exposure;
 mod keep_identity;
+mod leaving;
 mod listeners;
 mod logging;
+mod readiness;
 mod registration;
+mod serving;
+mod signals;
+mod traffic;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use usher_config::value::{Name, Port};
+
+use crate::{
+    admin::{Admin, Command, serve_metrics, serve_socket},
+    bootstrap::{Advertise, Bootstrap, Environment, Stop},
+    control_plane::ControlPlane,
+    health::{Health, watch_application},
+    identity::Keeper,
+    snapshot::Store,
+    state_dir::StateDir,
+    telemetry::metrics::Metrics,
+    tls::Material,
+    worker,
+    xds::{self, stream::Xds, subscription::Subscription},
+};
+
 pub use exit::Exit;
 pub use logging::{InvalidFilter, LogFilter};
+pub use readiness::Readiness;
+
+use leaving::Leaving;
+use listeners::Listeners;
+use registration::{Deregister, Guarded, Registration};
+use serving::{Registering, Serving};
+use signals::Signals;
+use traffic::Traffic;
+
+/// Operators' commands in flight.
+const COMMANDS_MAX: usize = 16;
+/// How old `usher_svid_expiry_timestamp_seconds` may be.
+const EXPIRY_EVERY: Duration = Duration::from_secs(5);
+
+/// The program: reads `arguments` (program name first) and the environment, runs until drained, explains itself on
+/// stderr. For `usher-proxy` and for programs that contain it.
+pub fn main_with<I, A>(arguments: I) -> ExitCode
+where
+    I: IntoIterator<Item = A>,
+    A: Into<OsString> + Clone,
+{
+    // Names and values that are not UTF-8 are no settings of ours.
+    let environment: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let log_filter = environment.get("USHER_LOG").cloned();
+    let bootstrap = match Bootstrap::read(arguments, &environment) {
+        Ok(bootstrap) => bootstrap,
+        Err(Stop::Usage(usage)) => {
+            // Nobody is left to tell when even this cannot be written.
+            let _ = usage.print();
+            return if usage.use_stderr() {
+                ExitCode::from(64)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+        Err(Stop::Invalid(invalid)) => {
+            let _ = writeln!(io::stderr(), "{invalid}");
+            return Exit::Usage(invalid).code();
+        }
+    };
+    match run(bootstrap, LogFilter::start(log_filter.as_deref())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            error!(reason = keep_identity::chain(&exit), "sidecar ends");
+            exit.code()
+        }
+    }
+}
+
+/// Runs the sidecar on this thread and its workers' threads, until drained.
+///
+/// # Errors
+/// Every other way to end, see [`Exit`].
+pub fn run(bootstrap: Bootstrap, log: LogFilter) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Exit::system("start the control thread's runtime"))?;
+    let ended = runtime.block_on(async { Start::new(bootstrap, log)?.sidecar().await });
+    // A probe or a save that hangs must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// What exists before the identity does.
+struct Start {
+    bootstrap: Bootstrap,
+    directory: StateDir,
+    listeners: Listeners,
+    signals: Signals,
+    commands: mpsc::Receiver<Command>,
+    store: Arc<Store>,
+    readiness: Readiness,
+    metrics: Metrics,
+    control_plane: ControlPlane,
+    instance: Name,
+}
+
+impl Start {
+    fn new(bootstrap: Bootstrap, log: LogFilter) -> Result<Self, Exit> {
+        info!(service = %bootstrap.service, control_plane = bootstrap.control_plane, "sidecar starts");
+        if bootstrap.danger_exposed_application {
+            warn!(
+                "danger: the application may be reachable around this sidecar, and then no policy protects it"
+            );
+        }
+        let state = format!("use the state directory {}", bootstrap.state_dir.display());
+        let directory = StateDir::open(&bootstrap.state_dir).map_err(Exit::system(state))?;
+        Listeners::unpublish(&directory).map_err(Exit::system("remove the old addresses.json"))?;
+        let instance = match &bootstrap.instance {
+            Some(instance) => instance.clone(),
+            None => directory
+                .instance()
+                .map_err(Exit::system("keep an instance name"))?,
+        };
+        let (listeners, doors) = Listeners::bind(&bootstrap)?;
+        let signals = Signals::new().map_err(Exit::system("listen to signals"))?;
+        let metrics = Metrics::new(bootstrap.workers.get());
+        let store = Arc::new(Store::new(
+            bootstrap.service.clone(),
+            bootstrap.workers.get(),
+            metrics.clone(),
+        ));
+        let readiness = Readiness::new(store.clone());
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let admin = Admin {
+            store: store.clone(),
+            readiness: readiness.clone(),
+            metrics: registry(&metrics)?,
+            log,
+            commands: sender,
+        };
+        listeners
+            .publish(&doors, &directory)
+            .map_err(Exit::system("write addresses.json"))?;
+        let (port, socket) = doors.open().map_err(Exit::system("open the admin doors"))?;
+        tokio::spawn(serve_metrics(port, admin.clone()));
+        tokio::spawn(serve_socket(socket, admin));
+        Ok(Self {
+            control_plane: ControlPlane::new(&bootstrap.control_plane),
+            bootstrap,
+            directory,
+            listeners,
+            signals,
+            commands,
+            store,
+            readiness,
+            metrics,
+            instance,
+        })
+    }
+
+    async fn sidecar(mut self) -> Result<(), Exit> {
+        let Some(keeper) = self.identity().await? else {
+            return Ok(());
+        };
+        let material = keeper.material();
+        let (discovery, questions) = xds::discovery();
+        let (trigger, drain) = worker::drain();
+        self.follow_control_plane(keeper, questions);
+
+        let shared = traffic::shared(&self, &material, discovery, drain)?;
+        let inbound = self
+            .listeners
+            .inbound
+            .as_ref()
+            .map(|listener| listener.local_addr())
+            .transpose();
+        let inbound = inbound.map_err(Exit::system("find out the inbound address"))?;
+        let traffic = Traffic::start(self.listeners, &self.bootstrap, &shared)?;
+        self.readiness.serve();
+
+        let application = inbound.zip(self.bootstrap.application_port);
+        let registering = application.map(|(inbound, application)| {
+            let guarded = Guarded {
+                application,
+                inbound,
+            };
+            let (health, reported) = watch::channel(Health::Unhealthy);
+            tokio::spawn(watch_application(application, self.store.clone(), health));
+            let (deregister, leave) = mpsc::channel::<Deregister>(1);
+            let registration = Registration {
+                control_plane: self.control_plane.clone(),
+                material,
+                store: self.store.clone(),
+                service: self.bootstrap.service.clone(),
+                instance: self.instance.clone(),
+                address: advertised(&self.bootstrap, inbound),
+                zone: self.bootstrap.zone.clone(),
+                health: reported,
+                guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
+            };
+            Registering {
+                task: tokio::spawn(registration.run(leave)),
+                deregister,
+            }
+        });
+        let leaving = Leaving {
+            readiness: self.readiness,
+            registration: registering
+                .as_ref()
+                .map(|registering| registering.deregister.clone()),
+            trigger,
+            traffic,
+        };
+        let grace = self.bootstrap.drain_grace;
+        Serving {
+            leaving,
+            grace,
+            signals: self.signals,
+            commands: self.commands,
+        }
+        .run(registering)
+        .await
+    }
+
+    /// `None`: told to end before there was one.
+    async fn identity(&mut self) -> Result<Option<Keeper>, Exit> {
+        let Bootstrap {
+            service,
+            token_file,
+            ..
+        } = &self.bootstrap;
+        let svid = keep_identity::first_svid(
+            &self.directory,
+            &self.control_plane,
+            service,
+            token_file.as_deref(),
+        );
+        tokio::pin!(svid);
+        let svid = loop {
+            tokio::select! {
+                svid = &mut svid => break svid?,
+                () = self.signals.next() => return Ok(None),
+                command = self.commands.recv() => match command {
+                    // Nothing has come in yet.
+                    Some(Command::Drain { done, .. }) => drop(done.send(())),
+                    Some(Command::Quit) | None => return Ok(None),
+                },
+            }
+        };
+        let keeper = Keeper::new(self.directory.clone(), svid).map_err(io::Error::other);
+        keeper.map(Some).map_err(Exit::system("use the identity"))
+    }
+
+    fn follow_control_plane(&self, keeper: Keeper, questions: mpsc::Receiver<xds::Question>) {
+        let Bootstrap {
+            service,
+            tcp,
+            token_file,
+            ..
+        } = &self.bootstrap;
+        let pinned = tcp.iter().map(|forward| forward.target.service.clone());
+        let subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
+        let (trust, trusted) = watch::channel(None);
+        let parts = xds::stream::Parts {
+            control_plane: self.control_plane.clone(),
+            material: keeper.material(),
+            store: self.store.clone(),
+            questions,
+            trust,
+            directory: self.directory.clone(),
+        };
+        tokio::spawn(Xds::new(parts, subscription).run());
+        tokio::spawn(watch_expiry(self.metrics.clone(), keeper.material()));
+        tokio::spawn(keep_identity::keep(
+            keeper,
+            self.control_plane.clone(),
+            token_file.clone(),
+            trusted,
+        ));
+    }
+}
+
+fn registry(metrics: &Metrics) -> Result<prometheus::Registry, Exit> {
+    let registry = prometheus::Registry::new();
+    let registered = metrics.register(&registry).map_err(io::Error::other);
+    registered.map_err(Exit::system("register metrics"))?;
+    Ok(registry)
+}
+
+/// An unspecified address is completed by [`Registration`], which knows the way to the control plane.
+fn advertised(bootstrap: &Bootstrap, inbound: SocketAddr) -> SocketAddr {
+    match bootstrap.advertise {
+        Some(Advertise { ip, port }) => SocketAddr::new(ip, port.map_or(inbound.port(), Port::get)),
+        None => inbound,
+    }
+}
+
+async fn watch_expiry(metrics: Metrics, material: Arc<ArcSwap<Material>>) {
+    let expiry = metrics.svid_expiry();
+    let mut ticks = tokio::time::interval(EXPIRY_EVERY);
+    loop {
+        ticks.tick().await;
+        let ends = material
+            .load()
+            .leaf
+            .not_after
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        expiry.set(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
+    }
+}

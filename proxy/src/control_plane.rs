@@ -205,3 +205,6 @@ fn endpoint() -> Endpoint {
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true)
 }
+
+#[cfg(test)]
+pub(crate) mod fake;

@@ -102,7 +102,7 @@ pub async fn watch_application(port: Port, store: Arc<Store>, health: watch::Sen
         let check = store
             .load()
             .inbound()
-            .and_then(|policy| policy.health_check.clone())
+            .and_then(|inbound| inbound.health_check.clone())
             .unwrap_or_default();
         let outcome = outcome(address, &check).await;
         let now = streak.observe(outcome, &check);
@@ -155,10 +155,14 @@ async fn http(address: SocketAddr, path: &str) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|e| text(&e))?;
+    let (response, connection) = (sender.send_request(request), connection);
+    tokio::pin!(response, connection);
     let response = tokio::select! {
-        response = sender.send_request(request) => response.map_err(|e| text(&e))?,
-        ended = connection => return Err(format!("connection ended: {ended:?}")),
+        response = &mut response => response,
+        // An application may close as soon as it has answered.
+        _ = &mut connection => response.await,
     };
+    let response = response.map_err(|e| text(&e))?;
     let status = response.status();
     if (200..400).contains(&status.as_u16()) {
         Ok(())

@@ -38,3 +38,5 @@ pub mod identity;
 pub mod health;
 pub mod xds;
 pub mod admin;
+
+pub use control::main_with;

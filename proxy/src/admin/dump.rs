@@ -1,13 +1,17 @@
-//! The snapshot as JSON, for people and for `usher status`.
+//! The snapshot as JSON, for people and for `usher status`; with the running state that belongs to it.
+
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::snapshot::{ServiceEntry, Snapshot};
+use crate::{
+    clock::Tick,
+    policy::breaker::Phase,
+    snapshot::{BreakerEntry, EndpointEntry, ServiceEntry, Snapshot},
+};
 
-/// Revision, services, endpoints with their state.
-pub(super) fn config(snapshot: &Snapshot) -> Value {
-    let mut services: Vec<_> = snapshot.services().collect();
-    services.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+/// Revision, roots, our own policy, services and their endpoints' state at `now`.
+pub(super) fn config(snapshot: &Snapshot, now: Tick) -> Value {
     json!({
         "revision": snapshot.revision().map(|revision| json!({
             "number": revision.number,
@@ -21,13 +25,36 @@ pub(super) fn config(snapshot: &Snapshot) -> Value {
         "inbound": snapshot.inbound().map(|inbound| json!({
             "service": inbound.service.to_string(),
             "mtls": format!("{:?}", inbound.mtls),
-            "accessPolicies": inbound.access.iter().map(|policy| &*policy.name).collect::<Vec<_>>(),
+            "accessPolicies":
+                inbound.access.iter().map(|policy| &*policy.name).collect::<Vec<_>>(),
         })),
-        "services": services.iter().map(|service| self::service(service)).collect::<Vec<_>>(),
+        "services": sorted(snapshot).iter().map(|entry| service(entry, now)).collect::<Vec<_>>(),
     })
 }
 
-fn service(entry: &ServiceEntry) -> Value {
+/// Every breaker, with the state it is in at `now`. One that several routes share is listed once, without a route.
+pub(super) fn breakers(snapshot: &Snapshot, now: Tick) -> Value {
+    let mut listed: Vec<Value> = Vec::new();
+    for service in sorted(snapshot) {
+        let mut seen = Vec::new();
+        let treatments = service.route_treatments.iter().chain([&service.treatment]);
+        for entry in treatments.filter_map(|treatment| treatment.breaker.as_ref()) {
+            if !seen.iter().any(|other| Arc::ptr_eq(other, &entry.breaker)) {
+                seen.push(entry.breaker.clone());
+                listed.push(breaker(service, entry, now));
+            }
+        }
+    }
+    Value::Array(listed)
+}
+
+fn sorted(snapshot: &Snapshot) -> Vec<&Arc<ServiceEntry>> {
+    let mut services: Vec<_> = snapshot.services().collect();
+    services.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+    services
+}
+
+fn service(entry: &ServiceEntry, now: Tick) -> Value {
     let model = &entry.model;
     json!({
         "name": model.name.to_string(),
@@ -39,18 +66,43 @@ fn service(entry: &ServiceEntry) -> Value {
         "identities": model.identities.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "policy": &*model.policy.name,
         "routes": model.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
-        "endpoints": entry.endpoints.iter().map(|endpoint| json!({
-            "instance": endpoint.model.name.instance.to_string(),
-            "address": endpoint.model.address.to_string(),
-            "meshed": endpoint.model.meshed,
-            "healthy": endpoint.model.healthy,
-            "weight": endpoint.model.weight.get(),
-            "zone": endpoint.model.zone,
-        })).collect::<Vec<_>>(),
+        "endpoints": entry.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
     })
 }
 
-/// Every breaker, with the state it is in.
-pub(super) fn breakers(_snapshot: &Snapshot) -> Value {
-    json!([])
+fn endpoint(entry: &EndpointEntry, now: Tick) -> Value {
+    let view = entry.state.view(now);
+    json!({
+        "instance": entry.model.name.instance.to_string(),
+        "address": entry.model.address.to_string(),
+        "meshed": entry.model.meshed,
+        "healthy": entry.model.healthy,
+        "weight": entry.model.weight.get(),
+        "zone": entry.model.zone,
+        "inFlight": view.in_flight,
+        "expectedMs": milliseconds(view.expected),
+        "ejected": view.ejected,
+        "ejectedForMs": milliseconds(view.ejected_for),
+    })
+}
+
+fn breaker(service: &ServiceEntry, entry: &BreakerEntry, now: Tick) -> Value {
+    let view = entry.breaker.view(now);
+    let open = matches!(view.phase, Phase::Open);
+    json!({
+        "service": service.model.name.to_string(),
+        "route": &*entry.route,
+        "state": format!("{:?}", view.phase),
+        "generation": view.generation,
+        "openForMs": if open { milliseconds(view.remaining) } else { 0 },
+        "remainingMs": milliseconds(view.remaining),
+        "permits": view.permits,
+        "successes": view.successes,
+        "mode": format!("{:?}", view.mode),
+        "forced": format!("{:?}", view.forced),
+    })
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

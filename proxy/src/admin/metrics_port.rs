@@ -37,7 +37,7 @@ pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" if *admin.ready.borrow() => text(StatusCode::OK, "ready\n"),
+        "/ready" if admin.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
         "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         "/metrics" => metrics(admin),
         _ => text(StatusCode::NOT_FOUND, "allowed: /metrics, /ready, /live\n"),

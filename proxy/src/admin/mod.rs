@@ -12,7 +12,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{control::LogFilter, snapshot::Store};
+use crate::{
+    control::{LogFilter, Readiness},
+    snapshot::Store,
+};
 
 pub use metrics_port::serve_metrics;
 pub use socket::serve_socket;
@@ -36,8 +39,8 @@ pub enum Command {
 pub struct Admin {
     /// What requests see.
     pub store: Arc<Store>,
-    /// Ready to carry traffic.
-    pub ready: tokio::sync::watch::Receiver<bool>,
+    /// Whether traffic is welcome.
+    pub readiness: Readiness,
     /// All metrics.
     pub metrics: prometheus::Registry,
     /// The operational log.

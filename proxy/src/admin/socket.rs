@@ -5,6 +5,8 @@ use tokio::{net::UnixListener, sync::oneshot};
 use tracing::{info, warn};
 use usher_config::value::parse_duration;
 
+use crate::clock;
+
 use super::{
     Admin, Command, dump,
     serve::{Answer, Slots, json, serve, text},
@@ -34,8 +36,8 @@ pub async fn serve_socket(listener: UnixListener, admin: Admin) {
 pub(super) async fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
     let path = request.uri().path();
     match (request.method(), path) {
-        (&Method::GET, "/config") => json(&dump::config(&admin.store.load())),
-        (&Method::GET, "/breakers") => json(&dump::breakers(&admin.store.load())),
+        (&Method::GET, "/config") => json(&dump::config(&admin.store.load(), clock::now())),
+        (&Method::GET, "/breakers") => json(&dump::breakers(&admin.store.load(), clock::now())),
         (&Method::POST, "/drain") => drain(admin, parameter(request, "grace")).await,
         (&Method::POST, "/quit") => match admin.commands.send(Command::Quit).await {
             Ok(()) => text(StatusCode::ACCEPTED, "quitting\n"),

@@ -1,1 +1,149 @@
-//! Admin doors.
+//! What the two doors answer.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::{
+    control::Readiness,
+    snapshot::Change,
+    telemetry::metrics::{Direction, Metrics, Side},
+};
+
+fn admin() -> (Admin, mpsc::Receiver<Command>) {
+    let metrics = Metrics::new(1);
+    metrics
+        .connections(Direction::Inbound, Side::Downstream)
+        .set(3);
+    let registry = prometheus::Registry::new();
+    metrics.register(&registry).unwrap();
+    let store = Arc::new(Store::new("bank/account".parse().unwrap(), 1, metrics));
+    let (sender, commands) = mpsc::channel(1);
+    let readiness = Readiness::new(store.clone());
+    (
+        Admin {
+            store,
+            readiness,
+            metrics: registry,
+            log: LogFilter::default(),
+            commands: sender,
+        },
+        commands,
+    )
+}
+
+fn request(method: Method, uri: &str) -> Request<()> {
+    Request::builder().method(method).uri(uri).body(()).unwrap()
+}
+
+async fn body(answer: serve::Answer) -> String {
+    let bytes: Bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
+    let (admin, _commands) = admin();
+    let status =
+        |admin: &Admin| metrics_port::handle(admin, &request(Method::GET, "/ready")).status();
+    assert_eq!(status(&admin), StatusCode::SERVICE_UNAVAILABLE);
+    admin.readiness.serve();
+    assert_eq!(
+        status(&admin),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no revision yet"
+    );
+    let revision = usher_config::model::Revision {
+        number: 1,
+        digest: "d".repeat(64),
+    };
+    admin.store.apply(Change {
+        revision: Some(revision),
+        ..Change::default()
+    });
+    assert_eq!(status(&admin), StatusCode::OK);
+    admin.readiness.leave();
+    assert_eq!(status(&admin), StatusCode::SERVICE_UNAVAILABLE);
+    let live = metrics_port::handle(&admin, &request(Method::GET, "/live"));
+    assert_eq!(live.status(), StatusCode::OK, "leaving is not dying");
+}
+
+#[tokio::test]
+async fn the_metrics_port_shows_metrics_and_changes_nothing() {
+    let (admin, _commands) = admin();
+    let metrics = metrics_port::handle(&admin, &request(Method::GET, "/metrics"));
+    assert!(body(metrics).await.contains("usher_connections"));
+    for (method, uri, status) in [
+        (Method::POST, "/ready", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/config", StatusCode::NOT_FOUND),
+        (Method::POST, "/quit", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(
+            metrics_port::handle(&admin, &request(method, uri)).status(),
+            status,
+            "{uri}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_drain_is_answered_when_it_is_done() {
+    let (admin, mut commands) = admin();
+    let drain = tokio::spawn(async move {
+        socket::handle(&admin, &request(Method::POST, "/drain?grace=2s"))
+            .await
+            .status()
+    });
+    let Some(Command::Drain { grace, done }) = commands.recv().await else {
+        panic!("no drain")
+    };
+    assert_eq!(grace, Some(Duration::from_secs(2)));
+    assert!(!drain.is_finished());
+    done.send(()).unwrap();
+    assert_eq!(drain.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_socket_explains_what_it_does_not_understand() {
+    let (admin, _commands) = admin();
+    for (method, uri, status, text) in [
+        (
+            Method::GET,
+            "/nothing",
+            StatusCode::NOT_FOUND,
+            "allowed: GET /config",
+        ),
+        (
+            Method::GET,
+            "/drain",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GET is not for /drain",
+        ),
+        (
+            Method::POST,
+            "/drain?grace=soon",
+            StatusCode::BAD_REQUEST,
+            "grace: found \"soon\"",
+        ),
+        (
+            Method::PUT,
+            "/log",
+            StatusCode::BAD_REQUEST,
+            "filter is missing",
+        ),
+        (
+            Method::PUT,
+            "/log?filter=%5Bx",
+            StatusCode::BAD_REQUEST,
+            "not a log filter",
+        ),
+        (Method::GET, "/config", StatusCode::OK, "\"services\": []"),
+        (Method::GET, "/breakers", StatusCode::OK, "[]"),
+    ] {
+        let answer = socket::handle(&admin, &request(method, uri)).await;
+        assert_eq!(answer.status(), status, "{uri}");
+        let body = body(answer).await;
+        assert!(body.contains(text), "{uri}: {body}");
+    }
+}

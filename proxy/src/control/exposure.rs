@@ -17,7 +17,10 @@ const LISTEN: &str = "0A";
 ///
 /// # Errors
 /// When the kernel's list cannot be read.
-pub fn exposed_listener(port: Port, own: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+pub(super) fn exposed_listener(
+    port: Port,
+    own: Option<SocketAddr>,
+) -> io::Result<Option<SocketAddr>> {
     let tcp = fs::read_to_string("/proc/net/tcp")?;
     // Absent where the kernel has no IPv6.
     let tcp6 = match fs::read_to_string("/proc/net/tcp6") {
@@ -78,3 +81,6 @@ fn ip(hex: &str) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

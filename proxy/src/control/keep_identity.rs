@@ -1,7 +1,7 @@
 //! The SVID's life: kept, attested, renewed in time, and rebuilt whenever the trust bundle changes.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +26,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`Exit::IdentityRefused`] when the control plane says no, or there is nothing to ask it with.
-pub async fn first_svid(
+pub(super) async fn first_svid(
     directory: &StateDir,
     control_plane: &ControlPlane,
     service: &ServiceName,
@@ -68,10 +68,10 @@ pub async fn first_svid(
 }
 
 /// Never returns: renews at half life, follows the trust bundle.
-pub async fn keep(
+pub(super) async fn keep(
     mut keeper: Keeper,
     control_plane: ControlPlane,
-    token_file: Option<&Path>,
+    token_file: Option<PathBuf>,
     mut trust: watch::Receiver<Option<TrustBundle>>,
 ) {
     let (mut failures, mut chance) = (None::<Failures>, fastrand::f64());
@@ -90,7 +90,7 @@ pub async fn keep(
         }
         let svid = match proof(keeper.leaf(), SystemTime::now()) {
             Proof::Svid => renew(control_plane.channel(keeper.material())).await,
-            Proof::JoinToken => attest(&control_plane, token_file).await,
+            Proof::JoinToken => attest(&control_plane, token_file.as_deref()).await,
         };
         let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
         chance = fastrand::f64();

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
     os::unix::{fs::PermissionsExt, net::UnixListener},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -23,17 +23,32 @@ const BACKLOG: i32 = 4096;
 
 /// Bound and listening, non-blocking.
 #[derive(Debug)]
-pub struct Listeners {
+pub(super) struct Listeners {
     /// From other sidecars; `None`: the workload only calls.
     pub inbound: Option<TcpListener>,
     /// From the application.
     pub outbound: TcpListener,
     /// From the application, opaque bytes, each for one port of one service.
     pub tcp: Vec<(TcpListener, ServiceTarget)>,
-    /// `/metrics`, `/ready`, `/live`.
-    pub metrics: TcpListener,
-    /// Operators.
-    pub admin: UnixListener,
+}
+
+/// Where the control thread itself listens.
+#[derive(Debug)]
+pub(super) struct Doors {
+    metrics: TcpListener,
+    socket: UnixListener,
+    socket_path: PathBuf,
+}
+
+impl Doors {
+    /// Hands them to the runtime.
+    ///
+    /// # Errors
+    /// When it cannot watch them.
+    pub(super) fn open(self) -> io::Result<(tokio::net::TcpListener, tokio::net::UnixListener)> {
+        let metrics = tokio::net::TcpListener::from_std(self.metrics)?;
+        Ok((metrics, tokio::net::UnixListener::from_std(self.socket)?))
+    }
 }
 
 /// `addresses.json`.
@@ -49,28 +64,32 @@ struct Addresses<'a> {
 impl Listeners {
     /// # Errors
     /// [`Exit::System`], naming the address.
-    pub fn bind(bootstrap: &Bootstrap) -> Result<Self, Exit> {
+    pub(super) fn bind(bootstrap: &Bootstrap) -> Result<(Self, Doors), Exit> {
         let tcp = bootstrap
             .tcp
             .iter()
             .map(|forward| Ok((bind(forward.local)?, forward.target.clone())));
-        Ok(Self {
+        let listeners = Self {
             inbound: bootstrap
                 .application_port
                 .map(|_| bind(bootstrap.inbound))
                 .transpose()?,
             outbound: bind(bootstrap.outbound)?,
             tcp: tcp.collect::<Result<_, Exit>>()?,
+        };
+        let doors = Doors {
             metrics: bind(bootstrap.metrics)?,
-            admin: bind_admin(&bootstrap.admin_socket)?,
-        })
+            socket: bind_admin(&bootstrap.admin_socket)?,
+            socket_path: bootstrap.admin_socket.clone(),
+        };
+        Ok((listeners, doors))
     }
 
     /// Tells others where we are: whoever sees the file can connect.
     ///
     /// # Errors
     /// Whatever the operating system says.
-    pub fn publish(&self, directory: &StateDir, admin: &Path) -> io::Result<()> {
+    pub(super) fn publish(&self, doors: &Doors, directory: &StateDir) -> io::Result<()> {
         let local = |(listener, _): &(TcpListener, ServiceTarget)| listener.local_addr();
         let addresses = Addresses {
             inbound: self
@@ -79,8 +98,8 @@ impl Listeners {
                 .map(TcpListener::local_addr)
                 .transpose()?,
             outbound: self.outbound.local_addr()?,
-            metrics: self.metrics.local_addr()?,
-            admin,
+            metrics: doors.metrics.local_addr()?,
+            admin: &doors.socket_path,
             tcp: self.tcp.iter().map(local).collect::<io::Result<_>>()?,
         };
         directory.write(FILE, &serde_json::to_vec(&addresses)?)
@@ -90,7 +109,7 @@ impl Listeners {
     ///
     /// # Errors
     /// Whatever the operating system says.
-    pub fn unpublish(directory: &StateDir) -> io::Result<()> {
+    pub(super) fn unpublish(directory: &StateDir) -> io::Result<()> {
         directory.remove(FILE)
     }
 }

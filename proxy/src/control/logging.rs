@@ -9,8 +9,8 @@ use tracing_subscriber::{
 /// Lifecycle without per-connection noise.
 const DEFAULT: &str = "info";
 
-/// Changes the filter of the running process.
-#[derive(Debug, Clone)]
+/// Changes the filter of the running process. The default changes nothing: for programs that log by themselves.
+#[derive(Debug, Clone, Default)]
 pub struct LogFilter(Option<reload::Handle<EnvFilter, Registry>>);
 
 /// The text is no filter, or this process logs elsewhere.

@@ -29,7 +29,7 @@ const RENEW_MIN: Duration = Duration::from_millis(200);
 
 /// Who is registered, where, and what it depends on.
 #[derive(Debug)]
-pub struct Registration {
+pub(super) struct Registration {
     /// Where to register.
     pub control_plane: ControlPlane,
     /// Our credentials of the moment.
@@ -40,7 +40,8 @@ pub struct Registration {
     pub service: ServiceName,
     /// Our name in it.
     pub instance: Name,
-    /// Where other sidecars reach us.
+    /// Where other sidecars reach us. An unspecified IP stands for the local address of our connection to the control
+    /// plane: what works for us towards it works for its other clients towards us, in all simple networks.
     pub address: SocketAddr,
     /// Where we run.
     pub zone: String,
@@ -52,7 +53,7 @@ pub struct Registration {
 
 /// What must not be reachable around us.
 #[derive(Debug, Clone, Copy)]
-pub struct Guarded {
+pub(super) struct Guarded {
     /// The application's port.
     pub application: Port,
     /// Our own inbound listener.
@@ -61,7 +62,7 @@ pub struct Guarded {
 
 /// Leave, and say whether every caller knows.
 #[derive(Debug)]
-pub struct Deregister {
+pub(super) struct Deregister {
     /// The longest to wait for callers.
     pub wait: Duration,
     /// `true`: every subscriber has dropped us.
@@ -73,7 +74,7 @@ impl Registration {
     ///
     /// # Errors
     /// [`Exit::ApplicationExposed`].
-    pub async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
+    pub(super) async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
         let (mut lease, mut failures) = (None::<Lease>, 0_u32);
         loop {
             let health = *self.health.borrow_and_update();
@@ -155,11 +156,12 @@ impl Registration {
     }
 
     async fn register(&self, health: Health) -> Result<Lease, Status> {
+        let address = self.reachable_address().await?;
         let request = RegisterRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
             instance: self.instance.to_string(),
-            address: self.address.to_string(),
+            address: address.to_string(),
             healthy: health == Health::Healthy,
             zone: self.zone.clone(),
         };
@@ -168,6 +170,15 @@ impl Registration {
             .register(timed(request, CALL_TIMEOUT))
             .await?
             .into_inner())
+    }
+
+    async fn reachable_address(&self) -> Result<SocketAddr, Status> {
+        if !self.address.ip().is_unspecified() {
+            return Ok(self.address);
+        }
+        let ip = self.control_plane.local_address().await;
+        let ip = ip.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(SocketAddr::new(ip, self.address.port()))
     }
 
     async fn renew(&self, lease: &Lease, health: Health) -> Result<Lease, Status> {
@@ -235,3 +246,6 @@ fn backoff(failures: u32, chance: f64) -> Duration {
         .min(BACKOFF_MAX);
     full.mul_f64(0.5 + chance / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

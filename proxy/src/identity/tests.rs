@@ -1,1 +1,205 @@
-//! Identity: tokens, rotation timing, files, and a control plane to get an SVID from.
+//! Identity: tokens, rotation timing, the file, and a control plane to get an SVID from.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    time::{Duration, SystemTime},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    control_plane::fake::{Fake, WORKLOAD, token},
+    state_dir::StateDir,
+    tls::{Leaf, tests::TestAuthority},
+};
+
+fn leaf(lived: u64, left: u64, now: SystemTime) -> Leaf {
+    Leaf {
+        spiffe_id: WORKLOAD.parse().unwrap(),
+        not_before: now - Duration::from_secs(lived),
+        not_after: now + Duration::from_secs(left),
+    }
+}
+
+proptest! {
+    #[test]
+    fn renewal_is_due_between_45_and_55_percent_of_the_life(
+        life in 60..100_000_u64,
+        chance in 0.0..1.0_f64,
+    ) {
+        let born = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let leaf = leaf(0, life, born);
+        let share = due(&leaf, None, chance).duration_since(born).unwrap().as_secs_f64() / life as f64;
+        prop_assert!((0.449..=0.551).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_failed_renewal_is_tried_again_within_five_minutes(count in 1..u32::MAX, chance in 0.0..1.0_f64) {
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let wait = due(&leaf(10, 10, last), Some(Failures { count, last }), chance).duration_since(last).unwrap();
+        prop_assert!(wait >= Duration::from_millis(500) && wait <= Duration::from_secs(300), "{wait:?}");
+    }
+
+    #[test]
+    fn no_text_breaks_the_token_parser(text in ".{0,120}") {
+        let _ = text.parse::<JoinToken>();
+    }
+}
+
+#[test]
+fn an_ended_svid_proves_nothing() {
+    let now = SystemTime::now();
+    assert_eq!(proof(&leaf(10, 10, now), now), Proof::Svid);
+    assert_eq!(
+        proof(&leaf(10, 10, now), now + Duration::from_secs(11)),
+        Proof::JoinToken
+    );
+}
+
+#[test]
+fn a_token_shows_neither_its_secret_nor_an_unfit_text() {
+    let pin = "ab".repeat(32);
+    let token: JoinToken = format!(" usher1.id.geheim.{pin}\n").parse().unwrap();
+    assert_eq!(token.root_spki_sha256, [0xab; 32]);
+    assert!(!format!("{token:?}").contains("geheim"));
+    for text in [
+        "",
+        "usher1.id.geheim",
+        "usher2.id.geheim.ab",
+        &format!("usher1..geheim.{pin}"),
+        "usher1.a.b.zz",
+    ] {
+        let error = text.parse::<JoinToken>().unwrap_err().to_string();
+        assert!(!error.contains("geheim"));
+    }
+}
+
+struct Directory {
+    state: StateDir,
+    root: tempfile::TempDir,
+}
+
+fn directory() -> Directory {
+    let root = tempfile::tempdir().unwrap();
+    Directory {
+        state: StateDir::open(&root.path().join("state")).unwrap(),
+        root,
+    }
+}
+
+impl Directory {
+    fn token_file(&self, token: &str) -> std::path::PathBuf {
+        let path = self.root.path().join("token");
+        std::fs::write(&path, format!("{token}\n")).unwrap();
+        path
+    }
+}
+
+#[tokio::test]
+async fn a_token_buys_an_svid_that_is_kept_renewed_and_reused() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let token = directory.token_file(&fake.token());
+    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
+    assert_eq!(svid.leaf.spiffe_id.as_str(), WORKLOAD);
+
+    let mut keeper = Keeper::new(directory.state.clone(), svid).unwrap();
+    let before = keeper.material().load_full();
+    let next = renew(fake.control_plane.channel(keeper.material()))
+        .await
+        .unwrap();
+    keeper.replace_svid(next).unwrap();
+    assert!(
+        !std::sync::Arc::ptr_eq(&before, &keeper.material().load_full()),
+        "new stores for a new SVID"
+    );
+    assert_eq!(fake.calls(), ["attest", "renew svid"]);
+
+    let file = directory.state.file("identity.json");
+    assert_eq!(
+        std::fs::metadata(file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let kept = Svid::load(&directory.state, SystemTime::now())
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.leaf, *keeper.leaf());
+    let later = SystemTime::now() + Duration::from_secs(200_000);
+    assert!(
+        Svid::load(&directory.state, later).unwrap().is_none(),
+        "ended: a token is needed"
+    );
+}
+
+#[tokio::test]
+async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let other = directory.token_file(&token(&TestAuthority::new().root));
+    let error = attest(&fake.control_plane, Some(&other)).await.unwrap_err();
+    assert!(
+        matches!(error, AttestError::Connect(_)) && !error.is_final(),
+        "{error}"
+    );
+
+    let workload = Fake::start_as(WORKLOAD).await;
+    let own = directory.token_file(&workload.token());
+    let error = attest(&workload.control_plane, Some(&own))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, AttestError::Connect(_)),
+        "a workload is not the control plane: {error}"
+    );
+    assert!(fake.calls().is_empty() && workload.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_token_is_final_and_a_missing_control_plane_is_not() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let wrong = directory.token_file(&fake.token().replace("secret", "guess"));
+    assert!(
+        attest(&fake.control_plane, Some(&wrong))
+            .await
+            .unwrap_err()
+            .is_final()
+    );
+    assert!(
+        attest(&fake.control_plane, None)
+            .await
+            .unwrap_err()
+            .is_final()
+    );
+    let nobody = crate::control_plane::ControlPlane::new("127.0.0.1:1");
+    let right = directory.token_file(&fake.token());
+    assert!(!attest(&nobody, Some(&right)).await.unwrap_err().is_final());
+}
+
+#[tokio::test]
+async fn a_new_bundle_replaces_the_material_but_never_the_mesh() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let token = directory.token_file(&fake.token());
+    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
+    let mut keeper = Keeper::new(directory.state.clone(), svid.clone()).unwrap();
+    let mut bundle = svid.bundle.clone();
+    bundle.version = 2;
+    bundle.roots.push(TestAuthority::new().root);
+    keeper.replace_bundle(bundle.clone()).unwrap();
+    assert_eq!(keeper.material().load().bundle_version, 2);
+    keeper.replace_svid(svid).unwrap();
+    assert_eq!(
+        keeper.material().load().bundle_version,
+        2,
+        "the newer bundle stays"
+    );
+
+    bundle.trust_domain = "elsewhere".parse().unwrap();
+    assert!(keeper.replace_bundle(bundle.clone()).is_err());
+    bundle.trust_domain = "usher.local".parse().unwrap();
+    bundle.roots = vec![vec![1, 2, 3]];
+    assert!(keeper.replace_bundle(bundle).is_err());
+    assert_eq!(
+        keeper.material().load().bundle_version,
+        2,
+        "the last good one stays"
+    );
+}

@@ -39,15 +39,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// A batch is answered with as many requests as it has parts; more than this means that nobody is reading.
 const REQUESTS_MAX: usize = 256;
 
-/// Whether the control plane is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
-    /// Not reached since the start, or lost.
-    Down,
-    /// A stream is open.
-    Up,
-}
-
 /// What the stream needs, and where it leaves what it hears.
 #[derive(Debug)]
 pub struct Parts {
@@ -61,8 +52,6 @@ pub struct Parts {
     pub questions: mpsc::Receiver<Question>,
     /// Gets every new trust bundle.
     pub trust: watch::Sender<Option<TrustBundle>>,
-    /// Follows the stream.
-    pub connection: watch::Sender<Connection>,
     /// For the last known good configuration.
     pub directory: StateDir,
 }
@@ -111,9 +100,7 @@ impl Xds {
             let begun = Instant::now();
             let status = self.stream().await;
             self.subscription.closed();
-            let lost = *self.parts.connection.borrow() == Connection::Up;
-            self.parts.connection.send_replace(Connection::Down);
-            failures = if lost && begun.elapsed() >= GOOD_STREAM {
+            failures = if begun.elapsed() >= GOOD_STREAM {
                 0
             } else {
                 failures + 1
@@ -146,7 +133,6 @@ impl Xds {
         match responses {
             Ok(responses) => {
                 info!("stream to the control plane open");
-                self.parts.connection.send_replace(Connection::Up);
                 self.converse(&requests, responses.into_inner()).await
             }
             Err(status) => status,
@@ -314,3 +300,6 @@ fn backoff(failures: u32, chance: f64) -> Duration {
         .min(BACKOFF_MAX);
     full.mul_f64(0.5 + chance / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Registration against a control plane in this process.
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::control_plane::fake::{Fake, WORKLOAD};
+
+struct Rig {
+    fake: Fake,
+    health: watch::Sender<Health>,
+    leave: mpsc::Sender<Deregister>,
+    task: tokio::task::JoinHandle<Result<(), Exit>>,
+}
+
+async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
+    let fake = Fake::start().await;
+    let (health, reported) = watch::channel(Health::Unhealthy);
+    let (leave, commands) = mpsc::channel(1);
+    let service: ServiceName = "bank/transaction".parse().unwrap();
+    let metrics = crate::telemetry::metrics::Metrics::new(1);
+    let registration = Registration {
+        control_plane: fake.control_plane.clone(),
+        material: Arc::new(ArcSwap::from_pointee(fake.authority.material(WORKLOAD))),
+        store: Arc::new(Store::new(service.clone(), 1, metrics)),
+        service,
+        instance: "i".parse().unwrap(),
+        address: address.parse().unwrap(),
+        zone: String::new(),
+        health: reported,
+        guarded,
+    };
+    Rig {
+        fake,
+        health,
+        leave,
+        task: tokio::spawn(registration.run(commands)),
+    }
+}
+
+async fn eventually(fake: &Fake, expected: &str) {
+    let seen = async {
+        while !fake.calls().iter().any(|call| call == expected) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let seen = timeout(Duration::from_secs(10), seen).await;
+    assert!(seen.is_ok(), "{expected} is missing in {:?}", fake.calls());
+}
+
+#[tokio::test]
+async fn an_instance_registers_renews_tells_its_health_and_leaves() {
+    let rig = start("10.0.0.1:15006", None).await;
+    eventually(&rig.fake, "register 10.0.0.1:15006 healthy=false").await;
+    eventually(&rig.fake, "renew healthy=false").await;
+    rig.health.send_replace(Health::Healthy);
+    eventually(&rig.fake, "renew healthy=true").await;
+
+    rig.fake.leases.lock().unwrap().clear();
+    eventually(&rig.fake, "register 10.0.0.1:15006 healthy=true").await;
+
+    let (confirmed, confirmation) = oneshot::channel();
+    rig.leave
+        .send(Deregister {
+            wait: Duration::from_secs(3),
+            confirmed,
+        })
+        .await
+        .unwrap();
+    assert!(confirmation.await.unwrap());
+    assert!(rig.task.await.unwrap().is_ok());
+    assert_eq!(rig.fake.calls().last().unwrap(), "deregister wait=3000");
+}
+
+#[tokio::test]
+async fn an_unspecified_address_becomes_the_one_that_reaches_the_control_plane() {
+    let rig = start("0.0.0.0:15006", None).await;
+    eventually(&rig.fake, "register 127.0.0.1:15006 healthy=false").await;
+}
+
+#[tokio::test]
+async fn an_exposed_application_is_not_registered() {
+    let application = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = application.local_addr().unwrap().port();
+    let guarded = Guarded {
+        application: u32::from(port).try_into().unwrap(),
+        inbound: "127.0.0.1:15006".parse().unwrap(),
+    };
+    let rig = start("10.0.0.1:15006", Some(guarded)).await;
+    assert!(matches!(
+        rig.task.await.unwrap(),
+        Err(Exit::ApplicationExposed { .. })
+    ));
+    assert!(rig.fake.calls().is_empty());
+}

@@ -1,0 +1,120 @@
+//! From the first request to the last: waits for a reason to leave, then leaves.
+
+use std::{future::Future, io, pin::Pin, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tracing::warn;
+
+use super::{Exit, leaving::Leaving, registration::Deregister, signals::Signals};
+use crate::admin::Command;
+
+/// A running registration.
+#[derive(Debug)]
+pub(super) struct Registering {
+    /// Ends when deregistered, or because the application is exposed.
+    pub task: JoinHandle<Result<(), Exit>>,
+    /// Ends it.
+    pub deregister: mpsc::Sender<Deregister>,
+}
+
+/// Everything that can end us.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) leaving: Leaving,
+    /// For a drain whose request names none.
+    pub(super) grace: Duration,
+    pub(super) signals: Signals,
+    pub(super) commands: mpsc::Receiver<Command>,
+}
+
+/// How far the inbound side has come.
+enum Inbound<'a> {
+    Serving,
+    Draining(Pin<Box<dyn Future<Output = ()> + 'a>>),
+    Drained,
+}
+
+impl Inbound<'_> {
+    async fn drained(&mut self) {
+        match self {
+            Self::Serving => std::future::pending().await,
+            Self::Draining(drain) => drain.await,
+            Self::Drained => {}
+        }
+        *self = Self::Drained;
+    }
+}
+
+impl Serving {
+    /// Until drained. A second signal while leaving means: at once.
+    ///
+    /// # Errors
+    /// When the application turns out to be reachable around us.
+    pub(super) async fn run(self, mut registering: Option<Registering>) -> Result<(), Exit> {
+        let Self {
+            leaving,
+            grace,
+            mut signals,
+            mut commands,
+        } = self;
+        let mut inbound = Inbound::Serving;
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        loop {
+            tokio::select! {
+                () = signals.next() => break,
+                command = commands.recv() => match command {
+                    Some(Command::Drain { grace: asked, done }) => {
+                        waiting.push(done);
+                        if matches!(inbound, Inbound::Serving) {
+                            inbound = Inbound::Draining(Box::pin(leaving.inbound(asked.unwrap_or(grace))));
+                        }
+                    }
+                    Some(Command::Quit) | None => break,
+                },
+                () = inbound.drained(), if !waiting.is_empty() => answer(&mut waiting),
+                ended = ended(&mut registering) => ended?,
+            }
+        }
+        let whole = async {
+            if matches!(inbound, Inbound::Serving) {
+                inbound = Inbound::Draining(Box::pin(leaving.inbound(grace)));
+            }
+            inbound.drained().await;
+            answer(&mut waiting);
+            leaving.outbound(grace).await;
+        };
+        tokio::select! {
+            () = whole => {}
+            () = signals.next() => warn!("second signal: leaving at once"),
+        }
+        drop(inbound);
+        leaving.stop();
+        Ok(())
+    }
+}
+
+fn answer(waiting: &mut Vec<oneshot::Sender<()>>) {
+    for done in waiting.drain(..) {
+        // Whoever asked may have given up.
+        let _ = done.send(());
+    }
+}
+
+/// Returns when the registration has ended; never where there is none (any more).
+async fn ended(registering: &mut Option<Registering>) -> Result<(), Exit> {
+    match registering {
+        None => std::future::pending().await,
+        Some(running) => {
+            let ended = (&mut running.task).await;
+            *registering = None;
+            ended.unwrap_or_else(|panic| {
+                Err(Exit::system("keep the registration")(io::Error::other(
+                    panic,
+                )))
+            })
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A control plane in this process, for tests: real TLS, real gRPC, one service `bank/account` with one endpoint.
+
+use std::sync::{Arc, Mutex};
+
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use prost::Message;
+use prost_types::Any;
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
+use usher_config::wire::{
+    discovery::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
+        aggregated_discovery_service_server::{
+            AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+        },
+    },
+    type_url,
+    v1::{
+        self, AttestRequest, DeregisterRequest, DeregisterResponse, Lease, ListServicesRequest,
+        ListServicesResponse, RegisterRequest, RenewLeaseRequest, RenewRequest, SvidResponse,
+        authority_server::{Authority, AuthorityServer},
+        registry_server::{Registry, RegistryServer},
+    },
+};
+
+use super::ControlPlane;
+use crate::tls::{
+    spki_sha256,
+    tests::{Signed, TestAuthority, today},
+};
+
+pub(crate) const CONTROL_PLANE: &str = "spiffe://usher.local/ns/usher-system/sa/usher";
+pub(crate) const WORKLOAD: &str = "spiffe://usher.local/ns/bank/sa/transaction";
+
+/// Cheap to clone; all clones are one control plane.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) authority: Arc<TestAuthority>,
+    /// What was asked of it, in order.
+    pub(crate) calls: Arc<Mutex<Vec<String>>>,
+    /// Leases that are still known.
+    pub(crate) leases: Arc<Mutex<Vec<String>>>,
+    pub(crate) control_plane: ControlPlane,
+}
+
+impl Fake {
+    /// Listens as the control plane of its own root.
+    pub(crate) async fn start() -> Self {
+        Self::start_as(CONTROL_PLANE).await
+    }
+
+    /// Listens under another name, certified all the same.
+    pub(crate) async fn start_as(spiffe_id: &str) -> Self {
+        let authority = Arc::new(TestAuthority::new());
+        let acceptor = acceptor(&authority, authority.sign(&[spiffe_id], today()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let control_plane = ControlPlane::new(&listener.local_addr().unwrap().to_string());
+        let fake = Self {
+            authority,
+            calls: Arc::default(),
+            leases: Arc::default(),
+            control_plane,
+        };
+        let routes = Routes::new(AuthorityServer::new(fake.clone()))
+            .add_service(RegistryServer::new(fake.clone()))
+            .add_service(AggregatedDiscoveryServiceServer::new(fake.clone()))
+            .prepare();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, routes) = (acceptor.clone(), routes.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let service = TowerToHyperService::new(routes);
+                    let server = http2::Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        fake
+    }
+
+    pub(crate) fn token(&self) -> String {
+        token(&self.authority.root)
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    fn called(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
+    }
+
+    fn svid(&self, csr: &[u8]) -> SvidResponse {
+        SvidResponse {
+            chain_der: vec![self.authority.sign_request(csr, WORKLOAD)],
+            spiffe_id: WORKLOAD.into(),
+            trust_domain: "usher.local".into(),
+            roots_der: vec![self.authority.root.clone()],
+            bundle_version: 1,
+        }
+    }
+}
+
+pub(crate) fn token(root: &[u8]) -> String {
+    let pin: String = spki_sha256(root)
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("usher1.id.secret.{pin}")
+}
+
+fn acceptor(authority: &TestAuthority, signed: Signed) -> TlsAcceptor {
+    let mut chain: Vec<CertificateDer<'static>> =
+        signed.chain.into_iter().map(Into::into).collect();
+    chain.push(authority.root.clone().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivatePkcs8KeyDer::from(signed.key).into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tonic::async_trait]
+impl Authority for Fake {
+    async fn attest(
+        &self,
+        request: Request<AttestRequest>,
+    ) -> Result<Response<SvidResponse>, Status> {
+        self.called("attest");
+        let request = request.into_inner();
+        if request.join_token != self.token() {
+            return Err(Status::permission_denied("no such token"));
+        }
+        Ok(Response::new(self.svid(&request.csr_der)))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<SvidResponse>, Status> {
+        self.called("renew svid");
+        Ok(Response::new(self.svid(&request.into_inner().csr_der)))
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for Fake {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
+        let request = request.into_inner();
+        let mut leases = self.leases.lock().unwrap();
+        let lease_id = format!("lease{}", self.calls().len());
+        leases.push(lease_id.clone());
+        self.called(format!(
+            "register {} healthy={}",
+            request.address, request.healthy
+        ));
+        Ok(Response::new(Lease {
+            lease_id,
+            ttl_ms: 60,
+        }))
+    }
+
+    async fn renew(&self, request: Request<RenewLeaseRequest>) -> Result<Response<Lease>, Status> {
+        let RenewLeaseRequest {
+            lease_id, healthy, ..
+        } = request.into_inner();
+        if !self.leases.lock().unwrap().contains(&lease_id) {
+            return Err(Status::not_found("no such lease"));
+        }
+        self.called(format!("renew healthy={healthy}"));
+        Ok(Response::new(Lease {
+            lease_id,
+            ttl_ms: 60,
+        }))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        self.called(format!("deregister wait={}", request.into_inner().wait_ms));
+        Ok(Response::new(DeregisterResponse { confirmed: true }))
+    }
+
+    async fn list_services(
+        &self,
+        _: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
+        Err(Status::unimplemented("not for sidecars"))
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Fake {
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.called("stream");
+        let (sender, receiver) = mpsc::channel(64);
+        let mut requests = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(request)) = requests.next().await {
+                for response in responses(&request) {
+                    if sender.send(Ok(response)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn responses(request: &DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
+    if request.resource_names_subscribe.is_empty() {
+        return Vec::new();
+    }
+    let mut answer = response(&request.type_url);
+    for name in &request.resource_names_subscribe {
+        match (request.type_url.as_str(), name.as_str()) {
+            (type_url::SERVICE, "bank/account") => {
+                answer
+                    .resources
+                    .push(resource(type_url::SERVICE, name, service()))
+            }
+            (type_url::ENDPOINT, "bank/account/*") => {
+                answer
+                    .resources
+                    .push(resource(type_url::ENDPOINT, "bank/account/a", endpoint()));
+            }
+            (type_url::SERVICE, _) => answer.removed_resources.push(name.clone()),
+            _ => {}
+        }
+    }
+    let mut closing = response(type_url::REVISION);
+    let revision = v1::Revision {
+        number: 7,
+        digest: "d".repeat(64),
+    };
+    closing
+        .resources
+        .push(resource(type_url::REVISION, "usher.local", revision));
+    vec![answer, closing]
+}
+
+fn response(type_url: &str) -> DeltaDiscoveryResponse {
+    DeltaDiscoveryResponse {
+        type_url: type_url.into(),
+        nonce: "n".into(),
+        ..Default::default()
+    }
+}
+
+fn resource(type_url: &str, name: &str, message: impl Message) -> Resource {
+    let resource = Some(Any {
+        type_url: type_url.into(),
+        value: message.encode_to_vec(),
+    });
+    Resource {
+        version: "1".into(),
+        resource,
+        name: name.into(),
+        aliases: Vec::new(),
+    }
+}
+
+fn service() -> v1::Service {
+    use usher_config::model::{Protocol, Service, ServicePort};
+    let port = ServicePort {
+        name: "grpc".parse().unwrap(),
+        port: "50051".parse().unwrap(),
+        protocol: Protocol::Grpc,
+    };
+    v1::Service::from(&Service {
+        name: "bank/account".parse().unwrap(),
+        virtual_addresses: Vec::new(),
+        ports: vec![port],
+        identities: Vec::new(),
+        policy: Default::default(),
+        routes: Vec::new(),
+    })
+}
+
+fn endpoint() -> v1::Endpoint {
+    v1::Endpoint {
+        namespace: "bank".into(),
+        service: "account".into(),
+        instance: "a".into(),
+        address: "127.0.0.1:9".into(),
+        meshed: true,
+        weight: 1,
+        healthy: true,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,78 @@
+//! The stream against a control plane in this process.
+
+use super::*;
+use crate::{
+    control_plane::fake::{Fake, WORKLOAD},
+    telemetry::metrics::Metrics,
+    xds::{Discovery, discovery},
+};
+
+struct Rig {
+    store: Arc<Store>,
+    discovery: Discovery,
+    task: JoinHandle<()>,
+}
+
+fn start(control_plane: ControlPlane, fake: &Fake, directory: &StateDir) -> Rig {
+    let own: ServiceName = "bank/transaction".parse().unwrap();
+    let store = Arc::new(Store::new(own.clone(), 1, Metrics::new(1)));
+    let (discovery, questions) = discovery();
+    let parts = Parts {
+        control_plane,
+        material: Arc::new(ArcSwap::from_pointee(fake.authority.material(WORKLOAD))),
+        store: store.clone(),
+        questions,
+        trust: watch::Sender::new(None),
+        directory: directory.clone(),
+    };
+    let task = tokio::spawn(Xds::new(parts, Subscription::new(own, "i", [])).run());
+    Rig {
+        store,
+        discovery,
+        task,
+    }
+}
+
+#[tokio::test]
+async fn a_dialled_service_arrives_with_its_endpoints_and_survives_a_restart_alone() {
+    let fake = Fake::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(directory.path()).unwrap();
+    let account: ServiceName = "bank/account".parse().unwrap();
+
+    let rig = start(fake.control_plane.clone(), &fake, &directory);
+    assert_eq!(rig.discovery.resolve(&account).await, Resolution::Found);
+    assert_eq!(
+        rig.discovery.resolve(&"bank/nobody".parse().unwrap()).await,
+        Resolution::Unknown
+    );
+    let snapshot = rig.store.load();
+    assert_eq!(snapshot.service(&account).unwrap().endpoints.len(), 1);
+    assert_eq!(snapshot.revision().unwrap().number, 7);
+    let saved = async {
+        while !directory.file("last-known-good.pb").exists() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), saved)
+        .await
+        .unwrap();
+    rig.task.abort();
+
+    let nobody = ControlPlane::new("127.0.0.1:1");
+    let rig = start(nobody, &fake, &directory);
+    let snapshot = rig.store.load();
+    assert_eq!(snapshot.service(&account).unwrap().endpoints.len(), 1);
+    assert_eq!(rig.discovery.resolve(&account).await, Resolution::Found);
+    assert_eq!(
+        rig.discovery.resolve(&"bank/nobody".parse().unwrap()).await,
+        Resolution::TimedOut
+    );
+}
+
+#[test]
+fn waits_between_streams_grow_to_half_a_minute_and_stay_random() {
+    assert_eq!(backoff(1, 0.0), Duration::from_millis(100));
+    assert_eq!(backoff(1, 1.0), Duration::from_millis(200));
+    assert_eq!(backoff(100, 1.0), Duration::from_secs(30));
+}
