@@ -210,5 +210,5 @@ impl Drop for EndpointState {
 
 fn slot(window: Duration, now: Tick) -> u32 {
     let bucket = u64::try_from(window.as_millis()).unwrap_or(u64::MAX) / u64::from(BUCKETS);
-    u32::try_from(now.as_millis() / bucket.max(1) & 0xffff_ffff).unwrap_or(0)
+    u32::try_from((now.as_millis() / bucket.max(1)) & 0xffff_ffff).unwrap_or(0)
 }

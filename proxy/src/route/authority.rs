@@ -61,11 +61,8 @@ pub fn parse(text: &str) -> Result<Authority<'_>, AuthorityError> {
     let port = port.map(|port| parse_port(port)).transpose()?;
     let known =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
-    if host.len() > HOST_MAX
-        || !host.bytes().all(known)
-        || host.starts_with('.')
-        || host.contains("..")
-    {
+    let empty_label = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+    if host.len() > HOST_MAX || empty_label || !host.bytes().all(known) {
         return Err(AuthorityError::InvalidHost);
     }
     let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {

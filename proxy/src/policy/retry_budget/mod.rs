@@ -78,7 +78,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// Slots are compared modulo 2³²: the cut is meant.
 fn slot(now: Tick, slot_ms: u64) -> u32 {
-    u32::try_from(now.as_millis() / slot_ms & 0xffff_ffff).unwrap_or(0)
+    u32::try_from((now.as_millis() / slot_ms) & 0xffff_ffff).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn every_attempt_carries_what_is_left() {
 #[test]
 fn grpc_timeouts_are_read_as_the_protocol_says() {
     let cases = [
-        ("1H", Some(3600_000)),
+        ("1H", Some(3_600_000)),
         ("2M", Some(120_000)),
         ("3S", Some(3000)),
         ("4m", Some(4)),

@@ -69,6 +69,7 @@ fn malformed_authorities_are_refused() {
         ("a b", AuthorityError::InvalidHost),
         ("a/b", AuthorityError::InvalidHost),
         ("a..b", AuthorityError::InvalidHost),
+        ("a..", AuthorityError::InvalidHost),
         (".a", AuthorityError::InvalidHost),
         ("ä.bank", AuthorityError::InvalidHost),
     ] {

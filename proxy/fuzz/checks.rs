@@ -1,0 +1,101 @@
+//! What must hold for any bytes; shared by the fuzz targets and by the replay of their corpus.
+#![allow(dead_code, reason = "each fuzz target uses one of these")]
+
+use http::{HeaderMap, HeaderValue};
+use usher_config::model::Timeouts;
+use usher_proxy::{
+    clock::Tick,
+    detect::parser::{self, Detected},
+    policy::timeout::{self, Deadline},
+    route::{authority, path},
+    telemetry::trace_context::{self, TraceContext},
+};
+
+/// A decision is made within bounds and never taken back.
+pub fn detect(bytes: &[u8]) {
+    let mut decided = Detected::NeedMore;
+    for end in 0..=bytes.len().min(2 * parser::ENOUGH) {
+        let now = parser::detect(&bytes[..end]);
+        assert!(decided == Detected::NeedMore || decided == now);
+        assert!(end < parser::ENOUGH || now != Detected::NeedMore);
+        decided = now;
+    }
+}
+
+/// A normal form is absolute, without dot segments, and its own normal form.
+pub fn path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(normal) = path::normalize(text) else {
+        return;
+    };
+    assert_eq!(path::normalize(&normal).as_deref(), Ok(&*normal));
+    assert!(normal == "*" || normal.starts_with('/'));
+    assert!(
+        !normal
+            .split('/')
+            .any(|segment| segment == "." || segment == "..")
+    );
+    assert!(!normal.contains('\\') && !normal.contains("%2F") && !normal.contains("%00"));
+    assert!(normal.len() <= text.len());
+}
+
+/// A host is lower case, without user information, and means the same when written again.
+pub fn authority(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(parsed) = authority::parse(text) else {
+        return;
+    };
+    assert!(!parsed.host.is_empty() && !parsed.host.contains(['@', '/', ' ']));
+    assert!(!parsed.host.bytes().any(|byte| byte.is_ascii_uppercase()));
+    let own = "bank".parse().expect("a name");
+    let meaning = parsed.meaning(&own);
+    if !parsed.host.contains(':') {
+        let again = authority::parse(&parsed.host).expect("a parsed host is an authority");
+        assert_eq!(again.meaning(&own), meaning);
+    }
+}
+
+/// What is read as a context is written as one that reads the same.
+pub fn traceparent(bytes: &[u8]) {
+    if let Some(context) = trace_context::parse(bytes) {
+        let written = context.traceparent();
+        assert_eq!(trace_context::parse(written.as_bytes()), Some(context));
+    }
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    for name in ["b3", "x-b3-traceid", "x-request-id"] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.clone());
+        headers.insert("x-b3-spanid", HeaderValue::from_static("e457b5a2e4d86bd1"));
+        if let Some(context) = TraceContext::of(&headers) {
+            assert!(context.trace_id != 0 && context.span_id != 0);
+        }
+        let id = trace_context::ensure_request_id(&mut headers, trace_context::Caller::Trusted, 1);
+        assert!(!id.is_empty() && id.len() <= 128);
+    }
+}
+
+/// A timeout that was read is written no longer; no header lengthens what policy allows.
+pub fn grpc_timeout(bytes: &[u8]) {
+    if let Some(read) = timeout::parse_grpc_timeout(bytes) {
+        let written = timeout::grpc_timeout(read);
+        let again =
+            timeout::parse_grpc_timeout(written.as_bytes()).expect("what we write can be read");
+        assert!(again <= read);
+    }
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    for name in [timeout::GRPC_TIMEOUT, timeout::DEADLINE, timeout::ENVOY] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.clone());
+        let timeouts = Timeouts::default();
+        let left = Deadline::of(&headers, &timeouts, false, Tick::ZERO).remaining(Tick::ZERO);
+        assert!(left <= timeouts.request);
+    }
+}

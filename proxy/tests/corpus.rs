@@ -1,0 +1,49 @@
+//! Replays the fuzzers' corpus as ordinary tests: what once was interesting stays right.
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use std::{fs, path::PathBuf};
+
+/// Each file of a target's corpus, whole and cut at every length.
+fn replay(target: &str, check: fn(&[u8])) {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "fuzz", "corpus", target]
+        .iter()
+        .collect();
+    let files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        for end in 0..=bytes.len() {
+            check(&bytes[..end]);
+        }
+    }
+}
+
+#[test]
+fn first_bytes_hold() {
+    replay("detect", checks::detect);
+}
+
+#[test]
+fn paths_hold() {
+    replay("path", checks::path);
+}
+
+#[test]
+fn authorities_hold() {
+    replay("authority", checks::authority);
+}
+
+#[test]
+fn trace_headers_hold() {
+    replay("traceparent", checks::traceparent);
+}
+
+#[test]
+fn deadline_headers_hold() {
+    replay("grpc_timeout", checks::grpc_timeout);
+}
