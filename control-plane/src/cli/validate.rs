@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::Args;
@@ -12,6 +13,11 @@ use usher_config::parse::{Colours, Parsed, Severity, parse_files};
 use super::{
     Failure, Outcome, exit,
     paint::{BAD, GOOD, WARN, paint},
+};
+use crate::{
+    compile::{Finding, Reason, compile},
+    registry::{World, store::Stored},
+    status::Condition,
 };
 
 /// Directories below the given one that are entered; deeper ones are hardly configuration.
@@ -32,7 +38,7 @@ pub(super) struct Validate {
     /// Files, or directories with *.yaml and *.yml files at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Print {"ok","objects","errors","warnings","mistakes":[…]}
+    /// Print {"ok","objects","errors","warnings","mistakes":[…],"conditions":[…]}
     #[arg(long)]
     json: bool,
 }
@@ -52,6 +58,7 @@ impl Validate {
         let files: BTreeMap<PathBuf, String> = files.into_iter().collect();
         let files: Vec<(PathBuf, String)> = files.into_iter().collect();
         let parsed = parse_files(&files);
+        let findings = findings(&parsed);
         let errors = count(&parsed, Severity::Error);
         if self.json {
             super::print_json(&serde_json::json!({
@@ -61,9 +68,14 @@ impl Validate {
                 "errors": errors,
                 "warnings": count(&parsed, Severity::Warning),
                 "mistakes": parsed.mistakes,
+                "conditions": findings.iter().map(as_condition).collect::<Vec<_>>(),
             }))?;
         } else {
             show(&parsed);
+            for finding in &findings {
+                let head = format!("{}: {}", finding.reason.as_str(), finding.object);
+                anstream::eprintln!("{}\n  {}\n", paint(WARN, head), finding.message);
+            }
             anstream::println!("{}", summary(&parsed, files.len()));
         }
         Ok(if errors == 0 {
@@ -74,8 +86,29 @@ impl Validate {
     }
 }
 
+/// What only compiling shows. The rest is left out: parsing has complained about it, with the line.
+fn findings(parsed: &Parsed) -> Vec<Finding> {
+    let nothing = Stored::default();
+    let (world, _) = World::restored(&nothing);
+    let world = world.read(parsed, Path::new(""), SystemTime::now()).world;
+    let mut findings = compile(&world).findings;
+    findings.retain(|finding| match finding.reason {
+        Reason::Loosens | Reason::NoAddress => true,
+        Reason::Conflicted | Reason::TargetNotFound | Reason::RefNotResolved => false,
+    });
+    findings
+}
+
+fn as_condition(finding: &Finding) -> Condition {
+    Condition {
+        object: finding.object.to_string(),
+        reason: finding.reason.as_str().to_owned(),
+        message: finding.message.clone(),
+    }
+}
+
 /// Shows each mistake with its line and a caret, on stderr.
-pub(super) fn show(parsed: &Parsed) {
+fn show(parsed: &Parsed) {
     let colours = if io::stderr().is_terminal() {
         Colours::Ansi
     } else {

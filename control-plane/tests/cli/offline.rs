@@ -127,3 +127,24 @@ fn all_mistakes_of_all_files_come_in_one_pass() {
             .any(|mistake| mistake["line"] == 10 && mistake["column"] == 3)
     );
 }
+
+#[test]
+fn two_policies_for_one_target_are_a_mistake_in_both_places() {
+    let home = tempfile::tempdir().expect("writable");
+    let policy = |name: &str| {
+        format!(
+            "---\napiVersion: usher.dev/v1alpha1\nkind: TrafficPolicy\n\
+             metadata: {{ name: {name}, namespace: bank }}\n\
+             spec:\n  targetRefs: [{{ group: \"\", kind: Service, name: account }}]\n  \
+             timeouts: {{ request: 2s }}\n"
+        )
+    };
+    let file = home.path().join("mesh.yaml");
+    write(&file, &[MESH, &policy("first"), &policy("second")].concat());
+    let checked = output(usher(home.path()).arg("validate").arg(&file));
+    let said = stderr(&checked);
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    for part in ["mesh.yaml:22:", "mesh.yaml:29:", "the other policy"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+}

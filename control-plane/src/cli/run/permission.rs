@@ -1,8 +1,9 @@
 //! Permission to join: a token from a file the user names, or one asked for on this machine.
 //!
-//! Whoever may open the control plane's operator socket may make tokens anyway, so `usher run` makes its own:
-//! for one use, for ten minutes. The sidecar reads the file each time it has to prove itself; it renews its SVID
-//! without it, so a new token is needed only after the machine slept for longer than an SVID holds.
+//! Whoever may open the control plane's operator socket may make tokens anyway, so `usher run` makes its own, for
+//! ten minutes. The sidecar reads the file each time it has to prove itself; it renews its SVID without it, so a
+//! new token is needed only after the machine slept for longer than an SVID holds. A sidecar that has kept an
+//! identity starts without the control plane too.
 
 use std::{
     convert::Infallible,
@@ -15,8 +16,17 @@ use std::{
 use super::{super::token::request_token, Failure, Run, exit, state_directory::StateDirectory};
 use crate::{admin::operator::CreateToken, private_files::write_private};
 
+/// The token's file, in the state directory.
+const TOKEN: &str = "join-token";
+
 /// Long enough for a slow start, useless afterwards.
 const TTL: &str = "10m";
+
+/// One, and two more: an answer may be lost on the way after its use was counted.
+const USES: Option<NonZeroU32> = NonZeroU32::new(3);
+
+/// Where a sidecar keeps its identity, in its state directory.
+const IDENTITY: &str = "identity.json";
 
 /// A token older than this is replaced: an SVID that was not renewed for so long is near its end.
 const REFRESH_AFTER: Duration = Duration::from_secs(12 * 3600);
@@ -30,7 +40,17 @@ pub(super) enum Permission {
     /// The user's file: theirs to keep fresh.
     Given(PathBuf),
     /// Ours, from the control plane on this machine.
-    Asked { file: PathBuf, identity: String },
+    Asked {
+        /// Where it is.
+        file: PathBuf,
+        /// `namespace/account` that it permits.
+        identity: String,
+    },
+    /// None yet, as the control plane is away; the sidecar has an identity from before.
+    Kept {
+        /// Where a token will be.
+        file: PathBuf,
+    },
 }
 
 impl Permission {
@@ -43,23 +63,31 @@ impl Permission {
             })?;
             return Ok(Self::Given(file.clone()));
         }
-        let (file, identity) = ask(run, state).await?;
-        Ok(Self::Asked { file, identity })
+        match ask(run, state).await {
+            Ok((file, identity)) => Ok(Self::Asked { file, identity }),
+            Err(failure) if failure.code == exit::UNAVAILABLE && state.file(IDENTITY).exists() => {
+                Ok(Self::Kept {
+                    file: state.file(TOKEN),
+                })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The token's file.
     pub(super) fn file(&self) -> &PathBuf {
         match self {
-            Self::Given(file) | Self::Asked { file, .. } => file,
+            Self::Given(file) | Self::Asked { file, .. } | Self::Kept { file } => file,
         }
     }
 
     /// Replaces a token of ours when it is old, for ever.
     pub(super) async fn keep_fresh(&self, run: &Run, state: &StateDirectory) -> Infallible {
-        if matches!(self, Self::Given(_)) {
-            return std::future::pending().await;
-        }
-        let mut asked_at = SystemTime::now();
+        let mut asked_at = match self {
+            Self::Given(_) => return std::future::pending().await,
+            Self::Asked { .. } => SystemTime::now(),
+            Self::Kept { .. } => SystemTime::UNIX_EPOCH,
+        };
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             // A clock set back counts as old: asking too often is harmless.
@@ -74,7 +102,7 @@ impl Permission {
 impl Drop for Permission {
     /// A spent or expiring secret is of use to nobody.
     fn drop(&mut self) {
-        if let Self::Asked { file, .. } = self {
+        if let Self::Asked { file, .. } | Self::Kept { file } = self {
             let _ = std::fs::remove_file(file);
         }
     }
@@ -85,6 +113,9 @@ impl fmt::Display for Permission {
         match self {
             Self::Given(file) => write!(f, "joining with the token in {}", file.display()),
             Self::Asked { identity, .. } => write!(f, "joining as {identity}"),
+            Self::Kept { .. } => {
+                f.write_str("no control plane answers here: going on with the identity from before")
+            }
         }
     }
 }
@@ -95,10 +126,10 @@ async fn ask(run: &Run, state: &StateDirectory) -> Result<(PathBuf, String), Fai
         service_account: run.service_account.as_ref().map(ToString::to_string),
         service: Some(run.service.to_string()),
         ttl: Some(TTL.to_owned()),
-        uses: Some(NonZeroU32::MIN),
+        uses: USES,
     };
     let created = request_token(&run.data, &request).await?;
-    let file = state.file("join-token");
+    let file = state.file(TOKEN);
     write_private(&file, created.token.as_bytes())
         .map_err(|error| Failure::of(exit::FAILED, &error))?;
     Ok((
