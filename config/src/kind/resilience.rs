@@ -118,7 +118,7 @@ pub struct Breaker {
     pub open_for: Option<Timespan>,
     /// Longest rest. Default 60 s: the end of an outage is noticed within a minute.
     pub max_open_for: Option<Timespan>,
-    /// Trial requests after a rest, 1–100; all must succeed. Default 3: one may be luck.
+    /// Trial requests after a rest, 1–15; all must succeed. Default 3: one may be luck.
     pub half_open_permits: Option<u32>,
     /// Trials without a verdict for this long count as failed. Default 10 s.
     pub max_wait: Option<Timespan>,

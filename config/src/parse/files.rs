@@ -4,6 +4,7 @@
 //! wherever it stands (YAML 1.2.2 §9.1.2 forbids it inside every scalar), so a syntax error costs one document.
 
 use std::{
+    borrow::Cow,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -125,9 +126,9 @@ fn finish(mut parsed: Parsed) -> Parsed {
 
 fn parse_file(path: &Path, text: &str, parsed: &mut Parsed) {
     let file: Arc<Path> = path.into();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    parsed.sources.insert(path.to_owned(), text.into());
-    for (document_index, document) in documents(text).into_iter().enumerate() {
+    let text = with_line_feeds(text.strip_prefix('\u{feff}').unwrap_or(text));
+    parsed.sources.insert(path.to_owned(), text.as_ref().into());
+    for (document_index, document) in documents(&text).into_iter().enumerate() {
         let report = Report::new(path.to_owned());
         match read_document(&document, &report) {
             Ok(None) => {}
@@ -143,6 +144,28 @@ fn parse_file(path: &Path, text: &str, parsed: &mut Parsed) {
                 parsed.unreadable.push(path.to_owned());
             }
         }
+    }
+}
+
+/// YAML ends lines at a bare CR too, nothing else does: so that all count alike, it becomes a LF.
+fn with_line_feeds(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let next_is_line_feed = |at: usize| bytes.get(at + 1) == Some(&b'\n');
+    let is_bare = |at: usize, character: char| character == '\r' && !next_is_line_feed(at);
+    if text
+        .char_indices()
+        .any(|(at, character)| is_bare(at, character))
+    {
+        let replace = |(at, character)| {
+            if is_bare(at, character) {
+                '\n'
+            } else {
+                character
+            }
+        };
+        text.char_indices().map(replace).collect::<String>().into()
+    } else {
+        text.into()
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn breaker(place: Place<'_>) -> Option<Breaker> {
         slow_call_rate: fields.optional("slowCallRate", share),
         open_for: fields.optional("openFor", positive),
         max_open_for: fields.optional("maxOpenFor", positive),
-        half_open_permits: fields.optional("halfOpenPermits", |place| place.integer(1..=100)),
+        half_open_permits: fields.optional("halfOpenPermits", |place| place.integer(1..=15)),
         max_wait: fields.optional("maxWait", positive),
     };
     at_most(

@@ -148,6 +148,18 @@ fn a_position_survives_unicode_and_windows_line_ends() {
 }
 
 #[test]
+fn a_bare_carriage_return_ends_a_line() {
+    let parsed = parse("apiVersion: v1\rkind: Servce\rmetadata: {name: a}\r---\rkind: [\r");
+    assert_eq!(parsed.mistakes[0].position.line, 2);
+    assert!(
+        parsed
+            .render(&parsed.mistakes[0], Colours::Plain)
+            .contains("2 | kind: Servce\n")
+    );
+    assert_eq!(parsed.mistakes.len(), 2);
+}
+
+#[test]
 fn a_directory_is_read_in_order_and_without_hidden_files() {
     let root = tempfile::tempdir().expect("writable");
     let mesh = "{apiVersion: usher.dev/v1alpha1, kind: Mesh, metadata: {name: a}, spec: {}}";
