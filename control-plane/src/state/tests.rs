@@ -1,1 +1,151 @@
-//! Tests.
+//! From a directory to a snapshot, and through a restart.
+
+use std::fs;
+
+use super::*;
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: account, namespace: bank}\n\
+    spec:\n  selector: {app: account}\n  ports: [{port: 8080}]\n";
+const WORKLOAD: &str = "apiVersion: usher.dev/v1alpha1\nkind: Workload\n\
+    metadata: {name: account, namespace: bank, labels: {app: account}}\nspec: {serviceAccount: account}\n";
+
+fn name() -> InstanceName {
+    "bank/account/a".parse().expect("valid")
+}
+
+fn identity() -> SpiffeId {
+    "spiffe://usher.local/ns/bank/sa/account".parse().expect("valid")
+}
+
+fn instance() -> Instance {
+    Instance {
+        address: "127.0.0.1:15006".parse().expect("valid"),
+        healthy: true,
+        zone: String::new(),
+        identity: identity(),
+        revision: 0,
+    }
+}
+
+async fn until(snapshots: &mut watch::Receiver<Arc<Snapshot>>, what: impl Fn(&Snapshot) -> bool) {
+    let wait = snapshots.wait_for(|snapshot| what(snapshot));
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("in time").expect("alive");
+}
+
+#[tokio::test]
+async fn an_edit_flows_a_bad_edit_does_not_and_numbers_go_on_after_a_restart() {
+    let (config, data) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let (config, data) = (config.path(), data.path());
+    fs::write(config.join("service.yaml"), SERVICE).expect("written");
+    fs::write(config.join("workload.yaml"), WORKLOAD).expect("written");
+
+    let first = State::open(config, data).await.expect("opens");
+    assert_eq!(first.status().revision.number, 1);
+    assert!(first.may_be(&identity(), &name().service));
+    let addresses = first.status().services[0].virtual_addresses.clone();
+    let mut snapshots = first.snapshots();
+    let follower = first.clone();
+    let directory = config.to_owned();
+    let task = tokio::spawn(async move { follower.run_directory(directory).await });
+
+    fs::write(config.join("service.yaml"), SERVICE.replace("8080", "9090")).expect("written");
+    until(&mut snapshots, |snapshot| snapshot.revision().number == 2).await;
+
+    fs::write(config.join("service.yaml"), SERVICE.replace("8080", "909090")).expect("written");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while first.status().rejected.is_empty() {
+        assert!(Instant::now() < deadline, "the mistake is reported");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let status = first.status();
+    assert_eq!(status.revision.number, 2);
+    assert_eq!(status.services[0].ports, [9090], "the last good version runs");
+    assert!(status.rejected[0].last_good);
+    assert!(status.rejected[0].mistakes[0].at.starts_with("service.yaml:6:"), "{status:?}");
+
+    task.abort();
+    let _ = task.await;
+    drop(snapshots);
+    drop(first);
+    let second = open_when_released(config, data).await;
+    let status = second.status();
+    assert_eq!(status.revision.number, 2, "no change, no new number");
+    assert_eq!(status.services[0].ports, [9090], "known from the store");
+    assert_eq!(status.services[0].virtual_addresses, addresses);
+    assert_eq!(second.revisions().len(), 2);
+}
+
+/// The first state's tasks let go of the file within a tick.
+async fn open_when_released(config: &Path, data: &Path) -> State {
+    for _ in 0..100 {
+        match State::open(config, data).await {
+            Ok(state) => return state,
+            Err(OpenError::Store(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the store is never released");
+}
+
+async fn configured() -> State {
+    let state = State::new(Box::new(crate::registry::MemoryStore::default())).expect("empty");
+    let files = [("a.yaml".into(), SERVICE.to_owned()), ("b.yaml".into(), WORKLOAD.to_owned())];
+    let parsed = usher_config::parse::parse_files(&files);
+    state.apply(&parsed, Path::new("")).await.expect("accepted").expect("new");
+    state
+}
+
+fn endpoints(snapshot: &Snapshot) -> usize {
+    snapshot.endpoints.get("bank/account").map_or(0, |set| set.len())
+}
+
+#[tokio::test]
+async fn an_instance_is_an_endpoint_from_registration_to_deregistration() {
+    let state = configured().await;
+    let mut snapshots = state.snapshots();
+    let lease = state.register(&name(), instance()).expect("room");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
+    let revision = state.status().revision.number;
+    let generation = state.deregister(&name(), &lease).expect("leased");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 0 && snapshot.generation >= generation).await;
+    assert_eq!(state.status().revision.number, revision, "instances are no configuration");
+}
+
+#[tokio::test]
+async fn an_instance_that_configuration_no_longer_lets_be_is_no_endpoint() {
+    let state = configured().await;
+    let mut snapshots = state.snapshots();
+    state.register(&name(), instance()).expect("room");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
+    let files = [("a.yaml".into(), SERVICE.to_owned())];
+    let parsed = usher_config::parse::parse_files(&files);
+    state.apply(&parsed, Path::new("")).await.expect("accepted").expect("new");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 0).await;
+    assert!(!state.may_be(&identity(), &name().service));
+}
+
+#[tokio::test]
+async fn the_same_configuration_again_is_no_new_revision() {
+    let state = configured().await;
+    let files = [("b.yaml".into(), WORKLOAD.to_owned()), ("c.yaml".into(), SERVICE.to_owned())];
+    let parsed = usher_config::parse::parse_files(&files);
+    assert_eq!(state.apply(&parsed, Path::new("")).await.expect("accepted"), None);
+}
+
+#[tokio::test]
+async fn the_first_trust_bundle_fixes_the_trust_domain() {
+    let state = configured().await;
+    let trust_domain: TrustDomain = "usher.local".parse().expect("valid");
+    state.set_trust_bundle(TrustBundle { trust_domain, version: 1, roots: vec![vec![1]] });
+    let mut snapshots = state.snapshots();
+    until(&mut snapshots, |snapshot| snapshot.trust_bundle.is_some()).await;
+    let mesh = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {trustDomain: other.test}\n";
+    let files = [
+        ("a.yaml".into(), SERVICE.to_owned()),
+        ("b.yaml".into(), WORKLOAD.to_owned()),
+        ("m.yaml".into(), mesh.to_owned()),
+    ];
+    state.apply(&usher_config::parse::parse_files(&files), Path::new("")).await.expect("accepted");
+    assert_eq!(state.trust_domain().to_string(), "usher.local");
+    assert_eq!(state.status().rejected.len(), 1);
+}

@@ -259,6 +259,9 @@ impl Conversation {
                 }
             }
         }
+        if self.acknowledgements.is_empty() {
+            self.subscriptions.nothing_in_flight();
+        }
         // There may be room for what has waited, and the proxy may be up to date now.
         self.dirty = true;
     }

@@ -41,6 +41,8 @@ struct Interest {
     doubtful: BTreeSet<String>,
     /// Refused itself, under this revision: sent again when the configuration is another.
     refused: BTreeMap<String, u64>,
+    /// No longer asked for, but perhaps still on the way to a proxy that by then asks for it again.
+    dropped: BTreeSet<String>,
 }
 
 /// What the proxy has of a name.
@@ -131,6 +133,11 @@ impl Subscriptions {
         }
     }
 
+    /// Everything sent was answered: nothing is on the way any more.
+    pub fn nothing_in_flight(&mut self) {
+        self.topics.values_mut().for_each(|interest| interest.dropped.clear());
+    }
+
     /// The names asked for.
     pub fn names(&self, topic: Topic) -> impl Iterator<Item = &str> {
         self.topics
@@ -205,7 +212,11 @@ impl Interest {
     }
 
     fn forget(&mut self, name: &str) {
-        self.told.retain(|other, _| !covers(name, other));
+        for (other, told) in self.told.extract_if(.., |other, _| covers(name, other)) {
+            if told != Told::Absent {
+                self.dropped.insert(other);
+            }
+        }
         self.doubtful.retain(|other| !covers(name, other));
         self.refused.retain(|other, _| !covers(name, other));
     }

@@ -1,1 +1,240 @@
-//! Tests.
+//! A real stream over a real socket: batches, refusals, and an instance that waits until nobody calls it.
+
+use std::{path::Path, time::Duration};
+
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Server};
+use usher_config::{
+    parse::parse_files,
+    wire::{
+        discovery::{
+            Node, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+            aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
+        },
+        rpc,
+        v1::{
+            DeregisterRequest, RegisterRequest, registry_client::RegistryClient,
+            registry_server::RegistryServer,
+        },
+    },
+};
+
+use crate::{
+    ca::PeerIdentity,
+    registry::{MemoryStore, RegistryService},
+};
+
+use super::*;
+
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: account, namespace: bank}
+spec: {selector: {app: account}, ports: [{port: 8080}]}
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: {name: account, namespace: bank, labels: {app: account}}
+spec: {serviceAccount: account}
+";
+
+async fn apply(state: &State, text: &str) {
+    let parsed = parse_files(&[("a.yaml".into(), text.to_owned())]);
+    state.apply(&parsed, Path::new("")).await.expect("accepted");
+}
+
+/// A control plane whose callers are all `account`, and a connection to it.
+async fn serve() -> (State, Channel) {
+    let state = State::new(Box::new(MemoryStore::default())).expect("empty");
+    apply(&state, OBJECTS).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let identify = |mut request: Request<()>| {
+        let identity = "spiffe://usher.local/ns/bank/sa/account".parse().expect("valid");
+        request.extensions_mut().insert(PeerIdentity(Some(identity)));
+        Ok(request)
+    };
+    let ads = AdsService::new(state.clone());
+    let registry = RegistryService::new(state.clone());
+    let server = Server::builder()
+        .add_service(AggregatedDiscoveryServiceServer::with_interceptor(ads, identify))
+        .add_service(RegistryServer::with_interceptor(registry, identify))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    let channel = Channel::from_shared(format!("http://{address}")).expect("valid").connect().await;
+    (state, channel.expect("connected"))
+}
+
+struct Proxy {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+}
+
+impl Proxy {
+    async fn connect(channel: Channel) -> Self {
+        let (requests, receiver) = mpsc::channel(16);
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let first = DeltaDiscoveryRequest {
+            node: Some(Node { id: "bank/account/a".into(), ..Node::default() }),
+            type_url: type_url::REVISION.into(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        requests.send(first).await.expect("open");
+        let responses =
+            client.delta_aggregated_resources(ReceiverStream::new(receiver)).await.expect("accepted");
+        Self { requests, responses: responses.into_inner() }
+    }
+
+    async fn subscribe(&self, topic: Topic, name: &str) {
+        let request = DeltaDiscoveryRequest {
+            type_url: topic.type_url().into(),
+            resource_names_subscribe: vec![name.into()],
+            ..DeltaDiscoveryRequest::default()
+        };
+        self.requests.send(request).await.expect("open");
+    }
+
+    /// Everything up to and including the closing `Revision`.
+    async fn batch(&mut self) -> Vec<DeltaDiscoveryResponse> {
+        let mut batch = Vec::new();
+        loop {
+            let response = tokio::time::timeout(Duration::from_secs(10), self.responses.next());
+            let response = response.await.expect("in time").expect("open").expect("no error");
+            let is_last = response.type_url == type_url::REVISION;
+            batch.push(response);
+            if is_last {
+                return batch;
+            }
+        }
+    }
+
+    async fn answer(&self, batch: &[DeltaDiscoveryResponse], error: Option<&str>) {
+        for response in batch {
+            let error_detail = error.map(|message| rpc::Status { message: message.into(), ..Default::default() });
+            let request = DeltaDiscoveryRequest {
+                type_url: response.type_url.clone(),
+                response_nonce: response.nonce.clone(),
+                error_detail,
+                ..DeltaDiscoveryRequest::default()
+            };
+            self.requests.send(request).await.expect("open");
+        }
+    }
+}
+
+fn summary(batch: &[DeltaDiscoveryResponse]) -> Vec<(String, Vec<String>, Vec<String>)> {
+    batch
+        .iter()
+        .map(|response| {
+            let kind = response.type_url.rsplit('.').next().unwrap_or_default().to_owned();
+            let names = response.resources.iter().map(|resource| resource.name.clone()).collect();
+            (kind, names, response.removed_resources.clone())
+        })
+        .collect()
+}
+
+async fn eventually(what: impl Fn() -> bool) {
+    let reached = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), reached).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_batch_is_closed_by_its_revision_and_acknowledged_into_the_status() {
+    let (state, channel) = serve().await;
+    let mut proxy = Proxy::connect(channel).await;
+    proxy.subscribe(Topic::Service, "bank/account").await;
+    let batch = proxy.batch().await;
+    let service = ("Service".to_owned(), vec!["bank/account".to_owned()], vec![]);
+    assert_eq!(summary(&batch)[0], service);
+    assert!(!state.status().proxies[0].up_to_date, "nothing is acknowledged yet");
+    proxy.answer(&batch, None).await;
+    eventually(|| state.status().proxies[0].up_to_date).await;
+    let report = state.status().proxies[0].clone();
+    assert_eq!((report.node.as_str(), report.revision), ("bank/account/a", 1));
+
+    apply(&state, &OBJECTS.replace("8080", "9090")).await;
+    let batch = proxy.batch().await;
+    assert_eq!(summary(&batch)[0], service);
+    proxy.answer(&batch, Some("cannot do that")).await;
+    eventually(|| state.status().proxies[0].last_nack.is_some()).await;
+    let report = state.status().proxies[0].clone();
+    let nack = report.last_nack.expect("refused");
+    assert_eq!((nack.revision, nack.message.as_str(), report.revision), (2, "cannot do that", 1));
+    drop(proxy);
+    eventually(|| state.status().proxies.is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_answered_at_once() {
+    let (_state, channel) = serve().await;
+    let mut proxy = Proxy::connect(channel).await;
+    proxy.subscribe(Topic::Service, "bank/nobody").await;
+    let removed = ("Service".to_owned(), vec![], vec!["bank/nobody".to_owned()]);
+    assert_eq!(summary(&proxy.batch().await)[0], removed);
+}
+
+#[tokio::test]
+async fn an_instance_leaves_when_every_caller_has_dropped_it() {
+    let (state, channel) = serve().await;
+    let mut registry = RegistryClient::new(channel.clone());
+    let mut proxy = Proxy::connect(channel).await;
+    proxy.subscribe(Topic::Endpoint, "bank/account/*").await;
+    let batch = proxy.batch().await;
+    proxy.answer(&batch, None).await;
+
+    let part = |text: &str| text.to_owned();
+    let register = RegisterRequest {
+        namespace: part("bank"),
+        service: part("account"),
+        instance: part("a"),
+        address: part("127.0.0.1:15006"),
+        healthy: true,
+        zone: String::new(),
+    };
+    let lease = registry.register(register.clone()).await.expect("permitted").into_inner();
+    let batch = proxy.batch().await;
+    assert_eq!(summary(&batch)[0].1, ["bank/account/a"]);
+    proxy.answer(&batch, None).await;
+
+    let request = DeregisterRequest {
+        namespace: part("bank"),
+        service: part("account"),
+        instance: part("a"),
+        lease_id: lease.lease_id,
+        wait_ms: 10_000,
+    };
+    let leaving = tokio::spawn({
+        let mut registry = registry.clone();
+        async move { registry.deregister(request).await }
+    });
+    let batch = proxy.batch().await;
+    assert_eq!(summary(&batch)[0].2, ["bank/account/a"]);
+    assert!(!leaving.is_finished(), "the caller has not acknowledged");
+    proxy.answer(&batch, None).await;
+    let answer = leaving.await.expect("no panic").expect("permitted").into_inner();
+    assert!(answer.confirmed);
+    assert_eq!(state.status().revision.number, 1, "endpoints are in no revision");
+
+    let stranger = RegisterRequest { service: part("reporting"), ..register.clone() };
+    let refused = registry.register(stranger).await.expect_err("not its service");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let nowhere = RegisterRequest { address: part("0.0.0.0:1"), ..register };
+    let refused = registry.register(nowhere).await.expect_err("nobody can call that");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+}
+
+#[test]
+fn a_large_part_is_cut_into_messages_that_receivers_take() {
+    let body = bytes::Bytes::from(vec![0; 300_000]);
+    let resource = crate::snapshot::Resource { version: "v".into(), body };
+    let resources = (0..10).map(|number| (format!("bank/s{number}"), resource.clone())).collect();
+    let part = Part { topic: Topic::Service, resources, removed: vec!["bank/gone".into()] };
+    let cut = responses(part);
+    assert_eq!(cut.len(), 4);
+    let names: usize = cut.iter().map(|(_, response)| names(response).len()).sum();
+    assert_eq!(names, 11);
+}
