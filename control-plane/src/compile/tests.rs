@@ -3,7 +3,10 @@
 mod policies;
 mod precedence;
 
-use std::{path::Path, time::{Duration, SystemTime}};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use usher_config::{
     model::{BackendTarget, Protocol, Route},
@@ -21,7 +24,8 @@ pub(super) fn world(texts: &[&str]) -> World {
             .enumerate()
             .map(|(index, text)| (format!("{index}.yaml").into(), (*text).to_owned()))
             .collect();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(number).expect("small"));
+        let now =
+            SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(number).expect("small"));
         let reading = world.read(&parse_files(&files), Path::new(""), now);
         assert_eq!(reading.rejected, [], "the test's own YAML");
         world = reading.world;
@@ -41,7 +45,10 @@ pub(super) fn named(text: &str) -> ServiceName {
 }
 
 pub(super) fn route_names(routes: &[Route]) -> Vec<&str> {
-    routes.iter().map(|route| route.name.rsplit('/').next().expect("a rule")).collect()
+    routes
+        .iter()
+        .map(|route| route.name.rsplit('/').next().expect("a rule"))
+        .collect()
 }
 
 const WORKLOADS: &str = "
@@ -66,14 +73,34 @@ fn a_service_is_its_ports_its_address_and_the_accounts_of_the_workloads_it_selec
     let compiled = compile(&world(&[&service("a"), WORKLOADS]));
     let service = &compiled.services[&named("bank/a")];
     let identities: Vec<&str> = service.identities.iter().map(SpiffeId::as_str).collect();
-    assert_eq!(identities, ["spiffe://usher.local/ns/bank/sa/a", "spiffe://usher.local/ns/bank/sa/a-next"]);
-    let ports: Vec<_> = service.ports.iter().map(|port| (port.port.get(), port.protocol)).collect();
+    assert_eq!(
+        identities,
+        [
+            "spiffe://usher.local/ns/bank/sa/a",
+            "spiffe://usher.local/ns/bank/sa/a-next"
+        ]
+    );
+    let ports: Vec<_> = service
+        .ports
+        .iter()
+        .map(|port| (port.port.get(), port.protocol))
+        .collect();
     assert_eq!(ports, [(8080, Protocol::Http1), (50051, Protocol::Grpc)]);
-    assert!(service.virtual_addresses[0].to_string().starts_with("240.240."));
+    assert!(
+        service.virtual_addresses[0]
+            .to_string()
+            .starts_with("240.240.")
+    );
     let may = |identity: &str| compiled.may_be(&identity.parse().expect("valid"), &named("bank/a"));
     assert!(may("spiffe://usher.local/ns/bank/sa/a"));
-    assert!(!may("spiffe://usher.local/ns/other/sa/intruder"), "a selector sees its own namespace only");
-    assert!(!may("spiffe://other.test/ns/bank/sa/a"), "another mesh's identity is another's");
+    assert!(
+        !may("spiffe://usher.local/ns/other/sa/intruder"),
+        "a selector sees its own namespace only"
+    );
+    assert!(
+        !may("spiffe://other.test/ns/bank/sa/a"),
+        "another mesh's identity is another's"
+    );
     let backing = &compiled.backing[&named("bank/a")][0];
     assert_eq!((backing.weight.get(), backing.zone.as_str()), (3, "z1"));
 }
@@ -94,7 +121,10 @@ fn an_inbound_policy_has_the_workloads_health_check_and_the_meshs_telemetry() {
     assert_eq!(check.interval, Duration::from_secs(5));
     assert_eq!(check.timeout, Duration::from_secs(1), "the default");
     assert_eq!(inbound.telemetry.trace_sample.get(), 7);
-    assert_eq!(inbound.telemetry.access_log, usher_config::model::AccessLogMode::Errors);
+    assert_eq!(
+        inbound.telemetry.access_log,
+        usher_config::model::AccessLogMode::Errors
+    );
     assert!(inbound.access.is_empty());
 }
 
@@ -115,23 +145,52 @@ spec:
 #[test]
 fn a_backend_that_is_not_there_costs_its_share_and_nothing_else() {
     let compiled = compile(&world(&[&service("a"), &service("b"), SPLIT]));
-    let [route] = &compiled.services[&named("bank/a")].routes[..] else { panic!("one route") };
+    let [route] = &compiled.services[&named("bank/a")].routes[..] else {
+        panic!("one route")
+    };
     assert_eq!(&*route.name, "HTTPRoute/bank/split/only");
-    assert_eq!(route.ports.iter().map(|port| port.get()).collect::<Vec<_>>(), [8080]);
-    let weights: Vec<u32> = route.backends.iter().map(|backend| backend.weight.get()).collect();
+    assert_eq!(
+        route
+            .ports
+            .iter()
+            .map(|port| port.get())
+            .collect::<Vec<_>>(),
+        [8080]
+    );
+    let weights: Vec<u32> = route
+        .backends
+        .iter()
+        .map(|backend| backend.weight.get())
+        .collect();
     assert_eq!(weights, [9, 1, 1]);
-    assert!(matches!(&route.backends[0].target, BackendTarget::Service(target) if target.service == named("bank/a")));
-    assert!(matches!(&route.backends[1].target, BackendTarget::Invalid(why) if why.contains("bank/missing")));
-    assert!(matches!(&route.backends[2].target, BackendTarget::Invalid(why) if why.contains("no port 9")));
+    assert!(
+        matches!(&route.backends[0].target, BackendTarget::Service(target) if target.service == named("bank/a"))
+    );
+    assert!(
+        matches!(&route.backends[1].target, BackendTarget::Invalid(why) if why.contains("bank/missing"))
+    );
+    assert!(
+        matches!(&route.backends[2].target, BackendTarget::Invalid(why) if why.contains("no port 9"))
+    );
     assert_eq!(compiled.findings.len(), 2, "{:?}", compiled.findings);
-    assert!(compiled.findings.iter().all(|finding| finding.reason == Reason::RefNotResolved));
+    assert!(
+        compiled
+            .findings
+            .iter()
+            .all(|finding| finding.reason == Reason::RefNotResolved)
+    );
 }
 
 #[test]
 fn a_route_without_its_parent_is_reported_and_has_no_effect() {
     let compiled = compile(&world(&[&service("b"), SPLIT]));
     assert!(compiled.services[&named("bank/b")].routes.is_empty());
-    assert!(compiled.findings.iter().any(|finding| finding.reason == Reason::TargetNotFound));
+    assert!(
+        compiled
+            .findings
+            .iter()
+            .any(|finding| finding.reason == Reason::TargetNotFound)
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod embedded;
 mod memory;
 pub mod instances;
 pub mod world;
+mod complaints;
 mod virtual_address;
 mod service;
 

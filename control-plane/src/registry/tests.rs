@@ -12,15 +12,31 @@ use store::{Commit, HISTORY, RevisionRecord, StoredObject};
 
 fn key(name: &str) -> ObjectKey {
     let name = name.parse().expect("valid");
-    ObjectKey { kind: Kind::Service, namespace: "bank".parse().expect("valid"), name }
+    ObjectKey {
+        kind: Kind::Service,
+        namespace: "bank".parse().expect("valid"),
+        name,
+    }
 }
 
 fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
     let accepted_at = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
-    let object = StoredObject { text: format!("text {number}"), file: "a.yaml".into(), accepted_at };
+    let object = StoredObject {
+        text: format!("text {number}"),
+        file: "a.yaml".into(),
+        accepted_at,
+    };
     Commit {
-        revision: RevisionRecord { number, digest: format!("d{number}"), accepted_at, changed: vec![] },
-        accepted: accepted.iter().map(|name| (key(name), object.clone())).collect(),
+        revision: RevisionRecord {
+            number,
+            digest: format!("d{number}"),
+            accepted_at,
+            changed: vec![],
+        },
+        accepted: accepted
+            .iter()
+            .map(|name| (key(name), object.clone()))
+            .collect(),
         deleted: deleted.iter().map(|name| key(name)).collect(),
         addresses: BTreeMap::from([(
             "bank/a".parse().expect("valid"),
@@ -34,13 +50,33 @@ fn exercise(store: &dyn Store) {
     store.commit(&commit(1, &["a", "b"], &[])).expect("first");
     store.commit(&commit(2, &["c"], &["a"])).expect("second");
     let refused = store.commit(&commit(2, &["x"], &[]));
-    assert!(matches!(refused, Err(StoreError::Conflict { stored: 2, expected: 1 })), "{refused:?}");
-    store.set_trust_domain(&"mesh.test".parse().expect("valid")).expect("stored");
+    assert!(
+        matches!(
+            refused,
+            Err(StoreError::Conflict {
+                stored: 2,
+                expected: 1
+            })
+        ),
+        "{refused:?}"
+    );
+    store
+        .set_trust_domain(&"mesh.test".parse().expect("valid"))
+        .expect("stored");
     let stored = store.load().expect("loaded");
     assert_eq!(stored.number(), 2);
-    assert_eq!(stored.objects.keys().cloned().collect::<Vec<_>>(), [key("b"), key("c")]);
+    assert_eq!(
+        stored.objects.keys().cloned().collect::<Vec<_>>(),
+        [key("b"), key("c")]
+    );
     assert_eq!(stored.addresses, commit(2, &[], &[]).addresses);
-    assert_eq!(stored.trust_domain.map(|domain| domain.to_string()).as_deref(), Some("mesh.test"));
+    assert_eq!(
+        stored
+            .trust_domain
+            .map(|domain| domain.to_string())
+            .as_deref(),
+        Some("mesh.test")
+    );
 }
 
 #[test]
@@ -69,9 +105,14 @@ fn only_recent_revisions_are_remembered() {
     let total = u64::try_from(HISTORY).expect("small") + 3;
     for number in 1..=total {
         store.commit(&commit(number, &[], &[])).expect("memory");
-        embedded.commit(&commit(number, &[], &[])).expect("embedded");
+        embedded
+            .commit(&commit(number, &[], &[]))
+            .expect("embedded");
     }
-    let (memory, embedded) = (store.load().expect("loaded"), embedded.load().expect("loaded"));
+    let (memory, embedded) = (
+        store.load().expect("loaded"),
+        embedded.load().expect("loaded"),
+    );
     assert_eq!(memory, embedded);
     assert_eq!((memory.revisions.len(), memory.number()), (HISTORY, total));
 }

@@ -16,13 +16,14 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, TargetRef, VirtualCidr},
-    parse::{Located, Mistake, Parsed, Severity, parse_files},
+    parse::{Located, Parsed, Severity, parse_files},
     value::{ServiceName, TrustDomain},
 };
 
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
 use super::{
+    complaints::{rejected_objects, relative, remarks, report, unreadable_files},
     store::{Stored, StoredObject},
     virtual_address::allocate,
 };
@@ -311,98 +312,6 @@ impl Accepted {
 
 fn default_trust_domain() -> TrustDomain {
     TrustDomain::default()
-}
-
-/// `file` as people know it: below the configuration directory, with `/`.
-fn relative(file: &Path, base: &Path) -> String {
-    file.strip_prefix(base)
-        .unwrap_or(file)
-        .to_string_lossy()
-        .replace('\\', "/")
-}
-
-fn report(mistake: &Mistake, base: &Path) -> MistakeReport {
-    let mut message = format!("found {}, allowed: {}", mistake.found, mistake.allowed);
-    if let Some(nearest) = &mistake.nearest {
-        let _ = write!(message, "; did you mean `{nearest}`?");
-    }
-    if let Some(related) = &mistake.related {
-        let file = relative(&related.file, base);
-        let _ = write!(
-            message,
-            " ({}: {file}:{})",
-            related.label, related.position.line
-        );
-    }
-    let file = relative(&mistake.file, base);
-    MistakeReport {
-        at: format!(
-            "{file}:{}:{}",
-            mistake.position.line, mistake.position.column
-        ),
-        path: mistake.field.clone(),
-        message,
-    }
-}
-
-fn rejected_objects(
-    next: &World,
-    complaints: BTreeMap<ObjectKey, Vec<MistakeReport>>,
-) -> Vec<RejectedObject> {
-    let rejected = complaints
-        .into_iter()
-        .map(|(key, mistakes)| RejectedObject {
-            object: key.to_string(),
-            last_good: next.objects.contains_key(&key),
-            mistakes,
-        });
-    rejected.collect()
-}
-
-fn unreadable_files(parsed: &Parsed, base: &Path) -> Vec<RejectedObject> {
-    let files = parsed.unreadable.iter().map(|file| {
-        let mistakes = parsed.mistakes.iter().filter(|mistake| {
-            mistake.file == *file && mistake.key.is_none() && mistake.severity == Severity::Error
-        });
-        RejectedObject {
-            object: relative(file, base),
-            last_good: true,
-            mistakes: mistakes.map(|mistake| report(mistake, base)).collect(),
-        }
-    });
-    files.collect()
-}
-
-/// What is worth saying about objects that are in force as written.
-fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Condition> {
-    let broken: BTreeSet<&ObjectKey> = parsed
-        .rejected
-        .iter()
-        .map(|rejected| &rejected.key)
-        .collect();
-    let about_accepted = |mistake: &&Mistake| match &mistake.key {
-        Some(key) => !broken.contains(key) && next.objects.contains_key(key),
-        None => mistake.severity == Severity::Warning,
-    };
-    let remarks = parsed
-        .mistakes
-        .iter()
-        .filter(about_accepted)
-        .map(|mistake| {
-            let MistakeReport { at, path, message } = report(mistake, base);
-            Condition {
-                object: mistake
-                    .object
-                    .clone()
-                    .unwrap_or_else(|| relative(&mistake.file, base)),
-                reason: match mistake.severity {
-                    Severity::Error => "Invalid".to_owned(),
-                    Severity::Warning => "Warning".to_owned(),
-                },
-                message: format!("{at}: {path}: {message}"),
-            }
-        });
-    remarks.collect()
 }
 
 #[cfg(test)]

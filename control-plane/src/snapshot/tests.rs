@@ -8,7 +8,12 @@ use super::*;
 
 #[test]
 fn a_version_is_the_content_and_nothing_else() {
-    let revision = |number| Resource::encode(&v1::Revision { number, digest: "x".into() });
+    let revision = |number| {
+        Resource::encode(&v1::Revision {
+            number,
+            digest: "x".into(),
+        })
+    };
     assert_eq!(revision(1), revision(1));
     assert_ne!(revision(1).version, revision(2).version);
     assert_eq!(revision(1).version.len(), 32);

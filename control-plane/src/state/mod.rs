@@ -5,6 +5,8 @@
 //! [`Snapshot`], which all streams compare themselves with. Locks are held for memory work only, never across
 //! a wait or the disk: readers of configuration take none.
 
+mod configure;
+mod instances;
 mod publish;
 mod report;
 
@@ -16,27 +18,24 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 use usher_config::{
-    model::{Endpoint, Revision, TrustBundle},
-    parse::Parsed,
-    value::{InstanceName, Name, ServiceName, SpiffeId, TrustDomain},
+    model::{Revision, TrustBundle},
+    value::{Name, ServiceName, SpiffeId, TrustDomain},
 };
 
 use crate::{
     compile::{Compiled, compile},
     registry::{
-        EmbeddedStore, Store, StoreError, World,
-        instances::{Effect, Instance, Instances, LeaseGone, Renewal, TooManyInstances},
-        store::{Commit, HISTORY, RevisionRecord},
+        EmbeddedStore, Store, StoreError, World, instances::Instances, store::RevisionRecord,
     },
-    snapshot::{Configured, Snapshot, endpoints_of},
-    source::directory::{self, Watch},
+    snapshot::{Configured, Snapshot},
+    source::directory,
     status::{Condition, RejectedObject},
     xds::Connected,
 };
@@ -44,9 +43,6 @@ use crate::{
 /// How long after its start a control plane doubts that it knows all instances: proxies and instances that were
 /// away reconnect with back-off up to 30 s, many at once.
 pub const SETTLING: Duration = Duration::from_secs(300);
-
-/// How many changed objects a revision's record names.
-const CHANGED_MAX: usize = 100;
 
 /// The store's file in the data directory.
 const STORE_FILE: &str = "configuration.redb";
@@ -65,6 +61,8 @@ struct Inner {
     generation: AtomicU64,
     changes: watch::Sender<u64>,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Held while a snapshot is made from the one before it.
+    publishing: Mutex<()>,
     connected: Arc<Connected>,
     started: Instant,
 }
@@ -136,6 +134,8 @@ impl State {
                 source,
             })?;
         state.apply(&parsed, config).await?;
+        // At once: the first proxy must not be told that there is no such service.
+        state.publish(Instant::now());
         Ok(state)
     }
 
@@ -162,6 +162,7 @@ impl State {
                 settling: true,
                 ..Snapshot::default()
             })),
+            publishing: Mutex::default(),
             connected: Arc::default(),
             started: Instant::now(),
         };
@@ -173,154 +174,6 @@ impl State {
         ));
         tokio::spawn(publish::end_leases(Arc::downgrade(&state.0)));
         Ok(state)
-    }
-
-    /// Keeps the mesh as the directory says, for ever. A directory that cannot be read changes nothing.
-    pub async fn run_directory(&self, directory: PathBuf) {
-        let mut watch = Watch::new(&directory);
-        let mut seen = None;
-        loop {
-            match directory::read(&directory).await {
-                Ok(parsed) if seen.as_ref() == Some(&parsed.sources) => {}
-                Ok(parsed) => match self.apply(&parsed, &directory).await {
-                    Ok(_) => seen = Some(parsed.sources),
-                    Err(error) => {
-                        warn!(
-                            error = &error as &dyn std::error::Error,
-                            "configuration not accepted"
-                        );
-                    }
-                },
-                Err(error) => {
-                    warn!(%error, directory = %directory.display(), "configuration directory unreadable");
-                    self.complain(&directory, &error);
-                    // What was said about it is out of date as soon as it can be read.
-                    seen = None;
-                }
-            }
-            watch.changed().await;
-        }
-    }
-
-    /// Takes in what was parsed: last good versions stay for what is broken, the rest becomes a new revision. The
-    /// answer is that revision; `None`: nothing has changed.
-    ///
-    /// # Errors
-    /// The store did not take it; the old configuration stays.
-    pub async fn apply(
-        &self,
-        parsed: &Parsed,
-        base: &Path,
-    ) -> Result<Option<Revision>, StoreError> {
-        let _writing = self.0.writer.lock().await;
-        let current = self.0.configuration.load_full();
-        let reading = current.world.read(parsed, base, SystemTime::now());
-        for rejected in &reading.rejected {
-            let mistake = rejected
-                .mistakes
-                .first()
-                .map(|mistake| format!("{}: {}", mistake.at, mistake.message));
-            warn!(
-                object = rejected.object,
-                last_good = rejected.last_good,
-                mistake,
-                "object rejected"
-            );
-        }
-        let mut revisions = current.revisions.clone();
-        let digest = reading.world.digest();
-        let is_new = revisions
-            .last()
-            .is_none_or(|record| record.digest != digest);
-        if is_new {
-            let record = RevisionRecord {
-                number: revisions.last().map_or(0, |record| record.number) + 1,
-                digest,
-                accepted_at: SystemTime::now(),
-                changed: reading
-                    .changed
-                    .iter()
-                    .take(CHANGED_MAX)
-                    .map(ToString::to_string)
-                    .collect(),
-            };
-            self.commit(&current.world, &reading.world, record.clone())
-                .await?;
-            info!(
-                revision = record.number,
-                changed = reading.changed.len(),
-                "configuration accepted"
-            );
-            revisions.push(record);
-            revisions.drain(..revisions.len().saturating_sub(HISTORY));
-        }
-        let mut next =
-            Configuration::new(reading.world, revisions, reading.rejected, reading.remarks);
-        if !is_new {
-            // The same content: streams need not look at it again.
-            next.configured = current.configured.clone();
-        }
-        let revision = next.configured.revision.clone();
-        self.0.configuration.store(Arc::new(next));
-        if is_new {
-            self.changed();
-        }
-        Ok(is_new.then_some(revision))
-    }
-
-    async fn commit(
-        &self,
-        old: &World,
-        new: &World,
-        revision: RevisionRecord,
-    ) -> Result<(), StoreError> {
-        let is_stored = |key, accepted| old.objects.get(key) == Some(accepted);
-        let accepted = new
-            .objects
-            .iter()
-            .filter(|(key, accepted)| !is_stored(*key, *accepted));
-        let commit = Commit {
-            revision,
-            accepted: accepted
-                .map(|(key, accepted)| (key.clone(), accepted.stored()))
-                .collect(),
-            deleted: old
-                .objects
-                .keys()
-                .filter(|key| !new.objects.contains_key(key))
-                .cloned()
-                .collect(),
-            addresses: new.addresses.clone(),
-        };
-        let state = self.clone();
-        tokio::task::spawn_blocking(move || state.0.store.commit(&commit))
-            .await
-            .map_err(|error| StoreError::Storage(Box::new(error)))?
-    }
-
-    fn complain(&self, directory: &Path, error: &io::Error) {
-        let current = self.0.configuration.load_full();
-        let rejected = RejectedObject {
-            object: directory.display().to_string(),
-            last_good: true,
-            mistakes: vec![crate::status::MistakeReport {
-                at: directory.display().to_string(),
-                path: String::new(),
-                message: format!("the configuration directory cannot be read: {error}"),
-            }],
-        };
-        let next = Configuration {
-            world: current.world.clone(),
-            compiled: current.compiled.clone(),
-            configured: current.configured.clone(),
-            revisions: current.revisions.clone(),
-            rejected: vec![rejected],
-            remarks: Vec::new(),
-        };
-        // Somebody else has just accepted a configuration: then it can be read.
-        self.0
-            .configuration
-            .compare_and_swap(&current, Arc::new(next));
     }
 
     /// Whose identities this mesh has.
@@ -348,6 +201,8 @@ impl State {
             });
         }
         self.changed();
+        // At once: the first proxy needs it before anything else.
+        self.publish(Instant::now());
     }
 
     /// Whether configuration lets `identity` be an instance of `service`.
@@ -381,78 +236,6 @@ impl State {
     /// The proxies' streams.
     pub fn connected(&self) -> Arc<Connected> {
         self.0.connected.clone()
-    }
-
-    /// Every service's endpoints, now.
-    pub fn endpoints(&self) -> Vec<(ServiceName, Vec<Endpoint>)> {
-        let configuration = self.0.configuration.load();
-        let registry = lock(&self.0.registry);
-        let compiled = &configuration.compiled;
-        let of = |name: &ServiceName| endpoints_of(compiled, &registry.instances, name);
-        compiled
-            .services
-            .keys()
-            .map(|name| (name.clone(), of(name)))
-            .collect()
-    }
-
-    /// Takes an instance in and returns its lease. Whether it may be one was the caller's to ask.
-    ///
-    /// # Errors
-    /// [`TooManyInstances`].
-    pub fn register(
-        &self,
-        name: &InstanceName,
-        instance: Instance,
-    ) -> Result<String, TooManyInstances> {
-        let lease = uuid::Uuid::new_v4().simple().to_string();
-        info!(instance = %name, address = %instance.address, "instance registered");
-        let mut registry = lock(&self.0.registry);
-        registry
-            .instances
-            .register(name, instance, lease.clone(), Instant::now())?;
-        registry.dirty.insert(name.service.clone());
-        registry.withdrawn.remove(&name.to_string());
-        drop(registry);
-        self.changed();
-        Ok(lease)
-    }
-
-    /// Prolongs a lease.
-    ///
-    /// # Errors
-    /// [`LeaseGone`].
-    pub fn renew(&self, name: &InstanceName, renewal: &Renewal<'_>) -> Result<(), LeaseGone> {
-        let mut registry = lock(&self.0.registry);
-        let effect = registry.instances.renew(name, renewal, Instant::now())?;
-        if effect == Effect::Changed {
-            info!(instance = %name, healthy = renewal.healthy, "instance health changed");
-            registry.dirty.insert(name.service.clone());
-            drop(registry);
-            self.changed();
-        }
-        Ok(())
-    }
-
-    /// Takes an instance out; the answer is the generation from which nobody is told of it.
-    ///
-    /// # Errors
-    /// [`LeaseGone`]: somebody else has this name now, or nobody.
-    pub fn deregister(&self, name: &InstanceName, lease: &str) -> Result<u64, LeaseGone> {
-        let mut registry = lock(&self.0.registry);
-        let gone = registry.instances.deregister(name, lease);
-        let settling = self.0.started.elapsed() < SETTLING;
-        if gone.is_err() && (!settling || registry.instances.contains(name)) {
-            return Err(LeaseGone);
-        }
-        // Its lease may be from before our start: proxies that resumed with it must drop it all the same.
-        info!(instance = %name, "instance deregistered");
-        if settling {
-            registry.withdrawn.insert(name.to_string());
-        }
-        registry.dirty.insert(name.service.clone());
-        drop(registry);
-        Ok(self.changed())
     }
 
     /// Something changed: the number of that change.

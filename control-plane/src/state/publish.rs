@@ -64,6 +64,7 @@ pub(super) async fn end_leases(state: Weak<Inner>) {
 impl State {
     /// Makes the next snapshot of everything that has changed up to now.
     pub(super) fn publish(&self, now: Instant) {
+        let _publishing = lock(&self.0.publishing);
         // Before looking: what changes while we look belongs to the next generation too.
         let generation = self.0.generation.load(Ordering::SeqCst);
         let previous = self.0.snapshots.borrow().clone();

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use usher_config::value::InstanceName;
+
+use crate::registry::instances::Instance;
+
 use super::*;
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: account, namespace: bank}\n\
@@ -14,7 +18,9 @@ fn name() -> InstanceName {
 }
 
 fn identity() -> SpiffeId {
-    "spiffe://usher.local/ns/bank/sa/account".parse().expect("valid")
+    "spiffe://usher.local/ns/bank/sa/account"
+        .parse()
+        .expect("valid")
 }
 
 fn instance() -> Instance {
@@ -29,12 +35,18 @@ fn instance() -> Instance {
 
 async fn until(snapshots: &mut watch::Receiver<Arc<Snapshot>>, what: impl Fn(&Snapshot) -> bool) {
     let wait = snapshots.wait_for(|snapshot| what(snapshot));
-    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("in time").expect("alive");
+    tokio::time::timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("in time")
+        .expect("alive");
 }
 
 #[tokio::test]
 async fn an_edit_flows_a_bad_edit_does_not_and_numbers_go_on_after_a_restart() {
-    let (config, data) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let (config, data) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
     let (config, data) = (config.path(), data.path());
     fs::write(config.join("service.yaml"), SERVICE).expect("written");
     fs::write(config.join("workload.yaml"), WORKLOAD).expect("written");
@@ -51,7 +63,11 @@ async fn an_edit_flows_a_bad_edit_does_not_and_numbers_go_on_after_a_restart() {
     fs::write(config.join("service.yaml"), SERVICE.replace("8080", "9090")).expect("written");
     until(&mut snapshots, |snapshot| snapshot.revision().number == 2).await;
 
-    fs::write(config.join("service.yaml"), SERVICE.replace("8080", "909090")).expect("written");
+    fs::write(
+        config.join("service.yaml"),
+        SERVICE.replace("8080", "909090"),
+    )
+    .expect("written");
     let deadline = Instant::now() + Duration::from_secs(10);
     while first.status().rejected.is_empty() {
         assert!(Instant::now() < deadline, "the mistake is reported");
@@ -59,9 +75,18 @@ async fn an_edit_flows_a_bad_edit_does_not_and_numbers_go_on_after_a_restart() {
     }
     let status = first.status();
     assert_eq!(status.revision.number, 2);
-    assert_eq!(status.services[0].ports, [9090], "the last good version runs");
+    assert_eq!(
+        status.services[0].ports,
+        [9090],
+        "the last good version runs"
+    );
     assert!(status.rejected[0].last_good);
-    assert!(status.rejected[0].mistakes[0].at.starts_with("service.yaml:6:"), "{status:?}");
+    assert!(
+        status.rejected[0].mistakes[0]
+            .at
+            .starts_with("service.yaml:6:"),
+        "{status:?}"
+    );
 
     task.abort();
     let _ = task.await;
@@ -89,14 +114,24 @@ async fn open_when_released(config: &Path, data: &Path) -> State {
 
 async fn configured() -> State {
     let state = State::new(Box::new(crate::registry::MemoryStore::default())).expect("empty");
-    let files = [("a.yaml".into(), SERVICE.to_owned()), ("b.yaml".into(), WORKLOAD.to_owned())];
+    let files = [
+        ("a.yaml".into(), SERVICE.to_owned()),
+        ("b.yaml".into(), WORKLOAD.to_owned()),
+    ];
     let parsed = usher_config::parse::parse_files(&files);
-    state.apply(&parsed, Path::new("")).await.expect("accepted").expect("new");
+    state
+        .apply(&parsed, Path::new(""))
+        .await
+        .expect("accepted")
+        .expect("new");
     state
 }
 
 fn endpoints(snapshot: &Snapshot) -> usize {
-    snapshot.endpoints.get("bank/account").map_or(0, |set| set.len())
+    snapshot
+        .endpoints
+        .get("bank/account")
+        .map_or(0, |set| set.len())
 }
 
 #[tokio::test]
@@ -107,8 +142,15 @@ async fn an_instance_is_an_endpoint_from_registration_to_deregistration() {
     until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
     let revision = state.status().revision.number;
     let generation = state.deregister(&name(), &lease).expect("leased");
-    until(&mut snapshots, |snapshot| endpoints(snapshot) == 0 && snapshot.generation >= generation).await;
-    assert_eq!(state.status().revision.number, revision, "instances are no configuration");
+    until(&mut snapshots, |snapshot| {
+        endpoints(snapshot) == 0 && snapshot.generation >= generation
+    })
+    .await;
+    assert_eq!(
+        state.status().revision.number,
+        revision,
+        "instances are no configuration"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +161,11 @@ async fn an_instance_that_configuration_no_longer_lets_be_is_no_endpoint() {
     until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
     let files = [("a.yaml".into(), SERVICE.to_owned())];
     let parsed = usher_config::parse::parse_files(&files);
-    state.apply(&parsed, Path::new("")).await.expect("accepted").expect("new");
+    state
+        .apply(&parsed, Path::new(""))
+        .await
+        .expect("accepted")
+        .expect("new");
     until(&mut snapshots, |snapshot| endpoints(snapshot) == 0).await;
     assert!(!state.may_be(&identity(), &name().service));
 }
@@ -127,16 +173,26 @@ async fn an_instance_that_configuration_no_longer_lets_be_is_no_endpoint() {
 #[tokio::test]
 async fn the_same_configuration_again_is_no_new_revision() {
     let state = configured().await;
-    let files = [("b.yaml".into(), WORKLOAD.to_owned()), ("c.yaml".into(), SERVICE.to_owned())];
+    let files = [
+        ("b.yaml".into(), WORKLOAD.to_owned()),
+        ("c.yaml".into(), SERVICE.to_owned()),
+    ];
     let parsed = usher_config::parse::parse_files(&files);
-    assert_eq!(state.apply(&parsed, Path::new("")).await.expect("accepted"), None);
+    assert_eq!(
+        state.apply(&parsed, Path::new("")).await.expect("accepted"),
+        None
+    );
 }
 
 #[tokio::test]
 async fn the_first_trust_bundle_fixes_the_trust_domain() {
     let state = configured().await;
     let trust_domain: TrustDomain = "usher.local".parse().expect("valid");
-    state.set_trust_bundle(TrustBundle { trust_domain, version: 1, roots: vec![vec![1]] });
+    state.set_trust_bundle(TrustBundle {
+        trust_domain,
+        version: 1,
+        roots: vec![vec![1]],
+    });
     let mut snapshots = state.snapshots();
     until(&mut snapshots, |snapshot| snapshot.trust_bundle.is_some()).await;
     let mesh = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {trustDomain: other.test}\n";
@@ -145,7 +201,10 @@ async fn the_first_trust_bundle_fixes_the_trust_domain() {
         ("b.yaml".into(), WORKLOAD.to_owned()),
         ("m.yaml".into(), mesh.to_owned()),
     ];
-    state.apply(&usher_config::parse::parse_files(&files), Path::new("")).await.expect("accepted");
+    state
+        .apply(&usher_config::parse::parse_files(&files), Path::new(""))
+        .await
+        .expect("accepted");
     assert_eq!(state.trust_domain().to_string(), "usher.local");
     assert_eq!(state.status().rejected.len(), 1);
 }

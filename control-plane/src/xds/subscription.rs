@@ -135,7 +135,9 @@ impl Subscriptions {
 
     /// Everything sent was answered: nothing is on the way any more.
     pub fn nothing_in_flight(&mut self) {
-        self.topics.values_mut().for_each(|interest| interest.dropped.clear());
+        self.topics
+            .values_mut()
+            .for_each(|interest| interest.dropped.clear());
     }
 
     /// The names asked for.
@@ -274,35 +276,46 @@ impl Interest {
                 .insert((*name).to_owned(), Told::Version(resource.version.clone()));
         }
 
-        let mut removed: BTreeSet<String> = BTreeSet::new();
-        let mut spared: BTreeSet<&str> = BTreeSet::new();
-        self.told.retain(|name, told| {
-            if wanted.contains_key(name.as_str()) || *told == Told::Absent {
-                return wanted.contains_key(name.as_str()) || unknown.contains(name.as_str());
-            }
-            if matches!(told, Told::Resumed(_)) && view.spares(name) {
-                spared.extend(unknown.iter().filter(|unknown| covers(unknown, name)));
-                return true;
-            }
-            removed.insert(name.clone());
-            false
-        });
-        for name in unknown.difference(&spared) {
-            if self.told.insert((*name).to_owned(), Told::Absent) != Some(Told::Absent) {
-                removed.insert((*name).to_owned());
-            }
-        }
-        // Removals that may not have been applied; what is spared was never removed.
-        let is_spared = |name: &String| matches!(self.told.get(name), Some(Told::Resumed(_)));
-        removed.extend(
-            again
-                .into_iter()
-                .filter(|name| !wanted.contains_key(name.as_str()) && !is_spared(name)),
-        );
-        self.refused.retain(|name, _| !removed.contains(name));
-        part.removed = removed.into_iter().collect();
+        part.removed = gone(&mut self.told, &wanted, &unknown, again, view);
+        self.refused.retain(|name, _| !part.removed.contains(name));
         part
     }
+}
+
+/// What the proxy must be told is not there (any more), noted as told.
+fn gone(
+    told: &mut BTreeMap<String, Told>,
+    wanted: &BTreeMap<&str, &Resource>,
+    unknown: &BTreeSet<&str>,
+    again: BTreeSet<String>,
+    view: &View<'_>,
+) -> Vec<String> {
+    let mut removed: BTreeSet<String> = BTreeSet::new();
+    let mut spared: BTreeSet<&str> = BTreeSet::new();
+    told.retain(|name, held| {
+        if wanted.contains_key(name.as_str()) || *held == Told::Absent {
+            return wanted.contains_key(name.as_str()) || unknown.contains(name.as_str());
+        }
+        if matches!(held, Told::Resumed(_)) && view.spares(name) {
+            spared.extend(unknown.iter().filter(|unknown| covers(unknown, name)));
+            return true;
+        }
+        removed.insert(name.clone());
+        false
+    });
+    for name in unknown.difference(&spared) {
+        if told.insert((*name).to_owned(), Told::Absent) != Some(Told::Absent) {
+            removed.insert((*name).to_owned());
+        }
+    }
+    // Removals that may not have been applied; what is spared was never removed.
+    let is_spared = |name: &String| matches!(told.get(name), Some(Told::Resumed(_)));
+    removed.extend(
+        again
+            .into_iter()
+            .filter(|name| !wanted.contains_key(name.as_str()) && !is_spared(name)),
+    );
+    removed.into_iter().collect()
 }
 
 /// Whether who asks for `asked` (a name, or a set such as `namespace/service/*`) is told of `name`.

@@ -45,10 +45,26 @@ fn each_field_is_the_narrowest_that_says_something() {
         MESH_OBJECT.to_owned(),
         service("a"),
         ROUTE.to_owned(),
-        traffic("wide", MESH, "  timeouts: {request: 9s, connect: 2s}\n  limits: {maxConnections: 10}\n"),
-        traffic("ns", NAMESPACE, "  timeouts: {request: 8s}\n  loadBalancer: {algorithm: RoundRobin}\n"),
-        traffic("svc", SERVICE, "  timeouts: {idle: 0s}\n  breaker: {minRequests: 5}\n"),
-        traffic("rule", "{kind: HTTPRoute, name: r, sectionName: fast}", "  timeouts: {request: 1s}\n"),
+        traffic(
+            "wide",
+            MESH,
+            "  timeouts: {request: 9s, connect: 2s}\n  limits: {maxConnections: 10}\n",
+        ),
+        traffic(
+            "ns",
+            NAMESPACE,
+            "  timeouts: {request: 8s}\n  loadBalancer: {algorithm: RoundRobin}\n",
+        ),
+        traffic(
+            "svc",
+            SERVICE,
+            "  timeouts: {idle: 0s}\n  breaker: {minRequests: 5}\n",
+        ),
+        traffic(
+            "rule",
+            "{kind: HTTPRoute, name: r, sectionName: fast}",
+            "  timeouts: {request: 1s}\n",
+        ),
     ];
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let compiled = compile(&world(&texts));
@@ -56,7 +72,11 @@ fn each_field_is_the_narrowest_that_says_something() {
     let service = &compiled.services[&named("bank/a")];
     let policy = &service.policy;
     assert_eq!(&*policy.name, "bank/svc");
-    assert_eq!(policy.timeouts.request, Some(Duration::from_secs(8)), "namespace");
+    assert_eq!(
+        policy.timeouts.request,
+        Some(Duration::from_secs(8)),
+        "namespace"
+    );
     assert!(policy.timeouts.request_is_explicit);
     assert_eq!(policy.timeouts.connect, Duration::from_secs(2), "mesh");
     assert_eq!(policy.timeouts.idle, None, "service, 0s is unlimited");
@@ -66,12 +86,31 @@ fn each_field_is_the_narrowest_that_says_something() {
     let breaker = policy.breaker.as_ref().expect("written");
     assert_eq!((breaker.min_requests, breaker.half_open_permits), (5, 3));
 
-    let [slow, fast] = &service.routes[..] else { panic!("two routes") };
-    assert_eq!((&*slow.policy.name, &*fast.policy.name), ("bank/r", "bank/rule"));
-    assert_eq!(slow.policy.timeouts.request, Some(Duration::from_secs(60)), "the rule itself");
-    assert_eq!((slow.policy.retry.attempts, fast.policy.retry.attempts), (4, 2));
-    assert_eq!(fast.policy.timeouts.request, Some(Duration::from_secs(1)), "the rule's policy");
-    assert!(fast.policy.breaker.is_some(), "what nobody narrower mentions shows through");
+    let [slow, fast] = &service.routes[..] else {
+        panic!("two routes")
+    };
+    assert_eq!(
+        (&*slow.policy.name, &*fast.policy.name),
+        ("bank/r", "bank/rule")
+    );
+    assert_eq!(
+        slow.policy.timeouts.request,
+        Some(Duration::from_secs(60)),
+        "the rule itself"
+    );
+    assert_eq!(
+        (slow.policy.retry.attempts, fast.policy.retry.attempts),
+        (4, 2)
+    );
+    assert_eq!(
+        fast.policy.timeouts.request,
+        Some(Duration::from_secs(1)),
+        "the rule's policy"
+    );
+    assert!(
+        fast.policy.breaker.is_some(),
+        "what nobody narrower mentions shows through"
+    );
 }
 
 #[test]
@@ -84,22 +123,53 @@ fn what_nobody_says_is_the_models_default() {
 #[test]
 fn the_earlier_of_two_policies_on_a_target_holds_it() {
     let early = traffic("z-early", SERVICE, "  timeouts: {request: 1s}\n");
-    let late = traffic("a-late", &format!("{SERVICE}, {NAMESPACE}"), "  timeouts: {request: 2s}\n");
+    let late = traffic(
+        "a-late",
+        &format!("{SERVICE}, {NAMESPACE}"),
+        "  timeouts: {request: 2s}\n",
+    );
     let compiled = compile(&world(&[&service("a"), &service("b"), &early, &late]));
-    assert_eq!(&*compiled.services[&named("bank/a")].policy.name, "bank/z-early");
-    assert_eq!(&*compiled.services[&named("bank/b")].policy.name, "bank/a-late", "its other target is its own");
-    let [finding] = &compiled.findings[..] else { panic!("{:?}", compiled.findings) };
-    assert_eq!((finding.reason, finding.object.name.as_str()), (Reason::Conflicted, "a-late"));
+    assert_eq!(
+        &*compiled.services[&named("bank/a")].policy.name,
+        "bank/z-early"
+    );
+    assert_eq!(
+        &*compiled.services[&named("bank/b")].policy.name,
+        "bank/a-late",
+        "its other target is its own"
+    );
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(
+        (finding.reason, finding.object.name.as_str()),
+        (Reason::Conflicted, "a-late")
+    );
     assert!(finding.message.contains("bank/z-early"));
 }
 
 #[test]
 fn a_fallback_is_resolved_from_its_own_policys_namespace_and_dropped_if_it_is_not_there() {
-    let good = traffic("wide", NAMESPACE, "  fallback: {backendRef: {name: b, port: 50051}}\n");
+    let good = traffic(
+        "wide",
+        NAMESPACE,
+        "  fallback: {backendRef: {name: b, port: 50051}}\n",
+    );
     let compiled = compile(&world(&[&service("a"), &service("b"), &good]));
-    let fallback = compiled.services[&named("bank/a")].policy.fallback.clone().expect("there");
-    assert!(fallback.on_open && fallback.on_no_endpoint && !fallback.on_exhausted && !fallback.repeatable);
-    assert!(matches!(fallback.target, FallbackTarget::Service(target) if target.service == named("bank/b")));
+    let fallback = compiled.services[&named("bank/a")]
+        .policy
+        .fallback
+        .clone()
+        .expect("there");
+    assert!(
+        fallback.on_open
+            && fallback.on_no_endpoint
+            && !fallback.on_exhausted
+            && !fallback.repeatable
+    );
+    assert!(
+        matches!(fallback.target, FallbackTarget::Service(target) if target.service == named("bank/b"))
+    );
 
     let compiled = compile(&world(&[&service("a"), &good]));
     assert_eq!(compiled.services[&named("bank/a")].policy.fallback, None);
@@ -114,15 +184,28 @@ fn a_baseline_that_denies_is_opened_by_rules_and_never_by_a_narrower_allow() {
         SERVICE,
         "  defaultAction: Allow\n  rules: [{from: {serviceAccounts: [teller]}, to: {paths: [/v1/*], methods: [GET]}}]\n",
     );
-    let compiled = compile(&world(&[MESH_OBJECT, &service("a"), &service("b"), &baseline, &rules]));
-    let [policy] = &compiled.inbound[&named("bank/a")].access[..] else { panic!("one") };
+    let compiled = compile(&world(&[
+        MESH_OBJECT,
+        &service("a"),
+        &service("b"),
+        &baseline,
+        &rules,
+    ]));
+    let [policy] = &compiled.inbound[&named("bank/a")].access[..] else {
+        panic!("one")
+    };
     assert!(policy.deny_by_default, "loosening is not allowed");
     assert_eq!(&*policy.name, "bank/rules");
     assert_eq!(policy.rules[0].paths, [PathRule::Prefix("/v1/".into())]);
     assert_eq!(policy.rules[0].service_accounts[0].0.as_str(), "bank");
     assert_eq!(compiled.findings[0].reason, Reason::Loosens);
-    let [policy] = &compiled.inbound[&named("bank/b")].access[..] else { panic!("one") };
-    assert!(policy.deny_by_default && policy.rules.is_empty(), "nobody is let in where nobody is named");
+    let [policy] = &compiled.inbound[&named("bank/b")].access[..] else {
+        panic!("one")
+    };
+    assert!(
+        policy.deny_by_default && policy.rules.is_empty(),
+        "nobody is let in where nobody is named"
+    );
 
     let mesh = MESH_OBJECT.replace("spec: {}", "spec: {allowLoosening: true}");
     let compiled = compile(&world(&[&mesh, &service("a"), &baseline, &rules]));
@@ -143,15 +226,28 @@ fn mutual_tls_is_strict_unless_somebody_may_say_otherwise() {
     assert_eq!(mode("mtls: {mode: Permissive}", ""), MtlsMode::Permissive);
     assert_eq!(mode("mtls: {mode: Permissive}", strict), MtlsMode::Strict);
     assert_eq!(mode("mtls: {mode: Strict}", permissive), MtlsMode::Strict);
-    assert_eq!(mode("mtls: {mode: Strict}, allowLoosening: true", permissive), MtlsMode::Permissive);
+    assert_eq!(
+        mode("mtls: {mode: Strict}, allowLoosening: true", permissive),
+        MtlsMode::Permissive
+    );
 }
 
 #[test]
 fn a_policy_on_trial_changes_nothing_that_is_enforced() {
-    let wide = access("wide", NAMESPACE, "  rules: [{from: {serviceAccounts: [teller]}}]\n");
-    let trial = access("trial", SERVICE, "  dryRun: true\n  rules: [{from: {serviceAccounts: [nobody]}}]\n");
+    let wide = access(
+        "wide",
+        NAMESPACE,
+        "  rules: [{from: {serviceAccounts: [teller]}}]\n",
+    );
+    let trial = access(
+        "trial",
+        SERVICE,
+        "  dryRun: true\n  rules: [{from: {serviceAccounts: [nobody]}}]\n",
+    );
     let compiled = compile(&world(&[&service("a"), &wide, &trial]));
-    let [enforced, logged] = &compiled.inbound[&named("bank/a")].access[..] else { panic!("two") };
+    let [enforced, logged] = &compiled.inbound[&named("bank/a")].access[..] else {
+        panic!("two")
+    };
     assert_eq!((&*enforced.name, enforced.dry_run), ("bank/wide", false));
     assert_eq!((&*logged.name, logged.dry_run), ("bank/trial", true));
 }
@@ -171,7 +267,9 @@ fn a_policy_that_never_was_valid_denies_at_its_target() {
     };
     world.denied.insert(key, vec![target]);
     let compiled = compile(&world);
-    let [policy] = &compiled.inbound[&named("bank/a")].access[..] else { panic!("one") };
+    let [policy] = &compiled.inbound[&named("bank/a")].access[..] else {
+        panic!("one")
+    };
     assert!(policy.invalid && policy.deny_by_default);
     assert!(compiled.inbound[&named("bank/b")].access.is_empty());
 }

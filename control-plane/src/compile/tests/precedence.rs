@@ -12,7 +12,9 @@ fn http_route(name: &str, rules: &str) -> String {
 }
 
 fn rule(name: &str, matches: &str) -> String {
-    format!("  - name: {name}\n    matches: [{matches}]\n    backendRefs: [{{name: a, port: 8080}}]\n")
+    format!(
+        "  - name: {name}\n    matches: [{matches}]\n    backendRefs: [{{name: a, port: 8080}}]\n"
+    )
 }
 
 #[test]
@@ -21,14 +23,29 @@ fn the_more_specific_match_is_tried_first() {
         ("any", "{}"),
         ("prefix", "{path: {value: /v1}}"),
         ("longer-prefix", "{path: {value: /v1/payments}}"),
-        ("expression", "{path: {type: RegularExpression, value: '/v1/p.*'}}"),
+        (
+            "expression",
+            "{path: {type: RegularExpression, value: '/v1/p.*'}}",
+        ),
         ("exact", "{path: {type: Exact, value: /v1}}"),
         ("prefix-method", "{path: {value: /v1}, method: GET}"),
-        ("prefix-header", "{path: {value: /v1}, headers: [{name: x, value: y}]}"),
-        ("prefix-headers", "{path: {value: /v1}, headers: [{name: x, value: y}, {name: z, value: y}]}"),
-        ("prefix-query", "{path: {value: /v1}, queryParams: [{name: q, value: y}]}"),
+        (
+            "prefix-header",
+            "{path: {value: /v1}, headers: [{name: x, value: y}]}",
+        ),
+        (
+            "prefix-headers",
+            "{path: {value: /v1}, headers: [{name: x, value: y}, {name: z, value: y}]}",
+        ),
+        (
+            "prefix-query",
+            "{path: {value: /v1}, queryParams: [{name: q, value: y}]}",
+        ),
     ];
-    let rules: String = rules.iter().map(|(name, matches)| rule(name, matches)).collect();
+    let rules: String = rules
+        .iter()
+        .map(|(name, matches)| rule(name, matches))
+        .collect();
     let compiled = compile(&world(&[&service("a"), &http_route("r", &rules)]));
     let routes = &compiled.services[&named("bank/a")].routes;
     let expected = [
@@ -53,15 +70,24 @@ fn among_equals_the_older_object_then_the_name_then_the_place_decides() {
     let younger = http_route("a-younger", &both("y1", "y2"));
     let older = http_route("z-older", &both("o1", "o2"));
     let compiled = compile(&world(&[&service("a"), &older, &younger]));
-    assert_eq!(route_names(&compiled.services[&named("bank/a")].routes), ["o1", "o2", "y1", "y2"]);
+    assert_eq!(
+        route_names(&compiled.services[&named("bank/a")].routes),
+        ["o1", "o2", "y1", "y2"]
+    );
     let together = format!("{older}---\n{younger}");
     let compiled = compile(&world(&[&service("a"), &together]));
-    assert_eq!(route_names(&compiled.services[&named("bank/a")].routes), ["y1", "y2", "o1", "o2"]);
+    assert_eq!(
+        route_names(&compiled.services[&named("bank/a")].routes),
+        ["y1", "y2", "o1", "o2"]
+    );
 }
 
 #[test]
 fn one_rule_with_three_matches_is_three_routes_of_one_name() {
-    let rules = rule("r", "{path: {value: /a}}, {path: {value: /bb}}, {path: {value: /ccc}}");
+    let rules = rule(
+        "r",
+        "{path: {value: /a}}, {path: {value: /bb}}, {path: {value: /ccc}}",
+    );
     let compiled = compile(&world(&[&service("a"), &http_route("r", &rules)]));
     let routes = &compiled.services[&named("bank/a")].routes;
     assert_eq!(route_names(routes), ["r", "r", "r"]);
@@ -92,12 +118,27 @@ spec:
 fn a_grpc_method_is_a_path_that_is_posted() {
     let compiled = compile(&world(&[&service("a"), GRPC]));
     let routes = &compiled.services[&named("bank/a")].routes;
-    assert_eq!(route_names(routes), ["method", "any-service", "service", "all"]);
-    assert!(routes.iter().all(|route| route.matches.method == Some(http::Method::POST)));
+    assert_eq!(
+        route_names(routes),
+        ["method", "any-service", "service", "all"]
+    );
+    assert!(
+        routes
+            .iter()
+            .all(|route| route.matches.method == Some(http::Method::POST))
+    );
     assert!(routes.iter().all(|route| route.ports[0].get() == 50051));
-    assert_eq!(routes[0].matches.path, PathMatch::Exact("/bank.v1.Account/Debit".into()));
-    assert_eq!(routes[2].matches.path, PathMatch::Prefix("/bank.v1.Account".into()));
-    let PathMatch::Regex(any_service) = &routes[1].matches.path else { panic!("an expression") };
+    assert_eq!(
+        routes[0].matches.path,
+        PathMatch::Exact("/bank.v1.Account/Debit".into())
+    );
+    assert_eq!(
+        routes[2].matches.path,
+        PathMatch::Prefix("/bank.v1.Account".into())
+    );
+    let PathMatch::Regex(any_service) = &routes[1].matches.path else {
+        panic!("an expression")
+    };
     assert!(any_service.is_match("/grpc.health.v1.Health/Check"));
     assert!(!any_service.is_match("/grpc.health.v1.Health/Checked"));
     assert!(!any_service.is_match("/a/b/Check"));

@@ -14,7 +14,10 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn read(world: &World, files: &[(&str, &str)], seconds: u64) -> Reading {
-    let files: Vec<_> = files.iter().map(|(name, text)| ((*name).into(), (*text).to_owned())).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| ((*name).into(), (*text).to_owned()))
+        .collect();
     world.read(&parse_files(&files), Path::new(""), at(seconds))
 }
 
@@ -23,9 +26,16 @@ fn names(world: &World) -> Vec<String> {
 }
 
 fn good() -> World {
-    let reading = read(&World::default(), &[("a.yaml", SERVICE), ("b.yaml", WORKLOAD)], 1);
+    let reading = read(
+        &World::default(),
+        &[("a.yaml", SERVICE), ("b.yaml", WORKLOAD)],
+        1,
+    );
     assert_eq!(reading.rejected, []);
-    assert_eq!(names(&reading.world), ["Service bank/account", "Workload bank/account"]);
+    assert_eq!(
+        names(&reading.world),
+        ["Service bank/account", "Workload bank/account"]
+    );
     reading.world
 }
 
@@ -35,13 +45,32 @@ fn an_object_with_a_mistake_keeps_its_last_good_version_and_the_rest_flows() {
     let broken = SERVICE.replace("8080", "808000");
     let changed = WORKLOAD.replace("serviceAccount: account", "serviceAccount: teller");
     let reading = read(&world, &[("a.yaml", &broken), ("b.yaml", &changed)], 2);
-    let key = |world: &World, name| world.objects.keys().find(|key| key.to_string() == name).cloned();
+    let key = |world: &World, name| {
+        world
+            .objects
+            .keys()
+            .find(|key| key.to_string() == name)
+            .cloned()
+    };
     let service = key(&world, "Service bank/account").expect("there");
     assert_eq!(reading.world.objects[&service], world.objects[&service]);
-    assert_eq!(reading.changed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Workload bank/account"]);
-    let [rejected] = &reading.rejected[..] else { panic!("{:?}", reading.rejected) };
+    assert_eq!(
+        reading
+            .changed
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["Workload bank/account"]
+    );
+    let [rejected] = &reading.rejected[..] else {
+        panic!("{:?}", reading.rejected)
+    };
     assert!(rejected.last_good);
-    assert!(rejected.mistakes[0].at.starts_with("a.yaml:6:"), "{:?}", rejected.mistakes);
+    assert!(
+        rejected.mistakes[0].at.starts_with("a.yaml:6:"),
+        "{:?}",
+        rejected.mistakes
+    );
 }
 
 #[test]
@@ -58,7 +87,11 @@ fn a_file_that_is_no_yaml_keeps_its_objects_and_one_that_is_gone_deletes_them() 
 #[test]
 fn layout_and_comments_are_no_change() {
     let world = good();
-    let reading = read(&world, &[("c.yaml", &format!("# hello\n{WORKLOAD}---\n{SERVICE}"))], 2);
+    let reading = read(
+        &world,
+        &[("c.yaml", &format!("# hello\n{WORKLOAD}---\n{SERVICE}"))],
+        2,
+    );
     assert_eq!(reading.changed, []);
     assert_eq!(reading.world.digest(), world.digest());
 }
@@ -76,7 +109,11 @@ fn acceptance_is_dated_by_the_name_not_by_the_version() {
 fn what_a_store_remembers_is_the_same_world() {
     let world = good();
     let stored = Stored {
-        objects: world.objects.iter().map(|(key, accepted)| (key.clone(), accepted.stored())).collect(),
+        objects: world
+            .objects
+            .iter()
+            .map(|(key, accepted)| (key.clone(), accepted.stored()))
+            .collect(),
         addresses: world.addresses.clone(),
         ..Stored::default()
     };
@@ -91,26 +128,47 @@ fn a_first_access_policy_that_is_invalid_denies_and_a_later_mistake_keeps_the_go
         metadata: {name: account, namespace: bank}\nspec:\n  targetRefs: [{kind: Service, name: account}]\n  \
         rules: [{from: {serviceAccounts: [teller]}}]\n";
     let broken = policy.replace("rules:", "rulez:");
-    let files = |policy| [("a.yaml", SERVICE), ("b.yaml", WORKLOAD), ("p.yaml", policy)];
+    let files = |policy| {
+        [
+            ("a.yaml", SERVICE),
+            ("b.yaml", WORKLOAD),
+            ("p.yaml", policy),
+        ]
+    };
     let first = read(&good(), &files(&broken), 2);
     assert_eq!(first.world.denied.len(), 1);
     assert!(!first.rejected[0].last_good);
     let worse = read(&first.world, &files("{{{"), 3);
-    assert_eq!(worse.world.denied.len(), 1, "a worse mistake does not open the door");
+    assert_eq!(
+        worse.world.denied.len(),
+        1,
+        "a worse mistake does not open the door"
+    );
     let fixed = read(&first.world, &files(policy), 4);
     assert!(fixed.world.denied.is_empty() && fixed.rejected.is_empty());
     let again = read(&fixed.world, &files(&broken), 5);
-    assert!(again.world.denied.is_empty(), "the last good version is in force");
+    assert!(
+        again.world.denied.is_empty(),
+        "the last good version is in force"
+    );
     assert_eq!(again.changed, []);
 }
 
 #[test]
 fn the_trust_domain_cannot_change_once_certificates_carry_it() {
-    let world = World { fixed_domain: Some("one.test".parse().expect("valid")), ..World::default() };
-    let mesh = |domain: &str| {
-        format!("apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: mesh}}\nspec: {{trustDomain: {domain}}}\n")
+    let world = World {
+        fixed_domain: Some("one.test".parse().expect("valid")),
+        ..World::default()
     };
-    assert_eq!(read(&world, &[("m.yaml", &mesh("one.test"))], 1).rejected, []);
+    let mesh = |domain: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: mesh}}\nspec: {{trustDomain: {domain}}}\n"
+        )
+    };
+    assert_eq!(
+        read(&world, &[("m.yaml", &mesh("one.test"))], 1).rejected,
+        []
+    );
     let reading = read(&world, &[("m.yaml", &mesh("two.test"))], 1);
     assert_eq!(reading.rejected[0].mistakes[0].path, "spec.trustDomain");
     assert_eq!(reading.world.trust_domain().to_string(), "one.test");

@@ -3,11 +3,17 @@
 use super::*;
 
 fn parts() -> Vec<(Topic, Vec<String>)> {
-    vec![(Topic::Service, vec!["bank/a".into()]), (Topic::Endpoint, vec!["bank/a/1".into()])]
+    vec![
+        (Topic::Service, vec!["bank/a".into()]),
+        (Topic::Endpoint, vec!["bank/a/1".into()]),
+    ]
 }
 
 fn closing(generation: u64) -> Closing {
-    Closing { generation, revision: 7 }
+    Closing {
+        generation,
+        revision: 7,
+    }
 }
 
 #[test]
@@ -15,7 +21,10 @@ fn a_batch_is_applied_with_its_closing() {
     let mut flight = Acknowledgements::default();
     let nonces = flight.sent(parts(), closing(3));
     assert_eq!(flight.accepted(&nonces.part(0)), Answer::Received);
-    assert_eq!(flight.accepted(&nonces.closing()), Answer::Applied(closing(3)));
+    assert_eq!(
+        flight.accepted(&nonces.closing()),
+        Answer::Applied(closing(3))
+    );
     assert!(flight.is_empty());
     assert_eq!(flight.accepted(&nonces.closing()), Answer::Stale);
 }
@@ -25,7 +34,11 @@ fn a_batch_with_a_refused_part_is_not_applied() {
     let mut flight = Acknowledgements::default();
     let nonces = flight.sent(parts(), closing(3));
     let [service, endpoint]: [_; 2] = parts().try_into().expect("two");
-    let refused = Answer::Refused { revision: 7, culprits: vec![service], others: vec![endpoint] };
+    let refused = Answer::Refused {
+        revision: 7,
+        culprits: vec![service],
+        others: vec![endpoint],
+    };
     assert_eq!(flight.refused(&nonces.part(0)), refused);
     assert_eq!(flight.accepted(&nonces.closing()), Answer::Received);
     assert!(flight.is_empty());
@@ -35,7 +48,11 @@ fn a_batch_with_a_refused_part_is_not_applied() {
 fn refusing_the_closing_refuses_everything() {
     let mut flight = Acknowledgements::default();
     let nonces = flight.sent(parts(), closing(3));
-    let refused = Answer::Refused { revision: 7, culprits: parts(), others: vec![] };
+    let refused = Answer::Refused {
+        revision: 7,
+        culprits: parts(),
+        others: vec![],
+    };
     assert_eq!(flight.refused(&nonces.closing()), refused);
     assert!(flight.is_empty());
 }
@@ -52,5 +69,8 @@ fn batches_in_flight_are_bounded_and_answers_to_nothing_are_stale() {
     }
     let newest = newest.expect("sent").closing();
     assert_eq!(flight.accepted(&newest), Answer::Applied(closing(1)));
-    assert!(flight.is_empty(), "an answer to the newest answers the older ones");
+    assert!(
+        flight.is_empty(),
+        "an answer to the newest answers the older ones"
+    );
 }

@@ -40,28 +40,45 @@ spec: {serviceAccount: account}
 
 async fn apply(state: &State, text: &str) {
     let parsed = parse_files(&[("a.yaml".into(), text.to_owned())]);
-    state.apply(&parsed, Path::new("")).await.expect("accepted");
+    let revision = state
+        .apply(&parsed, Path::new(""))
+        .await
+        .expect("accepted")
+        .expect("new");
+    let published = |snapshot: &Arc<Snapshot>| snapshot.revision().number == revision.number;
+    state.snapshots().wait_for(published).await.expect("alive");
 }
 
 /// A control plane whose callers are all `account`, and a connection to it.
 async fn serve() -> (State, Channel) {
     let state = State::new(Box::new(MemoryStore::default())).expect("empty");
     apply(&state, OBJECTS).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("bound");
     let address = listener.local_addr().expect("bound");
     let identify = |mut request: Request<()>| {
-        let identity = "spiffe://usher.local/ns/bank/sa/account".parse().expect("valid");
-        request.extensions_mut().insert(PeerIdentity(Some(identity)));
+        let identity = "spiffe://usher.local/ns/bank/sa/account"
+            .parse()
+            .expect("valid");
+        request
+            .extensions_mut()
+            .insert(PeerIdentity(Some(identity)));
         Ok(request)
     };
     let ads = AdsService::new(state.clone());
     let registry = RegistryService::new(state.clone());
     let server = Server::builder()
-        .add_service(AggregatedDiscoveryServiceServer::with_interceptor(ads, identify))
+        .add_service(AggregatedDiscoveryServiceServer::with_interceptor(
+            ads, identify,
+        ))
         .add_service(RegistryServer::with_interceptor(registry, identify))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
-    let channel = Channel::from_shared(format!("http://{address}")).expect("valid").connect().await;
+    let channel = Channel::from_shared(format!("http://{address}"))
+        .expect("valid")
+        .connect()
+        .await;
     (state, channel.expect("connected"))
 }
 
@@ -75,14 +92,22 @@ impl Proxy {
         let (requests, receiver) = mpsc::channel(16);
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         let first = DeltaDiscoveryRequest {
-            node: Some(Node { id: "bank/account/a".into(), ..Node::default() }),
+            node: Some(Node {
+                id: "bank/account/a".into(),
+                ..Node::default()
+            }),
             type_url: type_url::REVISION.into(),
             ..DeltaDiscoveryRequest::default()
         };
         requests.send(first).await.expect("open");
-        let responses =
-            client.delta_aggregated_resources(ReceiverStream::new(receiver)).await.expect("accepted");
-        Self { requests, responses: responses.into_inner() }
+        let responses = client
+            .delta_aggregated_resources(ReceiverStream::new(receiver))
+            .await
+            .expect("accepted");
+        Self {
+            requests,
+            responses: responses.into_inner(),
+        }
     }
 
     async fn subscribe(&self, topic: Topic, name: &str) {
@@ -99,7 +124,11 @@ impl Proxy {
         let mut batch = Vec::new();
         loop {
             let response = tokio::time::timeout(Duration::from_secs(10), self.responses.next());
-            let response = response.await.expect("in time").expect("open").expect("no error");
+            let response = response
+                .await
+                .expect("in time")
+                .expect("open")
+                .expect("no error");
             let is_last = response.type_url == type_url::REVISION;
             batch.push(response);
             if is_last {
@@ -110,7 +139,10 @@ impl Proxy {
 
     async fn answer(&self, batch: &[DeltaDiscoveryResponse], error: Option<&str>) {
         for response in batch {
-            let error_detail = error.map(|message| rpc::Status { message: message.into(), ..Default::default() });
+            let error_detail = error.map(|message| rpc::Status {
+                message: message.into(),
+                ..Default::default()
+            });
             let request = DeltaDiscoveryRequest {
                 type_url: response.type_url.clone(),
                 response_nonce: response.nonce.clone(),
@@ -126,8 +158,17 @@ fn summary(batch: &[DeltaDiscoveryResponse]) -> Vec<(String, Vec<String>, Vec<St
     batch
         .iter()
         .map(|response| {
-            let kind = response.type_url.rsplit('.').next().unwrap_or_default().to_owned();
-            let names = response.resources.iter().map(|resource| resource.name.clone()).collect();
+            let kind = response
+                .type_url
+                .rsplit('.')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            let names = response
+                .resources
+                .iter()
+                .map(|resource| resource.name.clone())
+                .collect();
             (kind, names, response.removed_resources.clone())
         })
         .collect()
@@ -139,7 +180,9 @@ async fn eventually(what: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reached).await.expect("in time");
+    tokio::time::timeout(Duration::from_secs(10), reached)
+        .await
+        .expect("in time");
 }
 
 #[tokio::test]
@@ -148,13 +191,23 @@ async fn a_batch_is_closed_by_its_revision_and_acknowledged_into_the_status() {
     let mut proxy = Proxy::connect(channel).await;
     proxy.subscribe(Topic::Service, "bank/account").await;
     let batch = proxy.batch().await;
-    let service = ("Service".to_owned(), vec!["bank/account".to_owned()], vec![]);
+    let service = (
+        "Service".to_owned(),
+        vec!["bank/account".to_owned()],
+        vec![],
+    );
     assert_eq!(summary(&batch)[0], service);
-    assert!(!state.status().proxies[0].up_to_date, "nothing is acknowledged yet");
+    assert!(
+        !state.status().proxies[0].up_to_date,
+        "nothing is acknowledged yet"
+    );
     proxy.answer(&batch, None).await;
     eventually(|| state.status().proxies[0].up_to_date).await;
     let report = state.status().proxies[0].clone();
-    assert_eq!((report.node.as_str(), report.revision), ("bank/account/a", 1));
+    assert_eq!(
+        (report.node.as_str(), report.revision),
+        ("bank/account/a", 1)
+    );
 
     apply(&state, &OBJECTS.replace("8080", "9090")).await;
     let batch = proxy.batch().await;
@@ -163,7 +216,10 @@ async fn a_batch_is_closed_by_its_revision_and_acknowledged_into_the_status() {
     eventually(|| state.status().proxies[0].last_nack.is_some()).await;
     let report = state.status().proxies[0].clone();
     let nack = report.last_nack.expect("refused");
-    assert_eq!((nack.revision, nack.message.as_str(), report.revision), (2, "cannot do that", 1));
+    assert_eq!(
+        (nack.revision, nack.message.as_str(), report.revision),
+        (2, "cannot do that", 1)
+    );
     drop(proxy);
     eventually(|| state.status().proxies.is_empty()).await;
 }
@@ -195,7 +251,11 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
         healthy: true,
         zone: String::new(),
     };
-    let lease = registry.register(register.clone()).await.expect("permitted").into_inner();
+    let lease = registry
+        .register(register.clone())
+        .await
+        .expect("permitted")
+        .into_inner();
     let batch = proxy.batch().await;
     assert_eq!(summary(&batch)[0].1, ["bank/account/a"]);
     proxy.answer(&batch, None).await;
@@ -215,24 +275,53 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
     assert_eq!(summary(&batch)[0].2, ["bank/account/a"]);
     assert!(!leaving.is_finished(), "the caller has not acknowledged");
     proxy.answer(&batch, None).await;
-    let answer = leaving.await.expect("no panic").expect("permitted").into_inner();
+    let answer = leaving
+        .await
+        .expect("no panic")
+        .expect("permitted")
+        .into_inner();
     assert!(answer.confirmed);
-    assert_eq!(state.status().revision.number, 1, "endpoints are in no revision");
+    assert_eq!(
+        state.status().revision.number,
+        1,
+        "endpoints are in no revision"
+    );
 
-    let stranger = RegisterRequest { service: part("reporting"), ..register.clone() };
-    let refused = registry.register(stranger).await.expect_err("not its service");
+    let stranger = RegisterRequest {
+        service: part("reporting"),
+        ..register.clone()
+    };
+    let refused = registry
+        .register(stranger)
+        .await
+        .expect_err("not its service");
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
-    let nowhere = RegisterRequest { address: part("0.0.0.0:1"), ..register };
-    let refused = registry.register(nowhere).await.expect_err("nobody can call that");
+    let nowhere = RegisterRequest {
+        address: part("0.0.0.0:1"),
+        ..register
+    };
+    let refused = registry
+        .register(nowhere)
+        .await
+        .expect_err("nobody can call that");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
 #[test]
 fn a_large_part_is_cut_into_messages_that_receivers_take() {
     let body = bytes::Bytes::from(vec![0; 300_000]);
-    let resource = crate::snapshot::Resource { version: "v".into(), body };
-    let resources = (0..10).map(|number| (format!("bank/s{number}"), resource.clone())).collect();
-    let part = Part { topic: Topic::Service, resources, removed: vec!["bank/gone".into()] };
+    let resource = crate::snapshot::Resource {
+        version: "v".into(),
+        body,
+    };
+    let resources = (0..10)
+        .map(|number| (format!("bank/s{number}"), resource.clone()))
+        .collect();
+    let part = Part {
+        topic: Topic::Service,
+        resources,
+        removed: vec!["bank/gone".into()],
+    };
     let cut = responses(part);
     assert_eq!(cut.len(), 4);
     let names: usize = cut.iter().map(|(_, response)| names(response).len()).sum();

@@ -1,0 +1,90 @@
+//! Instances come and go. Whether an identity may be a service was asked before ([`State::may_be`]).
+
+use std::time::Instant;
+
+use tracing::info;
+use usher_config::{
+    model::Endpoint,
+    value::{InstanceName, ServiceName},
+};
+
+use crate::{
+    registry::instances::{Effect, Instance, LeaseGone, Renewal, TooManyInstances},
+    snapshot::endpoints_of,
+};
+
+use super::{SETTLING, State, lock};
+
+impl State {
+    /// Every service's endpoints, now.
+    pub fn endpoints(&self) -> Vec<(ServiceName, Vec<Endpoint>)> {
+        let configuration = self.0.configuration.load();
+        let registry = lock(&self.0.registry);
+        let compiled = &configuration.compiled;
+        let of = |name: &ServiceName| endpoints_of(compiled, &registry.instances, name);
+        compiled
+            .services
+            .keys()
+            .map(|name| (name.clone(), of(name)))
+            .collect()
+    }
+
+    /// Takes an instance in and returns its lease. Whether it may be one was the caller's to ask.
+    ///
+    /// # Errors
+    /// [`TooManyInstances`].
+    pub fn register(
+        &self,
+        name: &InstanceName,
+        instance: Instance,
+    ) -> Result<String, TooManyInstances> {
+        let lease = uuid::Uuid::new_v4().simple().to_string();
+        info!(instance = %name, address = %instance.address, "instance registered");
+        let mut registry = lock(&self.0.registry);
+        registry
+            .instances
+            .register(name, instance, lease.clone(), Instant::now())?;
+        registry.dirty.insert(name.service.clone());
+        registry.withdrawn.remove(&name.to_string());
+        drop(registry);
+        self.changed();
+        Ok(lease)
+    }
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`LeaseGone`].
+    pub fn renew(&self, name: &InstanceName, renewal: &Renewal<'_>) -> Result<(), LeaseGone> {
+        let mut registry = lock(&self.0.registry);
+        let effect = registry.instances.renew(name, renewal, Instant::now())?;
+        if effect == Effect::Changed {
+            info!(instance = %name, healthy = renewal.healthy, "instance health changed");
+            registry.dirty.insert(name.service.clone());
+            drop(registry);
+            self.changed();
+        }
+        Ok(())
+    }
+
+    /// Takes an instance out; the answer is the generation from which nobody is told of it.
+    ///
+    /// # Errors
+    /// [`LeaseGone`]: somebody else has this name now, or nobody.
+    pub fn deregister(&self, name: &InstanceName, lease: &str) -> Result<u64, LeaseGone> {
+        let mut registry = lock(&self.0.registry);
+        let gone = registry.instances.deregister(name, lease);
+        let settling = self.0.started.elapsed() < SETTLING;
+        if gone.is_err() && (!settling || registry.instances.contains(name)) {
+            return Err(LeaseGone);
+        }
+        // Its lease may be from before our start: proxies that resumed with it must drop it all the same.
+        info!(instance = %name, "instance deregistered");
+        if settling {
+            registry.withdrawn.insert(name.to_string());
+        }
+        registry.dirty.insert(name.service.clone());
+        drop(registry);
+        Ok(self.changed())
+    }
+}
