@@ -1,4 +1,4 @@
-//! `bank flaky-rest`: any method on `/work/<ending>` with header `x-work-id`.
+//! `bank flaky-rest`: any method on `/task/<ending>` with header `x-work-id`.
 
 use anyhow::Context as _;
 use http::{Request, Response, StatusCode};
@@ -65,8 +65,8 @@ async fn ending(executions: &Executions, request: Request<Incoming>) -> anyhow::
     let word = head
         .uri
         .path()
-        .strip_prefix("/work/")
-        .context("the path is /work/<ending>")?;
+        .strip_prefix("/task/")
+        .context("the path is /task/<ending>")?;
     let ending = Ending::parse(word).with_context(|| format!("no ending {word}"))?;
     let id = head
         .headers

@@ -143,7 +143,7 @@ impl Call {
 
     async fn send_rest(&self, caller: &Caller, id: &str) -> anyhow::Result<bool> {
         let host = self.protocol.service(self.target);
-        let uri = format!("http://{host}.bank:8080/work/{}", self.ending.word());
+        let uri = format!("http://{host}.bank:8080/task/{}", self.ending.word());
         let mut request = Request::builder()
             .method(&self.method)
             .uri(uri)
