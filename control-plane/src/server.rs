@@ -256,10 +256,12 @@ impl Server {
             Arc::clone(&self.tokens),
             Arc::clone(&self.metrics.ca),
         );
+        let registry =
+            RegistryService::new(self.state.clone(), self.metrics.registry_impostors.clone());
+        let discovery = AdsService::new(self.state);
         doors.spawn(serve_sidecars(
             listener,
-            authority_service,
-            self.state,
+            (authority_service, registry, discovery),
             stopping,
         ));
         publish(&data, &self.addresses)?;
@@ -350,8 +352,7 @@ where
 
 async fn serve_sidecars(
     listener: Listener,
-    authority: AuthorityService,
-    state: State,
+    (authority, registry, discovery): (AuthorityService, RegistryService, AdsService),
     stopping: watch::Receiver<bool>,
 ) {
     let authority =
@@ -363,10 +364,8 @@ async fn serve_sidecars(
         .max_concurrent_streams(STREAMS_MAX)
         .max_connection_age(CONNECTION_AGE_MAX)
         .add_service(authority)
-        .add_service(RegistryServer::new(RegistryService::new(state.clone())))
-        .add_service(AggregatedDiscoveryServiceServer::new(AdsService::new(
-            state,
-        )))
+        .add_service(RegistryServer::new(registry))
+        .add_service(AggregatedDiscoveryServiceServer::new(discovery))
         .serve_with_incoming_shutdown(listener.connections(), stopped(stopping))
         .await;
     if let Err(error) = served {

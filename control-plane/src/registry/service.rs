@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus::IntCounter;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 use usher_config::{
     value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1::{
@@ -29,12 +31,14 @@ const ZONE_LENGTH_MAX: usize = 63;
 #[derive(Debug, Clone)]
 pub struct RegistryService {
     state: State,
+    /// Calls in the name of a service that the caller may not be.
+    impostors: IntCounter,
 }
 
 impl RegistryService {
-    /// Registers into `state`.
-    pub fn new(state: State) -> Self {
-        Self { state }
+    /// Registers into `state`; counts in `impostors` who claims to be a service that it may not be.
+    pub fn new(state: State, impostors: IntCounter) -> Self {
+        Self { state, impostors }
     }
 
     /// The instance a request is about, if its sender may be that service.
@@ -55,6 +59,8 @@ impl RegistryService {
         if self.state.may_be(identity, &name.service) {
             return Ok(name);
         }
+        self.impostors.inc();
+        warn!(%identity, service = %name.service, "refused an identity that may not be this service");
         let accounts = self.state.service_account_of(&name.service);
         let expected = if accounts.is_empty() {
             "no Workload is selected by a Service of that name".to_owned()

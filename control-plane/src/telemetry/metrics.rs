@@ -14,6 +14,8 @@ pub struct Metrics {
     pub ca: Arc<CaMetrics>,
     /// Connections of sidecars.
     pub listener: Arc<ListenerMetrics>,
+    /// Calls to the registry in the name of a service that the caller may not be.
+    pub registry_impostors: IntCounter,
     /// The mesh as it is now.
     pub mesh: MeshGauges,
 }
@@ -73,9 +75,15 @@ impl Metrics {
             timeout: handshakes.with_label_values(&["timeout"]),
             connections,
         };
+        let refusals = table.counters(
+            "usher_registry_refusals_total",
+            "How often did a sidecar claim to be a service that its identity may not be?",
+            &["reason"],
+        )?;
         let mesh = MeshGauges::new(&table)?;
         Ok(Self {
             registry,
+            registry_impostors: refusals.with_label_values(&["identity"]),
             ca: Arc::new(ca),
             listener: Arc::new(listener),
             mesh,

@@ -240,8 +240,13 @@ fn inbound(story: &mut Story) -> anyhow::Result<SocketAddr> {
 /// All attempts the victim's sidecar has refused before they were requests.
 async fn refusals(story: &mut Story) -> anyhow::Result<f64> {
     let metrics = story.bank.instance(VICTIM)?.metrics().await?;
-    let accepted = metrics.sum(HANDSHAKES, &[("outcome", "accepted")]);
-    let handshakes = metrics.sum(HANDSHAKES, &[]) - accepted;
+    let refused = |outcome| {
+        metrics.sum(
+            HANDSHAKES,
+            &[("direction", "inbound"), ("outcome", outcome)],
+        )
+    };
+    let handshakes: f64 = ["failed", "refused", "not_mesh"].map(refused).iter().sum();
     let plaintext = metrics.sum_containing(DETECTED, "outcome", "refused");
     Ok(handshakes + plaintext + metrics.sum(REQUESTS, &[("flag", "AZ")]))
 }
@@ -270,7 +275,7 @@ async fn denied(story: &mut Story, service: &str) -> anyhow::Result<f64> {
 
 async fn registrations_refused(story: &Story) -> anyhow::Result<f64> {
     let metrics = story.bank.control_plane.metrics().await?;
-    Ok(metrics.sum("usher_registrations_total", &[("result", "refused")]))
+    Ok(metrics.sum("usher_registry_refusals_total", &[]))
 }
 
 /// An address of this machine that is not loopback, as a packet to the outside would carry; nothing is sent.
