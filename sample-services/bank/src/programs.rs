@@ -91,10 +91,7 @@ impl Program {
         let arguments = arguments.into_iter();
         match self {
             Self::Usher => usher_control_plane::main_with(arguments),
-            Self::UsherProxy => {
-                drop(arguments);
-                ExitCode::SUCCESS
-            } // SHIM,
+            Self::UsherProxy => usher_proxy::main_with(arguments),
             Self::Account => serve(self.name(), bank_account::run()),
             Self::Transaction => serve(self.name(), bank_transaction::run()),
             Self::FraudDetection => serve(self.name(), bank_fraud_detection::run()),
