@@ -39,7 +39,8 @@ pub(crate) struct Instance {
 /// Where a sidecar listens, as it wrote it down when it had bound its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct SidecarAddresses {
-    pub(crate) inbound: SocketAddr,
+    /// `None` beside a workload that only calls.
+    pub(crate) inbound: Option<SocketAddr>,
     pub(crate) outbound: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) admin: PathBuf,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::programs::Program;
 
-/// Above `slowCallDuration` and below `timeouts.request` in `mesh/traffic.yaml`: slow, never failed.
+/// Above `slowCallDuration` and below `timeouts.backendRequest` in `mesh/traffic.yaml`: slow, never failed.
 const SLOW: &str = "600ms";
 const QUICK: &str = "2ms";
 

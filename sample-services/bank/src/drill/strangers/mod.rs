@@ -234,7 +234,12 @@ async fn exposed_application(story: &mut Story) -> anyhow::Result<()> {
 }
 
 fn inbound(story: &mut Story) -> anyhow::Result<SocketAddr> {
-    Ok(story.bank.instance(VICTIM)?.addresses()?.inbound)
+    story
+        .bank
+        .instance(VICTIM)?
+        .addresses()?
+        .inbound
+        .context("account has an inbound port")
 }
 
 /// All attempts the victim's sidecar has refused before they were requests.

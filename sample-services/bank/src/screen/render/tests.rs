@@ -12,7 +12,7 @@ use crate::{
 fn view() -> View {
     let address = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
     let sidecar = SidecarAddresses {
-        inbound: address(1),
+        inbound: Some(address(1)),
         outbound: address(2),
         metrics: address(3),
         admin: PathBuf::from("/s/admin.sock"),
