@@ -12,7 +12,12 @@ pub(crate) fn check(bytes: &[u8]) {
     };
     let parsed = parse(text);
     // As parsed: line ends are made alike. A text that ends too early is wrong one line below its last.
-    let lines = parsed.sources.values().map(|text| text.lines().count()).sum::<usize>() + 1;
+    let lines = parsed
+        .sources
+        .values()
+        .map(|text| text.lines().count())
+        .sum::<usize>()
+        + 1;
     let lines = u32::try_from(lines).unwrap_or(u32::MAX);
     for mistake in &parsed.mistakes {
         assert!(
