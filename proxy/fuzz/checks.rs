@@ -1,5 +1,10 @@
 //! What must hold for any bytes; shared by the fuzz targets and by the replay of their corpus.
 #![allow(dead_code, reason = "each fuzz target uses one of these")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "a check that fails panics"
+)]
 
 use http::{HeaderMap, HeaderValue};
 use usher_config::model::Timeouts;
@@ -12,7 +17,7 @@ use usher_proxy::{
 };
 
 /// A decision is made within bounds and never taken back.
-pub fn detect(bytes: &[u8]) {
+pub(crate) fn detect(bytes: &[u8]) {
     let mut decided = Detected::NeedMore;
     for end in 0..=bytes.len().min(2 * parser::ENOUGH) {
         let now = parser::detect(&bytes[..end]);
@@ -23,7 +28,7 @@ pub fn detect(bytes: &[u8]) {
 }
 
 /// A normal form is absolute, without dot segments, and its own normal form.
-pub fn path(bytes: &[u8]) {
+pub(crate) fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -42,7 +47,7 @@ pub fn path(bytes: &[u8]) {
 }
 
 /// A host is lower case, without user information, and means the same when written again.
-pub fn authority(bytes: &[u8]) {
+pub(crate) fn authority(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -60,7 +65,7 @@ pub fn authority(bytes: &[u8]) {
 }
 
 /// What is read as a context is written as one that reads the same.
-pub fn traceparent(bytes: &[u8]) {
+pub(crate) fn traceparent(bytes: &[u8]) {
     if let Some(context) = trace_context::parse(bytes) {
         let written = context.traceparent();
         assert_eq!(trace_context::parse(written.as_bytes()), Some(context));
@@ -81,7 +86,7 @@ pub fn traceparent(bytes: &[u8]) {
 }
 
 /// A timeout that was read is written no longer; no header lengthens what policy allows.
-pub fn grpc_timeout(bytes: &[u8]) {
+pub(crate) fn grpc_timeout(bytes: &[u8]) {
     if let Some(read) = timeout::parse_grpc_timeout(bytes) {
         let written = timeout::grpc_timeout(read);
         let again =

@@ -1,5 +1,11 @@
 //! Replays the fuzzers' corpus as ordinary tests: what once was interesting stays right.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a corpus that cannot be read fails the test"
+)]
+
 #[path = "../fuzz/checks.rs"]
 mod checks;
 

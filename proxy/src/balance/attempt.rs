@@ -109,9 +109,7 @@ impl Attempt {
     /// Tells how it ended; the load it stands for lasts until the attempt is dropped, that is until its
     /// response has passed. Call once; further calls teach speed and failures again.
     pub fn record(&mut self, seen: &Observation, settings: Option<&Ejection>) -> Option<Change> {
-        if seen.failed().is_none() {
-            return None;
-        }
+        seen.failed()?;
         let probe = std::mem::take(&mut self.probe);
         self.state.learn(seen, probe, settings)
     }

@@ -122,10 +122,8 @@ impl EndpointState {
         settings: Option<&Ejection>,
     ) -> Option<Change> {
         if let Some(sample) = seen.sample() {
-            self.speed.observe(
-                sample.unwrap_or_else(|retry_after| peak_ewma::penalty(retry_after)),
-                seen.now,
-            );
+            self.speed
+                .observe(sample.unwrap_or_else(peak_ewma::penalty), seen.now);
         }
         let failed = seen.failed()?;
         let moved = match (settings, failed) {

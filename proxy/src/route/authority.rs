@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Result<Authority<'_>, AuthorityError> {
     if host.is_empty() {
         return Err(AuthorityError::NoHost);
     }
-    let port = port.map(|port| parse_port(port)).transpose()?;
+    let port = port.map(parse_port).transpose()?;
     let known =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
     let empty_label = host.starts_with('.') || host.ends_with('.') || host.contains("..");

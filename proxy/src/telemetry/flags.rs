@@ -25,6 +25,7 @@ const CALLER: &str = "the caller's sidecar";
 const EITHER: &str = "the sidecar that logs it";
 
 /// The explanation of a flag.
+#[allow(clippy::too_many_lines, reason = "a table: one row per flag, exhaustive by match")]
 pub const fn explain(flag: Flag) -> Explanation {
     match flag {
         Flag::Uh => line(

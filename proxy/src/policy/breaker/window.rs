@@ -11,7 +11,8 @@ use crate::{
     clock::Tick,
 };
 
-const BUCKETS: u64 = 10;
+const BUCKETS: usize = 10;
+const SLOTS: u64 = BUCKETS as u64;
 const NEVER: u64 = u64::MAX;
 
 /// Sums over a window.
@@ -36,7 +37,7 @@ struct Bucket {
 /// Aligned so that two workers never write one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Shard([Bucket; BUCKETS as usize]);
+struct Shard([Bucket; BUCKETS]);
 
 /// The window of one breaker.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Window {
         let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         Self {
             shards: (0..workers.max(1)).map(|_| Shard::new()).collect(),
-            bucket_ms: (millis / BUCKETS).max(1),
+            bucket_ms: (millis / SLOTS).max(1),
             latest_bad: AtomicU64::new(NEVER),
         }
     }
@@ -73,7 +74,7 @@ impl Window {
         exchange: Exchange,
     ) -> bool {
         let slot = self.slot(now);
-        let position = usize::try_from(slot % BUCKETS).unwrap_or(0);
+        let position = usize::try_from(slot % SLOTS).unwrap_or(0);
         let shard = self.shards.get(worker % self.shards.len());
         if let Some(bucket) = shard.and_then(|shard| shard.0.get(position)) {
             bucket.count(stamp(generation, slot), exchange);
@@ -83,13 +84,13 @@ impl Window {
             return true;
         }
         let latest = self.latest_bad.load(Ordering::Relaxed);
-        latest != NEVER && slot.saturating_sub(latest) < BUCKETS
+        latest != NEVER && slot.saturating_sub(latest) < SLOTS
     }
 
     /// All workers' buckets of this generation that lie in the window.
     pub(crate) fn sum(&self, generation: u16, now: Tick) -> Counts {
         let newest = self.slot(now);
-        let oldest = newest.saturating_sub(BUCKETS - 1);
+        let oldest = newest.saturating_sub(SLOTS - 1);
         let wanted = stamp(generation, oldest)..=stamp(generation, newest);
         let mut counts = Counts::default();
         for bucket in self.shards.iter().flat_map(|shard| &shard.0) {
