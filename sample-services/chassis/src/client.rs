@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -81,8 +81,8 @@ impl HttpClient {
     /// # Errors
     /// When no whole answer came within `limit`.
     pub async fn get(&self, url: String, limit: Duration) -> Result<Answer, CallError> {
-        self.call(Method::GET, url, Full::default(), limit, HeaderMap::new())
-            .await
+        let request = Request::get(&url).body(Full::default());
+        self.call(url, request, limit).await
     }
 
     /// Sends `json`, with `key` as `Idempotency-Key`.
@@ -96,32 +96,24 @@ impl HttpClient {
         json: String,
         limit: Duration,
     ) -> Result<Answer, CallError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        if let Ok(key) = HeaderValue::try_from(key) {
-            headers.insert(IDEMPOTENCY_KEY, key);
-        }
-        self.call(Method::POST, url, json.into(), limit, headers)
-            .await
+        let request = Request::post(&url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(IDEMPOTENCY_KEY, key)
+            .body(json.into());
+        self.call(url, request, limit).await
     }
 
     async fn call(
         &self,
-        method: Method,
         url: String,
-        body: Full<Bytes>,
+        request: http::Result<Request<Full<Bytes>>>,
         limit: Duration,
-        mut headers: HeaderMap,
     ) -> Result<Answer, CallError> {
-        trace::current().write(&mut headers);
-        let mut request = match Request::builder().method(method).uri(&url).body(body) {
+        let mut request = match request {
             Ok(request) => request,
             Err(source) => return Err(CallError::Malformed { url, source }),
         };
-        request.headers_mut().extend(headers);
+        trace::current().write(request.headers_mut());
         match timeout(limit, self.exchange(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(source)) => Err(CallError::Unreachable { url, source }),

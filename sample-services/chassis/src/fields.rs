@@ -40,7 +40,6 @@ impl Fields {
     }
 
     /// An id that may be absent: `Some(None)` when it is, `None` when it is wrong.
-    #[expect(clippy::option_option, reason = "absent and wrong differ")]
     pub fn optional_id(&mut self, name: &'static str) -> Option<Option<String>> {
         if self.is_absent(name) {
             return Some(None);

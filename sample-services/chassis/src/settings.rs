@@ -78,7 +78,6 @@ impl Environment {
     }
 
     /// A variable that may be absent: `Some(None)` when it is, `None` when it is wrong.
-    #[expect(clippy::option_option, reason = "absent and wrong differ")]
     pub fn optional<T: Setting>(&mut self, name: &str) -> Option<Option<T>> {
         let Some(text) = self.text(name) else {
             return Some(None);

@@ -138,7 +138,6 @@ impl Assess {
     }
 
     /// Amounts are far below 2^53, where every integer is a float of its own.
-    #[expect(clippy::cast_precision_loss, reason = "amounts are at most 10^14")]
     fn amount(&self) -> f64 {
         self.payment.amount_cents as f64
     }

@@ -10,7 +10,7 @@ use bank_chassis::problem::{Mistake, Problem};
 use bank_chassis::rest;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 use time::Date;
@@ -78,8 +78,8 @@ async fn daily(
         .iter()
         .map(|row| {
             let mut line = line(row)?;
-            line["day"] = row.try_get::<&str, _>("day")?.into();
-            Ok(line)
+            line.insert("day".to_owned(), row.try_get::<&str, _>("day")?.into());
+            Ok(line.into())
         })
         .collect();
     Ok(Json(json!({ "days": days? })))
@@ -87,19 +87,23 @@ async fn daily(
 
 async fn totals(State(parts): State<Parts>) -> Result<Json<Value>, Problem> {
     let rows = sqlx::query(TOTALS).fetch_all(&parts.readers).await?;
-    let totals: sqlx::Result<Vec<Value>> = rows.iter().map(line).collect();
+    let totals: sqlx::Result<Vec<Map<String, Value>>> = rows.iter().map(line).collect();
     Ok(Json(json!({ "totals": totals? })))
 }
 
-fn line(row: &SqliteRow) -> sqlx::Result<Value> {
-    Ok(json!({
+fn line(row: &SqliteRow) -> sqlx::Result<Map<String, Value>> {
+    let counts = json!({
         "currency": row.try_get::<&str, _>("currency")?,
         "completed": row.try_get::<i64, _>("completed")?,
         "declined": row.try_get::<i64, _>("declined")?,
         "refunded": row.try_get::<i64, _>("refunded")?,
         "reviewed": row.try_get::<i64, _>("reviewed")?,
         "amountCents": row.try_get::<i64, _>("amount_cents")?,
-    }))
+    });
+    let Value::Object(counts) = counts else {
+        return Ok(Map::new());
+    };
+    Ok(counts)
 }
 
 async fn stats(State(parts): State<Parts>) -> Result<Json<Value>, Problem> {

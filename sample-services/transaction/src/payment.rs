@@ -116,15 +116,17 @@ impl Payment {
             fields.note(Mistake::new("to", found, "another account than in from"));
         }
         let key = match key {
-            Ok(key) => key.or_else(|| id.clone().flatten()),
+            Ok(Some(key)) => Some(key),
+            Ok(None) if id == Some(None) => {
+                fields.note(Mistake::new("Idempotency-Key", "nothing", rules::ID));
+                None
+            }
+            Ok(None) => id.clone().flatten(),
             Err(mistake) => {
                 fields.note(mistake);
                 None
             }
         };
-        if key.is_none() && id == Some(None) {
-            fields.note(Mistake::new("Idempotency-Key", "nothing", rules::ID));
-        }
         let payment = || {
             Some(Self {
                 id: id?.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),

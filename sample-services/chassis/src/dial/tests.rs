@@ -5,6 +5,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client::HttpClient;
+use crate::grpc;
+use crate::proto::health::HealthCheckRequest;
+use crate::proto::health::health_client::HealthClient;
 
 fn dialer(pairs: &[(&str, &str)]) -> Dialer {
     let pairs = pairs
@@ -66,4 +69,59 @@ async fn a_proxied_call_has_the_absolute_form_and_the_peers_host() {
     let lower = head.to_ascii_lowercase();
     assert!(lower.contains("host: reporting.bank:8080\r\n"), "{head}");
     assert!(lower.contains("traceparent: 00-"), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxied_grpc_call_names_its_peer_and_carries_deadline_trace_and_key() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let proxy = format!("http://{}", listener.local_addr().expect("address"));
+    let seen_there = Arc::clone(&seen);
+    let answer = async move |request: axum::extract::Request| {
+        let authority = request
+            .uri()
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let header = |name: &str| {
+            let value = request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().expect("text"));
+            value.unwrap_or("missing").to_owned()
+        };
+        let names = [
+            "idempotency-key",
+            "grpc-timeout",
+            "traceparent",
+            "x-request-id",
+        ];
+        let mut seen = seen_there.lock().expect("seen");
+        seen.push(authority);
+        seen.extend(names.map(header));
+        [("content-type", "application/grpc"), ("grpc-status", "5")]
+    };
+    let server = axum::serve(listener, axum::Router::new().fallback(answer));
+    tokio::spawn(server.into_future());
+    let url = BaseUrl::parse("http://account.bank:50051").expect("url");
+    let dialer = dialer(&[("http_proxy", proxy.as_str())]);
+    let mut client = HealthClient::new(grpc::channel(&url, &dialer).expect("channel"));
+    let request = grpc::request(
+        HealthCheckRequest {
+            service: String::new(),
+        },
+        "p1/debit",
+        Duration::from_secs(3),
+    );
+    let status = client
+        .check(request)
+        .await
+        .expect_err("refused by the proxy");
+    assert_eq!(status.code(), tonic::Code::NotFound, "{status}");
+    let seen = seen.lock().expect("seen").clone();
+    assert_eq!(seen[..3], ["account.bank:50051", "p1/debit", "3000000u"]);
+    assert!(
+        seen[3].starts_with("00-") && seen[4] != "missing",
+        "{seen:?}"
+    );
 }
