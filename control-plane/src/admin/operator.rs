@@ -35,8 +35,8 @@ const REQUEST_BYTES_MAX: usize = 4 * 1024;
 /// Life of a token when the request names none.
 const TTL_DEFAULT: Duration = Duration::from_secs(3600);
 
-/// What `POST /v1/tokens` takes. The identity is named by its service account, or by a service that exactly one
-/// account may run.
+/// What `POST /v1/tokens` takes. The identity is named by its service account, or by a service (else a Workload) that
+/// exactly one account may run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateToken {
@@ -158,7 +158,13 @@ fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String
                 namespace: namespace.clone(),
                 name: name("service", service)?,
             };
-            only_account(&service, mesh.service_account_of(&service))?
+            let mut accounts = mesh.service_account_of(&service);
+            accounts.sort();
+            accounts.dedup();
+            if accounts.is_empty() {
+                accounts.extend(mesh.account_of_workload(&service));
+            }
+            only_account(&service, accounts)?
         }
         (None, None) => return Err("serviceAccount, or service, is needed".to_owned()),
     };
@@ -178,8 +184,8 @@ fn only_account(service: &ServiceName, mut accounts: Vec<Name>) -> Result<Name, 
     match (accounts.pop(), accounts.is_empty()) {
         (Some(account), true) => Ok(account),
         (None, _) => Err(format!(
-            "nobody may run {service}: write a Workload in the namespace {} whose labels the Service's selector \
-             matches, with the service account to run as",
+            "nobody may run {service}: write a Workload in the namespace {}, with the service account to run as \
+             and the labels that the Service selects (or of this name, if it only calls others)",
             service.namespace
         )),
         (Some(last), false) => {

@@ -106,10 +106,9 @@ impl Serve {
     fn banner(&self, server: &Server) -> String {
         let status = server.state().status();
         let addresses = server.addresses();
-        let row = |name: &str, value: String, note: &str| {
-            format!("  {:13} {value}  {}", name, paint(DIM, note))
-                .trim_end()
-                .to_owned()
+        let row = |name: &str, value: &str, note: &str| match note {
+            "" => format!("  {name:13} {value}"),
+            note => format!("  {name:13} {value}  {}", paint(DIM, note)),
         };
         let refused = match status.rejected.len() {
             0 => paint(GOOD, "all objects accepted"),
@@ -137,21 +136,21 @@ impl Serve {
                 paint(HEAD, "Usher control plane"),
                 status.trust_domain
             ),
-            row("sidecars", addresses.grpc.to_string(), "mutual TLS"),
+            row("sidecars", &addresses.grpc.to_string(), "mutual TLS"),
             row(
                 "read",
-                format!("http://{}/v1/status", addresses.http),
+                &format!("http://{}/v1/status", addresses.http),
                 "also /v1/services, /metrics",
             ),
             row(
                 "config",
-                format!("{config}, revision {}", status.revision.number),
+                &format!("{config}, revision {}", status.revision.number),
                 "watched",
             ),
-            row("", format!("{refused}{warnings}"), ""),
+            row("", &format!("{refused}{warnings}"), ""),
             row(
                 "data",
-                data.display().to_string(),
+                &data.display().to_string(),
                 "root key, tokens, accepted configuration",
             ),
             String::new(),

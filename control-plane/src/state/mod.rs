@@ -25,6 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
+    kind::{Kind, Object, ObjectKey},
     model::{Revision, TrustBundle},
     value::{Name, ServiceName, SpiffeId, TrustDomain},
 };
@@ -212,6 +213,19 @@ impl State {
             .load()
             .compiled
             .may_be(identity, service)
+    }
+
+    /// The service account of the Workload of this name: whoever only calls is behind no service.
+    pub fn account_of_workload(&self, workload: &ServiceName) -> Option<Name> {
+        let key = ObjectKey {
+            kind: Kind::Workload,
+            namespace: workload.namespace.clone(),
+            name: workload.name.clone(),
+        };
+        match &*self.0.configuration.load().world.objects.get(&key)?.object {
+            Object::Workload(workload) => Some(workload.spec.service_account.clone()),
+            _ => None,
+        }
     }
 
     /// The service accounts of the Workloads behind a service; empty for an unknown one.

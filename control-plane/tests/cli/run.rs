@@ -262,6 +262,28 @@ fn without_a_token_file_it_asks_the_control_plane_here_for_one() {
     assert!(!stderr(&ran).contains(&token));
     let file = plane.data().join("run/bank.account/join-token");
     assert!(!file.exists(), "a spent token is of use to nobody");
+    let caller = MESH.replace(
+        "name: account, namespace: bank, labels",
+        "name: teller, namespace: bank, labels",
+    );
+    write(
+        &plane.home.path().join("mesh/teller.yaml"),
+        caller.rsplit("---").next().expect("one"),
+    );
+    eventually("a Workload behind no service", || {
+        let mut run = plane.usher();
+        run.args([
+            "run",
+            "--service",
+            "teller",
+            "--namespace",
+            "bank",
+            "--proxy",
+        ])
+        .arg(sidecar.program())
+        .args(["--", "true"]);
+        output(&mut run).status.success().then_some(())
+    });
     let mut unknown = plane.usher();
     unknown
         .args([

@@ -9,7 +9,9 @@ async fn noticed(act: impl FnOnce(&Path)) {
     fs::write(directory.path().join("a.yaml"), "one").expect("written");
     let mut watch = Watch::new(directory.path());
     act(directory.path());
-    timeout(AGAIN / 2, watch.changed()).await.expect("noticed before the next look in any case");
+    timeout(AGAIN / 2, watch.changed())
+        .await
+        .expect("noticed before the next look in any case");
 }
 
 #[tokio::test]
