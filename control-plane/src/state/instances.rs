@@ -13,7 +13,10 @@ use crate::{
     snapshot::endpoints_of,
 };
 
-use super::{SETTLING, State, lock};
+use super::{Registry, SETTLING, State, lock};
+
+/// As many as a large mesh has endpoints. Whatever is beyond it is forgotten by proxies when settling ends.
+const WITHDRAWN_MAX: usize = 100_000;
 
 impl State {
     /// Every service's endpoints, now.
@@ -80,11 +83,16 @@ impl State {
         }
         // Its lease may be from before our start: proxies that resumed with it must drop it all the same.
         info!(instance = %name, "instance deregistered");
-        if settling {
-            registry.withdrawn.insert(name.to_string());
-        }
+        self.withdraw(&mut registry, name);
         registry.dirty.insert(name.service.clone());
         drop(registry);
         Ok(self.changed())
+    }
+
+    /// Notes that an instance is really gone, as long as its mere absence says nothing.
+    pub(super) fn withdraw(&self, registry: &mut Registry, name: &InstanceName) {
+        if self.0.started.elapsed() < SETTLING && registry.withdrawn.len() < WITHDRAWN_MAX {
+            registry.withdrawn.insert(name.to_string());
+        }
     }
 }

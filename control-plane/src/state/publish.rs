@@ -53,6 +53,7 @@ pub(super) async fn end_leases(state: Weak<Inner>) {
         for name in &expired {
             info!(instance = %name, "instance did not renew its lease");
             registry.dirty.insert(name.service.clone());
+            state.withdraw(&mut registry, name);
         }
         drop(registry);
         if !expired.is_empty() {

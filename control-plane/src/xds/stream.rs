@@ -226,7 +226,10 @@ impl Conversation {
                 generation,
                 revision,
             }) => {
-                self.connected.applied(id, generation, Some(revision));
+                // With something of it refused, it runs parts of the revision, not the revision.
+                let whole = self.subscriptions.is_clean();
+                self.connected
+                    .applied(id, generation, whole.then_some(revision));
             }
             Answer::Refused {
                 revision,
