@@ -94,10 +94,14 @@ impl Streak {
 /// Between checks at least this long, whatever the policy says: the application has other work too.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
+/// Between checks at most this long until the application is up: whoever starts it waits for it.
+const INTERVAL_AT_START: Duration = Duration::from_millis(200);
+
 /// Checks for ever; follows changes of the policy. Until a policy is in, a TCP connection is the check.
 pub async fn watch_application(port: Port, store: Arc<Store>, health: watch::Sender<Health>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()));
     let mut streak = Streak::default();
+    let mut slowest = INTERVAL_AT_START;
     loop {
         let check = store
             .load()
@@ -116,7 +120,10 @@ pub async fn watch_application(port: Port, store: Arc<Store>, health: watch::Sen
             *before = now;
             changed
         });
-        sleep(check.interval.max(INTERVAL_MIN)).await;
+        if now == Health::Healthy {
+            slowest = Duration::MAX;
+        }
+        sleep(check.interval.clamp(INTERVAL_MIN, slowest)).await;
     }
 }
 

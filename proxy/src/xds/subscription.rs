@@ -5,17 +5,19 @@
 //! only whole batches; after the control plane has said everything, we hold exactly what it has for the
 //! services wanted; every response is answered once. Protocol: xDS "incremental" with our resource types.
 
+mod messages;
+mod wanted;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
 use usher_config::{
-    model::Service,
     value::{InstanceName, ServiceName},
     wire::{
         discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node},
-        rpc, type_url,
+        type_url,
     },
 };
 
@@ -26,6 +28,7 @@ use super::{
     interest::Interest,
     known::{Known, Received, Staged},
 };
+use messages::{answer, change_of, every_endpoint};
 
 /// How long "there is no such service" holds without asking again.
 pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
@@ -33,11 +36,6 @@ pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 /// How long what we know survives a control plane that, on a new stream, does not know it: it may just have
 /// started and not have heard of every instance yet.
 pub const NEW_SERVER_GRACE: Duration = Duration::from_secs(300);
-
-/// A refusal's text, in characters.
-const NACK_LENGTH_MAX: usize = 1_000;
-
-const INVALID_ARGUMENT: i32 = 3;
 
 /// What an event leads to; in this order: apply, then send, then answer.
 #[derive(Debug, Default)]
@@ -375,111 +373,6 @@ impl Subscription {
             self.unknown.insert(service.clone(), now + NEGATIVE_TTL);
             answers.push((service, Resolution::Unknown));
         }
-    }
-
-    /// Makes the subscription what is wanted: asks for what is new, drops what nobody needs any more.
-    fn reconcile(&mut self) -> Effects {
-        let wanted = self.wanted();
-        let services = self.known.retain(&wanted);
-        self.unknown.retain(|name, _| wanted.contains(name));
-        self.missing.retain(|key, _| match key {
-            Key::Service(name) => wanted.contains(name),
-            Key::Endpoint(name) => wanted.contains(&name.service),
-        });
-        self.staged.services.retain(|name, _| wanted.contains(name));
-        self.staged
-            .endpoints
-            .retain(|name, _| wanted.contains(&name.service));
-        let change = (!services.is_empty()).then(|| Change {
-            services,
-            ..Change::default()
-        });
-        let requests = if self.stream.is_some() {
-            self.resubscribe(wanted)
-        } else {
-            Vec::new()
-        };
-        Effects {
-            change,
-            requests,
-            answers: Vec::new(),
-        }
-    }
-
-    fn resubscribe(&mut self, wanted: BTreeSet<ServiceName>) -> Vec<DeltaDiscoveryRequest> {
-        let added: Vec<&ServiceName> = wanted.difference(&self.subscribed).collect();
-        let dropped: Vec<&ServiceName> = self.subscribed.difference(&wanted).collect();
-        if added.is_empty() && dropped.is_empty() {
-            return Vec::new();
-        }
-        let endpoints = change_of(
-            type_url::ENDPOINT,
-            added.iter().map(|name| every_endpoint(name)).collect(),
-            dropped.iter().map(|name| every_endpoint(name)).collect(),
-        );
-        let services = change_of(
-            type_url::SERVICE,
-            added.iter().map(ToString::to_string).collect(),
-            dropped.iter().map(ToString::to_string).collect(),
-        );
-        self.subscribed = wanted;
-        self.introduce(vec![endpoints, services])
-    }
-
-    /// What has arrived counts here even before its `Revision`: the sooner we ask for a fallback, the better.
-    fn wanted(&self) -> BTreeSet<ServiceName> {
-        self.interest.wanted(|name| -> Option<&Service> {
-            match self.staged.services.get(name) {
-                Some(Some(staged)) => Some(&staged.model),
-                Some(None) | None => self.known.services.get(name).map(|known| &known.model),
-            }
-        })
-    }
-
-    /// The first request on a stream names the node.
-    fn introduce(
-        &mut self,
-        mut requests: Vec<DeltaDiscoveryRequest>,
-    ) -> Vec<DeltaDiscoveryRequest> {
-        if let (Some(stream), Some(first)) = (&mut self.stream, requests.first_mut())
-            && !stream.introduced
-        {
-            stream.introduced = true;
-            first.node = Some(self.node.clone());
-        }
-        requests
-    }
-}
-
-fn every_endpoint(service: &ServiceName) -> String {
-    format!("{service}/*")
-}
-
-fn change_of(
-    type_url: &str,
-    subscribe: Vec<String>,
-    unsubscribe: Vec<String>,
-) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url: type_url.to_owned(),
-        resource_names_subscribe: subscribe,
-        resource_names_unsubscribe: unsubscribe,
-        ..Default::default()
-    }
-}
-
-/// ACK, or NACK that names every resource we could not use; for those the last good one stays.
-fn answer(response: DeltaDiscoveryResponse, mistakes: &[String]) -> DeltaDiscoveryRequest {
-    let message: String = mistakes.join("; ").chars().take(NACK_LENGTH_MAX).collect();
-    DeltaDiscoveryRequest {
-        type_url: response.type_url,
-        response_nonce: response.nonce,
-        error_detail: (!mistakes.is_empty()).then(|| rpc::Status {
-            code: INVALID_ARGUMENT,
-            message,
-            ..Default::default()
-        }),
-        ..Default::default()
     }
 }
 

@@ -1,0 +1,90 @@
+//! Keeps the subscription what is wanted: the roots, what they lead to, and nothing else.
+
+use std::collections::BTreeSet;
+
+use usher_config::{
+    model::Service,
+    value::ServiceName,
+    wire::{discovery::DeltaDiscoveryRequest, type_url},
+};
+
+use super::{
+    Effects, Key, Subscription,
+    messages::{change_of, every_endpoint},
+};
+use crate::snapshot::Change;
+
+impl Subscription {
+    /// Makes the subscription what is wanted: asks for what is new, drops what nobody needs any more.
+    pub(super) fn reconcile(&mut self) -> Effects {
+        let wanted = self.wanted();
+        let services = self.known.retain(&wanted);
+        self.unknown.retain(|name, _| wanted.contains(name));
+        self.missing.retain(|key, _| match key {
+            Key::Service(name) => wanted.contains(name),
+            Key::Endpoint(name) => wanted.contains(&name.service),
+        });
+        self.staged.services.retain(|name, _| wanted.contains(name));
+        self.staged
+            .endpoints
+            .retain(|name, _| wanted.contains(&name.service));
+        let change = (!services.is_empty()).then(|| Change {
+            services,
+            ..Change::default()
+        });
+        let requests = if self.stream.is_some() {
+            self.resubscribe(wanted)
+        } else {
+            Vec::new()
+        };
+        Effects {
+            change,
+            requests,
+            answers: Vec::new(),
+        }
+    }
+
+    fn resubscribe(&mut self, wanted: BTreeSet<ServiceName>) -> Vec<DeltaDiscoveryRequest> {
+        let added: Vec<&ServiceName> = wanted.difference(&self.subscribed).collect();
+        let dropped: Vec<&ServiceName> = self.subscribed.difference(&wanted).collect();
+        if added.is_empty() && dropped.is_empty() {
+            return Vec::new();
+        }
+        let endpoints = change_of(
+            type_url::ENDPOINT,
+            added.iter().map(|name| every_endpoint(name)).collect(),
+            dropped.iter().map(|name| every_endpoint(name)).collect(),
+        );
+        let services = change_of(
+            type_url::SERVICE,
+            added.iter().map(ToString::to_string).collect(),
+            dropped.iter().map(ToString::to_string).collect(),
+        );
+        self.subscribed = wanted;
+        self.introduce(vec![endpoints, services])
+    }
+
+    /// What has arrived counts here even before its `Revision`: the sooner we ask for a fallback, the better.
+    pub(super) fn wanted(&self) -> BTreeSet<ServiceName> {
+        self.interest.wanted(|name| -> Option<&Service> {
+            match self.staged.services.get(name) {
+                Some(Some(staged)) => Some(&staged.model),
+                Some(None) | None => self.known.services.get(name).map(|known| &known.model),
+            }
+        })
+    }
+
+    /// The first request on a stream names the node.
+    pub(super) fn introduce(
+        &mut self,
+        mut requests: Vec<DeltaDiscoveryRequest>,
+    ) -> Vec<DeltaDiscoveryRequest> {
+        if let (Some(stream), Some(first)) = (&mut self.stream, requests.first_mut())
+            && !stream.introduced
+        {
+            stream.introduced = true;
+            first.node = Some(self.node.clone());
+        }
+        requests
+    }
+}
