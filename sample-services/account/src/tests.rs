@@ -80,7 +80,11 @@ async fn totals(client: &mut AccountClient<Channel>) -> Total {
 #[tokio::test]
 async fn an_opening_deposit_comes_from_the_house() {
     let folder = tempfile::tempdir().expect("folder");
-    let Replica { mut client, stop: _stop, .. } = replica(&folder).await;
+    let Replica {
+        mut client,
+        stop: _stop,
+        ..
+    } = replica(&folder).await;
     let state = client
         .open(opening("a", 700))
         .await
@@ -99,7 +103,11 @@ async fn an_opening_deposit_comes_from_the_house() {
 #[tokio::test]
 async fn a_repeated_operation_gives_its_first_answer() {
     let folder = tempfile::tempdir().expect("folder");
-    let Replica { mut client, stop: _stop, .. } = replica(&folder).await;
+    let Replica {
+        mut client,
+        stop: _stop,
+        ..
+    } = replica(&folder).await;
     client.open(opening("a", 700)).await.expect("opened");
     let first = client
         .debit(moving("p1/debit", "a", 200))
@@ -129,7 +137,11 @@ async fn a_repeated_operation_gives_its_first_answer() {
 #[tokio::test]
 async fn an_operation_id_belongs_to_its_arguments() {
     let folder = tempfile::tempdir().expect("folder");
-    let Replica { mut client, stop: _stop, .. } = replica(&folder).await;
+    let Replica {
+        mut client,
+        stop: _stop,
+        ..
+    } = replica(&folder).await;
     client.open(opening("a", 700)).await.expect("opened");
     client
         .debit(moving("p1/debit", "a", 200))
@@ -150,7 +162,11 @@ async fn an_operation_id_belongs_to_its_arguments() {
 #[tokio::test]
 async fn a_refusal_stays_a_refusal_when_funds_arrive() {
     let folder = tempfile::tempdir().expect("folder");
-    let Replica { mut client, stop: _stop, .. } = replica(&folder).await;
+    let Replica {
+        mut client,
+        stop: _stop,
+        ..
+    } = replica(&folder).await;
     client.open(opening("a", 100)).await.expect("opened");
     for _ in 0..2 {
         let refused = client
@@ -171,7 +187,11 @@ async fn a_refusal_stays_a_refusal_when_funds_arrive() {
 #[tokio::test]
 async fn every_mistake_of_a_request_is_named() {
     let folder = tempfile::tempdir().expect("folder");
-    let Replica { mut client, stop: _stop, .. } = replica(&folder).await;
+    let Replica {
+        mut client,
+        stop: _stop,
+        ..
+    } = replica(&folder).await;
     let wrong = MoveRequest {
         currency: "euro".into(),
         ..moving("", "a b", 0)

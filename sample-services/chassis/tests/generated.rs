@@ -1,6 +1,8 @@
 //! The checked-in protobuf code is what `proto/` says: nobody needs `protoc` or a build script to build the bank.
 //! `UPDATE=1 cargo test -p bank-chassis --test generated` rewrites it.
 
+#![allow(clippy::expect_used, reason = "helpers of a test")]
+
 use std::path::{Path, PathBuf};
 
 const PROTOS: [&str; 3] = [
