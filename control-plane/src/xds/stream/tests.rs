@@ -67,7 +67,8 @@ async fn serve() -> (State, Channel) {
         Ok(request)
     };
     let ads = AdsService::new(state.clone());
-    let registry = RegistryService::new(state.clone());
+    let metrics = crate::telemetry::metrics::Metrics::new().expect("unique names");
+    let registry = RegistryService::new(state.clone(), metrics.registry_impostors);
     let server = Server::builder()
         .add_service(AggregatedDiscoveryServiceServer::with_interceptor(
             ads, identify,
