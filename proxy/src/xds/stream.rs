@@ -29,7 +29,12 @@ use super::{
     Question, Resolution, WAITERS_MAX, last_known_good,
     subscription::{Asked, Effects, Subscription},
 };
-use crate::{control_plane::ControlPlane, snapshot::Store, state_dir::StateDir, tls::Material};
+use crate::{
+    control_plane::ControlPlane,
+    snapshot::{ServiceEntry, Store},
+    state_dir::StateDir,
+    tls::Material,
+};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -210,7 +215,7 @@ impl Xds {
             .store
             .load()
             .services()
-            .filter(|entry| entry.take_used())
+            .filter(|entry| in_use(entry))
         {
             self.subscription.used(&entry.model.name, now);
         }
@@ -278,6 +283,15 @@ impl Xds {
             }
         }));
     }
+}
+
+/// Dialled since the last look, or still busy: a stream may be older than any idle time.
+fn in_use(entry: &ServiceEntry) -> bool {
+    entry.take_used()
+        || entry
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.state.in_flight() > 0)
 }
 
 fn send(
