@@ -40,11 +40,19 @@ pub enum Body {
     FromHop(Box<HopBody>),
     /// From any upstream, its first frame already seen.
     Begun(Box<Begun>),
+    /// What a test wants.
+    #[cfg(test)]
+    Frames(std::collections::VecDeque<Frame<Bytes>>),
     /// A response on its way down, with what has to happen when it ends.
     Watched(Box<Watched>),
 }
 
 impl Body {
+    #[cfg(test)]
+    pub(crate) fn from_frames(frames: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
+        Self::Frames(frames.into_iter().collect())
+    }
+
     /// A body from hyper.
     pub fn incoming(incoming: Incoming) -> Self {
         if incoming.is_end_stream() { Self::Empty } else { Self::Incoming(incoming) }
@@ -74,6 +82,8 @@ impl http_body::Body for Body {
             Self::Replay(replay) => replay.poll_frame(cx),
             Self::FromHttp1(body) => body.poll_frame(cx),
             Self::FromHop(body) => body.poll_frame(cx),
+            #[cfg(test)]
+            Self::Frames(frames) => Poll::Ready(frames.pop_front().map(Ok)),
             Self::Begun(body) => body.poll_frame(cx),
             Self::Watched(body) => body.poll_frame(cx),
         }
@@ -88,6 +98,8 @@ impl http_body::Body for Body {
             Self::Replay(replay) => replay.is_end_stream(),
             Self::FromHttp1(body) => body.is_end_stream(),
             Self::FromHop(body) => body.is_end_stream(),
+            #[cfg(test)]
+            Self::Frames(frames) => frames.is_empty(),
             Self::Begun(body) => body.is_end_stream(),
             Self::Watched(body) => body.is_end_stream(),
         }
@@ -103,6 +115,8 @@ impl http_body::Body for Body {
             Self::Replay(replay) => replay.size_hint(),
             Self::FromHttp1(body) => body.size_hint(),
             Self::Watched(body) => body.size_hint(),
+            #[cfg(test)]
+            Self::Frames(_) => SizeHint::default(),
             Self::Http2(_) | Self::FromHop(_) | Self::Begun(_) => SizeHint::default(),
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     balance::{self, AttemptOutcome, NoPick, Observation},
     clock::{self, Tick},
     error::{Flag, Limit, Processing, ProxyError},
-    http::{Body, Replay, peek::peek},
+    http::{Body, Replay, headers::REASON, peek::peek},
     policy::{
         breaker::Outcome,
         retry::{self, ATTEMPT, AttemptFailure, Decision, GiveUp, Pushback, RequestTraits},
@@ -216,6 +216,22 @@ impl Outgoing {
         Some(request)
     }
 
+    /// The endpoint's sidecar gave up just before we would have: the deadline that it was told is ours.
+    fn expired_further_on(&self, plan: &Plan, response: &Response<Body>) -> Option<ProxyError> {
+        let reason = response.headers().get(REASON)?.as_bytes();
+        let Deadline::At { set_by, .. } = self.deadline else { return None };
+        if !reason.starts_with(b"DE ") {
+            return None;
+        }
+        Some(match set_by {
+            SetBy::Caller => ProxyError::DeadlineExpired,
+            SetBy::Policy => {
+                let limit = plan.treatment.policy.timeouts.request.unwrap_or_default();
+                ProxyError::RequestTimeout { limit }
+            }
+        })
+    }
+
     fn timed_out(&self, plan: &Plan, endpoint: std::net::SocketAddr, limit: Duration) -> ProxyError {
         match self.deadline {
             Deadline::At { tick, set_by } if tick <= clock::now() => match set_by {
@@ -271,6 +287,9 @@ fn judge(result: Result<Headed, ProxyError>, plan: &Plan, outgoing: &Outgoing) -
         Ok(headed) => headed,
         Err(error) => return judge_error(error),
     };
+    if let Some(error) = outgoing.expired_further_on(plan, &response) {
+        return judge_error(error);
+    }
     let status = response.status();
     let code = late_code.or_else(|| grpc_status(response.headers()));
     let (seen, failure, outcome) = match code {

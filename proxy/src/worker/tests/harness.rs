@@ -1,0 +1,437 @@
+//! Two sidecars and an application in one process, each on threads of its own.
+
+use std::{
+    convert::Infallible,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroUsize,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use usher_config::{
+    model::{Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget, Telemetry, TrafficPolicy},
+    value::Weight,
+};
+
+use crate::{
+    snapshot::{Change, Store},
+    telemetry::{
+        access_log::{AccessLog, Target},
+        metrics::Metrics,
+    },
+    tls::tests::TestAuthority,
+    worker::{DrainTrigger, Phase, Shared, WorkerSettings, Workers, drain, start},
+    xds::{self, Resolution},
+};
+
+use super::{post, streamed};
+
+/// What the application does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    /// 200: method, target, host and body.
+    Echo,
+    /// This status.
+    Status(StatusCode),
+    /// The body and this `grpc-status` in trailers.
+    Grpc { code: u8 },
+    /// The body as it comes.
+    Stream,
+    /// Nothing.
+    Never,
+}
+
+type Seen = Vec<(HeaderMap, String)>;
+
+pub(super) struct Mesh {
+    caller: Sidecar,
+    callee: Sidecar,
+    application: Application,
+    runtime: tokio::runtime::Runtime,
+}
+
+struct Sidecar {
+    store: Arc<Store>,
+    workers: Option<Workers>,
+    drain: DrainTrigger,
+    outbound: SocketAddr,
+    inbound: SocketAddr,
+    tcp: SocketAddr,
+}
+
+struct Application {
+    address: SocketAddr,
+    answer: Arc<ArcSwap<Answer>>,
+    seen: Arc<ArcSwap<Seen>>,
+}
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(super) fn eventually(mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < until, "did not hold in time");
+        thread::yield_now();
+    }
+}
+
+pub(super) fn text(response: &Response<Bytes>) -> &str {
+    std::str::from_utf8(response.body()).unwrap()
+}
+
+impl Mesh {
+    pub(super) fn start(policy: TrafficPolicy) -> Self {
+        let authority = TestAuthority::new();
+        let application = Application::start();
+        let caller = Sidecar::start(&authority, "transaction", None);
+        let callee = Sidecar::start(&authority, "account", Some(application.address));
+        caller.store.apply(Change {
+            services: vec![("bank/account".parse().unwrap(), Some(service(policy)))],
+            endpoints: vec![(ENDPOINT.parse().unwrap(), Some(endpoint(callee.inbound)))],
+            ..Change::default()
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { caller, callee, application, runtime }
+    }
+
+    pub(super) fn answer(&self, answer: Answer) {
+        self.application.answer.store(Arc::new(answer));
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.application.seen.load().to_vec()
+    }
+
+    pub(super) fn inbound(&self, change: impl FnOnce(&mut InboundPolicy)) {
+        let mut policy = inbound_policy("account");
+        change(&mut policy);
+        self.callee.store.apply(Change { inbound: Some(policy), ..Change::default() });
+    }
+
+    pub(super) fn remove_endpoint(&self) {
+        let endpoints = vec![(ENDPOINT.parse().unwrap(), None)];
+        self.caller.store.apply(Change { endpoints, ..Change::default() });
+    }
+
+    pub(super) fn drain_callee(&self) {
+        self.callee.drain.advance(Phase::InboundDraining);
+    }
+
+    pub(super) fn callee_connections(&self) -> u32 {
+        self.callee.workers.as_ref().unwrap().active().connections
+    }
+
+    /// Streams at the caller's and at the callee's sidecar.
+    pub(super) fn active(&self) -> (u32, u32) {
+        let streams = |sidecar: &Sidecar| {
+            let active = sidecar.workers.as_ref().unwrap().active();
+            active.inbound_streams + active.outbound_streams
+        };
+        (streams(&self.caller), streams(&self.callee))
+    }
+
+    pub(super) fn http1(&self, target: &str, body: &str) -> Response<Bytes> {
+        self.http1_with(target, body, |_| {})
+    }
+
+    pub(super) fn get(&self, target: &str) -> Response<Bytes> {
+        self.http1_with(target, "", |request| *request.method_mut() = http::Method::GET)
+    }
+
+    pub(super) fn http1_with(
+        &self,
+        target: &str,
+        body: &str,
+        edit: impl FnOnce(&mut Request<BoxBody<Bytes, Infallible>>),
+    ) -> Response<Bytes> {
+        let mut request = post(target, body);
+        let host = request.uri().host().unwrap().parse().unwrap();
+        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert("x-usher-secret", "1".parse().unwrap());
+        edit(&mut request);
+        self.send(self.caller.outbound, request)
+    }
+
+    /// Around the caller's sidecar.
+    pub(super) fn direct(&self, body: &str) -> Response<Bytes> {
+        let mut request = post("/", body);
+        request.headers_mut().insert(header::HOST, "account.bank".parse().unwrap());
+        request.headers_mut().insert("x-forwarded-client-cert", "URI=me".parse().unwrap());
+        self.send(self.callee.inbound, request)
+    }
+
+    fn send(&self, to: SocketAddr, request: Request<BoxBody<Bytes, Infallible>>) -> Response<Bytes> {
+        self.runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let response = tokio::time::timeout(DEADLINE, sender.send_request(request)).await;
+            let (head, body) = response.unwrap().unwrap().into_parts();
+            Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+        })
+    }
+
+    /// Bytes on the outbound listener; all that comes back until it closes or pauses.
+    pub(super) fn raw(&self, request: &str) -> String {
+        talk(self.caller.outbound, request.as_bytes())
+    }
+
+    pub(super) fn raw_and_leave(&self, request: &str) {
+        let mut stream = TcpStream::connect(self.caller.outbound).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        eventually(|| !self.seen().is_empty());
+        drop(stream);
+    }
+
+    pub(super) fn tcp(&self, request: &[u8]) -> String {
+        talk(self.caller.tcp, request)
+    }
+
+    pub(super) fn grpc(
+        &self,
+        authority: &str,
+        body: Bytes,
+    ) -> (http::response::Parts, Bytes, Option<HeaderMap>) {
+        let request = grpc_request(authority, super::whole(body));
+        self.runtime.block_on(async {
+            let mut sender = h2c(self.caller.outbound).await;
+            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+            let collected = body.collect().await.unwrap();
+            let trailers = collected.trailers().cloned();
+            (head, collected.to_bytes(), trailers)
+        })
+    }
+
+    /// Says one thing after the other, each after the answer to the one before.
+    pub(super) fn conversation(&self, said: &[&str]) -> (Vec<String>, Vec<String>) {
+        let said: Vec<String> = said.iter().map(|text| (*text).to_owned()).collect();
+        let heard = self.runtime.block_on(async {
+            let mut sender = h2c(self.caller.outbound).await;
+            let (frames, receiver) = tokio::sync::mpsc::channel(1);
+            let request = grpc_request("account.bank", streamed(receiver).boxed());
+            let mut heard = Vec::new();
+            let response = tokio::spawn(sender.send_request(request));
+            frames.send(Bytes::from(said.first().unwrap().clone())).await.unwrap();
+            let mut body = response.await.unwrap().unwrap().into_body();
+            for next in said.iter().skip(1).map(Some).chain([None]) {
+                let frame = body.frame().await.unwrap().unwrap();
+                heard.push(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap());
+                if let Some(next) = next {
+                    frames.send(Bytes::from(next.clone())).await.unwrap();
+                }
+            }
+            heard
+        });
+        (said, heard)
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        for sidecar in [&mut self.caller, &mut self.callee] {
+            if let Some(workers) = sidecar.workers.take() {
+                workers.stop();
+            }
+        }
+    }
+}
+
+fn talk(to: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(read) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..read]);
+        if read == 0 {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn grpc_request<B>(authority: &str, body: B) -> Request<B> {
+    Request::post(format!("http://{authority}/bank.Account/Debit"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .body(body)
+        .unwrap()
+}
+
+async fn h2c(to: SocketAddr) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
+    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+const ENDPOINT: &str = "bank/account/a";
+
+fn service(policy: TrafficPolicy) -> Service {
+    Service {
+        name: "bank/account".parse().unwrap(),
+        virtual_addresses: Vec::new(),
+        ports: vec![port()],
+        identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
+        policy: Arc::new(policy),
+        routes: Vec::new(),
+    }
+}
+
+fn port() -> ServicePort {
+    ServicePort {
+        name: "http".parse().unwrap(),
+        port: "80".parse().unwrap(),
+        protocol: Protocol::Detect,
+    }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint {
+        name: ENDPOINT.parse().unwrap(),
+        address,
+        meshed: true,
+        weight: Weight::ONE,
+        zone: String::new(),
+        healthy: true,
+        ports: Vec::new(),
+    }
+}
+
+fn inbound_policy(name: &str) -> InboundPolicy {
+    InboundPolicy {
+        service: format!("bank/{name}").parse().unwrap(),
+        mtls: MtlsMode::Strict,
+        ports: vec![(port().port, port().protocol)],
+        access: Vec::new(),
+        health_check: None,
+        telemetry: Telemetry::default(),
+    }
+}
+
+impl Sidecar {
+    fn start(authority: &TestAuthority, name: &str, application: Option<SocketAddr>) -> Self {
+        let metrics = Metrics::new(1);
+        let own = format!("bank/{name}").parse().unwrap();
+        let store = Arc::new(Store::new(own, 1, metrics.clone()));
+        store.apply(Change { inbound: Some(inbound_policy(name)), ..Change::default() });
+        let material = authority.material(&format!("spiffe://usher.local/ns/bank/sa/{name}"));
+        let (discovery, mut questions) = xds::discovery();
+        thread::spawn(move || {
+            while let Some(question) = questions.blocking_recv() {
+                let _ = question.answer.send(Resolution::Unknown);
+            }
+        });
+        let (trigger, drain) = drain();
+        let access_log = AccessLog::open(Target::Off, metrics.access_log_dropped()).unwrap();
+        let shared = Shared {
+            store: store.clone(),
+            material: Arc::new(ArcSwap::from_pointee(material)),
+            discovery,
+            drain,
+            metrics,
+            access_log: Arc::new(access_log),
+        };
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (outbound, inbound, tcp) = (listen(), listen(), listen());
+        let address = |listener: &TcpListener| listener.local_addr().unwrap();
+        let addresses = (address(&outbound), address(&inbound), address(&tcp));
+        let target =
+            ServiceTarget { service: "bank/account".parse().unwrap(), port: port().port };
+        let settings = WorkerSettings {
+            workers: NonZeroUsize::MIN,
+            outbound,
+            inbound: Some(inbound),
+            tcp: vec![(tcp, target)],
+            application,
+        };
+        let workers = start(settings, &shared).unwrap();
+        let (outbound, inbound, tcp) = addresses;
+        Self { store, workers: Some(workers), drain: trigger, outbound, inbound, tcp }
+    }
+}
+
+impl Application {
+    fn start() -> Self {
+        let (address, told) = mpsc::channel();
+        let answer = Arc::new(ArcSwap::from_pointee(Answer::Echo));
+        let seen: Arc<ArcSwap<Seen>> = Arc::default();
+        let (answering, seeing) = (answer.clone(), seen.clone());
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                address.send(listener.local_addr().unwrap()).unwrap();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let (answering, seeing) = (answering.clone(), seeing.clone());
+                    tokio::spawn(async move {
+                        let service = service_fn(move |request| {
+                            respond(request, **answering.load(), seeing.clone())
+                        });
+                        let server = auto::Builder::new(TokioExecutor::new());
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    });
+                }
+            });
+        });
+        Self { address: told.recv().unwrap(), answer, seen }
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    answer: Answer,
+    seen: Arc<ArcSwap<Seen>>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
+    let see = |headers: &HeaderMap, body: String| {
+        let mut all = seen.load().to_vec();
+        all.push((headers.clone(), body));
+        seen.store(Arc::new(all));
+    };
+    let (head, body) = request.into_parts();
+    if matches!(answer, Answer::Stream) {
+        let body = body.map_err(|_| unreachable!("the caller finishes"));
+        return Ok(Response::new(body.boxed()));
+    }
+    if matches!(answer, Answer::Never) {
+        see(&head.headers, String::new());
+        std::future::pending::<()>().await;
+    }
+    let body = body.collect().await?.to_bytes();
+    see(&head.headers, String::from_utf8_lossy(&body).into_owned());
+    let mut response = Response::new(super::whole(body.clone()));
+    match answer {
+        Answer::Echo => {
+            let host = head.headers.get(header::HOST).map_or("", |host| host.to_str().unwrap());
+            let host = head.uri.authority().map_or(host, http::uri::Authority::as_str);
+            let path = head.uri.path_and_query().unwrap();
+            let text = String::from_utf8_lossy(&body);
+            let echo = format!("{} {path} {host} {text}", head.method);
+            response = Response::new(super::whole(echo.trim_end().to_owned().into()));
+        }
+        Answer::Status(status) => *response.status_mut() = status,
+        Answer::Grpc { code } => {
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);
+            let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
+            response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+        }
+        Answer::Stream | Answer::Never => {}
+    }
+    Ok(response)
+}
