@@ -47,7 +47,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else { return };
+    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
+        return;
+    };
     worker.handles.detected.add(worker.index, detected.as_str());
     if detected == Detected::Tls {
         return serve_mesh(worker, stream, address).await;
@@ -67,7 +69,10 @@ async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) 
     let accepted = match tls::accept(stream, &material).await {
         Ok(accepted) => accepted,
         Err(error) => {
-            worker.handles.handshakes_inbound.add(worker.index, error.outcome());
+            worker
+                .handles
+                .handshakes_inbound
+                .add(worker.index, error.outcome());
             debug!(%error, %address, "caller's handshake failed");
             return;
         }
@@ -83,7 +88,10 @@ async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) 
 }
 
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
-    let until = serve::UntilDrain { drain: worker.shared.drain.clone(), phase: Phase::InboundDraining };
+    let until = serve::UntilDrain {
+        drain: worker.shared.drain.clone(),
+        phase: Phase::InboundDraining,
+    };
     let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http1");
     if let Err(error) = serve::http1(stream, until, handler).await {
         debug!(%error, address = %caller.address, "caller's connection ended");
@@ -91,7 +99,10 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
 }
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
-    let until = serve::UntilDrain { drain: worker.shared.drain.clone(), phase: Phase::InboundDraining };
+    let until = serve::UntilDrain {
+        drain: worker.shared.drain.clone(),
+        phase: Phase::InboundDraining,
+    };
     let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http2");
     if let Err(error) = serve::http2(stream, until, handler).await {
         debug!(%error, address = %caller.address, "caller's connection ended");
@@ -106,7 +117,11 @@ async fn request(
     protocol: &'static str,
 ) -> Response<Body> {
     let grpc = is_grpc(incoming.headers());
-    let (protocol, dialect) = if grpc { ("grpc", Dialect::Grpc) } else { (protocol, Dialect::Http) };
+    let (protocol, dialect) = if grpc {
+        ("grpc", Dialect::Grpc)
+    } else {
+        (protocol, Dialect::Http)
+    };
     let method = incoming.method().clone();
     let mut record = Box::new(Record::begin(&worker, Direction::Inbound, method, protocol));
     record.source = caller.identity.clone();
@@ -123,7 +138,9 @@ async fn carry(
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
     let workload = worker.snapshot().workload().cloned();
-    let workload = workload.ok_or(ProxyError::Internal { what: "inbound request before any policy" })?;
+    let workload = workload.ok_or(ProxyError::Internal {
+        what: "inbound request before any policy",
+    })?;
     record.service = Some(workload.label.clone());
     record.duration = Some(workload.duration.clone());
     transport_allowed(&workload, caller)?;
@@ -141,10 +158,18 @@ async fn carry(
     let call = call_application(worker, incoming, version, record);
     let mut response = match deadline.remaining(clock::now()) {
         None => call.await?,
-        Some(left) => timeout(left, call).await.map_err(|_| ProxyError::DeadlineExpired)??,
+        Some(left) => timeout(left, call)
+            .await
+            .map_err(|_| ProxyError::DeadlineExpired)??,
     };
     headers::remove_ours(response.headers_mut(), &[]);
-    Ok((response, Bounds { idle: NO_POLICY.idle, until: None }))
+    Ok((
+        response,
+        Bounds {
+            idle: NO_POLICY.idle,
+            until: None,
+        },
+    ))
 }
 
 /// On this side only the caller's deadline bounds a request, and silence.
@@ -175,13 +200,24 @@ fn access_allowed(
         service: workload.policy.service.clone(),
         port: None,
     })?;
-    let http = HttpAccess { method: incoming.method(), path: incoming.uri().path() };
-    let asked = Access { caller: caller.identity.as_ref(), port, http: Some(http) };
+    let http = HttpAccess {
+        method: incoming.method(),
+        path: incoming.uri().path(),
+    };
+    let asked = Access {
+        caller: caller.identity.as_ref(),
+        port,
+        http: Some(http),
+    };
     decide_access(worker, workload, &asked)
 }
 
 /// The policies' verdict; dry runs are counted.
-fn decide_access(worker: &Worker, workload: &InboundEntry, asked: &Access<'_>) -> Result<(), ProxyError> {
+fn decide_access(
+    worker: &Worker,
+    workload: &InboundEntry,
+    asked: &Access<'_>,
+) -> Result<(), ProxyError> {
     let verdict = access::decide(&workload.policy.access, asked);
     for refused in &verdict.dry_run {
         let policies = workload.policy.access.iter().zip(&workload.dry_run);
@@ -190,7 +226,9 @@ fn decide_access(worker: &Worker, workload: &InboundEntry, asked: &Access<'_>) -
         }
     }
     match verdict.denied_by {
-        Some(policy) => Err(ProxyError::AccessDenied { policy: policy.clone() }),
+        Some(policy) => Err(ProxyError::AccessDenied {
+            policy: policy.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -206,7 +244,11 @@ fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, reco
         Some(certificate) => headers.insert(headers::CLIENT_CERTIFICATE, certificate.clone()),
         None => headers.remove(headers::CLIENT_CERTIFICATE),
     };
-    let trust = if trusted { trace_context::Caller::Trusted } else { trace_context::Caller::Untrusted };
+    let trust = if trusted {
+        trace_context::Caller::Trusted
+    } else {
+        trace_context::Caller::Untrusted
+    };
     record.request_id = Some(ensure_request_id(headers, trust, worker.random()));
     if let Some(parent) = TraceContext::of(headers) {
         let context = parent.child(worker.random());
@@ -217,7 +259,11 @@ fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, reco
 
 /// The port's declared protocol; undeclared, what the request itself needs.
 fn version(workload: &InboundEntry, caller: &Caller, grpc: bool) -> Version {
-    let declared = workload.policy.ports.iter().find(|(port, _)| Some(*port) == caller.port);
+    let declared = workload
+        .policy
+        .ports
+        .iter()
+        .find(|(port, _)| Some(*port) == caller.port);
     match declared.map(|(_, protocol)| *protocol) {
         Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
         Some(Protocol::Http1 | Protocol::Tcp) => Version::Http1,
@@ -233,9 +279,19 @@ async fn call_application(
     version: Version,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let address = worker.application.ok_or(ProxyError::Internal { what: "inbound without an application" })?;
-    let key = Key { endpoint: APPLICATION, port: address.port() };
-    let application = Application { address, key, version, connect: CONNECT_MAX };
+    let address = worker.application.ok_or(ProxyError::Internal {
+        what: "inbound without an application",
+    })?;
+    let key = Key {
+        endpoint: APPLICATION,
+        port: address.port(),
+    };
+    let application = Application {
+        address,
+        key,
+        version,
+        connect: CONNECT_MAX,
+    };
     let (head, body) = incoming.into_parts();
     let idempotent = is_idempotent(&head.method);
     let body = (!body.is_end_stream()).then(|| Replay::new(body, REPLAY_MAX));
@@ -259,7 +315,10 @@ async fn call_application(
             result => return result,
         }
     }
-    Err(ProxyError::UpstreamReset { endpoint: address, processing: Processing::Unknown })
+    Err(ProxyError::UpstreamReset {
+        endpoint: address,
+        processing: Processing::Unknown,
+    })
 }
 
 /// For the one repeat that a stale connection may cost.

@@ -13,10 +13,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{net::TcpStream, time::Instant};
 use tracing::debug;
-use usher_config::{
-    model::BackendTarget,
-    value::Port,
-};
+use usher_config::{model::BackendTarget, value::Port};
 
 use crate::{
     clock,
@@ -46,9 +43,14 @@ const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
 
 /// Serves a connection from our application until it ends.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
-    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else { return };
+    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
+        return;
+    };
     worker.handles.detected.add(worker.index, detected.as_str());
-    let until = serve::UntilDrain { drain: worker.shared.drain.clone(), phase: Phase::OutboundDraining };
+    let until = serve::UntilDrain {
+        drain: worker.shared.drain.clone(),
+        phase: Phase::OutboundDraining,
+    };
     let stream = Stream::Plain(stream);
     match detected {
         Detected::Http1 => {
@@ -65,17 +67,33 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         }
         // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            debug!(detected = detected.as_str(), "no HTTP on the outbound listener");
+            debug!(
+                detected = detected.as_str(),
+                "no HTTP on the outbound listener"
+            );
         }
     }
 }
 
 /// One request: always an answer.
-async fn request(worker: Rc<Worker>, incoming: Request<Body>, protocol: &'static str) -> Response<Body> {
+async fn request(
+    worker: Rc<Worker>,
+    incoming: Request<Body>,
+    protocol: &'static str,
+) -> Response<Body> {
     let grpc = is_grpc(incoming.headers());
-    let (protocol, dialect) = if grpc { ("grpc", Dialect::Grpc) } else { (protocol, Dialect::Http) };
+    let (protocol, dialect) = if grpc {
+        ("grpc", Dialect::Grpc)
+    } else {
+        (protocol, Dialect::Http)
+    };
     let method = incoming.method().clone();
-    let mut record = Box::new(Record::begin(&worker, Direction::Outbound, method, protocol));
+    let mut record = Box::new(Record::begin(
+        &worker,
+        Direction::Outbound,
+        method,
+        protocol,
+    ));
     let result = carry(&worker, incoming, &mut record).await;
     finish(result, dialect, record)
 }
@@ -90,7 +108,9 @@ async fn carry(
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();
-    let authority = authority.as_ref().map_or("", |authority| authority.as_str());
+    let authority = authority
+        .as_ref()
+        .map_or("", |authority| authority.as_str());
     let (service, port) = discover::by_authority(worker, authority).await?;
     let plan = route(worker, &incoming, &service, port, record).await?;
     let outgoing = prepare(worker, incoming, &plan, record)?;
@@ -99,7 +119,9 @@ async fn carry(
         Err(refusal) => Called::refused(refusal),
     };
     if let Some(outcome) = called.outcome {
-        record.settlement.tell_breaker(worker, outcome, clock::now());
+        record
+            .settlement
+            .tell_breaker(worker, outcome, clock::now());
     }
     let response = fallback::or_fallback(worker, &plan, &outgoing, called, record).await?;
     Ok((response, bounds(&plan)))
@@ -125,15 +147,25 @@ async fn route(
         method: incoming.method(),
         headers: incoming.headers(),
     });
-    let found = found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
+    let found =
+        found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
     let Some((route, treatment)) = found else {
         record.requests = Some(service.treatment.requests.clone());
-        return Ok(Plan { target: service.clone(), port, treatment: service.treatment.clone() });
+        return Ok(Plan {
+            target: service.clone(),
+            port,
+            treatment: service.treatment.clone(),
+        });
     };
     record.route = Some(route.name.clone());
     record.requests = Some(treatment.requests.clone());
-    let nobody = || ProxyError::InvalidBackend { route: route.name.clone() };
-    let target = match &pick_backend(&route.backends, worker.random()).ok_or_else(nobody)?.target {
+    let nobody = || ProxyError::InvalidBackend {
+        route: route.name.clone(),
+    };
+    let target = match &pick_backend(&route.backends, worker.random())
+        .ok_or_else(nobody)?
+        .target
+    {
         BackendTarget::Service(target) => target,
         BackendTarget::Invalid(_) => return Err(nobody()),
     };
@@ -142,7 +174,11 @@ async fn route(
     } else {
         discover::by_name(worker, &target.service).await?
     };
-    Ok(Plan { target: backend, port: target.port, treatment: treatment.clone() })
+    Ok(Plan {
+        target: backend,
+        port: target.port,
+        treatment: treatment.clone(),
+    })
 }
 
 /// The request as attempts will send it, and how long they may take.
@@ -166,7 +202,12 @@ fn prepare(
     trace(worker, &mut head.headers, record);
     let body = (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
     record.request = body.clone();
-    Ok(Outgoing { head, body, traits, deadline })
+    Ok(Outgoing {
+        head,
+        body,
+        traits,
+        deadline,
+    })
 }
 
 /// Request id and trace: the application's, or new ones.
@@ -181,7 +222,10 @@ fn trace(worker: &Worker, headers: &mut http::HeaderMap, record: &mut Record) {
 }
 
 fn sample_percent(worker: &Worker) -> u8 {
-    worker.snapshot().inbound().map_or(0, |policy| policy.telemetry.trace_sample.get())
+    worker
+        .snapshot()
+        .inbound()
+        .map_or(0, |policy| policy.telemetry.trace_sample.get())
 }
 
 /// May it go: the breaker's leave, and a place among the requests in flight.
@@ -192,24 +236,36 @@ fn admit(
     record: &mut Record,
 ) -> Result<(), ProxyError> {
     let limits = &plan.target.model.policy.limits;
-    let place = plan.target.running.load.requests.enter(limits.max_concurrent_requests);
+    let place = plan
+        .target
+        .running
+        .load
+        .requests
+        .enter(limits.max_concurrent_requests);
     record.settlement.place = Some(place.ok_or_else(|| ProxyError::Overflow {
         service: plan.target.model.name.clone(),
         limit: Limit::ConcurrentRequests,
     })?);
-    let Some(entry) = &plan.treatment.breaker else { return Ok(()) };
-    let answer = entry.breaker.admit(worker.index, clock::now(), worker.random());
+    let Some(entry) = &plan.treatment.breaker else {
+        return Ok(());
+    };
+    let answer = entry
+        .breaker
+        .admit(worker.index, clock::now(), worker.random());
     if let Some(transition) = answer.transition {
         announce_breaker(worker, service, entry, transition);
     }
     match answer.admission {
         Admission::Admitted(permit) => {
-            record.settlement.owe_breaker(permit, entry.clone(), service.clone());
+            record
+                .settlement
+                .owe_breaker(permit, entry.clone(), service.clone());
             Ok(())
         }
-        Admission::Refused { retry_after } => {
-            Err(ProxyError::BreakerOpen { service: service.model.name.clone(), retry_after })
-        }
+        Admission::Refused { retry_after } => Err(ProxyError::BreakerOpen {
+            service: service.model.name.clone(),
+            retry_after,
+        }),
     }
 }
 
@@ -217,6 +273,8 @@ fn bounds(plan: &Plan) -> Bounds {
     let timeouts = &plan.treatment.policy.timeouts;
     Bounds {
         idle: timeouts.idle,
-        until: timeouts.stream_max.map(|limit| (Instant::now() + limit, limit)),
+        until: timeouts
+            .stream_max
+            .map(|limit| (Instant::now() + limit, limit)),
     }
 }

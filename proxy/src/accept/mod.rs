@@ -62,7 +62,11 @@ pub async fn accept(listener: TcpListener, purpose: Purpose, seats: Arc<[Seat]>)
     };
     loop {
         // `into_std` takes the connection out of this worker's reactor: the next one puts it into its own.
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+        match listener
+            .accept()
+            .await
+            .and_then(|(stream, _)| stream.into_std())
+        {
             Ok(stream) => hand_out(stream, &purpose, &seats),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -85,12 +89,21 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 /// Gives the connection to the idlest worker; if all are full, it closes by being dropped.
 fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) {
-    let Some(seat) = seats.iter().min_by_key(|seat| seat.load.connections()) else { return };
+    let Some(seat) = seats.iter().min_by_key(|seat| seat.load.connections()) else {
+        return;
+    };
     if seat.load.connections() >= CONNECTIONS_MAX {
         return;
     }
     seat.load.add_connection();
-    if seat.sender.try_send(Handoff { stream, purpose: purpose.clone() }).is_err() {
+    if seat
+        .sender
+        .try_send(Handoff {
+            stream,
+            purpose: purpose.clone(),
+        })
+        .is_err()
+    {
         seat.load.remove_connection();
     }
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::{
     error::ProxyError,
     http::ReplayBody,
-    upstream::{Http1Body, HopBody},
+    upstream::{HopBody, Http1Body},
 };
 
 use super::{peek::Begun, watched::Watched};
@@ -55,7 +55,11 @@ impl Body {
 
     /// A body from hyper.
     pub fn incoming(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Incoming(incoming) }
+        if incoming.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Incoming(incoming)
+        }
     }
 }
 
@@ -75,9 +79,9 @@ impl http_body::Body for Body {
                 *this = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Self::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map_err(|_| ProxyError::DownstreamBody)
-            }
+            Self::Incoming(incoming) => Pin::new(incoming)
+                .poll_frame(cx)
+                .map_err(|_| ProxyError::DownstreamBody),
             Self::Http2(recv) => recv.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
             Self::Replay(replay) => replay.poll_frame(cx),
             Self::FromHttp1(body) => body.poll_frame(cx),
@@ -108,9 +112,8 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Full(bytes) => {
-                u64::try_from(bytes.len()).map_or_else(|_| SizeHint::default(), SizeHint::with_exact)
-            }
+            Self::Full(bytes) => u64::try_from(bytes.len())
+                .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
             Self::Incoming(incoming) => incoming.size_hint(),
             Self::Replay(replay) => replay.size_hint(),
             Self::FromHttp1(body) => body.size_hint(),
@@ -133,7 +136,10 @@ pub struct RecvBody {
 impl RecvBody {
     /// Wraps a stream's receiving half.
     pub fn new(recv: h2::RecvStream) -> Self {
-        Self { recv, data_done: false }
+        Self {
+            recv,
+            data_done: false,
+        }
     }
 
     /// Whether nothing more will come.

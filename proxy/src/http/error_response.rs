@@ -37,8 +37,14 @@ pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
         Dialect::Grpc => {
             let mut response = Response::new(Body::Empty);
             let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_status(error.flag()))));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/grpc"),
+            );
+            headers.insert(
+                GRPC_STATUS,
+                HeaderValue::from(u16::from(grpc_status(error.flag()))),
+            );
             if let Ok(message) = HeaderValue::try_from(percent_encoded(&error.to_string())) {
                 headers.insert(GRPC_MESSAGE, message);
             }
@@ -51,14 +57,21 @@ pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
         headers.insert(headers::REASON, reason);
     }
     if let Some(wait) = retry_after(error) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.as_secs().max(1)),
+        );
     }
     response
 }
 
 /// A policy's fixed answer.
 pub fn fixed(answer: &StaticResponse) -> Response<Body> {
-    let body = if answer.body.is_empty() { Body::Empty } else { Body::Full(answer.body.clone()) };
+    let body = if answer.body.is_empty() {
+        Body::Empty
+    } else {
+        Body::Full(answer.body.clone())
+    };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers.clone();
@@ -69,7 +82,9 @@ pub fn fixed(answer: &StaticResponse) -> Response<Body> {
 pub fn status(error: &ProxyError) -> StatusCode {
     match error {
         ProxyError::InvalidRequest { .. } | ProxyError::DownstreamBody => StatusCode::BAD_REQUEST,
-        ProxyError::UpgradeRefused | ProxyError::ConnectMethodRefused => StatusCode::NOT_IMPLEMENTED,
+        ProxyError::UpgradeRefused | ProxyError::ConnectMethodRefused => {
+            StatusCode::NOT_IMPLEMENTED
+        }
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
         ProxyError::NoSuchHost | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
         ProxyError::UnknownService { .. }
@@ -124,18 +139,23 @@ pub fn grpc_status(flag: Flag) -> u8 {
 }
 
 fn retry_after(error: &ProxyError) -> Option<Duration> {
-    if let ProxyError::BreakerOpen { retry_after, .. } = error { Some(*retry_after) } else { None }
+    if let ProxyError::BreakerOpen { retry_after, .. } = error {
+        Some(*retry_after)
+    } else {
+        None
+    }
 }
 
 /// gRPC over HTTP/2, "Percent-Encoded": printable ASCII but `%` stays.
 fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+            match byte {
+                b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+                _ => {
+                    let _ = write!(encoded, "%{byte:02X}");
+                }
             }
-        }
-        encoded
-    })
+            encoded
+        })
 }

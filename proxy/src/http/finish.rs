@@ -3,10 +3,7 @@
 use http::Response;
 use http_body::Body as _;
 
-use crate::{
-    error::ProxyError,
-    worker::Record,
-};
+use crate::{error::ProxyError, worker::Record};
 
 use super::{
     Body,

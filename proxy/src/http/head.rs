@@ -65,7 +65,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
     if has_several(headers, &header::TRANSFER_ENCODING) || has_several(headers, &header::HOST) {
         return Err(invalid("repeated-framing-header"));
     }
-    if headers.contains_key(header::UPGRADE) && headers::wants_upgrade(headers) && !is_h2c(headers) {
+    if headers.contains_key(header::UPGRADE) && headers::wants_upgrade(headers) && !is_h2c(headers)
+    {
         return Err(ProxyError::UpgradeRefused);
     }
     Ok(())
@@ -77,7 +78,9 @@ fn has_several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
 
 /// An offer that a server is free to ignore (RFC 7540 §3.2, withdrawn by RFC 9113), and clients still make.
 fn is_h2c(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The target's authority wins, as RFC 9112 §3.2.2 has it for proxies; a `Host` that means something else is
@@ -89,11 +92,14 @@ fn authority_of(request: &Request<Body>) -> Result<Authority, ProxyError> {
         return Authority::try_from(host.as_bytes()).map_err(|_| invalid("host-malformed"));
     };
     if let Some(host) = host
-        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+        && !host
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
     {
         let host = host.to_str().map_err(|_| invalid("host-malformed"))?;
         let (host, target) = (parse(host)?, parse(authority.as_str())?);
-        let port = |authority: &authority::Authority<'_>| authority.port.map_or(80, |port| port.get());
+        let port =
+            |authority: &authority::Authority<'_>| authority.port.map_or(80, |port| port.get());
         if host.host != target.host || port(&host) != port(&target) {
             return Err(invalid("host-contradicts-target"));
         }
@@ -117,7 +123,9 @@ pub fn parse(text: &str) -> Result<authority::Authority<'_>, ProxyError> {
 }
 
 fn path_of(uri: &Uri) -> Result<PathAndQuery, ProxyError> {
-    let Some(path_and_query) = uri.path_and_query() else { return Ok(PathAndQuery::from_static("/")) };
+    let Some(path_and_query) = uri.path_and_query() else {
+        return Ok(PathAndQuery::from_static("/"));
+    };
     let normal = path::normalize(path_and_query.path()).map_err(|error| invalid(error.slug()))?;
     match normal {
         Cow::Borrowed(_) => Ok(path_and_query.clone()),

@@ -69,7 +69,14 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
         }
     }
     for name in named {
-        if ![header::TE, header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(&name) {
+        if ![
+            header::TE,
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+        ]
+        .contains(&name)
+        {
             headers.remove(name);
         }
     }
@@ -77,7 +84,10 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 
 fn te_has_trailers(headers: &HeaderMap) -> bool {
     let trailers = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"trailers");
-    headers.get_all(header::TE).iter().any(|te| te.as_bytes().split(|b| *b == b',').any(trailers))
+    headers
+        .get_all(header::TE)
+        .iter()
+        .any(|te| te.as_bytes().split(|b| *b == b',').any(trailers))
 }
 
 /// Removes every `x-usher-…` field but `kept`.
@@ -110,9 +120,16 @@ pub enum KeepAlive {
 
 /// Reads `Keep-Alive` (RFC 2068 §19.7.1.1, still sent by most HTTP/1.1 servers that mean it).
 pub fn keep_alive(headers: &HeaderMap) -> KeepAlive {
-    let Some(text) = headers.get(KEEP_ALIVE).and_then(|value| value.to_str().ok()) else {
+    let Some(text) = headers
+        .get(KEEP_ALIVE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return KeepAlive::Unsaid;
     };
-    let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.trim().parse().ok());
-    seconds.map_or(KeepAlive::Unsaid, |seconds| KeepAlive::For(Duration::from_secs(seconds)))
+    let seconds = text
+        .split(',')
+        .find_map(|part| part.trim().strip_prefix("timeout=")?.trim().parse().ok());
+    seconds.map_or(KeepAlive::Unsaid, |seconds| {
+        KeepAlive::For(Duration::from_secs(seconds))
+    })
 }

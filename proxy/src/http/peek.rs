@@ -32,7 +32,13 @@ pub async fn peek(mut body: Body) -> Result<(Body, Option<HeaderMap>), ProxyErro
         Some(Err(error)) => Err(error),
         Some(Ok(frame)) => {
             let trailers = frame.trailers_ref().cloned();
-            Ok((Body::Begun(Box::new(Begun { first: Some(frame), rest: body })), trailers))
+            Ok((
+                Body::Begun(Box::new(Begun {
+                    first: Some(frame),
+                    rest: body,
+                })),
+                trailers,
+            ))
         }
     }
 }

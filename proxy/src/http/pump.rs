@@ -40,7 +40,9 @@ pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), P
         let frame = match next {
             Next::Reset => return Err(PumpError::Peer),
             Next::Frame(None) => {
-                return send.send_data(Bytes::new(), true).map_err(|_| PumpError::Peer);
+                return send
+                    .send_data(Bytes::new(), true)
+                    .map_err(|_| PumpError::Peer);
             }
             Next::Frame(Some(Ok(frame))) => frame,
             Next::Frame(Some(Err(error))) => {
@@ -64,7 +66,11 @@ pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), P
     }
 }
 
-async fn send_bytes(mut bytes: Bytes, last: bool, send: &mut SendStream<Bytes>) -> Result<(), PumpError> {
+async fn send_bytes(
+    mut bytes: Bytes,
+    last: bool,
+    send: &mut SendStream<Bytes>,
+) -> Result<(), PumpError> {
     if bytes.is_empty() {
         if last {
             return send.send_data(bytes, true).map_err(|_| PumpError::Peer);

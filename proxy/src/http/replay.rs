@@ -101,7 +101,10 @@ impl Replay {
 
 impl Kept {
     /// Pulls one frame from the caller and keeps it if it fits.
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         match ready!(Pin::new(&mut self.source).poll_frame(cx)) {
             None => {
                 self.ended = Some(Ok(()));
@@ -149,7 +152,9 @@ impl ReplayBody {
                 what: "an abandoned attempt still reads its body",
             })));
         }
-        if !kept.lost && let Some(chunk) = kept.chunks.get(self.position) {
+        if !kept.lost
+            && let Some(chunk) = kept.chunks.get(self.position)
+        {
             self.position += 1;
             return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
         }
@@ -157,7 +162,11 @@ impl ReplayBody {
             Some(Ok(())) if self.trailers_done => return Poll::Ready(None),
             Some(Ok(())) => {
                 self.trailers_done = true;
-                return Poll::Ready(kept.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))));
+                return Poll::Ready(
+                    kept.trailers
+                        .clone()
+                        .map(|trailers| Ok(Frame::trailers(trailers))),
+                );
             }
             Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
             None => {}
@@ -182,6 +191,10 @@ impl ReplayBody {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        if self.position == 0 { self.kept.borrow().size.clone() } else { SizeHint::default() }
+        if self.position == 0 {
+            self.kept.borrow().size.clone()
+        } else {
+            SizeHint::default()
+        }
     }
 }

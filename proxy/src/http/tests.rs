@@ -24,7 +24,10 @@ async fn read(body: ReplayBody) -> String {
 async fn a_small_body_can_be_sent_again_from_its_beginning() {
     let replay = Replay::new(frames(&["one ", "two"]), 64);
     let mut first = Body::Replay(replay.attempt().unwrap());
-    let frame = poll_fn(|cx| Pin::new(&mut first).poll_frame(cx)).await.unwrap().unwrap();
+    let frame = poll_fn(|cx| Pin::new(&mut first).poll_frame(cx))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(frame.into_data().unwrap(), "one ");
     assert_eq!(read(replay.attempt().unwrap()).await, "one two");
     assert_eq!(read(replay.attempt().unwrap()).await, "one two");
@@ -49,7 +52,10 @@ async fn an_abandoned_attempt_cannot_steal_frames() {
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     let field = |(name, value): &(&'static str, &'static str)| {
-        (HeaderName::from_static(name), HeaderValue::from_static(value))
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
     };
     fields.iter().map(field).collect()
 }
@@ -66,20 +72,33 @@ fn hop_by_hop_fields_go_and_te_trailers_stays() {
         ("accept", "*/*"),
     ]);
     headers::remove_hop_by_hop(&mut headers);
-    assert_eq!(headers, map(&[("te", "trailers"), ("host", "a.b"), ("accept", "*/*")]));
+    assert_eq!(
+        headers,
+        map(&[("te", "trailers"), ("host", "a.b"), ("accept", "*/*")])
+    );
 }
 
 #[test]
 fn our_own_fields_are_taken_from_who_may_not_say_them() {
-    let mut headers = map(&[("x-usher-reason", "AZ"), ("x-usher-deadline-ms", "5"), ("x-user", "1")]);
+    let mut headers = map(&[
+        ("x-usher-reason", "AZ"),
+        ("x-usher-deadline-ms", "5"),
+        ("x-user", "1"),
+    ]);
     headers::remove_ours(&mut headers, &[crate::policy::timeout::DEADLINE]);
-    assert_eq!(headers, map(&[("x-usher-deadline-ms", "5"), ("x-user", "1")]));
+    assert_eq!(
+        headers,
+        map(&[("x-usher-deadline-ms", "5"), ("x-user", "1")])
+    );
 }
 
 #[test]
 fn keep_alive_timeouts_are_read() {
     let five = headers::KeepAlive::For(std::time::Duration::from_secs(5));
-    assert_eq!(headers::keep_alive(&map(&[("keep-alive", "max=3, timeout=5")])), five);
+    assert_eq!(
+        headers::keep_alive(&map(&[("keep-alive", "max=3, timeout=5")])),
+        five
+    );
     assert_eq!(headers::keep_alive(&map(&[])), headers::KeepAlive::Unsaid);
 }
 
@@ -91,27 +110,49 @@ fn normalized(request: http::request::Builder) -> Result<String, ProxyError> {
 #[test]
 fn one_form_of_target_whatever_the_caller_wrote() {
     let account = |uri: &str| Request::get(uri).header("host", "account.bank");
-    assert_eq!(normalized(account("/a/../b?c=d")).unwrap(), "http://account.bank/b?c=d");
-    assert_eq!(normalized(account("http://account.bank:80/%7Eu")).unwrap(), "http://account.bank:80/~u");
-    assert_eq!(normalized(Request::get("http://ACCOUNT.bank/")).unwrap(), "http://ACCOUNT.bank/");
+    assert_eq!(
+        normalized(account("/a/../b?c=d")).unwrap(),
+        "http://account.bank/b?c=d"
+    );
+    assert_eq!(
+        normalized(account("http://account.bank:80/%7Eu")).unwrap(),
+        "http://account.bank:80/~u"
+    );
+    assert_eq!(
+        normalized(Request::get("http://ACCOUNT.bank/")).unwrap(),
+        "http://ACCOUNT.bank/"
+    );
     assert!(normalized(account("http://fraud.bank/")).is_err());
     assert!(normalized(account("/a;b/c")).is_err());
     assert!(normalized(Request::get("/")).is_err());
-    assert!(normalized(Request::get("/").header("host", "me@account.bank")).is_ok_and(|uri| uri.contains('@')));
+    assert!(
+        normalized(Request::get("/").header("host", "me@account.bank"))
+            .is_ok_and(|uri| uri.contains('@'))
+    );
 }
 
 #[test]
 fn grpc_callers_get_trailers_only() {
-    let error = ProxyError::NoEndpoint { service: "bank/account".parse().unwrap() };
+    let error = ProxyError::NoEndpoint {
+        service: "bank/account".parse().unwrap(),
+    };
     let response = error_response::respond(&error, Dialect::Grpc);
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers().get("grpc-status").unwrap(), "14");
     assert!(response.body().is_end_stream());
-    assert_eq!(response.headers().get("x-usher-reason").unwrap(), "UH no-healthy-endpoint");
+    assert_eq!(
+        response.headers().get("x-usher-reason").unwrap(),
+        "UH no-healthy-endpoint"
+    );
 }
 
 #[test]
 fn only_overload_access_and_time_have_grpc_codes_of_their_own() {
-    let others = Flag::ALL.into_iter().filter(|flag| error_response::grpc_status(*flag) != 14);
-    assert_eq!(others.collect::<Vec<_>>(), [Flag::Uo, Flag::Ut, Flag::De, Flag::Az]);
+    let others = Flag::ALL
+        .into_iter()
+        .filter(|flag| error_response::grpc_status(*flag) != 14);
+    assert_eq!(
+        others.collect::<Vec<_>>(),
+        [Flag::Uo, Flag::Ut, Flag::De, Flag::Az]
+    );
 }

@@ -51,7 +51,12 @@ pub struct Watched {
 
 impl Watched {
     /// Watches `inner`. The observer hears of the end exactly once.
-    pub fn new(inner: Body, observer: Box<dyn Observer>, bounds: Bounds, request: Option<Replay>) -> Self {
+    pub fn new(
+        inner: Body,
+        observer: Box<dyn Observer>,
+        bounds: Bounds,
+        request: Option<Replay>,
+    ) -> Self {
         Self {
             inner,
             observer,
@@ -106,7 +111,9 @@ impl Watched {
         let idle = self.bounds.idle;
         loop {
             let Some(timer) = &mut self.timer else {
-                let Some(at) = self.next_look(Instant::now()) else { return Poll::Pending };
+                let Some(at) = self.next_look(Instant::now()) else {
+                    return Poll::Pending;
+                };
                 self.bytes_at_last_look = self.moved();
                 self.timer = Some(Box::pin(sleep_until(at)));
                 continue;
@@ -158,7 +165,11 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let result = if self.inner.is_end_stream() { Ok(()) } else { Err(&ProxyError::DownstreamGone) };
+        let result = if self.inner.is_end_stream() {
+            Ok(())
+        } else {
+            Err(&ProxyError::DownstreamGone)
+        };
         self.end(result);
     }
 }

@@ -27,7 +27,12 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Another sidecar.
-    pub(super) fn mesh(worker: &Worker, peer: &PeerIdentity, sni: Option<&str>, address: SocketAddr) -> Rc<Self> {
+    pub(super) fn mesh(
+        worker: &Worker,
+        peer: &PeerIdentity,
+        sni: Option<&str>,
+        address: SocketAddr,
+    ) -> Rc<Self> {
         Rc::new(Self {
             port: port_of_sni(worker, sni),
             certificate: certificate(worker, peer),
@@ -53,7 +58,10 @@ impl Caller {
 
 fn requests(worker: &Worker, peer: &str) -> Requests {
     let own = worker.shared.store.own().to_string();
-    worker.shared.metrics.requests(Direction::Inbound, &own, "", peer)
+    worker
+        .shared
+        .metrics
+        .requests(Direction::Inbound, &own, "", peer)
 }
 
 /// The SNI picks only among the ports that this workload declares.
@@ -61,12 +69,19 @@ fn port_of_sni(worker: &Worker, sni: Option<&str>) -> Option<Port> {
     let asked: Port = sni?.split('.').next()?.parse().ok()?;
     let snapshot = worker.snapshot();
     let declared = &snapshot.inbound()?.ports;
-    declared.iter().map(|(port, _)| *port).find(|port| *port == asked)
+    declared
+        .iter()
+        .map(|(port, _)| *port)
+        .find(|port| *port == asked)
 }
 
 /// Envoy's format: who we are, and the caller's certificate and name.
 fn certificate(worker: &Worker, peer: &PeerIdentity) -> Option<HeaderValue> {
     let material = worker.shared.material.load();
-    let (us, hash, them) = (material.spiffe_id(), &peer.certificate_sha256, &peer.spiffe_id);
+    let (us, hash, them) = (
+        material.spiffe_id(),
+        &peer.certificate_sha256,
+        &peer.spiffe_id,
+    );
     HeaderValue::try_from(format!("By={us};Hash={hash};URI={them}")).ok()
 }

@@ -40,19 +40,38 @@ async fn carry(
     record: &mut Record,
 ) -> Result<Copied, ProxyError> {
     let workload = worker.snapshot().workload().cloned();
-    let workload = workload.ok_or(ProxyError::Internal { what: "inbound stream before any policy" })?;
+    let workload = workload.ok_or(ProxyError::Internal {
+        what: "inbound stream before any policy",
+    })?;
     record.service = Some(workload.label.clone());
     transport_allowed(&workload, caller)?;
     let service = || workload.policy.service.clone();
-    let port = caller.port.ok_or_else(|| ProxyError::NoSuchPort { service: service(), port: None })?;
-    decide_access(worker, &workload, &Access { caller: caller.identity.as_ref(), port, http: None })?;
-    let address = worker.application.ok_or(ProxyError::Internal { what: "inbound without an application" })?;
+    let port = caller.port.ok_or_else(|| ProxyError::NoSuchPort {
+        service: service(),
+        port: None,
+    })?;
+    decide_access(
+        worker,
+        &workload,
+        &Access {
+            caller: caller.identity.as_ref(),
+            port,
+            http: None,
+        },
+    )?;
+    let address = worker.application.ok_or(ProxyError::Internal {
+        what: "inbound without an application",
+    })?;
     record.attempt(address, clock::now());
     let mut upstream = Stream::Plain(connect::plain(address, CONNECT_MAX).await?);
     record.head(StatusCode::OK, &HeaderMap::new());
     let (copied, result) = copy(downstream, &mut upstream, NO_POLICY.idle).await;
-    workload.tcp_bytes.add_many(worker.index, "up", copied.from_downstream);
-    workload.tcp_bytes.add_many(worker.index, "down", copied.from_upstream);
+    workload
+        .tcp_bytes
+        .add_many(worker.index, "up", copied.from_downstream);
+    workload
+        .tcp_bytes
+        .add_many(worker.index, "down", copied.from_upstream);
     if let Err(error) = result {
         debug!(%error, "opaque stream broke off");
     }

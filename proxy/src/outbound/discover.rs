@@ -49,11 +49,19 @@ pub(super) async fn by_name(
     if let Some(known) = worker.snapshot().service(name) {
         return Ok(known.clone());
     }
-    let timed_out =
-        || ProxyError::DiscoveryTimeout { service: name.clone(), limit: DISCOVERY_TIMEOUT };
+    let timed_out = || ProxyError::DiscoveryTimeout {
+        service: name.clone(),
+        limit: DISCOVERY_TIMEOUT,
+    };
     match worker.shared.discovery.resolve(name).await {
-        Resolution::Found => worker.snapshot().service(name).cloned().ok_or_else(timed_out),
-        Resolution::Unknown => Err(ProxyError::UnknownService { service: name.clone() }),
+        Resolution::Found => worker
+            .snapshot()
+            .service(name)
+            .cloned()
+            .ok_or_else(timed_out),
+        Resolution::Unknown => Err(ProxyError::UnknownService {
+            service: name.clone(),
+        }),
         Resolution::TimedOut => Err(timed_out()),
     }
 }

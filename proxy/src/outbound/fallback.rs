@@ -27,9 +27,17 @@ pub(super) async fn or_fallback(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let policy = &plan.treatment.policy;
-    let Some(cause) = cause(&called, outgoing) else { return called.result };
-    let Some(target) = fallback::decide(policy.fallback.as_ref(), cause) else { return called.result };
-    if outgoing.body.as_ref().is_some_and(|body| !Replay::is_possible(body)) {
+    let Some(cause) = cause(&called, outgoing) else {
+        return called.result;
+    };
+    let Some(target) = fallback::decide(policy.fallback.as_ref(), cause) else {
+        return called.result;
+    };
+    if outgoing
+        .body
+        .as_ref()
+        .is_some_and(|body| !Replay::is_possible(body))
+    {
         return called.result;
     }
     if let Err(error) = &called.result {
@@ -38,7 +46,10 @@ pub(super) async fn or_fallback(
     }
     record.flags.set(Flag::Fb);
     record.policy = Some(policy.name.clone());
-    plan.target.metrics.fallbacks.add(worker.index, cause.as_str());
+    plan.target
+        .metrics
+        .fallbacks
+        .add(worker.index, cause.as_str());
     let mut response = match target {
         FallbackTarget::Response(answer) => error_response::fixed(answer),
         FallbackTarget::Service(target) => {
@@ -83,6 +94,10 @@ async fn by_service(
         service: service.model.name.clone(),
         limit: Limit::ConcurrentRequests,
     })?);
-    let plan = Plan { treatment: Arc::clone(&service.treatment), target: service, port: target.port };
+    let plan = Plan {
+        treatment: Arc::clone(&service.treatment),
+        target: service,
+        port: target.port,
+    };
     call(worker, &plan, outgoing, record).await.result
 }

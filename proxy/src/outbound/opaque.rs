@@ -58,12 +58,19 @@ struct Opened {
     _place: Place,
 }
 
-async fn open(worker: &Rc<Worker>, target: &ServiceTarget, record: &mut Record) -> Result<Opened, ProxyError> {
+async fn open(
+    worker: &Rc<Worker>,
+    target: &ServiceTarget,
+    record: &mut Record,
+) -> Result<Opened, ProxyError> {
     let service = discover::by_name(worker, &target.service).await?;
     service.mark_used();
     record.service = Some(service.label.clone());
     record.requests = Some(service.treatment.requests.clone());
-    let no_port = || ProxyError::NoSuchPort { service: target.service.clone(), port: Some(target.port) };
+    let no_port = || ProxyError::NoSuchPort {
+        service: target.service.clone(),
+        port: Some(target.port),
+    };
     let port = service.port(target.port).ok_or_else(no_port)?;
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     loop {
@@ -78,14 +85,26 @@ async fn open(worker: &Rc<Worker>, target: &ServiceTarget, record: &mut Record) 
             Err(ProxyError::Overflow { .. }) => AttemptOutcome::Ignored,
             Err(_) => AttemptOutcome::Failure { retry_after: None },
         };
-        let seen = Observation { outcome, response_time: now.since(began), now, random: worker.random() };
+        let seen = Observation {
+            outcome,
+            response_time: now.since(began),
+            now,
+            random: worker.random(),
+        };
         tell_endpoint(worker, &service, &mut pick.attempt, &seen);
         let attempts_max = 1 + usize::try_from(service.model.policy.retry.attempts).unwrap_or(0);
         match result {
             Ok((stream, place)) => {
-                return Ok(Opened { stream, service: service.clone(), _attempt: pick.attempt, _place: place });
+                return Ok(Opened {
+                    stream,
+                    service: service.clone(),
+                    _attempt: pick.attempt,
+                    _place: place,
+                });
             }
-            Err(error) if error.processing() == Processing::Unknown || tried.len() >= attempts_max => {
+            Err(error)
+                if error.processing() == Processing::Unknown || tried.len() >= attempts_max =>
+            {
                 return Err(error);
             }
             Err(error) => debug!(%error, "trying another endpoint"),
@@ -100,18 +119,34 @@ async fn connect(
     position: usize,
     record: &mut Record,
 ) -> Result<(Stream, Place), ProxyError> {
-    let lost = ProxyError::Internal { what: "chosen endpoint is not in its snapshot" };
+    let lost = ProxyError::Internal {
+        what: "chosen endpoint is not in its snapshot",
+    };
     let endpoint = service.endpoints.get(position).ok_or(lost)?;
     let limit = service.model.policy.timeouts.connect;
-    let callee = Callee { service, port, endpoint, connect: limit };
+    let callee = Callee {
+        service,
+        port,
+        endpoint,
+        connect: limit,
+    };
     let place = callee.connection_place()?;
     record.attempt(endpoint.model.address, clock::now());
     if !endpoint.model.meshed {
-        return Ok((Stream::Plain(connect::plain(endpoint.model.address, limit).await?), place));
+        return Ok((
+            Stream::Plain(connect::plain(endpoint.model.address, limit).await?),
+            place,
+        ));
     }
     let material = worker.shared.material.load_full();
-    let count = |outcome| worker.handles.handshakes_outbound.add(worker.index, outcome);
-    let (stream, peer) = connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
+    let count = |outcome| {
+        worker
+            .handles
+            .handshakes_outbound
+            .add(worker.index, outcome)
+    };
+    let (stream, peer) =
+        connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
     record.destination = Some(peer.spiffe_id);
     Ok((stream, place))
 }
@@ -120,8 +155,9 @@ fn no_pick(refusal: balance::NoPick, target: &ServiceTarget) -> ProxyError {
     let service = target.service.clone();
     match refusal {
         balance::NoPick::NoEndpoint => ProxyError::NoEndpoint { service },
-        balance::NoPick::AllFull => {
-            ProxyError::Overflow { service, limit: Limit::ConcurrentRequestsPerEndpoint }
-        }
+        balance::NoPick::AllFull => ProxyError::Overflow {
+            service,
+            limit: Limit::ConcurrentRequestsPerEndpoint,
+        },
     }
 }

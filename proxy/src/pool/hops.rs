@@ -56,7 +56,8 @@ impl Hops {
         let mut open = self.open.borrow_mut();
         open.retain(|hop| !hop.is_closed());
         let least = open.iter().min_by_key(|hop| hop.active())?;
-        (least.active() < STREAMS_BEFORE_ANOTHER || open.len() >= CONNECTIONS_MAX).then(|| least.clone())
+        (least.active() < STREAMS_BEFORE_ANOTHER || open.len() >= CONNECTIONS_MAX)
+            .then(|| least.clone())
     }
 
     fn start<F>(self: Rc<Self>, dial: F) -> watch::Receiver<Dialled>
@@ -83,11 +84,17 @@ impl Hops {
         let now = Instant::now();
         if open.iter().any(|hop| hop.active() > 0) || self.used.get().is_none() {
             self.used.set(Some(now));
-        } else if self.used.get().is_some_and(|used| now.duration_since(used) > IDLE_MAX) {
+        } else if self
+            .used
+            .get()
+            .is_some_and(|used| now.duration_since(used) > IDLE_MAX)
+        {
             open.clear();
         }
         !open.is_empty() || self.dialling.borrow().is_some()
     }
 }
 
-const ABANDONED: ProxyError = ProxyError::Internal { what: "a dial ended without an answer" };
+const ABANDONED: ProxyError = ProxyError::Internal {
+    what: "a dial ended without an answer",
+};

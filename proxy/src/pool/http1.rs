@@ -35,7 +35,10 @@ impl IdleHttp1 {
         };
         let mut free = self.0.borrow_mut();
         if free.len() < CONNECTIONS_MAX && !connection.is_closed() {
-            free.push(Idle { connection, until: Instant::now() + idle });
+            free.push(Idle {
+                connection,
+                until: Instant::now() + idle,
+            });
         }
     }
 

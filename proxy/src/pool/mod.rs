@@ -62,7 +62,9 @@ impl Pool {
 
     /// Closes what is too old or belongs to endpoints that are gone. Streams under way go on.
     pub fn sweep(&self, is_current: impl Fn(u64) -> bool) {
-        self.hops.borrow_mut().retain(|key, hops| is_current(key.endpoint) && hops.sweep());
+        self.hops
+            .borrow_mut()
+            .retain(|key, hops| is_current(key.endpoint) && hops.sweep());
         self.http1.borrow_mut().retain(|key, idle| {
             // Connections under way point to where they will come back to.
             is_current(key.endpoint) && (idle.sweep() || Rc::weak_count(idle) > 0)

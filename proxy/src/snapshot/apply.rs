@@ -37,7 +37,10 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
     let mut endpoints: HashMap<ServiceName, Vec<(InstanceName, Option<Endpoint>)>> = HashMap::new();
     for (name, endpoint) in change.endpoints {
         touched.insert(name.service.clone());
-        endpoints.entry(name.service.clone()).or_default().push((name, endpoint));
+        endpoints
+            .entry(name.service.clone())
+            .or_default()
+            .push((name, endpoint));
     }
     let mut services = previous.services.clone();
     // Endpoints may arrive before their service does: they wait.
@@ -48,7 +51,10 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             Some(model) => model.map(Arc::new),
             None => before.map(|entry| entry.model.clone()),
         };
-        let known = before.map(models_of).or_else(|| waiting.remove(&name)).unwrap_or_default();
+        let known = before
+            .map(models_of)
+            .or_else(|| waiting.remove(&name))
+            .unwrap_or_default();
         let known = update(known, endpoints.remove(&name).unwrap_or_default());
         match model {
             Some(model) => {
@@ -63,13 +69,20 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             }
         }
     }
-    let numbers = services.values().flat_map(|entry| entry.endpoints.iter().map(|e| e.number)).collect();
+    let numbers = services
+        .values()
+        .flat_map(|entry| entry.endpoints.iter().map(|e| e.number))
+        .collect();
     let inbound = change.inbound.map(Arc::new).map(|policy| {
         let label: Arc<str> = policy.service.to_string().into();
         Arc::new(InboundEntry {
             duration: fixed.metrics.request_duration(Direction::Inbound, &label),
             tcp_bytes: fixed.metrics.tcp_bytes(Direction::Inbound, &label),
-            dry_run: policy.access.iter().map(|p| fixed.metrics.access_dry_run(&p.name)).collect(),
+            dry_run: policy
+                .access
+                .iter()
+                .map(|p| fixed.metrics.access_dry_run(&p.name))
+                .collect(),
             label,
             policy,
         })
@@ -80,13 +93,20 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
         waiting,
         numbers,
         inbound: inbound.or_else(|| previous.inbound.clone()),
-        trust: change.trust.map(Arc::new).or_else(|| previous.trust.clone()),
+        trust: change
+            .trust
+            .map(Arc::new)
+            .or_else(|| previous.trust.clone()),
         revision: change.revision.or_else(|| previous.revision.clone()),
     }
 }
 
 fn models_of(entry: &ServiceEntry) -> Endpoints {
-    entry.endpoints.iter().map(|e| (e.model.name.clone(), e.model.clone())).collect()
+    entry
+        .endpoints
+        .iter()
+        .map(|e| (e.model.name.clone(), e.model.clone()))
+        .collect()
 }
 
 fn update(mut known: Endpoints, changes: Vec<(InstanceName, Option<Endpoint>)>) -> Endpoints {
@@ -109,7 +129,10 @@ fn hosts(
             hosts.insert(name.as_str().into(), entry.clone());
         }
         for suffix in ["", ".svc", ".svc.cluster.local", ".mesh"] {
-            hosts.insert(format!("{name}.{namespace}{suffix}").into_boxed_str(), entry.clone());
+            hosts.insert(
+                format!("{name}.{namespace}{suffix}").into_boxed_str(),
+                entry.clone(),
+            );
         }
         for address in &entry.model.virtual_addresses {
             hosts.insert(address.to_string().into_boxed_str(), entry.clone());

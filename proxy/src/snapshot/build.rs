@@ -22,8 +22,7 @@ use crate::{
 };
 
 use super::{
-    EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment,
-    apply::Fixed,
+    EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment, apply::Fixed,
     entry::BreakerEntry,
 };
 
@@ -40,13 +39,22 @@ pub(super) struct Builder<'a> {
 impl Builder<'_> {
     pub(super) fn service(&self, model: Arc<Service>, endpoints: Endpoints) -> ServiceEntry {
         let label: Arc<str> = model.name.to_string().into();
-        let running = self.before.map_or_else(Arc::default, |before| before.running.clone());
+        let running = self
+            .before
+            .map_or_else(Arc::default, |before| before.running.clone());
         let endpoints = self.endpoints(&model, endpoints, &running);
         let treatment = Arc::new(self.treatment(&label, "".into(), &model.policy, None));
         let route_treatments = model
             .routes
             .iter()
-            .map(|route| Arc::new(self.treatment(&label, route.name.clone(), &route.policy, Some(&treatment))))
+            .map(|route| {
+                Arc::new(self.treatment(
+                    &label,
+                    route.name.clone(),
+                    &route.policy,
+                    Some(&treatment),
+                ))
+            })
             .collect();
         let metrics = &self.fixed.metrics;
         ServiceEntry {
@@ -54,7 +62,11 @@ impl Builder<'_> {
             treatment,
             route_treatments,
             identities: model.identities.clone().into(),
-            ports: model.ports.iter().map(|port| self.port(&model, port, &endpoints)).collect(),
+            ports: model
+                .ports
+                .iter()
+                .map(|port| self.port(&model, port, &endpoints))
+                .collect(),
             endpoints,
             running,
             metrics: ServiceMetrics {
@@ -71,14 +83,26 @@ impl Builder<'_> {
         }
     }
 
-    fn endpoints(&self, model: &Service, endpoints: Endpoints, running: &Arc<Running>) -> Vec<EndpointEntry> {
+    fn endpoints(
+        &self,
+        model: &Service,
+        endpoints: Endpoints,
+        running: &Arc<Running>,
+    ) -> Vec<EndpointEntry> {
         let roster = &running.roster;
         roster.resize(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
-        let same_identities = self.before.is_some_and(|before| before.model.identities == model.identities);
+        let same_identities = self
+            .before
+            .is_some_and(|before| before.model.identities == model.identities);
         let now = clock::now();
         let known = |endpoint: &Endpoint| {
-            let before = self.before?.endpoints.iter().find(|entry| entry.model.name == endpoint.name)?;
-            let same = before.model.address == endpoint.address && before.model.meshed == endpoint.meshed;
+            let before = self
+                .before?
+                .endpoints
+                .iter()
+                .find(|entry| entry.model.name == endpoint.name)?;
+            let same =
+                before.model.address == endpoint.address && before.model.meshed == endpoint.meshed;
             same.then_some(before)
         };
         endpoints
@@ -89,29 +113,47 @@ impl Builder<'_> {
                     || Arc::new(EndpointState::new(roster.clone(), now)),
                     |before| before.state.clone(),
                 );
-                let number = before
-                    .filter(|_| same_identities)
-                    .map_or_else(|| NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), |before| before.number);
-                EndpointEntry { model, state, number }
+                let number = before.filter(|_| same_identities).map_or_else(
+                    || NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+                    |before| before.number,
+                );
+                EndpointEntry {
+                    model,
+                    state,
+                    number,
+                }
             })
             .collect()
     }
 
     fn port(&self, model: &Service, port: &ServicePort, endpoints: &[EndpointEntry]) -> PortEntry {
-        let serves = |endpoint: &Endpoint| endpoint.ports.is_empty() || endpoint.ports.contains(&port.port);
+        let serves =
+            |endpoint: &Endpoint| endpoint.ports.is_empty() || endpoint.ports.contains(&port.port);
         let members = endpoints
             .iter()
             .map(|entry| Member {
                 state: entry.state.clone(),
-                weight: if serves(&entry.model) { entry.model.weight.get() } else { 0 },
+                weight: if serves(&entry.model) {
+                    entry.model.weight.get()
+                } else {
+                    0
+                },
                 healthy: entry.model.healthy,
             })
             .collect();
         let per_endpoint = model.policy.limits.max_concurrent_requests_per_endpoint;
         let group = Group::new(members, model.policy.algorithm, per_endpoint);
-        let group = if model.policy.ejection.is_some() { group } else { group.without_ejection() };
+        let group = if model.policy.ejection.is_some() {
+            group
+        } else {
+            group.without_ejection()
+        };
         let sni = format!("{}.{}.{}", port.port, model.name.name, model.name.namespace);
-        PortEntry { port: port.port, group, sni: sni.into() }
+        PortEntry {
+            port: port.port,
+            group,
+            sni: sni.into(),
+        }
     }
 
     /// `general`: the service's own treatment, if this is a route's.
@@ -126,7 +168,10 @@ impl Builder<'_> {
         Treatment {
             breaker: self.breaker(label, &route, policy, general),
             budget: self.budget(policy, before, general),
-            requests: self.fixed.metrics.requests(Direction::Outbound, label, &route, label),
+            requests: self
+                .fixed
+                .metrics
+                .requests(Direction::Outbound, label, &route, label),
             policy: policy.clone(),
             route,
         }
@@ -137,7 +182,10 @@ impl Builder<'_> {
         if route.is_empty() {
             return Some(&before.treatment);
         }
-        before.route_treatments.iter().find(|treatment| &*treatment.route == route)
+        before
+            .route_treatments
+            .iter()
+            .find(|treatment| &*treatment.route == route)
     }
 
     /// A breaker of scope `Service` is one for the service and all routes whose settings are the same.
@@ -162,7 +210,10 @@ impl Builder<'_> {
             route.clone()
         };
         let workers = self.fixed.workers;
-        let breaker = match self.before_of(route).and_then(|before| before.breaker.as_ref()) {
+        let breaker = match self
+            .before_of(route)
+            .and_then(|before| before.breaker.as_ref())
+        {
             Some(before) if before.breaker.settings() == settings => before.breaker.clone(),
             Some(before) => Arc::new(before.breaker.renewed(settings.clone(), workers)),
             None => Arc::new(Breaker::new(settings.clone(), workers)),
@@ -183,9 +234,9 @@ impl Builder<'_> {
     ) -> Arc<RetryBudget> {
         let settings = &policy.retry.budget;
         let same = |treatment: &&Arc<Treatment>| treatment.policy.retry.budget == *settings;
-        general
-            .filter(same)
-            .or(before.filter(same))
-            .map_or_else(|| Arc::new(RetryBudget::new(settings, self.fixed.workers)), |t| t.budget.clone())
+        general.filter(same).or(before.filter(same)).map_or_else(
+            || Arc::new(RetryBudget::new(settings, self.fixed.workers)),
+            |t| t.budget.clone(),
+        )
     }
 }

@@ -23,7 +23,8 @@ use crate::telemetry::metrics::{Gauge, Metrics};
 use apply::{Fixed, Waiting};
 
 pub use entry::{
-    BreakerEntry, EndpointEntry, InboundEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment,
+    BreakerEntry, EndpointEntry, InboundEntry, PortEntry, Running, ServiceEntry, ServiceMetrics,
+    Treatment,
 };
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
@@ -114,7 +115,15 @@ impl Store {
     /// many will count into budgets and breakers.
     pub fn new(own: ServiceName, workers: usize, metrics: Metrics) -> Self {
         let revision = metrics.config_revision();
-        Self { fixed: Fixed { own, workers, metrics }, revision, current: Arc::default() }
+        Self {
+            fixed: Fixed {
+                own,
+                workers,
+                metrics,
+            },
+            revision,
+            current: Arc::default(),
+        }
     }
 
     /// Our own service.
@@ -137,7 +146,8 @@ impl Store {
     pub fn apply(&self, change: Change) {
         let next = apply::apply(&self.current.load(), &self.fixed, change);
         if let Some(revision) = &next.revision {
-            self.revision.set(i64::try_from(revision.number).unwrap_or(i64::MAX));
+            self.revision
+                .set(i64::try_from(revision.number).unwrap_or(i64::MAX));
         }
         self.current.store(Arc::new(next));
     }

@@ -42,7 +42,8 @@ pub async fn copy(
 ) -> (Copied, io::Result<()>) {
     let mut there = Direction::default();
     let mut back = Direction::default();
-    let mut timer: Option<Pin<Box<Sleep>>> = idle.map(|idle| Box::pin(sleep_until(Instant::now() + idle)));
+    let mut timer: Option<Pin<Box<Sleep>>> =
+        idle.map(|idle| Box::pin(sleep_until(Instant::now() + idle)));
     let mut seen = 0;
     let result = poll_fn(|cx| {
         let first = there.poll(cx, downstream, upstream);
@@ -95,7 +96,12 @@ enum State {
 }
 
 impl Direction {
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<io::Result<()>> {
         loop {
             match self.state {
                 State::Closed => return Poll::Ready(Ok(())),

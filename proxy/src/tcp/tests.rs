@@ -44,7 +44,13 @@ async fn a_half_closed_stream_still_carries_the_answer() {
     let ((copied, result), said) = tokio::join!(copying, talking);
     result.unwrap();
     assert_eq!(said, ("question".into(), 300_000));
-    assert_eq!(copied, Copied { from_downstream: 8, from_upstream: 300_000 });
+    assert_eq!(
+        copied,
+        Copied {
+            from_downstream: 8,
+            from_upstream: 300_000
+        }
+    );
 }
 
 #[tokio::test]
@@ -52,7 +58,12 @@ async fn an_idle_stream_ends() {
     let (_caller, downstream) = pair().await;
     let (upstream, _called) = pair().await;
     let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
-    let (_, result) = copy(&mut downstream, &mut upstream, Some(Duration::from_millis(20))).await;
+    let (_, result) = copy(
+        &mut downstream,
+        &mut upstream,
+        Some(Duration::from_millis(20)),
+    )
+    .await;
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
 
@@ -62,13 +73,21 @@ struct CountsWrites {
 }
 
 impl AsyncRead for CountsWrites {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Poll::Pending
     }
 }
 
 impl AsyncWrite for CountsWrites {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.writes.borrow_mut().push(buf.to_vec());
         Poll::Ready(Ok(buf.len()))
     }
@@ -90,6 +109,8 @@ async fn frames_of_one_turn_leave_in_one_write() {
     near.write_all(b"body").await.unwrap();
     near.flush().await.unwrap();
     assert!(writes.borrow().is_empty());
-    std::future::poll_fn(|cx| flusher.poll_flush(cx)).await.unwrap();
+    std::future::poll_fn(|cx| flusher.poll_flush(cx))
+        .await
+        .unwrap();
     assert_eq!(*writes.borrow(), [b"headbody".to_vec()]);
 }

@@ -64,7 +64,11 @@ pub struct Called {
 impl Called {
     /// No attempt was made.
     pub fn refused(error: ProxyError) -> Self {
-        Self { result: Err(error), outcome: Some(Outcome::Ignored), all_unprocessed: true }
+        Self {
+            result: Err(error),
+            outcome: Some(Outcome::Ignored),
+            all_unprocessed: true,
+        }
     }
 }
 
@@ -80,10 +84,18 @@ struct Attempted {
 }
 
 /// Makes the call.
-pub async fn call(worker: &Rc<Worker>, plan: &Plan, outgoing: &Outgoing, record: &mut Record) -> Called {
+pub async fn call(
+    worker: &Rc<Worker>,
+    plan: &Plan,
+    outgoing: &Outgoing,
+    record: &mut Record,
+) -> Called {
     let Some(port) = plan.target.port(plan.port) else {
         let service = plan.target.model.name.clone();
-        return Called::refused(ProxyError::NoSuchPort { service, port: Some(plan.port) });
+        return Called::refused(ProxyError::NoSuchPort {
+            service,
+            port: Some(plan.port),
+        });
     };
     plan.target.mark_used();
     let policy = &plan.treatment.policy;
@@ -98,13 +110,30 @@ pub async fn call(worker: &Rc<Worker>, plan: &Plan, outgoing: &Outgoing, record:
         };
         tried.push(pick.position);
         let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        let attempted = attempt(worker, (plan, port, pick.position), outgoing, record, number).await;
-        let Attempted { result, seen, failure, outcome } = attempted;
+        let attempted = attempt(
+            worker,
+            (plan, port, pick.position),
+            outgoing,
+            record,
+            number,
+        )
+        .await;
+        let Attempted {
+            result,
+            seen,
+            failure,
+            outcome,
+        } = attempted;
         let now = clock::now();
         let response_time = now.since(began);
         count_attempt(worker, plan, &result);
         if let Some(outcome) = seen {
-            let seen = Observation { outcome, response_time, now, random: worker.random() };
+            let seen = Observation {
+                outcome,
+                response_time,
+                now,
+                random: worker.random(),
+            };
             tell_endpoint(worker, &plan.target, &mut pick.attempt, &seen);
         }
         all_unprocessed &= failure == Some(AttemptFailure::ProvablyUnprocessed);
@@ -122,11 +151,20 @@ pub async fn call(worker: &Rc<Worker>, plan: &Plan, outgoing: &Outgoing, record:
         let Some(wait) = again else {
             record.settlement.response_time(now.since(record.began()));
             if result.is_ok() {
-                record.settlement.keep_attempt(pick.attempt, plan.target.clone(), seen.is_none());
+                record
+                    .settlement
+                    .keep_attempt(pick.attempt, plan.target.clone(), seen.is_none());
             }
-            return Called { result, outcome, all_unprocessed };
+            return Called {
+                result,
+                outcome,
+                all_unprocessed,
+            };
         };
-        debug_assert!(tried.len() <= 1 + policy.retry.attempts as usize, "the retry rule bounds attempts");
+        debug_assert!(
+            tried.len() <= 1 + policy.retry.attempts as usize,
+            "the retry rule bounds attempts"
+        );
         drop((result, pick));
         if wait > Duration::ZERO {
             sleep(wait).await;
@@ -171,16 +209,27 @@ async fn attempt(
 ) -> Attempted {
     let policy = &plan.treatment.policy;
     let Some(endpoint) = plan.target.endpoints.get(position) else {
-        return Attempted::over(ProxyError::Internal { what: "chosen endpoint is not in its snapshot" });
+        return Attempted::over(ProxyError::Internal {
+            what: "chosen endpoint is not in its snapshot",
+        });
     };
     let address = endpoint.model.address;
     let now = clock::now();
     record.attempt(address, now);
-    let limit = outgoing.deadline.attempt(policy.timeouts.backend_request, now);
+    let limit = outgoing
+        .deadline
+        .attempt(policy.timeouts.backend_request, now);
     let Some(request) = outgoing.request(number, now) else {
-        return Attempted::over(ProxyError::Internal { what: "a body was repeated that is gone" });
+        return Attempted::over(ProxyError::Internal {
+            what: "a body was repeated that is gone",
+        });
     };
-    let callee = Callee { service: &plan.target, port, endpoint, connect: policy.timeouts.connect };
+    let callee = Callee {
+        service: &plan.target,
+        port,
+        endpoint,
+        connect: policy.timeouts.connect,
+    };
     let exchange = async {
         let response = if endpoint.model.meshed {
             dial::through_mesh(worker, callee, request, record).await?
@@ -188,7 +237,11 @@ async fn attempt(
             let version = version(plan, outgoing.traits.grpc);
             dial::in_plaintext(worker, callee, version, request).await?
         };
-        if holds_back(plan, outgoing, &response) { first_frame(response).await } else { Ok((response, None)) }
+        if holds_back(plan, outgoing, &response) {
+            first_frame(response).await
+        } else {
+            Ok((response, None))
+        }
     };
     let result = match limit {
         None => exchange.await,
@@ -210,7 +263,11 @@ impl Outgoing {
         let mut request = Request::from_parts(self.head.clone(), body);
         let headers = request.headers_mut();
         let number = number + u32::from(self.traits.nested);
-        let number = if number == 1 { HeaderValue::from_static("1") } else { HeaderValue::from(number) };
+        let number = if number == 1 {
+            HeaderValue::from_static("1")
+        } else {
+            HeaderValue::from(number)
+        };
         headers.insert(ATTEMPT, number);
         deadline::write(headers, self.deadline.remaining(now), self.traits.grpc);
         Some(request)
@@ -219,7 +276,9 @@ impl Outgoing {
     /// The endpoint's sidecar gave up just before we would have: the deadline that it was told is ours.
     fn expired_further_on(&self, plan: &Plan, response: &Response<Body>) -> Option<ProxyError> {
         let reason = response.headers().get(REASON)?.as_bytes();
-        let Deadline::At { set_by, .. } = self.deadline else { return None };
+        let Deadline::At { set_by, .. } = self.deadline else {
+            return None;
+        };
         if !reason.starts_with(b"DE ") {
             return None;
         }
@@ -232,7 +291,12 @@ impl Outgoing {
         })
     }
 
-    fn timed_out(&self, plan: &Plan, endpoint: std::net::SocketAddr, limit: Duration) -> ProxyError {
+    fn timed_out(
+        &self,
+        plan: &Plan,
+        endpoint: std::net::SocketAddr,
+        limit: Duration,
+    ) -> ProxyError {
         match self.deadline {
             Deadline::At { tick, set_by } if tick <= clock::now() => match set_by {
                 SetBy::Caller => ProxyError::DeadlineExpired,
@@ -250,7 +314,12 @@ impl Outgoing {
 
 /// Without a sidecar the endpoint's own protocol counts; undeclared, the request's.
 fn version(plan: &Plan, grpc: bool) -> Version {
-    match plan.target.model.port(plan.port.get()).map(|port| port.protocol) {
+    match plan
+        .target
+        .model
+        .port(plan.port.get())
+        .map(|port| port.protocol)
+    {
         Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
         Some(Protocol::Detect) | None if grpc => Version::Http2,
         Some(Protocol::Detect | Protocol::Http1 | Protocol::Tcp) | None => Version::Http1,
@@ -261,7 +330,10 @@ fn version(plan: &Plan, grpc: bool) -> Version {
 fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bool {
     let policy = &plan.treatment.policy;
     let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable;
-    let replaced = policy.fallback.as_ref().is_some_and(|fallback| fallback.on_exhausted);
+    let replaced = policy
+        .fallback
+        .as_ref()
+        .is_some_and(|fallback| fallback.on_exhausted);
     outgoing.traits.grpc && (retried || replaced) && grpc_status(response.headers()).is_none()
 }
 
@@ -278,7 +350,12 @@ impl Attempted {
     /// Nothing to learn and nothing to repeat.
     fn over(error: ProxyError) -> Self {
         let seen = Some(AttemptOutcome::Ignored);
-        Self { result: Err(error), seen, failure: None, outcome: Some(Outcome::Ignored) }
+        Self {
+            result: Err(error),
+            seen,
+            failure: None,
+            outcome: Some(Outcome::Ignored),
+        }
     }
 }
 
@@ -300,51 +377,85 @@ fn judge(result: Result<Headed, ProxyError>, plan: &Plan, outgoing: &Outgoing) -
                 Some(Pushback::Never) | None => None,
             };
             let failure = (code != 0).then_some(AttemptFailure::GrpcStatus { code, pushback });
-            (Some(AttemptOutcome::of_grpc(code, after)), failure, Some(Outcome::of_grpc(code)))
+            (
+                Some(AttemptOutcome::of_grpc(code, after)),
+                failure,
+                Some(Outcome::of_grpc(code)),
+            )
         }
         None if outgoing.traits.grpc && status.is_success() => (None, None, None),
         Some(_) | None => {
             let retry_after = retry::retry_after(response.headers());
-            let bad = status.is_server_error() || plan.treatment.policy.retry.statuses.contains(&status);
-            let failure = bad.then_some(AttemptFailure::Status { status, retry_after });
+            let bad =
+                status.is_server_error() || plan.treatment.policy.retry.statuses.contains(&status);
+            let failure = bad.then_some(AttemptFailure::Status {
+                status,
+                retry_after,
+            });
             let seen = AttemptOutcome::of_status(status, retry_after);
             (Some(seen), failure, Some(Outcome::of_status(status)))
         }
     };
-    Attempted { result: Ok(response), seen, failure, outcome }
+    Attempted {
+        result: Ok(response),
+        seen,
+        failure,
+        outcome,
+    }
 }
 
 fn judge_error(error: ProxyError) -> Attempted {
     let bad = AttemptOutcome::Failure { retry_after: None };
     let (seen, failure) = match &error {
-        ProxyError::ConnectFailed { .. } | ProxyError::ConnectTimeout { .. } | ProxyError::TlsFailed { .. } => {
-            (bad, Some(AttemptFailure::ProvablyUnprocessed))
-        }
-        ProxyError::UpstreamReset { processing: Processing::Unprocessed, .. } => {
-            (AttemptOutcome::Ignored, Some(AttemptFailure::ProvablyUnprocessed))
-        }
+        ProxyError::ConnectFailed { .. }
+        | ProxyError::ConnectTimeout { .. }
+        | ProxyError::TlsFailed { .. } => (bad, Some(AttemptFailure::ProvablyUnprocessed)),
+        ProxyError::UpstreamReset {
+            processing: Processing::Unprocessed,
+            ..
+        } => (
+            AttemptOutcome::Ignored,
+            Some(AttemptFailure::ProvablyUnprocessed),
+        ),
         ProxyError::IdleRace { .. } => (AttemptOutcome::Ignored, Some(AttemptFailure::IdleRace)),
         ProxyError::AttemptTimeout { .. } => (bad, Some(AttemptFailure::PerTryTimeout)),
-        ProxyError::UpstreamReset { processing: Processing::Unknown, .. }
+        ProxyError::UpstreamReset {
+            processing: Processing::Unknown,
+            ..
+        }
         | ProxyError::UpstreamBrokeOff { .. }
         | ProxyError::UpstreamProtocol { .. } => (bad, Some(AttemptFailure::Reset)),
         ProxyError::RequestTimeout { .. } | ProxyError::DeadlineExpired => (bad, None),
         // The caller's own fault, or ours.
         _ => (AttemptOutcome::Ignored, None),
     };
-    let outcome = if seen == bad { Outcome::Failure } else { Outcome::Ignored };
+    let outcome = if seen == bad {
+        Outcome::Failure
+    } else {
+        Outcome::Ignored
+    };
     // Connections that close under requests say that the dependency is unwell, though not which endpoint is.
-    let outcome = if failure.is_some() { Outcome::Failure } else { outcome };
-    Attempted { result: Err(error), seen: Some(seen), failure, outcome: Some(outcome) }
+    let outcome = if failure.is_some() {
+        Outcome::Failure
+    } else {
+        outcome
+    };
+    Attempted {
+        result: Err(error),
+        seen: Some(seen),
+        failure,
+        outcome: Some(outcome),
+    }
 }
 
 fn no_pick(refusal: NoPick, target: &ServiceEntry) -> ProxyError {
     let service = target.model.name.clone();
     match refusal {
         NoPick::NoEndpoint => ProxyError::NoEndpoint { service },
-        NoPick::AllFull => {
-            ProxyError::Overflow { service, limit: Limit::ConcurrentRequestsPerEndpoint }
-        }
+        NoPick::AllFull => ProxyError::Overflow {
+            service,
+            limit: Limit::ConcurrentRequestsPerEndpoint,
+        },
     }
 }
 

@@ -23,7 +23,10 @@ pub async fn plain(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, P
             tcp::tune(&stream);
             Ok(stream)
         }
-        Ok(Err(error)) => Err(ProxyError::ConnectFailed { endpoint, cause: error.kind() }),
+        Ok(Err(error)) => Err(ProxyError::ConnectFailed {
+            endpoint,
+            cause: error.kind(),
+        }),
         Err(_) => Err(ProxyError::ConnectTimeout { endpoint, limit }),
     }
 }
@@ -54,12 +57,18 @@ pub async fn mesh(
     match tls::connect(stream, material, &peer.expected, &peer.sni, alpn).await {
         Ok(connected) => {
             count("ok");
-            Ok((Stream::Connected(Box::new(connected.stream)), connected.peer))
+            Ok((
+                Stream::Connected(Box::new(connected.stream)),
+                connected.peer,
+            ))
         }
         Err(error) => {
             count(error.outcome());
             let cause = chain(&error).into();
-            Err(ProxyError::TlsFailed { endpoint: peer.endpoint, cause })
+            Err(ProxyError::TlsFailed {
+                endpoint: peer.endpoint,
+                cause,
+            })
         }
     }
 }

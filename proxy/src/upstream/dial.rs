@@ -58,7 +58,10 @@ pub struct Callee<'a> {
 impl Callee<'_> {
     /// The pool's key.
     pub fn key(&self) -> Key {
-        Key { endpoint: self.endpoint.number, port: self.port.port.get() }
+        Key {
+            endpoint: self.endpoint.number,
+            port: self.port.port.get(),
+        }
     }
 
     /// A place for one more connection.
@@ -67,16 +70,29 @@ impl Callee<'_> {
     /// [`ProxyError::Overflow`].
     pub fn connection_place(&self) -> Result<Place, ProxyError> {
         let most = self.service.model.policy.limits.max_connections;
-        self.service.running.load.connections.enter(most).ok_or_else(|| self.overflow(Limit::Connections))
+        self.service
+            .running
+            .load
+            .connections
+            .enter(most)
+            .ok_or_else(|| self.overflow(Limit::Connections))
     }
 
     fn pending_place(&self) -> Result<Place, ProxyError> {
         let most = self.service.model.policy.limits.max_pending_requests;
-        self.service.running.load.pending.enter(most).ok_or_else(|| self.overflow(Limit::PendingRequests))
+        self.service
+            .running
+            .load
+            .pending
+            .enter(most)
+            .ok_or_else(|| self.overflow(Limit::PendingRequests))
     }
 
     fn overflow(&self, limit: Limit) -> ProxyError {
-        ProxyError::Overflow { service: self.service.model.name.clone(), limit }
+        ProxyError::Overflow {
+            service: self.service.model.name.clone(),
+            limit,
+        }
     }
 
     /// What mutual TLS needs to know.
@@ -109,8 +125,14 @@ pub async fn through_mesh(
             let dial = || async move {
                 let place = place?;
                 let material = worker_.shared.material.load_full();
-                let count = |outcome| worker_.handles.handshakes_outbound.add(worker_.index, outcome);
-                let (stream, identity) = connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
+                let count = |outcome| {
+                    worker_
+                        .handles
+                        .handshakes_outbound
+                        .add(worker_.index, outcome)
+                };
+                let (stream, identity) =
+                    connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
                 handshake_hop(stream, peer.endpoint, Some(identity.spiffe_id), place).await
             };
             worker.pool.hop(key, dial).await?
@@ -137,7 +159,14 @@ pub async fn in_plaintext(
         connect: callee.connect,
     };
     let pending = callee.pending_place()?;
-    with_application(worker, application, || callee.connection_place(), pending, request).await
+    with_application(
+        worker,
+        application,
+        || callee.connection_place(),
+        pending,
+        request,
+    )
+    .await
 }
 
 /// One exchange with an application. `place` is asked for each new connection and lives as long as it;
@@ -152,7 +181,12 @@ pub async fn with_application<P: 'static, W>(
     pending: W,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ProxyError> {
-    let Application { address, key, version, connect: limit } = application;
+    let Application {
+        address,
+        key,
+        version,
+        connect: limit,
+    } = application;
     match version {
         Version::Http2 => {
             let mut hop = match worker.pool.open_hop(key) {

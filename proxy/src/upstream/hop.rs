@@ -119,7 +119,9 @@ impl Hop {
         if self.state.closed.get() {
             return true;
         }
-        let ready = self.send.poll_ready(&mut Context::from_waker(std::task::Waker::noop()));
+        let ready = self
+            .send
+            .poll_ready(&mut Context::from_waker(std::task::Waker::noop()));
         matches!(ready, Poll::Ready(Err(_)))
     }
 
@@ -135,19 +137,33 @@ impl Hop {
         let endpoint = self.state.endpoint;
         let (head, body) = request.into_parts();
         let bodiless = body.is_end_stream();
-        let sent = self.send.send_request(Request::from_parts(head, ()), bodiless);
+        let sent = self
+            .send
+            .send_request(Request::from_parts(head, ()), bodiless);
         let (response, stream) = sent.map_err(|_| unprocessed(endpoint))?;
         let lease = Lease::new(&self.state);
-        let upload = if bodiless { Upload::Done } else { Upload::start(body, stream) };
+        let upload = if bodiless {
+            Upload::Done
+        } else {
+            Upload::start(body, stream)
+        };
         let response = match response.await {
             Ok(response) => response,
-            Err(error) => return Err(upload.failure().unwrap_or_else(|| classify(&error, endpoint))),
+            Err(error) => {
+                return Err(upload
+                    .failure()
+                    .unwrap_or_else(|| classify(&error, endpoint)));
+            }
         };
         Ok(response.map(|recv| {
             if recv.is_end_stream() && matches!(upload, Upload::Done) {
                 return Body::Empty;
             }
-            Body::FromHop(Box::new(HopBody { recv: RecvBody::new(recv), upload, lease }))
+            Body::FromHop(Box::new(HopBody {
+                recv: RecvBody::new(recv),
+                upload,
+                lease,
+            }))
         }))
     }
 }
@@ -196,7 +212,10 @@ impl Upload {
                 *told.borrow_mut() = Some(error);
             }
         });
-        Self::Running { task: task.abort_handle(), failure }
+        Self::Running {
+            task: task.abort_handle(),
+            failure,
+        }
     }
 
     /// Why the body broke off, if it was not the peer's doing.
@@ -234,7 +253,9 @@ impl HopBody {
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|_| {
                 let endpoint = self.lease.0.endpoint;
-                self.upload.failure().unwrap_or(ProxyError::UpstreamBrokeOff { endpoint })
+                self.upload
+                    .failure()
+                    .unwrap_or(ProxyError::UpstreamBrokeOff { endpoint })
             })
         }))
     }
@@ -245,7 +266,10 @@ impl HopBody {
 }
 
 fn unprocessed(endpoint: SocketAddr) -> ProxyError {
-    ProxyError::UpstreamReset { endpoint, processing: Processing::Unprocessed }
+    ProxyError::UpstreamReset {
+        endpoint,
+        processing: Processing::Unprocessed,
+    }
 }
 
 /// What a failed stream says about its request (RFC 9113 §8.7).
@@ -260,5 +284,8 @@ fn classify(error: &h2::Error, endpoint: SocketAddr) -> ProxyError {
     if error.is_library() {
         return ProxyError::UpstreamProtocol { endpoint };
     }
-    ProxyError::UpstreamReset { endpoint, processing: Processing::Unknown }
+    ProxyError::UpstreamReset {
+        endpoint,
+        processing: Processing::Unknown,
+    }
 }

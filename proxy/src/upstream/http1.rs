@@ -56,7 +56,12 @@ pub async fn handshake<G: 'static>(
         // How it ended is told to the exchange under way.
         let _ = connection.await;
     });
-    Ok(Http1 { sender, endpoint, home, reused: false })
+    Ok(Http1 {
+        sender,
+        endpoint,
+        home,
+        reused: false,
+    })
 }
 
 impl Http1 {
@@ -92,7 +97,11 @@ impl Http1 {
             self.give_back(keep);
             Body::Empty
         } else {
-            Body::FromHttp1(Box::new(Http1Body { incoming, endpoint: self.endpoint, connection: Some((self, keep)) }))
+            Body::FromHttp1(Box::new(Http1Body {
+                incoming,
+                endpoint: self.endpoint,
+                connection: Some((self, keep)),
+            }))
         };
         Ok(Response::from_parts(head, body))
     }
@@ -116,7 +125,10 @@ impl Http1 {
         } else if self.reused {
             ProxyError::IdleRace { endpoint }
         } else {
-            ProxyError::UpstreamReset { endpoint, processing: Processing::Unknown }
+            ProxyError::UpstreamReset {
+                endpoint,
+                processing: Processing::Unknown,
+            }
         }
     }
 }
@@ -138,7 +150,9 @@ impl Http1Body {
             Some(Ok(frame)) => Some(Ok(frame)),
             Some(Err(_)) => {
                 self.connection = None;
-                Some(Err(ProxyError::UpstreamBrokeOff { endpoint: self.endpoint }))
+                Some(Err(ProxyError::UpstreamBrokeOff {
+                    endpoint: self.endpoint,
+                }))
             }
             None => None,
         };
@@ -160,5 +174,8 @@ impl Http1Body {
 }
 
 fn unprocessed(endpoint: SocketAddr) -> ProxyError {
-    ProxyError::UpstreamReset { endpoint, processing: Processing::Unprocessed }
+    ProxyError::UpstreamReset {
+        endpoint,
+        processing: Processing::Unprocessed,
+    }
 }

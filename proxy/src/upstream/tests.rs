@@ -36,11 +36,17 @@ where
 }
 
 fn get() -> Request<Body> {
-    Request::get("http://account.bank/").body(Body::Empty).unwrap()
+    Request::get("http://account.bank/")
+        .body(Body::Empty)
+        .unwrap()
 }
 
 fn processing(result: &Result<Response<Body>, ProxyError>) -> Processing {
-    result.as_ref().map(Response::status).unwrap_err().processing()
+    result
+        .as_ref()
+        .map(Response::status)
+        .unwrap_err()
+        .processing()
 }
 
 #[tokio::test(flavor = "local")]
@@ -52,7 +58,10 @@ async fn a_refused_stream_is_provably_unprocessed() {
         Ok(())
     })
     .await;
-    assert_eq!(processing(&hop.exchange(get()).await), Processing::Unprocessed);
+    assert_eq!(
+        processing(&hop.exchange(get()).await),
+        Processing::Unprocessed
+    );
 }
 
 #[tokio::test(flavor = "local")]
@@ -92,7 +101,10 @@ async fn after_goaway_no_request_is_sent() {
     while !hop.is_closed() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(processing(&hop.exchange(get()).await), Processing::Unprocessed);
+    assert_eq!(
+        processing(&hop.exchange(get()).await),
+        Processing::Unprocessed
+    );
 }
 
 #[tokio::test(flavor = "local")]
@@ -122,7 +134,9 @@ async fn trailers_arrive_after_the_body() {
         spawn_local(async move {
             let sent = request.into_body().trailers().await.unwrap();
             let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            stream.send_data(Bytes::from_static(b"body"), false).unwrap();
+            stream
+                .send_data(Bytes::from_static(b"body"), false)
+                .unwrap();
             stream.send_trailers(sent.unwrap_or_default()).unwrap();
         });
         connection.accept().await;
@@ -135,7 +149,9 @@ async fn trailers_arrive_after_the_body() {
     )]);
     let frame = http_body::Frame::trailers(trailers.clone());
     let body = crate::http::Replay::new(Body::from_frames([frame]), 0);
-    let request = Request::post("http://a.b/").body(Body::Replay(body.attempt().unwrap())).unwrap();
+    let request = Request::post("http://a.b/")
+        .body(Body::Replay(body.attempt().unwrap()))
+        .unwrap();
     let response = hop.exchange(request).await.unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));

@@ -51,7 +51,10 @@ impl Load {
     /// Counts a stream while the place lives.
     pub fn stream(self: &Arc<Self>, direction: Direction) -> StreamPlace {
         self.streams(direction).fetch_add(1, Ordering::AcqRel);
-        StreamPlace { load: self.clone(), direction }
+        StreamPlace {
+            load: self.clone(),
+            direction,
+        }
     }
 
     fn streams(&self, direction: Direction) -> &AtomicU32 {
@@ -72,6 +75,8 @@ pub struct StreamPlace {
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        self.load.streams(self.direction).fetch_sub(1, Ordering::AcqRel);
+        self.load
+            .streams(self.direction)
+            .fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -84,7 +84,12 @@ pub struct Handles {
 }
 
 impl Worker {
-    fn new(index: usize, shared: Shared, application: Option<SocketAddr>, load: Arc<Load>) -> Rc<Self> {
+    fn new(
+        index: usize,
+        shared: Shared,
+        application: Option<SocketAddr>,
+        load: Arc<Load>,
+    ) -> Rc<Self> {
         let metrics = &shared.metrics;
         Rc::new(Self {
             index,

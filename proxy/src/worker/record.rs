@@ -74,7 +74,12 @@ pub struct Record {
 
 impl Record {
     /// Of a request whose head has just come.
-    pub fn begin(worker: &Rc<Worker>, direction: Direction, method: Method, protocol: &'static str) -> Self {
+    pub fn begin(
+        worker: &Rc<Worker>,
+        direction: Direction,
+        method: Method,
+        protocol: &'static str,
+    ) -> Self {
         Self {
             direction,
             began: clock::now(),
@@ -136,7 +141,10 @@ impl Record {
             self.policy = Some(policy.clone());
         }
         if let ProxyError::Internal { what } = error {
-            self.worker.handles.internal_errors.add(self.worker.index, what);
+            self.worker
+                .handles
+                .internal_errors
+                .add(self.worker.index, what);
         }
     }
 
@@ -155,7 +163,9 @@ impl Record {
             duration.observe(worker.index, now.since(self.began));
         }
         let snapshot = worker.snapshot();
-        let Some(policy) = snapshot.inbound() else { return };
+        let Some(policy) = snapshot.inbound() else {
+            return;
+        };
         let entry = self.entry(response_bytes, now);
         if entry.is_wanted(&policy.telemetry, worker.random()) {
             worker.log(&entry, now);
@@ -227,12 +237,21 @@ impl Drop for Record {
 
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record").field("authority", &self.authority).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Record")
+            .field("authority", &self.authority)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 /// The code in `grpc-status`; an unreadable one is UNKNOWN (2).
 pub fn grpc_status(headers: &HeaderMap) -> Option<u8> {
     let value = headers.get("grpc-status")?;
-    Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+    Some(
+        value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(2),
+    )
 }

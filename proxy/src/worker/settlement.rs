@@ -38,13 +38,20 @@ pub struct Settlement {
 
 impl Settlement {
     /// The breaker's leave, to be answered for.
-    pub fn owe_breaker(&mut self, permit: Permit, breaker: BreakerEntry, service: Arc<ServiceEntry>) {
+    pub fn owe_breaker(
+        &mut self,
+        permit: Permit,
+        breaker: BreakerEntry,
+        service: Arc<ServiceEntry>,
+    ) {
         self.permit = Some((permit, breaker, service));
     }
 
     /// Whether the exchange is a half-open breaker's trial.
     pub fn is_trial(&self) -> bool {
-        self.permit.as_ref().is_some_and(|(permit, ..)| permit.is_trial())
+        self.permit
+            .as_ref()
+            .is_some_and(|(permit, ..)| permit.is_trial())
     }
 
     /// How long the caller waited for the response's head: what a slow call is measured by.
@@ -61,7 +68,9 @@ impl Settlement {
 
     /// The breaker hears now.
     pub fn tell_breaker(&mut self, worker: &Worker, outcome: Outcome, now: Tick) {
-        let Some((permit, breaker, service)) = self.permit.take() else { return };
+        let Some((permit, breaker, service)) = self.permit.take() else {
+            return;
+        };
         if let Some(transition) = permit.record(outcome, self.response_time, now, worker.random()) {
             announce_breaker(worker, &service, &breaker, transition);
         }
@@ -96,15 +105,27 @@ impl Settlement {
                 Some(code) if !self.broken => AttemptOutcome::of_grpc(code, None),
                 _ => AttemptOutcome::Failure { retry_after: None },
             };
-            let seen = Observation { outcome, response_time: self.response_time, now, random: worker.random() };
+            let seen = Observation {
+                outcome,
+                response_time: self.response_time,
+                now,
+                random: worker.random(),
+            };
             tell_endpoint(worker, &service, &mut attempt, &seen);
         }
     }
 }
 
 /// The endpoint's state learns; whoever reads logs and metrics too, if it goes out or comes back.
-pub fn tell_endpoint(worker: &Worker, service: &ServiceEntry, attempt: &mut Attempt, seen: &Observation) {
-    let Some(change) = attempt.record(seen, service.model.policy.ejection.as_ref()) else { return };
+pub fn tell_endpoint(
+    worker: &Worker,
+    service: &ServiceEntry,
+    attempt: &mut Attempt,
+    seen: &Observation,
+) {
+    let Some(change) = attempt.record(seen, service.model.policy.ejection.as_ref()) else {
+        return;
+    };
     match change {
         Change::Ejected { lasts } => {
             service.metrics.ejections.add(worker.index, "ejected");
@@ -115,11 +136,19 @@ pub fn tell_endpoint(worker: &Worker, service: &ServiceEntry, attempt: &mut Atte
             info!(service = %service.label, "endpoint returned");
         }
     }
-    service.metrics.ejected.set(i64::from(service.running.roster.ejected()));
+    service
+        .metrics
+        .ejected
+        .set(i64::from(service.running.roster.ejected()));
 }
 
 /// A breaker's change of phase: metric and log line.
-pub fn announce_breaker(worker: &Worker, service: &ServiceEntry, breaker: &BreakerEntry, change: Transition) {
+pub fn announce_breaker(
+    worker: &Worker,
+    service: &ServiceEntry,
+    breaker: &BreakerEntry,
+    change: Transition,
+) {
     let (number, phase) = match change.to {
         Phase::Closed => (0, "closed"),
         Phase::HalfOpen => (1, "half_open"),

@@ -59,11 +59,14 @@ pub struct Workers {
 impl Workers {
     /// What is under way now. A drain is done when there is nothing.
     pub fn active(&self) -> Active {
-        self.loads.iter().map(|load| load.active()).fold(Active::default(), |sum, one| Active {
-            connections: sum.connections + one.connections,
-            inbound_streams: sum.inbound_streams + one.inbound_streams,
-            outbound_streams: sum.outbound_streams + one.outbound_streams,
-        })
+        self.loads
+            .iter()
+            .map(|load| load.active())
+            .fold(Active::default(), |sum, one| Active {
+                connections: sum.connections + one.connections,
+                inbound_streams: sum.inbound_streams + one.inbound_streams,
+                outbound_streams: sum.outbound_streams + one.outbound_streams,
+            })
     }
 
     /// Ends all connections and waits for the threads. Blocks for milliseconds.
@@ -87,7 +90,13 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
         .iter()
         .map(|load| {
             let (sender, receiver) = mpsc::channel(HANDOFFS_MAX);
-            (Seat { load: load.clone(), sender }, receiver)
+            (
+                Seat {
+                    load: load.clone(),
+                    sender,
+                },
+                receiver,
+            )
         })
         .unzip();
     let seats: Arc<[Seat]> = seats.into();
@@ -110,7 +119,9 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
         };
         let shared = shared.clone();
         let runtime = move || -> io::Result<()> {
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())?;
             runtime.block_on(run(place, shared));
             Ok(())
         };
@@ -119,9 +130,17 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
                 tracing::error!(%error, "worker could not start");
             }
         };
-        threads.push(thread::Builder::new().name(format!("usher-worker-{index}")).spawn(body)?);
+        threads.push(
+            thread::Builder::new()
+                .name(format!("usher-worker-{index}"))
+                .spawn(body)?,
+        );
     }
-    Ok(Workers { loads, stop, threads })
+    Ok(Workers {
+        loads,
+        stop,
+        threads,
+    })
 }
 
 fn listeners(
@@ -131,7 +150,10 @@ fn listeners(
 ) -> io::Result<Vec<(TcpListener, Purpose)>> {
     let mut listeners = vec![(outbound, Purpose::Outbound)];
     listeners.extend(inbound.map(|listener| (listener, Purpose::Inbound)));
-    listeners.extend(tcp.into_iter().map(|(listener, target)| (listener, Purpose::Tcp(Arc::new(target)))));
+    listeners.extend(
+        tcp.into_iter()
+            .map(|(listener, target)| (listener, Purpose::Tcp(Arc::new(target)))),
+    );
     for (listener, _) in &listeners {
         listener.set_nonblocking(true)?;
     }
@@ -225,7 +247,9 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         every.tick().await;
         let snapshot = worker.snapshot();
-        worker.pool.sweep(|endpoint| snapshot.has_endpoint(endpoint));
+        worker
+            .pool
+            .sweep(|endpoint| snapshot.has_endpoint(endpoint));
         let current = worker.shared.material.load().bundle_version;
         if current != bundle {
             // Connections that an old root vouched for should not outlive it.

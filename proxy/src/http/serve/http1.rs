@@ -39,7 +39,11 @@ const IDLE_LOOKS_MAX: u32 = 360;
 ///
 /// # Errors
 /// What hyper saw: mostly callers that went away; malformed requests have been answered with 400.
-pub async fn http1<F, Fut>(stream: Stream, mut drain: UntilDrain, handler: F) -> Result<(), hyper::Error>
+pub async fn http1<F, Fut>(
+    stream: Stream,
+    mut drain: UntilDrain,
+    handler: F,
+) -> Result<(), hyper::Error>
 where
     F: Fn(Request<Body>) -> Fut,
     Fut: Future<Output = Response<Body>>,
@@ -54,7 +58,10 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let io = WatchedStream { stream, watch: watch.clone() };
+    let io = WatchedStream {
+        stream,
+        watch: watch.clone(),
+    };
     let connection = http1::Builder::new()
         .max_headers(headers::HEADERS_MAX_USIZE)
         .max_buf_size(headers::HEADER_BUFFER)
@@ -106,7 +113,11 @@ impl Watch {
         loop {
             let (reads, requests) = (self.reads.get(), self.requests.get());
             sleep(LOOK_EVERY).await;
-            idle_looks = if self.reads.get() == reads && !self.in_flight.get() { idle_looks + 1 } else { 0 };
+            idle_looks = if self.reads.get() == reads && !self.in_flight.get() {
+                idle_looks + 1
+            } else {
+                0
+            };
             let slow = self.reading_head() && suspect == Some(self.requests.get());
             if slow || idle_looks >= IDLE_LOOKS_MAX {
                 return;
@@ -155,7 +166,11 @@ impl AsyncRead for WatchedStream {
 }
 
 impl AsyncWrite for WatchedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -40,7 +40,11 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What `h2` saw: protocol violations, floods, connections that broke.
-pub async fn http2<F, Fut>(stream: Stream, mut drain: UntilDrain, handler: F) -> Result<(), h2::Error>
+pub async fn http2<F, Fut>(
+    stream: Stream,
+    mut drain: UntilDrain,
+    handler: F,
+) -> Result<(), h2::Error>
 where
     F: Fn(Request<Body>) -> Fut,
     Fut: Future<Output = Response<Body>> + 'static,
@@ -91,7 +95,11 @@ fn h2_io(_: std::io::Error) -> h2::Error {
 }
 
 fn incoming(recv: h2::RecvStream) -> Body {
-    if recv.is_end_stream() { Body::Empty } else { Body::Http2(RecvBody::new(recv)) }
+    if recv.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::Http2(RecvBody::new(recv))
+    }
 }
 
 struct Responder(SendResponse<Bytes>);
@@ -117,10 +125,14 @@ async fn serve_stream(answer: impl Future<Output = Response<Body>>, mut respond:
         }
         respond.0.poll_reset(cx).map(|_| None)
     });
-    let Some(response) = answered.await else { return };
+    let Some(response) = answered.await else {
+        return;
+    };
     let (head, mut body) = response.into_parts();
     let bodiless = body.is_end_stream();
-    let sent = respond.0.send_response(Response::from_parts(head, ()), bodiless);
+    let sent = respond
+        .0
+        .send_response(Response::from_parts(head, ()), bodiless);
     if let Ok(mut stream) = sent
         && !bodiless
     {

@@ -21,7 +21,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use usher_config::{
-    model::{Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget, Telemetry, TrafficPolicy},
+    model::{
+        Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget,
+        Telemetry, TrafficPolicy,
+    },
     value::Weight,
 };
 
@@ -102,8 +105,17 @@ impl Mesh {
             endpoints: vec![(ENDPOINT.parse().unwrap(), Some(endpoint(callee.inbound)))],
             ..Change::default()
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { caller, callee, application, runtime }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            caller,
+            callee,
+            application,
+            runtime,
+        }
     }
 
     pub(super) fn answer(&self, answer: Answer) {
@@ -117,12 +129,18 @@ impl Mesh {
     pub(super) fn inbound(&self, change: impl FnOnce(&mut InboundPolicy)) {
         let mut policy = inbound_policy("account");
         change(&mut policy);
-        self.callee.store.apply(Change { inbound: Some(policy), ..Change::default() });
+        self.callee.store.apply(Change {
+            inbound: Some(policy),
+            ..Change::default()
+        });
     }
 
     pub(super) fn remove_endpoint(&self) {
         let endpoints = vec![(ENDPOINT.parse().unwrap(), None)];
-        self.caller.store.apply(Change { endpoints, ..Change::default() });
+        self.caller.store.apply(Change {
+            endpoints,
+            ..Change::default()
+        });
     }
 
     pub(super) fn drain_callee(&self) {
@@ -147,7 +165,9 @@ impl Mesh {
     }
 
     pub(super) fn get(&self, target: &str) -> Response<Bytes> {
-        self.http1_with(target, "", |request| *request.method_mut() = http::Method::GET)
+        self.http1_with(target, "", |request| {
+            *request.method_mut() = http::Method::GET
+        })
     }
 
     pub(super) fn http1_with(
@@ -159,7 +179,9 @@ impl Mesh {
         let mut request = post(target, body);
         let host = request.uri().host().unwrap().parse().unwrap();
         request.headers_mut().insert(header::HOST, host);
-        request.headers_mut().insert("x-usher-secret", "1".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-usher-secret", "1".parse().unwrap());
         edit(&mut request);
         self.send(self.caller.outbound, request)
     }
@@ -167,16 +189,26 @@ impl Mesh {
     /// Around the caller's sidecar.
     pub(super) fn direct(&self, body: &str) -> Response<Bytes> {
         let mut request = post("/", body);
-        request.headers_mut().insert(header::HOST, "account.bank".parse().unwrap());
-        request.headers_mut().insert("x-forwarded-client-cert", "URI=me".parse().unwrap());
+        request
+            .headers_mut()
+            .insert(header::HOST, "account.bank".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-forwarded-client-cert", "URI=me".parse().unwrap());
         self.send(self.callee.inbound, request)
     }
 
-    fn send(&self, to: SocketAddr, request: Request<BoxBody<Bytes, Infallible>>) -> Response<Bytes> {
+    fn send(
+        &self,
+        to: SocketAddr,
+        request: Request<BoxBody<Bytes, Infallible>>,
+    ) -> Response<Bytes> {
         self.runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(to).await.unwrap();
             let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                    .await
+                    .unwrap();
             tokio::spawn(connection);
             let response = tokio::time::timeout(DEADLINE, sender.send_request(request)).await;
             let (head, body) = response.unwrap().unwrap().into_parts();
@@ -224,7 +256,10 @@ impl Mesh {
             let request = grpc_request("account.bank", streamed(receiver).boxed());
             let mut heard = Vec::new();
             let response = tokio::spawn(sender.send_request(request));
-            frames.send(Bytes::from(said.first().unwrap().clone())).await.unwrap();
+            frames
+                .send(Bytes::from(said.first().unwrap().clone()))
+                .await
+                .unwrap();
             let mut body = response.await.unwrap().unwrap().into_body();
             for next in said.iter().skip(1).map(Some).chain([None]) {
                 let frame = body.frame().await.unwrap().unwrap();
@@ -251,7 +286,9 @@ impl Drop for Mesh {
 
 fn talk(to: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
@@ -272,10 +309,14 @@ fn grpc_request<B>(authority: &str, body: B) -> Request<B> {
         .unwrap()
 }
 
-async fn h2c(to: SocketAddr) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
+async fn h2c(
+    to: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
     let stream = tokio::net::TcpStream::connect(to).await.unwrap();
     let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -329,7 +370,10 @@ impl Sidecar {
         let metrics = Metrics::new(1);
         let own = format!("bank/{name}").parse().unwrap();
         let store = Arc::new(Store::new(own, 1, metrics.clone()));
-        store.apply(Change { inbound: Some(inbound_policy(name)), ..Change::default() });
+        store.apply(Change {
+            inbound: Some(inbound_policy(name)),
+            ..Change::default()
+        });
         let material = authority.material(&format!("spiffe://usher.local/ns/bank/sa/{name}"));
         let (discovery, mut questions) = xds::discovery();
         thread::spawn(move || {
@@ -351,8 +395,10 @@ impl Sidecar {
         let (outbound, inbound, tcp) = (listen(), listen(), listen());
         let address = |listener: &TcpListener| listener.local_addr().unwrap();
         let addresses = (address(&outbound), address(&inbound), address(&tcp));
-        let target =
-            ServiceTarget { service: "bank/account".parse().unwrap(), port: port().port };
+        let target = ServiceTarget {
+            service: "bank/account".parse().unwrap(),
+            port: port().port,
+        };
         let settings = WorkerSettings {
             workers: NonZeroUsize::MIN,
             outbound,
@@ -362,7 +408,14 @@ impl Sidecar {
         };
         let workers = start(settings, &shared).unwrap();
         let (outbound, inbound, tcp) = addresses;
-        Self { store, workers: Some(workers), drain: trigger, outbound, inbound, tcp }
+        Self {
+            store,
+            workers: Some(workers),
+            drain: trigger,
+            outbound,
+            inbound,
+            tcp,
+        }
     }
 }
 
@@ -373,7 +426,10 @@ impl Application {
         let seen: Arc<ArcSwap<Seen>> = Arc::default();
         let (answering, seeing) = (answer.clone(), seen.clone());
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 address.send(listener.local_addr().unwrap()).unwrap();
@@ -390,7 +446,11 @@ impl Application {
                 }
             });
         });
-        Self { address: told.recv().unwrap(), answer, seen }
+        Self {
+            address: told.recv().unwrap(),
+            answer,
+            seen,
+        }
     }
 }
 
@@ -418,8 +478,14 @@ async fn respond(
     let mut response = Response::new(super::whole(body.clone()));
     match answer {
         Answer::Echo => {
-            let host = head.headers.get(header::HOST).map_or("", |host| host.to_str().unwrap());
-            let host = head.uri.authority().map_or(host, http::uri::Authority::as_str);
+            let host = head
+                .headers
+                .get(header::HOST)
+                .map_or("", |host| host.to_str().unwrap());
+            let host = head
+                .uri
+                .authority()
+                .map_or(host, http::uri::Authority::as_str);
             let path = head.uri.path_and_query().unwrap();
             let text = String::from_utf8_lossy(&body);
             let echo = format!("{} {path} {host} {text}", head.method);
@@ -427,7 +493,8 @@ async fn respond(
         }
         Answer::Status(status) => *response.status_mut() = status,
         Answer::Grpc { code } => {
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);
+            let trailers =
+                HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);
             let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
             response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
         }

@@ -21,8 +21,15 @@ fn a_request_goes_through_both_sidecars_and_back() {
     assert_eq!(text(&response), "POST /v1/accounts?x=1 account.bank hello");
     let seen = mesh.seen();
     let headers = &seen.last().unwrap().0;
-    let certificate = headers.get("x-forwarded-client-cert").unwrap().to_str().unwrap();
-    assert!(certificate.contains("URI=spiffe://usher.local/ns/bank/sa/transaction"), "{certificate}");
+    let certificate = headers
+        .get("x-forwarded-client-cert")
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert!(
+        certificate.contains("URI=spiffe://usher.local/ns/bank/sa/transaction"),
+        "{certificate}"
+    );
     assert!(headers.contains_key("x-request-id"));
     assert!(headers.contains_key("traceparent"));
     assert!(!headers.contains_key("x-usher-secret"));
@@ -44,7 +51,10 @@ fn an_unknown_service_is_explained() {
     let mesh = Mesh::start(TrafficPolicy::default());
     let response = mesh.http1("http://nobody.bank/", "");
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(response.headers().get("x-usher-reason").unwrap(), "NC service-unknown");
+    assert_eq!(
+        response.headers().get("x-usher-reason").unwrap(),
+        "NC service-unknown"
+    );
     let (head, _, _) = mesh.grpc("nobody.bank", Bytes::new());
     assert_eq!(head.headers.get("grpc-status").unwrap(), "14");
 }
@@ -64,8 +74,11 @@ fn a_get_is_repeated_with_its_attempt_number() {
     mesh.answer(Answer::Status(StatusCode::SERVICE_UNAVAILABLE));
     let response = mesh.get("http://account.bank/");
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let numbers: Vec<_> =
-        mesh.seen().iter().map(|(headers, _)| headers.get("x-usher-attempt").cloned().unwrap()).collect();
+    let numbers: Vec<_> = mesh
+        .seen()
+        .iter()
+        .map(|(headers, _)| headers.get("x-usher-attempt").cloned().unwrap())
+        .collect();
     assert_eq!(numbers, ["1", "2", "3"]);
 }
 
@@ -76,7 +89,9 @@ fn a_body_is_repeated_whole_where_the_policy_vouches() {
     let mesh = Mesh::start(policy);
     mesh.answer(Answer::Status(StatusCode::BAD_GATEWAY));
     let response = mesh.http1_with("http://account.bank/", "some body", |request| {
-        request.headers_mut().insert("idempotency-key", "1".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("idempotency-key", "1".parse().unwrap());
     });
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let bodies: Vec<_> = mesh.seen().into_iter().map(|(_, body)| body).collect();
@@ -91,13 +106,23 @@ fn a_slow_answer_is_cut_off_by_the_route_and_by_the_caller() {
     mesh.answer(Answer::Never);
     let response = mesh.http1("http://account.bank/", "");
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(response.headers().get("x-usher-reason").unwrap(), "UT request-timeout");
+    assert_eq!(
+        response.headers().get("x-usher-reason").unwrap(),
+        "UT request-timeout"
+    );
     let response = mesh.http1_with("http://account.bank/", "", |request| {
-        request.headers_mut().insert("x-usher-deadline-ms", "20".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-usher-deadline-ms", "20".parse().unwrap());
     });
-    assert_eq!(response.headers().get("x-usher-reason").unwrap(), "DE deadline-passed");
+    assert_eq!(
+        response.headers().get("x-usher-reason").unwrap(),
+        "DE deadline-passed"
+    );
     let response = mesh.http1_with("http://account.bank/", "", |request| {
-        request.headers_mut().insert("x-usher-deadline-ms", "1".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-usher-deadline-ms", "1".parse().unwrap());
     });
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
 }
@@ -125,10 +150,20 @@ fn plaintext_is_refused_unless_permitted() {
     let mesh = Mesh::start(TrafficPolicy::default());
     let response = mesh.direct("x");
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    assert_eq!(response.headers().get("x-usher-reason").unwrap(), "AZ mutual-tls-required");
+    assert_eq!(
+        response.headers().get("x-usher-reason").unwrap(),
+        "AZ mutual-tls-required"
+    );
     mesh.inbound(|policy| policy.mtls = MtlsMode::Permissive);
     assert_eq!(mesh.direct("x").status(), StatusCode::OK);
-    assert!(!mesh.seen().last().unwrap().0.contains_key("x-forwarded-client-cert"));
+    assert!(
+        !mesh
+            .seen()
+            .last()
+            .unwrap()
+            .0
+            .contains_key("x-forwarded-client-cert")
+    );
 }
 
 #[test]
@@ -154,7 +189,8 @@ fn ambiguous_requests_are_refused() {
 #[test]
 fn connect_and_upgrades_are_refused() {
     let mesh = Mesh::start(TrafficPolicy::default());
-    let upgrade = "GET / HTTP/1.1\r\nHost: account.bank\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let upgrade =
+        "GET / HTTP/1.1\r\nHost: account.bank\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(mesh.raw(upgrade).starts_with("HTTP/1.1 501"));
     let connect = "CONNECT account.bank:80 HTTP/1.1\r\nHost: account.bank:80\r\n\r\n";
     assert!(mesh.raw(connect).starts_with("HTTP/1.1 501"));
@@ -191,7 +227,10 @@ fn an_endpoint_that_is_gone_is_answered_for_by_the_fallback() {
     mesh.remove_endpoint();
     let response = mesh.http1("http://account.bank/", "x");
     assert_eq!(response.status(), StatusCode::ACCEPTED);
-    assert_eq!(response.headers().get("x-usher-fallback").unwrap(), "bank/fraud");
+    assert_eq!(
+        response.headers().get("x-usher-fallback").unwrap(),
+        "bank/fraud"
+    );
     assert_eq!(text(&response), "later");
 }
 
@@ -207,7 +246,12 @@ fn a_dead_endpoint_opens_the_breaker_and_later_closes_it() {
     let mesh = Mesh::start(policy);
     mesh.answer(Answer::Status(StatusCode::INTERNAL_SERVER_ERROR));
     let reasons: Vec<_> = (0..20)
-        .map(|_| mesh.http1("http://account.bank/", "").headers().get("x-usher-reason").cloned())
+        .map(|_| {
+            mesh.http1("http://account.bank/", "")
+                .headers()
+                .get("x-usher-reason")
+                .cloned()
+        })
         .collect();
     assert_eq!(reasons.last().unwrap().as_ref().unwrap(), "BO breaker-open");
     mesh.answer(Answer::Echo);
@@ -242,10 +286,16 @@ fn large_bodies_pass() {
 #[test]
 fn a_drained_sidecar_tells_its_callers_and_finishes() {
     let mesh = Mesh::start(TrafficPolicy::default());
-    assert_eq!(mesh.http1("http://account.bank/", "").status(), StatusCode::OK);
+    assert_eq!(
+        mesh.http1("http://account.bank/", "").status(),
+        StatusCode::OK
+    );
     mesh.drain_callee();
     harness::eventually(|| mesh.callee_connections() == 0);
-    assert_eq!(mesh.http1("http://account.bank/", "").status(), StatusCode::OK);
+    assert_eq!(
+        mesh.http1("http://account.bank/", "").status(),
+        StatusCode::OK
+    );
 }
 
 #[test]
@@ -260,7 +310,10 @@ fn streamed(
     frames: tokio::sync::mpsc::Receiver<Bytes>,
 ) -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> {
     let stream = futures_util::stream::unfold(frames, async |mut frames| {
-        frames.recv().await.map(|bytes| (Ok(http_body::Frame::data(bytes)), frames))
+        frames
+            .recv()
+            .await
+            .map(|bytes| (Ok(http_body::Frame::data(bytes)), frames))
     });
     StreamBody::new(Box::pin(stream))
 }
@@ -269,7 +322,10 @@ fn whole(bytes: Bytes) -> http_body_util::combinators::BoxBody<Bytes, std::conve
     Full::new(bytes).boxed()
 }
 
-fn post(target: &str, body: &str) -> Request<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
+fn post(
+    target: &str,
+    body: &str,
+) -> Request<http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>> {
     let mut request = Request::new(whole(Bytes::copy_from_slice(body.as_bytes())));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = target.parse().unwrap();
