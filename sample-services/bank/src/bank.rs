@@ -124,10 +124,19 @@ impl Bank {
         let begun = Instant::now();
         let mut waiting: Vec<_> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         loop {
+            let healthy = self
+                .control_plane
+                .healthy_instances()
+                .await
+                .unwrap_or_default();
             let mut lacking = Vec::new();
             for name in waiting {
                 let instance = self.instance(&name)?;
-                match instance.lacks().await {
+                let lack = instance.lacks().await;
+                let known = instance
+                    .registered_name()
+                    .is_none_or(|known| healthy.contains(&known));
+                match lack.or((!known).then_some("nobody is sent to it yet")) {
                     None => tell(&ready_line(&name, instance.uptime())),
                     Some(lack) => {
                         self.must_be_alive(&name)?;

@@ -1,11 +1,13 @@
 //! The control plane's process: `usher serve`, on ports that it keeps when it is started again.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use nix::unistd::Pid;
+use serde::Deserialize;
 
 use crate::{
     client::{self, Address, Answer},
@@ -140,6 +142,28 @@ impl ControlPlane {
     /// While it does not answer.
     pub(crate) async fn ask(&self, path: &str) -> anyhow::Result<Answer> {
         client::fetch(&Address::Tcp(self.http), path).await
+    }
+
+    /// Names of the instances that are registered and well: those that callers are sent to.
+    ///
+    /// # Errors
+    /// While it does not answer.
+    pub(crate) async fn healthy_instances(&self) -> anyhow::Result<BTreeSet<String>> {
+        #[derive(Deserialize)]
+        struct Service {
+            endpoints: Vec<Endpoint>,
+        }
+        #[derive(Deserialize)]
+        struct Endpoint {
+            instance: String,
+            healthy: bool,
+        }
+        let services: Vec<Service> = self.ask("/v1/services").await?.json()?;
+        let endpoints = services.into_iter().flat_map(|service| service.endpoints);
+        Ok(endpoints
+            .filter(|endpoint| endpoint.healthy)
+            .map(|endpoint| endpoint.instance)
+            .collect())
     }
 
     /// Its metrics.

@@ -236,6 +236,12 @@ impl Instance {
         }
     }
 
+    /// Its name in the mesh, which its sidecar made up; `None` before that, and for one that only calls.
+    pub(crate) fn registered_name(&self) -> Option<String> {
+        self.port?;
+        fs::read_to_string(self.sidecar.join("instance")).ok()
+    }
+
     /// Where its sidecar listens.
     ///
     /// # Errors

@@ -97,6 +97,8 @@ impl Layout {
     pub(crate) fn keep(&mut self) {
         if let Some(temporary) = self.temporary.as_mut() {
             temporary.disable_cleanup(true);
+            // Without its lock's file it is nobody's abandoned directory.
+            let _ = fs::remove_file(self.root.join(LOCK));
         }
     }
 
