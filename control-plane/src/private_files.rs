@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -16,6 +16,19 @@ use std::{
 /// The directory cannot be made, or the path is something else.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes an empty file with mode 0600 if there is none, for a store that would make its own for all to read.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn private_file(path: &Path) -> io::Result<()> {
+    fs::File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 /// Replaces a file as a whole, with mode 0600: readers see the old or the new content, never a part.

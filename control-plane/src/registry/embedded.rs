@@ -30,6 +30,9 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::Storage`]: not permitted, damaged, or open in another control plane.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        crate::private_files::private_file(path)
+            .map_err(redb::Error::Io)
+            .map_err(failed)?;
         let store = Self(Database::create(path).map_err(failed)?);
         let transaction = store.0.begin_write().map_err(failed)?;
         // Opening a table makes it: readers need no case for a fresh file.

@@ -42,6 +42,8 @@ fn what_is_secret_only_its_owner_can_open() {
     assert_eq!(mode(&plane.data()), 0o700);
     assert_eq!(mode(&plane.data().join("ca/root.key")), 0o600);
     assert_eq!(mode(&plane.data().join("operator.sock")), 0o600);
+    assert_eq!(mode(&plane.data().join("tokens.redb")), 0o600);
+    assert_eq!(mode(&plane.data().join("configuration.redb")), 0o600);
 }
 
 #[test]
