@@ -6,7 +6,7 @@
     reason = "a corpus that cannot be read fails the test"
 )]
 
-#[path = "../fuzz/checks.rs"]
+#[path = "../fuzz/fuzz_targets/checks.rs"]
 mod checks;
 
 use std::{fs, path::PathBuf};

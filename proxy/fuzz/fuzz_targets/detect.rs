@@ -1,7 +1,6 @@
 //! Fuzzes a connection's first bytes.
 #![no_main]
 
-#[path = "../checks.rs"]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::detect(bytes));

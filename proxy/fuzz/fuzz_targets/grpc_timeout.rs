@@ -1,7 +1,6 @@
 //! Fuzzes deadline headers.
 #![no_main]
 
-#[path = "../checks.rs"]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::grpc_timeout(bytes));

@@ -1,7 +1,6 @@
 //! Fuzzes trace headers.
 #![no_main]
 
-#[path = "../checks.rs"]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::traceparent(bytes));

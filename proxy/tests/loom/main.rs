@@ -6,6 +6,7 @@
 
 #![allow(
     dead_code,
+    unreachable_pub,
     reason = "only what the models use of the included files is alive here"
 )]
 
