@@ -192,7 +192,7 @@ impl ReplayBody {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         if self.position == 0 {
-            self.kept.borrow().size.clone()
+            self.kept.borrow().size
         } else {
             SizeHint::default()
         }

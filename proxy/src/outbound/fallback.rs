@@ -66,7 +66,7 @@ pub(super) async fn or_fallback(
 fn cause(called: &Called, outgoing: &Outgoing) -> Option<Cause> {
     match &called.result {
         Err(ProxyError::BreakerOpen { .. }) => Some(Cause::Open),
-        Err(ProxyError::NoEndpoint { .. }) => Some(Cause::NoEndpoint),
+        Err(ProxyError::NoEndpoint { .. }) if called.all_unprocessed => Some(Cause::NoEndpoint),
         _ if called.outcome == Some(Outcome::Failure) => Some(Cause::Exhausted {
             repeatable: outgoing.traits.repeatable,
             all_unprocessed: called.all_unprocessed,

@@ -5,26 +5,26 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, request};
+use http::{Response, request};
 use smallvec::SmallVec;
-use tokio::time::{sleep, timeout};
-use usher_config::{model::Protocol, value::Port};
+use tokio::time::sleep;
+use usher_config::value::Port;
 
 use crate::{
-    balance::{self, AttemptOutcome, NoPick, Observation},
+    balance::{self, NoPick, Observation},
     clock::{self, Tick},
-    error::{Flag, Limit, Processing, ProxyError},
-    http::{Body, Replay, headers::REASON, peek::peek},
+    error::{Flag, Limit, ProxyError},
+    http::{Body, Replay},
     policy::{
         breaker::Outcome,
-        retry::{self, ATTEMPT, AttemptFailure, Decision, GiveUp, Pushback, RequestTraits},
-        timeout::{self as deadline, Deadline, SetBy},
+        retry::{self, AttemptFailure, Decision, GiveUp, RequestTraits},
+        timeout::Deadline,
     },
-    snapshot::{PortEntry, ServiceEntry, Treatment},
-    worker::{Record, Worker, grpc_status, tell_endpoint},
+    snapshot::{ServiceEntry, Treatment},
+    worker::{Record, Worker, tell_endpoint},
 };
 
-use super::dial::{self, Callee, Version};
+use super::{attempt::attempt, judge::Attempted};
 
 /// Where a request goes and how it is treated on the way.
 #[derive(Debug, Clone)]
@@ -72,17 +72,6 @@ impl Called {
     }
 }
 
-/// What one attempt came to.
-struct Attempted {
-    result: Result<Response<Body>, ProxyError>,
-    /// For the endpoint; `None`: the trailers will say.
-    seen: Option<AttemptOutcome>,
-    /// For the retry rule; `None`: good, or beyond repair.
-    failure: Option<AttemptFailure>,
-    /// For the breaker; `None`: the trailers will say.
-    outcome: Option<Outcome>,
-}
-
 /// Makes the call.
 pub async fn call(
     worker: &Rc<Worker>,
@@ -92,13 +81,10 @@ pub async fn call(
 ) -> Called {
     let Some(port) = plan.target.port(plan.port) else {
         let service = plan.target.model.name.clone();
-        return Called::refused(ProxyError::NoSuchPort {
-            service,
-            port: Some(plan.port),
-        });
+        let port = Some(plan.port);
+        return Called::refused(ProxyError::NoSuchPort { service, port });
     };
     plan.target.mark_used();
-    let policy = &plan.treatment.policy;
     plan.treatment.budget.deposit(worker.index, clock::now());
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut all_unprocessed = true;
@@ -106,36 +92,26 @@ pub async fn call(
         let began = clock::now();
         let mut pick = match balance::choose(&port.group, began, worker.random(), &tried) {
             Ok(pick) => pick,
-            Err(refusal) => return Called::refused(no_pick(refusal, &plan.target)),
+            Err(refusal) => {
+                let refused = Called::refused(no_pick(refusal, &plan.target));
+                return Called {
+                    all_unprocessed,
+                    ..refused
+                };
+            }
         };
         tried.push(pick.position);
         let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        let attempted = attempt(
-            worker,
-            (plan, port, pick.position),
-            outgoing,
-            record,
-            number,
-        )
-        .await;
+        let place = (plan, port, pick.position);
+        let attempted = attempt(worker, place, outgoing, record, number).await;
+        let now = clock::now();
+        learn(worker, plan, &attempted, &mut pick.attempt, (began, now));
         let Attempted {
             result,
             seen,
             failure,
             outcome,
         } = attempted;
-        let now = clock::now();
-        let response_time = now.since(began);
-        count_attempt(worker, plan, &result);
-        if let Some(outcome) = seen {
-            let seen = Observation {
-                outcome,
-                response_time,
-                now,
-                random: worker.random(),
-            };
-            tell_endpoint(worker, &plan.target, &mut pick.attempt, &seen);
-        }
         all_unprocessed &= failure == Some(AttemptFailure::ProvablyUnprocessed);
         let again = failure.and_then(|failure| {
             let attempt = retry::Attempt {
@@ -151,9 +127,10 @@ pub async fn call(
         let Some(wait) = again else {
             record.settlement.response_time(now.since(record.began()));
             if result.is_ok() {
+                let service = plan.target.clone();
                 record
                     .settlement
-                    .keep_attempt(pick.attempt, plan.target.clone(), seen.is_none());
+                    .keep_attempt(pick.attempt, service, seen.is_none());
             }
             return Called {
                 result,
@@ -161,14 +138,31 @@ pub async fn call(
                 all_unprocessed,
             };
         };
-        debug_assert!(
-            tried.len() <= 1 + policy.retry.attempts as usize,
-            "the retry rule bounds attempts"
-        );
         drop((result, pick));
         if wait > Duration::ZERO {
             sleep(wait).await;
         }
+    }
+}
+
+/// Metric and endpoint state, after an attempt.
+fn learn(
+    worker: &Worker,
+    plan: &Plan,
+    attempted: &Attempted,
+    attempt: &mut balance::Attempt,
+    (began, now): (Tick, Tick),
+) {
+    count_attempt(worker, plan, &attempted.result);
+    if let Some(outcome) = attempted.seen {
+        let response_time = now.since(began);
+        let seen = Observation {
+            outcome,
+            response_time,
+            now,
+            random: worker.random(),
+        };
+        tell_endpoint(worker, &plan.target, attempt, &seen);
     }
 }
 
@@ -197,254 +191,6 @@ fn wait_before_retry(
             }
             None
         }
-    }
-}
-
-async fn attempt(
-    worker: &Rc<Worker>,
-    (plan, port, position): (&Plan, &PortEntry, usize),
-    outgoing: &Outgoing,
-    record: &mut Record,
-    number: u32,
-) -> Attempted {
-    let policy = &plan.treatment.policy;
-    let Some(endpoint) = plan.target.endpoints.get(position) else {
-        return Attempted::over(ProxyError::Internal {
-            what: "chosen endpoint is not in its snapshot",
-        });
-    };
-    let address = endpoint.model.address;
-    let now = clock::now();
-    record.attempt(address, now);
-    let limit = outgoing
-        .deadline
-        .attempt(policy.timeouts.backend_request, now);
-    let Some(request) = outgoing.request(number, now) else {
-        return Attempted::over(ProxyError::Internal {
-            what: "a body was repeated that is gone",
-        });
-    };
-    let callee = Callee {
-        service: &plan.target,
-        port,
-        endpoint,
-        connect: policy.timeouts.connect,
-    };
-    let exchange = async {
-        let response = if endpoint.model.meshed {
-            dial::through_mesh(worker, callee, request, record).await?
-        } else {
-            let version = version(plan, outgoing.traits.grpc);
-            dial::in_plaintext(worker, callee, version, request).await?
-        };
-        if holds_back(plan, outgoing, &response) {
-            first_frame(response).await
-        } else {
-            Ok((response, None))
-        }
-    };
-    let result = match limit {
-        None => exchange.await,
-        Some(limit) => match timeout(limit, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(outgoing.timed_out(plan, address, limit)),
-        },
-    };
-    judge(result, plan, outgoing)
-}
-
-impl Outgoing {
-    /// The request as this attempt sends it; `None`: its body is gone.
-    fn request(&self, number: u32, now: Tick) -> Option<Request<Body>> {
-        let body = match &self.body {
-            None => Body::Empty,
-            Some(replay) => Body::Replay(replay.attempt()?),
-        };
-        let mut request = Request::from_parts(self.head.clone(), body);
-        let headers = request.headers_mut();
-        let number = number + u32::from(self.traits.nested);
-        let number = if number == 1 {
-            HeaderValue::from_static("1")
-        } else {
-            HeaderValue::from(number)
-        };
-        headers.insert(ATTEMPT, number);
-        deadline::write(headers, self.deadline.remaining(now), self.traits.grpc);
-        Some(request)
-    }
-
-    /// The endpoint's sidecar gave up just before we would have: the deadline that it was told is ours.
-    fn expired_further_on(&self, plan: &Plan, response: &Response<Body>) -> Option<ProxyError> {
-        let reason = response.headers().get(REASON)?.as_bytes();
-        let Deadline::At { set_by, .. } = self.deadline else {
-            return None;
-        };
-        if !reason.starts_with(b"DE ") {
-            return None;
-        }
-        Some(match set_by {
-            SetBy::Caller => ProxyError::DeadlineExpired,
-            SetBy::Policy => {
-                let limit = plan.treatment.policy.timeouts.request.unwrap_or_default();
-                ProxyError::RequestTimeout { limit }
-            }
-        })
-    }
-
-    fn timed_out(
-        &self,
-        plan: &Plan,
-        endpoint: std::net::SocketAddr,
-        limit: Duration,
-    ) -> ProxyError {
-        match self.deadline {
-            Deadline::At { tick, set_by } if tick <= clock::now() => match set_by {
-                SetBy::Caller => ProxyError::DeadlineExpired,
-                SetBy::Policy => {
-                    let limit = plan.treatment.policy.timeouts.request.unwrap_or(limit);
-                    ProxyError::RequestTimeout { limit }
-                }
-            },
-            Deadline::At { .. } | Deadline::None | Deadline::Expired => {
-                ProxyError::AttemptTimeout { endpoint, limit }
-            }
-        }
-    }
-}
-
-/// Without a sidecar the endpoint's own protocol counts; undeclared, the request's.
-fn version(plan: &Plan, grpc: bool) -> Version {
-    match plan
-        .target
-        .model
-        .port(plan.port.get())
-        .map(|port| port.protocol)
-    {
-        Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
-        Some(Protocol::Detect) | None if grpc => Version::Http2,
-        Some(Protocol::Detect | Protocol::Http1 | Protocol::Tcp) | None => Version::Http1,
-    }
-}
-
-/// Whether the trailers could still make us ask somebody else.
-fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bool {
-    let policy = &plan.treatment.policy;
-    let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable;
-    let replaced = policy
-        .fallback
-        .as_ref()
-        .is_some_and(|fallback| fallback.on_exhausted);
-    outgoing.traits.grpc && (retried || replaced) && grpc_status(response.headers()).is_none()
-}
-
-type Headed = (Response<Body>, Option<u8>);
-
-async fn first_frame(response: Response<Body>) -> Result<Headed, ProxyError> {
-    let (head, body) = response.into_parts();
-    let (body, trailers) = peek(body).await?;
-    let code = trailers.as_ref().and_then(grpc_status);
-    Ok((Response::from_parts(head, body), code))
-}
-
-impl Attempted {
-    /// Nothing to learn and nothing to repeat.
-    fn over(error: ProxyError) -> Self {
-        let seen = Some(AttemptOutcome::Ignored);
-        Self {
-            result: Err(error),
-            seen,
-            failure: None,
-            outcome: Some(Outcome::Ignored),
-        }
-    }
-}
-
-fn judge(result: Result<Headed, ProxyError>, plan: &Plan, outgoing: &Outgoing) -> Attempted {
-    let (response, late_code) = match result {
-        Ok(headed) => headed,
-        Err(error) => return judge_error(error),
-    };
-    if let Some(error) = outgoing.expired_further_on(plan, &response) {
-        return judge_error(error);
-    }
-    let status = response.status();
-    let code = late_code.or_else(|| grpc_status(response.headers()));
-    let (seen, failure, outcome) = match code {
-        Some(code) if outgoing.traits.grpc && status.is_success() => {
-            let pushback = Pushback::of(response.headers());
-            let after = match pushback {
-                Some(Pushback::After(wait)) => Some(wait),
-                Some(Pushback::Never) | None => None,
-            };
-            let failure = (code != 0).then_some(AttemptFailure::GrpcStatus { code, pushback });
-            (
-                Some(AttemptOutcome::of_grpc(code, after)),
-                failure,
-                Some(Outcome::of_grpc(code)),
-            )
-        }
-        None if outgoing.traits.grpc && status.is_success() => (None, None, None),
-        Some(_) | None => {
-            let retry_after = retry::retry_after(response.headers());
-            let bad =
-                status.is_server_error() || plan.treatment.policy.retry.statuses.contains(&status);
-            let failure = bad.then_some(AttemptFailure::Status {
-                status,
-                retry_after,
-            });
-            let seen = AttemptOutcome::of_status(status, retry_after);
-            (Some(seen), failure, Some(Outcome::of_status(status)))
-        }
-    };
-    Attempted {
-        result: Ok(response),
-        seen,
-        failure,
-        outcome,
-    }
-}
-
-fn judge_error(error: ProxyError) -> Attempted {
-    let bad = AttemptOutcome::Failure { retry_after: None };
-    let (seen, failure) = match &error {
-        ProxyError::ConnectFailed { .. }
-        | ProxyError::ConnectTimeout { .. }
-        | ProxyError::TlsFailed { .. } => (bad, Some(AttemptFailure::ProvablyUnprocessed)),
-        ProxyError::UpstreamReset {
-            processing: Processing::Unprocessed,
-            ..
-        } => (
-            AttemptOutcome::Ignored,
-            Some(AttemptFailure::ProvablyUnprocessed),
-        ),
-        ProxyError::IdleRace { .. } => (AttemptOutcome::Ignored, Some(AttemptFailure::IdleRace)),
-        ProxyError::AttemptTimeout { .. } => (bad, Some(AttemptFailure::PerTryTimeout)),
-        ProxyError::UpstreamReset {
-            processing: Processing::Unknown,
-            ..
-        }
-        | ProxyError::UpstreamBrokeOff { .. }
-        | ProxyError::UpstreamProtocol { .. } => (bad, Some(AttemptFailure::Reset)),
-        ProxyError::RequestTimeout { .. } | ProxyError::DeadlineExpired => (bad, None),
-        // The caller's own fault, or ours.
-        _ => (AttemptOutcome::Ignored, None),
-    };
-    let outcome = if seen == bad {
-        Outcome::Failure
-    } else {
-        Outcome::Ignored
-    };
-    // Connections that close under requests say that the dependency is unwell, though not which endpoint is.
-    let outcome = if failure.is_some() {
-        Outcome::Failure
-    } else {
-        outcome
-    };
-    Attempted {
-        result: Err(error),
-        seen: Some(seen),
-        failure,
-        outcome: Some(outcome),
     }
 }
 

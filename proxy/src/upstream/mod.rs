@@ -1,8 +1,10 @@
 //! Connection → response: dialling an endpoint, and one exchange over HTTP/2 ([`hop`]) or HTTP/1.1.
 
+mod attempt;
 pub mod call;
 pub mod connect;
 pub mod dial;
+mod judge;
 mod hop;
 mod http1;
 

@@ -5,21 +5,16 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroUsize,
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use usher_config::{
     model::{
         Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget,
@@ -39,24 +34,10 @@ use crate::{
     xds::{self, Resolution},
 };
 
-use super::{post, streamed};
-
-/// What the application does.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Answer {
-    /// 200: method, target, host and body.
-    Echo,
-    /// This status.
-    Status(StatusCode),
-    /// The body and this `grpc-status` in trailers.
-    Grpc { code: u8 },
-    /// The body as it comes.
-    Stream,
-    /// Nothing.
-    Never,
-}
-
-type Seen = Vec<(HeaderMap, String)>;
+use super::{
+    application::{Answer, Application, Seen},
+    post, streamed,
+};
 
 pub(super) struct Mesh {
     caller: Sidecar,
@@ -72,12 +53,6 @@ struct Sidecar {
     outbound: SocketAddr,
     inbound: SocketAddr,
     tcp: SocketAddr,
-}
-
-struct Application {
-    address: SocketAddr,
-    answer: Arc<ArcSwap<Answer>>,
-    seen: Arc<ArcSwap<Seen>>,
 }
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -417,88 +392,4 @@ impl Sidecar {
             tcp,
         }
     }
-}
-
-impl Application {
-    fn start() -> Self {
-        let (address, told) = mpsc::channel();
-        let answer = Arc::new(ArcSwap::from_pointee(Answer::Echo));
-        let seen: Arc<ArcSwap<Seen>> = Arc::default();
-        let (answering, seeing) = (answer.clone(), seen.clone());
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                address.send(listener.local_addr().unwrap()).unwrap();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let (answering, seeing) = (answering.clone(), seeing.clone());
-                    tokio::spawn(async move {
-                        let service = service_fn(move |request| {
-                            respond(request, **answering.load(), seeing.clone())
-                        });
-                        let server = auto::Builder::new(TokioExecutor::new());
-                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                    });
-                }
-            });
-        });
-        Self {
-            address: told.recv().unwrap(),
-            answer,
-            seen,
-        }
-    }
-}
-
-async fn respond(
-    request: Request<Incoming>,
-    answer: Answer,
-    seen: Arc<ArcSwap<Seen>>,
-) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
-    let see = |headers: &HeaderMap, body: String| {
-        let mut all = seen.load().to_vec();
-        all.push((headers.clone(), body));
-        seen.store(Arc::new(all));
-    };
-    let (head, body) = request.into_parts();
-    if matches!(answer, Answer::Stream) {
-        let body = body.map_err(|_| unreachable!("the caller finishes"));
-        return Ok(Response::new(body.boxed()));
-    }
-    if matches!(answer, Answer::Never) {
-        see(&head.headers, String::new());
-        std::future::pending::<()>().await;
-    }
-    let body = body.collect().await?.to_bytes();
-    see(&head.headers, String::from_utf8_lossy(&body).into_owned());
-    let mut response = Response::new(super::whole(body.clone()));
-    match answer {
-        Answer::Echo => {
-            let host = head
-                .headers
-                .get(header::HOST)
-                .map_or("", |host| host.to_str().unwrap());
-            let host = head
-                .uri
-                .authority()
-                .map_or(host, http::uri::Authority::as_str);
-            let path = head.uri.path_and_query().unwrap();
-            let text = String::from_utf8_lossy(&body);
-            let echo = format!("{} {path} {host} {text}", head.method);
-            response = Response::new(super::whole(echo.trim_end().to_owned().into()));
-        }
-        Answer::Status(status) => *response.status_mut() = status,
-        Answer::Grpc { code } => {
-            let trailers =
-                HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);
-            let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
-            response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
-        }
-        Answer::Stream | Answer::Never => {}
-    }
-    Ok(response)
 }

@@ -1,5 +1,6 @@
 //! A pair of sidecars on real sockets: what a caller sees through them.
 
+mod application;
 mod harness;
 
 use std::time::Duration;
@@ -11,7 +12,8 @@ use usher_config::model::{
     AccessPolicy, Fallback, FallbackTarget, MtlsMode, StaticResponse, TrafficPolicy,
 };
 
-use harness::{Answer, Mesh, text};
+use application::Answer;
+use harness::{Mesh, text};
 
 #[test]
 fn a_request_goes_through_both_sidecars_and_back() {

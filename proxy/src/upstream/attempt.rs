@@ -1,0 +1,169 @@
+//! One attempt: the request as this attempt sends it, to one endpoint, within its time.
+
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+use http::{HeaderValue, Request, Response};
+use tokio::time::timeout;
+use usher_config::model::Protocol;
+
+use crate::{
+    clock::{self, Tick},
+    error::ProxyError,
+    http::{Body, headers::REASON, peek::peek},
+    policy::{
+        retry::ATTEMPT,
+        timeout::{self as deadline, Deadline, SetBy},
+    },
+    snapshot::PortEntry,
+    worker::{Record, Worker, grpc_status},
+};
+
+use super::{
+    call::{Outgoing, Plan},
+    dial::{self, Callee, Version},
+    judge::{Attempted, Headed, judge},
+};
+
+/// Makes the attempt and judges it.
+pub(super) async fn attempt(
+    worker: &Rc<Worker>,
+    (plan, port, position): (&Plan, &PortEntry, usize),
+    outgoing: &Outgoing,
+    record: &mut Record,
+    number: u32,
+) -> Attempted {
+    let policy = &plan.treatment.policy;
+    let Some(endpoint) = plan.target.endpoints.get(position) else {
+        return Attempted::over(ProxyError::Internal {
+            what: "chosen endpoint is not in its snapshot",
+        });
+    };
+    let address = endpoint.model.address;
+    let now = clock::now();
+    record.attempt(address, now);
+    let limit = outgoing
+        .deadline
+        .attempt(policy.timeouts.backend_request, now);
+    let Some(request) = outgoing.request(number, now) else {
+        return Attempted::over(ProxyError::Internal {
+            what: "a body was repeated that is gone",
+        });
+    };
+    let callee = Callee {
+        service: &plan.target,
+        port,
+        endpoint,
+        connect: policy.timeouts.connect,
+    };
+    let exchange = async {
+        let response = if endpoint.model.meshed {
+            dial::through_mesh(worker, callee, request, record).await?
+        } else {
+            let version = version(plan, outgoing.traits.grpc);
+            dial::in_plaintext(worker, callee, version, request).await?
+        };
+        if holds_back(plan, outgoing, &response) {
+            first_frame(response).await
+        } else {
+            Ok((response, None))
+        }
+    };
+    let result = match limit {
+        None => exchange.await,
+        Some(limit) => match timeout(limit, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(outgoing.timed_out(plan, address, limit)),
+        },
+    };
+    judge(result, plan, outgoing)
+}
+
+impl Outgoing {
+    /// The request as this attempt sends it; `None`: its body is gone.
+    fn request(&self, number: u32, now: Tick) -> Option<Request<Body>> {
+        let body = match &self.body {
+            None => Body::Empty,
+            Some(replay) => Body::Replay(replay.attempt()?),
+        };
+        let mut request = Request::from_parts(self.head.clone(), body);
+        let headers = request.headers_mut();
+        let number = number + u32::from(self.traits.nested);
+        let number = if number == 1 {
+            HeaderValue::from_static("1")
+        } else {
+            HeaderValue::from(number)
+        };
+        headers.insert(ATTEMPT, number);
+        deadline::write(headers, self.deadline.remaining(now), self.traits.grpc);
+        Some(request)
+    }
+
+    /// The endpoint's sidecar gave up just before we would have: the deadline that it was told is ours.
+    pub(super) fn expired_further_on(
+        &self,
+        plan: &Plan,
+        response: &Response<Body>,
+    ) -> Option<ProxyError> {
+        let reason = response.headers().get(REASON)?.as_bytes();
+        let Deadline::At { set_by, .. } = self.deadline else {
+            return None;
+        };
+        if !reason.starts_with(b"DE ") {
+            return None;
+        }
+        Some(match set_by {
+            SetBy::Caller => ProxyError::DeadlineExpired,
+            SetBy::Policy => {
+                let limit = plan.treatment.policy.timeouts.request.unwrap_or_default();
+                ProxyError::RequestTimeout { limit }
+            }
+        })
+    }
+
+    fn timed_out(&self, plan: &Plan, endpoint: SocketAddr, limit: Duration) -> ProxyError {
+        match self.deadline {
+            Deadline::At { tick, set_by } if tick <= clock::now() => match set_by {
+                SetBy::Caller => ProxyError::DeadlineExpired,
+                SetBy::Policy => {
+                    let limit = plan.treatment.policy.timeouts.request.unwrap_or(limit);
+                    ProxyError::RequestTimeout { limit }
+                }
+            },
+            Deadline::At { .. } | Deadline::None | Deadline::Expired => {
+                ProxyError::AttemptTimeout { endpoint, limit }
+            }
+        }
+    }
+}
+
+/// Without a sidecar the endpoint's own protocol counts; undeclared, the request's.
+fn version(plan: &Plan, grpc: bool) -> Version {
+    match plan
+        .target
+        .model
+        .port(plan.port.get())
+        .map(|port| port.protocol)
+    {
+        Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
+        Some(Protocol::Detect) | None if grpc => Version::Http2,
+        Some(Protocol::Detect | Protocol::Http1 | Protocol::Tcp) | None => Version::Http1,
+    }
+}
+
+/// Whether the trailers could still make us ask somebody else.
+fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bool {
+    let policy = &plan.treatment.policy;
+    let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable;
+    let replaced = policy
+        .fallback
+        .as_ref()
+        .is_some_and(|fallback| fallback.on_exhausted);
+    outgoing.traits.grpc && (retried || replaced) && grpc_status(response.headers()).is_none()
+}
+
+async fn first_frame(response: Response<Body>) -> Result<Headed, ProxyError> {
+    let (head, body) = response.into_parts();
+    let (body, trailers) = peek(body).await?;
+    let code = trailers.as_ref().and_then(grpc_status);
+    Ok((Response::from_parts(head, body), code))
+}

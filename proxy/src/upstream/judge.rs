@@ -1,0 +1,137 @@
+//! What an attempt came to, in the eyes of the endpoint's state, the retry rule and the breaker.
+
+use http::Response;
+
+use crate::{
+    balance::AttemptOutcome,
+    error::{Processing, ProxyError},
+    http::Body,
+    policy::{
+        breaker::Outcome,
+        retry::{self, AttemptFailure, Pushback},
+    },
+    worker::grpc_status,
+};
+
+use super::call::{Outgoing, Plan};
+
+/// What one attempt came to.
+pub(super) struct Attempted {
+    pub result: Result<Response<Body>, ProxyError>,
+    /// For the endpoint; `None`: the trailers will say.
+    pub seen: Option<AttemptOutcome>,
+    /// For the retry rule; `None`: good, or beyond repair.
+    pub failure: Option<AttemptFailure>,
+    /// For the breaker; `None`: the trailers will say.
+    pub outcome: Option<Outcome>,
+}
+
+/// A response, and the gRPC code that its trailers brought if they came first.
+pub(super) type Headed = (Response<Body>, Option<u8>);
+
+impl Attempted {
+    /// Nothing to learn and nothing to repeat.
+    pub(super) fn over(error: ProxyError) -> Self {
+        let seen = Some(AttemptOutcome::Ignored);
+        Self {
+            result: Err(error),
+            seen,
+            failure: None,
+            outcome: Some(Outcome::Ignored),
+        }
+    }
+}
+
+/// Judges.
+pub(super) fn judge(
+    result: Result<Headed, ProxyError>,
+    plan: &Plan,
+    outgoing: &Outgoing,
+) -> Attempted {
+    let (response, late_code) = match result {
+        Ok(headed) => headed,
+        Err(error) => return judge_error(error),
+    };
+    if let Some(error) = outgoing.expired_further_on(plan, &response) {
+        return judge_error(error);
+    }
+    let status = response.status();
+    let code = late_code.or_else(|| grpc_status(response.headers()));
+    let (seen, failure, outcome) = match code {
+        Some(code) if outgoing.traits.grpc && status.is_success() => {
+            let pushback = Pushback::of(response.headers());
+            let after = match pushback {
+                Some(Pushback::After(wait)) => Some(wait),
+                Some(Pushback::Never) | None => None,
+            };
+            let failure = (code != 0).then_some(AttemptFailure::GrpcStatus { code, pushback });
+            (
+                Some(AttemptOutcome::of_grpc(code, after)),
+                failure,
+                Some(Outcome::of_grpc(code)),
+            )
+        }
+        None if outgoing.traits.grpc && status.is_success() => (None, None, None),
+        Some(_) | None => {
+            let retry_after = retry::retry_after(response.headers());
+            let bad =
+                status.is_server_error() || plan.treatment.policy.retry.statuses.contains(&status);
+            let failure = bad.then_some(AttemptFailure::Status {
+                status,
+                retry_after,
+            });
+            let seen = AttemptOutcome::of_status(status, retry_after);
+            (Some(seen), failure, Some(Outcome::of_status(status)))
+        }
+    };
+    Attempted {
+        result: Ok(response),
+        seen,
+        failure,
+        outcome,
+    }
+}
+
+fn judge_error(error: ProxyError) -> Attempted {
+    let bad = AttemptOutcome::Failure { retry_after: None };
+    let (seen, failure) = match &error {
+        ProxyError::ConnectFailed { .. }
+        | ProxyError::ConnectTimeout { .. }
+        | ProxyError::TlsFailed { .. } => (bad, Some(AttemptFailure::ProvablyUnprocessed)),
+        ProxyError::UpstreamReset {
+            processing: Processing::Unprocessed,
+            ..
+        } => (
+            AttemptOutcome::Ignored,
+            Some(AttemptFailure::ProvablyUnprocessed),
+        ),
+        ProxyError::IdleRace { .. } => (AttemptOutcome::Ignored, Some(AttemptFailure::IdleRace)),
+        ProxyError::AttemptTimeout { .. } => (bad, Some(AttemptFailure::PerTryTimeout)),
+        ProxyError::UpstreamReset {
+            processing: Processing::Unknown,
+            ..
+        }
+        | ProxyError::UpstreamBrokeOff { .. }
+        | ProxyError::UpstreamProtocol { .. } => (bad, Some(AttemptFailure::Reset)),
+        ProxyError::RequestTimeout { .. } | ProxyError::DeadlineExpired => (bad, None),
+        // The caller's own fault, or ours.
+        _ => (AttemptOutcome::Ignored, None),
+    };
+    let outcome = if seen == bad {
+        Outcome::Failure
+    } else {
+        Outcome::Ignored
+    };
+    // Connections that close under requests say that the dependency is unwell, though not which endpoint is.
+    let outcome = if failure.is_some() {
+        Outcome::Failure
+    } else {
+        outcome
+    };
+    Attempted {
+        result: Err(error),
+        seen: Some(seen),
+        failure,
+        outcome: Some(outcome),
+    }
+}
