@@ -48,14 +48,20 @@ impl Mesh {
         let (grpc, http) = (self.address(&self.grpc), self.address(&self.http));
         command.args(["serve", "--listen", &grpc, "--http", &http, "--config"]);
         command.arg(self.config()).arg("--data").arg(&data);
-        self.server = Some(Process::start(command, self.path("serve.log")));
+        let mut server = Process::start(command, self.path("serve.log"));
         let addresses = eventually("the control plane says where it listens", async || {
+            assert!(
+                server.ended().is_none(),
+                "usher serve ended: {}",
+                server.printed()
+            );
             serde_json::from_slice::<serde_json::Value>(
                 &std::fs::read(data.join("addresses.json")).ok()?,
             )
             .ok()
         })
         .await;
+        self.server = Some(server);
         let address = |name: &str| addresses[name].as_str().map(str::to_owned);
         self.grpc = address("grpc").context("addresses.json has no grpc")?;
         self.http = address("http").context("addresses.json has no http")?;

@@ -78,11 +78,7 @@ impl<'a> SidecarBuilder<'a> {
             "127.0.0.1:0",
         ]);
         command.args(["--outbound", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
-        command
-            .arg("--data")
-            .arg(self.mesh.data())
-            .arg("--state-dir")
-            .arg(&state);
+        command.arg("--data").arg(self.mesh.data());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A later one of the same name would be refused: the test's own comes instead of ours.
         let given = |name: &str| self.extra.iter().any(|argument| argument == name);
@@ -96,6 +92,8 @@ impl<'a> SidecarBuilder<'a> {
             command.args(["--port", &port.to_string()]);
         }
         command.args(&self.extra).arg("--").args(&self.command);
+        // What an earlier run of the same state directory left must not be taken for this one's.
+        let _ = std::fs::remove_file(state.join("addresses.json"));
         let process = Process::start(command, state.join("run.log"));
         Ok(Sidecar {
             process,
@@ -164,7 +162,13 @@ impl Sidecar {
     /// Waits until its listeners are bound, and learns where.
     pub async fn bound(&mut self) -> Result<()> {
         let file = self.state.join("addresses.json");
+        let process = &mut self.process;
         let addresses = eventually("the sidecar says where it listens", async || {
+            assert!(
+                process.ended().is_none(),
+                "usher run ended: {}",
+                process.printed()
+            );
             serde_json::from_slice::<serde_json::Value>(&std::fs::read(&file).ok()?).ok()
         })
         .await;

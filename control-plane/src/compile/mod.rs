@@ -138,6 +138,14 @@ pub fn compile(world: &World) -> Compiled {
             compiled.backing.insert(name.clone(), backing);
         }
     }
+    for workload in &index.workloads {
+        let name = services::caller_name(workload);
+        // A Service of that name speaks for its own workloads.
+        if !compiled.services.contains_key(&name) {
+            compiled.inbound.insert(name.clone(), services::caller_inbound(&index, name.clone()));
+            compiled.backing.insert(name, vec![services::backing_of(&index, workload)]);
+        }
+    }
     findings.sort_by(|a, b| {
         (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
     });

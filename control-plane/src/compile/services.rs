@@ -3,10 +3,10 @@
 use usher_config::{
     kind::{self, AppProtocol},
     model::{
-        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, Protocol, Route, Service,
+        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, Protocol, Route, Service,
         ServicePort, Telemetry,
     },
-    value::{Name, SpiffeId, Weight},
+    value::{Name, ServiceName, SpiffeId, Weight},
 };
 
 use super::{Backing, Finding, access, index::Index, targets::Targets, traffic};
@@ -22,15 +22,39 @@ pub(super) fn backing(index: &Index<'_>, service: &kind::Service) -> Vec<Backing
         {
             continue;
         }
-        let namespace = workload.metadata.namespace.clone();
-        all.push(Backing {
-            service_account: account.clone(),
-            identity: SpiffeId::new(index.trust_domain.clone(), namespace, account.clone()),
-            weight: workload.spec.weight.unwrap_or(Weight::ONE),
-            zone: workload.spec.zone.clone().unwrap_or_default(),
-        });
+        all.push(backing_of(index, workload));
     }
     all
+}
+
+/// Who a workload's instances are.
+pub(super) fn backing_of(index: &Index<'_>, workload: &kind::Workload) -> Backing {
+    let account = workload.spec.service_account.clone();
+    let namespace = workload.metadata.namespace.clone();
+    Backing {
+        identity: SpiffeId::new(index.trust_domain.clone(), namespace, account.clone()),
+        service_account: account,
+        weight: workload.spec.weight.unwrap_or(Weight::ONE),
+        zone: workload.spec.zone.clone().unwrap_or_default(),
+    }
+}
+
+/// The name under which a workload that only calls asks for what concerns it: its own.
+pub(super) fn caller_name(workload: &kind::Workload) -> ServiceName {
+    let kind::Metadata { namespace, name, .. } = &workload.metadata;
+    ServiceName { namespace: namespace.clone(), name: name.clone() }
+}
+
+/// What a workload that only calls is told about itself: it has no port that anybody could ask for.
+pub(super) fn caller_inbound(index: &Index<'_>, service: ServiceName) -> InboundPolicy {
+    InboundPolicy {
+        service,
+        mtls: MtlsMode::Strict,
+        ports: Vec::new(),
+        access: Vec::new(),
+        health_check: None,
+        telemetry: telemetry(&index.mesh.telemetry),
+    }
 }
 
 fn selected<'a>(
