@@ -25,7 +25,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{error, info, warn};
 
 use usher_config::value::{Name, Port};
@@ -123,6 +123,8 @@ struct Start {
     readiness: Readiness,
     metrics: Metrics,
     control_plane: ControlPlane,
+    /// A stream to the control plane has opened: it may be another one that has never heard of us.
+    greeted: Arc<Notify>,
     instance: Name,
 }
 
@@ -168,6 +170,7 @@ impl Start {
         tokio::spawn(serve_socket(socket, admin));
         Ok(Self {
             control_plane: ControlPlane::new(&bootstrap.control_plane),
+            greeted: Arc::default(),
             bootstrap,
             directory,
             listeners,
@@ -218,6 +221,7 @@ impl Start {
                 address: advertised(&self.bootstrap, inbound),
                 zone: self.bootstrap.zone.clone(),
                 health: reported,
+                greeted: self.greeted.clone(),
                 guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
             };
             Registering {
@@ -289,6 +293,7 @@ impl Start {
             store: self.store.clone(),
             questions,
             trust,
+            opened: self.greeted.clone(),
             directory: self.directory.clone(),
         };
         tokio::spawn(Xds::new(parts, subscription).run());

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 use tonic::{Code, Status, transport::Channel};
@@ -47,6 +47,8 @@ pub(super) struct Registration {
     pub zone: String,
     /// Changes are reported at once.
     pub health: watch::Receiver<Health>,
+    /// A control plane that has just been reached may not know us: it is told at once.
+    pub greeted: Arc<Notify>,
     /// Looked at before we call the application healthy; `None`: the operator has overridden the check.
     pub guarded: Option<Guarded>,
 }
@@ -101,6 +103,7 @@ impl Registration {
             let next = Instant::now() + pause;
             tokio::select! {
                 () = sleep_until(next) => {}
+                () = self.greeted.notified() => {}
                 changed = self.health.changed() => if changed.is_err() { sleep_until(next).await },
                 command = leave.recv() => {
                     if let Some(Deregister { wait, confirmed }) = command {

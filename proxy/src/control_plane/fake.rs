@@ -1,6 +1,9 @@
 //! A control plane in this process, for tests: real TLS, real gRPC, one service `bank/account` with one endpoint.
 
-#![allow(clippy::disallowed_types, reason = "a test's record of calls; no request waits for it")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "a test's record of calls; no request waits for it"
+)]
 
 use std::sync::{Arc, Mutex};
 

@@ -25,7 +25,10 @@ const CALLER: &str = "the caller's sidecar";
 const EITHER: &str = "the sidecar that logs it";
 
 /// The explanation of a flag.
-#[allow(clippy::too_many_lines, reason = "a table: one row per flag, exhaustive by match")]
+#[allow(
+    clippy::too_many_lines,
+    reason = "a table: one row per flag, exhaustive by match"
+)]
 pub const fn explain(flag: Flag) -> Explanation {
     match flag {
         Flag::Uh => line(

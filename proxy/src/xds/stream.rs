@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -57,6 +57,8 @@ pub struct Parts {
     pub questions: mpsc::Receiver<Question>,
     /// Gets every new trust bundle.
     pub trust: watch::Sender<Option<TrustBundle>>,
+    /// Told whenever a stream opens: a control plane that started again has forgotten who is registered.
+    pub opened: Arc<Notify>,
     /// For the last known good configuration.
     pub directory: StateDir,
 }
@@ -138,6 +140,7 @@ impl Xds {
         match responses {
             Ok(responses) => {
                 info!("stream to the control plane open");
+                self.parts.opened.notify_one();
                 self.converse(&requests, responses.into_inner()).await
             }
             Err(status) => status,

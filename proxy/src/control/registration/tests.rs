@@ -27,6 +27,7 @@ async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
         address: address.parse().unwrap(),
         zone: String::new(),
         health: reported,
+        greeted: Arc::default(),
         guarded,
     };
     Rig {

@@ -23,6 +23,7 @@ fn start(control_plane: ControlPlane, fake: &Fake, directory: &StateDir) -> Rig 
         store: store.clone(),
         questions,
         trust: watch::Sender::new(None),
+        opened: Arc::default(),
         directory: directory.clone(),
     };
     let task = tokio::spawn(Xds::new(parts, Subscription::new(own, "i", [])).run());

@@ -66,7 +66,7 @@ async fn money_is_conserved(story: &mut Story) -> anyhow::Result<()> {
 /// What the teller was told is what transaction stored and what the consumers heard, each event once.
 async fn every_payment_is_known(story: &mut Story, teller: &TellerStats) -> anyhow::Result<()> {
     let caller = auditing(&mut story.bank)?;
-    let payments = caller.payments().await?;
+    let payments = patiently(PATIENCE, async || caller.payments().await).await?;
     let promised = teller.ok + teller.pending;
     story.saw("paid", payments.completed);
     story.require(
@@ -92,7 +92,7 @@ async fn every_payment_is_known(story: &mut Story, teller: &TellerStats) -> anyh
         ("notification", payments.outbox.notification),
         ("reporting", payments.outbox.reporting),
     ] {
-        let stats = caller.consumer(consumer).await?;
+        let stats = patiently(PATIENCE, async || caller.consumer(consumer).await).await?;
         story.saw(&format!("{consumer}Events"), stats.events);
         story.require(
             stats.events == outbox.delivered,
