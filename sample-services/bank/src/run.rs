@@ -80,6 +80,7 @@ async fn open_and_watch(
         }
         watch.bring_back(bank)?;
         watch.count(&bank.teller_stats(), Instant::now());
+        screen.tell(&watch.news());
         if screen.is_due() {
             screen.show(&View::of(bank, watch).await);
         }

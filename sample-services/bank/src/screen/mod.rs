@@ -47,6 +47,13 @@ impl Screen {
         self.is_terminal || Instant::now() >= self.line_due
     }
 
+    /// Writes down what happened, where there is no screen to show it on.
+    pub(crate) fn tell(&self, news: &[String]) {
+        if !self.is_terminal {
+            news.iter().for_each(|event| println!("{event}"));
+        }
+    }
+
     /// Draws over what was there, or writes one more line.
     pub(crate) fn show(&mut self, view: &View) {
         if !self.is_terminal {

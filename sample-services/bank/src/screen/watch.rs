@@ -30,6 +30,8 @@ pub(crate) struct Watch {
     deaths: Vec<String>,
     coming_back: Vec<(String, Instant)>,
     events: VecDeque<String>,
+    /// Events that were not told yet.
+    news: Vec<String>,
     breakers: Vec<(String, Breaker)>,
 }
 
@@ -54,6 +56,7 @@ impl Watch {
             deaths: Vec::new(),
             coming_back: Vec::new(),
             events: VecDeque::new(),
+            news: Vec::new(),
             breakers: Vec::new(),
         }
     }
@@ -166,6 +169,11 @@ impl Watch {
         self.events.iter().map(String::as_str)
     }
 
+    /// What happened since this was asked last.
+    pub(crate) fn news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+
     /// Payments were made, none failed, and nobody died.
     pub(crate) fn nothing_failed(&self) -> bool {
         let total = self.total();
@@ -200,8 +208,9 @@ impl Watch {
     fn note(&mut self, what: &str) {
         let now =
             OffsetDateTime::now_utc().format(format_description!("[hour]:[minute]:[second]Z"));
-        self.events
-            .push_back(format!("{} {what}", now.unwrap_or_default()));
+        let event = format!("{} {what}", now.unwrap_or_default());
+        self.news.push(event.clone());
+        self.events.push_back(event);
         if self.events.len() > EVENTS_MAX {
             self.events.pop_front();
         }
