@@ -32,7 +32,7 @@ async fn an_open_breaker_answers_with_the_static_response_and_closes_by_itself()
     let policy = format!(
         "{BREAKER}  fallback:
     on: [Open]
-    response: {{ status: 200, headers: {{ content-type: text/plain }}, body: cached }}
+    response: {{ status: 200, headers: [{{ name: content-type, value: text/plain }}], body: cached }}
 "
     );
     let (_mesh, _api, web) = pair(&application, &[yaml::traffic_policy("api", &policy)]).await?;

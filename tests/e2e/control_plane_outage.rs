@@ -33,8 +33,9 @@ async fn a_sidecar_that_restarts_without_a_control_plane_serves_from_what_it_kne
     assert_eq!(web.get("http://api/").await?.status, 200);
     let state = web.state().to_str().expect("path").to_owned();
     eventually("the last known good is on disk", async || {
-        let files = std::fs::read_dir(&state).ok()?.count();
-        (files >= 4).then_some(())
+        let known = std::fs::read(format!("{state}/last-known-good.pb")).ok()?;
+        let names_api = known.windows(11).any(|window| window == b"default/api");
+        names_api.then_some(())
     })
     .await;
     drop(web);

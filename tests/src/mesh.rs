@@ -37,6 +37,9 @@ impl Mesh {
             mesh.write(&format!("{index:02}.yaml"), document)?;
         }
         mesh.start_server().await?;
+        let status = mesh.ask(&["status"])?;
+        let rejected = status["rejected"].as_array().is_none_or(|list| !list.is_empty());
+        anyhow::ensure!(!rejected, "the test's own YAML is rejected: {status:#}");
         Ok(mesh)
     }
 
