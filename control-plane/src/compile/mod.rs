@@ -142,8 +142,12 @@ pub fn compile(world: &World) -> Compiled {
         let name = services::caller_name(workload);
         // A Service of that name speaks for its own workloads.
         if !compiled.services.contains_key(&name) {
-            compiled.inbound.insert(name.clone(), services::caller_inbound(&index, name.clone()));
-            compiled.backing.insert(name, vec![services::backing_of(&index, workload)]);
+            compiled
+                .inbound
+                .insert(name.clone(), services::caller_inbound(&index, name.clone()));
+            compiled
+                .backing
+                .insert(name, vec![services::backing_of(&index, workload)]);
         }
     }
     findings.sort_by(|a, b| {

@@ -41,8 +41,13 @@ pub(super) fn backing_of(index: &Index<'_>, workload: &kind::Workload) -> Backin
 
 /// The name under which a workload that only calls asks for what concerns it: its own.
 pub(super) fn caller_name(workload: &kind::Workload) -> ServiceName {
-    let kind::Metadata { namespace, name, .. } = &workload.metadata;
-    ServiceName { namespace: namespace.clone(), name: name.clone() }
+    let kind::Metadata {
+        namespace, name, ..
+    } = &workload.metadata;
+    ServiceName {
+        namespace: namespace.clone(),
+        name: name.clone(),
+    }
 }
 
 /// What a workload that only calls is told about itself: it has no port that anybody could ask for.

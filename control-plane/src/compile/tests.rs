@@ -199,3 +199,16 @@ fn the_same_world_compiles_to_the_same_whatever_else_happens() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     assert_eq!(compile(&world(&texts)), compile(&world(&texts)));
 }
+
+#[test]
+fn a_workload_that_only_calls_is_known_by_its_own_name() {
+    let compiled = compile(&world(&[&service("a"), WORKLOADS]));
+    let caller = named("other/elsewhere");
+    assert!(!compiled.services.contains_key(&caller));
+    assert!(compiled.inbound[&caller].ports.is_empty());
+    let own = "spiffe://usher.local/ns/other/sa/intruder"
+        .parse()
+        .expect("valid");
+    assert!(compiled.may_be(&own, &caller));
+    assert!(!compiled.may_be(&own, &named("bank/a")));
+}

@@ -64,9 +64,12 @@ impl Configured {
                 })
                 .collect(),
             identities: compiled
-                .services
+                .backing
                 .iter()
-                .map(|(name, service)| (named(name), service.identities.clone()))
+                .map(|(name, backing)| {
+                    let identities = backing.iter().map(|backing| backing.identity.clone());
+                    (named(name), identities.collect())
+                })
                 .collect(),
         }
     }
