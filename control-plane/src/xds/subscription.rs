@@ -211,6 +211,9 @@ impl Interest {
                 .filter(|other| covers(name, other))
                 .cloned(),
         );
+        // What was on the way when the proxy dropped the name arrives after it has asked again, and stays.
+        self.doubtful
+            .extend(self.dropped.extract_if(.., |other| covers(name, other)));
     }
 
     fn forget(&mut self, name: &str) {

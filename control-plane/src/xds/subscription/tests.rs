@@ -141,6 +141,20 @@ fn a_control_plane_that_has_just_started_takes_nothing_away_it_may_not_know_yet(
 }
 
 #[test]
+fn what_was_on_the_way_to_a_proxy_that_asks_again_is_taken_back() {
+    let mut both = Both::default();
+    both.step(Step::Configure(0, 1));
+    both.step(Step::Start(0, 1, 1));
+    both.step(Step::Ask(Topic::Endpoint, 0));
+    both.step(Step::Send);
+    both.step(Step::Drop(Topic::Endpoint, 0));
+    both.step(Step::Ask(Topic::Endpoint, 0));
+    both.step(Step::Stop(0, 1));
+    both.settle();
+    assert_eq!(both.proxy.holds, BTreeMap::new());
+}
+
+#[test]
 fn an_inbound_policy_is_shown_only_to_its_own_service() {
     let mut snapshot = Mesh::default().snapshot();
     let name: Arc<str> = "bank/account".into();
