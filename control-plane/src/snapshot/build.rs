@@ -63,6 +63,7 @@ impl Configured {
                     )
                 })
                 .collect(),
+            // Of the backing, not of the services: workloads that only call are told about themselves too.
             identities: compiled
                 .backing
                 .iter()

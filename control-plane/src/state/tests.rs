@@ -208,3 +208,26 @@ async fn the_first_trust_bundle_fixes_the_trust_domain() {
     assert_eq!(state.trust_domain().to_string(), "usher.local");
     assert_eq!(state.status().rejected.len(), 1);
 }
+
+#[tokio::test]
+async fn a_workload_that_only_calls_is_shown_its_own_inbound_policy() {
+    let state = State::new(Box::new(crate::registry::MemoryStore::default())).expect("empty");
+    let files = [("b.yaml".into(), WORKLOAD.to_owned())];
+    let parsed = usher_config::parse::parse_files(&files);
+    state
+        .apply(&parsed, Path::new(""))
+        .await
+        .expect("accepted")
+        .expect("new");
+    let mut snapshots = state.snapshots();
+    until(&mut snapshots, |snapshot| {
+        snapshot.configured.inbound.contains_key("bank/account")
+    })
+    .await;
+    let stranger = "spiffe://usher.local/ns/bank/sa/other"
+        .parse()
+        .expect("valid");
+    let snapshot = snapshots.borrow().clone();
+    assert!(snapshot.may_be(&identity(), "bank/account"));
+    assert!(!snapshot.may_be(&stranger, "bank/account"));
+}
