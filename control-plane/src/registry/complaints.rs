@@ -106,3 +106,17 @@ pub(super) fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Conditi
         });
     remarks.collect()
 }
+
+/// A file or directory whose emptiness is taken for an accident, and not for a deletion.
+pub(super) fn emptied(path: &str, found: &str) -> RejectedObject {
+    let allowed = "objects; to delete them all, leave a file with a comment in it";
+    RejectedObject {
+        object: path.to_owned(),
+        last_good: true,
+        mistakes: vec![MistakeReport {
+            at: path.to_owned(),
+            path: String::new(),
+            message: format!("found {found}, allowed: {allowed}"),
+        }],
+    }
+}

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
@@ -23,7 +23,7 @@ use usher_config::{
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
 use super::{
-    complaints::{rejected_objects, relative, remarks, report, unreadable_files},
+    complaints::{emptied, rejected_objects, relative, remarks, report, unreadable_files},
     store::{Stored, StoredObject},
     virtual_address::allocate,
 };
@@ -174,7 +174,7 @@ impl World {
                 next.objects.insert(key.clone(), last_good.clone());
             }
         }
-        self.keep_unreadable(parsed, base, &mut next);
+        let emptied = self.keep_unreadable(parsed, base, &mut next);
         for rejected in &parsed.rejected {
             let first = !next.objects.contains_key(&rejected.key);
             if first && rejected.key.kind == Kind::AccessPolicy && !rejected.targets.is_empty() {
@@ -185,6 +185,7 @@ impl World {
         next.address();
         let mut rejected = rejected_objects(&next, complaints);
         rejected.extend(unreadable_files(parsed, base));
+        rejected.extend(emptied);
         let remarks = remarks(parsed, &next, base);
         Reading {
             changed: self.difference(&next),
@@ -236,26 +237,44 @@ impl World {
         })
     }
 
-    /// What came from files that cannot be read now stays.
-    fn keep_unreadable(&self, parsed: &Parsed, base: &Path, next: &mut Self) {
-        let unreadable: BTreeSet<String> = parsed
-            .unreadable
-            .iter()
-            .map(|file| relative(file, base))
-            .collect();
+    /// What came from files that cannot be read now stays; also from files that are gone: it may have moved into
+    /// one that cannot be read. Emptied files count as unreadable (a full disk, a copy that has only begun), and so
+    /// does a directory without any file (not mounted, not checked out): to delete objects, delete their documents.
+    fn keep_unreadable(&self, parsed: &Parsed, base: &Path, next: &mut Self) -> Vec<RejectedObject> {
+        let named = |file: &PathBuf| relative(file, base);
+        let mut unreadable: BTreeSet<String> = parsed.unreadable.iter().map(named).collect();
+        let mut complaints = Vec::new();
+        let origins: BTreeSet<&str> = self.objects.values().map(|object| &*object.file).collect();
+        for (file, text) in &parsed.sources {
+            let file = relative(file, base);
+            if text.trim().is_empty() && origins.contains(file.as_str()) {
+                complaints.push(emptied(&file, "an empty file, which had objects"));
+                unreadable.insert(file);
+            }
+        }
+        let is_bare = parsed.sources.is_empty() && parsed.unreadable.is_empty();
+        if is_bare && !self.objects.is_empty() {
+            let directory = base.display().to_string();
+            complaints.push(emptied(&directory, "no configuration file at all, where there were some"));
+        }
+        let present: BTreeSet<String> = parsed.sources.keys().map(named).collect();
+        let is_doubtful = |file: &str| {
+            is_bare || unreadable.contains(file) || !unreadable.is_empty() && !present.contains(file)
+        };
         for (key, accepted) in &self.objects {
-            if unreadable.contains(&*accepted.file) && !next.objects.contains_key(key) {
+            if is_doubtful(&accepted.file) && !next.objects.contains_key(key) {
                 next.objects.insert(key.clone(), accepted.clone());
             }
         }
         // The same for what was denied: a worse mistake in the file must not open the door.
-        if !unreadable.is_empty() {
+        if is_bare || !unreadable.is_empty() {
             for (key, targets) in &self.denied {
                 if !next.objects.contains_key(key) {
                     next.denied.insert(key.clone(), targets.clone());
                 }
             }
         }
+        complaints
     }
 
     /// Gives every service without a fixed address a virtual one.

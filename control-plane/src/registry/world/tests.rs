@@ -173,3 +173,30 @@ fn the_trust_domain_cannot_change_once_certificates_carry_it() {
     assert_eq!(reading.rejected[0].mistakes[0].path, "spec.trustDomain");
     assert_eq!(reading.world.trust_domain().to_string(), "one.test");
 }
+
+#[test]
+fn emptiness_is_an_accident_and_deletes_nothing() {
+    let world = good();
+    for files in [
+        &[][..],
+        &[("a.yaml", ""), ("b.yaml", WORKLOAD)],
+        &[("a.yaml", "\n\n"), ("b.yaml", WORKLOAD)],
+    ] {
+        let reading = read(&world, files, 2);
+        assert_eq!(reading.world.objects, world.objects, "{files:?}");
+        assert_eq!(reading.rejected.len(), 1, "{files:?}");
+        assert!(reading.rejected[0].last_good);
+    }
+    let deliberate = [("a.yaml", "# nothing here any more"), ("b.yaml", WORKLOAD)];
+    let reading = read(&world, &deliberate, 2);
+    assert_eq!(names(&reading.world), ["Workload bank/account"]);
+    assert_eq!(reading.rejected, []);
+}
+
+#[test]
+fn an_object_that_moves_into_an_unreadable_file_stays() {
+    let world = good();
+    let moved = format!("{SERVICE}  ports: [");
+    let reading = read(&world, &[("c.yaml", &moved), ("b.yaml", WORKLOAD)], 2);
+    assert_eq!(reading.world.objects, world.objects);
+}
