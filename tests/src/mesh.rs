@@ -38,7 +38,9 @@ impl Mesh {
         }
         mesh.start_server().await?;
         let status = mesh.ask(&["status"])?;
-        let rejected = status["rejected"].as_array().is_none_or(|list| !list.is_empty());
+        let rejected = status["rejected"]
+            .as_array()
+            .is_none_or(|list| !list.is_empty());
         anyhow::ensure!(!rejected, "the test's own YAML is rejected: {status:#}");
         Ok(mesh)
     }
