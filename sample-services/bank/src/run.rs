@@ -80,9 +80,10 @@ async fn open_and_watch(
         }
         watch.bring_back(bank)?;
         watch.count(&bank.teller_stats(), Instant::now());
+        let view = View::of(bank, watch).await;
         screen.tell(&watch.news());
         if screen.is_due() {
-            screen.show(&View::of(bank, watch).await);
+            screen.show(&view);
         }
     }
 }

@@ -179,32 +179,33 @@ fn process(row: &Row, paint: Paint) -> String {
 
 fn hints(view: &View, paint: Paint) -> Vec<String> {
     let row = |name: &str| view.rows.iter().find(|row| row.name == name);
-    let application = |name| {
-        row(name)
-            .and_then(|row| row.pids)
-            .and_then(|pids| pids.application)
-    };
+    let pids = |name| row(name).and_then(|row| row.pids);
     let mut lines = vec![paint.title("try")];
-    if let Some(pid) = application("fraud-detection-1") {
+    let both = pids("fraud-detection-1").and_then(|pids| pids.application.zip(pids.sidecar));
+    if let Some((application, sidecar)) = both {
+        let kill = format!("kill -9 {application} {sidecar}");
         lines.push(format!(
-            "  kill -9 {pid:<10} the fraud model dies: rules decide, payments go on, it comes back"
+            "  {kill:<22} the fraud model's machine dies: the breaker opens, rules decide, it comes back"
         ));
     }
-    if let Some(pid) = application("notification-1") {
+    if let Some(pid) = pids("notification-1").and_then(|pids| pids.application) {
+        let kill = format!("kill -9 {pid}");
         lines.push(format!(
-            "  kill -9 {pid:<10} notification dies: no payment notices, its events arrive later"
+            "  {kill:<22} notification dies: no payment notices, its events arrive later"
         ));
     }
     if let Some(sidecar) = row("teller-1").and_then(|row| row.sidecar.as_ref()) {
-        let outbound = sidecar.outbound;
         lines.push(format!(
-            "  curl -x http://{outbound} http://reporting.bank/v1/totals"
+            "  curl -x http://{} http://reporting.bank/v1/totals",
+            sidecar.outbound
         ));
     }
-    let traffic = view.root.join("config/traffic.yaml");
+    let root = view.root.display();
     lines.push(format!(
-        "  edit {}   and watch the revision",
-        traffic.display()
+        "  edit {root}/config/traffic.yaml   and watch the revision"
+    ));
+    lines.push(format!(
+        "  {root}/bin/usher status --data {root}/control-plane"
     ));
     lines.push("  Ctrl-C closes the bank".to_owned());
     lines

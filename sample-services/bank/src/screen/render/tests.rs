@@ -77,7 +77,7 @@ fn without_colour_there_is_no_escape_on_the_screen() {
         "breaker    transaction-1 → fraud-detection.bank: Open",
         "http://127.0.0.1:3/metrics",
         "9.5 MiB",
-        "kill -9 12",
+        "kill -9 12 11",
         "12:00:00Z the bank is open",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
