@@ -42,4 +42,5 @@ drills! {
     payments_go_on_without_a_control_plane => "control-plane-down",
     strangers_are_refused_and_counted => "strangers",
     a_rolling_restart_fails_no_payment => "restart",
+    no_process_takes_an_acknowledged_payment_with_it => "crash",
 }

@@ -6,7 +6,7 @@
 use super::{
     accounting::books_agree,
     load::{end_payments, fraud_breaker_is, open_and_pay, pay_by},
-    story::Story,
+    story::{Story, seconds},
 };
 use crate::programs::Program;
 
@@ -19,7 +19,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     story.say("SIGKILL for fraud-detection and its sidecar");
     story.bank.instance("fraud-detection-1")?.kill().await?;
     let opened = fraud_breaker_is(story, "Open").await?;
-    story.saw("openAfterSeconds", opened.as_secs_f64());
+    story.saw("openAfterSeconds", seconds(opened));
     pay_by(story, Program::FraudRules, 200).await?;
     let outage = story.bank.teller_stats().since(&before);
     story.saw("paidDuringOutage", outage.ok);
@@ -30,7 +30,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     let voice = story.voice();
     story.bank.ready(&["fraud-detection-1"], &voice).await?;
     let closed = fraud_breaker_is(story, "Closed").await?;
-    story.saw("closedAfterSeconds", closed.as_secs_f64());
+    story.saw("closedAfterSeconds", seconds(closed));
     pay_by(story, Program::FraudDetection, 40).await?;
 
     let stats = end_payments(story).await?;

@@ -6,7 +6,7 @@
 use super::{
     accounting::books_agree,
     load::{end_payments, fraud_breaker, fraud_breaker_is, open_and_pay, pay_by},
-    story::Story,
+    story::{Story, seconds},
 };
 use crate::programs::Program;
 
@@ -21,7 +21,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     story.say(format!("fraud-detection now takes {SLOW} for each payment"));
     restart_with(story, SLOW).await?;
     let opened = fraud_breaker_is(story, "Open").await?;
-    story.saw("openAfterSeconds", opened.as_secs_f64());
+    story.saw("openAfterSeconds", seconds(opened));
     let slow = story.bank.teller_stats().since(&before);
     story.require(
         slow.failed == 0,
@@ -32,7 +32,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     story.say(format!("fraud-detection now takes {QUICK} again"));
     restart_with(story, QUICK).await?;
     let closed = fraud_breaker_is(story, "Closed").await?;
-    story.saw("closedAfterSeconds", closed.as_secs_f64());
+    story.saw("closedAfterSeconds", seconds(closed));
     let after = fraud_breaker(&mut story.bank).await?.generation;
     story.require(after > generation, "the breaker went through its states");
     pay_by(story, Program::FraudDetection, 40).await?;

@@ -3,7 +3,7 @@
 use super::{
     accounting::books_agree,
     load::{PATIENCE, auditing, end_payments, open_and_pay, pay},
-    story::Story,
+    story::{Story, seconds},
 };
 use crate::bank::Bank;
 
@@ -46,7 +46,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     let after = story
         .until("notification has caught up", PATIENCE, caught_up)
         .await?;
-    story.saw("caughtUpAfterSeconds", after.as_secs_f64());
+    story.saw("caughtUpAfterSeconds", seconds(after));
     books_agree(story, &stats).await?;
     let notification = auditing(&mut story.bank)?.consumer("notification").await?;
     let reporting = auditing(&mut story.bank)?.consumer("reporting").await?;

@@ -113,7 +113,7 @@ impl Story {
             self.bank.layout.keep();
             self.say(format!("kept {}", self.bank.layout.root().display()));
         }
-        let seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        let seconds = seconds(begun.elapsed());
         Report {
             name: self.name,
             held,
@@ -134,6 +134,11 @@ impl Report {
         }
         text
     }
+}
+
+/// To a tenth: what is seen by looking every few milliseconds is no more exact.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
 fn say(json: bool, name: &str, what: &str) {
