@@ -1,7 +1,7 @@
 //! Snapshot + change → next snapshot: rebuilds only what changed, and carries running state over.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
@@ -43,30 +43,22 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             .push((name, endpoint));
     }
     let mut services = previous.services.clone();
-    // Endpoints may arrive before their service does: they wait.
-    let mut waiting = previous.waiting.clone();
     for name in touched {
         let before = previous.services.get(&name).map(Arc::as_ref);
         let model = match models.remove(&name) {
             Some(model) => model.map(Arc::new),
             None => before.map(|entry| entry.model.clone()),
         };
-        let known = before
-            .map(models_of)
-            .or_else(|| waiting.remove(&name))
-            .unwrap_or_default();
-        let known = update(known, endpoints.remove(&name).unwrap_or_default());
         match model {
             Some(model) => {
+                let known = before.map(models_of).unwrap_or_default();
+                let known = update(known, endpoints.remove(&name).unwrap_or_default());
                 let entry = Builder { fixed, before }.service(model, known);
                 services.insert(name, Arc::new(entry));
             }
-            None => {
-                services.remove(&name);
-                if !known.is_empty() {
-                    waiting.insert(name, known);
-                }
-            }
+            // Endpoints go with their service, and none wait for one: it brings all of its own along, and
+            // whatever was kept until then would by now be somebody else's address.
+            None => drop(services.remove(&name)),
         }
     }
     let numbers = services
@@ -90,7 +82,6 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
     Snapshot {
         hosts: hosts(&services, &fixed.own),
         services,
-        waiting,
         numbers,
         inbound: inbound.or_else(|| previous.inbound.clone()),
         trust: change
@@ -140,6 +131,3 @@ fn hosts(
     }
     hosts
 }
-
-/// Endpoints of a service that is not there yet.
-pub(super) type Waiting = HashMap<ServiceName, BTreeMap<InstanceName, Arc<Endpoint>>>;

@@ -20,7 +20,7 @@ use usher_config::{
 
 use crate::telemetry::metrics::{Gauge, Metrics};
 
-use apply::{Fixed, Waiting};
+use apply::Fixed;
 
 pub use entry::{
     BreakerEntry, EndpointEntry, InboundEntry, PortEntry, Running, ServiceEntry, ServiceMetrics,
@@ -30,7 +30,7 @@ pub use entry::{
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Services by name.
+    /// Services by name. One that is new brings all of its endpoints along; one that goes takes them with it.
     pub services: Vec<(ServiceName, Option<Service>)>,
     /// Endpoints by name.
     pub endpoints: Vec<(InstanceName, Option<Endpoint>)>,
@@ -48,8 +48,6 @@ pub struct Snapshot {
     services: HashMap<ServiceName, Arc<ServiceEntry>>,
     /// Every spelling of every service's host name, lower case, without a port; and its virtual addresses.
     hosts: HashMap<Box<str>, Arc<ServiceEntry>>,
-    /// Endpoints of services that have not arrived yet.
-    waiting: Waiting,
     /// Of all endpoints.
     numbers: HashSet<u64>,
     inbound: Option<Arc<InboundEntry>>,

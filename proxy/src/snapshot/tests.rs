@@ -87,3 +87,28 @@ fn an_endpoint_can_leave_alone() {
     assert_eq!(entry.endpoints.len(), 1);
     assert_eq!(entry.endpoints[0].model.address.port(), 2);
 }
+
+#[test]
+fn a_service_that_returns_has_only_the_endpoints_it_brings() {
+    let store = store();
+    store.apply(Change {
+        services: vec![("bank/account".parse().unwrap(), None)],
+        ..Change::default()
+    });
+    store.apply(Change {
+        services: vec![(
+            "bank/account".parse().unwrap(),
+            Some(service("bank/account")),
+        )],
+        endpoints: vec![endpoint("bank/account/b", 2)],
+        ..Change::default()
+    });
+    let snapshot = store.load();
+    let entry = snapshot.service_by_host("account").unwrap();
+    let ports: Vec<u16> = entry
+        .endpoints
+        .iter()
+        .map(|entry| entry.model.address.port())
+        .collect();
+    assert_eq!(ports, [2]);
+}
