@@ -12,7 +12,10 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
-use usher_config::model::{Protocol, Timeouts};
+use usher_config::{
+    model::{Protocol, Timeouts},
+    value::Port,
+};
 
 use crate::{
     clock,
@@ -259,17 +262,17 @@ fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, reco
 
 /// The port's declared protocol; undeclared, what the request itself needs.
 fn version(workload: &InboundEntry, caller: &Caller, grpc: bool) -> Version {
-    let declared = workload
-        .policy
-        .ports
-        .iter()
-        .find(|(port, _)| Some(*port) == caller.port);
-    match declared.map(|(_, protocol)| *protocol) {
+    match caller.port.and_then(|port| declared(workload, port)) {
         Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
         Some(Protocol::Http1 | Protocol::Tcp) => Version::Http1,
         Some(Protocol::Detect) | None if grpc => Version::Http2,
         Some(Protocol::Detect) | None => Version::Http1,
     }
+}
+
+fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> {
+    let mut ports = workload.policy.ports.iter();
+    ports.find(|(declared, _)| *declared == port).map(|(_, protocol)| *protocol)
 }
 
 /// One exchange with our application; a second one if the first provably did not reach it.

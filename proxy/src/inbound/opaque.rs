@@ -4,19 +4,23 @@ use std::rc::Rc;
 
 use http::{HeaderMap, Method, StatusCode};
 use tracing::debug;
+use usher_config::{model::Protocol, value::Port};
 
 use crate::{
     clock,
     error::ProxyError,
     http::watched::Observer,
     policy::access::Access,
+    snapshot::InboundEntry,
     tcp::{Copied, Stream, copy},
     telemetry::metrics::Direction,
     upstream::connect,
     worker::{Record, Worker},
 };
 
-use super::{CONNECT_MAX, NO_POLICY, caller::Caller, decide_access, transport_allowed};
+use super::{
+    CONNECT_MAX, NO_POLICY, caller::Caller, decide_access, declared, transport_allowed,
+};
 
 /// Carries one stream.
 pub(super) async fn serve(worker: Rc<Worker>, mut downstream: Stream, caller: &Caller) {
@@ -50,6 +54,11 @@ async fn carry(
         service: service(),
         port: None,
     })?;
+    if speaks_http(&workload, port) {
+        return Err(ProxyError::InvalidRequest {
+            reason: "port-speaks-http",
+        });
+    }
     decide_access(
         worker,
         &workload,
@@ -76,4 +85,13 @@ async fn carry(
         debug!(%error, "opaque stream broke off");
     }
     Ok(copied)
+}
+
+/// Through an opaque stream HTTP would reach the application with every header that its sender likes to
+/// claim (`x-forwarded-client-cert`), and past every rule on methods and paths.
+fn speaks_http(workload: &InboundEntry, port: Port) -> bool {
+    match declared(workload, port) {
+        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc) => true,
+        Some(Protocol::Tcp | Protocol::Detect) | None => false,
+    }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use usher_config::model::{
-    AccessPolicy, Fallback, FallbackTarget, MtlsMode, StaticResponse, TrafficPolicy,
+    AccessPolicy, Fallback, FallbackTarget, MtlsMode, Protocol, StaticResponse, TrafficPolicy,
 };
 
 use application::Answer;
@@ -305,6 +305,19 @@ fn opaque_streams_reach_the_application() {
     let mesh = Mesh::start(TrafficPolicy::default());
     let answer = mesh.tcp(b"GET /opaque HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("GET /opaque a"), "{answer}");
+}
+
+#[test]
+fn no_opaque_stream_reaches_a_port_that_speaks_http() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(|policy| {
+        for (_, protocol) in &mut policy.ports {
+            *protocol = Protocol::Http1;
+        }
+    });
+    let claim = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=me\r\n\r\n";
+    assert_eq!(mesh.tcp(claim), "");
+    assert!(mesh.seen().is_empty());
 }
 
 /// Bodies of the kinds that tests send.
