@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use usher_config::model::{Endpoint, Protocol, Service, ServicePort};
+use usher_config::model::{
+    Breaker, BreakerScope, Endpoint, Protocol, Route, RouteMatch, Service, ServicePort,
+    TrafficPolicy,
+};
 
 use super::*;
 
@@ -111,4 +114,38 @@ fn a_service_that_returns_has_only_the_endpoints_it_brings() {
         .map(|entry| entry.model.address.port())
         .collect();
     assert_eq!(ports, [2]);
+}
+
+#[test]
+fn the_matches_of_one_rule_share_its_breaker() {
+    let policy = Arc::new(TrafficPolicy {
+        breaker: Some(Breaker {
+            scope: BreakerScope::Route,
+            ..Breaker::default()
+        }),
+        ..TrafficPolicy::default()
+    });
+    let route = |name: &str| Route {
+        name: name.into(),
+        ports: Vec::new(),
+        hostnames: Vec::new(),
+        matches: RouteMatch::default(),
+        backends: Vec::new(),
+        policy: policy.clone(),
+    };
+    let mut routed = service("bank/account");
+    routed.routes = vec![route("one"), route("two"), route("one")];
+    let store = Store::new("bank/transaction".parse().unwrap(), 1, Metrics::new(1));
+    store.apply(Change {
+        services: vec![("bank/account".parse().unwrap(), Some(routed))],
+        ..Change::default()
+    });
+    let snapshot = store.load();
+    let entry = snapshot.service_by_host("account").unwrap();
+    let breaker = |position: usize| {
+        let breaker = entry.route_treatments[position].breaker.as_ref().unwrap();
+        Arc::as_ptr(&breaker.breaker)
+    };
+    assert_eq!(breaker(0), breaker(2));
+    assert_ne!(breaker(0), breaker(1));
 }
