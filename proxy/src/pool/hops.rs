@@ -28,6 +28,8 @@ type Dialled = Option<Result<Hop, ProxyError>>;
 pub(super) struct Hops {
     open: RefCell<SmallVec<[Hop; 1]>>,
     dialling: RefCell<Option<watch::Receiver<Dialled>>>,
+    /// Taken since the last look. Streams may be shorter than the time between two looks.
+    taken: Cell<bool>,
     used: Cell<Option<Instant>>,
 }
 
@@ -56,8 +58,11 @@ impl Hops {
         let mut open = self.open.borrow_mut();
         open.retain(|hop| !hop.is_closed());
         let least = open.iter().min_by_key(|hop| hop.active())?;
-        (least.active() < STREAMS_BEFORE_ANOTHER || open.len() >= CONNECTIONS_MAX)
-            .then(|| least.clone())
+        if least.active() >= STREAMS_BEFORE_ANOTHER && open.len() < CONNECTIONS_MAX {
+            return None;
+        }
+        self.taken.set(true);
+        Some(least.clone())
     }
 
     fn start<F>(self: Rc<Self>, dial: F) -> watch::Receiver<Dialled>
@@ -82,7 +87,8 @@ impl Hops {
         let mut open = self.open.borrow_mut();
         open.retain(|hop| !hop.is_closed());
         let now = Instant::now();
-        if open.iter().any(|hop| hop.active() > 0) || self.used.get().is_none() {
+        let busy = self.taken.take() || open.iter().any(|hop| hop.active() > 0);
+        if busy || self.used.get().is_none() {
             self.used.set(Some(now));
         } else if self
             .used
