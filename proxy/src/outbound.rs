@@ -94,6 +94,7 @@ async fn request(
         method,
         protocol,
     ));
+    record.requests = Some(worker.handles.unrouted.clone());
     let result = carry(&worker, incoming, &mut record).await;
     finish(result, dialect, record)
 }

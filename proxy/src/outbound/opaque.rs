@@ -30,6 +30,7 @@ use super::discover;
 /// Carries one connection from our application to `target`.
 pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTarget) {
     let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
+    record.requests = Some(worker.handles.unrouted.clone());
     let mut downstream = Stream::Plain(stream);
     match open(&worker, target, &mut record).await {
         Ok(mut opened) => {

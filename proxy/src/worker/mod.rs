@@ -20,7 +20,7 @@ use crate::{
     snapshot::{Snapshot, Store},
     telemetry::{
         access_log::{AccessLog, Entry, WorkerLog},
-        metrics::{Direction, Gauge, Metrics, Outcomes, Side},
+        metrics::{Direction, Gauge, Metrics, Outcomes, Requests, Side},
     },
     tls::Material,
     xds::Discovery,
@@ -77,6 +77,8 @@ pub struct Handles {
     pub handshakes_inbound: Outcomes,
     /// To other sidecars.
     pub handshakes_outbound: Outcomes,
+    /// Requests of our application that lead nowhere: no service to count them under.
+    pub unrouted: Requests,
     /// Invariants that did not hold.
     pub internal_errors: Outcomes,
     connections_inbound: Gauge,
@@ -99,6 +101,7 @@ impl Worker {
                 detected: metrics.detected(),
                 handshakes_inbound: metrics.tls_handshakes(Direction::Inbound),
                 handshakes_outbound: metrics.tls_handshakes(Direction::Outbound),
+                unrouted: metrics.requests(Direction::Outbound, "", "", ""),
                 internal_errors: metrics.internal_errors(),
                 connections_inbound: metrics.connections(Direction::Inbound, Side::Downstream),
                 connections_outbound: metrics.connections(Direction::Outbound, Side::Downstream),

@@ -156,7 +156,12 @@ impl Record {
         self.settlement.at_end(&self.worker, self.grpc_status, now);
         let worker = &self.worker;
         if let Some(requests) = &self.requests {
-            let status = StatusCode::from_u16(self.status).unwrap_or(CLIENT_GONE);
+            let status = if self.status == 0 {
+                CLIENT_GONE
+            } else {
+                self.status
+            };
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             requests.add(worker.index, status, self.flags.first());
         }
         if let Some(duration) = &self.duration {
@@ -207,7 +212,7 @@ impl Record {
 }
 
 /// nginx's 499: the caller left before there was a status.
-const CLIENT_GONE: StatusCode = StatusCode::REQUEST_TIMEOUT;
+const CLIENT_GONE: u16 = 499;
 
 impl Observer for Record {
     fn trailers(&mut self, trailers: &HeaderMap) {
