@@ -272,7 +272,9 @@ fn version(workload: &InboundEntry, caller: &Caller, grpc: bool) -> Version {
 
 fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> {
     let mut ports = workload.policy.ports.iter();
-    ports.find(|(declared, _)| *declared == port).map(|(_, protocol)| *protocol)
+    ports
+        .find(|(declared, _)| *declared == port)
+        .map(|(_, protocol)| *protocol)
 }
 
 /// One exchange with our application; a second one if the first provably did not reach it.

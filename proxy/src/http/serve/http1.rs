@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -23,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    error::ProxyError,
     http::{Body, headers},
     tcp::Stream,
 };
@@ -34,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Looks without a byte or a request: an hour, the longest keep-alive that clients commonly use.
 const IDLE_LOOKS_MAX: u32 = 360;
+
+/// Looks at an answer that the caller does not read: five minutes, as the default `timeouts.idle`.
+const UNREAD_LOOKS_MAX: u32 = 30;
 
 /// Serves requests until the connection ends, or drains.
 ///
@@ -54,8 +60,10 @@ where
         let answer = handler(request.map(Body::incoming));
         async move {
             let response = answer.await;
-            drop(in_flight);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| Answer {
+                body,
+                _in_flight: in_flight,
+            }))
         }
     });
     let io = WatchedStream {
@@ -73,18 +81,25 @@ where
     let mut look = pin!(watch.watch());
     let mut slow = false;
     std::future::poll_fn(|cx| {
-        if !drained && draining.as_mut().poll(cx).is_ready() {
-            drained = true;
-            connection.as_mut().graceful_shutdown();
+        // First of all: hyper drops a connection that is to shut down before it has read from it, and a
+        // request may be waiting there.
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
         }
+        let mut leave = !drained && draining.as_mut().poll(cx).is_ready();
+        drained |= leave;
         if !slow && look.as_mut().poll(cx).is_ready() {
             slow = true;
-            connection.as_mut().graceful_shutdown();
-            // Mid-head there is nothing graceful to wait for.
-            if watch.reading_head() {
+            leave = true;
+            // There is nothing graceful to wait for: no head will come, or no answer will go.
+            if watch.reading_head() || watch.unread() {
                 return Poll::Ready(Ok(()));
             }
         }
+        if !leave {
+            return Poll::Pending;
+        }
+        connection.as_mut().graceful_shutdown();
         connection.as_mut().poll(cx)
     })
     .await
@@ -99,19 +114,38 @@ struct Watch {
     reads_settled: Cell<u64>,
     requests: Cell<u64>,
     in_flight: Cell<bool>,
+    /// Writes that went through.
+    writes: Cell<u64>,
+    /// The last one did not.
+    blocked: Cell<bool>,
+    unread_looks: Cell<u32>,
 }
 
 impl Watch {
+    /// The caller has taken nothing of its answer for too long. hyper asks a body for nothing while it cannot
+    /// write, so the body's own bounds do not help.
+    fn unread(&self) -> bool {
+        self.unread_looks.get() >= UNREAD_LOOKS_MAX
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        self.blocked.set(written.is_pending());
+        if written.is_ready() {
+            self.writes.set(self.writes.get() + 1);
+        }
+    }
+
     fn reading_head(&self) -> bool {
         !self.in_flight.get() && self.reads.get() > self.reads_settled.get()
     }
 
-    /// Returns when the connection has been too slow with a head, or idle for too long.
+    /// Returns when the connection has been too slow with a head, idle or unread for too long.
     async fn watch(&self) {
         let mut suspect: Option<u64> = None;
         let mut idle_looks = 0;
         loop {
             let (reads, requests) = (self.reads.get(), self.requests.get());
+            let writes = self.writes.get();
             sleep(LOOK_EVERY).await;
             idle_looks = if self.reads.get() == reads && !self.in_flight.get() {
                 idle_looks + 1
@@ -119,7 +153,13 @@ impl Watch {
                 0
             };
             let slow = self.reading_head() && suspect == Some(self.requests.get());
-            if slow || idle_looks >= IDLE_LOOKS_MAX {
+            let unread = self.blocked.get() && self.writes.get() == writes;
+            self.unread_looks.set(if unread {
+                self.unread_looks.get() + 1
+            } else {
+                0
+            });
+            if slow || idle_looks >= IDLE_LOOKS_MAX || self.unread() {
                 return;
             }
             suspect = (self.reading_head() && requests == self.requests.get()).then_some(requests);
@@ -141,6 +181,32 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(false);
         self.0.reads_settled.set(self.0.reads.get());
+    }
+}
+
+/// A response's body; the request is in flight until it has passed, whatever still comes in meanwhile.
+struct Answer {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        http_body::Body::poll_frame(Pin::new(&mut self.body), cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        http_body::Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
     }
 }
 
@@ -171,7 +237,9 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -179,7 +247,9 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
