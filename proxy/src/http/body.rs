@@ -63,6 +63,17 @@ impl Body {
     }
 }
 
+impl Body {
+    /// Ready when the body has been under way, or without a byte, for too long. For whoever cannot take a frame
+    /// just now; polling for frames sees to it by itself.
+    pub(super) fn poll_bounds(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        match self {
+            Self::Watched(body) => body.poll_unread(cx),
+            _ => Poll::Pending,
+        }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = ProxyError;

@@ -53,7 +53,7 @@ pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), P
         match frame.into_data() {
             Ok(bytes) => {
                 let last = body.is_end_stream();
-                send_bytes(bytes, last, send).await?;
+                send_bytes(bytes, last, send, body).await?;
                 if last {
                     return Ok(());
                 }
@@ -66,10 +66,13 @@ pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), P
     }
 }
 
+/// While there is no room nobody polls `body`, so it is asked for its bounds here: a peer that reads nothing
+/// must not keep a stream for ever.
 async fn send_bytes(
     mut bytes: Bytes,
     last: bool,
     send: &mut SendStream<Bytes>,
+    body: &mut Body,
 ) -> Result<(), PumpError> {
     if bytes.is_empty() {
         if last {
@@ -81,9 +84,17 @@ async fn send_bytes(
         send.reserve_capacity(bytes.len());
         let mut room = send.capacity();
         if room == 0 {
-            room = match poll_fn(|cx| send.poll_capacity(cx)).await {
-                Some(Ok(room)) => room,
-                Some(Err(_)) | None => return Err(PumpError::Peer),
+            let waited = poll_fn(|cx| match send.poll_capacity(cx) {
+                Poll::Ready(room) => Poll::Ready(Ok(room)),
+                Poll::Pending => body.poll_bounds(cx).map(Err),
+            });
+            room = match waited.await {
+                Ok(Some(Ok(room))) => room,
+                Ok(Some(Err(_)) | None) => return Err(PumpError::Peer),
+                Err(error) => {
+                    send.send_reset(reset_reason(&error));
+                    return Err(PumpError::Source(error));
+                }
             };
         }
         let chunk = bytes.split_to(room.min(bytes.len()));

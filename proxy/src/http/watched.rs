@@ -99,12 +99,21 @@ impl Watched {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let error = ready!(self.poll_bounds(cx));
-                self.inner = Body::Empty;
-                self.end(Err(&error));
+                let error = ready!(self.poll_unread(cx));
                 Poll::Ready(Some(Err(error)))
             }
         }
+    }
+
+    /// What ends the body while no frame passes.
+    pub(super) fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        if self.ended {
+            return Poll::Pending;
+        }
+        let error = ready!(self.poll_bounds(cx));
+        self.inner = Body::Empty;
+        self.end(Err(&error));
+        Poll::Ready(error)
     }
 
     fn poll_bounds(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {

@@ -18,9 +18,7 @@ use crate::{
     worker::{Record, Worker},
 };
 
-use super::{
-    CONNECT_MAX, NO_POLICY, caller::Caller, decide_access, declared, transport_allowed,
-};
+use super::{CONNECT_MAX, NO_POLICY, caller::Caller, decide_access, declared, transport_allowed};
 
 /// Carries one stream.
 pub(super) async fn serve(worker: Rc<Worker>, mut downstream: Stream, caller: &Caller) {

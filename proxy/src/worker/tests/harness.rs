@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io::{Read, Write},
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroUsize,
     sync::Arc,
@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, combinators::BoxBody};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use usher_config::{
     model::{
         Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget,
@@ -36,6 +36,7 @@ use crate::{
 
 use super::{
     application::{Answer, Application, Seen},
+    client::{grpc_request, h2c, talk},
     post, streamed,
 };
 
@@ -222,6 +223,17 @@ impl Mesh {
         })
     }
 
+    /// Asks, and never reads the answer's body; returns when the caller's sidecar has given up.
+    pub(super) fn unread(&self, body: Bytes) {
+        let request = grpc_request("account.bank", super::whole(body));
+        self.runtime.block_on(async {
+            let mut sender = h2c(self.caller.outbound).await;
+            let response = sender.send_request(request).await.unwrap();
+            tokio::task::block_in_place(|| eventually(|| self.active().0 == 0));
+            drop(response);
+        });
+    }
+
     /// Says one thing after the other, each after the answer to the one before.
     pub(super) fn conversation(&self, said: &[&str]) -> (Vec<String>, Vec<String>) {
         let said: Vec<String> = said.iter().map(|text| (*text).to_owned()).collect();
@@ -257,43 +269,6 @@ impl Drop for Mesh {
             }
         }
     }
-}
-
-fn talk(to: SocketAddr, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
-    stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(read) = stream.read(&mut chunk) {
-        answer.extend_from_slice(&chunk[..read]);
-        if read == 0 {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-fn grpc_request<B>(authority: &str, body: B) -> Request<B> {
-    Request::post(format!("http://{authority}/bank.Account/Debit"))
-        .header(header::CONTENT_TYPE, "application/grpc")
-        .header(header::TE, "trailers")
-        .body(body)
-        .unwrap()
-}
-
-async fn h2c(
-    to: SocketAddr,
-) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
-    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
-    sender
 }
 
 const ENDPOINT: &str = "bank/account/a";

@@ -1,6 +1,7 @@
 //! A pair of sidecars on real sockets: what a caller sees through them.
 
 mod application;
+mod client;
 mod harness;
 
 use std::time::Duration;
@@ -298,6 +299,25 @@ fn a_drained_sidecar_tells_its_callers_and_finishes() {
         mesh.http1("http://account.bank/", "").status(),
         StatusCode::OK
     );
+}
+
+#[test]
+fn a_new_http1_caller_is_answered_while_draining() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(|policy| policy.mtls = MtlsMode::Permissive);
+    mesh.drain_callee();
+    let response = mesh.direct("late");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["connection"], "close");
+}
+
+#[test]
+fn a_caller_that_does_not_read_loses_its_stream() {
+    let mut policy = TrafficPolicy::default();
+    policy.timeouts.idle = Some(Duration::from_millis(200));
+    let mesh = Mesh::start(policy);
+    mesh.answer(Answer::Grpc { code: 0 });
+    mesh.unread(Bytes::from(vec![b'x'; 3 << 20]));
 }
 
 #[test]

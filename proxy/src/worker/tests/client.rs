@@ -1,0 +1,51 @@
+//! Callers of the kinds that tests need: raw bytes, and HTTP/2 with prior knowledge.
+
+use std::{
+    convert::Infallible,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::combinators::BoxBody;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+/// Bytes there, and all that comes back until it closes or pauses.
+pub(super) fn talk(to: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(read) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..read]);
+        if read == 0 {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+pub(super) fn grpc_request<B>(authority: &str, body: B) -> Request<B> {
+    Request::post(format!("http://{authority}/bank.Account/Debit"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .body(body)
+        .unwrap()
+}
+
+pub(super) async fn h2c(
+    to: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
+    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    sender
+}
