@@ -42,5 +42,6 @@ drills! {
     payments_go_on_without_a_control_plane => "control-plane-down",
     strangers_are_refused_and_counted => "strangers",
     a_rolling_restart_fails_no_payment => "restart",
+    a_crash_of_any_process_loses_no_acknowledged_payment => "crash",
     no_process_takes_an_acknowledged_payment_with_it => "crash",
 }
