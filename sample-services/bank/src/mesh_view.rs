@@ -6,13 +6,16 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 /// One breaker of a sidecar, from its admin socket.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Breaker {
     /// The dependency it guards: `fraud-detection.bank`.
     pub(crate) service: String,
     /// `Closed`, `Open` or `HalfOpen`.
     pub(crate) state: String,
+    /// What configuration says in place of the window: `No`, `Open` or `Closed`.
+    #[serde(default)]
+    pub(crate) forced: String,
     /// Counts the transitions.
     #[serde(default)]
     pub(crate) generation: u64,

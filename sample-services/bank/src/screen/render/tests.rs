@@ -59,7 +59,7 @@ fn view() -> View {
             Breaker {
                 service: "fraud-detection.bank".into(),
                 state: "Open".into(),
-                generation: 1,
+                ..Default::default()
             },
         )],
         events: vec!["12:00:00Z the bank is open".into()],

@@ -61,7 +61,7 @@ fn a_breaker_that_changes_is_an_event() {
     let breaker = |state: &str| Breaker {
         service: "a".into(),
         state: state.into(),
-        generation: 0,
+        ..Default::default()
     };
     let mut watch = Watch::new();
     watch.see_breakers(vec![("b".into(), breaker("Closed"))]);
