@@ -16,6 +16,8 @@ fn generate(out: &Path) {
     tonic_prost_build::configure()
         .out_dir(out)
         .bytes(".usher.v1.StaticResponse.body")
+        // In one order, whatever the process: versions are hashes of what is encoded.
+        .btree_map(".usher.v1.StaticResponse.headers")
         .compile_fds(descriptors)
         .expect("code generation");
 }

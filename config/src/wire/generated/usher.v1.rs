@@ -397,8 +397,8 @@ pub mod fallback {
 pub struct StaticResponse {
     #[prost(uint32, tag = "1")]
     pub status: u32,
-    #[prost(map = "string, string", tag = "2")]
-    pub headers: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub headers: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
