@@ -161,9 +161,6 @@ fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String
             let mut accounts = mesh.service_account_of(&service);
             accounts.sort();
             accounts.dedup();
-            if accounts.is_empty() {
-                accounts.extend(mesh.account_of_workload(&service));
-            }
             only_account(&service, accounts)?
         }
         (None, None) => return Err("serviceAccount, or service, is needed".to_owned()),

@@ -25,7 +25,6 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
-    kind::{Kind, Object, ObjectKey},
     model::{Revision, TrustBundle},
     value::{Name, ServiceName, SpiffeId, TrustDomain},
 };
@@ -215,20 +214,8 @@ impl State {
             .may_be(identity, service)
     }
 
-    /// The service account of the Workload of this name: whoever only calls is behind no service.
-    pub fn account_of_workload(&self, workload: &ServiceName) -> Option<Name> {
-        let key = ObjectKey {
-            kind: Kind::Workload,
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-        };
-        match &*self.0.configuration.load().world.objects.get(&key)?.object {
-            Object::Workload(workload) => Some(workload.spec.service_account.clone()),
-            _ => None,
-        }
-    }
-
-    /// The service accounts of the Workloads behind a service; empty for an unknown one.
+    /// The service accounts of the Workloads behind a service, or of the Workload of that name behind none; empty for
+    /// an unknown one.
     pub fn service_account_of(&self, service: &ServiceName) -> Vec<Name> {
         let configuration = self.0.configuration.load();
         let backing = configuration
