@@ -69,6 +69,8 @@ enum Verb {
     Status(status::Status),
     Services(services::Services),
     Token(token::Token),
+    #[command(hide = true)]
+    Tied(run::Tied),
 }
 
 /// Runs `usher` with its arguments, the program's own name first.
@@ -94,6 +96,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
+        Verb::Tied(verb) => verb.execute(),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -322,3 +322,23 @@ fn two_instances_of_a_service_do_not_share_a_state_directory() {
     run.signal(Signal::SIGINT);
     assert_eq!(run.end().0, Some(130));
 }
+
+#[test]
+fn a_run_that_is_killed_leaves_neither_command_nor_sidecar_behind() {
+    let gone = "trap 'touch $USHER_TEST_HOME/sidecar-gone; exit' TERM; touch $USHER_TEST_HOME/sidecar; \
+                mv $state/new $state/addresses.json; while :; do sleep 0.01; done";
+    let sidecar = FakeSidecar::new(gone);
+    let home = sidecar.home.path();
+    let script = "trap 'touch $USHER_TEST_HOME/command-gone; exit' TERM; touch $USHER_TEST_HOME/command; \
+                  while :; do sleep 0.01; done";
+    let run = Process::start(
+        sidecar
+            .run(&["sh", "-c", script])
+            .env("USHER_TEST_HOME", home),
+    );
+    let there = |name: &str| home.join(name).exists().then_some(());
+    eventually("the command to start", || there("command"));
+    run.signal(Signal::SIGKILL);
+    eventually("the command to hear of it", || there("command-gone"));
+    eventually("the sidecar to hear of it", || there("sidecar-gone"));
+}

@@ -10,6 +10,7 @@ mod progress;
 mod sidecar;
 mod state_directory;
 mod supervise;
+mod tied;
 
 use std::{
     ffi::OsString,
@@ -27,6 +28,8 @@ use progress::Progress;
 use sidecar::Sidecar;
 use state_directory::StateDirectory;
 use supervise::Application;
+
+pub(super) use tied::Tied;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -205,6 +208,3 @@ impl Run {
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@ use http::Method;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{Instant, sleep, timeout},
 };
 use usher_config::value::format_duration;
@@ -26,6 +26,7 @@ use super::{
     progress::Progress,
     state_directory::StateDirectory,
     supervise::{self, is_executable},
+    tied,
 };
 
 /// How long the sidecar may take to bind its addresses; it needs nobody else for that.
@@ -112,7 +113,7 @@ impl Sidecar {
             }
             _ => {}
         }
-        let mut command = Command::new(program);
+        let mut command = tied::command(program.as_os_str());
         command
             .arg("--service")
             .arg(run.service.as_str())

@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     signal::unix::{self, SignalKind},
     time::timeout,
 };
@@ -24,6 +24,7 @@ use super::{
     Failure, Outcome, Run, exit,
     progress::Progress,
     sidecar::{Sidecar, SidecarAddresses},
+    tied,
 };
 
 /// How long callers get to hear that an instance is gone, when its command ended by itself.
@@ -45,7 +46,7 @@ impl Application {
             .split_first()
             .ok_or_else(|| Failure::new(exit::USAGE, "no command"))?;
         let outbound = sidecar.outbound.to_string();
-        let mut command = Command::new(program);
+        let mut command = tied::command(program);
         command
             .args(arguments)
             .env("HOST", "127.0.0.1")
@@ -184,7 +185,10 @@ impl Supervisor<'_> {
                 failure = sidecar.fails() => {
                     self.progress.warn("the sidecar is gone: the command ends too");
                     application.signal(Signal::SIGTERM);
-                    application.end_within(self.run.stop_grace).await?;
+                    tokio::select! {
+                        ended = application.end_within(self.run.stop_grace) => ended.map(drop)?,
+                        _ = self.signals.next_stop() => application.signal(Signal::SIGKILL),
+                    }
                     return Err(failure);
                 }
                 signal = self.signals.next() => signal,
@@ -291,7 +295,7 @@ pub(super) fn is_executable(path: &Path) -> bool {
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-fn not_started(name: &str, error: &io::Error) -> Failure {
+pub(super) fn not_started(name: &str, error: &io::Error) -> Failure {
     let code = match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
         io::ErrorKind::PermissionDenied => exit::NOT_EXECUTABLE,

@@ -1,1 +1,0 @@
-//! Defaults of `usher run`, and what it finds.
