@@ -42,13 +42,26 @@ pub fn parse_files(files: &[(PathBuf, String)]) -> Parsed {
 /// # Errors
 /// A directory or file that cannot be read. Text that is not UTF-8 is a [`Mistake`], not an error.
 pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
+    parse_paths(&[directory.to_owned()])
+}
+
+/// The same for several directories and files, which together are one configuration.
+///
+/// # Errors
+/// As [`parse_directory`].
+pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
     let mut paths = Vec::new();
-    if fs::metadata(directory)?.is_dir() {
-        list(directory, 0, &mut paths)?;
-    } else {
-        paths.push(directory.to_owned());
+    for place in places {
+        let metadata = fs::metadata(place).map_err(|error| named(place, &error))?;
+        if metadata.is_dir() {
+            list(place, 0, &mut paths)?;
+        } else {
+            paths.push(place.clone());
+        }
     }
     paths.sort();
+    // The same file may be reached by two of the places; it is one file still.
+    paths.dedup();
     let mut parsed = Parsed::default();
     for path in paths {
         match read(&path)? {

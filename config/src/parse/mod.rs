@@ -94,7 +94,7 @@ pub enum Colours {
     Ansi,
 }
 
-pub use files::{parse_directory, parse_files};
+pub use files::{parse_directory, parse_files, parse_paths};
 
 #[cfg(test)]
 mod tests;

@@ -145,6 +145,13 @@ impl<'a> Place<'a> {
 
     /// Text that becomes a value by its own rules.
     pub(super) fn parse<T: FromStr<Err = InvalidValue>>(&self) -> Option<T> {
+        if let (Some(Meaning::Number(number)), Content::Scalar { text, .. }) =
+            (self.meaning(), &self.node.content)
+            && let Err(error) = text.parse::<T>()
+        {
+            // Quotes alone would not help: `15` is no duration, and neither is "15".
+            return self.wrong(format!("the number `{number}`"), error.allowed);
+        }
         let text = self.text()?;
         text.parse()
             .map_err(|error: InvalidValue| self.invalid(&error))
@@ -159,7 +166,8 @@ impl<'a> Place<'a> {
 
     /// A whole number with rules of its own.
     pub(super) fn number<T: TryFrom<u32, Error = InvalidValue>>(&self) -> Option<T> {
-        let number = self.whole_number()?;
+        let allowed = || T::try_from(u32::MAX).err().map(|error| error.allowed);
+        let number = self.whole_number(|| allowed().unwrap_or("a whole number").to_owned())?;
         // Numbers too large for u32 are out of every range, so the type's own words fit them as well.
         let value = T::try_from(u32::try_from(number).unwrap_or(u32::MAX));
         value
@@ -172,20 +180,18 @@ impl<'a> Place<'a> {
 
     /// A whole number in `range`.
     pub(super) fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
-        let number = self.whole_number()?;
+        let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
+        let number = self.whole_number(allowed)?;
         let fits = u32::try_from(number)
             .ok()
             .filter(|number| range.contains(number));
-        fits.or_else(|| {
-            let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-            self.wrong(format!("`{number}`"), allowed)
-        })
+        fits.or_else(|| self.wrong(format!("`{number}`"), allowed()))
     }
 
-    fn whole_number(&self) -> Option<u64> {
+    fn whole_number(&self, allowed: impl FnOnce() -> String) -> Option<u64> {
         match self.meaning() {
             Some(Meaning::Number(number)) if number.is_u64() => number.as_u64(),
-            _ => self.expected("a whole number"),
+            _ => self.expected(&allowed()),
         }
     }
 

@@ -1,14 +1,14 @@
 //! `usher validate`: every mistake of every file, in one pass, without a control plane.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use clap::Args;
-use usher_config::parse::{Colours, Parsed, Severity, parse_files};
+use usher_config::parse::{Colours, Parsed, Severity, parse_paths};
 
 use super::{
     Failure, Outcome, exit,
@@ -19,9 +19,6 @@ use crate::{
     registry::{World, store::Stored},
     status::Condition,
 };
-
-/// Directories below the given one that are entered; deeper ones are hardly configuration.
-const DEPTH_MAX: u32 = 16;
 
 /// Check YAML files: the same check the control plane makes before it accepts them
 ///
@@ -45,25 +42,21 @@ pub(super) struct Validate {
 
 impl Validate {
     pub(super) fn execute(self) -> Outcome {
-        let mut files = Vec::new();
-        for path in &self.paths {
-            collect(path, &mut files).map_err(|(path, error)| {
-                Failure::new(
-                    exit::FAILED,
-                    format!("cannot read {}: {error}", path.display()),
-                )
-            })?;
+        let parsed = parse_paths(&self.paths)
+            .map_err(|error| Failure::new(exit::FAILED, format!("cannot read {error}")))?;
+        let files: BTreeSet<&PathBuf> = parsed.sources.keys().chain(&parsed.unreadable).collect();
+        let files = files.len();
+        if files == 0 {
+            // A check that has checked nothing must not pass: the path is probably wrong.
+            let message = "there is no *.yaml or *.yml file in the given directories";
+            return Err(Failure::new(exit::USAGE, message));
         }
-        // The same file may be reached by two of the paths; it is one file still.
-        let files: BTreeMap<PathBuf, String> = files.into_iter().collect();
-        let files: Vec<(PathBuf, String)> = files.into_iter().collect();
-        let parsed = parse_files(&files);
         let findings = findings(&parsed);
         let errors = count(&parsed, Severity::Error);
         if self.json {
             super::print_json(&serde_json::json!({
                 "ok": errors == 0,
-                "files": files.len(),
+                "files": files,
                 "objects": parsed.objects.len(),
                 "errors": errors,
                 "warnings": count(&parsed, Severity::Warning),
@@ -76,7 +69,7 @@ impl Validate {
                 let head = format!("{}: {}", finding.reason.as_str(), finding.object);
                 anstream::eprintln!("{}\n  {}\n", paint(WARN, head), finding.message);
             }
-            anstream::println!("{}", summary(&parsed, files.len()));
+            anstream::println!("{}", summary(&parsed, files));
         }
         Ok(if errors == 0 {
             exit::OK
@@ -171,44 +164,4 @@ pub(super) fn plural(number: usize, noun: &str) -> String {
         Some(stem) => format!("{number} {stem}ies"),
         None => format!("{number} {noun}s"),
     }
-}
-
-type Unreadable = (PathBuf, io::Error);
-
-fn collect(path: &Path, files: &mut Vec<(PathBuf, String)>) -> Result<(), Unreadable> {
-    let unreadable = |error| (path.to_owned(), error);
-    if path.is_dir() {
-        return collect_directory(path, files, 0);
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    files.push((path.to_owned(), text));
-    Ok(())
-}
-
-fn collect_directory(
-    directory: &Path,
-    files: &mut Vec<(PathBuf, String)>,
-    depth: u32,
-) -> Result<(), Unreadable> {
-    let unreadable = |error| (directory.to_owned(), error);
-    if depth > DEPTH_MAX {
-        return Err(unreadable(io::Error::other(
-            "too deep: is it a loop of links?",
-        )));
-    }
-    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let is_yaml = path
-            .extension()
-            .is_some_and(|end| end == "yaml" || end == "yml");
-        if path.is_dir() && !is_hidden {
-            collect_directory(&path, files, depth + 1)?;
-        } else if is_yaml && !is_hidden {
-            collect(&path, files)?;
-        }
-    }
-    Ok(())
 }

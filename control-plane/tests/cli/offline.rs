@@ -148,3 +148,11 @@ fn two_policies_for_one_target_are_a_mistake_in_both_places() {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
 }
+
+#[test]
+fn a_check_that_has_checked_nothing_does_not_pass() {
+    let home = tempfile::tempdir().expect("writable");
+    let checked = output(usher(home.path()).arg("validate").arg(home.path()));
+    assert_eq!(checked.status.code(), Some(64), "{}", stderr(&checked));
+    assert!(stderr(&checked).contains("*.yaml"), "{}", stderr(&checked));
+}
