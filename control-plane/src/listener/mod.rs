@@ -31,11 +31,16 @@ pub use stream::MeshStream;
 /// How long a handshake may take: two round trips and a signature, on a bad day.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes at once. Each costs about a millisecond of CPU: more would only make all of them late.
+/// Handshakes at once. Each costs about a millisecond of CPU: more would only make all of them late. Connections on
+/// which nothing was said yet do not count: a few hundred silent peers would keep everybody out.
 const HANDSHAKES_MAX: usize = 256;
 
 /// Connections at once: the 10,000 sidecars one control plane is made for, twice, as all may reconnect at once.
 const CONNECTIONS_MAX: usize = 20_000;
+
+/// Connections without a certificate at once: whoever can reach the port may open them, and must not keep out those
+/// who have one. A sidecar that joins needs its for milliseconds, and comes again with back-off.
+const STRANGERS_MAX: usize = 1_000;
 
 /// How long a connection without a certificate lives: enough to attest, no more.
 const ANONYMOUS_LIFETIME: Duration = Duration::from_secs(30);
@@ -57,6 +62,8 @@ struct Shaker {
     tls: TlsAcceptor,
     trust_domain: TrustDomain,
     metrics: Arc<ListenerMetrics>,
+    handshakes: Semaphore,
+    strangers: Arc<Semaphore>,
 }
 
 /// Why a connection did not come to be; a normal event on a port that others can reach.
@@ -68,6 +75,8 @@ enum HandshakeError {
     Tls(#[from] io::Error),
     #[error("the client certificate is not an identity of the trust domain {0}")]
     Identity(TrustDomain),
+    #[error("{STRANGERS_MAX} connections without a certificate are open already")]
+    Strangers,
 }
 
 impl Listener {
@@ -82,6 +91,8 @@ impl Listener {
             tls: TlsAcceptor::from(tls),
             trust_domain,
             metrics,
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         };
         Self {
             tcp,
@@ -97,13 +108,9 @@ impl Listener {
     }
 
     async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        // Permits first: what cannot be served stays in the kernel's queue, where it costs nothing.
-        while let (Ok(handshake), Ok(connection)) = (
-            Arc::clone(&handshakes).acquire_owned().await,
-            Arc::clone(&connections).acquire_owned().await,
-        ) {
+        // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
+        while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
                 () = sender.closed() => return,
@@ -113,7 +120,6 @@ impl Listener {
                     let (shaker, sender) = (Arc::clone(&self.shaker), sender.clone());
                     tokio::spawn(async move {
                         let result = shaker.shake(stream, connection).await;
-                        drop(handshake);
                         if let Some(stream) = result {
                             // Fails only when the server stops.
                             let _ = sender.send(Ok(stream)).await;
@@ -140,7 +146,9 @@ impl Shaker {
             Err(error) => {
                 self.metrics.count(match &error {
                     HandshakeError::Timeout => Handshake::Timeout,
-                    HandshakeError::Tls(_) | HandshakeError::Identity(_) => Handshake::Refused,
+                    HandshakeError::Tls(_)
+                    | HandshakeError::Identity(_)
+                    | HandshakeError::Strangers => Handshake::Refused,
                 });
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 debug!(?peer_address, %error, cause, "connection refused");
@@ -155,16 +163,27 @@ impl Shaker {
         permit: OwnedSemaphorePermit,
     ) -> Result<MeshStream, HandshakeError> {
         tcp.set_nodelay(true)?;
+        // Not `readable`, which may be true without a byte to read.
+        timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut [0]))
+            .await
+            .map_err(|_| HandshakeError::Timeout)??;
+        // Never closed; without the permit the handshake is only one more at once.
+        let handshake = self.handshakes.acquire().await;
         let stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(tcp))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
+        drop(handshake);
         let certificate = stream
             .get_ref()
             .1
             .peer_certificates()
             .and_then(<[_]>::first);
-        let (identity, lifetime) = match certificate {
-            None => (None, ANONYMOUS_LIFETIME),
+        let (identity, lifetime, stranger) = match certificate {
+            None => {
+                let permit = Arc::clone(&self.strangers).try_acquire_owned();
+                let permit = permit.map_err(|_| HandshakeError::Strangers)?;
+                (None, ANONYMOUS_LIFETIME, Some(permit))
+            }
             Some(certificate) => {
                 let foreign = || HandshakeError::Identity(self.trust_domain.clone());
                 let claims = Claims::of_verified(certificate).map_err(|_| foreign())?;
@@ -177,6 +196,7 @@ impl Shaker {
                     Duration::try_from(left)
                         .unwrap_or_default()
                         .min(LIFETIME_MAX),
+                    None,
                 )
             }
         };
@@ -186,7 +206,7 @@ impl Shaker {
             stream,
             PeerIdentity(identity),
             ends,
-            (permit, open),
+            (permit, stranger, open),
         ))
     }
 }

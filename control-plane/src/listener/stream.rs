@@ -23,15 +23,22 @@ pub struct MeshStream {
     tls: TlsStream<TcpStream>,
     peer: PeerIdentity,
     end: Pin<Box<Sleep>>,
-    _held: (OwnedSemaphorePermit, OpenConnection),
+    _held: Held,
 }
+
+/// Given back when the connection ends: its place, its place among those without a certificate, and the count.
+pub(super) type Held = (
+    OwnedSemaphorePermit,
+    Option<OwnedSemaphorePermit>,
+    OpenConnection,
+);
 
 impl MeshStream {
     pub(super) fn new(
         tls: TlsStream<TcpStream>,
         peer: PeerIdentity,
         ends: Instant,
-        held: (OwnedSemaphorePermit, OpenConnection),
+        held: Held,
     ) -> Self {
         Self {
             tls,

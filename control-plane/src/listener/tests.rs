@@ -252,3 +252,18 @@ async fn a_connection_ends_with_the_certificate_that_opened_it() {
     let ended = timeout(Duration::from_secs(10), accepted.read_to_end(&mut bytes)).await;
     assert_eq!(ended.expect("ended").expect("orderly"), 1);
 }
+
+#[tokio::test]
+async fn silent_peers_keep_nobody_out() {
+    let mut port = port().await;
+    let mut silent = Vec::new();
+    for _ in 0..super::HANDSHAKES_MAX + 10 {
+        silent.push(TcpStream::connect(port.address).await.expect("accepted"));
+    }
+    let connecting = connect(&port, client(None, &TLS13));
+    let _stream = timeout(Duration::from_secs(3), connecting)
+        .await
+        .expect("sooner than the silent ones are dropped")
+        .expect("accepted");
+    assert_eq!(next(&mut port).await.peer(), &PeerIdentity(None));
+}
