@@ -20,6 +20,12 @@ use super::Topic;
 /// than this does not exist; a proxy gone wrong must not fill our memory.
 pub const NAMES_MAX: usize = 20_000;
 
+/// How many resources of a topic one proxy may say that it brings along: as many as a large mesh has endpoints.
+pub const RESUMED_MAX: usize = 100_000;
+
+/// Longer than any version of ours, hence none of ours.
+const VERSION_LENGTH_MAX: usize = 64;
+
 /// Namespace, service and instance are 63 characters each, with two separators.
 const NAME_LENGTH_MAX: usize = 191;
 
@@ -80,6 +86,9 @@ pub enum SubscribeError {
     /// See [`NAMES_MAX`].
     #[error("more than {NAMES_MAX} names subscribed; drop those that are not used")]
     TooMany,
+    /// See [`RESUMED_MAX`].
+    #[error("more than {RESUMED_MAX} resources resumed; subscribe without their versions")]
+    TooManyResumed,
     /// No resource has such a name.
     #[error("a name is at most {NAME_LENGTH_MAX} characters")]
     NameTooLong,
@@ -90,7 +99,7 @@ impl Subscriptions {
     /// it brings along from an earlier stream.
     ///
     /// # Errors
-    /// [`SubscribeError`]; nothing was taken in.
+    /// [`SubscribeError`]; the stream cannot go on.
     pub fn subscribe(
         &mut self,
         topic: Topic,
@@ -115,7 +124,13 @@ impl Subscriptions {
             interest.names.insert(name);
         }
         for (name, version) in versions {
-            if interest.asks_for(&name) {
+            if name.len() <= NAME_LENGTH_MAX
+                && version.len() <= VERSION_LENGTH_MAX
+                && interest.asks_for(&name)
+            {
+                if interest.told.len() >= RESUMED_MAX && !interest.told.contains_key(&name) {
+                    return Err(SubscribeError::TooManyResumed);
+                }
                 interest.told.insert(name, Told::Resumed(version.into()));
             }
         }

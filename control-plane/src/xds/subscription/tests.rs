@@ -222,3 +222,17 @@ fn a_proxy_cannot_fill_the_memory_with_names() {
     let long = server.subscribe(Topic::Endpoint, vec!["x".repeat(200)], []);
     assert_eq!(long, Err(SubscribeError::NameTooLong));
 }
+
+#[test]
+fn a_proxy_cannot_fill_the_memory_with_what_it_claims_to_hold() {
+    let mut server = Subscriptions::default();
+    let claimed = |from: usize| {
+        (from..from + RESUMED_MAX).map(|number| (format!("bank/s0/i{number}"), "v1".to_owned()))
+    };
+    let all = vec!["bank/s0/*".to_owned()];
+    server
+        .subscribe(Topic::Endpoint, all.clone(), claimed(0))
+        .expect("just enough");
+    let more = server.subscribe(Topic::Endpoint, all, claimed(1));
+    assert_eq!(more, Err(SubscribeError::TooManyResumed));
+}
