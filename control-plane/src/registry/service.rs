@@ -85,8 +85,10 @@ impl Registry for RegistryService {
             [&request.namespace, &request.service, &request.instance],
         )?;
         let address = reachable(&request.address)?;
-        if request.zone.len() > ZONE_LENGTH_MAX {
-            return Err(Status::invalid_argument("a zone is at most 63 characters"));
+        if request.zone.len() > ZONE_LENGTH_MAX || request.zone.contains(char::is_control) {
+            return Err(Status::invalid_argument(
+                "a zone is at most 63 characters, none of them a control character",
+            ));
         }
         let instance = Instance {
             address,

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use usher_config::{
-    value::SpiffeId,
+    value::{InstanceName, SpiffeId},
     wire::{
         discovery::{
             DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
@@ -169,9 +169,12 @@ impl Conversation {
                 .as_ref()
                 .map(|node| node.id.clone())
                 .unwrap_or_default();
-            if node.is_empty() || node.len() > 200 {
+            // Shown to operators: a name, and one in the namespace that its certificate says.
+            let named = node.parse::<InstanceName>();
+            if !named.is_ok_and(|name| name.service.namespace == self.identity.namespace) {
                 return Err(Status::invalid_argument(
-                    "the first request must name its node as namespace/service/instance",
+                    "the first request must name its node as namespace/service/instance, in the namespace of its \
+                     identity",
                 ));
             }
             self.id = Some(self.connected.joined(node, &self.identity, now_text()));
@@ -243,6 +246,8 @@ impl Conversation {
                 let message: String = message
                     .unwrap_or_default()
                     .chars()
+                    // It ends up on operators' terminals.
+                    .map(|c| if c.is_control() { ' ' } else { c })
                     .take(NACK_LENGTH_MAX)
                     .collect();
                 warn!(identity = %self.identity, revision, message, "proxy refused configuration");
