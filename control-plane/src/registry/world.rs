@@ -240,7 +240,12 @@ impl World {
     /// What came from files that cannot be read now stays; also from files that are gone: it may have moved into
     /// one that cannot be read. Emptied files count as unreadable (a full disk, a copy that has only begun), and so
     /// does a directory without any file (not mounted, not checked out): to delete objects, delete their documents.
-    fn keep_unreadable(&self, parsed: &Parsed, base: &Path, next: &mut Self) -> Vec<RejectedObject> {
+    fn keep_unreadable(
+        &self,
+        parsed: &Parsed,
+        base: &Path,
+        next: &mut Self,
+    ) -> Vec<RejectedObject> {
         let named = |file: &PathBuf| relative(file, base);
         let mut unreadable: BTreeSet<String> = parsed.unreadable.iter().map(named).collect();
         let mut complaints = Vec::new();
@@ -255,11 +260,16 @@ impl World {
         let is_bare = parsed.sources.is_empty() && parsed.unreadable.is_empty();
         if is_bare && !self.objects.is_empty() {
             let directory = base.display().to_string();
-            complaints.push(emptied(&directory, "no configuration file at all, where there were some"));
+            complaints.push(emptied(
+                &directory,
+                "no configuration file at all, where there were some",
+            ));
         }
         let present: BTreeSet<String> = parsed.sources.keys().map(named).collect();
         let is_doubtful = |file: &str| {
-            is_bare || unreadable.contains(file) || !unreadable.is_empty() && !present.contains(file)
+            is_bare
+                || unreadable.contains(file)
+                || !unreadable.is_empty() && !present.contains(file)
         };
         for (key, accepted) in &self.objects {
             if is_doubtful(&accepted.file) && !next.objects.contains_key(key) {
