@@ -70,6 +70,16 @@ pub async fn copy(
         Poll::Pending
     })
     .await;
+    let idle_ended = result
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    // Closing would tell the other side that this is all there is: whoever reads to the end would believe it.
+    if back.broken || idle_ended {
+        downstream.reset_on_close();
+    }
+    if there.broken || idle_ended {
+        upstream.reset_on_close();
+    }
     let copied = Copied {
         from_downstream: there.bytes,
         from_upstream: back.bytes,
@@ -84,6 +94,8 @@ struct Direction {
     end: usize,
     bytes: u64,
     dirty: bool,
+    /// It broke where it came from.
+    broken: bool,
     state: State,
 }
 
@@ -131,7 +143,9 @@ impl Direction {
             self.buffer = vec![0; BUFFER_MIN];
         }
         let mut buf = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(from).poll_read(cx, &mut buf))?;
+        let read = ready!(Pin::new(from).poll_read(cx, &mut buf));
+        self.broken = read.is_err();
+        read?;
         let filled = buf.filled().len();
         (self.start, self.end) = (0, filled);
         Poll::Ready(Ok(filled))

@@ -7,8 +7,10 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -24,6 +26,19 @@ pub enum Stream {
     Accepted(Box<server::TlsStream<TcpStream>>),
     /// We called a sidecar.
     Connected(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Dropping it from now on resets the connection instead of ending it.
+    pub fn reset_on_close(&self) {
+        let connection = match self {
+            Self::Plain(inner) => inner,
+            Self::Accepted(inner) => inner.get_ref().0,
+            Self::Connected(inner) => inner.get_ref().0,
+        };
+        // A connection that refuses this is gone already.
+        let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
+    }
 }
 
 macro_rules! each {

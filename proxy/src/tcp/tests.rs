@@ -54,6 +54,26 @@ async fn a_half_closed_stream_still_carries_the_answer() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_does_not_end_cleanly() {
+    let (mut caller, downstream) = pair().await;
+    let (upstream, mut called) = pair().await;
+    let copying = async move {
+        let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
+        copy(&mut downstream, &mut upstream, None).await.1
+    };
+    let talking = async {
+        called.write_all(b"half an ans").await.unwrap();
+        let mut half = [0; 11];
+        caller.read_exact(&mut half).await.unwrap();
+        Stream::Plain(called).reset_on_close();
+        caller.read_to_end(&mut Vec::new()).await
+    };
+    let (copied, read) = tokio::join!(copying, talking);
+    copied.unwrap_err();
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn an_idle_stream_ends() {
     let (_caller, downstream) = pair().await;
     let (upstream, _called) = pair().await;
