@@ -295,6 +295,7 @@ impl Start {
             trust,
             opened: self.greeted.clone(),
             directory: self.directory.clone(),
+            contact: self.metrics.control_plane_contact(),
         };
         tokio::spawn(Xds::new(parts, subscription).run());
         tokio::spawn(watch_expiry(self.metrics.clone(), keeper.material()));

@@ -65,6 +65,7 @@ enum Row {
     TlsHandshakes,
     SvidExpiry,
     ConfigRevision,
+    ControlPlaneContact,
     Detected,
     RateLimited,
     AccessDryRun,
@@ -74,7 +75,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 20] = [
+const FAMILIES: [(Row, Family); 21] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -103,6 +104,8 @@ const FAMILIES: [(Row, Family); 20] = [
         help: "When does this workload's certificate expire, as Unix time?" }),
     (Row::ConfigRevision, Family { name: "usher_config_revision", kind: Kind::Gauge, labels: &[],
         help: "Which revision of the configuration is in force?" }),
+    (Row::ControlPlaneContact, Family { name: "usher_control_plane_contact_timestamp_seconds", kind: Kind::Gauge, labels: &[],
+        help: "When was the control plane last there (at first: when did this proxy start), as Unix time?" }),
     (Row::Detected, Family { name: "usher_detect_total", kind: Kind::Outcomes, labels: &["outcome"],
         help: "Which protocols did connections turn out to speak?" }),
     (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],
@@ -323,6 +326,11 @@ impl Metrics {
     /// The revision in force.
     pub fn config_revision(&self) -> Gauge {
         self.gauge(Row::ConfigRevision, &[])
+    }
+
+    /// Unix time, in seconds.
+    pub fn control_plane_contact(&self) -> Gauge {
+        self.gauge(Row::ControlPlaneContact, &[])
     }
 
     /// Connections by `detect::parser::Detected::as_str`.

@@ -4,6 +4,7 @@
 //! second. Everything else arrives by itself in the snapshot: [`subscription`] decides (no I/O), [`stream`]
 //! carries, [`last_known_good`] remembers for a restart without a control plane.
 
+mod contact;
 mod discovery;
 mod interest;
 mod known;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -26,13 +26,17 @@ use usher_config::{
 };
 
 use super::{
-    Question, Resolution, WAITERS_MAX, last_known_good,
+    Question, Resolution, WAITERS_MAX,
+    contact::Contact,
+    last_known_good,
     subscription::{Asked, Effects, Subscription},
 };
 use crate::{
+    clock,
     control_plane::ControlPlane,
     snapshot::{ServiceEntry, Store},
     state_dir::StateDir,
+    telemetry::metrics::Gauge,
     tls::Material,
 };
 
@@ -61,6 +65,8 @@ pub struct Parts {
     pub opened: Arc<Notify>,
     /// For the last known good configuration.
     pub directory: StateDir,
+    /// When the control plane was last there, as Unix time.
+    pub contact: Gauge,
 }
 
 /// One per process; the only writer of the snapshot.
@@ -72,6 +78,7 @@ pub struct Xds {
     /// Something changed since the last save.
     dirty: bool,
     saving: Option<JoinHandle<()>>,
+    contact: Contact,
 }
 
 impl Xds {
@@ -91,13 +98,16 @@ impl Xds {
             Ok(None) => {}
             Err(error) => warn!(%error, "last known good configuration could not be read"),
         }
-        Self {
+        let mut xds = Self {
             parts,
             subscription,
             waiters: HashMap::new(),
             dirty: false,
             saving: None,
-        }
+            contact: Contact::new(Instant::now()),
+        };
+        xds.heard();
+        xds
     }
 
     /// Never returns: ends with the process.
@@ -162,7 +172,10 @@ impl Xds {
                     Err(status) => return status,
                 },
                 Some(question) = self.parts.questions.recv() => self.ask(question),
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => {
+                    self.heard();
+                    self.tick()
+                }
             };
             if let Err(status) = send(requests, next) {
                 return status;
@@ -174,13 +187,17 @@ impl Xds {
         &mut self,
         requests: &mpsc::Sender<DeltaDiscoveryRequest>,
     ) -> Status {
-        while let Some(question) = self.parts.questions.recv().await {
-            let next = self.ask(question);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                Some(question) = self.parts.questions.recv() => self.ask(question),
+                _ = ticks.tick() => self.tick(),
+            };
             if let Err(status) = send(requests, next) {
                 return status;
             }
         }
-        std::future::pending().await
     }
 
     /// Between two streams questions are taken in too: most likely the next stream opens within their second.
@@ -211,8 +228,23 @@ impl Xds {
         self.perform(effects)
     }
 
+    fn heard(&mut self) {
+        self.contact.heard(Instant::now());
+        let now = clock::wall()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let contact = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        self.parts.contact.set(contact);
+    }
+
     fn tick(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let now = Instant::now();
+        if let Some(silent) = self.contact.overdue(now) {
+            warn!(
+                ?silent,
+                "no control plane for long: serving the last known good configuration until the certificate ends"
+            );
+        }
         for entry in self
             .parts
             .store

@@ -64,6 +64,7 @@ fn use_everything(metrics: &Metrics) {
     metrics.tls_handshakes(inbound).add(0, "full");
     metrics.svid_expiry().set(1_800_000_000);
     metrics.config_revision().set(7);
+    metrics.control_plane_contact().set(1_800_000_000);
     metrics.detected().add(0, "http1");
     metrics.rate_limited("bank/account").add(0, 1);
     metrics.access_dry_run("bank/p").add(0, 1);

@@ -25,6 +25,7 @@ fn start(control_plane: ControlPlane, fake: &Fake, directory: &StateDir) -> Rig 
         trust: watch::Sender::new(None),
         opened: Arc::default(),
         directory: directory.clone(),
+        contact: Metrics::new(1).control_plane_contact(),
     };
     let task = tokio::spawn(Xds::new(parts, Subscription::new(own, "i", [])).run());
     Rig {
