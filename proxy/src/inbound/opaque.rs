@@ -27,7 +27,7 @@ pub(super) async fn serve(worker: Rc<Worker>, mut downstream: Stream, caller: &C
     record.requests = Some(caller.requests.clone());
     let result = carry(&worker, &mut downstream, caller, &mut record).await;
     match &result {
-        Ok(copied) => record.end(copied.from_upstream, Ok(())),
+        Ok((copied, ended)) => record.end(copied.from_upstream, ended.as_ref().copied()),
         Err(error) => {
             debug!(%error, address = %caller.address, "opaque stream refused");
             record.end(0, Err(error));
@@ -40,7 +40,7 @@ async fn carry(
     downstream: &mut Stream,
     caller: &Caller,
     record: &mut Record,
-) -> Result<Copied, ProxyError> {
+) -> Result<(Copied, Result<(), ProxyError>), ProxyError> {
     let workload = worker.snapshot().workload().cloned();
     let workload = workload.ok_or(ProxyError::Internal {
         what: "inbound stream before any policy",
@@ -70,6 +70,7 @@ async fn carry(
         what: "inbound without an application",
     })?;
     record.attempt(address, clock::now());
+    let _open = worker.application_connection();
     let mut upstream = Stream::Plain(connect::plain(address, CONNECT_MAX).await?);
     record.head(StatusCode::OK, &HeaderMap::new());
     let (copied, result) = copy(downstream, &mut upstream, NO_POLICY.idle).await;
@@ -79,10 +80,11 @@ async fn carry(
     workload
         .tcp_bytes
         .add_many(worker.index, "down", copied.from_upstream);
-    if let Err(error) = result {
-        debug!(%error, "opaque stream broke off");
-    }
-    Ok(copied)
+    let ended = result.map_err(|end| {
+        debug!(error = %end, "opaque stream broke off");
+        connect::broke_off(&end, address, NO_POLICY.idle)
+    });
+    Ok((copied, ended))
 }
 
 /// Through an opaque stream HTTP would reach the application with every header that its sender likes to

@@ -3,7 +3,7 @@
 //! There is no request to repeat and none to judge: the endpoint's verdict is whether the connection comes
 //! about, and connections that do not are tried elsewhere, because no byte has gone yet.
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use http::{Method, StatusCode};
 use smallvec::SmallVec;
@@ -34,16 +34,18 @@ pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTa
     let mut downstream = Stream::Plain(stream);
     match open(&worker, target, &mut record).await {
         Ok(mut opened) => {
+            let _open = worker.endpoint_connection();
             record.head(StatusCode::OK, &http::HeaderMap::new());
             let idle = opened.service.model.policy.timeouts.idle;
             let (copied, result) = copy(&mut downstream, &mut opened.stream, idle).await;
             let bytes = &opened.service.metrics.tcp_bytes;
             bytes.add_many(worker.index, "up", copied.from_downstream);
             bytes.add_many(worker.index, "down", copied.from_upstream);
-            if let Err(error) = result {
-                debug!(%error, "opaque stream broke off");
-            }
-            record.end(copied.from_upstream, Ok(()));
+            let ended = result.map_err(|end| {
+                debug!(error = %end, "opaque stream broke off");
+                connect::broke_off(&end, opened.endpoint, idle)
+            });
+            record.end(copied.from_upstream, ended.as_ref().copied());
         }
         Err(error) => {
             debug!(%error, "opaque stream could not be opened");
@@ -54,6 +56,7 @@ pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTa
 
 struct Opened {
     stream: Stream,
+    endpoint: SocketAddr,
     service: Arc<ServiceEntry>,
     _attempt: Attempt,
     _place: Place,
@@ -95,9 +98,10 @@ async fn open(
         tell_endpoint(worker, &service, &mut pick.attempt, &seen);
         let attempts_max = 1 + usize::try_from(service.model.policy.retry.attempts).unwrap_or(0);
         match result {
-            Ok((stream, place)) => {
+            Ok((stream, endpoint, place)) => {
                 return Ok(Opened {
                     stream,
+                    endpoint,
                     service: service.clone(),
                     _attempt: pick.attempt,
                     _place: place,
@@ -119,7 +123,7 @@ async fn connect(
     port: &PortEntry,
     position: usize,
     record: &mut Record,
-) -> Result<(Stream, Place), ProxyError> {
+) -> Result<(Stream, SocketAddr, Place), ProxyError> {
     let lost = ProxyError::Internal {
         what: "chosen endpoint is not in its snapshot",
     };
@@ -134,10 +138,8 @@ async fn connect(
     let place = callee.connection_place()?;
     record.attempt(endpoint.model.address, clock::now());
     if !endpoint.model.meshed {
-        return Ok((
-            Stream::Plain(connect::plain(endpoint.model.address, limit).await?),
-            place,
-        ));
+        let stream = connect::plain(endpoint.model.address, limit).await?;
+        return Ok((Stream::Plain(stream), endpoint.model.address, place));
     }
     let material = worker.shared.material.load_full();
     let count = |outcome| {
@@ -149,7 +151,7 @@ async fn connect(
     let (stream, peer) =
         connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
     record.destination = Some(peer.spiffe_id);
-    Ok((stream, place))
+    Ok((stream, endpoint.model.address, place))
 }
 
 fn no_pick(refusal: balance::NoPick, target: &ServiceTarget) -> ProxyError {

@@ -31,15 +31,30 @@ pub struct Copied {
     pub from_upstream: u64,
 }
 
+/// How a stream ended before both sides had said that they were done.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokeOff {
+    /// No byte moved for the time allowed.
+    #[error("stream idle")]
+    Idle,
+    /// The caller's connection broke.
+    #[error("caller's connection broke off")]
+    Downstream(#[source] io::Error),
+    /// The called one's connection broke.
+    #[error("connection to the called one broke off")]
+    Upstream(#[source] io::Error),
+}
+
 /// Copies until both directions have ended. `idle` bounds the time in which no byte moves either way.
 ///
 /// # Errors
-/// What broke the stream, with what had been carried until then; `TimedOut` when it was idle for too long.
+/// What broke the stream, with what had been carried until then. Dropping the streams then resets the side that
+/// would else believe it was all.
 pub async fn copy(
     downstream: &mut Stream,
     upstream: &mut Stream,
     idle: Option<Duration>,
-) -> (Copied, io::Result<()>) {
+) -> (Copied, Result<(), BrokeOff>) {
     let mut there = Direction::default();
     let mut back = Direction::default();
     let mut timer: Option<Pin<Box<Sleep>>> =
@@ -49,8 +64,19 @@ pub async fn copy(
         let first = there.poll(cx, downstream, upstream);
         let second = back.poll(cx, upstream, downstream);
         match (first, second) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
-                return Poll::Ready(Err(error));
+            (Poll::Ready(Err(error)), _) => {
+                return Poll::Ready(Err(if there.broken {
+                    BrokeOff::Downstream(error)
+                } else {
+                    BrokeOff::Upstream(error)
+                }));
+            }
+            (_, Poll::Ready(Err(error))) => {
+                return Poll::Ready(Err(if back.broken {
+                    BrokeOff::Upstream(error)
+                } else {
+                    BrokeOff::Downstream(error)
+                }));
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
             (Poll::Pending, _) | (_, Poll::Pending) => {}
@@ -62,7 +88,7 @@ pub async fn copy(
         while timer.as_mut().poll(cx).is_ready() {
             let moved = there.bytes + back.bytes;
             if moved == seen {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                return Poll::Ready(Err(BrokeOff::Idle));
             }
             seen = moved;
             timer.as_mut().reset(Instant::now() + idle);
@@ -70,9 +96,7 @@ pub async fn copy(
         Poll::Pending
     })
     .await;
-    let idle_ended = result
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    let idle_ended = matches!(result, Err(BrokeOff::Idle));
     // Closing would tell the other side that this is all there is: whoever reads to the end would believe it.
     if back.broken || idle_ended {
         downstream.reset_on_close();

@@ -6,7 +6,7 @@ mod socket;
 mod stream;
 
 pub use coalesce::{Coalesced, Flusher, coalesce};
-pub use copy::{Copied, copy};
+pub use copy::{BrokeOff, Copied, copy};
 pub use socket::tune;
 pub use stream::Stream;
 

@@ -9,7 +9,7 @@ use usher_config::value::SpiffeId;
 
 use crate::{
     error::ProxyError,
-    tcp::{self, Stream},
+    tcp::{self, BrokeOff, Stream},
     tls::{self, Alpn, Material, PeerIdentity},
 };
 
@@ -28,6 +28,17 @@ pub async fn plain(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, P
             cause: error.kind(),
         }),
         Err(_) => Err(ProxyError::ConnectTimeout { endpoint, limit }),
+    }
+}
+
+/// What an opaque stream's end means for the caller's record.
+pub fn broke_off(end: &BrokeOff, endpoint: SocketAddr, idle: Option<Duration>) -> ProxyError {
+    match end {
+        BrokeOff::Idle => ProxyError::StreamIdle {
+            limit: idle.unwrap_or_default(),
+        },
+        BrokeOff::Downstream(_) => ProxyError::DownstreamGone,
+        BrokeOff::Upstream(_) => ProxyError::UpstreamBrokeOff { endpoint },
     }
 }
 

@@ -123,7 +123,7 @@ pub async fn through_mesh(
             let place = callee.connection_place();
             let (peer, limit, worker_) = (callee.mesh_peer(), callee.connect, worker.clone());
             let dial = || async move {
-                let place = place?;
+                let place = (place?, worker_.endpoint_connection());
                 let material = worker_.shared.material.load_full();
                 let count = |outcome| {
                     worker_
@@ -162,7 +162,10 @@ pub async fn in_plaintext(
     with_application(
         worker,
         application,
-        || callee.connection_place(),
+        || {
+            let place = callee.connection_place()?;
+            Ok((place, worker.endpoint_connection()))
+        },
         pending,
         request,
     )

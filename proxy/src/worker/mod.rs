@@ -83,6 +83,26 @@ pub struct Handles {
     pub internal_errors: Outcomes,
     connections_inbound: Gauge,
     connections_outbound: Gauge,
+    connections_application: Gauge,
+    connections_endpoints: Gauge,
+}
+
+/// A connection of ours in the gauge, until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping takes it out of the gauge"]
+pub struct UpstreamConnection(Gauge);
+
+impl UpstreamConnection {
+    fn begin(gauge: &Gauge) -> Self {
+        gauge.add(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for UpstreamConnection {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
 }
 
 impl Worker {
@@ -105,6 +125,8 @@ impl Worker {
                 internal_errors: metrics.internal_errors(),
                 connections_inbound: metrics.connections(Direction::Inbound, Side::Downstream),
                 connections_outbound: metrics.connections(Direction::Outbound, Side::Downstream),
+                connections_application: metrics.connections(Direction::Inbound, Side::Upstream),
+                connections_endpoints: metrics.connections(Direction::Outbound, Side::Upstream),
             },
             load,
             snapshot: RefCell::new(shared.store.reader()),
@@ -128,6 +150,16 @@ impl Worker {
     pub fn log(&self, entry: &Entry<'_>, now: Tick) {
         self.log.borrow_mut().log(entry, now);
         self.logged.notify_one();
+    }
+
+    /// Counts a connection to our application, from its dialling on.
+    pub fn application_connection(&self) -> UpstreamConnection {
+        UpstreamConnection::begin(&self.handles.connections_application)
+    }
+
+    /// Counts a connection to an endpoint, from its dialling on.
+    pub fn endpoint_connection(&self) -> UpstreamConnection {
+        UpstreamConnection::begin(&self.handles.connections_endpoints)
     }
 
     fn connections(&self, direction: Direction) -> &Gauge {
