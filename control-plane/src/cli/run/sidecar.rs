@@ -193,9 +193,12 @@ impl Sidecar {
             }
             sleep(POLL_EVERY).await;
         }
+        let log = self.log.as_ref();
+        let why = log.map(|path| format!("; why: {}", path.display()));
         progress.warn(&format!(
             "no configuration within {CONFIGURATION_TIMEOUT:?}: the command starts, and calls to other services \
-             fail until the control plane answers"
+             fail until the control plane answers{}",
+            why.unwrap_or_default()
         ));
         Ok(())
     }
