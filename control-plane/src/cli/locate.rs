@@ -4,6 +4,7 @@ use std::{env, path::PathBuf};
 
 use clap::Args;
 
+use super::{Failure, exit};
 use crate::addresses::Addresses;
 
 /// Where the control plane keeps its root key, tokens and accepted configuration.
@@ -57,17 +58,25 @@ pub(super) struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// `host:port`.
-    pub(super) fn authority(&self) -> String {
-        match &self.server {
-            Some(url) => url
-                .trim_start_matches("http://")
-                .trim_end_matches('/')
-                .to_owned(),
-            None => self.data.addresses().map_or_else(
-                || "127.0.0.1:15010".to_owned(),
-                |addresses| addresses.http.to_string(),
-            ),
+    /// `host:port`. A data directory that was named is meant: whoever else answers on the usual port is another mesh.
+    pub(super) fn authority(&self) -> Result<String, Failure> {
+        if let Some(url) = &self.server {
+            let authority = url.trim_start_matches("http://").trim_end_matches('/');
+            return Ok(authority.to_owned());
+        }
+        match self.data.addresses() {
+            Some(addresses) => Ok(addresses.http.to_string()),
+            None if self.data.is_default() => Ok("127.0.0.1:15010".to_owned()),
+            None => {
+                let data = self.data.path();
+                let message = format!(
+                    "no control plane runs on the data directory {}",
+                    data.display()
+                );
+                Err(Failure::new(exit::UNAVAILABLE, message)
+                    .advise("start one: usher serve --config DIR, with the same --data")
+                    .advise("one elsewhere: --server http://HOST:PORT, or USHER_SERVER"))
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn execute(self) -> Outcome {
         let mut services: Vec<ServiceReport> =
-            block_on(fetch(&self.server.authority(), "/v1/services"))?;
+            block_on(fetch(&self.server.authority()?, "/v1/services"))?;
         if let Some(namespace) = &self.namespace {
             services.retain(|service| &service.namespace == namespace);
         }

@@ -29,7 +29,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn execute(self) -> Outcome {
-        let authority = self.server.authority();
+        let authority = self.server.authority()?;
         if self.json {
             let document: serde_json::Value = block_on(fetch(&authority, "/v1/status"))?;
             return super::print_json(&document);

@@ -156,3 +156,17 @@ fn a_check_that_has_checked_nothing_does_not_pass() {
     assert_eq!(checked.status.code(), Some(64), "{}", stderr(&checked));
     assert!(stderr(&checked).contains("*.yaml"), "{}", stderr(&checked));
 }
+
+#[test]
+fn a_named_data_directory_is_never_answered_for_by_another_mesh() {
+    let home = tempfile::tempdir().expect("writable");
+    for verb in ["status", "services"] {
+        let asked = output(usher(home.path()).arg(verb).arg("--data").arg(home.path()));
+        assert_eq!(asked.status.code(), Some(69), "{}", stderr(&asked));
+        assert!(
+            stderr(&asked).contains("no control plane runs on the data directory"),
+            "{}",
+            stderr(&asked)
+        );
+    }
+}
