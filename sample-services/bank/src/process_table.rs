@@ -66,12 +66,13 @@ pub(crate) fn is_running(pid: Pid) -> bool {
     entry(pid).is_some_and(|entry| !entry.is_zombie)
 }
 
-/// Resident memory of a process in bytes.
-pub(crate) fn resident_bytes(pid: Pid) -> Option<u64> {
+/// Memory that a process has to itself, in bytes. The rest of what is resident is the executable, whose pages
+/// all programs of the bank share.
+pub(crate) fn own_bytes(pid: Pid) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }

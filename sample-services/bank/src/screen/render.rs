@@ -134,7 +134,7 @@ fn breakers(view: &View, paint: Paint) -> Vec<String> {
 fn processes(view: &View, paint: Paint) -> Vec<String> {
     let header = format!(
         "{:<20} {:>8} {:>6} {:>8} {:>9}  {:<28} {}",
-        "service", "pid", "port", "sidecar", "memory", "metrics", "state"
+        "service", "pid", "port", "sidecar", "own mem", "metrics", "state"
     );
     let control_plane = &view.control_plane;
     let mut lines = vec![

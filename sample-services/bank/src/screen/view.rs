@@ -10,7 +10,7 @@ use crate::{
     bank::Bank,
     instance::{Pids, SidecarAddresses},
     mesh_view::{Breaker, TellerStats},
-    process_table::{ProcessTable, resident_bytes},
+    process_table::{ProcessTable, own_bytes},
 };
 
 /// One moment of the bank.
@@ -61,7 +61,7 @@ impl View {
                 Some("ended")
             };
             let sidecar = instance.addresses().ok().filter(|_| instance.is_running());
-            let sidecar_bytes = pids.and_then(|pids| pids.sidecar).and_then(resident_bytes);
+            let sidecar_bytes = pids.and_then(|pids| pids.sidecar).and_then(own_bytes);
             let (name, port) = (instance.name().to_owned(), instance.port());
             Row {
                 name,
