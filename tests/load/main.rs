@@ -22,9 +22,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use usher_tests::{Client, Mesh, eventually, yaml};
+use usher_tests::{Client, Mesh, Process, eventually, yaml};
 
 /// Measures a pair of sidecars beside a pair of Envoys.
 #[derive(Debug, Parser)]
@@ -99,15 +99,13 @@ async fn pair(arguments: Pair) -> Result<()> {
         "install wrk (Debian: wrk)"
     );
     let port = free_port()?;
-    let mut upstream = Command::new(std::env::current_exe()?)
-        .args(["upstream", &port.to_string()])
-        .spawn()
-        .context("the upstream")?;
-    measure::pin(upstream.id(), 0)?;
-    let measured = measured(&arguments, port).await;
-    upstream.kill()?;
-    upstream.wait()?;
-    let report = measured?;
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["upstream", &port.to_string()]);
+    // Killed when dropped, whatever happens to the measurement.
+    let upstream = Process::start(command, folder.path().join("upstream.log"));
+    measure::pin(upstream.pid(), 0)?;
+    let report = measured(&arguments, port).await?;
     report.print();
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;

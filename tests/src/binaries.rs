@@ -7,16 +7,11 @@ use std::path::PathBuf;
 /// # Panics
 /// If it was not built: the message says how.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("path of the test");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>");
-    let path = folder.join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: cargo build --workspace --bins",
-        path.display()
-    );
-    path
+    let own = std::env::current_exe().expect("path of this program");
+    // `target/<profile>/usher-load`, or `target/<profile>/deps/<test>`.
+    let folders = own.ancestors().skip(1).take(2);
+    let built = folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    built.unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace --bins"))
 }
