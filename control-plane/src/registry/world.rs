@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, TargetRef, VirtualCidr},
-    parse::{Located, Parsed, Severity, parse_files},
+    parse::{Located, Mistake, Parsed, Severity, parse_files},
     value::{ServiceName, TrustDomain},
 };
 
@@ -150,7 +150,7 @@ impl World {
         let mut complaints: BTreeMap<ObjectKey, Vec<MistakeReport>> = BTreeMap::new();
         for located in &parsed.objects {
             let key = located.object.key();
-            match self.accept(located, base, now) {
+            match self.accept(located, parsed, base, now) {
                 Ok(accepted) => {
                     next.objects.insert(key, accepted);
                 }
@@ -198,6 +198,7 @@ impl World {
     fn accept(
         &self,
         located: &Located,
+        parsed: &Parsed,
         base: &Path,
         now: SystemTime,
     ) -> Result<Accepted, MistakeReport> {
@@ -228,7 +229,15 @@ impl World {
             .object
             .to_yaml()
             .map_err(|error| at("", error.to_string()))?;
-        let known = self.objects.get(&located.object.key());
+        let key = located.object.key();
+        let known = self.objects.get(&key);
+        // Otherwise a slip in a name would quietly take a policy away from what it protects. A version that
+        // was good when it came stays, even if what it names goes away later.
+        if let (Some(known), Some(mistake)) = (known, attached_to_nothing(parsed, &key))
+            && *known.text != *text
+        {
+            return Err(report(mistake, base));
+        }
         Ok(Accepted {
             object: Arc::new(located.object.clone()),
             text: text.into(),
@@ -341,6 +350,18 @@ impl Accepted {
 
 fn default_trust_domain() -> TrustDomain {
     TrustDomain::default()
+}
+
+/// The mistake of an object whose target or parent does not exist.
+fn attached_to_nothing<'a>(parsed: &'a Parsed, key: &ObjectKey) -> Option<&'a Mistake> {
+    parsed.mistakes.iter().find(|mistake| {
+        let attaches = ["spec.targetRefs[", "spec.parentRefs["];
+        mistake.key.as_ref() == Some(key)
+            && mistake.severity == Severity::Error
+            // With another object beside it, it is a conflict: who came first holds.
+            && mistake.related.is_none()
+            && attaches.iter().any(|field| mistake.field.starts_with(field))
+    })
 }
 
 #[cfg(test)]

@@ -200,3 +200,27 @@ fn an_object_that_moves_into_an_unreadable_file_stays() {
     let reading = read(&world, &[("c.yaml", &moved), ("b.yaml", WORKLOAD)], 2);
     assert_eq!(reading.world.objects, world.objects);
 }
+
+#[test]
+fn an_edit_that_attaches_a_policy_to_nothing_keeps_the_policy_where_it_was() {
+    let policy = "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: account, namespace: bank}\n\
+        spec:\n  targetRefs: [{group: \"\", kind: Service, name: account}]\n  rules:\n  - from: {serviceAccounts: [teller]}\n";
+    let files = |policy| {
+        [
+            ("a.yaml", SERVICE),
+            ("b.yaml", WORKLOAD),
+            ("c.yaml", policy),
+        ]
+    };
+    let protected = read(&good(), &files(policy), 2).world;
+    let slip = policy.replace("name: account}]", "name: acount}]");
+    let reading = read(&protected, &files(&slip), 3);
+    assert_eq!(reading.world, protected);
+    assert_eq!(reading.changed, []);
+    assert_eq!(reading.rejected.len(), 1, "{:?}", reading.rejected);
+    // Not an edit: the service goes, and the policy waits for it as it was written.
+    let without_service = [("b.yaml", WORKLOAD), ("c.yaml", policy)];
+    let reading = read(&protected, &without_service, 4);
+    assert_eq!(reading.rejected, []);
+    assert_eq!(reading.world.objects.len(), 2);
+}
