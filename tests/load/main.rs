@@ -141,13 +141,12 @@ async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
         }
     }
     for peer in &peers {
-        let answers = async || Client::through(&peer.entry).get("http://api/").await.ok();
+        let answers = async || {
+            let answer = Client::through(&peer.entry).get("http://api/").await.ok()?;
+            (answer.status == 200).then_some(answer)
+        };
         let answer = eventually(&format!("{} answers", peer.name), answers).await;
-        ensure!(
-            answer.status == 200 && answer.body.len() == 1024,
-            "{}: {answer:?}",
-            peer.name
-        );
+        ensure!(answer.body.len() == 1024, "{}: {answer:?}", peer.name);
         peer.pids.iter().try_for_each(|pid| measure::pin(*pid, 1))?;
     }
     let report = turns(arguments, &peers)?;

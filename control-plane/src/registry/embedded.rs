@@ -28,12 +28,17 @@ impl EmbeddedStore {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// [`StoreError::Storage`]: not permitted, damaged, or open in another control plane.
+    /// [`StoreError::InUse`]: open in another control plane. [`StoreError::Storage`]: not permitted, or damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         crate::private_files::private_file(path)
             .map_err(redb::Error::Io)
             .map_err(failed)?;
-        let store = Self(Database::create(path).map_err(failed)?);
+        let store = Self(Database::create(path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+                path: path.display().to_string(),
+            },
+            other => failed(other),
+        })?);
         let transaction = store.0.begin_write().map_err(failed)?;
         // Opening a table makes it: readers need no case for a fresh file.
         transaction.open_table(OBJECTS).map_err(failed)?;

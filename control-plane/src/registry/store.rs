@@ -108,6 +108,14 @@ pub enum StoreError {
         /// The one the change started from.
         expected: u64,
     },
+    /// One control plane at a time: two would number the same revisions.
+    #[error(
+        "another control plane runs on {path}; see `usher status`, or give this one a --data of its own"
+    )]
+    InUse {
+        /// The store's file.
+        path: String,
+    },
     /// The file cannot be opened, read or written.
     #[error("the configuration store failed; check space and permissions of the data directory")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -125,3 +125,15 @@ fn a_file_that_is_no_store_is_refused_not_overwritten() {
     assert!(EmbeddedStore::open(&path).is_err());
     assert_eq!(std::fs::read_to_string(&path).expect("read"), "precious");
 }
+
+#[test]
+fn a_second_control_plane_on_the_same_store_is_told_so() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("store.redb");
+    let _first = EmbeddedStore::open(&path).expect("first");
+    let second = EmbeddedStore::open(&path).err();
+    assert!(
+        matches!(second, Some(StoreError::InUse { .. })),
+        "{second:?}"
+    );
+}

@@ -136,7 +136,7 @@ impl Sidecar {
         let optional = [
             ("--application-port", run.port.map(|port| port.to_string())),
             ("--advertise", run.advertise.clone()),
-            ("--access-log", run.access_log.clone()),
+            ("--access-log", access_log(run, state)),
         ];
         for (flag, value) in optional {
             if let Some(value) = value {
@@ -311,6 +311,13 @@ impl Sidecar {
         tail.lines()
             .fold(failure, |failure, line| failure.advise(format!("  {line}")))
     }
+}
+
+/// `None`: stdout. On a terminal the command's own output would drown in lines.
+fn access_log(run: &Run, state: &StateDirectory) -> Option<String> {
+    let beside = || state.file("access.log").display().to_string();
+    let terminal = io::IsTerminal::is_terminal(&io::stdout());
+    run.access_log.clone().or_else(|| terminal.then(beside))
 }
 
 /// `None`: stderr.
