@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, SanType,
 };
 
 /// How much Envoy does for a request.
@@ -96,10 +96,14 @@ impl Drop for Pair {
 
 /// A root, and one certificate for both sides, ECDSA P-256 as ours.
 fn certificates(folder: &Path) -> Result<()> {
+    // Names must differ: a leaf whose issuer has its own name is taken for self-signed.
     let mut root = CertificateParams::new(Vec::new())?;
+    root.distinguished_name
+        .push(DnType::CommonName, "peer root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
     let mut leaf = CertificateParams::new(Vec::new())?;
+    leaf.distinguished_name.push(DnType::CommonName, "peer");
     leaf.subject_alt_names = vec![SanType::URI("spiffe://peer/ns/default/sa/web".try_into()?)];
     leaf.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
