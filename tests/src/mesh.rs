@@ -45,7 +45,7 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// Starts the control plane again after [`Mesh::stop_server`], on the address it had.
+    /// Starts the control plane again after [`Mesh::kill_server`], on the address it had.
     pub async fn start_server(&mut self) -> Result<()> {
         let data = self.data();
         let _ = std::fs::remove_file(data.join("addresses.json"));

@@ -1,7 +1,7 @@
 //! Instances and their leases. Pure: `now` is an argument, nothing here waits or writes.
 //!
 //! An instance lives as long as its sidecar renews its lease; three missed renewals end it. Whether an
-//! identity may register at all was decided before ([`crate::State::may_be`]): registration never makes
+//! identity may register at all was decided before ([`crate::state::State::may_be`]): registration never makes
 //! anybody a service.
 
 use std::{

@@ -81,7 +81,7 @@ pub(super) struct Run {
     token_file: Option<PathBuf>,
     #[command(flatten)]
     data: DataDirectory,
-    /// Where the sidecar keeps key and SVID [default: <data>/run/<namespace>.<service>, one per instance]
+    /// Where the sidecar keeps key and SVID [default: DATA/run/NAMESPACE.SERVICE, one per instance]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Address for other sidecars [default: 127.0.0.1:0 if the control plane is on loopback, else 0.0.0.0:0]
