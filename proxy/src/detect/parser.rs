@@ -84,7 +84,8 @@ fn http1(bytes: &[u8]) -> Detected {
     let is_token = |byte: &&u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     let method = bytes.iter().take(METHOD_MAX).take_while(is_token).count();
     match bytes.get(method..) {
-        Some([]) if method < METHOD_MAX => Detected::NeedMore,
+        // Also after the longest method: its space may be the next byte.
+        Some([]) => Detected::NeedMore,
         Some([b' ', target @ ..]) if method > 0 => {
             request_target(bytes.starts_with(b"CONNECT "), target)
         }
