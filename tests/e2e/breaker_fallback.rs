@@ -31,7 +31,7 @@ async fn an_open_breaker_answers_with_the_static_response_and_closes_by_itself()
     };
     let policy = format!(
         "{BREAKER}  fallback:
-    on: [Open]
+    when: [Open]
     response: {{ status: 200, headers: [{{ name: content-type, value: text/plain }}], body: cached }}
 "
     );
@@ -70,7 +70,7 @@ async fn an_open_breaker_answers_with_the_static_response_and_closes_by_itself()
 async fn a_service_without_endpoints_is_answered_by_its_fallback_service() -> Result<()> {
     let policy = yaml::traffic_policy(
         "api",
-        "  fallback: { on: [NoEndpoint], backendRef: { name: spare, port: 8080 } }\n",
+        "  fallback: { when: [NoEndpoint], backendRef: { name: spare, port: 8080 } }\n",
     );
     let documents = [
         yaml::service("api", 8080, "http"),

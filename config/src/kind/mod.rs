@@ -38,7 +38,7 @@ pub use reference::{
     BackendRef, CoreGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
 };
 pub use resilience::{
-    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackOn, FallbackTarget, Forced,
+    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, FallbackWhen, Forced,
     ResponseHeader, StaticResponse, SuccessRate,
 };
 pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};

@@ -199,7 +199,7 @@ choice! {
 #[schemars(deny_unknown_fields)]
 pub struct Fallback {
     /// When. Default `[Open, NoEndpoint]`: the cases in which the primary certainly did nothing.
-    pub on: Option<Vec<FallbackOn>>,
+    pub when: Option<Vec<FallbackWhen>>,
     /// Asking the fallback after the primary may have done the work does no harm (a fraud check: true; moving
     /// money: never). Widens `Exhausted` to such requests. Default false.
     pub repeatable: Option<bool>,
@@ -210,12 +210,12 @@ pub struct Fallback {
 
 impl Fallback {
     /// When a fallback acts that does not say when.
-    pub const DEFAULT_ON: [FallbackOn; 2] = [FallbackOn::Open, FallbackOn::NoEndpoint];
+    pub const DEFAULT_WHEN: [FallbackWhen; 2] = [FallbackWhen::Open, FallbackWhen::NoEndpoint];
 }
 
 choice! {
     /// When a fallback acts.
-    pub enum FallbackOn {
+    pub enum FallbackWhen {
         /// The breaker is open.
         Open = "Open",
         /// No endpoint is registered, or all fail their own health check.

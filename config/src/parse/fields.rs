@@ -132,6 +132,19 @@ impl<'a> Fields<'a> {
         self.unsupported.push(name);
     }
 
+    /// A spelling that people arrive with, for which there is another one here.
+    pub(super) fn renamed(&mut self, old: &'static str, allowed: &str) {
+        let written = |entry: &&Entry| entry.name() == Some(old);
+        if let Some(entry) = self.entries.iter().find(written) {
+            let path = child(&self.place.path, old);
+            let found = format!("`{old}`");
+            self.place
+                .report
+                .add(entry.key.position, path, found, allowed.to_owned());
+        }
+        self.unsupported.push(old);
+    }
+
     /// Reports the fields that nobody asked for, and those that are missing.
     pub(super) fn finish(mut self) {
         for entry in self.entries {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use usher_config::{
-    kind::{self, FallbackOn, TrafficPolicySpec},
+    kind::{self, FallbackWhen, TrafficPolicySpec},
     model::{
         Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
         Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
@@ -223,7 +223,10 @@ fn breaker(written: &kind::Breaker) -> Breaker {
 }
 
 fn fallback(index: &Index<'_>, written: &kind::Fallback, owner: &ServiceName) -> Option<Fallback> {
-    let on = written.on.as_deref().unwrap_or(&kind::Fallback::DEFAULT_ON);
+    let when = written
+        .when
+        .as_deref()
+        .unwrap_or(&kind::Fallback::DEFAULT_WHEN);
     let target = match &written.target {
         kind::FallbackTarget::BackendRef(target) => {
             FallbackTarget::Service(index.resolve_ref(target, &owner.namespace).ok()?)
@@ -239,9 +242,9 @@ fn fallback(index: &Index<'_>, written: &kind::Fallback, owner: &ServiceName) ->
         }),
     };
     Some(Fallback {
-        on_open: on.contains(&FallbackOn::Open),
-        on_no_endpoint: on.contains(&FallbackOn::NoEndpoint),
-        on_exhausted: on.contains(&FallbackOn::Exhausted),
+        on_open: when.contains(&FallbackWhen::Open),
+        on_no_endpoint: when.contains(&FallbackWhen::NoEndpoint),
+        on_exhausted: when.contains(&FallbackWhen::Exhausted),
         repeatable: written.repeatable.unwrap_or(false),
         target,
     })

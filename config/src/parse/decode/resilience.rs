@@ -110,7 +110,12 @@ fn window(place: Place<'_>) -> Option<Timespan> {
 
 pub(super) fn fallback(place: Place<'_>) -> Option<Fallback> {
     let mut fields = place.fields()?;
-    let on = fields.at("on").map(|place| {
+    // `on` is the truth value to YAML 1.1, hence to kubectl and PyYAML: they send it as the key `true`.
+    let renamed =
+        "`when`: to YAML 1.1 a plain `on` is the truth value, so the field is called otherwise";
+    fields.renamed("on", renamed);
+    fields.renamed("true", renamed);
+    let when = fields.at("when").map(|place| {
         place
             .items(1..=3)
             .into_iter()
@@ -121,7 +126,7 @@ pub(super) fn fallback(place: Place<'_>) -> Option<Fallback> {
     let target = fields.one_of(&[("backendRef", backend), ("response", response)]);
     fields.finish();
     Some(Fallback {
-        on,
+        when,
         repeatable,
         target: target?,
     })

@@ -42,7 +42,7 @@ spec:
 }
 
 /// A policy's spec, and what is said about it (lines count from `spec:`).
-const POLICIES: [(&str, &[&str]); 16] = [
+const POLICIES: [(&str, &[&str]); 18] = [
     (
         "breaker: {openFor: 2m, maxOpenFor: 60s}",
         &["3: spec.breaker.openFor: `2m`"],
@@ -79,11 +79,19 @@ const POLICIES: [(&str, &[&str]); 16] = [
         &["3: spec.fallback.response: both `backendRef` and `response`"],
     ),
     (
-        "fallback: {on: [Opn], response: {status: 99}}",
+        "fallback: {when: [Opn], response: {status: 99}}",
         &[
-            "3: spec.fallback.on[0]: `Opn`",
+            "3: spec.fallback.when[0]: `Opn`",
             "3: spec.fallback.response.status: `99`",
         ],
+    ),
+    (
+        "fallback: {on: [Open], response: {}}",
+        &["3: spec.fallback.on: `on`"],
+    ),
+    (
+        "fallback: {true: [Open], response: {}}",
+        &["3: spec.fallback.true: `true`"],
     ),
     (
         "fallback: {response: {headers: [{name: Content-Length, value: '3'}]}}",
@@ -118,6 +126,20 @@ fn a_policy_is_checked_field_by_field() {
             .filter(|text| !text.contains("no Service"))
             .collect();
         assert_eq!(own, expected, "{spec}");
+    }
+}
+
+#[test]
+fn the_field_that_yaml_1_1_takes_for_a_truth_value_is_answered_with_its_name() {
+    for key in ["on", "true", "\"on\""] {
+        let parsed = parse(&format!(
+            "{{apiVersion: usher.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: a}}, spec: {{\n\
+             targetRefs: [{{kind: Namespace, name: default}}], fallback: {{{key}: [Open], response: {{}}}}}}}}\n"
+        ));
+        let [mistake] = &parsed.mistakes[..] else {
+            panic!("{key}: {:?}", said(&parsed))
+        };
+        assert!(mistake.allowed.starts_with("`when`"), "{mistake}");
     }
 }
 

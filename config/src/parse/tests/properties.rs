@@ -34,7 +34,7 @@ const LINES: [(&str, &str, &str); 10] = [
     (
         "spec.fallback",
         "  fallback: {response: {}}",
-        "  fallback: {on: [Open]}",
+        "  fallback: {when: [Open]}",
     ),
     (
         "spec.loadBalancer.algorithm",
