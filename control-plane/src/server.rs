@@ -251,7 +251,9 @@ impl Server {
             self.authority.trust_domain().clone(),
             Arc::clone(&self.metrics.listener),
         );
+        let mesh = self.state.clone();
         let authority_service = AuthorityService::new(
+            Arc::new(move |namespace, account| mesh.declares(namespace, account)),
             Arc::clone(&self.authority),
             Arc::clone(&self.tokens),
             Arc::clone(&self.metrics.ca),

@@ -1,7 +1,8 @@
 //! `usher.v1.Authority`: a proof comes in, an SVID goes out.
 //!
 //! `Attest` takes a join token from a caller without a certificate; `Renew` takes the caller's own unexpired
-//! SVID, proven by the handshake. The identity is always the proof's, never something the request says.
+//! SVID, proven by the handshake. The identity is always the proof's, never something the request says; and nobody is
+//! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
 
 use std::sync::Arc;
 
@@ -9,35 +10,41 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 use usher_config::{
-    value::SpiffeId,
+    value::{Name, SpiffeId},
     wire::v1::{self, authority_server},
 };
 
 use super::{
     Authority, PeerIdentity,
     svid::ProvenKey,
-    token::{JoinToken, Refusal, TokenStore},
+    token::{JoinToken, Refusal, Subject, TokenStore},
 };
 use crate::telemetry::metrics::{CaMetrics, Proof};
 
 /// Largest request, in bytes: a CSR and a token.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
+/// Whether configuration has a Workload with this namespace and service account.
+pub type Declares = Arc<dyn Fn(&Name, &Name) -> bool + Send + Sync>;
+
 /// Serves `usher.v1.Authority`.
 pub struct AuthorityService {
+    declares: Declares,
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
     metrics: Arc<CaMetrics>,
 }
 
 impl AuthorityService {
-    /// A service that signs with `authority` for holders of `tokens`.
+    /// A service that signs with `authority` for holders of `tokens`, as long as configuration `declares` them.
     pub fn new(
+        declares: Declares,
         authority: Arc<Authority>,
         tokens: Arc<TokenStore>,
         metrics: Arc<CaMetrics>,
     ) -> Self {
         Self {
+            declares,
             authority,
             tokens,
             metrics,
@@ -71,7 +78,10 @@ impl AuthorityService {
         let key = proven_key(&request.csr_der)?;
         let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
         let now = std::time::SystemTime::now();
-        let subject = tokio::task::spawn_blocking(move || tokens.redeem(&presented, now))
+        let declares = Arc::clone(&self.declares);
+        let permits =
+            move |subject: &Subject| (declares)(&subject.namespace, &subject.service_account);
+        let subject = tokio::task::spawn_blocking(move || tokens.redeem(&presented, now, permits))
             .await
             .map_err(|_| Status::internal("the token check was stopped"))?
             .map_err(|refusal| {
@@ -95,6 +105,15 @@ impl AuthorityService {
                 "renewal needs the identity that is renewed, as this connection's client certificate",
             ));
         };
+        if !(self.declares)(&id.namespace, &id.service_account) {
+            let (namespace, service_account) = (id.namespace, id.service_account);
+            let refusal = Refusal::Undeclared(Subject {
+                namespace,
+                service_account,
+            });
+            warn!(reason = %refusal, "renewal refused");
+            return Err(refused(&refusal));
+        }
         self.sign(&id, &proven_key(&request.csr_der)?)
     }
 }
@@ -130,6 +149,8 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::NotKnown | Refusal::Expired | Refusal::Spent | Refusal::OtherMesh => {
             Status::unauthenticated(refusal.to_string())
         }
+        // Not final: whoever starts an instance may be about to write its Workload.
+        Refusal::Undeclared(_) => Status::failed_precondition(refusal.to_string()),
         Refusal::Store(_) => Status::unavailable(refusal.to_string()),
     }
 }

@@ -147,6 +147,12 @@ pub enum Refusal {
         "the join token was used as often as it may be: make a new one with `usher token create`"
     )]
     Spent,
+    /// Configuration does not know whom it is for (any more).
+    #[error(
+        "no Workload in namespace {} has the service account {}: the configuration does not declare this identity",
+        .0.namespace, .0.service_account
+    )]
+    Undeclared(Subject),
     /// It pins another root.
     #[error("the join token is for another mesh: its root is not the one of this control plane")]
     OtherMesh,
@@ -249,11 +255,16 @@ impl TokenStore {
         Ok(fits)
     }
 
-    /// Counts one use of a token, durably, and says whose identity it permits.
+    /// Counts one use of a token, durably, and says whose identity it permits, if that one is `declared`.
     ///
     /// # Errors
     /// The token does not let its holder in; no use is counted then.
-    pub fn redeem(&self, token: &JoinToken, now: SystemTime) -> Result<Subject, Refusal> {
+    pub fn redeem(
+        &self,
+        token: &JoinToken,
+        now: SystemTime,
+        declared: impl FnOnce(&Subject) -> bool,
+    ) -> Result<Subject, Refusal> {
         if token.pin != self.pin {
             return Err(Refusal::OtherMesh);
         }
@@ -273,6 +284,9 @@ impl TokenStore {
                 service_account: name(&record.service_account)?,
             }
         };
+        if !declared(&subject) {
+            return Err(Refusal::Undeclared(subject));
+        }
         transaction.commit().map_err(redb::Error::from)?;
         Ok(subject)
     }

@@ -12,7 +12,7 @@ mod matches;
 mod routes;
 mod services;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use usher_config::{
     kind::ObjectKey,
@@ -36,6 +36,8 @@ pub struct Compiled {
     pub inbound: BTreeMap<ServiceName, InboundPolicy>,
     /// Who may be instances of each service. A service without an entry has none.
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
+    /// Namespace and name of every service account that a Workload has, whether a Service selects it or not.
+    pub accounts: BTreeSet<(Name, Name)>,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -117,6 +119,7 @@ pub fn compile(world: &World) -> Compiled {
         services: BTreeMap::new(),
         inbound: BTreeMap::new(),
         backing: BTreeMap::new(),
+        accounts: services::accounts(&index),
         findings: Vec::new(),
     };
     let mut routes = routes::by_parent(&index, &targets, &mut findings);

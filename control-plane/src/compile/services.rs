@@ -1,5 +1,7 @@
 //! A Service and the Workloads behind it → what callers and its own instances are told.
 
+use std::collections::BTreeSet;
+
 use usher_config::{
     kind::{self, AppProtocol},
     model::{
@@ -37,6 +39,15 @@ pub(super) fn backing_of(index: &Index<'_>, workload: &kind::Workload) -> Backin
         weight: workload.spec.weight.unwrap_or(Weight::ONE),
         zone: workload.spec.zone.clone().unwrap_or_default(),
     }
+}
+
+/// Every account that some workload runs as.
+pub(super) fn accounts(index: &Index<'_>) -> BTreeSet<(Name, Name)> {
+    let account = |workload: &&kind::Workload| {
+        let namespace = workload.metadata.namespace.clone();
+        (namespace, workload.spec.service_account.clone())
+    };
+    index.workloads.iter().map(account).collect()
 }
 
 /// The name under which a workload that only calls asks for what concerns it: its own.

@@ -50,10 +50,21 @@ pub struct Instances(BTreeMap<ServiceName, BTreeMap<Name, Leased>>);
 #[error("no such lease; register again")]
 pub struct LeaseGone;
 
-/// The service has as many instances as one may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the service has {INSTANCES_MAX} instances, no more are accepted")]
-pub struct TooManyInstances;
+/// Why an instance is not taken in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRegistered {
+    /// The service has as many instances as one may have.
+    #[error("the service has {INSTANCES_MAX} instances, no more are accepted")]
+    TooMany,
+    /// A name belongs to who registered it, for as long as its lease lives.
+    #[error(
+        "the instance name is held by {holder}; use another name, or wait until its lease has ended"
+    )]
+    Taken {
+        /// Who registered it.
+        holder: SpiffeId,
+    },
+}
 
 /// Whether callers must be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,20 +76,27 @@ pub enum Effect {
 }
 
 impl Instances {
-    /// Takes an instance in, or replaces the one of that name: a restarted sidecar need not wait for its old lease.
+    /// Takes an instance in, or replaces the one of that name and identity: a restarted sidecar need not wait for its
+    /// old lease.
     ///
     /// # Errors
-    /// [`TooManyInstances`].
+    /// [`NotRegistered`].
     pub fn register(
         &mut self,
         name: &InstanceName,
         instance: Instance,
         lease: String,
         now: Instant,
-    ) -> Result<(), TooManyInstances> {
+    ) -> Result<(), NotRegistered> {
+        if let Some(holder) = self.holder(name, now)
+            && *holder != instance.identity
+        {
+            let holder = holder.clone();
+            return Err(NotRegistered::Taken { holder });
+        }
         let siblings = self.0.entry(name.service.clone()).or_default();
         if siblings.len() >= INSTANCES_MAX && !siblings.contains_key(&name.instance) {
-            return Err(TooManyInstances);
+            return Err(NotRegistered::TooMany);
         }
         siblings.insert(
             name.instance.clone(),
@@ -119,14 +137,32 @@ impl Instances {
         Ok(effect)
     }
 
-    /// Takes an instance out, if the lease is the one it holds.
+    /// Who holds a name now.
+    pub fn holder(&self, name: &InstanceName, now: Instant) -> Option<&SpiffeId> {
+        let leased = self.0.get(&name.service)?.get(&name.instance)?;
+        (leased.expires > now).then_some(&leased.instance.identity)
+    }
+
+    /// Takes an instance out whose identity may not have the name any more.
+    pub fn evict(&mut self, name: &InstanceName) {
+        if let Some(siblings) = self.0.get_mut(&name.service) {
+            siblings.remove(&name.instance);
+        }
+    }
+
+    /// Takes an instance out, if `identity` registered it and the lease is the one it holds.
     ///
     /// # Errors
     /// [`LeaseGone`].
-    pub fn deregister(&mut self, name: &InstanceName, lease: &str) -> Result<(), LeaseGone> {
+    pub fn deregister(
+        &mut self,
+        name: &InstanceName,
+        lease: &str,
+        identity: &SpiffeId,
+    ) -> Result<(), LeaseGone> {
         let siblings = self.0.get_mut(&name.service).ok_or(LeaseGone)?;
         match siblings.get(&name.instance) {
-            Some(leased) if leased.lease == lease => {
+            Some(leased) if leased.lease == lease && leased.instance.identity == *identity => {
                 siblings.remove(&name.instance);
                 if siblings.is_empty() {
                     self.0.remove(&name.service);

@@ -19,7 +19,7 @@ use usher_config::{
 
 use crate::{state::State, xds::authenticate::authenticate};
 
-use super::instances::{Instance, LEASE, LeaseGone, Renewal};
+use super::instances::{Instance, LEASE, LeaseGone, NotRegistered, Renewal};
 
 /// How long `Deregister` may be made to wait. Longer than any drain; bounds what a caller can hold.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -39,6 +39,17 @@ impl RegistryService {
     /// Registers into `state`; counts in `impostors` who claims to be a service that it may not be.
     pub fn new(state: State, impostors: IntCounter) -> Self {
         Self { state, impostors }
+    }
+
+    fn not_registered(&self, name: &InstanceName, error: &NotRegistered) -> Status {
+        match error {
+            NotRegistered::TooMany => Status::resource_exhausted(error.to_string()),
+            NotRegistered::Taken { holder } => {
+                self.impostors.inc();
+                warn!(instance = %name, %holder, "refused an instance name that another identity holds");
+                Status::already_exists(error.to_string())
+            }
+        }
     }
 
     /// The instance a request is about, if its sender may be that service.
@@ -100,7 +111,7 @@ impl Registry for RegistryService {
         let lease = self
             .state
             .register(&name, instance)
-            .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+            .map_err(|error| self.not_registered(&name, &error))?;
         Ok(Response::new(as_lease(lease)))
     }
 
@@ -134,7 +145,7 @@ impl Registry for RegistryService {
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(WAIT_MAX);
         let generation = self
             .state
-            .deregister(&name, &request.lease_id)
+            .deregister(&name, &request.lease_id, &identity)
             .map_err(lease_gone)?;
         let service = name.service.to_string();
         let confirmed = self

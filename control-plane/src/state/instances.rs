@@ -5,11 +5,11 @@ use std::time::Instant;
 use tracing::info;
 use usher_config::{
     model::Endpoint,
-    value::{InstanceName, ServiceName},
+    value::{InstanceName, ServiceName, SpiffeId},
 };
 
 use crate::{
-    registry::instances::{Effect, Instance, LeaseGone, Renewal, TooManyInstances},
+    registry::instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
     snapshot::endpoints_of,
 };
 
@@ -35,21 +35,28 @@ impl State {
     /// Takes an instance in and returns its lease. Whether it may be one was the caller's to ask.
     ///
     /// # Errors
-    /// [`TooManyInstances`].
+    /// [`NotRegistered`].
     pub fn register(
         &self,
         name: &InstanceName,
         instance: Instance,
-    ) -> Result<String, TooManyInstances> {
+    ) -> Result<String, NotRegistered> {
         let lease = uuid::Uuid::new_v4().simple().to_string();
-        info!(instance = %name, address = %instance.address, "instance registered");
+        let (address, now) = (instance.address, Instant::now());
+        let configuration = self.0.configuration.load();
         let mut registry = lock(&self.0.registry);
+        let holder = registry.instances.holder(name, now);
+        // Whom configuration does not let be this service any more holds no name of it.
+        if holder.is_some_and(|holder| !configuration.compiled.may_be(holder, &name.service)) {
+            registry.instances.evict(name);
+        }
         registry
             .instances
-            .register(name, instance, lease.clone(), Instant::now())?;
+            .register(name, instance, lease.clone(), now)?;
         registry.dirty.insert(name.service.clone());
         registry.withdrawn.remove(&name.to_string());
         drop(registry);
+        info!(instance = %name, %address, "instance registered");
         self.changed();
         Ok(lease)
     }
@@ -74,9 +81,14 @@ impl State {
     ///
     /// # Errors
     /// [`LeaseGone`]: somebody else has this name now, or nobody.
-    pub fn deregister(&self, name: &InstanceName, lease: &str) -> Result<u64, LeaseGone> {
+    pub fn deregister(
+        &self,
+        name: &InstanceName,
+        lease: &str,
+        identity: &SpiffeId,
+    ) -> Result<u64, LeaseGone> {
         let mut registry = lock(&self.0.registry);
-        let gone = registry.instances.deregister(name, lease);
+        let gone = registry.instances.deregister(name, lease, identity);
         let settling = self.0.started.elapsed() < SETTLING;
         if gone.is_err() && (!settling || registry.instances.contains(name)) {
             return Err(LeaseGone);

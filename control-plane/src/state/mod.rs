@@ -214,6 +214,13 @@ impl State {
             .may_be(identity, service)
     }
 
+    /// Whether a Workload runs as this service account. The last good version of one with a mistake counts.
+    pub fn declares(&self, namespace: &Name, service_account: &Name) -> bool {
+        let account = (namespace.clone(), service_account.clone());
+        let configuration = self.0.configuration.load();
+        configuration.compiled.accounts.contains(&account)
+    }
+
     /// The service accounts of the Workloads behind a service, or of the Workload of that name behind none; empty for
     /// an unknown one.
     pub fn service_account_of(&self, service: &ServiceName) -> Vec<Name> {

@@ -141,7 +141,9 @@ async fn an_instance_is_an_endpoint_from_registration_to_deregistration() {
     let lease = state.register(&name(), instance()).expect("room");
     until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
     let revision = state.status().revision.number;
-    let generation = state.deregister(&name(), &lease).expect("leased");
+    let generation = state
+        .deregister(&name(), &lease, &identity())
+        .expect("leased");
     until(&mut snapshots, |snapshot| {
         endpoints(snapshot) == 0 && snapshot.generation >= generation
     })
@@ -230,4 +232,55 @@ async fn a_workload_that_only_calls_is_shown_its_own_inbound_policy() {
     let snapshot = snapshots.borrow().clone();
     assert!(snapshot.may_be(&identity(), "bank/account"));
     assert!(!snapshot.may_be(&stranger, "bank/account"));
+}
+
+#[tokio::test]
+async fn an_account_is_declared_while_its_workload_or_its_last_good_version_is_there() {
+    let state = configured().await;
+    let declared = || {
+        let id = identity();
+        state.declares(&id.namespace, &id.service_account)
+    };
+    let apply = async |workload: &str| {
+        let files = [
+            ("a.yaml".into(), SERVICE.to_owned()),
+            ("b.yaml".into(), workload.to_owned()),
+        ];
+        let parsed = usher_config::parse::parse_files(&files);
+        state.apply(&parsed, Path::new("")).await.expect("accepted");
+    };
+    assert!(declared());
+    apply(&WORKLOAD.replace("serviceAccount: account", "serviceAccount: -")).await;
+    assert!(declared(), "a slip of the pen ends nobody");
+    apply(&WORKLOAD.replace("serviceAccount: account", "serviceAccount: other")).await;
+    assert!(!declared());
+    apply(WORKLOAD).await;
+    assert!(declared());
+    apply("# gone").await;
+    assert!(!declared());
+}
+
+#[tokio::test]
+async fn an_account_that_is_no_longer_allowed_holds_no_name() {
+    let state = configured().await;
+    state.register(&name(), instance()).expect("room");
+    let other = Instance {
+        identity: "spiffe://usher.local/ns/bank/sa/other"
+            .parse()
+            .expect("valid"),
+        ..instance()
+    };
+    assert!(state.register(&name(), other.clone()).is_err());
+    let files = [
+        ("a.yaml".into(), SERVICE.to_owned()),
+        (
+            "b.yaml".into(),
+            WORKLOAD.replace("serviceAccount: account", "serviceAccount: other"),
+        ),
+    ];
+    let parsed = usher_config::parse::parse_files(&files);
+    state.apply(&parsed, Path::new("")).await.expect("accepted");
+    state
+        .register(&name(), other)
+        .expect("its holder may not be this service any more");
 }

@@ -1,10 +1,19 @@
 //! The identity is the proof's, whatever the request says.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use rustls_pki_types::CertificateDer;
 use tonic::{Code, Request};
-use usher_config::wire::v1::{self, authority_server::Authority as _};
+use usher_config::{
+    value::Name,
+    wire::v1::{self, authority_server::Authority as _},
+};
 
 use super::{
     super::{
@@ -19,6 +28,7 @@ use crate::telemetry::metrics::Metrics;
 struct Service {
     service: AuthorityService,
     tokens: Arc<TokenStore>,
+    declared: Arc<AtomicBool>,
     _directory: tempfile::TempDir,
 }
 
@@ -28,10 +38,14 @@ fn service() -> Service {
     let tokens = TokenStore::open(&directory.path().join("tokens.redb"), authority.pin());
     let tokens = Arc::new(tokens.expect("opens"));
     let metrics = Metrics::new().expect("unique");
-    let service = AuthorityService::new(authority, Arc::clone(&tokens), metrics.ca);
+    let declared = Arc::new(AtomicBool::new(true));
+    let answer = Arc::clone(&declared);
+    let declares = Arc::new(move |_: &Name, _: &Name| answer.load(Ordering::SeqCst));
+    let service = AuthorityService::new(declares, authority, Arc::clone(&tokens), metrics.ca);
     Service {
         service,
         tokens,
+        declared,
         _directory: directory,
     }
 }
@@ -42,6 +56,7 @@ async fn attesting_gives_the_tokens_identity_whatever_the_request_asks_for() {
         service,
         tokens,
         _directory,
+        ..
     } = service();
     let (token, _) = tokens
         .create(&wanted(HOUR, Some(1)), SystemTime::now())
@@ -95,4 +110,43 @@ async fn renewal_needs_an_identity_and_gives_the_same() {
         .expect("renewed")
         .into_inner();
     assert_eq!(renewed.spiffe_id, account().as_str());
+}
+
+#[tokio::test]
+async fn nobody_is_signed_for_whom_configuration_does_not_declare() {
+    let Service {
+        service,
+        tokens,
+        declared,
+        _directory,
+    } = service();
+    let (token, _) = tokens
+        .create(&wanted(HOUR, Some(1)), SystemTime::now())
+        .expect("made");
+    let attest = || {
+        service.attest(Request::new(v1::AttestRequest {
+            join_token: token.reveal(),
+            csr_der: plain_csr(),
+        }))
+    };
+    let renew = || {
+        let mut request = Request::new(v1::RenewRequest {
+            csr_der: plain_csr(),
+        });
+        request
+            .extensions_mut()
+            .insert(PeerIdentity(Some(account())));
+        service.renew(request)
+    };
+    declared.store(false, Ordering::SeqCst);
+    for refused in [
+        attest().await.map(drop).expect_err("undeclared"),
+        renew().await.map(drop).expect_err("undeclared"),
+    ] {
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("no Workload in namespace bank"));
+    }
+    declared.store(true, Ordering::SeqCst);
+    attest().await.expect("the use was not spent");
+    renew().await.expect("declared again");
 }

@@ -41,13 +41,13 @@ fn a_token_is_good_for_its_uses_and_its_account_also_after_a_restart() {
         .expect("made");
     for _ in 0..2 {
         let subject = tokens(directory.path())
-            .redeem(&token, now)
+            .redeem(&token, now, |_| true)
             .expect("permitted");
         assert_eq!(subject.service_account.as_str(), "account");
         assert_eq!(subject.namespace.as_str(), "bank");
     }
     assert!(matches!(
-        tokens(directory.path()).redeem(&token, now),
+        tokens(directory.path()).redeem(&token, now, |_| true),
         Err(Refusal::Spent)
     ));
 }
@@ -60,19 +60,22 @@ fn an_expired_token_is_refused_and_then_forgotten() {
     assert_eq!(expires_at, now + HOUR);
     let last = now + HOUR - Duration::from_secs(2);
     assert!(
-        store.redeem(&token, last).is_ok(),
+        store.redeem(&token, last, |_| true).is_ok(),
         "without a limit, as often as wanted"
     );
-    assert!(store.redeem(&token, last).is_ok());
+    assert!(store.redeem(&token, last, |_| true).is_ok());
     assert!(matches!(
-        store.redeem(&token, now + HOUR),
+        store.redeem(&token, now + HOUR, |_| true),
         Err(Refusal::Expired)
     ));
     store
         .create(&wanted(HOUR, None), now + 2 * HOUR)
         .expect("made");
     assert_eq!(store.len().expect("readable"), 1);
-    assert!(matches!(store.redeem(&token, now), Err(Refusal::NotKnown)));
+    assert!(matches!(
+        store.redeem(&token, now, |_| true),
+        Err(Refusal::NotKnown)
+    ));
 }
 
 #[test]
@@ -92,20 +95,23 @@ fn a_token_with_another_secret_id_or_root_is_refused() {
     };
     let swapped = build(parts[1], others[2], parts[3]);
     assert!(matches!(
-        store.redeem(&swapped, now),
+        store.redeem(&swapped, now, |_| true),
         Err(Refusal::NotKnown)
     ));
     let unknown = build("0123456789abcdef", parts[2], parts[3]);
     assert!(matches!(
-        store.redeem(&unknown, now),
+        store.redeem(&unknown, now, |_| true),
         Err(Refusal::NotKnown)
     ));
     let pinned = build(parts[1], parts[2], &"b".repeat(64));
     assert!(matches!(
-        store.redeem(&pinned, now),
+        store.redeem(&pinned, now, |_| true),
         Err(Refusal::OtherMesh)
     ));
-    assert!(store.redeem(&token, now).is_ok(), "refusals cost no use");
+    assert!(
+        store.redeem(&token, now, |_| true).is_ok(),
+        "refusals cost no use"
+    );
 }
 
 #[test]

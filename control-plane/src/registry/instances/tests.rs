@@ -73,8 +73,14 @@ fn a_restarted_sidecar_replaces_itself_and_its_old_lease_is_worth_nothing() {
     instances
         .register(&name(), instance(), "new".into(), start)
         .expect("room");
-    assert_eq!(instances.deregister(&name(), "old"), Err(LeaseGone));
-    assert_eq!(instances.deregister(&name(), "new"), Ok(()));
+    assert_eq!(
+        instances.deregister(&name(), "old", &identity("account")),
+        Err(LeaseGone)
+    );
+    assert_eq!(
+        instances.deregister(&name(), "new", &identity("account")),
+        Ok(())
+    );
     assert_eq!(instances.of(&name().service).count(), 0);
 }
 
@@ -101,5 +107,30 @@ fn one_service_cannot_fill_the_memory() {
             .expect("room");
     }
     let more = instances.register(&name(), instance(), "l".into(), start);
-    assert_eq!(more, Err(TooManyInstances));
+    assert_eq!(more, Err(NotRegistered::TooMany));
+}
+
+#[test]
+fn a_name_is_its_registrars_until_the_lease_has_ended() {
+    let (mut instances, start) = (Instances::default(), Instant::now());
+    instances
+        .register(&name(), instance(), "l1".into(), start)
+        .expect("room");
+    let other = Instance {
+        identity: identity("account-next"),
+        ..instance()
+    };
+    assert_eq!(
+        instances.register(&name(), other.clone(), "l2".into(), start),
+        Err(NotRegistered::Taken {
+            holder: identity("account")
+        })
+    );
+    assert_eq!(
+        instances.deregister(&name(), "l1", &other.identity),
+        Err(LeaseGone),
+        "knowing the lease is not enough"
+    );
+    let ended = instances.register(&name(), other, "l2".into(), start + LEASE);
+    assert_eq!(ended, Ok(()));
 }
