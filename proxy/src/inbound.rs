@@ -25,7 +25,7 @@ use crate::{
     policy::{
         access::{self, Access, HttpAccess},
         retry::{ATTEMPT, is_grpc, is_idempotent},
-        timeout::{DEADLINE, Deadline},
+        timeout::{self as deadline, DEADLINE, Deadline},
     },
     pool::Key,
     snapshot::{APPLICATION, InboundEntry},
@@ -157,6 +157,11 @@ async fn carry(
         return Err(ProxyError::DeadlineExpired);
     }
     rewrite(worker, incoming.headers_mut(), caller, record);
+    deadline::write(
+        incoming.headers_mut(),
+        deadline.remaining(clock::now()),
+        grpc,
+    );
     let version = version(&workload, caller, grpc);
     let call = call_application(worker, incoming, version, record);
     let mut response = match deadline.remaining(clock::now()) {
@@ -169,19 +174,19 @@ async fn carry(
     Ok((
         response,
         Bounds {
-            idle: NO_POLICY.idle,
+            idle: workload.policy.idle,
             until: None,
         },
     ))
 }
 
-/// On this side only the caller's deadline bounds a request, and silence.
+/// On this side only the caller's deadline bounds a request until it is answered.
 const NO_POLICY: Timeouts = Timeouts {
     request: None,
     request_is_explicit: false,
     backend_request: None,
     connect: CONNECT_MAX,
-    idle: Some(Duration::from_secs(300)),
+    idle: None,
     stream_max: None,
 };
 

@@ -75,7 +75,8 @@ pub struct AccessTo {
     /// A rule with one never allows TCP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<HttpMethod>,
-    /// `/v1/accounts` exactly, or `/v1/*` for everything that begins with `/v1/`. A rule with one never allows TCP.
+    /// `/v1/accounts` exactly, or `/v1/*` for `/v1` and everything below it (whole segments, as Gateway API's
+    /// PathPrefix: not `/v1beta`). A rule with one never allows TCP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathRule>,
     /// The service's ports.
@@ -97,14 +98,20 @@ pub struct ServiceAccount {
 pub enum PathRule {
     /// Byte for byte.
     Exact(String),
-    /// Everything that begins with it; written with a `*` at the end.
+    /// The path and all below it, by whole segments; written with `/*` at the end, kept with the `/`.
     Prefix(String),
 }
+
+const WHOLE_SEGMENTS: &str = "a `*` only after a `/`: write `/admin/*` for `/admin` and all below it, or `/admin` for that path alone";
 
 impl FromStr for PathRule {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let (path, rule): (_, fn(String) -> Self) = match text.strip_suffix('*') {
+            // Read as a string prefix, a rule for `/admin*` would also let callers reach `/administrator`.
+            Some(prefix) if prefix.len() > 1 && !prefix.ends_with(['/', '*']) => {
+                return Err(InvalidValue::new(text, WHOLE_SEGMENTS));
+            }
             Some(prefix) => (prefix, Self::Prefix),
             None => (text, Self::Exact),
         };
@@ -114,7 +121,7 @@ impl FromStr for PathRule {
         } else {
             Err(InvalidValue::new(
                 text,
-                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash), at its end at most one `*`",
+                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash), at its end at most one `/*`",
             ))
         }
     }

@@ -111,6 +111,10 @@ fn an_access_path_that_no_request_can_have_is_refused() {
     ] {
         assert!(text.parse::<PathRule>().is_err(), "{text}");
     }
+    let error = "/admin*"
+        .parse::<PathRule>()
+        .expect_err("also /administrator");
+    assert!(error.allowed.contains("write `/admin/*`"), "{error}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub struct InboundPolicy {
     pub health_check: Option<HealthCheck>,
     /// What to write down.
     pub telemetry: Telemetry,
+    /// How long a stream may live without a byte either way: the service's own `timeouts.idle`, so that callers'
+    /// sidecars and this one agree on when it is over. Default 5 min, `None`: for ever.
+    pub idle: Option<Duration>,
 }
 
 /// Whether plaintext is let in.
@@ -72,8 +75,21 @@ pub struct AccessRule {
 pub enum PathRule {
     /// Byte for byte.
     Exact(String),
-    /// Everything that begins with it (`/v1/*` in YAML is the prefix `/v1/`).
+    /// The path and everything below it, by whole segments as Gateway API's `PathPrefix`. Ends in `/`: `/v1/*` in
+    /// YAML is `/v1/`, which covers `/v1` and `/v1/a` but not `/v1beta`.
     Prefix(String),
+}
+
+impl PathRule {
+    /// Whether the rule is about this (normalised) path.
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == path,
+            Self::Prefix(prefix) => {
+                path.starts_with(prefix.as_str()) || prefix.strip_suffix('/') == Some(path)
+            }
+        }
+    }
 }
 
 /// How a sidecar finds out whether its application is well.

@@ -13,8 +13,8 @@ use crate::{
 use super::{
     DecodeError,
     scalar::{
-        Decoded, list, percent, port, ports, positive_millis, protocol, required, service_name,
-        text, to_millis, to_protocol,
+        Decoded, list, optional_millis, percent, port, ports, positive_millis, protocol, required,
+        service_name, text, to_millis, to_optional_millis, to_protocol,
     },
     v1,
 };
@@ -33,6 +33,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             access: policy.access.iter().map(Into::into).collect(),
             health_check: policy.health_check.as_ref().map(Into::into),
             telemetry: Some((&policy.telemetry).into()),
+            idle_ms: to_optional_millis(policy.idle),
         }
     }
 }
@@ -63,6 +64,7 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
         access: list("access", message.access, decode_access)?,
         health_check: health_check.map_err(|e| e.under("health_check"))?,
         telemetry: decode_telemetry(&telemetry).map_err(|e| e.under("telemetry"))?,
+        idle: optional_millis("idle_ms", message.idle_ms)?,
     })
 }
 
@@ -132,20 +134,22 @@ fn decode_rule(message: v1::AccessRule) -> Decoded<AccessRule> {
     })
 }
 
-/// A `*` anywhere but at the end would be taken literally, which nobody means: refused.
+/// A `*` anywhere but as the last segment would be taken literally, or cover `/administrator` with `/admin*`;
+/// nobody means either: refused.
 fn decode_path_rule(path: String) -> Decoded<PathRule> {
     let rule = match path.strip_suffix('*') {
         Some(prefix) => PathRule::Prefix(prefix.to_owned()),
         None => PathRule::Exact(path.clone()),
     };
     let (PathRule::Exact(body) | PathRule::Prefix(body)) = &rule;
-    if body.starts_with('/') && !body.contains('*') {
+    let whole_segments = matches!(rule, PathRule::Exact(_)) || body.ends_with('/');
+    if body.starts_with('/') && !body.contains('*') && whole_segments {
         Ok(rule)
     } else {
         Err(DecodeError::at(
             "",
             path,
-            "a path that begins with '/'; '*' only at its end",
+            "a path that begins with '/'; '*' only as its last segment",
         ))
     }
 }

@@ -152,6 +152,7 @@ fn inbound_policy() -> InboundPolicy {
             access_log: AccessLogMode::Errors,
             ..Telemetry::default()
         },
+        idle: Some(std::time::Duration::from_secs(7)),
     }
 }
 
@@ -220,4 +221,12 @@ fn the_fuzzer_starts_from_whole_messages() {
         let seed = std::fs::read(folder.join(name)).unwrap_or_default();
         assert!(seed == bytes, "{name} is stale: UPDATE=1");
     }
+}
+
+#[test]
+fn a_prefix_that_ends_inside_a_segment_is_refused() {
+    let mut message = v1::InboundPolicy::from(&inbound_policy());
+    message.access[0].rules[0].paths = vec!["/admin*".into()];
+    let error = InboundPolicy::try_from(message).expect_err("it would cover /administrator");
+    assert!(error.to_string().contains("/admin*"), "{error}");
 }

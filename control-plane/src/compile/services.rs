@@ -6,7 +6,7 @@ use usher_config::{
     kind::{self, AppProtocol},
     model::{
         AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, Protocol, Route, Service,
-        ServicePort, Telemetry,
+        ServicePort, Telemetry, Timeouts,
     },
     value::{Name, ServiceName, SpiffeId, Weight},
 };
@@ -70,6 +70,7 @@ pub(super) fn caller_inbound(index: &Index<'_>, service: ServiceName) -> Inbound
         access: Vec::new(),
         health_check: None,
         telemetry: telemetry(&index.mesh.telemetry),
+        idle: Timeouts::default().idle,
     }
 }
 
@@ -131,6 +132,9 @@ pub(super) fn inbound(
         access: access.policies,
         health_check: health_check.map(check),
         telemetry: telemetry(&index.mesh.telemetry),
+        idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name))
+            .timeouts
+            .idle,
         service: name,
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     worker::{Record, Worker},
 };
 
-use super::{CONNECT_MAX, NO_POLICY, caller::Caller, decide_access, declared, transport_allowed};
+use super::{CONNECT_MAX, caller::Caller, decide_access, declared, transport_allowed};
 
 /// Carries one stream.
 pub(super) async fn serve(worker: Rc<Worker>, mut downstream: Stream, caller: &Caller) {
@@ -73,7 +73,7 @@ async fn carry(
     let _open = worker.application_connection();
     let mut upstream = Stream::Plain(connect::plain(address, CONNECT_MAX).await?);
     record.head(StatusCode::OK, &HeaderMap::new());
-    let (copied, result) = copy(downstream, &mut upstream, NO_POLICY.idle).await;
+    let (copied, result) = copy(downstream, &mut upstream, workload.policy.idle).await;
     workload
         .tcp_bytes
         .add_many(worker.index, "up", copied.from_downstream);
@@ -82,7 +82,7 @@ async fn carry(
         .add_many(worker.index, "down", copied.from_upstream);
     let ended = result.map_err(|end| {
         debug!(error = %end, "opaque stream broke off");
-        connect::broke_off(&end, address, NO_POLICY.idle)
+        connect::broke_off(&end, address, workload.policy.idle)
     });
     Ok((copied, ended))
 }

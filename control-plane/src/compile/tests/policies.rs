@@ -80,6 +80,11 @@ fn each_field_is_the_narrowest_that_says_something() {
     assert!(policy.timeouts.request_is_explicit);
     assert_eq!(policy.timeouts.connect, Duration::from_secs(2), "mesh");
     assert_eq!(policy.timeouts.idle, None, "service, 0s is unlimited");
+    let inbound = &compiled.inbound[&named("bank/a")];
+    assert_eq!(
+        inbound.idle, None,
+        "the service's own sidecar hears of it too"
+    );
     assert_eq!(policy.limits.max_connections, 10);
     assert_eq!(policy.limits.max_pending_requests, 1024, "default");
     assert_eq!(policy.algorithm, Algorithm::RoundRobin);

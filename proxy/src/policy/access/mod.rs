@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::Method;
 use smallvec::SmallVec;
 use usher_config::{
-    model::{AccessPolicy, AccessRule, MtlsMode, PathRule},
+    model::{AccessPolicy, AccessRule, MtlsMode},
     value::{Port, SpiffeId},
 };
 
@@ -98,12 +98,8 @@ fn takes_http(rule: &AccessRule, http: Option<HttpAccess<'_>>) -> bool {
     let Some(http) = http else {
         return rule.methods.is_empty() && rule.paths.is_empty();
     };
-    let covers = |path: &PathRule| match path {
-        PathRule::Exact(exact) => exact == http.path,
-        PathRule::Prefix(prefix) => http.path.starts_with(prefix.as_str()),
-    };
     (rule.methods.is_empty() || rule.methods.contains(http.method))
-        && (rule.paths.is_empty() || rule.paths.iter().any(covers))
+        && (rule.paths.is_empty() || rule.paths.iter().any(|path| path.covers(http.path)))
 }
 
 #[cfg(test)]

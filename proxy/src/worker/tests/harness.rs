@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use usher_config::{
     model::{
         Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget,
-        Telemetry, TrafficPolicy,
+        Telemetry, Timeouts, TrafficPolicy,
     },
     value::Weight,
 };
@@ -208,6 +208,11 @@ impl Mesh {
         talk(self.caller.tcp, request)
     }
 
+    /// An opaque connection on which nothing is said.
+    pub(super) fn silent_tcp(&self) -> TcpStream {
+        TcpStream::connect(self.caller.tcp).unwrap()
+    }
+
     pub(super) fn grpc(
         &self,
         authority: &str,
@@ -312,6 +317,7 @@ fn inbound_policy(name: &str) -> InboundPolicy {
         access: Vec::new(),
         health_check: None,
         telemetry: Telemetry::default(),
+        idle: Timeouts::default().idle,
     }
 }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use usher_config::model::{
-    AccessPolicy, Fallback, FallbackTarget, MtlsMode, Protocol, StaticResponse, TrafficPolicy,
+    AccessPolicy, Fallback, FallbackTarget, InboundPolicy, MtlsMode, Protocol, StaticResponse,
+    TrafficPolicy,
 };
 
 use application::Answer;
@@ -128,6 +129,34 @@ fn a_slow_answer_is_cut_off_by_the_route_and_by_the_caller() {
             .insert("x-usher-deadline-ms", "1".parse().unwrap());
     });
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+}
+
+#[test]
+fn the_application_hears_how_much_time_is_left() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.http1_with("http://account.bank/", "", |request| {
+        request
+            .headers_mut()
+            .insert("x-usher-deadline-ms", "10000".parse().unwrap());
+    });
+    let seen = mesh.seen();
+    let left = seen.last().unwrap().0["x-usher-deadline-ms"]
+        .to_str()
+        .unwrap();
+    // Both sidecars keep 5 ms to answer for themselves.
+    assert!((1..=9_990).contains(&left.parse().unwrap()), "{left}");
+}
+
+#[test]
+fn a_stream_idles_for_as_long_as_its_own_service_says() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(|policy| {
+        opaque(policy);
+        policy.idle = Some(Duration::from_millis(200));
+    });
+    let _silent = mesh.silent_tcp();
+    harness::eventually(|| mesh.active() == (1, 1));
+    harness::eventually(|| mesh.active() == (0, 0));
 }
 
 #[test]
@@ -338,6 +367,13 @@ fn no_opaque_stream_reaches_a_port_that_speaks_http() {
     let claim = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=me\r\n\r\n";
     assert_eq!(mesh.tcp(claim), "");
     assert!(mesh.seen().is_empty());
+}
+
+/// Ports that carry any bytes.
+fn opaque(policy: &mut InboundPolicy) {
+    for (_, protocol) in &mut policy.ports {
+        *protocol = Protocol::Tcp;
+    }
 }
 
 /// Bodies of the kinds that tests send.
