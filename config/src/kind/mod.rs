@@ -35,7 +35,8 @@ pub use mesh::{
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use reference::{
-    BackendRef, CoreGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
+    BackendRef, CoreGroup, MESH_NAMESPACE, ParentKind, ParentRef, PolicyKind, ServiceRef,
+    TargetKind, TargetRef,
 };
 pub use resilience::{
     Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, FallbackWhen, Forced,

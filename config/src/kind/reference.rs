@@ -107,10 +107,14 @@ fn resolve(given: Option<&Name>, name: &Name, own: &Name) -> ServiceName {
     }
 }
 
+/// The mesh's own namespace: the control plane's identity lives there, and only policies that live there may be
+/// attached to the whole [`TargetKind::Mesh`]. (A Mesh itself belongs to no namespace.)
+pub const MESH_NAMESPACE: &str = "usher-system";
+
 choice! {
     /// What a policy may be attached to, widest first.
     pub enum TargetKind {
-        /// Everything.
+        /// Everything; only for policies in [`MESH_NAMESPACE`].
         Mesh = "Mesh",
         /// Everything in the policy's own namespace.
         Namespace = "Namespace",
@@ -162,6 +166,7 @@ pub struct TargetRef {
 struct TargetRefShape {
     /// The kind's API group; may be left out.
     group: Option<String>,
+    /// Mesh only for a policy in the namespace `usher-system`.
     kind: TargetKind,
     /// Local to the policy's namespace; of a Namespace, its own name.
     name: Name,

@@ -67,7 +67,8 @@ pub struct Rejected {
     pub file: PathBuf,
     /// Where the object begins, from 1.
     pub line: u32,
-    /// The readable targets of a policy: a broken first AccessPolicy must deny there, never allow.
+    /// What a policy was meant for: its targets, and where one of them cannot be read or is not the policy's to
+    /// choose, its whole namespace. A broken first AccessPolicy must deny there, never allow.
     pub targets: Vec<TargetRef>,
 }
 

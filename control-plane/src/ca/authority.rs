@@ -294,7 +294,7 @@ pub mod reserved {
     use usher_config::value::Name;
 
     /// Namespace of the control plane's identity.
-    pub const NAMESPACE: &str = "usher-system";
+    pub const NAMESPACE: &str = usher_config::kind::MESH_NAMESPACE;
     /// Service account of the control plane's identity.
     pub const SERVICE_ACCOUNT: &str = "usher";
 

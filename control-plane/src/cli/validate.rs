@@ -59,7 +59,7 @@ impl Validate {
                 "files": files,
                 "objects": parsed.objects.len(),
                 "errors": errors,
-                "warnings": count(&parsed, Severity::Warning),
+                "warnings": count(&parsed, Severity::Warning) + findings.len(),
                 "mistakes": parsed.mistakes,
                 "conditions": findings.iter().map(as_condition).collect::<Vec<_>>(),
             }))?;
@@ -69,7 +69,7 @@ impl Validate {
                 let head = format!("{}: {}", finding.reason.as_str(), finding.object);
                 anstream::eprintln!("{}\n  {}\n", paint(WARN, head), finding.message);
             }
-            anstream::println!("{}", summary(&parsed, files));
+            anstream::println!("{}", summary(&parsed, files, findings.len()));
         }
         Ok(if errors == 0 {
             exit::OK
@@ -86,9 +86,15 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
     let world = world.read(parsed, Path::new(""), SystemTime::now()).world;
     let mut findings = compile(&world).findings;
     findings.retain(|finding| match finding.reason {
-        Reason::Loosens | Reason::NoAddress => true,
+        Reason::Loosens | Reason::NoAddress | Reason::Denies | Reason::LateFallback => true,
         Reason::Conflicted | Reason::TargetNotFound | Reason::RefNotResolved => false,
     });
+    for finding in &mut findings {
+        if finding.reason == Reason::Denies {
+            finding.message +=
+                " (a control plane that has an earlier, valid version keeps to that)";
+        }
+    }
     findings
 }
 
@@ -120,10 +126,10 @@ fn count(parsed: &Parsed, severity: Severity) -> usize {
         .count()
 }
 
-fn summary(parsed: &Parsed, files: usize) -> String {
+fn summary(parsed: &Parsed, files: usize, findings: usize) -> String {
     let (errors, warnings) = (
         count(parsed, Severity::Error),
-        count(parsed, Severity::Warning),
+        count(parsed, Severity::Warning) + findings,
     );
     let mut kinds = BTreeMap::new();
     for located in &parsed.objects {

@@ -94,6 +94,10 @@ pub enum Reason {
     Loosens,
     /// The virtual range is used up.
     NoAddress,
+    /// No version of an AccessPolicy was ever valid, and what it was meant for is closed until one is.
+    Denies,
+    /// A slow primary uses up the time in which the fallback should answer.
+    LateFallback,
 }
 
 impl Reason {
@@ -105,6 +109,8 @@ impl Reason {
             Self::RefNotResolved => "RefNotResolved",
             Self::Loosens => "Loosens",
             Self::NoAddress => "NoAddress",
+            Self::Denies => "Denies",
+            Self::LateFallback => "LateFallback",
         }
     }
 }
@@ -134,6 +140,8 @@ pub fn compile(world: &World) -> Compiled {
                 message: "the mesh's virtualCidr has no address left; make it larger".to_owned(),
             });
         }
+        let layers = traffic::layers_of_service(&targets, name);
+        findings.extend(traffic::late_fallback(&layers, &called.policy));
         compiled.services.insert(name.clone(), called);
         let inbound = services::inbound(&index, &targets, service, &mut findings);
         compiled.inbound.insert(name.clone(), inbound);

@@ -9,7 +9,7 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, sync::Arc, time::Sys
 
 use usher_config::{
     kind::{self, BackendRef, HttpRouteRule, ObjectKey, ParentRef, TrafficPolicySpec},
-    model::{Backend, BackendTarget, PathMatch, Route, RouteMatch, TrafficPolicy},
+    model::{Backend, BackendTarget, PathMatch, Route, RouteMatch},
     value::{Hostname, Name, Port, ServiceName},
 };
 
@@ -67,7 +67,7 @@ pub(super) fn by_parent(
     let mut ranked: BTreeMap<ServiceName, Vec<Ranked>> = BTreeMap::new();
     for written in written(index, findings) {
         for (parent, ports) in parents(index, &written, findings) {
-            let routes = compile(index, targets, &written, &parent, &ports);
+            let routes = compile(index, targets, &written, (&parent, &ports), findings);
             ranked.entry(parent).or_default().extend(routes);
         }
         report_backends(index, &written, findings);
@@ -262,12 +262,14 @@ fn compile(
     index: &Index<'_>,
     targets: &Targets<'_>,
     written: &Written<'_>,
-    parent: &ServiceName,
-    ports: &[Port],
+    (parent, ports): (&ServiceName, &[Port]),
+    findings: &mut Vec<Finding>,
 ) -> Vec<Ranked> {
     let mut routes = Vec::new();
     for (number, rule) in written.rules.iter().enumerate() {
-        let policy = policy(index, targets, written, rule, parent);
+        let layers = layers(targets, written, rule, parent);
+        let policy = traffic::resolve(index, &layers);
+        findings.extend(traffic::late_fallback(&layers, &policy));
         let label = rule
             .name
             .map_or_else(|| number.to_string(), Name::to_string);
@@ -302,13 +304,12 @@ fn compile(
 }
 
 /// Mesh < Namespace < Service < route < rule by name < what the rule itself says.
-fn policy(
-    index: &Index<'_>,
-    targets: &Targets<'_>,
+fn layers<'a>(
+    targets: &Targets<'a>,
     written: &Written<'_>,
-    rule: &Rule<'_>,
+    rule: &'a Rule<'_>,
     parent: &ServiceName,
-) -> Arc<TrafficPolicy> {
+) -> Vec<Layer<'a>> {
     let mut layers = traffic::layers_of_service(targets, parent);
     let whole = Target::Route(written.key.clone(), None);
     layers.extend(targets.traffic(&whole).map(Layer::from));
@@ -325,7 +326,7 @@ fn policy(
             spec: Cow::Borrowed(own),
         });
     }
-    traffic::resolve(index, &layers)
+    layers
 }
 
 fn resolve(index: &Index<'_>, backend: &BackendRef, namespace: &Name) -> Backend {

@@ -115,12 +115,20 @@ impl<'a> Targets<'a> {
             .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let mut denied: BTreeMap<Target, Vec<&ObjectKey>> = BTreeMap::new();
         for (key, references) in index.denied {
+            let mut closed = Vec::new();
             for reference in references {
-                denied
-                    .entry(Target::of(reference, &key.namespace))
-                    .or_default()
-                    .push(key);
+                let target = Target::of(reference, &key.namespace);
+                closed.push(target.describe());
+                denied.entry(target).or_default().push(key);
             }
+            findings.push(Finding {
+                object: key.clone(),
+                reason: Reason::Denies,
+                message: format!(
+                    "no version of it was ever valid: until one is, every request to {} is refused",
+                    closed.join(" and ")
+                ),
+            });
         }
         Self {
             traffic: assign(index, traffic, findings),

@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use usher_config::{
-    kind::{self, FallbackWhen, TrafficPolicySpec},
+    kind::{self, FallbackWhen, ObjectKey, TrafficPolicySpec},
     model::{
         Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
         Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
     },
-    value::{ServiceName, Timespan},
+    value::{ServiceName, Timespan, format_duration},
 };
 
 use super::{
+    Finding, Reason,
     index::Index,
     targets::{Target, Targets},
 };
@@ -85,6 +86,41 @@ pub(super) fn resolve(index: &Index<'_>, layers: &[Layer<'_>]) -> Arc<TrafficPol
             Some(kind::Algorithm::LeastRequest) => Algorithm::LeastRequest,
             Some(kind::Algorithm::RoundRobin) => Algorithm::RoundRobin,
         },
+    })
+}
+
+/// The fallback after a failed attempt has what is left of `timeouts.request`: nothing, unless an attempt ends
+/// earlier.
+pub(super) fn late_fallback(layers: &[Layer<'_>], policy: &TrafficPolicy) -> Option<Finding> {
+    policy
+        .fallback
+        .as_ref()
+        .filter(|fallback| fallback.on_exhausted)?;
+    let owner = layers
+        .iter()
+        .rev()
+        .find(|layer| layer.spec.fallback.is_some())?;
+    let request = policy.timeouts.request;
+    let found = match (policy.timeouts.backend_request, request) {
+        (None, _) => "is not set".to_owned(),
+        (Some(attempt), Some(whole)) if attempt >= whole => {
+            format!("is {}", format_duration(attempt))
+        }
+        (Some(_), _) => return None,
+    };
+    let whole = request.map_or_else(|| "unlimited".to_owned(), format_duration);
+    let ServiceName { namespace, name } = owner.name.clone();
+    Some(Finding {
+        object: ObjectKey {
+            kind: kind::Kind::TrafficPolicy,
+            namespace,
+            name,
+        },
+        reason: Reason::LateFallback,
+        message: format!(
+            "a slow primary leaves no time for the fallback: timeouts.backendRequest {found}, timeouts.request, \
+             which covers both, is {whole}; set backendRequest well below it"
+        ),
     })
 }
 

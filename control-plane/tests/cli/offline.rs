@@ -150,6 +150,47 @@ fn two_policies_for_one_target_are_a_mistake_in_both_places() {
 }
 
 #[test]
+fn a_fallback_that_would_come_too_late_is_a_warning() {
+    let home = tempfile::tempdir().expect("writable");
+    let policy = "---\napiVersion: usher.dev/v1alpha1\nkind: TrafficPolicy\n\
+        metadata: { name: account, namespace: bank }\n\
+        spec:\n  targetRefs: [{ kind: Service, name: account }]\n  \
+        fallback: { when: [Exhausted], response: {} }\n";
+    let file = home.path().join("mesh.yaml");
+    write(&file, &[MESH, policy].concat());
+    let checked = output(usher(home.path()).arg("validate").arg(&file));
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    assert!(stderr(&checked).contains("timeouts.backendRequest is not set"));
+    assert!(
+        stdout(&checked).contains("1 warning:"),
+        "{}",
+        stdout(&checked)
+    );
+    let checked = output(usher(home.path()).args(["validate", "--json"]).arg(&file));
+    assert_eq!(checked.status.code(), Some(0));
+    let document: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert_eq!(document["warnings"], 1);
+    assert_eq!(document["conditions"][0]["reason"], "LateFallback");
+}
+
+#[test]
+fn a_broken_first_access_policy_says_what_it_closes() {
+    let home = tempfile::tempdir().expect("writable");
+    let policy = "---\napiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\n\
+        metadata: { name: account, namespace: bank }\n\
+        spec:\n  targetRefs: [{ kind: Servce, name: account }]\n";
+    let file = home.path().join("mesh.yaml");
+    write(&file, &[MESH, policy].concat());
+    let checked = output(usher(home.path()).arg("validate").arg(&file));
+    let said = stderr(&checked);
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("every request to namespace bank is refused"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_check_that_has_checked_nothing_does_not_pass() {
     let home = tempfile::tempdir().expect("writable");
     let checked = output(usher(home.path()).arg("validate").arg(home.path()));

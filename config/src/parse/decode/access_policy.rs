@@ -8,7 +8,8 @@ use crate::{
 
 use super::{mesh, reference};
 
-const TARGETS: [TargetKind; 3] = [TargetKind::Mesh, TargetKind::Namespace, TargetKind::Service];
+pub(super) const TARGETS: [TargetKind; 3] =
+    [TargetKind::Mesh, TargetKind::Namespace, TargetKind::Service];
 
 pub(super) fn policy(place: &Place<'_>, namespace: Option<&Name>) -> Option<AccessPolicySpec> {
     let mut fields = place.fields()?;

@@ -40,7 +40,7 @@ pub(super) struct Decoded {
     pub(super) key: Option<ObjectKey>,
     /// The object, if all its parts could be made. Accepted only if the report stayed empty.
     pub(super) object: Option<Object>,
-    /// A policy's readable targets.
+    /// What a policy was meant for; see [`super::Rejected`].
     pub(super) targets: Vec<TargetRef>,
 }
 
@@ -77,9 +77,9 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
         name: metadata.name.clone(),
     });
     let namespace = metadata.as_ref().map(|metadata| metadata.namespace.clone());
-    let targets = spec
+    let targets = key
         .as_ref()
-        .map(|spec| reference::readable_targets(spec, kind))
+        .map(|key| reference::meant_targets(spec.as_ref(), key))
         .unwrap_or_default();
     let object = spec.and_then(|spec| with_spec(kind, metadata, namespace.as_ref(), &spec));
     Decoded {

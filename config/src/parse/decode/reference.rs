@@ -1,7 +1,10 @@
 //! References between objects.
 
 use crate::{
-    kind::{BackendRef, CoreGroup, Kind, ParentKind, ParentRef, ServiceRef, TargetKind, TargetRef},
+    kind::{
+        BackendRef, CoreGroup, Kind, MESH_NAMESPACE, ObjectKey, ParentKind, ParentRef, ServiceRef,
+        TargetKind, TargetRef,
+    },
     parse::fields::{Fields, Once},
     parse::place::Place,
     parse::report::Report,
@@ -102,6 +105,15 @@ pub(super) fn targets(
 fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
     let mut fields = place.fields()?;
     let kind = fields.required("kind", |place| place.choice::<TargetKind>());
+    if let (Some(TargetKind::Mesh), Some(own)) = (kind, namespace)
+        && own.as_str() != MESH_NAMESPACE
+        && let Some(place) = fields.at("kind")
+    {
+        let found = format!("`Mesh`, in a policy of the namespace `{own}`");
+        let allowed =
+            "a target in the policy's own namespace; a policy for the whole mesh lives in";
+        place.wrong::<()>(found, format!("{allowed} `{MESH_NAMESPACE}`"));
+    }
     let group = fields.at("group");
     if let (Some(group), Some(kind)) = (group, kind) {
         group.word(&[kind.group()]);
@@ -128,13 +140,36 @@ fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
     })
 }
 
-/// Those targets of a policy that can be read, whatever is wrong with the rest of it.
-pub(super) fn readable_targets(spec: &Place<'_>, kind: Kind) -> Vec<TargetRef> {
-    let silent = Report::default();
-    let is_policy = matches!(kind, Kind::TrafficPolicy | Kind::AccessPolicy);
-    let spec = spec.silently(&silent);
-    let Some(mut fields) = spec.fields().filter(|_| is_policy) else {
-        return Vec::new();
+/// What a policy was meant for, whatever is wrong with it: the targets that can be read, and as soon as one cannot,
+/// all that the policy could have been attached to.
+pub(super) fn meant_targets(spec: Option<&Place<'_>>, key: &ObjectKey) -> Vec<TargetRef> {
+    let kinds: &[TargetKind] = match key.kind {
+        Kind::AccessPolicy => &super::access_policy::TARGETS,
+        Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
+        _ => return Vec::new(),
     };
-    fields.list("targetRefs", 0..=16, |place| target(&place, None))
+    let silent = Report::default();
+    let own = Some(&key.namespace);
+    let spec = spec.map(|spec| spec.silently(&silent));
+    let mut meant = match spec.as_ref().and_then(Place::fields) {
+        Some(mut fields) => targets(&mut fields, kinds, own),
+        None => Vec::new(),
+    };
+    meant.retain(|target| match target.kind {
+        TargetKind::Mesh => key.namespace.as_str() == MESH_NAMESPACE,
+        TargetKind::Namespace => target.name == key.namespace,
+        TargetKind::Service | TargetKind::HttpRoute | TargetKind::GrpcRoute => true,
+    });
+    if meant.is_empty() || !silent.is_empty() {
+        let kind = match key.namespace.as_str() {
+            MESH_NAMESPACE => TargetKind::Mesh,
+            _ => TargetKind::Namespace,
+        };
+        meant.push(TargetRef {
+            kind,
+            name: key.namespace.clone(),
+            section_name: None,
+        });
+    }
+    meant
 }

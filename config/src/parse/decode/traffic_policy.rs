@@ -14,7 +14,7 @@ use crate::{
 
 use super::{at_most, positive, reference, resilience, route::header_name};
 
-const TARGETS: [TargetKind; 5] = [
+pub(super) const TARGETS: [TargetKind; 5] = [
     TargetKind::Mesh,
     TargetKind::Namespace,
     TargetKind::Service,

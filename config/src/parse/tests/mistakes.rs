@@ -9,7 +9,7 @@ fn three_broken_fields_are_three_mistakes() {
         "\
 apiVersion: usher.dev/v1alpha1
 kind: TrafficPolicy
-metadata: {name: account, namespace: bank}
+metadata: {name: account, namespace: usher-system}
 spec:
   targetRefs: [{kind: Mesh, name: mesh}]
   timeouts:
@@ -24,19 +24,19 @@ spec:
     assert_eq!(
         text,
         [
-            "mesh.yaml:7:14: TrafficPolicy bank/account: spec.timeouts.request: found `15 seconds`, allowed: a \
+            "mesh.yaml:7:14: TrafficPolicy usher-system/account: spec.timeouts.request: found `15 seconds`, allowed: a \
              duration such as 10s, 1m30s or 250ms: 1-4 parts, each 1-5 digits and h, m, s or ms",
-            "mesh.yaml:9:5: TrafficPolicy bank/account: spec.retry.atempts: found unknown field `atempts`, allowed: \
+            "mesh.yaml:9:5: TrafficPolicy usher-system/account: spec.retry.atempts: found unknown field `atempts`, allowed: \
              attempts, backoff, codes, grpcStatuses, idempotentMethods, idempotencyHeader, replayBufferBytes, \
              allowNested, budget, minRetryRate; did you mean `attempts`?",
-            "mesh.yaml:11:16: TrafficPolicy bank/account: spec.retry.budget.percent: found `120`, allowed: a whole \
+            "mesh.yaml:11:16: TrafficPolicy usher-system/account: spec.retry.budget.percent: found `120`, allowed: a whole \
              number from 0 to 100",
         ]
     );
     assert!(parsed.objects.is_empty());
     assert_eq!(
         parsed.rejected[0].key.to_string(),
-        "TrafficPolicy bank/account"
+        "TrafficPolicy usher-system/account"
     );
     assert_eq!(parsed.rejected[0].targets[0].kind, TargetKind::Mesh);
 }
@@ -244,7 +244,7 @@ fn an_unsupported_field_is_not_called_unknown() {
 fn an_empty_list_in_an_access_rule_does_not_mean_everybody() {
     let parsed = parse(
         "{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a},
-          spec: {targetRefs: [{kind: Mesh, name: m}], rules: [{from: {serviceAccounts: []}}]}}",
+          spec: {targetRefs: [{kind: Namespace, name: default}], rules: [{from: {serviceAccounts: []}}]}}",
     );
     assert_eq!(
         said(&parsed),
@@ -256,7 +256,7 @@ fn an_empty_list_in_an_access_rule_does_not_mean_everybody() {
 fn a_service_account_without_a_namespace_is_of_the_policys_own() {
     let parsed = parse(
         "{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a, namespace: bank},
-          spec: {targetRefs: [{kind: Mesh, name: m}], rules: [{from: {serviceAccounts: [x, shop/y]}}]}}",
+          spec: {targetRefs: [{kind: Namespace, name: bank}], rules: [{from: {serviceAccounts: [x, shop/y]}}]}}",
     );
     let Object::AccessPolicy(policy) = &parsed.objects[0].object else {
         panic!("{parsed:?}")
@@ -286,4 +286,60 @@ error: Mesh a: spec.mtls.mode: found `Strickt`
   = help: allowed: Strict, Permissive
   = help: did you mean `Strict`?";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn only_a_policy_in_the_meshs_namespace_speaks_for_the_mesh() {
+    let policy = |namespace: &str| {
+        parse(&format!(
+            "{{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {{name: a, namespace: {namespace}}},
+              spec: {{targetRefs: [{{kind: Mesh, name: mesh}}]}}}}",
+        ))
+    };
+    assert!(!policy("usher-system").has_errors());
+    let foreign = policy("bank");
+    assert_eq!(
+        said(&foreign),
+        ["2: spec.targetRefs[0].kind: `Mesh`, in a policy of the namespace `bank`"]
+    );
+    assert!(foreign.mistakes[0].allowed.contains("usher-system"));
+}
+
+/// Targets of a broken policy of the namespace `bank`, and what it was meant for.
+const MEANT: [(&str, &[&str]); 8] = [
+    ("targetRefs: [{kind: Service, name: a}]", &["Service a"]),
+    ("targetRefs: [{kind: Servce, name: a}]", &["Namespace bank"]),
+    (
+        "targetRefs: [{kind: Service, name: a}, {kind: Service, name: 7}]",
+        &["Service a", "Namespace bank"],
+    ),
+    ("targetRef: [{kind: Service, name: a}]", &["Namespace bank"]),
+    ("targetRefs: Service/a", &["Namespace bank"]),
+    (
+        "targetRefs: [{kind: HTTPRoute, name: a}]",
+        &["Namespace bank"],
+    ),
+    ("targetRefs: [{kind: Mesh, name: m}]", &["Namespace bank"]),
+    (
+        "targetRefs: [{kind: Namespace, name: shop}]",
+        &["Namespace bank"],
+    ),
+];
+
+#[test]
+fn what_a_broken_policy_was_meant_for_never_shrinks_to_nothing_and_stays_at_home() {
+    for (targets, expected) in MEANT {
+        let parsed = parse(&format!(
+            "{{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {{name: a, namespace: bank}}, spec: {{\n\
+             {targets}, defaultAction: Perhaps}}}}\n"
+        ));
+        let meant: Vec<String> = parsed.rejected[0]
+            .targets
+            .iter()
+            .map(|target| format!("{} {}", target.kind, target.name))
+            .collect();
+        assert_eq!(meant, expected, "{targets}");
+    }
+    let bare = parse("{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a}}");
+    assert_eq!(bare.rejected[0].targets[0].kind, TargetKind::Namespace);
 }

@@ -43,8 +43,8 @@ const LINES: [(&str, &str, &str); 10] = [
     ),
     (
         "metadata.name",
-        "metadata: {name: a}",
-        "metadata: {name: A}",
+        "metadata: {name: a, namespace: usher-system}",
+        "metadata: {name: A, namespace: usher-system}",
     ),
     ("kind", "kind: TrafficPolicy", "kind: [TrafficPolicy]"),
     (

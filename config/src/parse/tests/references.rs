@@ -81,7 +81,10 @@ fn a_target_must_exist() {
             "{kind: Namespace, name: shop}",
             &["5: spec.targetRefs[0].name: `shop`"],
         ),
-        ("{kind: Mesh, name: any}", &[]),
+        (
+            "{kind: Mesh, name: any}",
+            &["5: spec.targetRefs[0].kind: `Mesh`, in a policy of the namespace `bank`"],
+        ),
         (
             "{kind: HTTPRoute, name: a}",
             &["5: spec.targetRefs[0].name: `a`, but there is no such HTTPRoute in `bank`"],

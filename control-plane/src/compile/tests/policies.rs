@@ -6,16 +6,26 @@ use super::*;
 
 fn traffic(name: &str, target: &str, spec: &str) -> String {
     format!(
-        "apiVersion: usher.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{name: {name}, namespace: bank}}\nspec:\n  \
-         targetRefs: [{target}]\n{spec}"
+        "apiVersion: usher.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{name: {name}, namespace: {}}}\nspec:\n  \
+         targetRefs: [{target}]\n{spec}",
+        home(target)
     )
 }
 
 fn access(name: &str, target: &str, spec: &str) -> String {
     format!(
-        "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: {name}, namespace: bank}}\nspec:\n  \
-         targetRefs: [{target}]\n{spec}"
+        "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: {name}, namespace: {}}}\nspec:\n  \
+         targetRefs: [{target}]\n{spec}",
+        home(target)
     )
+}
+
+fn home(target: &str) -> &'static str {
+    if target == MESH {
+        "usher-system"
+    } else {
+        "bank"
+    }
 }
 
 const MESH: &str = "{kind: Mesh, name: mesh}";
@@ -277,4 +287,71 @@ fn a_policy_that_never_was_valid_denies_at_its_target() {
     };
     assert!(policy.invalid && policy.deny_by_default);
     assert!(compiled.inbound[&named("bank/b")].access.is_empty());
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(finding.reason, Reason::Denies);
+    assert!(finding.message.contains("Service bank/a"), "{finding:?}");
+}
+
+#[test]
+fn a_first_policy_whose_targets_cannot_be_read_closes_its_namespace() {
+    let broken = access(
+        "broken",
+        "{kind: Servce, name: a}",
+        "  defaultAction: Allow\n",
+    );
+    let files = [
+        ("a.yaml".into(), service("a")),
+        (
+            "c.yaml".into(),
+            service("c").replace("namespace: bank", "namespace: shop"),
+        ),
+        ("p.yaml".into(), broken),
+    ];
+    let reading =
+        World::default().read(&parse_files(&files), Path::new(""), SystemTime::UNIX_EPOCH);
+    let compiled = compile(&reading.world);
+    let [policy] = &compiled.inbound[&named("bank/a")].access[..] else {
+        panic!("closed")
+    };
+    assert!(policy.invalid && policy.deny_by_default && policy.rules.is_empty());
+    assert!(compiled.inbound[&named("shop/c")].access.is_empty());
+    assert_eq!(compiled.findings[0].reason, Reason::Denies);
+}
+
+#[test]
+fn a_fallback_for_which_a_slow_primary_leaves_no_time_is_reported() {
+    let reasons = |timeouts: &str, when: &str| {
+        let spec =
+            format!("  timeouts: {timeouts}\n  fallback: {{when: [{when}], response: {{}}}}\n");
+        let policy = traffic("p", SERVICE, &spec);
+        let texts = [service("a"), ROUTE.to_owned(), policy];
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let findings = compile(&world(&texts)).findings;
+        findings
+            .iter()
+            .map(|finding| (finding.reason, finding.object.name.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let late = (Reason::LateFallback, "p".to_owned());
+    let of_the_service_and_of_the_slow_rule = vec![late.clone(), late.clone()];
+    assert_eq!(
+        reasons("{}", "Exhausted"),
+        of_the_service_and_of_the_slow_rule
+    );
+    assert_eq!(
+        reasons("{request: 2s, backendRequest: 2s}", "Exhausted"),
+        [late],
+        "the slow rule has 60s for both"
+    );
+    assert_eq!(
+        reasons("{request: 3s, backendRequest: 1s}", "Exhausted"),
+        []
+    );
+    assert_eq!(
+        reasons("{}", "Open, NoEndpoint"),
+        [],
+        "nobody was waited for"
+    );
 }
