@@ -153,7 +153,7 @@ impl Server {
         let state = State::open(&options.config, data).await?;
         let trust_domain = trust_domain_of(&state, data)?;
         let authority = Arc::new(Authority::open(&data.join("ca"), &trust_domain)?);
-        state.set_trust_bundle(authority.trust_bundle());
+        state.set_trust_bundle(authority.trust_bundle()).await;
         let tokens_path = data.join("tokens.redb");
         let tokens = TokenStore::open(&tokens_path, authority.pin()).map_err(|source| {
             StartError::Tokens {

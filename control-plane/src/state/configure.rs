@@ -32,15 +32,18 @@ impl State {
         loop {
             match directory::read(&directory).await {
                 Ok(parsed) if seen.as_ref() == Some(&parsed.sources) => {}
-                Ok(parsed) => match self.apply(&parsed, &directory).await {
-                    Ok(_) => seen = Some(parsed.sources),
-                    Err(error) => {
-                        warn!(
-                            error = &error as &dyn std::error::Error,
-                            "configuration not accepted"
-                        );
+                Ok(parsed) => {
+                    let sources = parsed.sources.clone();
+                    match self.apply(parsed, &directory).await {
+                        Ok(_) => seen = Some(sources),
+                        Err(error) => {
+                            warn!(
+                                error = &error as &dyn std::error::Error,
+                                "configuration not accepted"
+                            );
+                        }
                     }
-                },
+                }
                 Err(error) => {
                     warn!(%error, directory = %directory.display(), "configuration directory unreadable");
                     self.complain(&directory, &error);
@@ -53,18 +56,21 @@ impl State {
     }
 
     /// Takes in what was parsed: last good versions stay for what is broken, the rest becomes a new revision. The
-    /// answer is that revision; `None`: nothing has changed.
+    /// answer is that revision; `None`: nothing has changed. Whoever calls second is read against what the first has
+    /// made, and goes into force after it.
     ///
     /// # Errors
     /// The store did not take it; the old configuration stays.
-    pub async fn apply(
-        &self,
-        parsed: &Parsed,
-        base: &Path,
-    ) -> Result<Option<Revision>, StoreError> {
+    pub async fn apply(&self, parsed: Parsed, base: &Path) -> Result<Option<Revision>, StoreError> {
         let _writing = self.0.writer.lock().await;
         let current = self.0.configuration.load_full();
-        let reading = current.world.read(parsed, base, SystemTime::now());
+        let (before, base) = (Arc::clone(&current), base.to_owned());
+        let (reading, digest) = off_thread(move || {
+            let reading = before.world.read(&parsed, &base, SystemTime::now());
+            let digest = reading.world.digest();
+            (reading, digest)
+        })
+        .await?;
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes
@@ -78,7 +84,6 @@ impl State {
             );
         }
         let mut revisions = current.revisions.clone();
-        let digest = reading.world.digest();
         let is_new = revisions
             .last()
             .is_none_or(|record| record.digest != digest);
@@ -104,8 +109,10 @@ impl State {
             revisions.push(record);
             revisions.drain(..revisions.len().saturating_sub(HISTORY));
         }
-        let mut next =
-            Configuration::new(reading.world, revisions, reading.rejected, reading.remarks);
+        let mut next = off_thread(move || {
+            Configuration::new(reading.world, revisions, reading.rejected, reading.remarks)
+        })
+        .await?;
         if !is_new {
             // The same content: streams need not look at it again.
             next.configured = current.configured.clone();
@@ -143,9 +150,7 @@ impl State {
             addresses: new.addresses.clone(),
         };
         let state = self.clone();
-        tokio::task::spawn_blocking(move || state.0.store.commit(&commit))
-            .await
-            .map_err(|error| StoreError::Storage(Box::new(error)))?
+        off_thread(move || state.0.store.commit(&commit)).await?
     }
 
     fn complain(&self, directory: &Path, error: &io::Error) {
@@ -172,4 +177,14 @@ impl State {
             .configuration
             .compare_and_swap(&current, Arc::new(next));
     }
+}
+
+/// Disk and long computations (a large mesh compiles for as long as many requests take) off the async threads, on
+/// which leases are renewed and streams are answered meanwhile.
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StoreError::Storage(Box::new(error)))
 }

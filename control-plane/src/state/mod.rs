@@ -133,7 +133,7 @@ impl State {
                 path: config.to_owned(),
                 source,
             })?;
-        state.apply(&parsed, config).await?;
+        state.apply(parsed, config).await?;
         // At once: the first proxy must not be told that there is no such service.
         state.publish(Instant::now());
         Ok(state)
@@ -182,27 +182,36 @@ impl State {
     }
 
     /// The roots that proxies shall trust. The first call fixes the mesh's trust domain for good.
-    pub fn set_trust_bundle(&self, bundle: TrustBundle) {
+    pub async fn set_trust_bundle(&self, bundle: TrustBundle) {
+        let _writing = self.0.writer.lock().await;
         let domain = bundle.trust_domain.clone();
         *lock(&self.0.bundle) = Some(bundle);
         let current = self.0.configuration.load_full();
         if current.world.fixed_domain.as_ref() != Some(&domain) {
-            if let Err(error) = self.0.store.set_trust_domain(&domain) {
+            let state = self.clone();
+            let fixed = configure::off_thread(move || state.fix(domain)).await;
+            if let Err(error) = fixed.and_then(|stored| stored) {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "trust domain not stored"
                 );
             }
-            self.0.configuration.rcu(|current| {
-                let mut world = current.world.clone();
-                world.fixed_domain = Some(domain.clone());
-                let (rejected, remarks) = (current.rejected.clone(), current.remarks.clone());
-                Configuration::new(world, current.revisions.clone(), rejected, remarks)
-            });
         }
         self.changed();
         // At once: the first proxy needs it before anything else.
         self.publish(Instant::now());
+    }
+
+    /// Puts the trust domain in force, also when it cannot be stored. The caller holds `writer`.
+    fn fix(&self, domain: TrustDomain) -> Result<(), StoreError> {
+        let stored = self.0.store.set_trust_domain(&domain);
+        let current = self.0.configuration.load_full();
+        let mut world = current.world.clone();
+        world.fixed_domain = Some(domain);
+        let (rejected, remarks) = (current.rejected.clone(), current.remarks.clone());
+        let next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        self.0.configuration.store(Arc::new(next));
+        stored
     }
 
     /// Whether configuration lets `identity` be an instance of `service`.

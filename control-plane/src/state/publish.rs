@@ -12,7 +12,7 @@ use tracing::info;
 
 use crate::snapshot::{Debounce, Registered, build};
 
-use super::{Inner, SETTLING, State, lock};
+use super::{Inner, SETTLING, State, configure::off_thread, lock};
 
 /// How late an expired lease may be noticed.
 const LEASE_TICK: Duration = Duration::from_millis(500);
@@ -35,7 +35,8 @@ pub(super) async fn publish_changes(state: Weak<Inner>, mut changes: watch::Rece
                 let now = Instant::now();
                 burst.done();
                 settled = settled.filter(|at| *at > now);
-                state.publish(now);
+                // Encoding a large mesh takes a while; an error is a panic in it, which has been logged.
+                let _ = off_thread(move || state.publish(now)).await;
             }
         }
     }

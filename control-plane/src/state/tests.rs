@@ -120,7 +120,7 @@ async fn configured() -> State {
     ];
     let parsed = usher_config::parse::parse_files(&files);
     state
-        .apply(&parsed, Path::new(""))
+        .apply(parsed, Path::new(""))
         .await
         .expect("accepted")
         .expect("new");
@@ -164,7 +164,7 @@ async fn an_instance_that_configuration_no_longer_lets_be_is_no_endpoint() {
     let files = [("a.yaml".into(), SERVICE.to_owned())];
     let parsed = usher_config::parse::parse_files(&files);
     state
-        .apply(&parsed, Path::new(""))
+        .apply(parsed, Path::new(""))
         .await
         .expect("accepted")
         .expect("new");
@@ -181,7 +181,7 @@ async fn the_same_configuration_again_is_no_new_revision() {
     ];
     let parsed = usher_config::parse::parse_files(&files);
     assert_eq!(
-        state.apply(&parsed, Path::new("")).await.expect("accepted"),
+        state.apply(parsed, Path::new("")).await.expect("accepted"),
         None
     );
 }
@@ -190,11 +190,12 @@ async fn the_same_configuration_again_is_no_new_revision() {
 async fn the_first_trust_bundle_fixes_the_trust_domain() {
     let state = configured().await;
     let trust_domain: TrustDomain = "usher.local".parse().expect("valid");
-    state.set_trust_bundle(TrustBundle {
+    let bundle = TrustBundle {
         trust_domain,
         version: 1,
         roots: vec![vec![1]],
-    });
+    };
+    state.set_trust_bundle(bundle).await;
     let mut snapshots = state.snapshots();
     until(&mut snapshots, |snapshot| snapshot.trust_bundle.is_some()).await;
     let mesh = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {trustDomain: other.test}\n";
@@ -204,7 +205,7 @@ async fn the_first_trust_bundle_fixes_the_trust_domain() {
         ("m.yaml".into(), mesh.to_owned()),
     ];
     state
-        .apply(&usher_config::parse::parse_files(&files), Path::new(""))
+        .apply(usher_config::parse::parse_files(&files), Path::new(""))
         .await
         .expect("accepted");
     assert_eq!(state.trust_domain().to_string(), "usher.local");
@@ -217,7 +218,7 @@ async fn a_workload_that_only_calls_is_shown_its_own_inbound_policy() {
     let files = [("b.yaml".into(), WORKLOAD.to_owned())];
     let parsed = usher_config::parse::parse_files(&files);
     state
-        .apply(&parsed, Path::new(""))
+        .apply(parsed, Path::new(""))
         .await
         .expect("accepted")
         .expect("new");
@@ -247,7 +248,7 @@ async fn an_account_is_declared_while_its_workload_or_its_last_good_version_is_t
             ("b.yaml".into(), workload.to_owned()),
         ];
         let parsed = usher_config::parse::parse_files(&files);
-        state.apply(&parsed, Path::new("")).await.expect("accepted");
+        state.apply(parsed, Path::new("")).await.expect("accepted");
     };
     assert!(declared());
     apply(&WORKLOAD.replace("serviceAccount: account", "serviceAccount: -")).await;
@@ -279,8 +280,43 @@ async fn an_account_that_is_no_longer_allowed_holds_no_name() {
         ),
     ];
     let parsed = usher_config::parse::parse_files(&files);
-    state.apply(&parsed, Path::new("")).await.expect("accepted");
+    state.apply(parsed, Path::new("")).await.expect("accepted");
     state
         .register(&name(), other)
         .expect("its holder may not be this service any more");
+}
+
+#[tokio::test]
+async fn nothing_is_read_or_compiled_on_an_async_thread() {
+    use futures_util::FutureExt as _;
+    let state = configured().await;
+    let files = [
+        ("a.yaml".into(), SERVICE.to_owned()),
+        ("b.yaml".into(), WORKLOAD.to_owned()),
+    ];
+    // No change, hence nothing for the store, whose disk would be waited for in any case.
+    let parsed = usher_config::parse::parse_files(&files);
+    let mut applying = std::pin::pin!(state.apply(parsed, Path::new("")));
+    assert!((&mut applying).now_or_never().is_none());
+    assert_eq!(applying.await.expect("accepted"), None);
+}
+
+#[tokio::test]
+async fn of_two_configurations_the_one_that_came_last_is_in_force() {
+    let state = configured().await;
+    let version = |port: &str| {
+        let files = [
+            ("a.yaml".into(), SERVICE.replace("8080", port)),
+            ("b.yaml".into(), WORKLOAD.to_owned()),
+        ];
+        usher_config::parse::parse_files(&files)
+    };
+    let (first, second) = tokio::join!(
+        state.apply(version("1001"), Path::new("")),
+        state.apply(version("1002"), Path::new("")),
+    );
+    let number = |revision: Option<Revision>| revision.expect("new").number;
+    assert_eq!(number(first.expect("accepted")), 2);
+    assert_eq!(number(second.expect("accepted")), 3);
+    assert_eq!(state.status().services[0].ports, [1002]);
 }

@@ -41,7 +41,7 @@ spec: {serviceAccount: account}
 async fn apply(state: &State, text: &str) {
     let parsed = parse_files(&[("a.yaml".into(), text.to_owned())]);
     let revision = state
-        .apply(&parsed, Path::new(""))
+        .apply(parsed, Path::new(""))
         .await
         .expect("accepted")
         .expect("new");
