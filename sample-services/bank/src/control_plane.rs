@@ -1,4 +1,6 @@
 //! The control plane's process: `usher serve`, on ports that it keeps when it is started again.
+//!
+//! Never on the ports that `usher serve` takes by itself: a mesh of the user's own fits beside the bank.
 
 use std::{
     collections::BTreeSet,
@@ -14,15 +16,13 @@ use crate::{
     instance::Death,
     layout::Layout,
     log_tail::last_lines,
+    mesh_view::{Complaints, Trouble},
     metrics::Metrics,
-    ports::{NoFreePort, Ports},
+    ports::{NoFreePort, Ports, is_free},
     process::{Launch, Process, Stopped},
     programs::Program,
 };
 
-/// The ports people know it by; others are taken when these are busy.
-const GRPC_PORT: u16 = 15_012;
-const HTTP_PORT: u16 = 15_010;
 /// Its name among the bank's processes.
 pub(crate) const NAME: &str = "control-plane";
 
@@ -41,8 +41,8 @@ impl ControlPlane {
     /// # Errors
     /// When there is no free port.
     pub(crate) fn new(layout: &Layout, ports: &mut Ports) -> Result<Self, NoFreePort> {
-        let grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.preferring(GRPC_PORT)?));
-        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.preferring(HTTP_PORT)?));
+        let grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.any()?));
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.any()?));
         let launch = Launch {
             name: NAME.to_owned(),
             program: layout.program(Program::Usher),
@@ -164,6 +164,22 @@ impl ControlPlane {
             .filter(|endpoint| endpoint.healthy)
             .map(|endpoint| endpoint.instance)
             .collect())
+    }
+
+    /// What it complains about: edits it refused, and objects that do not do all they say.
+    ///
+    /// # Errors
+    /// While it does not answer.
+    pub(crate) async fn complaints(&self) -> anyhow::Result<Vec<Trouble>> {
+        let complaints: Complaints = self.ask("/v1/status").await?.json()?;
+        Ok(complaints.troubles())
+    }
+
+    /// Whether somebody else took one of its ports before it could bind them.
+    pub(crate) fn lost_a_port(&self) -> bool {
+        [self.grpc, self.http]
+            .into_iter()
+            .any(|address| !is_free(address.port()))
     }
 
     /// Its metrics.

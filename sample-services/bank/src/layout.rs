@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -55,17 +55,18 @@ impl Layout {
         remove_abandoned(&std::env::temp_dir());
         let temporary = match chosen {
             Some(_) => None,
-            None => Some(
-                tempfile::Builder::new()
-                    .prefix(TEMPORARY_PREFIX)
-                    .tempdir()?,
-            ),
+            None => Some(temporary_in(&std::env::temp_dir())?),
         };
         let root = match (&temporary, chosen) {
-            (Some(temporary), _) => temporary.path().to_owned(),
+            (Some(temporary), _) => std::path::absolute(temporary.path())?,
             (None, chosen) => std::path::absolute(chosen.unwrap_or(Path::new("bank")))?,
         };
-        check_length(&root)?;
+        let way_out = if temporary.is_some() {
+            TEMPORARY_WAY_OUT
+        } else {
+            CHOSEN_WAY_OUT
+        };
+        check_length(&root, way_out)?;
         for directory in [
             "bin",
             "config",
@@ -76,7 +77,7 @@ impl Layout {
         ] {
             let path = root.join(directory);
             fs::create_dir_all(&path)
-                .with_context(|| format!("cannot create {}", path.display()))?;
+                .with_context(|| format!("cannot create {} ({way_out})", path.display()))?;
         }
         let lock = if temporary.is_some() {
             lock_new(&root)?
@@ -191,11 +192,28 @@ impl Layout {
     }
 }
 
-fn check_length(root: &Path) -> anyhow::Result<()> {
+/// What to do about a temporary directory.
+const TEMPORARY_WAY_OUT: &str =
+    "set TMPDIR to a directory with room, a short path and your right to write";
+/// What to do about the user's own.
+const CHOSEN_WAY_OUT: &str =
+    "choose with --data a directory with room, a short path and your right to write";
+
+fn temporary_in(parent: &Path) -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempdir_in(parent)
+        .with_context(|| {
+            let parent = parent.display();
+            format!("cannot make a temporary directory in {parent} ({TEMPORARY_WAY_OUT})")
+        })
+}
+
+fn check_length(root: &Path, way_out: &str) -> anyhow::Result<()> {
     let length = root.join(LONGEST_SOCKET).as_os_str().len();
     if length > SOCKET_PATH_MAX {
         bail!(
-            "{} is {} bytes too long: Unix sockets below it could not be bound; choose a shorter --data",
+            "{} is {} bytes too long: Unix sockets below it could not be bound ({way_out})",
             root.display(),
             length - SOCKET_PATH_MAX
         );
@@ -205,9 +223,31 @@ fn check_length(root: &Path) -> anyhow::Result<()> {
 
 fn lock(root: &Path) -> anyhow::Result<Flock<File>> {
     let path = root.join(LOCK);
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, _)| anyhow::anyhow!("{} is in use by another launcher", root.display()))
+    // Not truncated before it is ours: it names who has it.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let file =
+        file.with_context(|| format!("cannot create {} ({CHOSEN_WAY_OUT})", path.display()))?;
+    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, _)| anyhow::anyhow!(in_use(root, &path)))?;
+    lock.set_len(0)?;
+    write!(lock, "{}", std::process::id())?;
+    Ok(lock)
+}
+
+fn in_use(root: &Path, lock: &Path) -> String {
+    let by = match fs::read_to_string(lock) {
+        Ok(pid) if !pid.is_empty() => format!("another launcher (pid {pid})"),
+        _ => "another launcher".to_owned(),
+    };
+    format!(
+        "{} is in use by {by}: end that one, or choose another --data",
+        root.display()
+    )
 }
 
 /// Locks a directory nobody knows yet. The lock's file appears already locked, so that another launcher

@@ -13,6 +13,7 @@ mod arguments;
 mod programs;
 mod roster;
 mod layout;
+mod output;
 mod ports;
 mod process;
 mod process_table;

@@ -1,6 +1,6 @@
 //! What sidecars and the teller tell about themselves, as the launcher reads it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,84 @@ pub(crate) struct Breaker {
     /// Counts the transitions.
     #[serde(default)]
     pub(crate) generation: u64,
+}
+
+/// One thing the control plane complains about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Its newest text is not in force; else it is, and does not do all that it says.
+    pub(crate) is_rejected: bool,
+    /// `Kind namespace/name`, or a file that names none.
+    pub(crate) object: String,
+    /// `file:line:column`; empty when it is about the whole object.
+    pub(crate) at: String,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_rejected {
+            "rejected"
+        } else {
+            "look at"
+        };
+        let at = if self.at.is_empty() { "" } else { " at " };
+        let (object, place, message) = (&self.object, &self.at, &self.message);
+        write!(formatter, "{what}: {object}{at}{place}: {message}")
+    }
+}
+
+/// What `/v1/status` says that needs somebody's attention.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Complaints {
+    rejected: Vec<Rejected>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Rejected {
+    object: String,
+    mistakes: Vec<Mistake>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Mistake {
+    at: String,
+    path: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    object: String,
+    reason: String,
+    message: String,
+}
+
+impl Complaints {
+    /// One for each mistake, then one for each condition.
+    pub(crate) fn troubles(self) -> Vec<Trouble> {
+        let rejected = self.rejected.into_iter().flat_map(|rejected| {
+            let object = rejected.object;
+            rejected.mistakes.into_iter().map(move |mistake| {
+                let colon = if mistake.path.is_empty() { "" } else { ": " };
+                Trouble {
+                    is_rejected: true,
+                    object: object.clone(),
+                    at: mistake.at,
+                    message: format!("{}{colon}{}", mistake.path, mistake.message),
+                }
+            })
+        });
+        let conditions = self.conditions.into_iter().map(|condition| Trouble {
+            is_rejected: false,
+            object: condition.object,
+            at: String::new(),
+            message: format!("{}: {}", condition.reason, condition.message),
+        });
+        rejected.chain(conditions).collect()
+    }
 }
 
 /// What the teller has done since it started.

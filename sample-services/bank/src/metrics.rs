@@ -1,5 +1,7 @@
 //! Prometheus' text format, as far as the launcher needs it: sums over samples chosen by label.
 
+use std::collections::BTreeMap;
+
 /// All samples of one scrape.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Metrics(Vec<Sample>);
@@ -37,20 +39,27 @@ impl Metrics {
             .sum()
     }
 
-    /// Sum over all samples of `name` whose `label` contains `part`.
-    pub(crate) fn sum_containing(&self, name: &str, label: &str, part: &str) -> f64 {
+    /// The samples of `name` whose `label` contains `part`, each as `name{label=value,…}` without empty labels.
+    pub(crate) fn series(&self, name: &str, label: &str, part: &str) -> BTreeMap<String, f64> {
         let has = |sample: &&Sample| {
-            sample
-                .labels
-                .iter()
-                .any(|(have, is)| have == label && is.contains(part))
+            let mut labels = sample.labels.iter();
+            labels.any(|(have, is)| have == label && is.contains(part))
         };
-        self.0
-            .iter()
-            .filter(|sample| sample.name == name)
+        let chosen = self.0.iter().filter(|sample| sample.name == name);
+        chosen
             .filter(has)
-            .map(|sample| sample.value)
-            .sum()
+            .map(|sample| (sample.text(), sample.value))
+            .collect()
+    }
+}
+
+impl Sample {
+    fn text(&self) -> String {
+        let told = self.labels.iter().filter(|(_, value)| !value.is_empty());
+        let told: Vec<_> = told
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        format!("{}{{{}}}", self.name, told.join(","))
     }
 }
 

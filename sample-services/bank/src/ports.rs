@@ -47,18 +47,6 @@ impl Ports {
         }
     }
 
-    /// `preferred` if it is free, else any free port.
-    ///
-    /// # Errors
-    /// When no port of the range can be bound.
-    pub(crate) fn preferring(&mut self, preferred: u16) -> Result<u16, NoFreePort> {
-        if !self.given.contains(&preferred) && is_free(preferred) {
-            self.given.insert(preferred);
-            return Ok(preferred);
-        }
-        self.any()
-    }
-
     /// A free port.
     ///
     /// # Errors

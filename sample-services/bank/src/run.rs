@@ -11,6 +11,7 @@ use crate::{
     arguments::RunArguments,
     bank::Bank,
     layout::Layout,
+    output,
     roster::{services, teller},
     screen::{Screen, View, Watch},
     signals::Interrupted,
@@ -38,10 +39,10 @@ pub(crate) async fn run(
     if let Err(error) = &ended {
         eprintln!("bank: {error:#}");
     }
-    println!("closing the bank");
-    bank.close(&|line| println!("{line}")).await;
+    output::line("closing the bank");
+    bank.close(&output::line).await;
     watch.count(&bank.teller_stats(), Instant::now());
-    print!("{}", watch.summary());
+    output::line(watch.summary().trim_end());
     let is_well = ended.is_ok() && (arguments.duration.is_none() || watch.nothing_failed());
     Ok(if is_well {
         ExitCode::SUCCESS
@@ -55,8 +56,11 @@ async fn open_and_watch(
     arguments: &RunArguments,
     (watch, screen): (&mut Watch, &mut Screen),
 ) -> anyhow::Result<()> {
-    println!("opening the bank in {}", bank.layout.root().display());
-    let tell = |line: &str| println!("{line}");
+    output::line(&format!(
+        "opening the bank in {}",
+        bank.layout.root().display()
+    ));
+    let tell = output::line;
     bank.open_control_plane(&tell).await?;
     for workload in services() {
         bank.employ(&workload)?;

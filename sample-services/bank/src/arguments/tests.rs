@@ -21,6 +21,28 @@ fn run_is_what_happens_without_a_verb() {
 fn a_drill_needs_a_known_name() {
     assert!(Arguments::try_parse_from(["bank", "drill", "all", "--json"]).is_ok());
     assert!(Arguments::try_parse_from(["bank", "drill", "fraud-down", "payment"]).is_ok());
-    let error = Arguments::try_parse_from(["bank", "drill", "fraud-up"]).unwrap_err();
-    assert!(error.to_string().contains("fraud-down"), "{error}");
+    for (wrong, nearest) in [
+        ("fraud-dwn", "fraud-down"),
+        ("stranger", "strangers"),
+        ("pay", "payment"),
+    ] {
+        let error = Arguments::try_parse_from(["bank", "drill", wrong]).unwrap_err();
+        let tip = format!("a similar value exists: '{nearest}'");
+        assert!(error.to_string().contains(&tip), "{error}");
+    }
+}
+
+#[test]
+fn help_has_examples_and_a_drill_without_a_name_is_helped() {
+    for arguments in [
+        &["bank", "--help"][..],
+        &["bank", "drill", "--help"],
+        &["bank", "drill"],
+    ] {
+        let help = Arguments::try_parse_from(arguments)
+            .unwrap_err()
+            .to_string();
+        assert!(help.contains("Examples:"), "{help}");
+        assert!(help.contains("drill all --json"), "{help}");
+    }
 }

@@ -16,12 +16,16 @@ mod retry_safety;
 mod story;
 mod strangers;
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    io::{Write as _, stdout},
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::ValueEnum;
 
-pub(crate) use self::story::{Report, Story};
-use crate::{arguments::DrillArguments, bank::Bank, layout::Layout, signals::Interrupted};
+pub(crate) use self::story::{Report, Reports, Story};
+use crate::{arguments::DrillArguments, bank::Bank, layout::Layout, output, signals::Interrupted};
 
 /// The stories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +44,7 @@ pub(crate) enum Name {
     NotificationDown,
     /// The control plane is killed: traffic continues, and a change arrives when it is back.
     ControlPlaneDown,
-    /// Callers without the right identity are refused, each attempt counted with its flag.
+    /// Callers without the right identity are refused, and each attempt is seen: where, by which counter.
     Strangers,
     /// Rolling restart of the two accounts under load: no payment fails.
     Restart,
@@ -96,24 +100,28 @@ pub(crate) async fn drill(
     } else {
         arguments.names.clone()
     };
-    let mut reports = Vec::new();
+    let begun = Instant::now();
+    let (mut reports, asked) = (Vec::new(), names.len());
     for name in names {
         let report = one(name, arguments, interrupted).await?;
-        if arguments.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            print!("{}", report.for_people());
+        if !arguments.json {
+            output::line(&report.for_people());
         }
         reports.push(report);
         if interrupted.is_set() {
             break;
         }
     }
-    let held = reports.iter().filter(|report| report.held).count();
-    if !arguments.json && reports.len() > 1 {
-        println!("{held} of {} drills held", reports.len());
+    let reports = Reports::of(reports, asked, begun.elapsed());
+    if arguments.json {
+        let mut out = stdout().lock();
+        // Whoever asked for a document and doesn't get it must not believe that all is well.
+        serde_json::to_writer(&mut out, &reports)?;
+        writeln!(out)?;
+    } else if asked > 1 {
+        output::line(&reports.for_people());
     }
-    Ok(if held == reports.len() {
+    Ok(if reports.held {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -10,7 +10,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::sleep;
 
-use crate::bank::{Bank, explain};
+use crate::{
+    bank::{Bank, explain},
+    output,
+};
 
 /// How often something that shall come to be is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -22,8 +25,17 @@ pub(crate) struct Story {
     pub(crate) bank: Bank,
     saw: Map<String, Value>,
     failures: Vec<String>,
-    /// What is said goes to standard error then: standard output is for the report.
+    /// What is said goes to standard error then: standard output is for the reports.
     json: bool,
+}
+
+/// What all drills of one call found: the document of `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reports {
+    /// Each of them did.
+    pub(crate) held: bool,
+    pub(crate) seconds: f64,
+    pub(crate) drills: Vec<Report>,
 }
 
 /// What a drill found.
@@ -124,13 +136,30 @@ impl Story {
     }
 }
 
+impl Reports {
+    /// Sums up. Drills that were asked for and not played did not hold.
+    pub(crate) fn of(drills: Vec<Report>, asked: usize, took: Duration) -> Self {
+        Self {
+            held: drills.len() == asked && drills.iter().all(|drill| drill.held),
+            seconds: seconds(took),
+            drills,
+        }
+    }
+
+    /// The last line of several drills on a terminal.
+    pub(crate) fn for_people(&self) -> String {
+        let held = self.drills.iter().filter(|drill| drill.held).count();
+        format!("{held} of {} drills held", self.drills.len())
+    }
+}
+
 impl Report {
     /// The last lines of a drill on a terminal.
     pub(crate) fn for_people(&self) -> String {
         let verdict = if self.held { "held" } else { "DID NOT HOLD" };
-        let mut text = format!("{}: {verdict} after {} s\n", self.name, self.seconds);
+        let mut text = format!("{}: {verdict} after {} s", self.name, self.seconds);
         for failure in &self.failures {
-            text.push_str(&format!("  {failure}\n"));
+            text.push_str(&format!("\n  {failure}"));
         }
         text
     }
@@ -145,7 +174,7 @@ fn say(json: bool, name: &str, what: &str) {
     if json {
         eprintln!("{name}: {what}");
     } else {
-        println!("{name}: {what}");
+        output::line(&format!("{name}: {what}"));
     }
 }
 

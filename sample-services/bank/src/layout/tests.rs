@@ -18,10 +18,9 @@ fn two_launchers_never_share_a_directory() {
     let chosen = parent.path().join("data");
     let first = Layout::create(Some(&chosen)).unwrap();
     let second = Layout::create(Some(&chosen)).unwrap_err();
-    assert!(
-        second.to_string().contains("in use by another launcher"),
-        "{second}"
-    );
+    let by = format!("in use by another launcher (pid {})", std::process::id());
+    assert!(second.to_string().contains(&by), "{second}");
+    assert!(second.to_string().contains("another --data"), "{second}");
     drop(first);
     assert!(Layout::create(Some(&chosen)).is_ok());
 }
@@ -40,7 +39,21 @@ fn edited_configuration_survives_a_restart() {
 fn a_path_too_long_for_sockets_is_refused_with_the_reason() {
     let parent = tempfile::tempdir().unwrap();
     let error = Layout::create(Some(&parent.path().join("x".repeat(100)))).unwrap_err();
-    assert!(error.to_string().contains("shorter --data"), "{error}");
+    assert!(error.to_string().contains("too long"), "{error}");
+    assert!(error.to_string().contains("--data"), "{error}");
+}
+
+#[test]
+fn where_nothing_can_be_made_the_way_out_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    File::create(&file).unwrap();
+    let error = Layout::create(Some(&file.join("data"))).unwrap_err();
+    assert!(error.to_string().contains("--data"), "{error}");
+    for unusable in [file, parent.path().join("absent")] {
+        let error = temporary_in(&unusable).unwrap_err();
+        assert!(error.to_string().contains("set TMPDIR"), "{error}");
+    }
 }
 
 #[test]

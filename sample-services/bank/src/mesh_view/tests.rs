@@ -31,3 +31,21 @@ fn a_breaker_may_tell_more_than_is_asked() {
         ("fraud-detection.bank", "Open")
     );
 }
+
+#[test]
+fn what_was_refused_comes_before_what_merely_does_little() {
+    let text = r#"{"revision":{"number":4},"conditions":[{"object":"TrafficPolicy bank/b","reason":"TargetNotFound","message":"no Service bank/x"}],
+        "rejected":[{"object":"TrafficPolicy bank/a","lastGood":true,"mistakes":[
+            {"at":"traffic.yaml:12:14","path":"spec.breaker.window","message":"found soon"},
+            {"at":"traffic.yaml:13:1","path":"","message":"found x"}]}]}"#;
+    let troubles = serde_json::from_str::<Complaints>(text).unwrap().troubles();
+    let told: Vec<_> = troubles.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "rejected: TrafficPolicy bank/a at traffic.yaml:12:14: spec.breaker.window: found soon",
+            "rejected: TrafficPolicy bank/a at traffic.yaml:13:1: found x",
+            "look at: TrafficPolicy bank/b: TargetNotFound: no Service bank/x",
+        ]
+    );
+}

@@ -37,10 +37,9 @@ fn escapes_and_braces_in_values_are_understood() {
 #[test]
 fn several_flags_in_one_label_are_each_found() {
     let metrics = Metrics::parse(TEXT);
-    assert_eq!(
-        metrics.sum_containing("usher_requests_total", "flag", "BO"),
-        1.0
-    );
+    let found = metrics.series("usher_requests_total", "flag", "BO");
+    let name = "usher_requests_total{code=503,flag=UF,BO,service=odd \"name\" \\ {}}";
+    assert_eq!(found, [(name.to_owned(), 1.0)].into());
 }
 
 #[test]

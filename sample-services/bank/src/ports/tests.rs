@@ -10,10 +10,19 @@ fn no_port_is_given_twice() {
 }
 
 #[test]
-fn a_busy_port_is_replaced_by_another() {
-    let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let preferred = busy.local_addr().unwrap().port();
-    assert_ne!(Ports::new().preferring(preferred).unwrap(), preferred);
+fn a_busy_port_is_passed_over() {
+    let mut ports = Ports::new();
+    let next = ports.any().unwrap() + 1;
+    let _busy = TcpListener::bind((Ipv4Addr::LOCALHOST, next));
+    assert_ne!(ports.any().unwrap(), next);
+}
+
+#[test]
+fn ports_that_usher_takes_by_itself_stay_free() {
+    let range = Ports::new().range;
+    for known in [15_001, 15_006, 15_010, 15_012, 15_020] {
+        assert!(!range.contains(&known), "{known} in {range:?}");
+    }
 }
 
 #[test]

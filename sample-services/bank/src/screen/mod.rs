@@ -1,7 +1,12 @@
-//! What people see while the bank is open: one screen on a terminal, a status line elsewhere.
+//! What people see while the bank is open: one screen on a terminal, lines elsewhere.
 
+mod arrange;
+mod blocks;
+mod line;
 mod paint;
+mod processes;
 mod render;
+mod tries;
 mod view;
 mod watch;
 
@@ -12,12 +17,18 @@ use std::{
 
 use self::{
     paint::Paint,
-    render::{screen, status_line},
+    render::{Size, introduction, screen, status_line},
 };
 pub(crate) use self::{view::View, watch::Watch};
+use crate::output;
 
 /// How often a line is written where nothing can be redrawn: a log should stay readable.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Of a terminal that does not tell its size.
+const USUAL: Size = Size {
+    width: 80,
+    height: 24,
+};
 
 /// Standard output, as a terminal or not.
 #[derive(Debug)]
@@ -25,6 +36,7 @@ pub(crate) struct Screen {
     is_terminal: bool,
     paint: Paint,
     drawn: bool,
+    introduced: bool,
     line_due: Instant,
 }
 
@@ -38,7 +50,8 @@ impl Screen {
             is_terminal,
             paint,
             drawn: false,
-            line_due: Instant::now() + LINE_EVERY,
+            introduced: false,
+            line_due: Instant::now(),
         }
     }
 
@@ -50,7 +63,7 @@ impl Screen {
     /// Writes down what happened, where there is no screen to show it on.
     pub(crate) fn tell(&self, news: &[String]) {
         if !self.is_terminal {
-            news.iter().for_each(|event| println!("{event}"));
+            news.iter().for_each(|event| output::line(event));
         }
     }
 
@@ -58,11 +71,16 @@ impl Screen {
     pub(crate) fn show(&mut self, view: &View) {
         if !self.is_terminal {
             self.line_due = Instant::now() + LINE_EVERY;
-            println!("{}", status_line(view));
+            if !std::mem::replace(&mut self.introduced, true) {
+                output::line(&introduction(view).join("\n"));
+            }
+            output::line(&status_line(view));
             return;
         }
-        let height =
-            terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| height.0.into());
+        let size = terminal_size::terminal_size().map_or(USUAL, |(width, height)| Size {
+            width: width.0.into(),
+            height: height.0.into(),
+        });
         let mut text = String::new();
         if !self.drawn {
             // The alternate screen, no cursor, no wrapping: long lines are cut, not folded over others.
@@ -70,13 +88,14 @@ impl Screen {
             self.drawn = true;
         }
         text.push_str("\x1b[H");
-        let lines = screen(view, self.paint);
-        let shown = lines.len().min(height.saturating_sub(1));
-        for line in lines.iter().take(shown) {
-            text.push_str(line);
-            text.push_str("\x1b[K\r\n");
+        // Erased before it is written: after a line as wide as the terminal, its last character would go.
+        let lines = screen(view, size, self.paint);
+        let lines: Vec<_> = lines.iter().map(|line| format!("\x1b[K{line}")).collect();
+        text.push_str(&lines.join("\r\n"));
+        // The cursor may stand on the last character of a full screen: below it is nothing to erase.
+        if lines.len() < size.height {
+            text.push_str("\r\n\x1b[J");
         }
-        text.push_str("\x1b[J");
         let mut out = stdout().lock();
         // Nobody looks any more: the bank goes on.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -85,8 +104,10 @@ impl Screen {
     /// Gives the terminal back as it was.
     pub(crate) fn leave(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            print!("\x1b[?7h\x1b[?25h\x1b[?1049l");
-            let _ = stdout().flush();
+            let mut out = stdout().lock();
+            let _ = out
+                .write_all(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
+                .and_then(|()| out.flush());
         }
     }
 }

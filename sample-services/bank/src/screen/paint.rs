@@ -2,6 +2,17 @@
 
 use anstyle::{AnsiColor, Style};
 
+/// What a word is, which decides its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Title,
+    Dim,
+    Good,
+    Degraded,
+    Bad,
+}
+
 /// Whether colour may be used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint {
@@ -13,31 +24,16 @@ impl Paint {
         Self { has_colour }
     }
 
-    pub(super) fn title(self, text: &str) -> String {
-        self.styled(text, Style::new().bold())
-    }
-
-    pub(super) fn dim(self, text: &str) -> String {
-        self.styled(text, Style::new().dimmed())
-    }
-
-    pub(super) fn good(self, text: &str) -> String {
-        self.styled(text, AnsiColor::Green.on_default())
-    }
-
-    pub(super) fn degraded(self, text: &str) -> String {
-        self.styled(text, AnsiColor::Yellow.on_default())
-    }
-
-    pub(super) fn bad(self, text: &str) -> String {
-        self.styled(text, AnsiColor::Red.on_default().bold())
-    }
-
-    fn styled(self, text: &str, style: Style) -> String {
-        if self.has_colour {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
+    pub(super) fn word(self, tone: Tone, text: &str) -> String {
+        let style = match tone {
+            Tone::Plain => return text.to_owned(),
+            _ if !self.has_colour => return text.to_owned(),
+            Tone::Title => Style::new().bold(),
+            Tone::Dim => Style::new().dimmed(),
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Degraded => AnsiColor::Yellow.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default().bold(),
+        };
+        format!("{style}{text}{style:#}")
     }
 }

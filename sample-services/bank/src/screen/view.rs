@@ -5,11 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use futures_util::future::join_all;
 use nix::unistd::Pid;
 
-use super::watch::{Rates, Watch};
+use super::{
+    tries::status_command,
+    watch::{Rates, Watch},
+};
 use crate::{
     bank::Bank,
     instance::{Pids, SidecarAddresses},
-    mesh_view::{Breaker, TellerStats},
+    mesh_view::{Breaker, TellerStats, Trouble},
     process_table::{ProcessTable, own_bytes},
 };
 
@@ -25,6 +28,8 @@ pub(crate) struct View {
     pub(super) total: TellerStats,
     pub(super) breakers: Vec<(String, Breaker)>,
     pub(super) events: Vec<String>,
+    /// What `usher status` complains about; refused edits first.
+    pub(super) troubles: Vec<Trouble>,
 }
 
 /// The control plane.
@@ -81,6 +86,7 @@ impl View {
         }));
         let (rows, breakers) = (rows.await, breakers.await.into_iter().flatten().collect());
         watch.see_breakers(breakers);
+        watch.see_processes(rows.iter().filter_map(Row::running));
         let metrics = bank.control_plane.metrics().await.ok();
         let control_plane = ControlPlaneRow {
             pid: bank.control_plane.pid(),
@@ -88,7 +94,8 @@ impl View {
             http: bank.control_plane.http(),
             revision: metrics.map(|metrics| metrics.sum("usher_configuration_revision", &[])),
         };
-        Self {
+        let complaints = bank.control_plane.complaints().await;
+        let mut view = Self {
             uptime: watch.uptime(),
             root: bank.layout.root().to_owned(),
             is_temporary: bank.layout.is_temporary(),
@@ -97,7 +104,23 @@ impl View {
             rates: watch.rates(),
             total: watch.total(),
             breakers: watch.breakers().to_vec(),
-            events: watch.events().map(str::to_owned).collect(),
+            events: vec![],
+            troubles: vec![],
+        };
+        // A control plane that is away complains about nothing, and takes nothing back.
+        if let Ok(complaints) = complaints {
+            watch.see_troubles(&complaints, &status_command(&view).join(" "));
         }
+        view.troubles = watch.troubles().to_vec();
+        view.events = watch.events().map(str::to_owned).collect();
+        view
+    }
+}
+
+impl Row {
+    /// Its name and the processes of both, once it is ready.
+    fn running(&self) -> Option<(&str, Pids)> {
+        let pids = self.pids.filter(|_| self.lacks.is_none())?;
+        Some((&self.name, pids))
     }
 }

@@ -1,16 +1,18 @@
 //! What happened so far: payments counted over the teller's lives, deaths, and who comes back when.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
+use nix::unistd::Pid;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     bank::Bank,
-    mesh_view::{Breaker, TellerStats},
+    instance::Pids,
+    mesh_view::{Breaker, TellerStats, Trouble},
 };
 
 /// How long a dead process stays dead: long enough to see breaker and fallback at work.
@@ -33,6 +35,8 @@ pub(crate) struct Watch {
     /// Events that were not told yet.
     news: Vec<String>,
     breakers: Vec<(String, Breaker)>,
+    processes: BTreeMap<String, Pids>,
+    troubles: Vec<Trouble>,
 }
 
 /// Payments per second, lately.
@@ -58,6 +62,8 @@ impl Watch {
             events: VecDeque::new(),
             news: Vec::new(),
             breakers: Vec::new(),
+            processes: BTreeMap::new(),
+            troubles: Vec::new(),
         }
     }
 
@@ -130,6 +136,38 @@ impl Watch {
             }
         }
         self.breakers = breakers;
+    }
+
+    /// Takes in whose processes are which, and notes who came back as another one.
+    pub(crate) fn see_processes<'a>(&mut self, running: impl Iterator<Item = (&'a str, Pids)>) {
+        for (name, pids) in running {
+            let before = self.processes.insert(name.to_owned(), pids);
+            if before.is_some_and(|before| before != pids) {
+                let id = |pid: Option<Pid>| pid.map_or("-".to_owned(), |pid| pid.to_string());
+                let (application, sidecar) = (id(pids.application), id(pids.sidecar));
+                self.note(&format!(
+                    "{name} is back: pid {application}, sidecar {sidecar}"
+                ));
+            }
+        }
+    }
+
+    /// Takes in what the control plane complains about, and notes what is new; `command` tells more of it.
+    pub(crate) fn see_troubles(&mut self, troubles: &[Trouble], command: &str) {
+        let new: Vec<_> = troubles
+            .iter()
+            .filter(|trouble| !self.troubles.contains(trouble))
+            .map(|trouble| format!("{trouble}; more: {command}"))
+            .collect();
+        new.iter().for_each(|trouble| self.note(trouble));
+        if troubles.is_empty() && !self.troubles.is_empty() {
+            self.note("nothing in the configuration is refused any more");
+        }
+        self.troubles = troubles.to_vec();
+    }
+
+    pub(crate) fn troubles(&self) -> &[Trouble] {
+        &self.troubles
     }
 
     pub(crate) fn breakers(&self) -> &[(String, Breaker)] {

@@ -1,17 +1,29 @@
-//! Drill `strangers`: whoever is not who he should be is refused, and each attempt is counted.
+//! Drill `strangers`: whoever is not who he should be is refused, and each attempt is seen.
+//!
+//! What reaches the mesh is counted by it: the counter, with its labels, is part of the report. Two attempts
+//! never reach a sidecar that could count: a dial past it is refused by the kernel, and a sidecar whose
+//! application is exposed ends with an error in its log. Those are their proofs.
 
 mod intruder;
+mod witness;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+};
 
 use anyhow::Context as _;
 use bank_chassis::proto::account::{BalanceRequest, account_client::AccountClient};
 use http::Request;
 use http_body_util::Full;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use self::intruder::{Credentials, Identity};
+use self::{
+    intruder::{Credentials, Identity},
+    witness::{Attempt, Witness},
+};
 use super::{
     load::{PATIENCE, open},
     story::Story,
@@ -25,9 +37,10 @@ use crate::{
 };
 
 const VICTIM: &str = "account-1";
-const HANDSHAKES: &str = "usher_tls_handshakes_total";
-const DETECTED: &str = "usher_detect_total";
-const REQUESTS: &str = "usher_requests_total";
+/// Sees whoever knocks at the victim's door.
+const VICTIMS_SIDECAR: Witness = Witness::SidecarsOf("account");
+/// What a sidecar says in its log before it ends because its application is exposed.
+const EXPOSED: &str = "reachable around the sidecar";
 
 pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     open(story).await?;
@@ -47,49 +60,42 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
 async fn plaintext(story: &mut Story) -> anyhow::Result<()> {
     story.say("a caller without TLS");
     let inbound = inbound(story)?;
-    let before = refusals(story).await?;
+    let attempt = Attempt::begin(story, "plaintext", VICTIMS_SIDECAR).await?;
     let answer = intruder::speak_plaintext(inbound).await?;
-    story.saw(
-        "plaintextAnswer",
-        answer
-            .clone()
-            .unwrap_or_else(|| "connection closed".to_owned()),
-    );
-    let refused = answer.is_none_or(|line| line.contains("403") || line.contains("400"));
-    story.require(refused, "plaintext is refused");
-    counted(story, "plaintextCounted", before).await
+    let refused = |line: &String| line.contains("403") || line.contains("400");
+    story.require(answer.as_ref().is_none_or(refused), "plaintext is refused");
+    let answer = answer.unwrap_or_else(|| "connection closed".to_owned());
+    attempt.was_refused(story, answer).await
 }
 
 /// TLS as a mesh peer speaks it, without a certificate of its own.
 async fn without_certificate(story: &mut Story) -> anyhow::Result<()> {
     story.say("a caller with TLS and no certificate");
-    let before = refusals(story).await?;
+    let attempt = Attempt::begin(story, "withoutCertificate", VICTIMS_SIDECAR).await?;
     let ended = intruder::handshake(inbound(story)?, Credentials::None).await;
-    story.saw("withoutCertificate", ended.clone());
     story.require(ended != intruder::LET_IN, "no certificate, no connection");
-    counted(story, "withoutCertificateCounted", before).await
+    attempt.was_refused(story, ended).await
 }
 
 /// The right name, signed by somebody else.
 async fn with_a_foreign_authority(story: &mut Story) -> anyhow::Result<()> {
     story.say("a caller named transaction by a foreign authority");
-    let before = refusals(story).await?;
+    let attempt = Attempt::begin(story, "foreignAuthority", VICTIMS_SIDECAR).await?;
     let forged = Identity::forged("spiffe://usher.local/ns/bank/sa/transaction")?;
     let ended = intruder::handshake(inbound(story)?, Credentials::Of(forged)).await;
-    story.saw("foreignAuthority", ended.clone());
     story.require(
         ended != intruder::LET_IN,
         "a foreign authority's word counts for nothing",
     );
-    counted(story, "foreignAuthorityCounted", before).await
+    attempt.was_refused(story, ended).await
 }
 
 /// A member of the mesh whom no policy mentions, through its own sidecar.
 async fn not_on_the_list(story: &mut Story) -> anyhow::Result<()> {
     story.say("a meshed workload that is on nobody's list");
-    let before = denied(story, "account").await?;
     let outbound = story.bank.instance("stranger-1")?.addresses()?.outbound;
     let caller = Caller::through(outbound);
+    let attempt = Attempt::begin(story, "notOnTheListGrpc", VICTIMS_SIDECAR).await?;
     let mut account = AccountClient::new(caller.channel("http://account.bank:50051")?);
     let refused = account
         .balance(BalanceRequest {
@@ -97,23 +103,20 @@ async fn not_on_the_list(story: &mut Story) -> anyhow::Result<()> {
         })
         .await;
     let code = refused.map_or_else(|status| status.code(), |_| Code::Ok);
-    story.saw("grpcStatus", format!("{code:?}"));
     story.require(
         code == Code::PermissionDenied,
         format!("gRPC: PERMISSION_DENIED, but {code:?}"),
     );
-    let after = denied(story, "account").await?;
-    story.require(after > before, "account's sidecars count it with flag AZ");
+    attempt.was_refused(story, format!("{code:?}")).await?;
 
-    let before = denied(story, "notification").await?;
+    let witness = Witness::SidecarsOf("notification");
+    let attempt = Attempt::begin(story, "notOnTheListRest", witness).await?;
     let request = Request::get("http://notification.bank/v1/stats").body(Full::default())?;
     let answer = caller.send(request).await?;
     let reason = answer
         .header("x-usher-reason")
         .unwrap_or_default()
         .to_owned();
-    story.saw("restStatus", answer.status.as_u16());
-    story.saw("restReason", reason.clone());
     story.require(
         answer.status == 403,
         format!("REST: 403, but {}", answer.status),
@@ -122,12 +125,8 @@ async fn not_on_the_list(story: &mut Story) -> anyhow::Result<()> {
         reason.starts_with("AZ"),
         format!("the answer names flag AZ, but {reason:?}"),
     );
-    let after = denied(story, "notification").await?;
-    story.require(
-        after > before,
-        "notification's sidecar counts it with flag AZ",
-    );
-    Ok(())
+    let answer = format!("{} {reason}", answer.status.as_u16());
+    attempt.was_refused(story, answer).await
 }
 
 /// A valid identity that claims to be another service, at the registry.
@@ -136,39 +135,40 @@ async fn registering_as_account(story: &mut Story) -> anyhow::Result<()> {
     let state = story.bank.layout.sidecar("stranger-1");
     let identity = Identity::kept_in(&state)?;
     let registry = story.bank.control_plane.grpc();
-    let before = registrations_refused(story).await?;
+    let attempt = Attempt::begin(story, "registeringAsAccount", Witness::ControlPlane).await?;
     let status = intruder::register(registry, &identity, "account").await?;
-    story.saw("registration", format!("{:?}", status.code()));
     story.require(
         status.code() == Code::PermissionDenied,
         format!("the registry answers PERMISSION_DENIED, but {status:?}"),
     );
-    let after = registrations_refused(story).await?;
-    story.saw("registrationsRefused", after - before);
-    story.require(after > before, "the control plane counts it");
-    Ok(())
+    attempt
+        .was_refused(story, format!("{:?}", status.code()))
+        .await
 }
 
-/// The application itself listens on loopback: from anywhere else, nobody is there.
+/// The application itself listens on 127.0.0.1: at any other address, nobody is there.
 async fn around_the_sidecar(story: &mut Story) -> anyhow::Result<()> {
     let port = story
         .bank
         .instance(VICTIM)?
         .port()
         .context("account has a port")?;
-    let Some(address) = own_address() else {
-        story.saw(
-            "aroundTheSidecar",
-            "this machine has no address but loopback",
-        );
-        return Ok(());
-    };
-    story.say(format!("account's own port {port}, from {address}"));
-    let reached = TcpStream::connect(SocketAddr::new(address, port)).await;
+    // A machine without a network still has other addresses than 127.0.0.1.
+    let address = own_address().unwrap_or(IpAddr::from([127, 0, 0, 2]));
+    let dialled = SocketAddr::new(address, port);
+    story.say(format!(
+        "account's own port, dialled past its sidecar: {dialled}"
+    ));
+    let reached = TcpStream::connect(dialled).await;
     let how = reached
         .as_ref()
         .map_or_else(ToString::to_string, |_| "connected".to_owned());
-    story.saw("aroundTheSidecar", how);
+    let proof = "the kernel refused the connection: the application listens on 127.0.0.1 only, \
+                 so no sidecar is asked and none counts";
+    story.saw(
+        "aroundTheSidecar",
+        json!({ "dialled": dialled.to_string(), "answer": how, "proof": proof }),
+    );
     story.require(
         reached.is_err(),
         "nobody reaches the application around its sidecar",
@@ -179,6 +179,45 @@ async fn around_the_sidecar(story: &mut Story) -> anyhow::Result<()> {
 /// An application that listens to the whole network is not let into the mesh.
 async fn exposed_application(story: &mut Story) -> anyhow::Result<()> {
     story.say("a reporting that listens on 0.0.0.0");
+    let launch = exposed_reporting(story)?;
+    let mut process = launch.start()?;
+    let ended = async |_: &mut Bank| Ok(process.ended().is_some());
+    story
+        .until("usher run refuses an exposed application", PATIENCE, ended)
+        .await?;
+    let code = process.ended().and_then(|status| status.code());
+    // The sidecar that saw it is gone, and its counters with it: its last words are the proof.
+    let log = fs::read_to_string(&launch.log)?;
+    let said = log.lines().find(|line| line.contains(EXPOSED)).map(reason);
+    let instance = fs::read_to_string(story.bank.layout.sidecar("exposed").join("instance"))?;
+    let callers_are_sent = story
+        .bank
+        .control_plane
+        .healthy_instances()
+        .await?
+        .contains(&instance);
+    story.saw(
+        "exposedApplication",
+        json!({ "exitCode": code, "sidecarLog": said, "callersAreSent": callers_are_sent }),
+    );
+    story.require(
+        code == Some(78),
+        format!("usher run exits with 78, but {code:?}"),
+    );
+    story.require(said.is_some(), "the sidecar's log says why");
+    story.require(!callers_are_sent, "no caller is sent to it");
+    Ok(())
+}
+
+/// The `reason` of a line of the sidecar's log; the whole line if it has none.
+fn reason(line: &str) -> String {
+    let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let reason = object.as_ref().and_then(|object| object["reason"].as_str());
+    reason.unwrap_or(line).to_owned()
+}
+
+/// How `usher run` is started for it.
+fn exposed_reporting(story: &Story) -> anyhow::Result<Launch> {
     let layout = &story.bank.layout;
     let port = crate::ports::Ports::new().any()?;
     let state = layout.sidecar("exposed");
@@ -219,18 +258,7 @@ async fn exposed_application(story: &mut Story) -> anyhow::Result<()> {
         .arguments
         .extend(["--", "/usr/bin/env", "HOST=0.0.0.0"].map(Into::into));
     launch.arguments.push(usher("reporting").into());
-    let mut process = launch.start()?;
-    let ended = async |_: &mut Bank| Ok(process.ended().is_some());
-    story
-        .until("usher run refuses an exposed application", PATIENCE, ended)
-        .await?;
-    let code = process.ended().and_then(|status| status.code());
-    story.saw("exposedExitCode", code);
-    story.require(
-        code == Some(78),
-        format!("usher run exits with 78, but {code:?}"),
-    );
-    Ok(())
+    Ok(launch)
 }
 
 fn inbound(story: &mut Story) -> anyhow::Result<SocketAddr> {
@@ -240,47 +268,6 @@ fn inbound(story: &mut Story) -> anyhow::Result<SocketAddr> {
         .addresses()?
         .inbound
         .context("account has an inbound port")
-}
-
-/// All attempts the victim's sidecar has refused before they were requests.
-async fn refusals(story: &mut Story) -> anyhow::Result<f64> {
-    let metrics = story.bank.instance(VICTIM)?.metrics().await?;
-    let refused = |outcome| {
-        metrics.sum(
-            HANDSHAKES,
-            &[("direction", "inbound"), ("outcome", outcome)],
-        )
-    };
-    let handshakes: f64 = ["failed", "refused", "not_mesh"].map(refused).iter().sum();
-    let plaintext = metrics.sum_containing(DETECTED, "outcome", "refused");
-    Ok(handshakes + plaintext + metrics.sum(REQUESTS, &[("flag", "AZ")]))
-}
-
-async fn counted(story: &mut Story, what: &str, before: f64) -> anyhow::Result<()> {
-    let attempts = refusals(story).await? - before;
-    story.saw(what, attempts);
-    story.require(attempts >= 1.0, format!("the attempt is counted ({what})"));
-    Ok(())
-}
-
-/// Requests that all sidecars of a service refused by policy.
-async fn denied(story: &mut Story, service: &str) -> anyhow::Result<f64> {
-    let mut sum = 0.0;
-    for instance in story
-        .bank
-        .instances()
-        .iter()
-        .filter(|instance| instance.service() == service)
-    {
-        let metrics = instance.metrics().await?;
-        sum += metrics.sum_containing(REQUESTS, "flag", "AZ");
-    }
-    Ok(sum)
-}
-
-async fn registrations_refused(story: &Story) -> anyhow::Result<f64> {
-    let metrics = story.bank.control_plane.metrics().await?;
-    Ok(metrics.sum("usher_registry_refusals_total", &[]))
 }
 
 /// An address of this machine that is not loopback, as a packet to the outside would carry; nothing is sent.

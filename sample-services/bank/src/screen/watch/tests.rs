@@ -75,3 +75,38 @@ fn a_breaker_that_changes_is_an_event() {
             .ends_with("breaker b → a: Open")
     );
 }
+
+#[test]
+fn a_refused_edit_is_told_once_and_so_is_its_mending() {
+    let trouble = Trouble {
+        is_rejected: true,
+        object: "TrafficPolicy bank/a".into(),
+        at: "traffic.yaml:12:14".into(),
+        message: "found soon".into(),
+    };
+    let mut watch = Watch::new();
+    for _ in 0..3 {
+        watch.see_troubles(std::slice::from_ref(&trouble), "usher status");
+    }
+    let told = watch.news();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("traffic.yaml:12:14: found soon; more: usher status"));
+    watch.see_troubles(&[], "usher status");
+    watch.see_troubles(&[], "usher status");
+    assert_eq!(watch.news().len(), 1);
+}
+
+#[test]
+fn who_comes_back_is_told_with_its_new_process_ids() {
+    let pids = |first| Pids {
+        run: Pid::from_raw(first),
+        application: Some(Pid::from_raw(first + 1)),
+        sidecar: Some(Pid::from_raw(first + 2)),
+    };
+    let mut watch = Watch::new();
+    watch.see_processes([("a-1", pids(10))].into_iter());
+    watch.see_processes([("a-1", pids(10))].into_iter());
+    assert!(watch.news().is_empty());
+    watch.see_processes([("a-1", pids(20))].into_iter());
+    assert!(watch.news()[0].ends_with("a-1 is back: pid 21, sidecar 22"));
+}
