@@ -4,7 +4,9 @@
 
 mod cli {
     mod bench;
+    mod fake_sidecar;
     mod offline;
     mod run;
     mod serve;
+    mod start;
 }

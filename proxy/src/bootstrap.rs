@@ -71,7 +71,7 @@ pub struct Advertise {
     pub port: Option<Port>,
 }
 
-/// `LOCAL=SERVICE:PORT`: bytes to `local` go to that port of the service.
+/// `LOCAL=NAME.NAMESPACE:PORT`: bytes to `local` go to that port of the service. Without a namespace it is our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpForward {
     /// Loopback only, as `outbound`.
@@ -167,7 +167,7 @@ pub const SETTINGS: [Setting; 18] = [
     Setting {
         name: "tcp",
         value: "LOCAL=SERVICE:PORT",
-        help: "Local listener for opaque TCP, SERVICE as name.namespace; repeatable",
+        help: "Local listener for opaque TCP, SERVICE as name.namespace or name; repeatable",
     },
     Setting {
         name: "workers",

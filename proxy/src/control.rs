@@ -3,8 +3,10 @@
 //! Start order: listeners (a taken port is known at once), admin doors, identity, last known good configuration,
 //! workers, then the stream, renewal, health and registration side by side. It ends by draining.
 
+mod admission;
 mod exit;
 mod exposure;
+mod forwards;
 mod keep_identity;
 mod leaving;
 mod listeners;
@@ -13,6 +15,7 @@ mod readiness;
 mod registration;
 mod serving;
 mod signals;
+mod standing;
 mod traffic;
 
 use std::{
@@ -34,20 +37,22 @@ use crate::{
     admin::{Admin, Command, serve_metrics, serve_socket},
     bootstrap::{Advertise, Bootstrap, Environment, Stop},
     control_plane::ControlPlane,
-    health::{Health, watch_application},
+    health::{Report, watch_application},
     identity::Keeper,
     snapshot::Store,
     state_dir::StateDir,
     telemetry::metrics::Metrics,
     tls::Material,
     worker,
-    xds::{self, stream::Xds, subscription::Subscription},
+    xds::{self, Discovery, stream::Xds, subscription::Subscription},
 };
 
 pub use exit::Exit;
 pub use logging::{InvalidFilter, LogFilter};
 pub use readiness::Readiness;
+pub use standing::{Admission, Facts, Standing};
 
+use admission::Question;
 use leaving::Leaving;
 use listeners::Listeners;
 use registration::{Deregister, Guarded, Registration};
@@ -59,6 +64,8 @@ use traffic::Traffic;
 const COMMANDS_MAX: usize = 16;
 /// How old `usher_svid_expiry_timestamp_seconds` may be.
 const EXPIRY_EVERY: Duration = Duration::from_secs(5);
+/// How old the health in [`Standing`] may be.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// The program: reads `arguments` (program name first) and the environment, runs until drained, explains itself on
 /// stderr. For `usher-proxy` and for programs that contain it.
@@ -106,7 +113,11 @@ pub fn run(bootstrap: Bootstrap, log: LogFilter) -> Result<(), Exit> {
         .enable_all()
         .build()
         .map_err(Exit::system("start the control thread's runtime"))?;
+    let state_dir = bootstrap.state_dir.clone();
     let ended = runtime.block_on(async { Start::new(bootstrap, log)?.sidecar().await });
+    if let Err(exit) = &ended {
+        exit.leave_word(&state_dir);
+    }
     // A probe or a save that hangs must not keep the process.
     runtime.shutdown_background();
     ended
@@ -121,6 +132,7 @@ struct Start {
     commands: mpsc::Receiver<Command>,
     store: Arc<Store>,
     readiness: Readiness,
+    standing: Standing,
     metrics: Metrics,
     control_plane: ControlPlane,
     /// A stream to the control plane has opened: it may be another one that has never heard of us.
@@ -139,6 +151,7 @@ impl Start {
         let state = format!("use the state directory {}", bootstrap.state_dir.display());
         let directory = StateDir::open(&bootstrap.state_dir).map_err(Exit::system(state))?;
         Listeners::unpublish(&directory).map_err(Exit::system("remove the old addresses.json"))?;
+        Exit::forget_word(&directory).map_err(Exit::system("remove the old exit.json"))?;
         let instance = match &bootstrap.instance {
             Some(instance) => instance.clone(),
             None => directory
@@ -153,11 +166,12 @@ impl Start {
             bootstrap.workers.get(),
             metrics.clone(),
         ));
-        let readiness = Readiness::new(store.clone());
+        let (readiness, standing) = (Readiness::new(store.clone()), Standing::default());
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {
             store: store.clone(),
             readiness: readiness.clone(),
+            standing: standing.clone(),
             metrics: registry(&metrics)?,
             log,
             commands: sender,
@@ -178,6 +192,7 @@ impl Start {
             commands,
             store,
             readiness,
+            standing,
             metrics,
             instance,
         })
@@ -191,6 +206,7 @@ impl Start {
         let (discovery, questions) = xds::discovery();
         let (trigger, drain) = worker::drain();
         self.follow_control_plane(keeper, questions);
+        self.find_out(&material, &discovery);
 
         let shared = traffic::shared(&self, &material, discovery, drain)?;
         let inbound = self
@@ -209,7 +225,8 @@ impl Start {
                 application,
                 inbound,
             };
-            let (health, reported) = watch::channel(Health::Unhealthy);
+            let (health, reported) = watch::channel(Report::default());
+            tokio::spawn(show_health(reported.clone(), self.standing.clone()));
             tokio::spawn(watch_application(application, self.store.clone(), health));
             let (deregister, leave) = mpsc::channel::<Deregister>(1);
             let registration = Registration {
@@ -260,6 +277,7 @@ impl Start {
             &self.control_plane,
             service,
             token_file.as_deref(),
+            &self.standing,
         );
         tokio::pin!(svid);
         let svid = loop {
@@ -275,6 +293,29 @@ impl Start {
         };
         let keeper = Keeper::new(self.directory.clone(), svid).map_err(io::Error::other);
         keeper.map(Some).map_err(Exit::system("use the identity"))
+    }
+
+    /// Asks what people should know at start.
+    fn find_out(&self, material: &Arc<ArcSwap<Material>>, discovery: &Discovery) {
+        let identity = material.load().spiffe_id().to_string();
+        self.standing.tell(|facts| {
+            facts.identity = Some(identity);
+            facts.waiting_for = None;
+        });
+        let question = Question {
+            control_plane: self.control_plane.clone(),
+            material: material.clone(),
+            service: self.bootstrap.service.clone(),
+            instance: self.instance.clone(),
+            standing: self.standing.clone(),
+        };
+        tokio::spawn(question.ask());
+        tokio::spawn(forwards::check(
+            self.bootstrap.tcp.clone(),
+            self.store.clone(),
+            discovery.clone(),
+            self.standing.clone(),
+        ));
     }
 
     fn follow_control_plane(&self, keeper: Keeper, questions: mpsc::Receiver<xds::Question>) {
@@ -320,6 +361,18 @@ fn advertised(bootstrap: &Bootstrap, inbound: SocketAddr) -> SocketAddr {
     match bootstrap.advertise {
         Some(Advertise { ip, port }) => SocketAddr::new(ip, port.map_or(inbound.port(), Port::get)),
         None => inbound,
+    }
+}
+
+/// Never returns. Once a second is enough for people; a reason that changes is not announced by the channel.
+async fn show_health(health: watch::Receiver<Report>, standing: Standing) {
+    let mut ticks = tokio::time::interval(HEALTH_EVERY);
+    loop {
+        ticks.tick().await;
+        let now = health.borrow().clone();
+        if standing.load().health.as_ref() != Some(&now) {
+            standing.tell(|facts| facts.health = Some(now));
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! Connections to the control plane: gRPC over mesh TLS, to a server that is the control plane by its SPIFFE ID.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint, Uri},
+};
 use tower::service_fn;
 
 use usher_config::value::{SpiffeId, TrustDomain};
@@ -46,6 +49,12 @@ pub enum ControlPlaneError {
         /// What was wrong with it.
         #[source]
         source: TlsError,
+    },
+    /// The server's root is not the one that the join token pins.
+    #[error("{address} is the control plane of another mesh")]
+    OtherMesh {
+        /// `--control-plane`.
+        address: Arc<str>,
     },
     /// TLS stood, HTTP/2 did not.
     #[error("{address} does not speak gRPC")]
@@ -95,7 +104,14 @@ impl ControlPlane {
             .await
             .map_err(|source| self.unreachable(source))?;
         let stream = handshake_pinned(stream, root_spki_sha256).await;
-        let (stream, server) = stream.map_err(|source| self.tls(source))?;
+        let (stream, server) = stream.map_err(|source| match tls_fault(&source) {
+            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+                ControlPlaneError::OtherMesh {
+                    address: self.address.clone(),
+                }
+            }
+            _ => self.tls(source),
+        })?;
         let mut once = Some(TokioIo::new(stream));
         let connector = service_fn(move |_: Uri| {
             let stream = once
@@ -109,6 +125,41 @@ impl ControlPlane {
             source,
         })?;
         Ok((channel, server))
+    }
+
+    /// Why a call failed, for people: who does not answer, and what to look at.
+    pub fn explain(&self, error: &(dyn Error + 'static)) -> String {
+        let address = &self.address;
+        let Some(known) = find(error) else {
+            let said = error.downcast_ref::<Status>().map(Status::message);
+            return match said {
+                Some(said) => format!("control plane {address}: {said}"),
+                None => format!("control plane {address}: {error}"),
+            };
+        };
+        match known {
+            ControlPlaneError::Connect { source, .. } => {
+                let cause = match source.kind() {
+                    io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                    io::ErrorKind::TimedOut => format!("no connection within {CONNECT_TIMEOUT:?}"),
+                    _ => source.to_string(),
+                };
+                format!(
+                    "control plane {address} does not answer ({cause}); is `usher serve` running there?"
+                )
+            }
+            ControlPlaneError::Tls { source, .. } => match tls_fault(source) {
+                Some(rustls::Error::InvalidMessage(_)) => format!(
+                    "{address} does not speak TLS: it must be the address for sidecars (`usher serve --listen`, port \
+                     15012 by default), not the REST address (--http)"
+                ),
+                Some(fault) => format!("{address} is not the control plane of this mesh ({fault})"),
+                None => format!("{address} is not the control plane of this mesh ({source})"),
+            },
+            ControlPlaneError::OtherMesh { .. } | ControlPlaneError::Grpc { .. } => {
+                known.to_string()
+            }
+        }
     }
 
     /// The local address from which the control plane is reached: what others can reach us at, most likely.
@@ -190,6 +241,31 @@ async fn handshake_pinned(
         }));
     }
     Ok((stream, server))
+}
+
+/// What rustls said, where it was rustls.
+fn tls_fault(error: &TlsError) -> Option<&rustls::Error> {
+    let TlsError::Handshake(source) = error else {
+        return None;
+    };
+    source.get_ref()?.downcast_ref()
+}
+
+/// Our own error inside those of tonic, hyper and `io`, each of which wraps the next.
+fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ControlPlaneError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // The source of an `io::Error` is that of the error in it, not the error itself.
+        let inner = error.downcast_ref().and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// The control plane's own name in this mesh.

@@ -101,7 +101,7 @@ impl Mistake {
 }
 
 /// The word that was probably meant: at most a third of the letters wrong, in whatever case.
-pub(super) fn nearest<'a>(found: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn nearest<'a>(found: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
     let found = found.to_lowercase();
     if found.len() > 128 {
         return None;

@@ -70,6 +70,9 @@ pub struct CreatedToken {
     pub namespace: String,
     /// Service account of the identity it permits.
     pub service_account: String,
+    /// Why the token may not do what its maker wants: no Workload has this service account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Binds the socket, mode 0600; one that a dead control plane left is replaced.
@@ -140,6 +143,11 @@ async fn create_token(
         id: token.id().to_owned(),
         expires_at,
         namespace: namespace.to_string(),
+        warning: unknown::account(
+            &operator.mesh.known_accounts(),
+            &namespace,
+            &service_account,
+        ),
         service_account: service_account.to_string(),
     };
     Ok((StatusCode::CREATED, Json(created)))
@@ -161,7 +169,7 @@ fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String
             let mut accounts = mesh.service_account_of(&service);
             accounts.sort();
             accounts.dedup();
-            only_account(&service, accounts)?
+            only_account(&service, accounts, &mesh.known_accounts())?
         }
         (None, None) => return Err("serviceAccount, or service, is needed".to_owned()),
     };
@@ -177,14 +185,14 @@ fn understand(request: &CreateToken, mesh: &Mesh) -> Result<TokenRequest, String
     })
 }
 
-fn only_account(service: &ServiceName, mut accounts: Vec<Name>) -> Result<Name, String> {
+fn only_account(
+    service: &ServiceName,
+    mut accounts: Vec<Name>,
+    known: &[(ServiceName, Vec<Name>)],
+) -> Result<Name, String> {
     match (accounts.pop(), accounts.is_empty()) {
         (Some(account), true) => Ok(account),
-        (None, _) => Err(format!(
-            "nobody may run {service}: write a Workload in the namespace {}, with the service account to run as \
-             and the labels that the Service selects (or of this name, if it only calls others)",
-            service.namespace
-        )),
+        (None, _) => Err(unknown::service(known, service)),
         (Some(last), false) => {
             let names: Vec<String> = accounts
                 .iter()
@@ -211,6 +219,8 @@ fn status_of(error: &TokenError) -> StatusCode {
         TokenError::Random | TokenError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
+
+mod unknown;
 
 #[cfg(test)]
 mod tests;

@@ -105,7 +105,8 @@ fn observe(rest: &Rest) {
         .revision
         .set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
     gauges.rejected_objects.set(count(status.rejected.len()));
-    gauges.services.set(count(status.services.len()));
+    let called = status.services.iter().filter(|one| !one.only_calls);
+    gauges.services.set(count(called.count()));
     gauges.endpoints.set(count(endpoints().count()));
     gauges.endpoints_ready.set(count(
         endpoints().filter(|endpoint| endpoint.healthy).count(),

@@ -35,6 +35,8 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// Something failed that should not: the message says what.
     pub const FAILED: u8 = 70;
+    /// `usher run`: an address or a file that the sidecar needs cannot be had.
+    pub const SYSTEM: u8 = 71;
     /// The configuration forbids it: a Mesh that cannot start, an application open around its sidecar.
     pub const CONFIGURATION: u8 = 78;
     /// `usher run`: the command exists but cannot be executed.
@@ -51,7 +53,7 @@ Start here:
   usher status                                           see what runs
 
 Exit codes: 0 done, 1 mistakes in checked files, 64 usage, 69 nobody answers or refused, 70 failed,
-78 forbidden by configuration; `usher run` exits with its command's code.";
+71 an address or file is not to be had, 78 forbidden by configuration; `usher run` exits with its command's code.";
 
 /// Usher: a service mesh of two small binaries and one directory of YAML.
 #[derive(Debug, Parser)]

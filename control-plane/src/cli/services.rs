@@ -2,10 +2,12 @@
 
 use clap::Args;
 
-use super::{Outcome, block_on, exit, locate::ServerAddress, paint::table, status::fetch};
+use usher_config::parse::nearest;
+
+use super::{Failure, Outcome, block_on, exit, locate::ServerAddress, paint::table, status::fetch};
 use crate::status::ServiceReport;
 
-/// List services and their instances
+/// List services and their instances, and the workloads that only call
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,7 +15,9 @@ Examples:
   usher services --instances --namespace bank
   usher services --json | jq '.[] | select(.endpoints == [])'
 
-Exit codes: 0 shown, 69 no control plane answers.")]
+READY is healthy/registered; a dash stands for a workload that only calls: nobody calls it, so it has no instances.
+
+Exit codes: 0 shown, 64 no such namespace, 69 no control plane answers.")]
 pub(super) struct Services {
     /// Only this namespace
     #[arg(long, value_name = "NS")]
@@ -33,6 +37,7 @@ impl Services {
         let mut services: Vec<ServiceReport> =
             block_on(fetch(&self.server.authority()?, "/v1/services"))?;
         if let Some(namespace) = &self.namespace {
+            known(&services, namespace)?;
             services.retain(|service| &service.namespace == namespace);
         }
         if self.json {
@@ -48,6 +53,30 @@ impl Services {
     }
 }
 
+/// A namespace that nothing is in is most likely misspelt: an empty table would hide that.
+fn known(services: &[ServiceReport], namespace: &str) -> Result<(), Failure> {
+    let mut names: Vec<&str> = services
+        .iter()
+        .map(|service| service.namespace.as_str())
+        .collect();
+    names.dedup();
+    if names.contains(&namespace) {
+        return Ok(());
+    }
+    let meant = nearest(namespace, names.iter().copied());
+    let meant = meant.map(|name| format!("; did you mean {name}?"));
+    let known = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let message = format!(
+        "--namespace: there is nothing in {namespace}, known namespaces: {known}{}",
+        meant.unwrap_or_default()
+    );
+    Err(Failure::new(exit::USAGE, message))
+}
+
 fn overview(services: &[ServiceReport]) -> String {
     let rows: Vec<Vec<String>> = services
         .iter()
@@ -57,11 +86,16 @@ fn overview(services: &[ServiceReport]) -> String {
                 .iter()
                 .filter(|endpoint| endpoint.healthy)
                 .count();
+            let ready = if service.only_calls {
+                "-".to_owned()
+            } else {
+                format!("{ready}/{}", service.endpoints.len())
+            };
             let identities = service.identities.iter().map(|id| account(id));
             vec![
                 service.namespace.clone(),
                 service.name.clone(),
-                format!("{ready}/{}", service.endpoints.len()),
+                ready,
                 list(service.ports.iter().map(ToString::to_string)),
                 list(service.virtual_addresses.iter().map(ToString::to_string)),
                 list(identities),
@@ -103,6 +137,11 @@ fn instances(services: &[ServiceReport]) -> String {
                     endpoint.zone.clone()
                 },
                 endpoint.revision.to_string(),
+                if endpoint.health_reason.is_empty() {
+                    "-".to_owned()
+                } else {
+                    endpoint.health_reason.clone()
+                },
             ]
         })
         .collect();
@@ -115,6 +154,7 @@ fn instances(services: &[ServiceReport]) -> String {
             "ADDRESS",
             "ZONE",
             "REVISION",
+            "WHY NOT",
         ],
         &rows,
     )

@@ -100,11 +100,14 @@ fn render(status: &StatusReport) -> Vec<String> {
 
 fn services_line(services: &[ServiceReport]) -> String {
     let is_ready = |service: &&ServiceReport| service.endpoints.iter().any(|one| one.healthy);
-    let ready = services.iter().filter(is_ready).count();
+    let (callers, services): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
+        services.iter().partition(|service| service.only_calls);
+    let ready = services.iter().copied().filter(is_ready).count();
     let style = if ready == services.len() { GOOD } else { WARN };
     let count = paint(style, format!("{ready}/{} ready", services.len()));
     let down: Vec<String> = services
         .iter()
+        .copied()
         .filter(|service| !is_ready(service))
         .take(10)
         .map(|service| format!("{}/{}", service.namespace, service.name))
@@ -114,7 +117,11 @@ fn services_line(services: &[ServiceReport]) -> String {
     } else {
         paint(DIM, format!("  no healthy instance: {}", down.join(", ")))
     };
-    format!("{}     {count}{down}", paint(HEAD, "services"))
+    let callers = match callers.len() {
+        0 => String::new(),
+        number => paint(DIM, format!("  and {number} that only call")),
+    };
+    format!("{}     {count}{callers}{down}", paint(HEAD, "services"))
 }
 
 fn proxies_line(proxies: &[ProxyReport]) -> String {
@@ -149,9 +156,9 @@ fn nack_line(proxy: &ProxyReport) -> Option<String> {
 /// A refused object: its fate, and each mistake with its place.
 pub(super) fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
     let fate = if rejected.last_good {
-        "its last good version keeps running"
+        "(its last good version keeps running)"
     } else {
-        "it never ran"
+        "(it never ran)"
     };
     let head = format!(
         "\n{} {}",

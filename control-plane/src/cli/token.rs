@@ -10,6 +10,7 @@ use super::{
     client::{ClientError, Server},
     exit,
     locate::DataDirectory,
+    paint::{WARN, paint},
 };
 use crate::admin::operator::{CreateToken, CreatedToken};
 
@@ -28,7 +29,8 @@ enum TokenVerb {
 /// Print a new join token
 ///
 /// Asks the control plane through its operator socket: whoever may open the socket may make tokens. The token is
-/// the only thing on stdout, so it can go straight into a file that only its reader can open.
+/// the only thing on stdout, so it can go straight into a file that only its reader can open. An account that no
+/// Workload has is warned of on stderr; its token is made all the same, the Workload may come later.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -67,6 +69,9 @@ impl Token {
             uses: create.uses,
         };
         let created = block_on(request_token(&create.data, &request))?;
+        if let Some(warning) = &created.warning {
+            anstream::eprintln!("{}: {warning}", paint(WARN, "warning"));
+        }
         if create.json {
             return super::print_json(&created);
         }

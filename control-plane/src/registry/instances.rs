@@ -26,6 +26,8 @@ pub struct Instance {
     pub address: SocketAddr,
     /// Its sidecar's verdict on its application.
     pub healthy: bool,
+    /// What the failing check got; empty when healthy, or when nobody said. For people only.
+    pub health_reason: String,
     /// Where it runs; empty when nobody said.
     pub zone: String,
     /// Who registered it, verified.
@@ -134,6 +136,9 @@ impl Instances {
             Effect::Changed
         };
         leased.instance.healthy = renewal.healthy;
+        if leased.instance.health_reason != renewal.health_reason {
+            leased.instance.health_reason = renewal.health_reason.to_owned();
+        }
         Ok(effect)
     }
 
@@ -216,6 +221,8 @@ pub struct Renewal<'a> {
     pub identity: &'a SpiffeId,
     /// Its verdict on its application.
     pub healthy: bool,
+    /// What the failing check got; callers are not told.
+    pub health_reason: &'a str,
     /// The configuration it runs.
     pub revision: u64,
 }

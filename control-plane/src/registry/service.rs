@@ -11,9 +11,9 @@ use tracing::warn;
 use usher_config::{
     value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1::{
-        DeregisterRequest, DeregisterResponse, Endpoint, Lease, ListServicesRequest,
-        ListServicesResponse, RegisterRequest, RenewLeaseRequest, ServiceStatus,
-        registry_server::Registry,
+        AdmitRequest, AdmitResponse, DeregisterRequest, DeregisterResponse, Endpoint, Lease,
+        ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
+        ServiceStatus, registry_server::Registry,
     },
 };
 
@@ -26,6 +26,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Longest zone name.
 const ZONE_LENGTH_MAX: usize = 63;
+
+/// What is kept of a sidecar's words on a failing check, in characters: a line on a terminal.
+const HEALTH_REASON_MAX: usize = 200;
 
 /// The registry for sidecars.
 #[derive(Debug, Clone)]
@@ -74,7 +77,10 @@ impl RegistryService {
         warn!(%identity, service = %name.service, "refused an identity that may not be this service");
         let accounts = self.state.service_account_of(&name.service);
         let expected = if accounts.is_empty() {
-            "no Workload is selected by a Service of that name".to_owned()
+            format!(
+                "no Workload with that service account is selected by a Service {}, or has that name",
+                name.service
+            )
         } else {
             let accounts: Vec<&str> = accounts.iter().map(Name::as_str).collect();
             format!("its service accounts are {}", accounts.join(", "))
@@ -88,6 +94,19 @@ impl RegistryService {
 
 #[tonic::async_trait]
 impl Registry for RegistryService {
+    async fn admit(
+        &self,
+        request: Request<AdmitRequest>,
+    ) -> Result<Response<AdmitResponse>, Status> {
+        let identity = authenticate(request.extensions())?;
+        let request = request.into_inner();
+        self.permitted(
+            &identity,
+            [&request.namespace, &request.service, &request.instance],
+        )?;
+        Ok(Response::new(AdmitResponse {}))
+    }
+
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
         let identity = authenticate(request.extensions())?;
         let request = request.into_inner();
@@ -104,6 +123,7 @@ impl Registry for RegistryService {
         let instance = Instance {
             address,
             healthy: request.healthy,
+            health_reason: one_line(&request.health_reason),
             zone: request.zone,
             identity,
             revision: 0,
@@ -122,10 +142,12 @@ impl Registry for RegistryService {
             &identity,
             [&request.namespace, &request.service, &request.instance],
         )?;
+        let health_reason = one_line(&request.health_reason);
         let renewal = Renewal {
             lease: &request.lease_id,
             identity: &identity,
             healthy: request.healthy,
+            health_reason: &health_reason,
             revision: request.revision,
         };
         self.state.renew(&name, &renewal).map_err(lease_gone)?;
@@ -181,6 +203,12 @@ fn as_lease(lease_id: String) -> Lease {
         lease_id,
         ttl_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// For a terminal: no control characters, and not long.
+fn one_line(text: &str) -> String {
+    let shown = text.chars().filter(|letter| !letter.is_control());
+    shown.take(HEALTH_REASON_MAX).collect()
 }
 
 fn lease_gone(error: LeaseGone) -> Status {

@@ -245,6 +245,25 @@ impl State {
             .collect()
     }
 
+    /// Whom configuration knows: every service, and every workload that only calls, with the accounts that may be it.
+    pub fn known_accounts(&self) -> Vec<(ServiceName, Vec<Name>)> {
+        let configuration = self.0.configuration.load();
+        let compiled = &configuration.compiled;
+        let accounts = |name| {
+            let backing = compiled.backing.get(name).into_iter().flatten();
+            backing.map(|one| one.service_account.clone()).collect()
+        };
+        let names: BTreeSet<&ServiceName> = compiled
+            .services
+            .keys()
+            .chain(compiled.backing.keys())
+            .collect();
+        names
+            .into_iter()
+            .map(|name| (name.clone(), accounts(name)))
+            .collect()
+    }
+
     /// The newest snapshot, and every later one.
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.0.snapshots.subscribe()

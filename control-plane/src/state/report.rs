@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    compile::Compiled,
     registry::store::RevisionRecord,
     status::{Condition, EndpointReport, RevisionStatus, ServiceReport, StatusReport},
 };
@@ -75,6 +76,7 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
                 instance: name.to_string(),
                 address: instance.address,
                 healthy: instance.healthy,
+                health_reason: instance.health_reason.clone(),
                 zone: zone.clone(),
                 revision: instance.revision,
             })
@@ -86,7 +88,28 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
             ports: service.ports.iter().map(|port| port.port.get()).collect(),
             identities: service.identities.iter().map(ToString::to_string).collect(),
             endpoints: expected.collect(),
+            only_calls: false,
         }
     });
-    reports.collect()
+    let mut reports: Vec<ServiceReport> = reports.chain(callers(compiled)).collect();
+    reports.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    reports
+}
+
+/// Workloads behind no Service. One that some Service selects has its instances there.
+fn callers(compiled: &Compiled) -> impl Iterator<Item = ServiceReport> {
+    let called = |identity| {
+        let mut services = compiled.services.values();
+        services.any(|service| service.identities.contains(identity))
+    };
+    let alone = compiled.backing.iter().filter(move |(name, backing)| {
+        !compiled.services.contains_key(name) && !backing.iter().any(|one| called(&one.identity))
+    });
+    alone.map(|(name, backing)| ServiceReport {
+        namespace: name.namespace.to_string(),
+        name: name.name.to_string(),
+        identities: backing.iter().map(|one| one.identity.to_string()).collect(),
+        only_calls: true,
+        ..ServiceReport::default()
+    })
 }

@@ -27,6 +27,7 @@ fn instance() -> Instance {
     Instance {
         address: "127.0.0.1:15006".parse().expect("valid"),
         healthy: true,
+        health_reason: String::new(),
         zone: String::new(),
         identity: identity(),
         revision: 0,

@@ -88,8 +88,11 @@ pub struct ServiceReport {
     pub virtual_addresses: Vec<IpAddr>,
     /// Port numbers callers use.
     pub ports: Vec<u16>,
-    /// Who may answer as this service.
+    /// Who may answer as this service, or may call as this workload.
     pub identities: Vec<String>,
+    /// A Workload behind no Service: it calls others, nobody calls it, so no instances are expected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_calls: bool,
     /// By instance name.
     pub endpoints: Vec<EndpointReport>,
 }
@@ -104,6 +107,9 @@ pub struct EndpointReport {
     pub address: SocketAddr,
     /// Its sidecar's verdict on its application.
     pub healthy: bool,
+    /// What the failing check got; empty when healthy, or when its sidecar did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub health_reason: String,
     /// Where it runs; empty when nobody said.
     pub zone: String,
     /// The configuration its sidecar said it runs, when it last renewed its lease.

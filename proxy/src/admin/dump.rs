@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Tick,
+    control::Standing,
     policy::breaker::Phase,
     snapshot::{BreakerEntry, EndpointEntry, ServiceEntry, Snapshot},
 };
@@ -30,6 +31,16 @@ pub(super) fn config(snapshot: &Snapshot, now: Tick) -> Value {
         })),
         "services": sorted(snapshot).iter().map(|entry| service(entry, now)).collect::<Vec<_>>(),
     })
+}
+
+/// How the sidecar stands, with the number of the revision it runs.
+pub(super) fn standing(snapshot: &Snapshot, standing: &Standing) -> Value {
+    let mut value = json!(*standing.load());
+    let revision = snapshot.revision().map(|revision| revision.number);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("revision".to_owned(), json!(revision));
+    }
+    value
 }
 
 /// Every breaker, with the state it is in at `now`. One that several routes share is listed once, without a route.

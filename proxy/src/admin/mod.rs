@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    control::{LogFilter, Readiness},
+    control::{LogFilter, Readiness, Standing},
     snapshot::Store,
 };
 
@@ -41,6 +41,8 @@ pub struct Admin {
     pub store: Arc<Store>,
     /// Whether traffic is welcome.
     pub readiness: Readiness,
+    /// What people are told.
+    pub standing: Standing,
     /// All metrics.
     pub metrics: prometheus::Registry,
     /// The operational log.

@@ -37,6 +37,7 @@ pub(super) async fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
     let path = request.uri().path();
     match (request.method(), path) {
         (&Method::GET, "/config") => json(&dump::config(&admin.store.load(), clock::now())),
+        (&Method::GET, "/standing") => json(&dump::standing(&admin.store.load(), &admin.standing)),
         (&Method::GET, "/breakers") => json(&dump::breakers(&admin.store.load(), clock::now())),
         (&Method::POST, "/drain") => drain(admin, parameter(request, "grace")).await,
         (&Method::POST, "/quit") => match admin.commands.send(Command::Quit).await {
@@ -44,13 +45,13 @@ pub(super) async fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
             Err(_) => text(StatusCode::CONFLICT, "already ending\n"),
         },
         (&Method::PUT, "/log") => log(admin, parameter(request, "filter")),
-        (_, "/config" | "/breakers" | "/drain" | "/quit" | "/log") => text(
+        (_, "/config" | "/standing" | "/breakers" | "/drain" | "/quit" | "/log") => text(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("{} is not for {path}\n", request.method()),
         ),
         _ => text(
             StatusCode::NOT_FOUND,
-            "allowed: GET /config, GET /breakers, POST /drain?grace=10s, POST /quit, PUT /log?filter=info\n",
+            "allowed: GET /config, GET /standing, GET /breakers, POST /drain?grace=10s, POST /quit, PUT /log?filter=info\n",
         ),
     }
 }

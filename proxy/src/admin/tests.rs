@@ -25,6 +25,7 @@ fn admin() -> (Admin, mpsc::Receiver<Command>) {
         Admin {
             store,
             readiness,
+            standing: Standing::default(),
             metrics: registry,
             log: LogFilter::default(),
             commands: sender,

@@ -94,8 +94,9 @@ fn command() -> Command {
             "Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
              --bootstrap (stateDir: ...). Flags win over the environment, the environment over the file.\n\
              USHER_LOG filters the operational log on stderr [default: info].\n\
-             Exit codes: 0 drained, 64 usage, 69 identity refused by the control plane, 78 application reachable \
-             around the sidecar.",
+             Exit codes: 0 drained, 64 usage, 69 no identity: the token is none, is of another mesh, or is refused, \
+             71 an address or a file that is needed cannot be had, 78 application reachable around the sidecar. \
+             The reason is then also in exit.json in the state directory.",
         )
         .arg(
             Arg::new("bootstrap")

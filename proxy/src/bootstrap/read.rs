@@ -38,7 +38,8 @@ pub(super) fn bootstrap(
     let outbound = reader.or_default("outbound", OUTBOUND, loopback);
     let metrics = reader.or_default("metrics", METRICS, socket_address);
     let admin_socket = reader.optional("admin-socket", path);
-    let tcp = reader.list("tcp", tcp_forward);
+    let own = namespace.clone();
+    let tcp = reader.list("tcp", |text| tcp_forward(text, own.as_ref()));
     let workers = reader.optional("workers", workers);
     let drain_grace = reader.optional("drain-grace", parse_duration);
     let access_log = reader.optional("access-log", |text| Ok(access_log(text)));
@@ -196,18 +197,22 @@ fn advertise(text: &str) -> Parsed<Advertise> {
     }
 }
 
-fn tcp_forward(text: &str) -> Parsed<TcpForward> {
+/// `own`: the namespace of a service whose own is not written; `None`: there is none, which is a mistake by itself.
+fn tcp_forward(text: &str, own: Option<&Name>) -> Parsed<TcpForward> {
     let invalid = || {
         InvalidValue::new(
             text,
-            "LOCAL=SERVICE:PORT, such as 127.0.0.1:5432=postgres.bank:5432",
+            "LOCAL=NAME.NAMESPACE:PORT, such as 127.0.0.1:5432=postgres.bank:5432; without .NAMESPACE it is our own",
         )
     };
     let (local, target) = text.split_once('=').ok_or_else(invalid)?;
     let (host, port) = target.rsplit_once(':').ok_or_else(invalid)?;
-    let (name, namespace) = host.split_once('.').ok_or_else(invalid)?;
+    let (name, namespace) = match host.split_once('.') {
+        Some((name, namespace)) => (name, namespace.parse().map_err(|_| invalid())?),
+        None => (host, own.cloned().ok_or_else(invalid)?),
+    };
     let service = ServiceName {
-        namespace: namespace.parse().map_err(|_| invalid())?,
+        namespace,
         name: name.parse().map_err(|_| invalid())?,
     };
     let port = port.parse().map_err(|_| invalid())?;

@@ -1,10 +1,15 @@
 //! How the process can end, and with which code: scripts and `usher run` tell people what to do by it.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, net::SocketAddr, path::Path, process::ExitCode};
 
+use serde_json::json;
 use usher_config::value::Port;
 
-use crate::{bootstrap::InvalidBootstrap, identity::AttestError};
+use super::keep_identity::chain;
+use crate::{bootstrap::InvalidBootstrap, identity::AttestError, state_dir::StateDir};
+
+/// The last words, for whoever started us and does not read our log.
+const FILE: &str = "exit.json";
 
 /// Every reason to end, but a drain that went well.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +18,8 @@ pub enum Exit {
     #[error("{0}")]
     Usage(InvalidBootstrap),
     /// The control plane will not give us an identity. Code 69.
-    #[error("no identity: {0}")]
-    IdentityRefused(AttestError),
+    #[error("no identity")]
+    IdentityRefused(#[source] AttestError),
     /// Others reach the application without passing us. Code 78.
     #[error(
         "the application is reachable around the sidecar: something listens on {listener}, not only on loopback. \
@@ -52,13 +57,33 @@ impl Exit {
         move |source| Self::System { what, source }
     }
 
-    /// sysexits(3), where it has a fitting one.
+    /// For the process's end.
     pub fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.number())
+    }
+
+    /// Leaves `{"code", "reason"}` in the state directory. One that cannot be written was said on stderr.
+    pub(super) fn leave_word(&self, state_dir: &Path) {
+        let words = json!({ "code": self.number(), "reason": chain(self) });
+        let _ = StateDir::open(state_dir)
+            .and_then(|directory| directory.write(FILE, words.to_string().as_bytes()));
+    }
+
+    /// Takes back what an earlier run has left.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub(super) fn forget_word(directory: &StateDir) -> io::Result<()> {
+        directory.remove(FILE)
+    }
+
+    /// sysexits(3), where it has a fitting one.
+    fn number(&self) -> u8 {
+        match self {
             Self::Usage(_) => 64,
             Self::IdentityRefused(_) => 69,
             Self::System { .. } => 71,
             Self::ApplicationExposed { .. } | Self::ExposureUnknown { .. } => 78,
-        })
+        }
     }
 }

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use usher_config::{model::TrustBundle, value::ServiceName};
 
-use super::exit::Exit;
+use super::{exit::Exit, standing::Standing};
 use crate::{
     control_plane::ControlPlane,
     identity::{AttestError, Failures, Keeper, Proof, Svid, attest, due, proof, renew},
@@ -31,6 +31,7 @@ pub(super) async fn first_svid(
     control_plane: &ControlPlane,
     service: &ServiceName,
     token_file: Option<&Path>,
+    standing: &Standing,
 ) -> Result<Svid, Exit> {
     match Svid::load(directory, SystemTime::now()) {
         Ok(Some(svid)) if svid.leaf.spiffe_id.namespace == service.namespace => {
@@ -61,6 +62,11 @@ pub(super) async fn first_svid(
                 let wait = full.mul_f64(0.5 + fastrand::f64() / 2.0);
                 failures = failures.saturating_add(1);
                 warn!(error = chain(&error), retry_after = ?wait, "no identity yet");
+                let reason = match &error {
+                    AttestError::Connect(_) | AttestError::Call(_) => control_plane.explain(&error),
+                    _ => chain(&error),
+                };
+                standing.tell(|facts| facts.waiting_for = Some(reason));
                 sleep(wait).await;
             }
         }

@@ -63,22 +63,22 @@ struct Addresses<'a> {
 
 impl Listeners {
     /// # Errors
-    /// [`Exit::System`], naming the address.
+    /// [`Exit::System`], naming the address and its setting.
     pub(super) fn bind(bootstrap: &Bootstrap) -> Result<(Self, Doors), Exit> {
         let tcp = bootstrap
             .tcp
             .iter()
-            .map(|forward| Ok((bind(forward.local)?, forward.target.clone())));
+            .map(|forward| Ok((bind("tcp", forward.local)?, forward.target.clone())));
         let listeners = Self {
             inbound: bootstrap
                 .application_port
-                .map(|_| bind(bootstrap.inbound))
+                .map(|_| bind("inbound", bootstrap.inbound))
                 .transpose()?,
-            outbound: bind(bootstrap.outbound)?,
+            outbound: bind("outbound", bootstrap.outbound)?,
             tcp: tcp.collect::<Result<_, Exit>>()?,
         };
         let doors = Doors {
-            metrics: bind(bootstrap.metrics)?,
+            metrics: bind("metrics", bootstrap.metrics)?,
             socket: bind_admin(&bootstrap.admin_socket)?,
             socket_path: bootstrap.admin_socket.clone(),
         };
@@ -114,7 +114,7 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
+fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
     let listen = || -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -128,7 +128,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    listen().map_err(Exit::system(format!("listen on {address}")))
+    listen().map_err(Exit::system(format!("listen on {address} (--{setting})")))
 }
 
 /// Bound under another name, closed to others, and only then given its own: nobody can connect in between.

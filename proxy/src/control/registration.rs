@@ -19,7 +19,12 @@ use usher_config::{
 };
 
 use super::{exit::Exit, exposure::exposed_listener};
-use crate::{control_plane::ControlPlane, health::Health, snapshot::Store, tls::Material};
+use crate::{
+    control_plane::ControlPlane,
+    health::{Health, Report},
+    snapshot::Store,
+    tls::Material,
+};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -46,7 +51,7 @@ pub(super) struct Registration {
     /// Where we run.
     pub zone: String,
     /// Changes are reported at once.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Receiver<Report>,
     /// A control plane that has just been reached may not know us: it is told at once.
     pub greeted: Arc<Notify>,
     /// Looked at before we call the application healthy; `None`: the operator has overridden the check.
@@ -79,9 +84,9 @@ impl Registration {
     pub(super) async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
         let (mut lease, mut failures) = (None::<Lease>, 0_u32);
         loop {
-            let health = *self.health.borrow_and_update();
-            self.check_exposure(health)?;
-            let pause = match self.report(lease.take(), health).await {
+            let health = self.health.borrow_and_update().clone();
+            self.check_exposure(health.health)?;
+            let pause = match self.report(lease.take(), &health).await {
                 Ok(renewed) => {
                     failures = 0;
                     let pause = Duration::from_millis(renewed.ttl_ms) / 3;
@@ -92,7 +97,7 @@ impl Registration {
                     lease = kept;
                     failures = failures.saturating_add(1);
                     let pause = backoff(failures, fastrand::f64());
-                    let reason = status.message();
+                    let reason = self.control_plane.explain(&status);
                     match failures {
                         1 => warn!(reason, retry_after = ?pause, "registration failed"),
                         _ => debug!(reason, retry_after = ?pause, "registration failed"),
@@ -139,7 +144,7 @@ impl Registration {
     async fn report(
         &self,
         lease: Option<Lease>,
-        health: Health,
+        health: &Report,
     ) -> Result<Lease, (Option<Lease>, Status)> {
         if let Some(lease) = lease {
             match self.renew(&lease, health).await {
@@ -154,19 +159,20 @@ impl Registration {
             .register(health)
             .await
             .map_err(|status| (None, status))?;
-        info!(service = %self.service, instance = %self.instance, address = %self.address, ?health, "registered");
+        info!(service = %self.service, instance = %self.instance, address = %self.address, health = ?health.health, "registered");
         Ok(lease)
     }
 
-    async fn register(&self, health: Health) -> Result<Lease, Status> {
+    async fn register(&self, health: &Report) -> Result<Lease, Status> {
         let address = self.reachable_address().await?;
         let request = RegisterRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
             instance: self.instance.to_string(),
             address: address.to_string(),
-            healthy: health == Health::Healthy,
+            healthy: health.health == Health::Healthy,
             zone: self.zone.clone(),
+            health_reason: health.reason(),
         };
         Ok(self
             .registry()
@@ -184,13 +190,14 @@ impl Registration {
         Ok(SocketAddr::new(ip, self.address.port()))
     }
 
-    async fn renew(&self, lease: &Lease, health: Health) -> Result<Lease, Status> {
+    async fn renew(&self, lease: &Lease, health: &Report) -> Result<Lease, Status> {
         let request = RenewLeaseRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
             instance: self.instance.to_string(),
             lease_id: lease.lease_id.clone(),
-            healthy: health == Health::Healthy,
+            healthy: health.health == Health::Healthy,
+            health_reason: health.reason(),
             revision: self
                 .store
                 .load()

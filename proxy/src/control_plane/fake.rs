@@ -29,8 +29,9 @@ use usher_config::wire::{
     },
     type_url,
     v1::{
-        self, AttestRequest, DeregisterRequest, DeregisterResponse, Lease, ListServicesRequest,
-        ListServicesResponse, RegisterRequest, RenewLeaseRequest, RenewRequest, SvidResponse,
+        self, AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse,
+        Lease, ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
+        RenewRequest, SvidResponse,
         authority_server::{Authority, AuthorityServer},
         registry_server::{Registry, RegistryServer},
     },
@@ -166,14 +167,30 @@ impl Authority for Fake {
 
 #[tonic::async_trait]
 impl Registry for Fake {
+    async fn admit(
+        &self,
+        request: Request<AdmitRequest>,
+    ) -> Result<Response<AdmitResponse>, Status> {
+        let AdmitRequest {
+            namespace, service, ..
+        } = request.into_inner();
+        if format!("{namespace}/{service}") == "bank/transaction" {
+            return Ok(Response::new(AdmitResponse {}));
+        }
+        let message = format!("{WORKLOAD} may not be service {namespace}/{service}");
+        Err(Status::permission_denied(message))
+    }
+
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
         let request = request.into_inner();
         let mut leases = self.leases.lock().unwrap();
         let lease_id = format!("lease{}", self.calls().len());
         leases.push(lease_id.clone());
         self.called(format!(
-            "register {} healthy={}",
-            request.address, request.healthy
+            "register {} healthy={}{}",
+            request.address,
+            request.healthy,
+            because(&request.health_reason)
         ));
         Ok(Response::new(Lease {
             lease_id,
@@ -183,12 +200,18 @@ impl Registry for Fake {
 
     async fn renew(&self, request: Request<RenewLeaseRequest>) -> Result<Response<Lease>, Status> {
         let RenewLeaseRequest {
-            lease_id, healthy, ..
+            lease_id,
+            healthy,
+            health_reason,
+            ..
         } = request.into_inner();
         if !self.leases.lock().unwrap().contains(&lease_id) {
             return Err(Status::not_found("no such lease"));
         }
-        self.called(format!("renew healthy={healthy}"));
+        self.called(format!(
+            "renew healthy={healthy}{}",
+            because(&health_reason)
+        ));
         Ok(Response::new(Lease {
             lease_id,
             ttl_ms: 60,
@@ -232,6 +255,14 @@ impl AggregatedDiscoveryService for Fake {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" because {reason}")
     }
 }
 

@@ -1,6 +1,10 @@
 //! Getting an SVID from the control plane: by join token the first time, by the SVID before it afterwards.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tonic::{Code, Status, transport::Channel};
 
@@ -16,15 +20,36 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum AttestError {
     /// No `--token-file` was given and no SVID is left.
-    #[error("no identity yet and no --token-file to get one with")]
+    #[error("there is none from an earlier run, and no --token-file to get one with")]
     NoToken,
     /// The file cannot be read.
-    #[error("token file cannot be read")]
-    TokenFile(#[source] std::io::Error),
+    #[error("token file {} cannot be read", path.display())]
+    TokenFile {
+        /// `--token-file`.
+        path: PathBuf,
+        /// The operating system's words.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file holds something else.
-    #[error("token file")]
-    Token(#[source] InvalidJoinToken),
-    /// The control plane was not reached, or is not the one the token pins.
+    #[error("token file {}", path.display())]
+    Token {
+        /// `--token-file`.
+        path: PathBuf,
+        /// What it should hold.
+        #[source]
+        source: InvalidJoinToken,
+    },
+    /// The server is of a mesh with another root: it has not seen the token's secret.
+    #[error(
+        "the control plane at {address} is of another mesh than the join token: make one there with `usher token \
+         create`, or correct --control-plane"
+    )]
+    OtherMesh {
+        /// `--control-plane`.
+        address: Arc<str>,
+    },
+    /// The control plane was not reached, or is not one.
     #[error("control plane not reached")]
     Connect(#[source] ControlPlaneError),
     /// The control plane says no, and will say so again.
@@ -39,15 +64,18 @@ pub enum AttestError {
 }
 
 impl AttestError {
-    /// Whether trying again with the same token is useless.
+    /// Whether trying again with the same token is useless. A file that is not there yet may still come.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::NoToken | Self::Refused(_) => true,
-            Self::TokenFile(_)
-            | Self::Token(_)
-            | Self::Connect(_)
-            | Self::Call(_)
-            | Self::Svid(_) => false,
+            Self::NoToken | Self::Token { .. } | Self::OtherMesh { .. } | Self::Refused(_) => true,
+            Self::TokenFile { .. } | Self::Connect(_) | Self::Call(_) | Self::Svid(_) => false,
+        }
+    }
+
+    fn connecting(error: ControlPlaneError) -> Self {
+        match error {
+            ControlPlaneError::OtherMesh { address } => Self::OtherMesh { address },
+            error => Self::Connect(error),
         }
     }
 
@@ -71,8 +99,14 @@ pub async fn attest(
     token_file: Option<&Path>,
 ) -> Result<Svid, AttestError> {
     let path = token_file.ok_or(AttestError::NoToken)?;
-    let text = std::fs::read_to_string(path).map_err(AttestError::TokenFile)?;
-    let token: JoinToken = text.parse().map_err(AttestError::Token)?;
+    let text = std::fs::read_to_string(path).map_err(|source| AttestError::TokenFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let token: JoinToken = text.parse().map_err(|source| AttestError::Token {
+        path: path.to_owned(),
+        source,
+    })?;
     let request = Request::new().map_err(AttestError::Svid)?;
     let call = AttestRequest {
         join_token: token.danger_expose().to_owned(),
@@ -81,7 +115,7 @@ pub async fn attest(
     let (channel, server) = control_plane
         .pinned(token.root_spki_sha256)
         .await
-        .map_err(AttestError::Connect)?;
+        .map_err(AttestError::connecting)?;
     let response = AuthorityClient::new(channel)
         .attest(timed(call))
         .await

@@ -137,7 +137,7 @@ async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
     let other = directory.token_file(&token(&TestAuthority::new().root));
     let error = attest(&fake.control_plane, Some(&other)).await.unwrap_err();
     assert!(
-        matches!(error, AttestError::Connect(_)) && !error.is_final(),
+        matches!(error, AttestError::OtherMesh { .. }) && error.is_final(),
         "{error}"
     );
 
@@ -156,6 +156,15 @@ async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
 #[tokio::test]
 async fn a_refused_token_is_final_and_a_missing_control_plane_is_not() {
     let (fake, directory) = (Fake::start().await, directory());
+    let garbage = directory.token_file("no token at all");
+    let error = attest(&fake.control_plane, Some(&garbage))
+        .await
+        .unwrap_err();
+    assert!(error.is_final(), "{error}");
+    assert!(
+        error.to_string().contains("token"),
+        "names the file: {error}"
+    );
     let wrong = directory.token_file(&fake.token().replace("secret", "guess"));
     assert!(
         attest(&fake.control_plane, Some(&wrong))

@@ -35,13 +35,13 @@ fn a_service_without_exactly_one_account_needs_one_named() {
             .map(|name| name.parse().expect("valid"))
             .collect()
     };
-    let only = only_account(&service, names(&["account"]));
+    let only = only_account(&service, names(&["account"]), &[]);
     assert_eq!(only.expect("one").as_str(), "account");
     assert!(
-        only_account(&service, vec![])
+        only_account(&service, vec![], &[])
             .expect_err("none")
             .contains("Workload")
     );
-    let several = only_account(&service, names(&["blue", "green"])).expect_err("several");
+    let several = only_account(&service, names(&["blue", "green"]), &[]).expect_err("several");
     assert!(several.contains("blue, green"), "{several}");
 }

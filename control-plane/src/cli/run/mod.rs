@@ -5,9 +5,12 @@
 //! a process group of their own: Ctrl-C on a terminal would otherwise reach all three at once, and the
 //! application would be gone before the mesh had heard that it is going.
 
+mod explain;
 mod permission;
 mod progress;
+mod ready;
 mod sidecar;
+mod standing;
 mod state_directory;
 mod supervise;
 mod tied;
@@ -26,6 +29,7 @@ use super::{Failure, Outcome, exit, locate::DataDirectory};
 use permission::Permission;
 use progress::Progress;
 use sidecar::Sidecar;
+use standing::Told;
 use state_directory::StateDirectory;
 use supervise::Application;
 
@@ -50,9 +54,14 @@ sidecar is not registered, unless --danger-exposed-application is given.
 Ctrl-C or SIGTERM: the mesh stops sending (drain), then the command gets the signal, then the sidecar ends. The
 second one ends everything at once. HUP, QUIT, USR1 and USR2 go to the command alone.
 
-Exit codes: the command's own (128+n if signal n ended it); 64 usage, 69 the control plane does not answer or
-refused the identity, 70 the sidecar failed, 78 the application is reachable around the sidecar, 126 the command
-cannot be executed, 127 there is no such command.";
+The command starts when the sidecar is ready: it has an identity that may be the service, and a configuration. Until
+then `usher run` says what it waits for, and gives up after --ready-timeout. A sidecar that was in the mesh before (its
+state directory knows a configuration) needs nobody: its command starts after 10 s at the latest.
+
+Exit codes: the command's own (128+n if signal n ended it); 64 usage, 69 the control plane does not answer, refused the
+token, or does not let its account run the service, 70 the sidecar failed, 71 an address or file that the sidecar needs
+cannot be had (a port of --inbound, --outbound, --metrics or --tcp that is in use), 78 the application is reachable
+around the sidecar, 126 the command cannot be executed, 127 there is no such command.";
 
 /// Run a command in the mesh, with a sidecar beside it
 #[derive(Debug, Args)]
@@ -67,7 +76,7 @@ pub(super) struct Run {
     /// Port on which the command listens on 127.0.0.1; without it the command only calls others
     #[arg(long, value_name = "N")]
     port: Option<Port>,
-    /// Carry a local port to a service: LOCAL=NAME.NAMESPACE:PORT (repeatable)
+    /// Carry a local port to a service: LOCAL=NAME.NAMESPACE:PORT, or LOCAL=NAME:PORT in --namespace (repeatable)
     #[arg(long, value_name = "LOCAL=SERVICE:PORT")]
     tcp: Vec<String>,
     /// Service account, when several may run the service
@@ -107,6 +116,9 @@ pub(super) struct Run {
     /// The usher-proxy program [default: beside usher, else in PATH]
     #[arg(long, value_name = "PATH", env = "USHER_PROXY")]
     proxy: Option<PathBuf>,
+    /// How long the sidecar may take to be ready, if it was never in the mesh before
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    ready_timeout: Duration,
     /// How long the mesh may take to stop sending, when it ends
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     drain_grace: Duration,
@@ -122,7 +134,7 @@ pub(super) struct Run {
     /// Progress as JSON lines on stderr
     #[arg(long)]
     json: bool,
-    /// Say nothing but mistakes
+    /// Say nothing but mistakes; the sidecar logs only warnings, unless USHER_LOG says otherwise
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
     /// The command, after `--`
@@ -149,16 +161,29 @@ impl Run {
         // Before anything is started: a signal from here on is never lost, and never the default death.
         let mut signals = supervise::Signals::listen()?;
         let state = StateDirectory::claim(self)?;
-        let permission = Permission::obtain(self, &state).await?;
+        let permission = tokio::select! {
+            permission = Permission::obtain(self, &state, progress) => permission?,
+            signal = signals.next_stop() => return Ok(supervise::killed_by(signal)),
+        };
         progress.say(&permission.to_string());
         let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
         let stopped = tokio::select! {
-            ready = sidecar.wait_until_ready(&progress) => { ready?; None }
-            signal = signals.next_stop() => Some(signal),
+            ready = ready::wait(&mut sidecar, self, &state, progress) => ready.map(|()| None),
+            signal = signals.next_stop() => Ok(Some(supervise::killed_by(signal))),
         };
-        if let Some(signal) = stopped {
-            sidecar.stop().await;
-            return Ok(supervise::killed_by(signal));
+        match stopped {
+            Ok(None) => {}
+            Ok(Some(code)) => {
+                sidecar.stop().await;
+                return Ok(code);
+            }
+            Err(failure) => {
+                sidecar.stop().await;
+                return Err(failure);
+            }
+        }
+        if let Some(hint) = supervise::terminal_hint(self) {
+            progress.say(&hint);
         }
         let application = match Application::start(self, sidecar.addresses()?) {
             Ok(application) => application,
@@ -168,6 +193,13 @@ impl Run {
             }
         };
         progress.say(&application.to_string());
+        let asking = sidecar.asking();
+        let follow = async {
+            match asking {
+                Some(asking) => asking.follow(progress, Told::default()).await,
+                None => std::future::pending().await,
+            }
+        };
         let keep_permission = permission.keep_fresh(self, &state);
         let supervise = supervise::Supervisor {
             run: self,
@@ -178,7 +210,19 @@ impl Run {
         tokio::select! {
             outcome = supervise => outcome,
             never = keep_permission => match never {},
+            never = follow => match never {},
         }
+    }
+
+    /// `namespace/service`.
+    fn full_service(&self) -> String {
+        format!("{}/{}", self.namespace, self.service)
+    }
+
+    /// The command, as people call it.
+    fn what(&self) -> String {
+        let command = self.command.first().map(|word| word.to_string_lossy());
+        command.unwrap_or_default().into_owned()
     }
 
     fn control_plane(&self) -> String {

@@ -13,7 +13,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{super::token::request_token, Failure, Run, exit, state_directory::StateDirectory};
+use tokio::time::Instant;
+
+use super::{
+    super::token::request_token, Failure, Run, exit, progress::Progress,
+    state_directory::StateDirectory,
+};
 use crate::{admin::operator::CreateToken, private_files::write_private};
 
 /// The token's file, in the state directory.
@@ -30,6 +35,12 @@ const IDENTITY: &str = "identity.json";
 
 /// A token older than this is replaced: an SVID that was not renewed for so long is near its end.
 const REFRESH_AFTER: Duration = Duration::from_secs(12 * 3600);
+
+/// How long a control plane that was started together with us may need until it answers.
+const CONTROL_PLANE_STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is asked meanwhile.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often to look at the clock on the wall. It runs while the machine sleeps; timers do not.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -54,7 +65,11 @@ pub(super) enum Permission {
 }
 
 impl Permission {
-    pub(super) async fn obtain(run: &Run, state: &StateDirectory) -> Result<Self, Failure> {
+    pub(super) async fn obtain(
+        run: &Run,
+        state: &StateDirectory,
+        progress: Progress,
+    ) -> Result<Self, Failure> {
         if let Some(file) = &run.token_file {
             // Read once, so that a wrong path is said here and not by a log line of the sidecar.
             std::fs::File::open(file).map_err(|error| {
@@ -63,14 +78,26 @@ impl Permission {
             })?;
             return Ok(Self::Given(file.clone()));
         }
-        match ask(run, state).await {
-            Ok((file, identity)) => Ok(Self::Asked { file, identity }),
-            Err(failure) if failure.code == exit::UNAVAILABLE && state.file(IDENTITY).exists() => {
-                Ok(Self::Kept {
-                    file: state.file(TOKEN),
-                })
+        let asked_at = Instant::now();
+        let limit = run.ready_timeout.min(CONTROL_PLANE_STARTS_WITHIN);
+        let mut said = false;
+        loop {
+            match ask(run, state).await {
+                Ok((file, identity)) => return Ok(Self::Asked { file, identity }),
+                Err(failure) if failure.code != exit::UNAVAILABLE => return Err(failure),
+                Err(_) if state.file(IDENTITY).exists() => {
+                    return Ok(Self::Kept {
+                        file: state.file(TOKEN),
+                    });
+                }
+                Err(failure) if asked_at.elapsed() >= limit => return Err(failure),
+                Err(failure) => {
+                    if !std::mem::replace(&mut said, true) {
+                        progress.warn(&format!("waiting up to {limit:?}: {}", failure.message));
+                    }
+                }
             }
-            Err(failure) => Err(failure),
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -21,9 +21,9 @@ use usher_config::value::format_duration;
 
 use super::{
     super::client::Server,
-    Failure, Run, exit,
+    Failure, Run, exit, explain,
     permission::Permission,
-    progress::Progress,
+    standing::{Ask, Standing},
     state_directory::StateDirectory,
     supervise::{self, is_executable},
     tied,
@@ -32,18 +32,14 @@ use super::{
 /// How long the sidecar may take to bind its addresses; it needs nobody else for that.
 const BIND_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long the command waits for the first configuration. Then it starts anyway: the mesh being away is no
-/// reason for a service not to run.
-const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The sidecar's log filter; one that the user has set stays.
+const LOG_FILTER: &str = "USHER_LOG";
 
 /// How often the sidecar's progress is looked at.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the sidecar may take to end once it has nothing left to do.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How much of the sidecar's log is shown when it fails.
-const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// Where a running sidecar listens, as it wrote it.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,6 +57,7 @@ pub(super) struct Sidecar {
     addresses_file: PathBuf,
     addresses: Option<SidecarAddresses>,
     log: Option<PathBuf>,
+    last_words: PathBuf,
 }
 
 /// Looks for the program: as given, beside this one (by the name it was called, and by the file it is), in PATH.
@@ -106,12 +103,15 @@ impl Sidecar {
         permission: &Permission,
     ) -> Result<Self, Failure> {
         let addresses_file = state.file("addresses.json");
-        // One of an earlier run would be believed.
-        match std::fs::remove_file(&addresses_file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::of(exit::FAILED, &error));
+        let last_words = state.file(explain::LAST_WORDS);
+        // Those of an earlier run would be believed.
+        for old in [&addresses_file, &last_words] {
+            match std::fs::remove_file(old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Failure::of(exit::FAILED, &error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         let mut command = tied::command(program.as_os_str());
         command
@@ -149,6 +149,9 @@ impl Sidecar {
         if run.danger_exposed_application {
             command.arg("--danger-exposed-application");
         }
+        if run.quiet && env::var_os(LOG_FILTER).is_none() {
+            command.env(LOG_FILTER, "warn");
+        }
         let log = log_path(run, state);
         command
             .stdin(Stdio::null())
@@ -164,11 +167,12 @@ impl Sidecar {
             addresses_file,
             addresses: None,
             log,
+            last_words,
         })
     }
 
-    /// Waits until it listens, then a while for its first configuration.
-    pub(super) async fn wait_until_ready(&mut self, progress: &Progress) -> Result<(), Failure> {
+    /// Waits until it listens, and says where.
+    pub(super) async fn listening(&mut self) -> Result<String, Failure> {
         let addresses = self.wait_for_addresses().await?;
         let outbound = addresses.outbound;
         let inbound = addresses
@@ -177,38 +181,37 @@ impl Sidecar {
         let metrics = addresses
             .metrics
             .map(|metrics| format!(", metrics http://{metrics}/metrics"));
-        progress.say(&format!(
+        Ok(format!(
             "sidecar listens: outbound {outbound}{}{}",
             inbound.unwrap_or_default(),
             metrics.unwrap_or_default()
-        ));
-        let started = Instant::now();
-        while started.elapsed() < CONFIGURATION_TIMEOUT {
-            if let Some(status) = self.exited()? {
-                return Err(self.explain(status));
-            }
-            if let Some(revision) = self.revision().await {
-                progress.say(&format!("sidecar has configuration, revision {revision}"));
-                return Ok(());
-            }
-            sleep(POLL_EVERY).await;
+        ))
+    }
+
+    /// # Errors
+    /// It has ended; why.
+    pub(super) fn must_run(&mut self) -> Result<(), Failure> {
+        match self.exited()? {
+            Some(status) => Err(self.explain(status)),
+            None => Ok(()),
         }
-        let log = self.log.as_ref();
-        let why = log.map(|path| format!("; why: {}", path.display()));
-        progress.warn(&format!(
-            "no configuration within {CONFIGURATION_TIMEOUT:?}: the command starts, and calls to other services \
-             fail until the control plane answers{}",
-            why.unwrap_or_default()
-        ));
-        Ok(())
+    }
+
+    /// What it says about itself; `None`: nothing.
+    pub(super) async fn standing(&self) -> Option<Standing> {
+        self.asking()?.standing().await
+    }
+
+    /// Where its standing can be asked for; `None`: it has not said where it listens.
+    pub(super) fn asking(&self) -> Option<Ask> {
+        let admin = &self.addresses.as_ref()?.admin;
+        Some(Ask(Server::Unix(admin.clone())))
     }
 
     async fn wait_for_addresses(&mut self) -> Result<&SidecarAddresses, Failure> {
         let started = Instant::now();
         loop {
-            if let Some(status) = self.exited()? {
-                return Err(self.explain(status));
-            }
+            self.must_run()?;
             let text = std::fs::read(&self.addresses_file).ok();
             if let Some(addresses) = text.and_then(|text| serde_json::from_slice(&text).ok()) {
                 return Ok(self.addresses.insert(addresses));
@@ -219,19 +222,6 @@ impl Sidecar {
             }
             sleep(POLL_EVERY).await;
         }
-    }
-
-    /// The revision it runs; `None` while it has none.
-    async fn revision(&self) -> Option<u64> {
-        let dump = self
-            .ask(Method::GET, "/config", Duration::from_secs(2))
-            .await?;
-        let dump: serde_json::Value = serde_json::from_slice(&dump).ok()?;
-        let revision = dump.get("revision")?;
-        revision
-            .as_u64()
-            .or_else(|| revision.get("number")?.as_u64())
-            .filter(|number| *number > 0)
     }
 
     /// Where it listens.
@@ -284,32 +274,12 @@ impl Sidecar {
     }
 
     fn explain(&self, status: ExitStatus) -> Failure {
-        let failure = match status.code().and_then(|code| u8::try_from(code).ok()) {
-            Some(exit::USAGE) => Failure::new(exit::USAGE, "the sidecar did not accept its arguments"),
-            Some(exit::UNAVAILABLE) => {
-                Failure::new(exit::UNAVAILABLE, "the control plane refused this workload's identity")
-                    .advise("is the token right, unused and not expired? usher token create makes a new one")
-            }
-            Some(exit::CONFIGURATION) => Failure::new(
-                exit::CONFIGURATION,
-                "the application can be reached around its sidecar: it listens on more than 127.0.0.1",
-            )
-            .advise("let it listen on $HOST:$PORT")
-            .advise("or accept the danger: --danger-exposed-application"),
-            _ => Failure::new(exit::FAILED, format!("the sidecar ended: {status}")),
-        };
-        self.with_log(failure)
+        self.with_log(explain::ended(status, &self.last_words))
     }
 
     /// Shows the end of the log, unless the user has it on the screen already.
-    fn with_log(&self, failure: Failure) -> Failure {
-        let Some(path) = &self.log else {
-            return failure;
-        };
-        let failure = failure.advise(format!("the end of its log, {}:", path.display()));
-        let tail = tail(path).unwrap_or_default();
-        tail.lines()
-            .fold(failure, |failure, line| failure.advise(format!("  {line}")))
+    pub(super) fn with_log(&self, failure: Failure) -> Failure {
+        explain::with_log(failure, self.log.as_deref())
     }
 }
 
@@ -342,13 +312,4 @@ fn open_log(path: Option<&Path>) -> Result<Stdio, Failure> {
             format!("cannot write the sidecar's log {}: {error}", path.display()),
         )
     })
-}
-
-fn tail(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

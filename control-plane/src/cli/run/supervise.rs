@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt, io,
     os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
@@ -290,6 +290,32 @@ pub(super) fn find_command(command: &OsStr) -> Result<(), Failure> {
     }
 }
 
+/// A shell that was asked for on a terminal, and would end at once or be mute without it.
+pub(super) fn terminal_hint(run: &Run) -> Option<String> {
+    let on_terminal = io::IsTerminal::is_terminal(&io::stdin());
+    let is_shell = is_interactive_shell(&run.command);
+    (on_terminal && is_shell && !run.interactive).then(|| {
+        format!(
+            "{} does not get the terminal: for an interactive shell, add -i (usher run -i ...)",
+            run.what()
+        )
+    })
+}
+
+/// A shell without a script or a command: only flags such as `-l` follow.
+fn is_interactive_shell(command: &[OsString]) -> bool {
+    const SHELLS: [&str; 7] = ["ash", "bash", "dash", "fish", "ksh", "sh", "zsh"];
+    let Some((program, arguments)) = command.split_first() else {
+        return false;
+    };
+    let name = Path::new(program).file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| SHELLS.contains(&name))
+        && arguments.iter().all(|word| {
+            let word = word.to_string_lossy();
+            word.starts_with('-') && !word.trim_start_matches('-').contains('c')
+        })
+}
+
 pub(super) fn is_executable(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
@@ -303,3 +329,6 @@ pub(super) fn not_started(name: &str, error: &io::Error) -> Failure {
     };
     Failure::new(code, format!("cannot start {name}: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ fn instance() -> Instance {
     Instance {
         address: "127.0.0.1:15006".parse().expect("valid"),
         healthy: true,
+        health_reason: String::new(),
         zone: String::new(),
         identity: identity("account"),
         revision: 0,
@@ -27,6 +28,7 @@ fn renewal<'a>(lease: &'a str, identity: &'a SpiffeId, healthy: bool) -> Renewal
         lease,
         identity,
         healthy,
+        health_reason: if healthy { "" } else { "GET / → 404" },
         revision: 3,
     }
 }
@@ -62,6 +64,7 @@ fn callers_are_told_when_health_changes() {
     assert_eq!(sick, Ok(Effect::Changed));
     let (_, seen) = instances.of(&name().service).next().expect("registered");
     assert!(!seen.healthy && seen.revision == 3);
+    assert_eq!(seen.health_reason, "GET / → 404");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use usher_config::{
         },
         rpc,
         v1::{
-            DeregisterRequest, RegisterRequest, registry_client::RegistryClient,
+            AdmitRequest, DeregisterRequest, RegisterRequest, registry_client::RegistryClient,
             registry_server::RegistryServer,
         },
     },
@@ -251,7 +251,19 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
         address: part("127.0.0.1:15006"),
         healthy: true,
         zone: String::new(),
+        health_reason: String::new(),
     };
+    let ask = |service: &str| AdmitRequest {
+        namespace: part("bank"),
+        service: part(service),
+        instance: part("a"),
+    };
+    assert!(registry.admit(ask("account")).await.is_ok());
+    let refused = registry.admit(ask("reporting")).await.expect_err("not it");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    for name in ["sa/account", "bank/reporting"] {
+        assert!(refused.message().contains(name), "{}", refused.message());
+    }
     let lease = registry
         .register(register.clone())
         .await

@@ -7,14 +7,14 @@ use crate::control_plane::fake::{Fake, WORKLOAD};
 
 struct Rig {
     fake: Fake,
-    health: watch::Sender<Health>,
+    health: watch::Sender<Report>,
     leave: mpsc::Sender<Deregister>,
     task: tokio::task::JoinHandle<Result<(), Exit>>,
 }
 
 async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
     let fake = Fake::start().await;
-    let (health, reported) = watch::channel(Health::Unhealthy);
+    let (health, reported) = watch::channel(Report::default());
     let (leave, commands) = mpsc::channel(1);
     let service: ServiceName = "bank/transaction".parse().unwrap();
     let metrics = crate::telemetry::metrics::Metrics::new(1);
@@ -53,7 +53,15 @@ async fn an_instance_registers_renews_tells_its_health_and_leaves() {
     let rig = start("10.0.0.1:15006", None).await;
     eventually(&rig.fake, "register 10.0.0.1:15006 healthy=false").await;
     eventually(&rig.fake, "renew healthy=false").await;
-    rig.health.send_replace(Health::Healthy);
+    rig.health.send_replace(Report {
+        health: Health::Unhealthy,
+        failure: Some("GET / → 404".into()),
+    });
+    eventually(&rig.fake, "renew healthy=false because GET / → 404").await;
+    rig.health.send_replace(Report {
+        health: Health::Healthy,
+        failure: None,
+    });
     eventually(&rig.fake, "renew healthy=true").await;
 
     rig.fake.leases.lock().unwrap().clear();

@@ -1,0 +1,143 @@
+//! The wait between a started sidecar and a started command.
+//!
+//! A sidecar that has been in the mesh before serves from what it knew, so its command starts soon in any case: the mesh
+//! being away is no reason for a service not to run. One that has never been in the mesh can do nothing for its command
+//! until the control plane has answered: the command waits, the user hears for what, and after `--ready-timeout` that is
+//! an error.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Failure, Run, exit,
+    progress::Progress,
+    sidecar::Sidecar,
+    standing::{Admission, Standing},
+    state_directory::StateDirectory,
+};
+
+/// How often the sidecar's progress is looked at.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// How long the command of a sidecar that knows the mesh waits for news of it.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a sidecar that runs what it knew is given to hear whether it still may.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// When the user first hears of the wait, and how often from then on.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+const NEXT_WORD: Duration = Duration::from_secs(5);
+
+/// The sidecar's files that survive a restart.
+const IDENTITY: &str = "identity.json";
+const LAST_KNOWN_GOOD: &str = "last-known-good.pb";
+
+/// Where a start stands. Pure.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Not yet.
+    Wait,
+    /// The command may start, with this revision.
+    Ready(u64),
+    /// The identity may not be this service: why.
+    Refused(String),
+}
+
+fn verdict(standing: &Standing, waited: Duration) -> Verdict {
+    if let Some(Admission::Refused(reason)) = &standing.admission {
+        return Verdict::Refused(reason.clone());
+    }
+    let Some(revision) = standing.revision.filter(|number| *number > 0) else {
+        return Verdict::Wait;
+    };
+    // A control plane that is away says nothing; what was known before still holds.
+    let is_asking = standing.admission == Some(Admission::Pending)
+        && standing.waiting_for.is_none()
+        && waited < ADMISSION_TIMEOUT;
+    if is_asking {
+        Verdict::Wait
+    } else {
+        Verdict::Ready(revision)
+    }
+}
+
+/// Waits until the command may start.
+pub(super) async fn wait(
+    sidecar: &mut Sidecar,
+    run: &Run,
+    state: &StateDirectory,
+    progress: Progress,
+) -> Result<(), Failure> {
+    progress.say(&sidecar.listening().await?);
+    let is_known = state.file(LAST_KNOWN_GOOD).exists();
+    let limit = if is_known {
+        KNOWN_TIMEOUT
+    } else {
+        run.ready_timeout
+    };
+    let started = Instant::now();
+    let mut next_word = FIRST_WORD;
+    loop {
+        sidecar.must_run()?;
+        let standing = sidecar.standing().await.unwrap_or_default();
+        match verdict(&standing, started.elapsed()) {
+            Verdict::Ready(revision) => {
+                progress.say(&format!("sidecar has configuration, revision {revision}"));
+                return Ok(());
+            }
+            Verdict::Refused(reason) => {
+                // Kept, it would be shown again by the next run, whatever its token says.
+                let _ = std::fs::remove_file(state.file(IDENTITY));
+                return Err(refused(run, &reason));
+            }
+            Verdict::Wait => {}
+        }
+        let waited = started.elapsed();
+        let cause = standing
+            .waiting_for
+            .unwrap_or_else(|| format!("the first answer of {}", run.control_plane()));
+        if waited >= limit {
+            return if is_known {
+                progress.warn(&format!(
+                    "no configuration within {limit:?} ({cause}): the command starts, and calls to other services \
+                     fail until the control plane answers"
+                ));
+                Ok(())
+            } else {
+                let failure = not_ready(limit, &cause);
+                Err(sidecar.with_log(failure))
+            };
+        }
+        if waited >= next_word {
+            next_word = waited + NEXT_WORD;
+            progress.warn(&format!("{} waits: {cause}", run.what()));
+        }
+        sleep(POLL_EVERY).await;
+    }
+}
+
+fn not_ready(limit: Duration, cause: &str) -> Failure {
+    let message =
+        format!("the sidecar is not ready after {limit:?}, the command was not started: {cause}");
+    Failure::new(exit::UNAVAILABLE, message)
+        .advise("another control plane: --control-plane HOST:PORT")
+        .advise("more patience: --ready-timeout DURATION")
+}
+
+fn refused(run: &Run, reason: &str) -> Failure {
+    let message = format!(
+        "this identity may not run as {}, the command was not started: {reason}",
+        run.full_service()
+    );
+    Failure::new(exit::UNAVAILABLE, message)
+        .advise(format!(
+            "a token for one of the service's accounts: usher token create --namespace {} --service-account SA",
+            run.namespace
+        ))
+        .advise("or the service that this account runs: --service NAME --namespace NS; see usher services")
+}
+
+#[cfg(test)]
+mod tests;

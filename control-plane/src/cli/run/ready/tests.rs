@@ -1,0 +1,39 @@
+//! When a command may start.
+
+use super::*;
+
+fn standing(revision: Option<u64>, admission: Admission, waiting_for: Option<&str>) -> Standing {
+    Standing {
+        revision,
+        admission: Some(admission),
+        waiting_for: waiting_for.map(str::to_owned),
+        ..Standing::default()
+    }
+}
+
+#[test]
+fn a_command_starts_with_a_configuration_and_an_admitted_identity() {
+    let none = Duration::ZERO;
+    let cases = [
+        (standing(None, Admission::Admitted, None), Verdict::Wait),
+        (standing(Some(0), Admission::Admitted, None), Verdict::Wait),
+        (standing(Some(3), Admission::Pending, None), Verdict::Wait),
+        (
+            standing(Some(3), Admission::Admitted, None),
+            Verdict::Ready(3),
+        ),
+        (
+            standing(Some(3), Admission::Pending, Some("away")),
+            Verdict::Ready(3),
+        ),
+        (
+            standing(None, Admission::Refused("no".into()), None),
+            Verdict::Refused("no".into()),
+        ),
+    ];
+    for (standing, expected) in cases {
+        assert_eq!(verdict(&standing, none), expected, "{standing:?}");
+    }
+    let silent = standing(Some(3), Admission::Pending, None);
+    assert_eq!(verdict(&silent, ADMISSION_TIMEOUT), Verdict::Ready(3));
+}

@@ -1,0 +1,167 @@
+//! What a sidecar says about itself, and when its user is told.
+//!
+//! The sidecar answers `GET /standing` on its admin socket. [`Told`] is pure: it says each thing once, and nothing that
+//! most likely mends itself within seconds (an application that is still starting is not healthy yet).
+
+use std::{convert::Infallible, time::Duration};
+
+use http::Method;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use super::{super::client::Server, progress::Progress};
+
+/// How long an application may be unhealthy before its user is told: most start within this.
+const UNHEALTHY_FOR: Duration = Duration::from_secs(5);
+
+/// How often a sidecar is asked while its command runs. One request on a Unix socket: nothing to notice.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long its answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What it says. Whatever it leaves out is not known to it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Standing {
+    /// The configuration it runs; `None` or 0: none yet.
+    pub(super) revision: Option<u64>,
+    /// SPIFFE ID.
+    pub(super) identity: Option<String>,
+    /// Why it is not further.
+    pub(super) waiting_for: Option<String>,
+    /// Absent: it does not say, so nothing speaks against it.
+    pub(super) admission: Option<Admission>,
+    /// Absent: no application, or not checked yet.
+    pub(super) health: Option<Health>,
+    /// Settings that will not work.
+    pub(super) notices: Vec<String>,
+}
+
+/// The control plane's word on identity and service.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state", content = "reason")]
+pub(super) enum Admission {
+    /// Nothing yet.
+    Pending,
+    /// It may be it.
+    Admitted,
+    /// It may not: why.
+    Refused(String),
+}
+
+/// Of the application.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Health {
+    health: Verdict,
+    failure: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Verdict {
+    Healthy,
+    Unhealthy,
+}
+
+/// Where to ask. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Ask(pub(super) Server);
+
+impl Ask {
+    /// `None`: no answer, or not one of a sidecar of this version.
+    pub(super) async fn standing(&self) -> Option<Standing> {
+        let body = self
+            .0
+            .ask(Method::GET, "/standing", bytes::Bytes::new(), ANSWER_WITHIN)
+            .await
+            .ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    /// Tells the user what changes, for as long as it is polled.
+    pub(super) async fn follow(self, progress: Progress, mut told: Told) -> Infallible {
+        loop {
+            sleep(ASK_EVERY).await;
+            let Some(standing) = self.standing().await else {
+                continue;
+            };
+            for news in told.news(&standing, Instant::now()) {
+                match news {
+                    News::Good(text) => progress.say(&text),
+                    News::Bad(text) => progress.warn(&text),
+                }
+            }
+        }
+    }
+}
+
+/// A line for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum News {
+    /// Something works now.
+    Good(String),
+    /// Something to mend.
+    Bad(String),
+}
+
+/// What the user has heard.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    unhealthy_since: Option<Instant>,
+    unhealthy: bool,
+    healthy: bool,
+    notices: usize,
+    refused: bool,
+}
+
+impl Told {
+    /// What is new. Pure: `now` is an argument.
+    pub(super) fn news(&mut self, standing: &Standing, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        let unheard = standing.notices.iter().skip(self.notices);
+        news.extend(unheard.cloned().map(News::Bad));
+        self.notices = self.notices.max(standing.notices.len());
+        match &standing.admission {
+            Some(Admission::Refused(reason)) if !self.refused => {
+                self.refused = true;
+                news.push(News::Bad(format!(
+                    "the control plane no longer lets this sidecar be its service: {reason}"
+                )));
+            }
+            Some(Admission::Admitted) => self.refused = false,
+            Some(Admission::Pending | Admission::Refused(_)) | None => {}
+        }
+        if let Some(health) = &standing.health {
+            news.extend(self.health(health, now));
+        }
+        news
+    }
+
+    fn health(&mut self, health: &Health, now: Instant) -> Option<News> {
+        if health.health == Verdict::Healthy {
+            let first = !std::mem::replace(&mut self.healthy, true);
+            self.unhealthy_since = None;
+            let again = std::mem::take(&mut self.unhealthy);
+            return match (first, again) {
+                (_, true) => Some("the application is healthy now: callers are sent to it"),
+                (true, false) => Some("the application is healthy: callers are sent to it"),
+                (false, false) => None,
+            }
+            .map(|text| News::Good(text.to_owned()));
+        }
+        let since = *self.unhealthy_since.get_or_insert(now);
+        if self.unhealthy || now.duration_since(since) < UNHEALTHY_FOR {
+            return None;
+        }
+        self.unhealthy = true;
+        let failure = health.failure.as_deref().unwrap_or("its check fails");
+        Some(News::Bad(format!(
+            "the application is not healthy, so nobody is sent to it: {failure}\n  does it listen on $HOST:$PORT? \
+             what is checked: Workload.spec.healthCheck (http path, grpc service or tcp)"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! What the user hears, and when.
+
+use super::*;
+
+fn standing(text: &str) -> Standing {
+    serde_json::from_str(text).expect("a sidecar's words")
+}
+
+const SICK: &str =
+    r#"{"health":{"health":"unhealthy","failure":"GET http://127.0.0.1:1/healthz → 404"}}"#;
+const WELL: &str = r#"{"health":{"health":"healthy","failure":null}}"#;
+
+#[test]
+fn a_sick_application_is_told_once_after_five_seconds_and_again_when_well() {
+    let (mut told, start) = (Told::default(), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert!(told.news(&standing(SICK), at(0)).is_empty());
+    assert!(told.news(&standing(SICK), at(4)).is_empty());
+    let news = told.news(&standing(SICK), at(5));
+    let [News::Bad(text)] = news.as_slice() else {
+        panic!("{news:?}");
+    };
+    assert!(
+        text.contains("/healthz → 404") && text.contains("Workload.spec.healthCheck"),
+        "{text}"
+    );
+    assert!(told.news(&standing(SICK), at(60)).is_empty());
+    assert!(matches!(
+        told.news(&standing(WELL), at(61))[..],
+        [News::Good(_)]
+    ));
+    assert!(told.news(&standing(WELL), at(62)).is_empty());
+    assert!(told.news(&standing(SICK), at(63)).is_empty());
+    assert!(matches!(
+        told.news(&standing(SICK), at(68))[..],
+        [News::Bad(_)]
+    ));
+}
+
+#[test]
+fn notices_are_told_once_each() {
+    let mut told = Told::default();
+    let one = standing(r#"{"notices":["a"]}"#);
+    let two = standing(r#"{"notices":["a","b"]}"#);
+    let now = Instant::now();
+    assert_eq!(told.news(&one, now), [News::Bad("a".into())]);
+    assert_eq!(told.news(&two, now), [News::Bad("b".into())]);
+    assert!(told.news(&two, now).is_empty());
+}
+
+#[test]
+fn a_sidecars_words_on_admission_are_understood() {
+    let refused =
+        standing(r#"{"admission":{"state":"refused","reason":"not you"},"revision":null}"#);
+    assert_eq!(
+        refused.admission,
+        Some(Admission::Refused("not you".into()))
+    );
+    let pending = standing(r#"{"admission":{"state":"pending"},"revision":3}"#);
+    assert_eq!(pending.admission, Some(Admission::Pending));
+}

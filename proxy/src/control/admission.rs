@@ -1,0 +1,95 @@
+//! Asks the control plane whether our identity may be the service whose name we were given.
+//!
+//! Whoever serves would hear it from its registration; a workload that only calls never registers, and a token of
+//! another account would let it run under that account's name without a word. A refusal ends nothing here: configuration
+//! may come later than the sidecar. Whoever started us may decide otherwise.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::time::sleep;
+use tonic::{Code, Status};
+use tracing::{error, info};
+
+use usher_config::{
+    value::{Name, ServiceName},
+    wire::v1::{AdmitRequest, registry_client::RegistryClient},
+};
+
+use super::standing::{Admission, Standing};
+use crate::{control_plane::ControlPlane, tls::Material};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// What to ask, and where the answer is left.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) control_plane: ControlPlane,
+    pub(super) material: Arc<ArcSwap<Material>>,
+    pub(super) service: ServiceName,
+    pub(super) instance: Name,
+    pub(super) standing: Standing,
+}
+
+impl Question {
+    /// Until the answer is yes.
+    pub(super) async fn ask(self) {
+        let mut failures = 0_u32;
+        loop {
+            match self.once().await {
+                Ok(()) => return self.admitted(),
+                // A control plane older than this question.
+                Err(status) if status.code() == Code::Unimplemented => return self.admitted(),
+                Err(status) if status.code() == Code::PermissionDenied => self.refused(&status),
+                Err(status) => {
+                    let reason = self.control_plane.explain(&status);
+                    self.standing.tell(|facts| facts.waiting_for = Some(reason));
+                }
+            }
+            failures = failures.saturating_add(1);
+            let full = BACKOFF_MIN
+                .saturating_mul(1 << failures.min(16))
+                .min(BACKOFF_MAX);
+            sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    async fn once(&self) -> Result<(), Status> {
+        let mut request = tonic::Request::new(AdmitRequest {
+            namespace: self.service.namespace.to_string(),
+            service: self.service.name.to_string(),
+            instance: self.instance.to_string(),
+        });
+        request.set_timeout(CALL_TIMEOUT);
+        let channel = self.control_plane.channel(self.material.clone());
+        RegistryClient::new(channel).admit(request).await.map(drop)
+    }
+
+    fn admitted(&self) {
+        info!(service = %self.service, "control plane admits this identity");
+        self.standing.tell(|facts| {
+            facts.admission = Admission::Admitted;
+            facts.waiting_for = None;
+        });
+    }
+
+    fn refused(&self, status: &Status) {
+        let refusal = Admission::Refused(status.message().to_owned());
+        if self.standing.load().admission == refusal {
+            return;
+        }
+        error!(
+            reason = status.message(),
+            "control plane does not admit this identity"
+        );
+        self.standing.tell(|facts| {
+            facts.admission = refusal;
+            facts.waiting_for = None;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

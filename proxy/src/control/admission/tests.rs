@@ -1,0 +1,61 @@
+//! Admission against a control plane in this process.
+
+use std::time::Duration;
+
+use super::*;
+use crate::control_plane::fake::{Fake, WORKLOAD};
+
+fn question(fake: &Fake, control_plane: ControlPlane, service: &str) -> Question {
+    Question {
+        control_plane,
+        material: Arc::new(ArcSwap::from_pointee(fake.authority.material(WORKLOAD))),
+        service: service.parse().unwrap(),
+        instance: "i".parse().unwrap(),
+        standing: Standing::default(),
+    }
+}
+
+async fn eventually(standing: &Standing, wanted: impl Fn(&super::super::standing::Facts) -> bool) {
+    let seen = async {
+        while !wanted(&standing.load()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+    assert!(seen.is_ok(), "{:?}", standing.load());
+}
+
+#[tokio::test]
+async fn an_identity_is_admitted_to_its_service_and_refused_by_others_with_both_names() {
+    let fake = Fake::start().await;
+    let own = question(&fake, fake.control_plane.clone(), "bank/transaction");
+    let standing = own.standing.clone();
+    own.ask().await;
+    assert_eq!(standing.load().admission, Admission::Admitted);
+
+    let other = question(&fake, fake.control_plane.clone(), "bank/account");
+    let standing = other.standing.clone();
+    tokio::spawn(other.ask());
+    eventually(&standing, |facts| match &facts.admission {
+        Admission::Refused(reason) => {
+            reason.contains("transaction") && reason.contains("bank/account")
+        }
+        Admission::Pending | Admission::Admitted => false,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_plane_that_is_not_there_is_named_with_what_to_do() {
+    let fake = Fake::start().await;
+    let nobody = question(&fake, ControlPlane::new("127.0.0.1:1"), "bank/transaction");
+    let standing = nobody.standing.clone();
+    tokio::spawn(nobody.ask());
+    eventually(&standing, |facts| {
+        facts.waiting_for.as_deref().is_some_and(|reason| {
+            reason.contains("control plane 127.0.0.1:1 does not answer")
+                && reason.contains("usher serve")
+        })
+    })
+    .await;
+}

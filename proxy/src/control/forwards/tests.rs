@@ -1,0 +1,35 @@
+//! What is said about forwards that lead nowhere.
+
+use usher_config::model::{Protocol, ServicePort};
+
+use super::*;
+
+fn service() -> Service {
+    Service {
+        name: "bank/db".parse().unwrap(),
+        virtual_addresses: Vec::new(),
+        ports: vec![ServicePort {
+            name: "tcp".parse().unwrap(),
+            port: "5432".parse().unwrap(),
+            protocol: Protocol::Tcp,
+        }],
+        identities: Vec::new(),
+        policy: Default::default(),
+        routes: Vec::new(),
+    }
+}
+
+#[test]
+fn an_unknown_service_or_port_is_named_and_the_known_ports_are_listed() {
+    let target = |port: &str| ServiceTarget {
+        service: "bank/db".parse().unwrap(),
+        port: port.parse().unwrap(),
+    };
+    let db = service();
+    assert_eq!(problem(&target("5432"), Resolution::Found, Some(&db)), None);
+    let said = problem(&target("1"), Resolution::Found, Some(&db)).unwrap();
+    assert_eq!(said, "service bank/db has no port 1 (known: 5432)");
+    let said = problem(&target("1"), Resolution::Unknown, None).unwrap();
+    assert_eq!(said, "there is no service bank/db");
+    assert_eq!(problem(&target("1"), Resolution::TimedOut, None), None);
+}
