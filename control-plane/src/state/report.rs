@@ -31,9 +31,7 @@ impl State {
                 .unwrap_or_default(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
-            conditions: findings
-                .chain(configuration.remarks.iter().cloned())
-                .collect(),
+            conditions: once(findings.collect(), configuration.remarks.clone()),
             services,
             proxies: self.0.connected.reports(),
         }
@@ -50,6 +48,25 @@ impl State {
             .map(revision)
             .collect()
     }
+}
+
+/// A name that nothing has is found twice: in the text, with its place, and by the compiler, with Gateway API's word for
+/// it. Told once, with both.
+fn once(mut findings: Vec<Condition>, mut remarks: Vec<Condition>) -> Vec<Condition> {
+    for remark in &mut remarks {
+        let names: Vec<&str> = remark.message.split('`').skip(1).step_by(2).collect();
+        let same = findings.iter().position(|finding| {
+            let mut words = finding.message.split([' ', ',']);
+            finding.object == remark.object
+                && ["TargetNotFound", "RefNotResolved"].contains(&finding.reason.as_str())
+                && words.any(|word| word.contains('/') && names.contains(&word))
+        });
+        if let Some(index) = same {
+            remark.reason = findings.remove(index).reason;
+        }
+    }
+    findings.append(&mut remarks);
+    findings
 }
 
 fn revision(record: &RevisionRecord) -> RevisionStatus {
