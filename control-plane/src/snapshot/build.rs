@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
 };
 
 use usher_config::{
@@ -24,6 +25,8 @@ pub struct Configured {
     pub services: BTreeMap<Arc<str>, Resource>,
     /// By the service's `namespace/name`.
     pub inbound: BTreeMap<Arc<str>, Resource>,
+    /// The service, `namespace/name`, behind each virtual address. Several: a mistake in them, which was reported.
+    pub virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>>,
     /// Who may be each service.
     pub identities: BTreeMap<Arc<str>, Vec<SpiffeId>>,
 }
@@ -37,6 +40,7 @@ impl Default for Configured {
             },
             services: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
         }
     }
@@ -46,8 +50,16 @@ impl Configured {
     /// Encodes a compiled configuration.
     pub fn new(compiled: &Compiled, revision: Revision) -> Self {
         let named = |name: &ServiceName| -> Arc<str> { name.to_string().into() };
+        let mut virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>> = BTreeMap::new();
+        for (name, service) in &compiled.services {
+            for address in &service.virtual_addresses {
+                let services = virtual_addresses.entry(*address).or_default();
+                services.push(named(name));
+            }
+        }
         Self {
             revision,
+            virtual_addresses,
             services: compiled
                 .services
                 .iter()
@@ -94,15 +106,24 @@ pub struct Registered<'a> {
 /// The next snapshot. `settling` and `withdrawn` are the previous one's; the caller knows the time.
 pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snapshot {
     let same_configuration = Arc::ptr_eq(&previous.configured, from.configured);
-    let mut endpoints = BTreeMap::new();
+    let (mut endpoints, mut addresses) = (BTreeMap::new(), BTreeMap::new());
     for name in from.compiled.services.keys() {
         let key = name.to_string();
         let reusable = same_configuration && !from.dirty.contains(name);
-        let set = match previous.endpoints.get(key.as_str()).filter(|_| reusable) {
-            Some(set) => set.clone(),
-            None => Arc::new(endpoint_set(from.compiled, from.instances, name)),
+        let known = previous
+            .endpoints
+            .get(key.as_str())
+            .zip(previous.addresses.get(key.as_str()));
+        let (set, at) = match known.filter(|_| reusable) {
+            Some((set, at)) => (set.clone(), at.clone()),
+            None => {
+                let (set, at) = endpoint_set(from.compiled, from.instances, name);
+                (Arc::new(set), Arc::new(at))
+            }
         };
-        endpoints.insert(Arc::from(key), set);
+        let key: Arc<str> = key.into();
+        endpoints.insert(key.clone(), set);
+        addresses.insert(key, at);
     }
     let trust_bundle = from.trust_bundle.map(|bundle| {
         let resource = Resource::encode(&v1::TrustBundle::from(bundle));
@@ -112,6 +133,8 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
         generation,
         configured: from.configured.clone(),
         endpoints,
+        addresses,
+        by_address: OnceLock::new(),
         trust_bundle,
         settling: previous.settling,
         withdrawn: previous.withdrawn.clone(),
@@ -147,8 +170,13 @@ pub fn endpoints_of(
     endpoints.collect()
 }
 
-fn endpoint_set(compiled: &Compiled, instances: &Instances, service: &ServiceName) -> EndpointSet {
-    endpoints_of(compiled, instances, service)
+fn endpoint_set(
+    compiled: &Compiled,
+    instances: &Instances,
+    service: &ServiceName,
+) -> (EndpointSet, BTreeSet<IpAddr>) {
+    let endpoints = endpoints_of(compiled, instances, service);
+    let set = endpoints
         .iter()
         .map(|endpoint| {
             (
@@ -156,5 +184,10 @@ fn endpoint_set(compiled: &Compiled, instances: &Instances, service: &ServiceNam
                 Resource::encode(&v1::Endpoint::from(endpoint)),
             )
         })
-        .collect()
+        .collect();
+    let at = endpoints
+        .iter()
+        .map(|endpoint| endpoint.address.ip())
+        .collect();
+    (set, at)
 }

@@ -13,7 +13,8 @@ pub use debounce::Debounce;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    sync::Arc,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -57,6 +58,10 @@ pub struct Snapshot {
     pub configured: Arc<Configured>,
     /// By `namespace/service`. Every known service has an entry, be it empty.
     pub endpoints: BTreeMap<Arc<str>, Arc<EndpointSet>>,
+    /// Where each service's instances are, as `endpoints`.
+    pub addresses: BTreeMap<Arc<str>, Arc<BTreeSet<IpAddr>>>,
+    /// The same, turned around; made when somebody asks.
+    pub by_address: OnceLock<BTreeMap<IpAddr, Vec<Arc<str>>>>,
     /// By trust domain, at most one. `None` only while the control plane starts.
     pub trust_bundle: Option<(Arc<str>, Resource)>,
     /// This control plane has just started and may not know all instances yet: what a proxy brings along and we do
@@ -70,6 +75,28 @@ impl Snapshot {
     /// The configuration's number and digest.
     pub fn revision(&self) -> &Revision {
         &self.configured.revision
+    }
+
+    /// The services, `namespace/name`, that a packet to `address` may be meant for: the one whose virtual address it
+    /// is, else those with an instance there. Loopback is nobody's: it is another place on every machine.
+    pub fn services_at(&self, address: IpAddr) -> &[Arc<str>] {
+        if let Some(services) = self.configured.virtual_addresses.get(&address) {
+            return services;
+        }
+        if address.is_loopback() {
+            return &[];
+        }
+        let by_address = self.by_address.get_or_init(|| {
+            let mut by_address: BTreeMap<IpAddr, Vec<Arc<str>>> = BTreeMap::new();
+            for (service, addresses) in &self.addresses {
+                for address in addresses.iter() {
+                    let services = by_address.entry(*address).or_default();
+                    services.push(service.clone());
+                }
+            }
+            by_address
+        });
+        by_address.get(&address).map_or(&[], Vec::as_slice)
     }
 
     /// Whether configuration lets `identity` answer as the service named `namespace/name`.

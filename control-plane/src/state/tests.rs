@@ -287,19 +287,31 @@ async fn an_account_that_is_no_longer_allowed_holds_no_name() {
         .expect("its holder may not be this service any more");
 }
 
-#[tokio::test]
-async fn nothing_is_read_or_compiled_on_an_async_thread() {
+#[test]
+fn nothing_is_read_or_compiled_on_an_async_thread() {
     use futures_util::FutureExt as _;
-    let state = configured().await;
-    let files = [
-        ("a.yaml".into(), SERVICE.to_owned()),
-        ("b.yaml".into(), WORKLOAD.to_owned()),
-    ];
-    // No change, hence nothing for the store, whose disk would be waited for in any case.
-    let parsed = usher_config::parse::parse_files(&files);
-    let mut applying = std::pin::pin!(state.apply(parsed, Path::new("")));
-    assert!((&mut applying).now_or_never().is_none());
-    assert_eq!(applying.await.expect("accepted"), None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let state = configured().await;
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        // The only thread for blocking work is busy: whatever ends all the same was not done there.
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let files = [
+            ("a.yaml".into(), SERVICE.to_owned()),
+            ("b.yaml".into(), WORKLOAD.to_owned()),
+        ];
+        // No change, hence nothing for the store, whose disk would be waited for in any case.
+        let parsed = usher_config::parse::parse_files(&files);
+        let mut applying = std::pin::pin!(state.apply(parsed, Path::new("")));
+        assert!((&mut applying).now_or_never().is_none());
+        release.send(()).expect("held");
+        busy.await.expect("no panic").expect("released");
+        assert_eq!(applying.await.expect("accepted"), None);
+    });
 }
 
 #[tokio::test]
@@ -320,4 +332,39 @@ async fn of_two_configurations_the_one_that_came_last_is_in_force() {
     assert_eq!(number(first.expect("accepted")), 2);
     assert_eq!(number(second.expect("accepted")), 3);
     assert_eq!(state.status().services[0].ports, [1002]);
+}
+
+#[tokio::test]
+async fn a_service_is_found_by_its_virtual_address_and_by_its_instances() {
+    let state = configured().await;
+    let mut snapshots = state.snapshots();
+    let virtual_address = state.status().services[0].virtual_addresses[0];
+    let elsewhere = Instance {
+        address: "10.1.2.3:15006".parse().expect("valid"),
+        ..instance()
+    };
+    let lease = state.register(&name(), elsewhere).expect("room");
+    let other: InstanceName = "bank/account/b".parse().expect("valid");
+    state.register(&other, instance()).expect("room");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 2).await;
+    let snapshot = snapshots.borrow().clone();
+    let at = |address: &str| {
+        snapshot
+            .services_at(address.parse().expect("valid"))
+            .to_vec()
+    };
+    let account: Vec<Arc<str>> = vec!["bank/account".into()];
+    assert_eq!(at(&virtual_address.to_string()), account);
+    assert_eq!(at("10.1.2.3"), account);
+    assert!(at("10.1.2.4").is_empty());
+    assert!(at("127.0.0.1").is_empty(), "another place on every machine");
+    state
+        .deregister(&name(), &lease, &identity())
+        .expect("leased");
+    until(&mut snapshots, |snapshot| endpoints(snapshot) == 1).await;
+    let gone = snapshots.borrow().clone();
+    assert!(
+        gone.services_at("10.1.2.3".parse().expect("valid"))
+            .is_empty()
+    );
 }

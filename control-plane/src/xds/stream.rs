@@ -327,7 +327,7 @@ fn names(response: &DeltaDiscoveryResponse) -> Vec<String> {
 }
 
 /// A part as one response, or several where it is large.
-fn responses(part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
+fn responses(mut part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
     let (topic, type_url) = (part.topic, part.topic.type_url().to_owned());
     let empty = || DeltaDiscoveryResponse {
         type_url: type_url.clone(),
@@ -336,7 +336,8 @@ fn responses(part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
     let mut all = Vec::new();
     let (mut current, mut size) = (empty(), 0);
     for (name, resource) in part.resources {
-        let length = name.len() + resource.body.len() + 128;
+        let aliases = part.aliases.remove(&name).unwrap_or_default();
+        let length = name.len() + resource.body.len() + 64 * aliases.len() + 128;
         if size > 0 && size + length > RESPONSE_BYTES_MAX {
             all.push((topic, std::mem::replace(&mut current, empty())));
             size = 0;
@@ -349,7 +350,7 @@ fn responses(part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
                 value: resource.body.to_vec(),
             }),
             name,
-            aliases: Vec::new(),
+            aliases: aliases.into_iter().collect(),
         });
     }
     for name in part.removed {

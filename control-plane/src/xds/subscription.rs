@@ -3,7 +3,10 @@
 //! [`Subscriptions::difference`] compares it with a snapshot and returns what must be sent, noting it as
 //! sent. Invariants, held by the property tests: a proxy that applies every batch holds exactly what the
 //! snapshot has for its subscriptions; a name that means nothing is answered at once; nothing is sent twice
-//! without a reason. Protocol: xDS "incremental" (Envoy's xds_protocol, "Subscribing to Resources").
+//! without a reason. An address asked for (`addr/<ip>`) is answered with the resource that it means, which says so in
+//! its aliases, or as removed, and means it as long as it is asked for. Protocol: xDS "incremental" (Envoy's xds_protocol, "Subscribing to Resources").
+
+mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +15,10 @@ use std::{
 
 use usher_config::value::SpiffeId;
 
-use crate::snapshot::{EndpointSet, Resource, Snapshot};
+use crate::snapshot::{Resource, Snapshot};
 
 use super::Topic;
+use view::{Found, View};
 
 /// How many names one proxy may subscribe to, over all topics. An application that really dials more services
 /// than this does not exist; a proxy gone wrong must not fill our memory.
@@ -43,6 +47,8 @@ pub struct Subscriptions {
 struct Interest {
     names: BTreeSet<String>,
     told: BTreeMap<String, Told>,
+    /// By resource: the addresses that were said to mean it. None: no entry.
+    aliases: BTreeMap<String, BTreeSet<String>>,
     /// Sent in a batch of which another part was refused: it may not have been applied.
     doubtful: BTreeSet<String>,
     /// Refused itself, under this revision: sent again when the configuration is another.
@@ -76,6 +82,8 @@ pub struct Part {
     pub topic: Topic,
     /// New and changed, by name.
     pub resources: Vec<(String, Resource)>,
+    /// By resource: the subscribed addresses that mean it. Whatever meant it before and is not here does no longer.
+    pub aliases: BTreeMap<String, BTreeSet<String>>,
     /// Gone, or never there.
     pub removed: Vec<String>,
 }
@@ -226,12 +234,18 @@ impl Interest {
                 .filter(|other| covers(name, other))
                 .cloned(),
         );
+        let meant = self.aliases.iter().filter(|(_, by)| by.contains(name));
+        self.doubtful.extend(meant.map(|(other, _)| other.clone()));
         // What was on the way when the proxy dropped the name arrives after it has asked again, and stays.
         self.doubtful
             .extend(self.dropped.extract_if(.., |other| covers(name, other)));
     }
 
     fn forget(&mut self, name: &str) {
+        self.aliases.retain(|_, by| {
+            by.remove(name);
+            !by.is_empty()
+        });
         for (other, told) in self.told.extract_if(.., |other, _| covers(name, other)) {
             if told != Told::Absent {
                 self.dropped.insert(other);
@@ -244,6 +258,7 @@ impl Interest {
     fn difference(&mut self, topic: Topic, view: &View<'_>) -> Part {
         let mut wanted: BTreeMap<&str, &Resource> = BTreeMap::new();
         let mut unknown: BTreeSet<&str> = BTreeSet::new();
+        let mut aliases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for name in &self.names {
             match view.lookup(topic, name) {
                 Found::One(canonical, resource) => {
@@ -255,6 +270,13 @@ impl Interest {
                             .iter()
                             .map(|(name, resource)| (name.as_str(), resource)),
                     );
+                }
+                Found::Meant(services) => {
+                    for (canonical, resource) in services {
+                        let by = aliases.entry(canonical.to_owned()).or_default();
+                        by.insert(name.clone());
+                        wanted.insert(canonical, resource);
+                    }
                 }
                 Found::Nothing => {
                     unknown.insert(name);
@@ -271,10 +293,14 @@ impl Interest {
             }
             keep
         });
+        // That an address means nothing is not said again when it means something.
+        let has_meaning = |name: &String| aliases.values().any(|by| by.contains(name));
+        again.retain(|name| !has_meaning(name));
 
         let mut part = Part {
             topic,
             resources: Vec::new(),
+            aliases: BTreeMap::new(),
             removed: Vec::new(),
         };
         for (name, resource) in &wanted {
@@ -284,7 +310,11 @@ impl Interest {
                 }
                 Some(Told::Absent) | None => false,
             };
-            if !same || again.contains(*name) {
+            let same_aliases = self.aliases.get(*name) == aliases.get(*name);
+            if !same || !same_aliases || again.contains(*name) {
+                if let Some(by) = aliases.get(*name) {
+                    part.aliases.insert((*name).to_owned(), by.clone());
+                }
                 part.resources
                     .push(((*name).to_owned(), (*resource).clone()));
                 // What is sent now is another version, or another try.
@@ -294,6 +324,7 @@ impl Interest {
                 .insert((*name).to_owned(), Told::Version(resource.version.clone()));
         }
 
+        self.aliases = aliases;
         part.removed = gone(&mut self.told, &wanted, &unknown, again, view);
         self.refused.retain(|name, _| !part.removed.contains(name));
         part
@@ -342,53 +373,6 @@ fn covers(asked: &str, name: &str) -> bool {
         || asked
             .strip_suffix(ALL)
             .is_some_and(|prefix| name.starts_with(prefix))
-}
-
-/// A snapshot as one proxy may see it.
-struct View<'a> {
-    snapshot: &'a Snapshot,
-    identity: &'a SpiffeId,
-}
-
-enum Found<'a> {
-    One(&'a str, &'a Resource),
-    Set(&'a EndpointSet),
-    Nothing,
-}
-
-impl<'a> View<'a> {
-    fn lookup(&self, topic: Topic, name: &str) -> Found<'a> {
-        let configured = &self.snapshot.configured;
-        match topic {
-            Topic::TrustBundle => match &self.snapshot.trust_bundle {
-                Some((domain, resource)) if name == ALL || name == &**domain => {
-                    Found::One(domain, resource)
-                }
-                _ => Found::Nothing,
-            },
-            Topic::InboundPolicy if !self.snapshot.may_be(self.identity, name) => Found::Nothing,
-            Topic::InboundPolicy => one(configured.inbound.get_key_value(name)),
-            Topic::Service => one(configured.services.get_key_value(name)),
-            Topic::Endpoint => match name
-                .strip_suffix("/*")
-                .map(|name| self.snapshot.endpoints.get(name))
-            {
-                Some(Some(endpoints)) => Found::Set(endpoints),
-                _ => Found::Nothing,
-            },
-        }
-    }
-
-    /// A control plane that has just started does not take away what it may merely not know yet.
-    fn spares(&self, name: &str) -> bool {
-        self.snapshot.settling && !self.snapshot.withdrawn.contains(name)
-    }
-}
-
-fn one<'a>(entry: Option<(&'a Arc<str>, &'a Resource)>) -> Found<'a> {
-    entry.map_or(Found::Nothing, |(name, resource)| {
-        Found::One(name, resource)
-    })
 }
 
 #[cfg(test)]

@@ -235,6 +235,26 @@ async fn an_unknown_service_is_answered_at_once() {
 }
 
 #[tokio::test]
+async fn an_address_is_answered_with_the_service_behind_it_or_at_once_with_nothing() {
+    let (state, channel) = serve().await;
+    let mut proxy = Proxy::connect(channel).await;
+    let address = format!("addr/{}", state.status().services[0].virtual_addresses[0]);
+    proxy.subscribe(Topic::Service, &address).await;
+    let batch = proxy.batch().await;
+    let [account] = &batch[0].resources[..] else {
+        panic!("{batch:?}")
+    };
+    assert_eq!(account.name, "bank/account");
+    assert_eq!(account.aliases, [address]);
+    proxy.answer(&batch, None).await;
+    proxy
+        .subscribe(Topic::Service, "addr/240.240.255.250")
+        .await;
+    let batch = proxy.batch().await;
+    assert_eq!(batch[0].removed_resources, ["addr/240.240.255.250"]);
+}
+
+#[tokio::test]
 async fn an_instance_leaves_when_every_caller_has_dropped_it() {
     let (state, channel) = serve().await;
     let mut registry = RegistryClient::new(channel.clone());
@@ -333,6 +353,7 @@ fn a_large_part_is_cut_into_messages_that_receivers_take() {
     let part = Part {
         topic: Topic::Service,
         resources,
+        aliases: std::collections::BTreeMap::new(),
         removed: vec!["bank/gone".into()],
     };
     let cut = responses(part);

@@ -24,7 +24,7 @@ proptest! {
     }
 
     #[test]
-    fn every_name_is_answered(steps in prop::collection::vec(step(), 0..40), service in 0..4u8) {
+    fn every_name_is_answered(steps in prop::collection::vec(step(), 0..40), service in 0..8u8) {
         let mut both = Both::default();
         for step in steps {
             both.step(step);
@@ -32,7 +32,8 @@ proptest! {
         both.step(Step::Ask(Topic::Service, service));
         both.settle();
         let key = (Topic::Service, asked(Topic::Service, service));
-        prop_assert!(both.proxy.holds.contains_key(&key) || both.proxy.unknown.contains(&key));
+        let is_held = both.proxy.holds.contains_key(&key) || both.proxy.meaning.contains_key(&key.1);
+        prop_assert!(is_held || both.proxy.unknown.contains(&key));
     }
 }
 
@@ -235,4 +236,37 @@ fn a_proxy_cannot_fill_the_memory_with_what_it_claims_to_hold() {
         .expect("just enough");
     let more = server.subscribe(Topic::Endpoint, all, claimed(1));
     assert_eq!(more, Err(SubscribeError::TooManyResumed));
+}
+
+#[test]
+fn an_address_is_answered_with_the_service_it_means_and_follows_it() {
+    let mut server = Subscriptions::default();
+    let mut mesh = Mesh {
+        services: [(0, 1), (1, 1)].into(),
+        addresses: [(7, 0)].into(),
+        ..Mesh::default()
+    };
+    let address = "addr/240.240.0.7".to_owned();
+    let names = vec![address.clone(), "addr/240.240.0.007".into()];
+    server.subscribe(Topic::Service, names, []).expect("few");
+    let batch = server
+        .difference(&mesh.snapshot(), &identity())
+        .expect("an answer");
+    let [part] = &batch.parts[..] else {
+        panic!("{batch:?}")
+    };
+    assert_eq!(part.resources[0].0, "bank/s0");
+    assert_eq!(part.aliases["bank/s0"], BTreeSet::from([address.clone()]));
+    assert_eq!(part.removed, ["addr/240.240.0.007"], "one spelling");
+
+    mesh.addresses.insert(7, 1);
+    let moved = vec!["bank/s1".to_owned()];
+    let left = vec!["bank/s0".to_owned()];
+    assert_eq!(
+        told(&mut server, &mesh),
+        [(Topic::Service, moved.clone(), left)]
+    );
+    mesh.addresses.clear();
+    let gone = [address, "bank/s1".to_owned()].to_vec();
+    assert_eq!(told(&mut server, &mesh), [(Topic::Service, vec![], gone)]);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use usher_config::model::Revision;
 
-use crate::snapshot::Configured;
+use crate::snapshot::{Configured, EndpointSet};
 
 use super::super::*;
 
@@ -28,6 +28,8 @@ pub(super) fn resource(version: u8) -> Resource {
 pub(super) struct Mesh {
     pub(super) services: BTreeMap<u8, u8>,
     pub(super) instances: BTreeMap<(u8, u8), u8>,
+    /// What each of four addresses means: a service that may exist.
+    pub(super) addresses: BTreeMap<u8, u8>,
     pub(super) bundle: u8,
     pub(super) revision: u64,
 }
@@ -60,6 +62,14 @@ impl Mesh {
                     digest: String::new(),
                 },
                 services,
+                virtual_addresses: self
+                    .addresses
+                    .iter()
+                    .map(|(number, service)| {
+                        let address = std::net::IpAddr::from([240, 240, 0, *number]);
+                        (address, vec![name(service)])
+                    })
+                    .collect(),
                 ..Configured::default()
             }),
             ..Snapshot::default()
@@ -80,6 +90,11 @@ impl Mesh {
             match topic {
                 Topic::TrustBundle => put(*topic, "usher.local", &resource(self.bundle)),
                 Topic::Service => {
+                    let meant = name.strip_prefix("addr/240.240.0.").map(|number| {
+                        let service = self.addresses.get(&number.parse().expect("a number"));
+                        format!("bank/s{}", service.copied().unwrap_or(99))
+                    });
+                    let name = meant.as_ref().unwrap_or(name);
                     if let Some(found) = snapshot.configured.services.get(name.as_str()) {
                         put(*topic, name, found);
                     }
@@ -109,6 +124,8 @@ pub(super) struct Proxy {
     pub(super) holds: BTreeMap<(Topic, String), String>,
     /// Answered "there is no such thing".
     pub(super) unknown: BTreeSet<(Topic, String)>,
+    /// What each address asked for means.
+    pub(super) meaning: BTreeMap<String, String>,
 }
 
 impl Proxy {
@@ -121,7 +138,15 @@ impl Proxy {
     fn apply(&mut self, batch: &Batch) {
         for part in &batch.parts {
             for (name, resource) in &part.resources {
-                if self.asks_for(part.topic, name) {
+                self.meaning.retain(|_, meant| meant != name);
+                for alias in part.aliases.get(name).into_iter().flatten() {
+                    if self.asks_for(part.topic, alias) {
+                        self.unknown.remove(&(part.topic, alias.clone()));
+                        self.meaning.insert(alias.clone(), name.clone());
+                    }
+                }
+                let is_meant = self.meaning.values().any(|meant| meant == name);
+                if is_meant || self.asks_for(part.topic, name) {
                     let key = (part.topic, name.clone());
                     self.unknown.remove(&key);
                     self.holds.insert(key, resource.version.to_string());
@@ -130,9 +155,22 @@ impl Proxy {
             for name in &part.removed {
                 let key = (part.topic, name.clone());
                 self.holds.remove(&key);
+                self.meaning.remove(name);
+                self.meaning.retain(|_, meant| meant != name);
                 self.unknown.insert(key);
             }
         }
+        self.let_go();
+    }
+
+    /// Drops services to which nothing asked for leads any more.
+    fn let_go(&mut self) {
+        let (asked, meaning) = (&self.asked, &self.meaning);
+        self.holds.retain(|(topic, name), _| {
+            *topic != Topic::Service
+                || asked.contains(&(*topic, name.clone()))
+                || meaning.values().any(|meant| meant == name)
+        });
     }
 }
 
@@ -143,6 +181,7 @@ pub(super) enum Step {
     Start(u8, u8, u8),
     Stop(u8, u8),
     Rotate(u8),
+    Address(u8, u8),
     Ask(Topic, u8),
     Drop(Topic, u8),
     Send,
@@ -164,8 +203,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(service, number, version)| Step::Start(service, number, version)),
         (0..4u8, 0..4u8).prop_map(|(service, number)| Step::Stop(service, number)),
         (0..4u8).prop_map(Step::Rotate),
-        (topic.clone(), 0..4u8).prop_map(|(topic, service)| Step::Ask(topic, service)),
-        (topic, 0..4u8).prop_map(|(topic, service)| Step::Drop(topic, service)),
+        (0..4u8, 0..4u8).prop_map(|(address, service)| Step::Address(address, service)),
+        (topic.clone(), 0..8u8).prop_map(|(topic, service)| Step::Ask(topic, service)),
+        (topic, 0..8u8).prop_map(|(topic, service)| Step::Drop(topic, service)),
         Just(Step::Send),
         Just(Step::Send),
         Just(Step::Accept),
@@ -179,6 +219,7 @@ pub(super) fn asked(topic: Topic, service: u8) -> String {
     match topic {
         Topic::TrustBundle => "*".to_owned(),
         Topic::Endpoint => format!("bank/s{service}/*"),
+        Topic::Service if service >= 4 => format!("addr/240.240.0.{}", service - 4),
         Topic::Service | Topic::InboundPolicy => format!("bank/s{service}"),
     }
 }
@@ -208,6 +249,10 @@ impl Both {
             Step::Stop(service, number) => {
                 self.mesh.instances.remove(&(service, number));
             }
+            Step::Address(address, service) => {
+                self.mesh.addresses.insert(address, service);
+                self.mesh.revision += 1;
+            }
             Step::Rotate(version) => self.mesh.bundle = version,
             Step::Ask(topic, service) => {
                 let name = asked(topic, service);
@@ -223,6 +268,10 @@ impl Both {
                 self.proxy
                     .holds
                     .retain(|(of, held), _| *of != topic || !covers(&name, held));
+                if topic == Topic::Service {
+                    self.proxy.meaning.remove(&name);
+                    self.proxy.let_go();
+                }
             }
             Step::Send => {
                 let batch = self.server.difference(&self.mesh.snapshot(), &identity());

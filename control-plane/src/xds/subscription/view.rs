@@ -1,0 +1,82 @@
+//! A snapshot as one proxy may see it: what a subscribed name means.
+
+use std::{net::IpAddr, sync::Arc};
+
+use usher_config::value::SpiffeId;
+
+use crate::snapshot::{EndpointSet, Resource, Snapshot};
+
+use super::{super::Topic, ALL};
+
+/// Before an address in the name of a service: `addr/240.240.0.7`.
+const ADDRESS: &str = "addr/";
+
+/// A snapshot as one proxy may see it.
+pub(super) struct View<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) identity: &'a SpiffeId,
+}
+
+/// What a name means.
+pub(super) enum Found<'a> {
+    One(&'a str, &'a Resource),
+    Set(&'a EndpointSet),
+    /// By an address: one, or several services of one instance.
+    Meant(Vec<(&'a str, &'a Resource)>),
+    Nothing,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn lookup(&self, topic: Topic, name: &str) -> Found<'a> {
+        let configured = &self.snapshot.configured;
+        match topic {
+            Topic::TrustBundle => match &self.snapshot.trust_bundle {
+                Some((domain, resource)) if name == ALL || name == &**domain => {
+                    Found::One(domain, resource)
+                }
+                _ => Found::Nothing,
+            },
+            Topic::InboundPolicy if !self.snapshot.may_be(self.identity, name) => Found::Nothing,
+            Topic::InboundPolicy => one(configured.inbound.get_key_value(name)),
+            Topic::Service => match name.strip_prefix(ADDRESS) {
+                Some(address) => self.at(address),
+                None => one(configured.services.get_key_value(name)),
+            },
+            Topic::Endpoint => match name
+                .strip_suffix("/*")
+                .map(|name| self.snapshot.endpoints.get(name))
+            {
+                Some(Some(endpoints)) => Found::Set(endpoints),
+                _ => Found::Nothing,
+            },
+        }
+    }
+
+    fn at(&self, text: &str) -> Found<'a> {
+        // Other spellings of an address would be other names for the same.
+        let address = text
+            .parse()
+            .ok()
+            .filter(|ip: &IpAddr| ip.to_string() == text);
+        let names = address.map_or(&[][..], |address| self.snapshot.services_at(address));
+        let services = &self.snapshot.configured.services;
+        let found = names.iter().filter_map(|name| services.get_key_value(name));
+        let found: Vec<_> = found.map(|(name, resource)| (&**name, resource)).collect();
+        if found.is_empty() {
+            Found::Nothing
+        } else {
+            Found::Meant(found)
+        }
+    }
+
+    /// A control plane that has just started does not take away what it may merely not know yet.
+    pub(super) fn spares(&self, name: &str) -> bool {
+        self.snapshot.settling && !self.snapshot.withdrawn.contains(name)
+    }
+}
+
+fn one<'a>(entry: Option<(&'a Arc<str>, &'a Resource)>) -> Found<'a> {
+    entry.map_or(Found::Nothing, |(name, resource)| {
+        Found::One(name, resource)
+    })
+}
