@@ -10,6 +10,7 @@
 
 mod access;
 mod bad_update;
+mod bank;
 mod breaker_fallback;
 mod control_plane_outage;
 mod drain;
