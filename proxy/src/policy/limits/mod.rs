@@ -4,10 +4,13 @@
 //! until it is dropped, so no path can forget to give its place back.
 
 mod gauge;
+mod handshakes;
 
 use std::sync::Arc;
 
 use gauge::Gauge;
+
+pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_PEER_MAX, Handshake, Handshakes};
 
 /// Things of one kind in flight, all workers together.
 #[derive(Debug)]
@@ -28,6 +31,12 @@ impl InFlight {
     /// change it while places are taken.
     pub fn enter(self: &Arc<Self>, most: u32) -> Option<Place> {
         self.0.enter(most).then(|| Place(Arc::clone(self)))
+    }
+
+    /// Takes a place whatever the bound: for whoever would else wait for ever, see `upstream::dial`.
+    pub fn enter_beyond(self: &Arc<Self>) -> Place {
+        self.0.enter(u32::MAX);
+        Place(Arc::clone(self))
     }
 
     /// How many are in flight.

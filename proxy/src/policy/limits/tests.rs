@@ -31,3 +31,41 @@ fn threads_together_never_exceed_the_limit() {
     });
     assert_eq!(load.count(), 0);
 }
+
+#[test]
+fn one_peer_cannot_take_the_handshakes_of_others() {
+    let handshakes = Arc::new(Handshakes::new(7));
+    let (greedy, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let taken: Vec<Handshake> = (0..1000).filter_map(|_| handshakes.enter(greedy)).collect();
+    assert_eq!(
+        taken.len(),
+        usize::try_from(HANDSHAKES_PER_PEER_MAX).unwrap()
+    );
+    assert!(handshakes.enter(other).is_some());
+    drop(taken);
+    assert_eq!(handshakes.count(), 0);
+    assert!(handshakes.enter(greedy).is_some());
+}
+
+#[test]
+fn the_addresses_of_one_ipv6_network_are_one_peer() {
+    let handshakes = Arc::new(Handshakes::new(7));
+    let taken = (0..1000_u16)
+        .filter_map(|host| {
+            handshakes.enter(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 1, 2, 3, host).into())
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(
+        taken.len(),
+        usize::try_from(HANDSHAKES_PER_PEER_MAX).unwrap()
+    );
+}
+
+#[test]
+fn all_peers_together_have_a_bound() {
+    let handshakes = Arc::new(Handshakes::new(7));
+    let taken = (0..5000_u32)
+        .filter_map(|host| handshakes.enter(std::net::Ipv4Addr::from(host).into()))
+        .collect::<Vec<_>>();
+    assert_eq!(taken.len(), usize::try_from(HANDSHAKES_MAX).unwrap());
+}
