@@ -95,7 +95,7 @@ fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) {
     if seat.load.connections() >= CONNECTIONS_MAX {
         return;
     }
-    seat.load.add_connection();
+    seat.load.add_connection(purpose);
     if seat
         .sender
         .try_send(Handoff {
@@ -104,6 +104,6 @@ fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) {
         })
         .is_err()
     {
-        seat.load.remove_connection();
+        seat.load.remove_connection(purpose);
     }
 }

@@ -87,13 +87,13 @@ impl Traffic {
         }
     }
 
-    /// Returns when there have been none for a moment.
+    /// Returns when for a moment there have been none, and no connection that could still be writing an answer.
     pub(super) async fn idle(&self, direction: Direction) {
         let mut looks = interval(LOOK_EVERY);
         let mut busy = Instant::now();
         while busy.elapsed() < QUIET {
             looks.tick().await;
-            if self.streams(direction) > 0 {
+            if !self.0.active().is_idle(direction) {
                 busy = Instant::now();
             }
         }

@@ -82,6 +82,21 @@ impl<S: AsyncWrite + Unpin> Flusher<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Flusher<S> {
+    /// Reads and forgets until the peer has closed too. Closing while it still says something (HTTP/2: window
+    /// updates) would reset the connection, and what it has not read yet would be lost with it.
+    pub fn poll_linger(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.0.borrow_mut().io).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(
         self: Pin<&mut Self>,

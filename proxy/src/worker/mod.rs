@@ -6,6 +6,7 @@
 mod drain;
 mod load;
 mod record;
+mod seldom;
 mod settlement;
 mod start;
 
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::Tick,
+    policy::limits::Handshakes,
     pool::Pool,
     snapshot::{Snapshot, Store},
     telemetry::{
@@ -29,6 +31,7 @@ use crate::{
 pub use drain::{Drain, DrainTrigger, Phase, drain};
 pub use load::{Active, Load, StreamPlace};
 pub use record::{Record, grpc_status};
+pub use seldom::Seldom;
 pub use settlement::{Settlement, announce_breaker, tell_endpoint};
 pub use start::{WorkerSettings, Workers, start};
 
@@ -63,6 +66,12 @@ pub struct Worker {
     pub handles: Handles,
     /// What this worker has under way.
     pub load: Arc<Load>,
+    /// Inbound TLS handshakes of all workers.
+    pub handshakes: Arc<Handshakes>,
+    /// `namespace/name` of our own service.
+    pub own: Arc<str>,
+    /// Warnings about callers, of which a flood is no news.
+    pub warnings: Warnings,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     log: RefCell<WorkerLog>,
     logged: Notify,
@@ -85,6 +94,17 @@ pub struct Handles {
     connections_outbound: Gauge,
     connections_application: Gauge,
     connections_endpoints: Gauge,
+}
+
+/// When callers were last warned about, by what they do.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    /// Speaking no HTTP to the outbound listener.
+    pub opaque: Seldom,
+    /// Asking this instance for another service.
+    pub misdirected: Seldom,
+    /// More handshakes than we take.
+    pub handshakes: Seldom,
 }
 
 /// A connection of ours in the gauge, until it is dropped.
@@ -111,6 +131,7 @@ impl Worker {
         shared: Shared,
         application: Option<SocketAddr>,
         load: Arc<Load>,
+        handshakes: Arc<Handshakes>,
     ) -> Rc<Self> {
         let metrics = &shared.metrics;
         Rc::new(Self {
@@ -129,6 +150,9 @@ impl Worker {
                 connections_endpoints: metrics.connections(Direction::Outbound, Side::Upstream),
             },
             load,
+            handshakes,
+            own: shared.store.own().to_string().into(),
+            warnings: Warnings::default(),
             snapshot: RefCell::new(shared.store.reader()),
             log: RefCell::new(shared.access_log.worker(index)),
             logged: Notify::new(),

@@ -22,10 +22,11 @@ use usher_config::model::ServiceTarget;
 use crate::{
     accept::{self, Handoff, Purpose, Seat},
     clock, inbound, outbound,
-    telemetry::{access_log::FLUSH_AFTER, metrics::Direction},
+    policy::limits::Handshakes,
+    telemetry::access_log::FLUSH_AFTER,
 };
 
-use super::{Active, Load, Shared, Worker};
+use super::{Active, Load, Shared, Worker, load::direction};
 
 /// Connections that wait for a worker; more are closed at once.
 const HANDOFFS_MAX: usize = 1024;
@@ -63,7 +64,8 @@ impl Workers {
             .iter()
             .map(|load| load.active())
             .fold(Active::default(), |sum, one| Active {
-                connections: sum.connections + one.connections,
+                inbound_connections: sum.inbound_connections + one.inbound_connections,
+                outbound_connections: sum.outbound_connections + one.outbound_connections,
                 inbound_streams: sum.inbound_streams + one.inbound_streams,
                 outbound_streams: sum.outbound_streams + one.outbound_streams,
             })
@@ -102,6 +104,7 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
     let seats: Arc<[Seat]> = seats.into();
     let listeners = listeners(settings.outbound, settings.inbound, settings.tcp)?;
     let (stop, stopped) = watch::channel(false);
+    let handshakes = Arc::new(Handshakes::new(fastrand::u64(..)));
     let mut threads = Vec::with_capacity(count);
     for ((index, load), receiver) in loads.iter().cloned().enumerate().zip(receivers) {
         let listeners = listeners
@@ -110,6 +113,7 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
             .collect::<io::Result<_>>()?;
         let place = Place {
             index,
+            handshakes: handshakes.clone(),
             load,
             application: settings.application,
             listeners,
@@ -162,6 +166,7 @@ fn listeners(
 
 struct Place {
     index: usize,
+    handshakes: Arc<Handshakes>,
     load: Arc<Load>,
     application: Option<SocketAddr>,
     listeners: Vec<(TcpListener, Purpose)>,
@@ -171,7 +176,13 @@ struct Place {
 }
 
 async fn run(mut place: Place, shared: Shared) {
-    let worker = Worker::new(place.index, shared, place.application, place.load);
+    let worker = Worker::new(
+        place.index,
+        shared,
+        place.application,
+        place.load,
+        place.handshakes,
+    );
     for (listener, purpose) in place.listeners {
         spawn_local(accept::accept(listener, purpose, place.seats.clone()));
     }
@@ -191,11 +202,7 @@ async fn run(mut place: Place, shared: Shared) {
 fn begin(worker: &Rc<Worker>, handoff: Handoff) {
     let worker = worker.clone();
     spawn_local(async move {
-        let direction = match handoff.purpose {
-            Purpose::Inbound => Direction::Inbound,
-            Purpose::Outbound | Purpose::Tcp(_) => Direction::Outbound,
-        };
-        let counted = Counted::new(worker.clone(), direction);
+        let counted = Counted::new(worker.clone(), handoff.purpose.clone());
         match tokio_stream_of(handoff.stream) {
             Ok((stream, peer)) => match handoff.purpose {
                 Purpose::Inbound => inbound::serve(worker, stream, peer).await,
@@ -216,19 +223,19 @@ fn tokio_stream_of(stream: TcpStream) -> io::Result<(tokio::net::TcpStream, Sock
 }
 
 /// A connection in the gauge. Whoever handed it over has counted it in the load.
-struct Counted(Rc<Worker>, Direction);
+struct Counted(Rc<Worker>, Purpose);
 
 impl Counted {
-    fn new(worker: Rc<Worker>, direction: Direction) -> Self {
-        worker.connections(direction).add(1);
-        Self(worker, direction)
+    fn new(worker: Rc<Worker>, purpose: Purpose) -> Self {
+        worker.connections(direction(&purpose)).add(1);
+        Self(worker, purpose)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections(self.1).add(-1);
-        self.0.load.remove_connection();
+        self.0.connections(direction(&self.1)).add(-1);
+        self.0.load.remove_connection(&self.1);
     }
 }
 

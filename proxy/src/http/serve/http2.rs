@@ -36,6 +36,9 @@ const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// For preface and settings.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
+/// For a caller to close too, after its last answer. It has been told to, and closes at once as a rule.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// Serves streams until the connection ends, or drains.
 ///
 /// # Errors
@@ -63,7 +66,7 @@ where
     let mut connection = connection?;
     let mut draining = pin!(drain.reached());
     let mut drained = false;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
             connection.graceful_shutdown();
@@ -86,7 +89,11 @@ where
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     })
-    .await
+    .await;
+    if drained && ended.is_ok() {
+        let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_linger(cx))).await;
+    }
+    ended
 }
 
 fn h2_io(_: std::io::Error) -> h2::Error {
