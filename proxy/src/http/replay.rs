@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -26,7 +27,11 @@ pub struct Replay(Rc<RefCell<Kept>>);
 #[derive(Debug)]
 struct Kept {
     source: Body,
-    chunks: Vec<Bytes>,
+    chunks: VecDeque<Bytes>,
+    /// How many of `chunks` the attempt has read.
+    read: usize,
+    /// Nobody will begin anew: what has been read is not kept.
+    released: bool,
     trailers: Option<HeaderMap>,
     bytes: usize,
     bytes_max: usize,
@@ -46,7 +51,7 @@ struct Kept {
 pub struct ReplayBody {
     kept: Rc<RefCell<Kept>>,
     attempt: u32,
-    position: usize,
+    begun: bool,
     trailers_done: bool,
 }
 
@@ -56,7 +61,9 @@ impl Replay {
         let size = source.size_hint();
         Self(Rc::new(RefCell::new(Kept {
             source,
-            chunks: Vec::new(),
+            chunks: VecDeque::new(),
+            read: 0,
+            released: false,
             trailers: None,
             bytes: 0,
             bytes_max,
@@ -73,16 +80,17 @@ impl Replay {
     /// `None` when the beginning is gone.
     pub fn attempt(&self) -> Option<ReplayBody> {
         let mut kept = self.0.borrow_mut();
-        if kept.lost || matches!(kept.ended, Some(Err(_))) {
+        if !kept.is_whole() {
             return None;
         }
         kept.attempt += 1;
+        kept.read = 0;
         let attempt = kept.attempt;
         drop(kept);
         Some(ReplayBody {
             kept: self.0.clone(),
             attempt,
-            position: 0,
+            begun: false,
             trailers_done: false,
         })
     }
@@ -94,12 +102,36 @@ impl Replay {
 
     /// Whether another attempt is possible.
     pub fn is_possible(&self) -> bool {
-        let kept = self.0.borrow();
-        !kept.lost && !matches!(kept.ended, Some(Err(_)))
+        self.0.borrow().is_whole()
+    }
+
+    /// No further attempt will be made: what the one under way has read is let go, and nothing more is kept.
+    pub fn release(&self) {
+        let mut kept = self.0.borrow_mut();
+        kept.released = true;
+        let read = kept.read.min(kept.chunks.len());
+        kept.chunks.drain(..read);
+        kept.chunks.shrink_to_fit();
+        kept.read = 0;
     }
 }
 
 impl Kept {
+    /// Whether an attempt could begin.
+    fn is_whole(&self) -> bool {
+        !self.lost && !self.released && !matches!(self.ended, Some(Err(_)))
+    }
+
+    /// The next of the chunks that were kept.
+    fn again(&mut self) -> Option<Bytes> {
+        if self.released {
+            return self.chunks.pop_front();
+        }
+        let chunk = self.chunks.get(self.read).cloned()?;
+        self.read += 1;
+        Some(chunk)
+    }
+
     /// Pulls one frame from the caller and keeps it if it fits.
     fn poll_source(
         &mut self,
@@ -128,15 +160,17 @@ impl Kept {
 
     fn keep(&mut self, chunk: Bytes) {
         self.passed += u64::try_from(chunk.len()).unwrap_or(0);
-        if self.lost {
+        if self.lost || self.released {
             return;
         }
         self.bytes = self.bytes.saturating_add(chunk.len());
         if self.bytes > self.bytes_max {
             self.lost = true;
-            self.chunks = Vec::new();
+            self.chunks = VecDeque::new();
+            self.read = 0;
         } else {
-            self.chunks.push(chunk);
+            self.chunks.push_back(chunk);
+            self.read += 1;
         }
     }
 }
@@ -152,11 +186,9 @@ impl ReplayBody {
                 what: "an abandoned attempt still reads its body",
             })));
         }
-        if !kept.lost
-            && let Some(chunk) = kept.chunks.get(self.position)
-        {
-            self.position += 1;
-            return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+        self.begun = true;
+        if let Some(chunk) = kept.again() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match &kept.ended {
             Some(Ok(())) if self.trailers_done => return Poll::Ready(None),
@@ -172,17 +204,17 @@ impl ReplayBody {
             None => {}
         }
         let frame = ready!(kept.poll_source(cx));
-        match &frame {
-            Some(Ok(frame)) if frame.is_trailers() => self.trailers_done = true,
-            Some(Ok(_)) => self.position += 1,
-            Some(Err(_)) | None => {}
+        if let Some(Ok(frame)) = &frame
+            && frame.is_trailers()
+        {
+            self.trailers_done = true;
         }
         Poll::Ready(frame)
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
         let kept = self.kept.borrow();
-        let all_read = kept.lost || self.position >= kept.chunks.len();
+        let all_read = kept.read >= kept.chunks.len();
         match &kept.ended {
             Some(Ok(())) => all_read && (self.trailers_done || kept.trailers.is_none()),
             Some(Err(_)) => false,
@@ -191,10 +223,10 @@ impl ReplayBody {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        if self.position == 0 {
-            self.kept.borrow().size
-        } else {
+        if self.begun {
             SizeHint::default()
+        } else {
+            self.kept.borrow().size
         }
     }
 }

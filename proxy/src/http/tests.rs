@@ -156,3 +156,25 @@ fn only_overload_access_and_time_have_grpc_codes_of_their_own() {
         [Flag::Uo, Flag::Ut, Flag::De, Flag::Az]
     );
 }
+
+#[tokio::test]
+async fn what_was_kept_for_a_repeat_is_let_go_when_there_will_be_none() {
+    let chunk = |byte: u8| Bytes::from(vec![byte; 1000]);
+    let (first, second) = (chunk(1), chunk(2));
+    let frames = [first.clone(), second.clone()].map(Frame::data);
+    let replay = Replay::new(Body::from_frames(frames), 64 * 1024);
+    // The first attempt has read all, the second one of two: one chunk is still to be sent.
+    let read_all = Body::Replay(replay.attempt().unwrap()).collect().await;
+    assert_eq!(read_all.unwrap().to_bytes().len(), 2000);
+    let mut body = Body::Replay(replay.attempt().unwrap());
+    drop(body.frame().await);
+    assert!(!first.is_unique());
+    replay.release();
+    assert!(first.is_unique(), "sent, and never again");
+    assert!(!replay.is_possible() && replay.attempt().is_none());
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert_eq!(rest, second);
+    drop(rest);
+    assert!(second.is_unique());
+    assert_eq!(replay.bytes_passed(), 2000);
+}
