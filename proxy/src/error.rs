@@ -4,12 +4,14 @@
 //! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
 
 mod flag;
+mod words;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use usher_config::value::{Port, ServiceName};
 
 pub use flag::{Flag, Flags};
+use words::{OUTSIDE, no_such_port};
 
 /// Everything that can end a request in this proxy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -39,13 +41,38 @@ pub enum ProxyError {
     #[error("the caller's deadline has passed")]
     DeadlineExpired,
     /// The authority is no name a service can have.
-    #[error("the authority names no service of the mesh")]
-    NoSuchHost,
+    #[error(
+        "{host} is no service of the mesh, and nothing else is reached through this sidecar: {OUTSIDE} {host}"
+    )]
+    NoSuchHost {
+        /// As asked for.
+        host: Arc<str>,
+    },
+    /// The authority could be the name of a service, but the control plane knows none of that name.
+    #[error(
+        "{host} is no service of the mesh (service {service} is not known), and nothing else is reached through this sidecar: {OUTSIDE} {host}"
+    )]
+    NotInMesh {
+        /// As asked for.
+        host: Arc<str>,
+        /// What that would mean.
+        service: ServiceName,
+    },
     /// The control plane does not know this service.
     #[error("service {service} is not known")]
     UnknownService {
         /// Who was asked for.
         service: ServiceName,
+    },
+    /// HTTP for a port that says it carries none.
+    #[error(
+        "port {port} of service {service} is declared tcp: HTTP is not carried there; give it a local listener (--tcp), or its port an appProtocol that is HTTP"
+    )]
+    PortIsTcp {
+        /// Who was asked for.
+        service: ServiceName,
+        /// Its port.
+        port: Port,
     },
     /// The control plane did not answer in time.
     #[error("service {service} could not be looked up within {limit:?}")]
@@ -56,12 +83,14 @@ pub enum ProxyError {
         limit: Duration,
     },
     /// The service has no such port, or several and the caller named none.
-    #[error("service {service} does not serve the port asked for")]
+    #[error("{}", no_such_port(service, *port, known))]
     NoSuchPort {
         /// Who was asked for.
         service: ServiceName,
         /// `None`: the caller named none and there is no obvious default.
         port: Option<Port>,
+        /// Those that it has.
+        known: Box<[Port]>,
     },
     /// The chosen backend of a route cannot be resolved.
     #[error("route {route} has a backend that does not exist")]
@@ -251,7 +280,9 @@ impl ProxyError {
             | Self::PlaintextRefused
             | Self::AccessDenied { .. }
             | Self::DeadlineExpired
-            | Self::NoSuchHost
+            | Self::NoSuchHost { .. }
+            | Self::NotInMesh { .. }
+            | Self::PortIsTcp { .. }
             | Self::DownstreamGone
             | Self::DownstreamBody => Side::Downstream,
             Self::NoEndpoint { .. }
@@ -284,8 +315,9 @@ impl ProxyError {
             }
             Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
             Self::DeadlineExpired => Flag::De,
-            Self::NoSuchHost | Self::NoSuchPort { .. } => Flag::Nr,
+            Self::NoSuchHost { .. } | Self::NoSuchPort { .. } | Self::PortIsTcp { .. } => Flag::Nr,
             Self::UnknownService { .. }
+            | Self::NotInMesh { .. }
             | Self::DiscoveryTimeout { .. }
             | Self::InvalidBackend { .. } => Flag::Nc,
             Self::NoEndpoint { .. } => Flag::Uh,
@@ -315,8 +347,9 @@ impl ProxyError {
             Self::PlaintextRefused => "mutual-tls-required",
             Self::AccessDenied { .. } => "access-denied",
             Self::DeadlineExpired => "deadline-passed",
-            Self::NoSuchHost => "authority-is-no-service",
-            Self::UnknownService { .. } => "service-unknown",
+            Self::NoSuchHost { .. } => "authority-is-no-service",
+            Self::PortIsTcp { .. } => "port-is-tcp",
+            Self::UnknownService { .. } | Self::NotInMesh { .. } => "service-unknown",
             Self::DiscoveryTimeout { .. } => "discovery-timeout",
             Self::NoSuchPort { .. } => "no-such-port",
             Self::InvalidBackend { .. } => "backend-unresolvable",

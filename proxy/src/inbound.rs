@@ -3,39 +3,34 @@
 //! The caller's identity comes from its certificate and from nowhere else; what it says about itself in
 //! headers is replaced. [`request`] is the life of a request; read it from top to bottom.
 
+mod application;
 mod caller;
 mod opaque;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use http_body::Body as _;
 use tokio::{net::TcpStream, time::timeout};
-use tracing::debug;
-use usher_config::{
-    model::{Protocol, Timeouts},
-    value::Port,
-};
+use tracing::{debug, warn};
+use usher_config::model::Timeouts;
 
 use crate::{
     clock,
     detect::{parser::Detected, reader},
-    error::{Processing, ProxyError},
-    http::{Body, Replay, error_response::Dialect, finish, head, headers, serve, watched::Bounds},
+    error::ProxyError,
+    http::{Body, error_response::Dialect, finish, head, headers, serve, watched::Bounds},
     policy::{
         access::{self, Access, HttpAccess},
-        retry::{ATTEMPT, is_grpc, is_idempotent},
+        retry::{ATTEMPT, is_grpc},
         timeout::{self as deadline, DEADLINE, Deadline},
     },
-    pool::Key,
-    snapshot::{APPLICATION, InboundEntry},
+    snapshot::InboundEntry,
     tcp::Stream,
     telemetry::{
         metrics::Direction,
         trace_context::{self, TraceContext, ensure_request_id},
     },
-    tls::{self, Alpn},
-    upstream::dial::{Application, Version, with_application},
+    tls::{self, Accepted, Alpn, TlsError},
     worker::{Phase, Record, Worker},
 };
 
@@ -62,31 +57,49 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         Detected::Http1 => serve_http1(worker, Stream::Plain(stream), caller).await,
         Detected::Http2Preface => serve_http2(worker, Stream::Plain(stream), caller).await,
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            opaque::serve(worker, Stream::Plain(stream), &caller).await;
+            opaque::serve(worker, Stream::Plain(stream), caller).await;
         }
     }
 }
 
 async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let material = worker.shared.material.load_full();
-    let accepted = match tls::accept(stream, &material).await {
-        Ok(accepted) => accepted,
-        Err(error) => {
-            worker
-                .handles
-                .handshakes_inbound
-                .add(worker.index, error.outcome());
-            debug!(%error, %address, "caller's handshake failed");
-            return;
-        }
+    let Some(accepted) = handshake(&worker, stream, address).await else {
+        return;
     };
-    worker.handles.handshakes_inbound.add(worker.index, "ok");
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
         Alpn::H2 => serve_http2(worker, stream, caller).await,
-        Alpn::Tcp => opaque::serve(worker, stream, &caller).await,
+        Alpn::Tcp => opaque::serve(worker, stream, caller).await,
         Alpn::Control => debug!(%address, "caller takes this sidecar for a control plane"),
+    }
+}
+
+/// Who calls, within the bounds on handshakes; `None`: counted and logged.
+async fn handshake(worker: &Worker, stream: TcpStream, address: SocketAddr) -> Option<Accepted> {
+    let count = |outcome| worker.handles.handshakes_inbound.add(worker.index, outcome);
+    let Some(_place) = worker.handshakes.enter(address.ip()) else {
+        count("overflow");
+        if worker.warnings.handshakes.is_due(clock::now()) {
+            warn!(%address, "more TLS handshakes under way than this sidecar takes");
+        }
+        return None;
+    };
+    let material = worker.shared.material.load_full();
+    match tls::accept(stream, &material, worker.shared.store.own()).await {
+        Ok(accepted) => {
+            count("ok");
+            Some(accepted)
+        }
+        Err(error) => {
+            count(error.outcome());
+            let misdirected = matches!(error, TlsError::OtherService { .. });
+            if misdirected && worker.warnings.misdirected.is_due(clock::now()) {
+                warn!(%error, %address, "caller has an old address of another service");
+            }
+            debug!(%error, %address, "caller's handshake failed");
+            None
+        }
     }
 }
 
@@ -128,6 +141,7 @@ async fn request(
     let method = incoming.method().clone();
     let mut record = Box::new(Record::begin(&worker, Direction::Inbound, method, protocol));
     record.source = caller.identity.clone();
+    record.source_service = caller.service.clone();
     record.requests = Some(caller.requests.clone());
     let result = carry(&worker, incoming, &caller, &mut record).await;
     finish(result, dialect, record)
@@ -162,8 +176,8 @@ async fn carry(
         deadline.remaining(clock::now()),
         grpc,
     );
-    let version = version(&workload, caller, grpc);
-    let call = call_application(worker, incoming, version, record);
+    let version = application::version(&workload, caller, grpc);
+    let call = application::call(worker, incoming, version, record);
     let mut response = match deadline.remaining(clock::now()) {
         None => call.await?,
         Some(left) => timeout(left, call)
@@ -204,10 +218,7 @@ fn access_allowed(
     incoming: &Request<Body>,
     caller: &Caller,
 ) -> Result<(), ProxyError> {
-    let port = caller.port.ok_or_else(|| ProxyError::NoSuchPort {
-        service: workload.policy.service.clone(),
-        port: None,
-    })?;
+    let port = caller.port.ok_or_else(|| no_such_port(workload))?;
     let http = HttpAccess {
         method: incoming.method(),
         path: incoming.uri().path(),
@@ -218,6 +229,15 @@ fn access_allowed(
         http: Some(http),
     };
     decide_access(worker, workload, &asked)
+}
+
+fn no_such_port(workload: &InboundEntry) -> ProxyError {
+    let ports = workload.policy.ports.iter();
+    ProxyError::NoSuchPort {
+        service: workload.policy.service.clone(),
+        port: None,
+        known: ports.map(|(port, _)| *port).collect(),
+    }
 }
 
 /// The policies' verdict; dry runs are counted.
@@ -262,83 +282,5 @@ fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, reco
         let context = parent.child(worker.random());
         context.write(headers);
         record.trace_id = Some(context.trace_id);
-    }
-}
-
-/// The port's declared protocol; undeclared, what the request itself needs.
-fn version(workload: &InboundEntry, caller: &Caller, grpc: bool) -> Version {
-    match caller.port.and_then(|port| declared(workload, port)) {
-        Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
-        Some(Protocol::Http1 | Protocol::Tcp) => Version::Http1,
-        Some(Protocol::Detect) | None if grpc => Version::Http2,
-        Some(Protocol::Detect) | None => Version::Http1,
-    }
-}
-
-fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> {
-    let mut ports = workload.policy.ports.iter();
-    ports
-        .find(|(declared, _)| *declared == port)
-        .map(|(_, protocol)| *protocol)
-}
-
-/// One exchange with our application; a second one if the first provably did not reach it.
-async fn call_application(
-    worker: &Rc<Worker>,
-    incoming: Request<Body>,
-    version: Version,
-    record: &mut Record,
-) -> Result<Response<Body>, ProxyError> {
-    let address = worker.application.ok_or(ProxyError::Internal {
-        what: "inbound without an application",
-    })?;
-    let key = Key {
-        endpoint: APPLICATION,
-        port: address.port(),
-    };
-    let application = Application {
-        address,
-        key,
-        version,
-        connect: CONNECT_MAX,
-    };
-    let (head, body) = incoming.into_parts();
-    let idempotent = is_idempotent(&head.method);
-    let body = (!body.is_end_stream()).then(|| Replay::new(body, REPLAY_MAX));
-    record.request = body.clone();
-    let again = head.clone();
-    for head in [head, again] {
-        let body = match &body {
-            None => Body::Empty,
-            Some(replay) => match replay.attempt() {
-                Some(body) => Body::Replay(body),
-                None => break,
-            },
-        };
-        record.attempt(address, clock::now());
-        let request = Request::from_parts(head, body);
-        let open = || Ok(worker.application_connection());
-        let result = with_application(worker, application, open, (), request).await;
-        match result {
-            Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
-                debug!(%error, "application closed an idle connection; asking again");
-            }
-            result => return result,
-        }
-    }
-    Err(ProxyError::UpstreamReset {
-        endpoint: address,
-        processing: Processing::Unknown,
-    })
-}
-
-/// For the one repeat that a stale connection may cost.
-const REPLAY_MAX: usize = 64 * 1024;
-
-fn is_stale_connection(error: &ProxyError, idempotent: bool) -> bool {
-    match error {
-        ProxyError::UpstreamReset { processing, .. } => *processing == Processing::Unprocessed,
-        ProxyError::IdleRace { .. } => idempotent,
-        _ => false,
     }
 }

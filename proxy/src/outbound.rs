@@ -12,7 +12,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{net::TcpStream, time::Instant};
-use tracing::debug;
+use tracing::{debug, warn};
 use usher_config::{model::BackendTarget, value::Port};
 
 use crate::{
@@ -67,10 +67,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         }
         // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            debug!(
-                detected = detected.as_str(),
-                "no HTTP on the outbound listener"
-            );
+            if worker.warnings.opaque.is_due(clock::now()) {
+                warn!(
+                    detected = detected.as_str(),
+                    "closed a connection of the application that speaks no plain HTTP: opaque bytes need a listener of their own (--tcp), and TLS is the sidecar's task"
+                );
+            }
         }
     }
 }
@@ -125,6 +127,7 @@ async fn carry(
             .tell_breaker(worker, outcome, clock::now());
     }
     let response = fallback::or_fallback(worker, &plan, &outgoing, called, record).await?;
+    outgoing.release();
     Ok((response, bounds(&plan)))
 }
 

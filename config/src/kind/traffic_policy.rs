@@ -260,7 +260,8 @@ pub struct MinRetryRate {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Limits {
-    /// Connections to all endpoints together, at least 1. Default 1024 (Envoy's, as below).
+    /// Connections to all endpoints together, at least 1. Default 1024 (Envoy's, as below). A worker thread may
+    /// always have one to each endpoint, as in Envoy: with none it could only refuse.
     pub max_connections: Option<u32>,
     /// Requests waiting for a connection; 0 refuses instead of waiting. Default 1024.
     pub max_pending_requests: Option<u32>,

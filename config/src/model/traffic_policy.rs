@@ -136,7 +136,8 @@ impl Default for RetryBudget {
 /// How much at once, per service and proxy. Overflow is refused at once (`UO`), never queued without bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections to all endpoints together. Default 1024.
+    /// Connections to all endpoints together. Default 1024. A worker thread may always have one to each endpoint: with
+    /// none it could only refuse.
     pub max_connections: u32,
     /// Requests waiting for a connection. Default 1024.
     pub max_pending_requests: u32,

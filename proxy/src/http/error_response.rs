@@ -86,8 +86,10 @@ pub fn status(error: &ProxyError) -> StatusCode {
             StatusCode::NOT_IMPLEMENTED
         }
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
-        ProxyError::NoSuchHost | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
+        ProxyError::NoSuchHost { .. } | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
+        ProxyError::PortIsTcp { .. } => StatusCode::MISDIRECTED_REQUEST,
         ProxyError::UnknownService { .. }
+        | ProxyError::NotInMesh { .. }
         | ProxyError::DiscoveryTimeout { .. }
         | ProxyError::NoEndpoint { .. }
         | ProxyError::BreakerOpen { .. }

@@ -1,6 +1,6 @@
 //! Who is on the other end of a connection, found out once and used by all its requests.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use http::HeaderValue;
 use usher_config::value::{Port, SpiffeId};
@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Caller {
     /// Verified; `None`: plaintext.
     pub identity: Option<SpiffeId>,
+    /// `namespace/service-account`, for the log.
+    pub service: Option<Arc<str>>,
     /// Which of our ports is meant; `None`: we declare none that fits.
     pub port: Option<Port>,
     /// `x-forwarded-client-cert`, as this connection's requests get it.
@@ -37,6 +39,7 @@ impl Caller {
             port: port_of_sni(worker, sni),
             certificate: certificate(worker, peer),
             requests: requests(worker, peer.spiffe_id.as_str()),
+            service: Some(account(&peer.spiffe_id)),
             identity: Some(peer.spiffe_id.clone()),
             address,
         })
@@ -48,6 +51,7 @@ impl Caller {
         let port = snapshot.inbound().and_then(|policy| policy.ports.first());
         Rc::new(Self {
             identity: None,
+            service: None,
             port: port.map(|(port, _)| *port),
             certificate: None,
             requests: requests(worker, "plaintext"),
@@ -56,12 +60,18 @@ impl Caller {
     }
 }
 
+fn account(identity: &SpiffeId) -> Arc<str> {
+    let SpiffeId {
+        namespace,
+        service_account,
+        ..
+    } = identity;
+    format!("{namespace}/{service_account}").into()
+}
+
 fn requests(worker: &Worker, peer: &str) -> Requests {
-    let own = worker.shared.store.own().to_string();
-    worker
-        .shared
-        .metrics
-        .requests(Direction::Inbound, &own, "", peer)
+    let metrics = &worker.shared.metrics;
+    metrics.requests(Direction::Inbound, &worker.own, "", peer)
 }
 
 /// The SNI picks only among the ports that this workload declares.

@@ -1,97 +1,271 @@
 //! Opaque streams to our application: from another sidecar, or in plaintext where that is permitted.
+//!
+//! A port that declares HTTP takes none. On a port that declares nothing the first bytes decide before any of
+//! them reaches the application: HTTP goes the way of HTTP, because through an opaque stream it would arrive with
+//! every header that its sender likes to claim (`x-forwarded-client-cert`), and past every rule on methods and paths.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::debug;
-use usher_config::{model::Protocol, value::Port};
+use usher_config::{
+    model::Protocol,
+    value::{Port, ServiceName},
+};
 
 use crate::{
     clock,
+    detect::parser::{Detected, detect},
     error::ProxyError,
     http::watched::Observer,
     policy::access::Access,
     snapshot::InboundEntry,
-    tcp::{Copied, Stream, copy},
+    tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
     upstream::connect,
     worker::{Record, Worker},
 };
 
-use super::{CONNECT_MAX, caller::Caller, decide_access, declared, transport_allowed};
+use super::{
+    CONNECT_MAX, FIRST_BYTES_MAX, application::declared, caller::Caller, decide_access,
+    no_such_port, serve_http1, serve_http2, transport_allowed,
+};
 
-/// Carries one stream.
-pub(super) async fn serve(worker: Rc<Worker>, mut downstream: Stream, caller: &Caller) {
+/// Serves one connection.
+pub(super) async fn serve(worker: Rc<Worker>, downstream: Stream, caller: Rc<Caller>) {
     let mut record = Record::begin(&worker, Direction::Inbound, Method::CONNECT, "tcp");
     record.source = caller.identity.clone();
+    record.source_service = caller.service.clone();
     record.requests = Some(caller.requests.clone());
-    let result = carry(&worker, &mut downstream, caller, &mut record).await;
-    match &result {
-        Ok((copied, ended)) => record.end(copied.from_upstream, ended.as_ref().copied()),
+    match open(&worker, downstream, &caller, &mut record).await {
+        Ok(Opened::Opaque(opaque)) => relay(&worker, *opaque, &mut record).await,
+        Ok(Opened::Http1(stream)) => {
+            record.retract();
+            serve_http1(worker, stream, caller).await;
+        }
+        Ok(Opened::Http2(stream)) => {
+            record.retract();
+            serve_http2(worker, stream, caller).await;
+        }
         Err(error) => {
             debug!(%error, address = %caller.address, "opaque stream refused");
-            record.end(0, Err(error));
+            record.end(0, Err(&error));
         }
     }
 }
 
-async fn carry(
+/// What the caller wants, as far as it may have it.
+enum Opened {
+    Opaque(Box<Opaque>),
+    Http1(Stream),
+    Http2(Stream),
+}
+
+struct Opaque {
+    downstream: Stream,
+    application: TcpStream,
+    workload: std::sync::Arc<InboundEntry>,
+}
+
+async fn open(
     worker: &Rc<Worker>,
-    downstream: &mut Stream,
+    downstream: Stream,
     caller: &Caller,
     record: &mut Record,
-) -> Result<(Copied, Result<(), ProxyError>), ProxyError> {
+) -> Result<Opened, ProxyError> {
     let workload = worker.snapshot().workload().cloned();
     let workload = workload.ok_or(ProxyError::Internal {
         what: "inbound stream before any policy",
     })?;
     record.service = Some(workload.label.clone());
     transport_allowed(&workload, caller)?;
-    let service = || workload.policy.service.clone();
-    let port = caller.port.ok_or_else(|| ProxyError::NoSuchPort {
-        service: service(),
-        port: None,
-    })?;
-    if speaks_http(&workload, port) {
-        return Err(ProxyError::InvalidRequest {
-            reason: "port-speaks-http",
-        });
+    let port = caller.port.ok_or_else(|| no_such_port(&workload))?;
+    let asked = Access {
+        caller: caller.identity.as_ref(),
+        port,
+        http: None,
+    };
+    let downstream = match declared(&workload, port) {
+        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc) => {
+            return Err(speaks_http(&workload.policy.service, port));
+        }
+        Some(Protocol::Tcp) => downstream,
+        Some(Protocol::Detect) | None => {
+            // Rules on methods and paths refuse opaque bytes, but not yet what may turn out to be HTTP.
+            let allowed = decide_access(worker, &workload, &asked);
+            let application = match &allowed {
+                Ok(()) => Some(connect(worker, record).await?),
+                Err(_) => None,
+            };
+            let mut looked = Looked::new(downstream);
+            match first_words(&mut looked, application.as_ref()).await? {
+                Words::Http1 => return Ok(Opened::Http1(looked.into_stream())),
+                Words::Http2 => return Ok(Opened::Http2(looked.into_stream())),
+                Words::Opaque => {}
+            }
+            allowed?;
+            let downstream = looked.into_stream();
+            return opaque(worker, downstream, application, workload, record).await;
+        }
+    };
+    decide_access(worker, &workload, &asked)?;
+    opaque(worker, downstream, None, workload, record).await
+}
+
+fn speaks_http(service: &ServiceName, port: Port) -> ProxyError {
+    debug!(%service, %port, "opaque bytes for a port that declares HTTP");
+    ProxyError::InvalidRequest {
+        reason: "port-speaks-http",
     }
-    decide_access(
-        worker,
-        &workload,
-        &Access {
-            caller: caller.identity.as_ref(),
-            port,
-            http: None,
-        },
-    )?;
+}
+
+async fn opaque(
+    worker: &Rc<Worker>,
+    downstream: Stream,
+    application: Option<TcpStream>,
+    workload: std::sync::Arc<InboundEntry>,
+    record: &mut Record,
+) -> Result<Opened, ProxyError> {
+    let application = match application {
+        Some(application) => application,
+        None => connect(worker, record).await?,
+    };
+    Ok(Opened::Opaque(Box::new(Opaque {
+        downstream,
+        application,
+        workload,
+    })))
+}
+
+async fn connect(worker: &Worker, record: &mut Record) -> Result<TcpStream, ProxyError> {
     let address = worker.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
     record.attempt(address, clock::now());
-    let _open = worker.application_connection();
-    let mut upstream = Stream::Plain(connect::plain(address, CONNECT_MAX).await?);
-    record.head(StatusCode::OK, &HeaderMap::new());
-    let (copied, result) = copy(downstream, &mut upstream, workload.policy.idle).await;
-    workload
-        .tcp_bytes
-        .add_many(worker.index, "up", copied.from_downstream);
-    workload
-        .tcp_bytes
-        .add_many(worker.index, "down", copied.from_upstream);
-    let ended = result.map_err(|end| {
-        debug!(error = %end, "opaque stream broke off");
-        connect::broke_off(&end, address, workload.policy.idle)
-    });
-    Ok((copied, ended))
+    connect::plain(address, CONNECT_MAX).await
 }
 
-/// Through an opaque stream HTTP would reach the application with every header that its sender likes to
-/// claim (`x-forwarded-client-cert`), and past every rule on methods and paths.
-fn speaks_http(workload: &InboundEntry, port: Port) -> bool {
-    match declared(workload, port) {
-        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc) => true,
-        Some(Protocol::Tcp | Protocol::Detect) | None => false,
+async fn relay(worker: &Rc<Worker>, opaque: Opaque, record: &mut Record) {
+    let Opaque {
+        mut downstream,
+        application,
+        workload,
+    } = opaque;
+    let _open = worker.application_connection();
+    let mut upstream = Stream::Plain(application);
+    record.head(StatusCode::OK, &HeaderMap::new());
+    let idle = workload.policy.idle;
+    let (copied, result) = copy(&mut downstream, &mut upstream, idle).await;
+    let bytes = &workload.tcp_bytes;
+    bytes.add_many(worker.index, "up", copied.from_downstream);
+    bytes.add_many(worker.index, "down", copied.from_upstream);
+    record.request_bytes = copied.from_downstream;
+    let ended = result.map_err(|end| {
+        debug!(error = %end, "opaque stream broke off");
+        match record.upstream {
+            Some(address) => connect::broke_off(&end, address, idle),
+            None => ProxyError::DownstreamGone,
+        }
+    });
+    record.end(copied.from_upstream, ended.as_ref().copied());
+}
+
+/// What a stream to a port that declares nothing turns out to carry.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    Http1,
+    Http2,
+    Opaque,
+}
+
+/// Waits for whoever speaks first. `application`: connected already, if opaque bytes may reach it at all.
+async fn first_words(
+    downstream: &mut Looked,
+    application: Option<&TcpStream>,
+) -> Result<Words, ProxyError> {
+    let mut until = match application {
+        // It may be the application's turn: that wait is only bounded by `idle`, as for any opaque stream.
+        Some(_) => None,
+        None => Some(Instant::now() + FIRST_BYTES_MAX),
+    };
+    loop {
+        let late = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            more = downstream.more() => {
+                if more.map_err(|_| ProxyError::DownstreamGone)? == 0 {
+                    return Ok(Words::Opaque);
+                }
+                match detect(downstream.seen()) {
+                    Detected::Http1 => return Ok(Words::Http1),
+                    Detected::Http2Preface => return Ok(Words::Http2),
+                    Detected::Tls | Detected::Unknown => return Ok(Words::Opaque),
+                    // Still the beginning of a method: waiting longer must not be a way around.
+                    Detected::NeedMore => until = Some(Instant::now() + FIRST_BYTES_MAX),
+                }
+            }
+            () = speaks_first(application), if downstream.seen().is_empty() => return Ok(Words::Opaque),
+            () = late => return if downstream.seen().is_empty() {
+                Ok(Words::Opaque)
+            } else {
+                Err(ProxyError::InvalidRequest { reason: "protocol-undecided" })
+            },
+        }
     }
 }
+
+/// Returns when the application has said something that no HTTP server says first, or has closed.
+async fn speaks_first(application: Option<&TcpStream>) {
+    let Some(application) = application else {
+        return std::future::pending().await;
+    };
+    let mut first = [0; 9];
+    loop {
+        let Ok(seen) = application.peek(&mut first).await else {
+            return;
+        };
+        match says_http(first.get(..seen).unwrap_or_default()) {
+            // It waits for a request, and so do we.
+            Some(true) => return std::future::pending().await,
+            Some(false) => return,
+            None => {
+                // Half a frame head: the rest follows at once, or this is no HTTP/2.
+                sleep(Duration::from_millis(5)).await;
+                match application.peek(&mut first).await {
+                    Ok(more) if more > seen => {}
+                    _ => return,
+                }
+            }
+        }
+    }
+}
+
+/// Whether a server's first bytes are HTTP's: HTTP/2's SETTINGS frame (RFC 9113 §3.4), which some servers send
+/// before they have read anything, or an HTTP/1 status line (408 for a caller that is silent). `None`: too few.
+fn says_http(first: &[u8]) -> Option<bool> {
+    const SETTINGS: u8 = 4;
+    if let [_, _, _, kind, _, stream @ ..] = first
+        && stream.len() == 4
+    {
+        return Some(*kind == SETTINGS && stream == [0; 4] || first.starts_with(b"HTTP/"));
+    }
+    match first {
+        [] => Some(false),
+        [0, 0] | [0] | [0, 0, _] => None,
+        [0, 0, _, kind, ..] if *kind == SETTINGS => None,
+        _ if b"HTTP/".starts_with(first) => None,
+        _ => Some(first.starts_with(b"HTTP/")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

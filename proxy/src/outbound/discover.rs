@@ -2,7 +2,10 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use usher_config::value::{Port, ServiceName};
+use usher_config::{
+    model::Protocol,
+    value::{Port, ServiceName},
+};
 
 use crate::{
     error::ProxyError,
@@ -16,7 +19,7 @@ use crate::{
 /// The service and port that an authority means.
 ///
 /// # Errors
-/// [`ProxyError::NoSuchHost`], [`ProxyError::NoSuchPort`], and what [`by_name`] says.
+/// [`ProxyError::NoSuchHost`], [`ProxyError::NotInMesh`], [`ProxyError::NoSuchPort`], [`ProxyError::PortIsTcp`], and what [`by_name`] says.
 pub(super) async fn by_authority(
     worker: &Rc<Worker>,
     authority: &str,
@@ -26,16 +29,40 @@ pub(super) async fn by_authority(
     let service = match known {
         Some(service) => service,
         None => match authority.meaning(&worker.shared.store.own().namespace) {
-            Some(Meaning::Service(name)) => by_name(worker, &name).await?,
-            Some(Meaning::Address(_)) | None => return Err(ProxyError::NoSuchHost),
+            Some(Meaning::Service(name)) => by_name(worker, &name)
+                .await
+                .map_err(|error| in_its_words(error, &authority.host))?,
+            Some(Meaning::Address(_)) | None => {
+                let host = authority.host.into();
+                return Err(ProxyError::NoSuchHost { host });
+            }
         },
     };
-    let port = authority::service_port(&service.model, authority.port).map(|port| port.port);
+    let port = authority::service_port(&service.model, authority.port);
     let port = port.ok_or_else(|| ProxyError::NoSuchPort {
         service: service.model.name.clone(),
         port: authority.port,
+        known: service.port_numbers(),
     })?;
+    if port.protocol == Protocol::Tcp {
+        return Err(ProxyError::PortIsTcp {
+            service: service.model.name.clone(),
+            port: port.port,
+        });
+    }
+    let port = port.port;
     Ok((service, port))
+}
+
+/// People know the host that they asked for, not the service that we took it for.
+fn in_its_words(error: ProxyError, host: &str) -> ProxyError {
+    match error {
+        ProxyError::UnknownService { service } => ProxyError::NotInMesh {
+            host: host.into(),
+            service,
+        },
+        error => error,
+    }
 }
 
 /// The service of this name.

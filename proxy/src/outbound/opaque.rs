@@ -45,6 +45,7 @@ pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTa
                 debug!(error = %end, "opaque stream broke off");
                 connect::broke_off(&end, opened.endpoint, idle)
             });
+            record.request_bytes = copied.from_downstream;
             record.end(copied.from_upstream, ended.as_ref().copied());
         }
         Err(error) => {
@@ -74,6 +75,7 @@ async fn open(
     let no_port = || ProxyError::NoSuchPort {
         service: target.service.clone(),
         port: Some(target.port),
+        known: service.port_numbers(),
     };
     let port = service.port(target.port).ok_or_else(no_port)?;
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();

@@ -65,6 +65,15 @@ impl Hops {
         Some(least.clone())
     }
 
+    /// The least busy connection, even if it is busy: where no other may be opened.
+    pub(super) fn least_busy(&self) -> Option<Hop> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|hop| !hop.is_closed());
+        let least = open.iter().min_by_key(|hop| hop.active())?;
+        self.taken.set(true);
+        Some(least.clone())
+    }
+
     fn start<F>(self: Rc<Self>, dial: F) -> watch::Receiver<Dialled>
     where
         F: Future<Output = Result<Hop, ProxyError>> + 'static,

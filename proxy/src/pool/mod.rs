@@ -50,6 +50,18 @@ impl Pool {
         self.hops.borrow().get(&key)?.with_room()
     }
 
+    /// A connection that is there already, however busy: for when no other may be opened.
+    pub fn busy_hop(&self, key: Key) -> Option<Hop> {
+        self.hops.borrow().get(&key)?.least_busy()
+    }
+
+    /// Whether there is any HTTP/1.1 connection of this key, free or not.
+    pub fn has_http1(&self, key: Key) -> bool {
+        let http1 = self.http1.borrow();
+        // Each points to where it will come back to.
+        http1.get(&key).is_some_and(|idle| Rc::weak_count(idle) > 0)
+    }
+
     /// Where idle HTTP/1.1 connections of this key are.
     pub fn http1(&self, key: Key) -> Rc<IdleHttp1> {
         self.http1.borrow_mut().entry(key).or_default().clone()

@@ -157,6 +157,11 @@ impl ServiceEntry {
         self.running.used.0.swap(false, Ordering::Relaxed)
     }
 
+    /// The numbers of its ports, for whoever asked for another.
+    pub fn port_numbers(&self) -> Box<[Port]> {
+        self.ports.iter().map(|entry| entry.port).collect()
+    }
+
     /// The service's port with this number.
     pub fn port(&self, port: Port) -> Option<&PortEntry> {
         self.ports.iter().find(|entry| entry.port == port)

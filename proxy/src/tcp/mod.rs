@@ -2,11 +2,13 @@
 
 mod coalesce;
 mod copy;
+mod looked;
 mod socket;
 mod stream;
 
 pub use coalesce::{Coalesced, Flusher, coalesce};
 pub use copy::{BrokeOff, Copied, copy};
+pub use looked::Looked;
 pub use socket::tune;
 pub use stream::Stream;
 

@@ -17,6 +17,8 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
+use super::Looked;
+
 /// A byte stream to a peer.
 #[derive(Debug)]
 pub enum Stream {
@@ -26,6 +28,8 @@ pub enum Stream {
     Accepted(Box<server::TlsStream<TcpStream>>),
     /// We called a sidecar.
     Connected(Box<client::TlsStream<TcpStream>>),
+    /// Either of the former, its first bytes looked at.
+    Looked(Box<Looked>),
 }
 
 impl Stream {
@@ -35,6 +39,7 @@ impl Stream {
             Self::Plain(inner) => inner,
             Self::Accepted(inner) => inner.get_ref().0,
             Self::Connected(inner) => inner.get_ref().0,
+            Self::Looked(inner) => return inner.inner().reset_on_close(),
         };
         // A connection that refuses this is gone already.
         let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
@@ -53,6 +58,10 @@ macro_rules! each {
                 $call
             }
             Stream::Connected(inner) => {
+                let $io = Pin::new(inner.as_mut());
+                $call
+            }
+            Stream::Looked(inner) => {
                 let $io = Pin::new(inner.as_mut());
                 $call
             }
@@ -92,6 +101,7 @@ impl AsyncWrite for Stream {
             Self::Plain(inner) => inner.is_write_vectored(),
             Self::Accepted(inner) => inner.is_write_vectored(),
             Self::Connected(inner) => inner.is_write_vectored(),
+            Self::Looked(inner) => inner.is_write_vectored(),
         }
     }
 

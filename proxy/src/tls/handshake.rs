@@ -2,13 +2,13 @@
 
 use std::{fmt::Write as _, io, sync::Arc, time::Duration, time::SystemTime};
 
-use rustls::CommonState;
+use rustls::{CommonState, server::Acceptor};
 use rustls_pki_types::ServerName;
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 
-use usher_config::value::SpiffeId;
+use usher_config::value::{ServiceName, SpiffeId};
 
 use super::{
     leaf::{Leaf, PeerRefused},
@@ -69,6 +69,12 @@ pub enum TlsError {
     /// TLS, but not between sidecars: no common application protocol.
     #[error("TLS peer did not ask for a mesh protocol")]
     NotMesh,
+    /// The caller wants another service: this address was its instance's once.
+    #[error("caller asks for {asked}, which is not here")]
+    OtherService {
+        /// Its SNI.
+        asked: String,
+    },
     /// A name that cannot travel as SNI.
     #[error("{0:?} is not a server name")]
     ServerName(String),
@@ -82,23 +88,26 @@ impl TlsError {
             Self::Handshake(_) => "failed",
             Self::Refused(_) => "refused",
             Self::NotMesh => "not_mesh",
+            Self::OtherService { .. } => "other_service",
             Self::ServerName(_) => "server_name",
         }
     }
 }
 
-/// Takes a connection whose first byte is a TLS record's (the caller has peeked).
+/// Takes a connection whose first byte is a TLS record's (the caller has peeked), meant for the service `own`.
 ///
 /// # Errors
 /// See [`TlsError`].
-pub async fn accept(stream: TcpStream, material: &Material) -> Result<Accepted, TlsError> {
-    let acceptor = TlsAcceptor::from(material.server.clone());
-    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+pub async fn accept(
+    stream: TcpStream,
+    material: &Material,
+    own: &ServiceName,
+) -> Result<Accepted, TlsError> {
+    let stream = timeout(HANDSHAKE_TIMEOUT, answer(stream, material, own))
         .await
         .map_err(|_| TlsError::Timeout {
             limit: HANDSHAKE_TIMEOUT,
-        })?
-        .map_err(TlsError::Handshake)?;
+        })??;
     let connection = stream.get_ref().1;
     let alpn = connection
         .alpn_protocol()
@@ -113,6 +122,48 @@ pub async fn accept(stream: TcpStream, material: &Material) -> Result<Accepted, 
         alpn,
         sni,
     })
+}
+
+/// Reads the client hello before anything is answered: an address that belonged to another service until a moment
+/// ago is still dialled by that service's callers. Refused here, their requests are provably unprocessed, and
+/// they go elsewhere; accepted, they would be served by the wrong service wherever one identity runs both.
+async fn answer(
+    stream: TcpStream,
+    material: &Material,
+    own: &ServiceName,
+) -> Result<server::TlsStream<TcpStream>, TlsError> {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream)
+        .await
+        .map_err(TlsError::Handshake)?;
+    let other = hello
+        .client_hello()
+        .server_name()
+        .filter(|sni| !means(sni, own))
+        .map(str::to_owned);
+    if let Some(asked) = other {
+        // They are told why; whether they hear it changes nothing.
+        let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
+        let _ = hello.io.shutdown().await;
+        return Err(TlsError::OtherService { asked });
+    }
+    hello
+        .into_stream(material.server.clone())
+        .await
+        .map_err(TlsError::Handshake)
+}
+
+/// A fatal alert in a record of its own (RFC 8446 §6, RFC 6066 §3): type, version, length, level, description.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Whether an SNI `<port>.<service>.<namespace>` means a port of this service.
+fn means(sni: &str, own: &ServiceName) -> bool {
+    let mut labels = sni.splitn(3, '.').skip(1);
+    let mut is = |name: &str| {
+        labels
+            .next()
+            .is_some_and(|label| label.eq_ignore_ascii_case(name))
+    };
+    is(own.name.as_str()) && is(own.namespace.as_str())
 }
 
 /// Turns a TCP connection into one to a peer that is one of `expected`. Nobody is expected: nobody is accepted.

@@ -102,6 +102,10 @@ const ALICE: &str = "spiffe://usher.local/ns/bank/sa/alice";
 const BOB: &str = "spiffe://usher.local/ns/bank/sa/bob";
 const SNI: &str = "8080.bob.bank";
 
+fn own() -> usher_config::value::ServiceName {
+    "bank/bob".parse().unwrap()
+}
+
 fn id(text: &str) -> SpiffeId {
     text.parse().unwrap()
 }
@@ -115,7 +119,7 @@ async fn meet(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let accepting = async {
-        let mut accepted = accept(listener.accept().await.unwrap().0, server).await?;
+        let mut accepted = accept(listener.accept().await.unwrap().0, server, &own()).await?;
         // The other end may have refused us and left.
         let _ = accepted.stream.write_all(b"x").await;
         let _ = accepted.stream.read(&mut [0]).await;
@@ -306,7 +310,35 @@ async fn a_silent_peer_costs_five_seconds_at_most() {
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     assert!(matches!(
-        accept(stream, &bob).await,
+        accept(stream, &bob, &own()).await,
         Err(TlsError::Timeout { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_caller_of_another_service_is_refused_before_a_byte_of_its_request() {
+    let authority = TestAuthority::new();
+    let (alice, bob) = (authority.material(ALICE), authority.material(BOB));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for (sni, here) in [
+        ("8080.bob.bank", true),
+        ("9090.BOB.bank", true),
+        ("8080.carol.bank", false),
+        ("8080.bob.shop", false),
+        ("8080.bob.bank.shop", false),
+        ("bob.bank", false),
+    ] {
+        let accepting = async { accept(listener.accept().await.unwrap().0, &bob, &own()).await };
+        let connecting = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            connect(stream, &alice, &[id(BOB)], sni, Alpn::H2).await
+        };
+        let (accepted, connected) = tokio::join!(accepting, connecting);
+        assert_eq!((accepted.is_ok(), connected.is_ok()), (here, here), "{sni}");
+        if !here {
+            assert_eq!(accepted.unwrap_err().outcome(), "other_service");
+            assert!(refusal(connected).contains("UnrecognisedName"), "{sni}");
+        }
+    }
 }

@@ -50,6 +50,15 @@ pub struct Outgoing {
     pub deadline: Deadline,
 }
 
+impl Outgoing {
+    /// Nobody will send it again: what was kept of its body for that can go.
+    pub fn release(&self) {
+        if let Some(body) = &self.body {
+            body.release();
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Called {
@@ -81,23 +90,24 @@ pub async fn call(
 ) -> Called {
     let Some(port) = plan.target.port(plan.port) else {
         let service = plan.target.model.name.clone();
-        let port = Some(plan.port);
-        return Called::refused(ProxyError::NoSuchPort { service, port });
+        return Called::refused(ProxyError::NoSuchPort {
+            service,
+            port: Some(plan.port),
+            known: plan.target.port_numbers(),
+        });
     };
     plan.target.mark_used();
     plan.treatment.budget.deposit(worker.index, clock::now());
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut all_unprocessed = true;
+    let mut earlier: Option<Failed> = None;
     loop {
         let began = clock::now();
         let mut pick = match balance::choose(&port.group, began, worker.random(), &tried) {
             Ok(pick) => pick,
             Err(refusal) => {
-                let refused = Called::refused(no_pick(refusal, &plan.target));
-                return Called {
-                    all_unprocessed,
-                    ..refused
-                };
+                let refusal = no_pick(refusal, &plan.target);
+                return or_earlier(worker, plan, earlier, refusal, all_unprocessed);
             }
         };
         tried.push(pick.position);
@@ -105,13 +115,14 @@ pub async fn call(
         let place = (plan, port, pick.position);
         let attempted = attempt(worker, place, outgoing, record, number).await;
         let now = clock::now();
+        record.settlement.response_time(now.since(record.began()));
+        if let Err(refusal @ ProxyError::Overflow { .. }) = &attempted.result
+            && earlier.is_some()
+        {
+            return or_earlier(worker, plan, earlier, refusal.clone(), all_unprocessed);
+        }
         learn(worker, plan, &attempted, &mut pick.attempt, (began, now));
-        let Attempted {
-            result,
-            seen,
-            failure,
-            outcome,
-        } = attempted;
+        let failure = attempted.failure;
         all_unprocessed &= failure == Some(AttemptFailure::ProvablyUnprocessed);
         let again = failure.and_then(|failure| {
             let attempt = retry::Attempt {
@@ -125,22 +136,56 @@ pub async fn call(
             wait_before_retry(worker, plan, &attempt, record)
         });
         let Some(wait) = again else {
-            record.settlement.response_time(now.since(record.began()));
-            if result.is_ok() {
+            if attempted.result.is_ok() {
+                let open = attempted.seen.is_none();
                 let service = plan.target.clone();
-                record
-                    .settlement
-                    .keep_attempt(pick.attempt, service, seen.is_none());
+                record.settlement.keep_attempt(pick.attempt, service, open);
             }
             return Called {
-                result,
-                outcome,
+                result: attempted.result,
+                outcome: attempted.outcome,
                 all_unprocessed,
             };
         };
-        drop((result, pick));
+        // Its place at the endpoint is free; what it came to is kept in case no other attempt comes about.
+        drop(pick);
+        earlier = Some(Failed {
+            result: attempted.result,
+            outcome: attempted.outcome,
+        });
         if wait > Duration::ZERO {
             sleep(wait).await;
+        }
+    }
+}
+
+/// What an attempt came to that is to be followed by another one.
+struct Failed {
+    result: Result<Response<Body>, ProxyError>,
+    outcome: Option<Outcome>,
+}
+
+/// A retry that this proxy itself refuses changes nothing about the failure that it was for: caller, breaker and
+/// fallback see that one.
+fn or_earlier(
+    worker: &Worker,
+    plan: &Plan,
+    earlier: Option<Failed>,
+    refusal: ProxyError,
+    all_unprocessed: bool,
+) -> Called {
+    match earlier {
+        None => Called {
+            all_unprocessed,
+            ..Called::refused(refusal)
+        },
+        Some(Failed { result, outcome }) => {
+            plan.target.metrics.retries.add(worker.index, "refused");
+            Called {
+                result,
+                outcome,
+                all_unprocessed,
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    Hop,
     connect::{self, MeshPeer},
     handshake_hop, handshake_http1,
 };
@@ -78,6 +79,14 @@ impl Callee<'_> {
             .ok_or_else(|| self.overflow(Limit::Connections))
     }
 
+    /// As [`Self::connection_place`], for a pool that has no connection to this endpoint yet: it may always open
+    /// one. Pools belong to workers, and a worker that could open none would refuse its whole share of the
+    /// requests for as long as others hold theirs (Envoy has the same exception, for the same reason).
+    fn first_connection_place(&self) -> Place {
+        self.connection_place()
+            .unwrap_or_else(|_| self.service.running.load.connections.enter_beyond())
+    }
+
     fn pending_place(&self) -> Result<Place, ProxyError> {
         let most = self.service.model.policy.limits.max_pending_requests;
         self.service
@@ -116,14 +125,18 @@ pub async fn through_mesh(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let key = callee.key();
-    let mut hop = match worker.pool.open_hop(key) {
+    let hop = match worker.pool.open_hop(key) {
         Some(hop) => hop,
         None => {
             let _pending = callee.pending_place()?;
-            let place = callee.connection_place();
+            let place = match (callee.connection_place(), worker.pool.busy_hop(key)) {
+                (Ok(place), _) => place,
+                (Err(_), Some(hop)) => return on_hop(hop, request, record).await,
+                (Err(_), None) => callee.first_connection_place(),
+            };
             let (peer, limit, worker_) = (callee.mesh_peer(), callee.connect, worker.clone());
             let dial = || async move {
-                let place = (place?, worker_.endpoint_connection());
+                let place = (place, worker_.endpoint_connection());
                 let material = worker_.shared.material.load_full();
                 let count = |outcome| {
                     worker_
@@ -138,6 +151,14 @@ pub async fn through_mesh(
             worker.pool.hop(key, dial).await?
         }
     };
+    on_hop(hop, request, record).await
+}
+
+async fn on_hop(
+    mut hop: Hop,
+    request: Request<Body>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
     record.destination = hop.peer().cloned();
     hop.exchange(request).await
 }
@@ -163,7 +184,13 @@ pub async fn in_plaintext(
         worker,
         application,
         || {
-            let place = callee.connection_place()?;
+            let others =
+                worker.pool.has_http1(callee.key()) || worker.pool.busy_hop(callee.key()).is_some();
+            let place = if others {
+                callee.connection_place()?
+            } else {
+                callee.first_connection_place()
+            };
             Ok((place, worker.endpoint_connection()))
         },
         pending,
@@ -195,9 +222,12 @@ pub async fn with_application<P: 'static, W>(
             let mut hop = match worker.pool.open_hop(key) {
                 Some(hop) => hop,
                 None => {
-                    let place = place();
+                    let place = match (place(), worker.pool.busy_hop(key)) {
+                        (Ok(place), _) => place,
+                        (Err(_), Some(mut hop)) => return hop.exchange(request).await,
+                        (Err(error), None) => return Err(error),
+                    };
                     let dial = || async move {
-                        let place = place?;
                         let stream = Stream::Plain(connect::plain(address, limit).await?);
                         handshake_hop(stream, address, None, place).await
                     };

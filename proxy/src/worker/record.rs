@@ -44,6 +44,9 @@ pub struct Record {
     pub route: Option<Arc<str>>,
     /// The caller's verified identity.
     pub source: Option<SpiffeId>,
+    /// On the way out our own service. On the way in `namespace/service-account` of the caller: a certificate names
+    /// no service, and a header that did would be hearsay.
+    pub source_service: Option<Arc<str>>,
     /// The answerer's verified identity.
     pub destination: Option<SpiffeId>,
     /// The service that was asked.
@@ -54,6 +57,8 @@ pub struct Record {
     pub attempts: u32,
     /// The request's body, for its size.
     pub request: Option<Replay>,
+    /// Bytes of an opaque stream from its caller: it has no request.
+    pub request_bytes: u64,
     /// On all hops the same.
     pub request_id: Option<HeaderValue>,
     /// Of the trace it belongs to.
@@ -93,11 +98,16 @@ impl Record {
             policy: None,
             route: None,
             source: None,
+            source_service: match direction {
+                Direction::Outbound => Some(worker.own.clone()),
+                Direction::Inbound => None,
+            },
             destination: None,
             service: None,
             upstream: None,
             attempts: 0,
             request: None,
+            request_bytes: 0,
             request_id: None,
             trace_id: None,
             requests: None,
@@ -148,6 +158,11 @@ impl Record {
         }
     }
 
+    /// It was no stream of its own after all: others speak for what it carries.
+    pub fn retract(mut self) {
+        self.spoken = true;
+    }
+
     fn speak(&mut self, response_bytes: u64) {
         if std::mem::replace(&mut self.spoken, true) {
             return;
@@ -196,12 +211,15 @@ impl Record {
             policy: self.policy.as_deref(),
             route: self.route.as_deref(),
             source: self.source.as_ref().map(SpiffeId::as_str),
-            source_service: None,
+            source_service: self.source_service.as_deref(),
             destination: self.destination.as_ref().map(SpiffeId::as_str),
             destination_service: self.service.as_deref(),
             upstream: self.upstream,
             attempts: self.attempts,
-            request_bytes: self.request.as_ref().map_or(0, Replay::bytes_passed),
+            request_bytes: self
+                .request
+                .as_ref()
+                .map_or(self.request_bytes, Replay::bytes_passed),
             response_bytes,
             duration: now.since(self.began),
             upstream_duration,

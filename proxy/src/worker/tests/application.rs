@@ -25,6 +25,8 @@ pub(super) enum Answer {
     Echo,
     /// This status.
     Status(StatusCode),
+    /// 503, and to come back in a second.
+    Busy,
     /// The body and this `grpc-status` in trailers.
     Grpc { code: u8 },
     /// The body as it comes.
@@ -115,6 +117,10 @@ async fn respond(
             response = Response::new(super::whole(echo.trim_end().to_owned().into()));
         }
         Answer::Status(status) => *response.status_mut() = status,
+        Answer::Busy => {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+        }
         Answer::Grpc { code } => {
             let trailers =
                 HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);

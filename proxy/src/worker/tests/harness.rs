@@ -3,41 +3,31 @@
 use std::{
     convert::Infallible,
     io::Write,
-    net::{SocketAddr, TcpListener, TcpStream},
-    num::NonZeroUsize,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
-use usher_config::{
-    model::{
-        Endpoint, InboundPolicy, MtlsMode, Protocol, Service, ServicePort, ServiceTarget,
-        Telemetry, Timeouts, TrafficPolicy,
-    },
-    value::Weight,
-};
+use usher_config::model::{InboundPolicy, Service, TrafficPolicy};
 
 use crate::{
-    snapshot::{Change, Store},
-    telemetry::{
-        access_log::{AccessLog, Target},
-        metrics::Metrics,
-    },
+    snapshot::Change,
+    telemetry::metrics::Direction,
     tls::tests::TestAuthority,
-    worker::{DrainTrigger, Phase, Shared, WorkerSettings, Workers, drain, start},
-    xds::{self, Resolution},
+    worker::{Phase, Workers},
 };
 
 use super::{
     application::{Answer, Application, Seen},
     client::{grpc_request, h2c, talk},
-    post, streamed,
+    post,
+    sidecar::{ENDPOINT, Sidecar, endpoint, inbound_policy, service},
+    streamed,
 };
 
 pub(super) struct Mesh {
@@ -45,15 +35,6 @@ pub(super) struct Mesh {
     callee: Sidecar,
     application: Application,
     runtime: tokio::runtime::Runtime,
-}
-
-struct Sidecar {
-    store: Arc<Store>,
-    workers: Option<Workers>,
-    drain: DrainTrigger,
-    outbound: SocketAddr,
-    inbound: SocketAddr,
-    tcp: SocketAddr,
 }
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -72,10 +53,16 @@ pub(super) fn text(response: &Response<Bytes>) -> &str {
 
 impl Mesh {
     pub(super) fn start(policy: TrafficPolicy) -> Self {
+        Self::with_workers(1, policy)
+    }
+
+    /// So many workers in each sidecar.
+    pub(super) fn with_workers(workers: usize, policy: TrafficPolicy) -> Self {
         let authority = TestAuthority::new();
         let application = Application::start();
-        let caller = Sidecar::start(&authority, "transaction", None);
-        let callee = Sidecar::start(&authority, "account", Some(application.address));
+        let start = |name, application| Sidecar::start(&authority, workers, name, application);
+        let caller = start("transaction", None);
+        let callee = start("account", Some(application.address));
         caller.store.apply(Change {
             services: vec![("bank/account".parse().unwrap(), Some(service(policy)))],
             endpoints: vec![(ENDPOINT.parse().unwrap(), Some(endpoint(callee.inbound)))],
@@ -111,6 +98,56 @@ impl Mesh {
         });
     }
 
+    /// As the caller's sidecar knows the service.
+    pub(super) fn outbound(&self, change: impl FnOnce(&mut Service)) {
+        let mut service = service(TrafficPolicy::default());
+        change(&mut service);
+        self.caller.store.apply(Change {
+            services: vec![("bank/account".parse().unwrap(), Some(service))],
+            endpoints: vec![(
+                ENDPOINT.parse().unwrap(),
+                Some(endpoint(self.callee.inbound)),
+            )],
+            ..Change::default()
+        });
+    }
+
+    /// The first access log lines of caller and callee that have `word` in them.
+    pub(super) fn logged(&self, word: &str) -> (String, String) {
+        let line = |sidecar: &Sidecar| {
+            let mut found = None;
+            eventually(|| {
+                let text = std::fs::read_to_string(sidecar.log.path()).unwrap();
+                found = text
+                    .lines()
+                    .find(|line| line.contains(word))
+                    .map(str::to_owned);
+                found.is_some()
+            });
+            found.unwrap()
+        };
+        (line(&self.caller), line(&self.callee))
+    }
+
+    /// A connection to the application's side of the caller's sidecar, or to the callee's sidecar itself.
+    pub(super) fn connect(&self, direction: Direction) -> TcpStream {
+        TcpStream::connect(match direction {
+            Direction::Outbound => self.caller.outbound,
+            Direction::Inbound => self.callee.inbound,
+        })
+        .unwrap()
+    }
+
+    /// As leaving does: once nothing is left to be waited for, the workers end.
+    pub(super) fn stop_callee_when_idle(&mut self) -> bool {
+        let active = self.callee.workers.as_ref().map(Workers::active);
+        let idle = active.is_some_and(|active| active.is_idle(Direction::Inbound));
+        if idle && let Some(workers) = self.callee.workers.take() {
+            workers.stop();
+        }
+        idle
+    }
+
     pub(super) fn remove_endpoint(&self) {
         let endpoints = vec![(ENDPOINT.parse().unwrap(), None)];
         self.caller.store.apply(Change {
@@ -123,8 +160,19 @@ impl Mesh {
         self.callee.drain.advance(Phase::InboundDraining);
     }
 
+    /// From its application.
+    pub(super) fn caller_connections(&self) -> usize {
+        let active = self.caller.workers.as_ref().unwrap().active();
+        usize::try_from(active.outbound_connections).unwrap()
+    }
+
     pub(super) fn callee_connections(&self) -> u32 {
-        self.callee.workers.as_ref().unwrap().active().connections
+        self.callee
+            .workers
+            .as_ref()
+            .unwrap()
+            .active()
+            .inbound_connections
     }
 
     /// Streams at the caller's and at the callee's sidecar.
@@ -153,7 +201,7 @@ impl Mesh {
         edit: impl FnOnce(&mut Request<BoxBody<Bytes, Infallible>>),
     ) -> Response<Bytes> {
         let mut request = post(target, body);
-        let host = request.uri().host().unwrap().parse().unwrap();
+        let host = request.uri().authority().unwrap().as_str().parse().unwrap();
         request.headers_mut().insert(header::HOST, host);
         request
             .headers_mut()
@@ -195,6 +243,15 @@ impl Mesh {
     /// Bytes on the outbound listener; all that comes back until it closes or pauses.
     pub(super) fn raw(&self, request: &str) -> String {
         talk(self.caller.outbound, request.as_bytes())
+    }
+
+    /// Does something while a request is under way.
+    pub(super) fn raw_while<T>(&self, request: &str, act: impl FnOnce() -> T) -> T {
+        let mut stream = self.connect(Direction::Outbound);
+        stream.write_all(request.as_bytes()).unwrap();
+        let done = act();
+        drop(stream);
+        done
     }
 
     pub(super) fn raw_and_leave(&self, request: &str) {
@@ -272,105 +329,6 @@ impl Drop for Mesh {
             if let Some(workers) = sidecar.workers.take() {
                 workers.stop();
             }
-        }
-    }
-}
-
-const ENDPOINT: &str = "bank/account/a";
-
-fn service(policy: TrafficPolicy) -> Service {
-    Service {
-        name: "bank/account".parse().unwrap(),
-        virtual_addresses: Vec::new(),
-        ports: vec![port()],
-        identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
-        policy: Arc::new(policy),
-        routes: Vec::new(),
-    }
-}
-
-fn port() -> ServicePort {
-    ServicePort {
-        name: "http".parse().unwrap(),
-        port: "80".parse().unwrap(),
-        protocol: Protocol::Detect,
-    }
-}
-
-fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint {
-        name: ENDPOINT.parse().unwrap(),
-        address,
-        meshed: true,
-        weight: Weight::ONE,
-        zone: String::new(),
-        healthy: true,
-        ports: Vec::new(),
-    }
-}
-
-fn inbound_policy(name: &str) -> InboundPolicy {
-    InboundPolicy {
-        service: format!("bank/{name}").parse().unwrap(),
-        mtls: MtlsMode::Strict,
-        ports: vec![(port().port, port().protocol)],
-        access: Vec::new(),
-        health_check: None,
-        telemetry: Telemetry::default(),
-        idle: Timeouts::default().idle,
-    }
-}
-
-impl Sidecar {
-    fn start(authority: &TestAuthority, name: &str, application: Option<SocketAddr>) -> Self {
-        let metrics = Metrics::new(1);
-        let own = format!("bank/{name}").parse().unwrap();
-        let store = Arc::new(Store::new(own, 1, metrics.clone()));
-        store.apply(Change {
-            inbound: Some(inbound_policy(name)),
-            ..Change::default()
-        });
-        let material = authority.material(&format!("spiffe://usher.local/ns/bank/sa/{name}"));
-        let (discovery, mut questions) = xds::discovery();
-        thread::spawn(move || {
-            while let Some(question) = questions.blocking_recv() {
-                let _ = question.answer.send(Resolution::Unknown);
-            }
-        });
-        let (trigger, drain) = drain();
-        let access_log = AccessLog::open(Target::Off, metrics.access_log_dropped()).unwrap();
-        let shared = Shared {
-            store: store.clone(),
-            material: Arc::new(ArcSwap::from_pointee(material)),
-            discovery,
-            drain,
-            metrics,
-            access_log: Arc::new(access_log),
-        };
-        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let (outbound, inbound, tcp) = (listen(), listen(), listen());
-        let address = |listener: &TcpListener| listener.local_addr().unwrap();
-        let addresses = (address(&outbound), address(&inbound), address(&tcp));
-        let target = ServiceTarget {
-            service: "bank/account".parse().unwrap(),
-            port: port().port,
-        };
-        let settings = WorkerSettings {
-            workers: NonZeroUsize::MIN,
-            outbound,
-            inbound: Some(inbound),
-            tcp: vec![(tcp, target)],
-            application,
-        };
-        let workers = start(settings, &shared).unwrap();
-        let (outbound, inbound, tcp) = addresses;
-        Self {
-            store,
-            workers: Some(workers),
-            drain: trigger,
-            outbound,
-            inbound,
-            tcp,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 mod application;
 mod client;
+mod bounds;
 mod harness;
+mod opaque;
+mod sidecar;
 
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use usher_config::model::{
-    AccessPolicy, Fallback, FallbackTarget, InboundPolicy, MtlsMode, Protocol, StaticResponse,
+    AccessPolicy, AccessRule, Fallback, FallbackTarget, MtlsMode, Protocol, StaticResponse,
     TrafficPolicy,
 };
 
@@ -148,28 +151,10 @@ fn the_application_hears_how_much_time_is_left() {
 }
 
 #[test]
-fn a_stream_idles_for_as_long_as_its_own_service_says() {
-    let mesh = Mesh::start(TrafficPolicy::default());
-    mesh.inbound(|policy| {
-        opaque(policy);
-        policy.idle = Some(Duration::from_millis(200));
-    });
-    let _silent = mesh.silent_tcp();
-    harness::eventually(|| mesh.active() == (1, 1));
-    harness::eventually(|| mesh.active() == (0, 0));
-}
-
-#[test]
 fn an_access_policy_denies_by_name() {
     let mesh = Mesh::start(TrafficPolicy::default());
     mesh.inbound(|policy| {
-        policy.access = vec![AccessPolicy {
-            name: "bank/nobody".into(),
-            deny_by_default: true,
-            dry_run: false,
-            rules: Vec::new(),
-            invalid: false,
-        }];
+        policy.access = vec![access("bank/nobody", Vec::new())];
     });
     let response = mesh.http1("http://account.bank/", "");
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -316,63 +301,35 @@ fn large_bodies_pass() {
 }
 
 #[test]
-fn a_drained_sidecar_tells_its_callers_and_finishes() {
+fn what_leads_nowhere_is_explained_in_the_callers_words() {
     let mesh = Mesh::start(TrafficPolicy::default());
-    assert_eq!(
-        mesh.http1("http://account.bank/", "").status(),
-        StatusCode::OK
-    );
-    mesh.drain_callee();
-    harness::eventually(|| mesh.callee_connections() == 0);
-    assert_eq!(
-        mesh.http1("http://account.bank/", "").status(),
-        StatusCode::OK
-    );
-}
-
-#[test]
-fn a_new_http1_caller_is_answered_while_draining() {
-    let mesh = Mesh::start(TrafficPolicy::default());
-    mesh.inbound(|policy| policy.mtls = MtlsMode::Permissive);
-    mesh.drain_callee();
-    let response = mesh.direct("late");
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["connection"], "close");
-}
-
-#[test]
-fn a_caller_that_does_not_read_loses_its_stream() {
-    let mut policy = TrafficPolicy::default();
-    policy.timeouts.idle = Some(Duration::from_millis(200));
-    let mesh = Mesh::start(policy);
-    mesh.answer(Answer::Grpc { code: 0 });
-    mesh.unread(Bytes::from(vec![b'x'; 3 << 20]));
-}
-
-#[test]
-fn opaque_streams_reach_the_application() {
-    let mesh = Mesh::start(TrafficPolicy::default());
-    let answer = mesh.tcp(b"GET /opaque HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(answer.contains("GET /opaque a"), "{answer}");
-}
-
-#[test]
-fn no_opaque_stream_reaches_a_port_that_speaks_http() {
-    let mesh = Mesh::start(TrafficPolicy::default());
-    mesh.inbound(|policy| {
-        for (_, protocol) in &mut policy.ports {
-            *protocol = Protocol::Http1;
+    for (target, words) in [
+        ("http://example.com/", &["example.com", "no_proxy"][..]),
+        ("http://api.example.com/", &["api.example.com", "no_proxy"]),
+        ("http://192.0.2.1/", &["192.0.2.1", "no_proxy"]),
+        (
+            "http://account.bank:99/",
+            &["no port 99", "only port is 80"],
+        ),
+    ] {
+        let answer = mesh.get(target);
+        for word in words {
+            assert!(text(&answer).contains(word), "{target}: {}", text(&answer));
         }
-    });
-    let claim = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=me\r\n\r\n";
-    assert_eq!(mesh.tcp(claim), "");
-    assert!(mesh.seen().is_empty());
+    }
+    mesh.outbound(|service| service.ports[0].protocol = Protocol::Tcp);
+    let answer = mesh.get("http://account.bank/");
+    assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert!(text(&answer).contains("declared tcp"), "{}", text(&answer));
 }
 
-/// Ports that carry any bytes.
-fn opaque(policy: &mut InboundPolicy) {
-    for (_, protocol) in &mut policy.ports {
-        *protocol = Protocol::Tcp;
+fn access(name: &str, rules: Vec<AccessRule>) -> AccessPolicy {
+    AccessPolicy {
+        name: name.into(),
+        deny_by_default: true,
+        dry_run: false,
+        rules,
+        invalid: false,
     }
 }
 

@@ -1,0 +1,106 @@
+//! One exchange with our own application: in which protocol, and when a second try cannot hurt.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use tracing::debug;
+use usher_config::{model::Protocol, value::Port};
+
+use crate::{
+    clock,
+    error::{Processing, ProxyError},
+    http::{Body, Replay},
+    policy::retry::is_idempotent,
+    pool::Key,
+    snapshot::{APPLICATION, InboundEntry},
+    upstream::dial::{Application, Version, with_application},
+    worker::{Record, Worker},
+};
+
+use super::{CONNECT_MAX, caller::Caller};
+
+/// The port's declared protocol; undeclared, what the request itself needs.
+pub(super) fn version(workload: &InboundEntry, caller: &Caller, grpc: bool) -> Version {
+    match caller.port.and_then(|port| declared(workload, port)) {
+        Some(Protocol::Http2 | Protocol::Grpc) => Version::Http2,
+        Some(Protocol::Http1 | Protocol::Tcp) => Version::Http1,
+        Some(Protocol::Detect) | None if grpc => Version::Http2,
+        Some(Protocol::Detect) | None => Version::Http1,
+    }
+}
+
+/// What is spoken on a port, as far as its service says.
+pub(super) fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> {
+    let mut ports = workload.policy.ports.iter();
+    ports
+        .find(|(declared, _)| *declared == port)
+        .map(|(_, protocol)| *protocol)
+}
+
+/// One exchange with our application; a second one if the first provably did not reach it.
+pub(super) async fn call(
+    worker: &Rc<Worker>,
+    incoming: Request<Body>,
+    version: Version,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    let address = worker.application.ok_or(ProxyError::Internal {
+        what: "inbound without an application",
+    })?;
+    let key = Key {
+        endpoint: APPLICATION,
+        port: address.port(),
+    };
+    let application = Application {
+        address,
+        key,
+        version,
+        connect: CONNECT_MAX,
+    };
+    let (head, body) = incoming.into_parts();
+    let idempotent = is_idempotent(&head.method);
+    let body = (!body.is_end_stream()).then(|| Replay::new(body, REPLAY_MAX));
+    record.request = body.clone();
+    let again = head.clone();
+    for head in [head, again] {
+        let body = match &body {
+            None => Body::Empty,
+            Some(replay) => match replay.attempt() {
+                Some(body) => Body::Replay(body),
+                None => break,
+            },
+        };
+        record.attempt(address, clock::now());
+        let request = Request::from_parts(head, body);
+        let open = || Ok(worker.application_connection());
+        let result = with_application(worker, application, open, (), request).await;
+        match result {
+            Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
+                debug!(%error, "application closed an idle connection; asking again");
+            }
+            result => {
+                // Nothing will be said twice any more: what was kept for it can go.
+                if let Some(replay) = &record.request {
+                    replay.release();
+                }
+                return result;
+            }
+        }
+    }
+    Err(ProxyError::UpstreamReset {
+        endpoint: address,
+        processing: Processing::Unknown,
+    })
+}
+
+/// For the one repeat that a stale connection may cost.
+const REPLAY_MAX: usize = 64 * 1024;
+
+fn is_stale_connection(error: &ProxyError, idempotent: bool) -> bool {
+    match error {
+        ProxyError::UpstreamReset { processing, .. } => *processing == Processing::Unprocessed,
+        ProxyError::IdleRace { .. } => idempotent,
+        _ => false,
+    }
+}
