@@ -53,15 +53,126 @@ async fn a_service_that_no_workload_backs_is_refused_with_a_reason() -> Result<(
         .argument("--token-file")
         .argument(token.to_str().expect("path"))
         .spawn()?;
-    let message = eventually("the refusal is explained", async || {
-        let printed = sidecar.process.printed();
-        (printed.contains("sa/web") || printed.contains("web")).then_some(printed)
-    })
-    .await;
-    assert!(!message.is_empty());
-    sidecar.process.stop().await;
+    let status = sidecar.process.end(Duration::from_secs(20)).await;
+    let printed = sidecar.process.printed();
+    assert_eq!(status.code(), Some(69), "{printed}");
+    for part in [
+        "sa/web may not be service default/api",
+        "usher token create",
+    ] {
+        assert!(printed.contains(part), "{part} is not in: {printed}");
+    }
     let services = mesh.ask(&["services"])?.to_string();
     assert!(!services.contains("\"healthy\":true"), "{services}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_of_another_account_starts_no_caller_either() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http"), yaml::workload("batch")]).await?;
+    let token = mesh.token("web")?;
+    let mut sidecar = mesh
+        .sidecar("batch")
+        .argument("--token-file")
+        .argument(token.to_str().expect("path"))
+        .command(&["echo", "command-was-started"])
+        .spawn()?;
+    let status = sidecar.process.end(Duration::from_secs(20)).await;
+    let printed = sidecar.process.printed();
+    assert_eq!(status.code(), Some(69), "{printed}");
+    assert!(
+        printed.contains("sa/web may not be service default/batch"),
+        "{printed}"
+    );
+    assert!(!printed.contains("command-was-started"), "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_can_never_work_ends_it_with_the_reason() -> Result<()> {
+    let mesh = Mesh::start(&[]).await?;
+    let good = std::fs::read_to_string(mesh.token("web")?)?;
+    let (rest, pin) = good.trim().rsplit_once('.').expect("a token");
+    let (id, secret) = rest.rsplit_once('.').expect("a token");
+    for (token, words) in [
+        ("garbage".to_owned(), "usher1.<id>.<secret>"),
+        (format!("{rest}.{}", "ab".repeat(32)), "another mesh"),
+        (
+            format!("{id}.{}.{pin}", "x".repeat(secret.len())),
+            "not known here",
+        ),
+    ] {
+        let file = mesh.path("bad.token");
+        std::fs::write(&file, token)?;
+        let mut sidecar = mesh
+            .sidecar("web")
+            .argument("--token-file")
+            .argument(file.to_str().expect("path"))
+            .command(&["echo", "command-was-started"])
+            .spawn()?;
+        let status = sidecar.process.end(Duration::from_secs(20)).await;
+        let printed = sidecar.process.printed();
+        assert_eq!(status.code(), Some(69), "{printed}");
+        assert!(printed.contains(words), "{words} is not in: {printed}");
+        assert!(!printed.contains("command-was-started"), "{printed}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_application_that_is_not_healthy_is_explained_until_it_is() -> Result<()> {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = free.local_addr()?.port();
+    drop(free);
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let mut sidecar = mesh.sidecar("api").port(port).spawn()?;
+    let found = format!("TCP connection to 127.0.0.1:{port} → connection refused");
+    eventually("the user hears which check got what", async || {
+        let printed = sidecar.process.printed();
+        (printed.contains("is not healthy, so nobody") && printed.contains(&found)).then_some(())
+    })
+    .await;
+    assert!(
+        sidecar
+            .process
+            .printed()
+            .contains("Workload.spec.healthCheck")
+    );
+    let services = mesh.ask(&["services"])?.to_string();
+    assert!(
+        services.contains(&found),
+        "operators see it too: {services}"
+    );
+    let _application = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    eventually("the user hears that it is mended", async || {
+        sidecar
+            .process
+            .printed()
+            .contains("is healthy now")
+            .then_some(())
+    })
+    .await;
+    sidecar.process.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_forward_that_leads_nowhere_is_named_at_start() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "tcp")]).await?;
+    let mut sidecar = mesh
+        .sidecar("web")
+        .argument("--tcp")
+        .argument("127.0.0.1:0=nobody:1")
+        .argument("--tcp")
+        .argument("127.0.0.1:0=api:81")
+        .spawn()?;
+    eventually("both are named", async || {
+        let printed = sidecar.process.printed();
+        let unknown = printed.contains("there is no service default/nobody");
+        (unknown && printed.contains("default/api has no port 81 (known: 8080)")).then_some(())
+    })
+    .await;
+    sidecar.process.stop().await;
     Ok(())
 }
 

@@ -89,6 +89,16 @@ async fn the_metrics_port_shows_metrics_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_socket_says_how_the_sidecar_stands() {
+    let (admin, _commands) = admin();
+    let answer = socket::handle(&admin, &request(Method::GET, "/standing")).await;
+    let standing: serde_json::Value = serde_json::from_str(&body(answer).await).unwrap();
+    assert_eq!(standing["revision"], serde_json::Value::Null);
+    assert_eq!(standing["admission"]["state"], "pending");
+    assert_eq!(standing["waitingFor"], serde_json::Value::Null);
+}
+
+#[tokio::test]
 async fn a_drain_is_answered_when_it_is_done() {
     let (admin, mut commands) = admin();
     let drain = tokio::spawn(async move {

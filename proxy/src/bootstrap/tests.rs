@@ -77,7 +77,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.yaml");
     let yaml = "zone: from-file\ninstance: from-file\nworkers: 3\ndangerExposedApplication: true\n\
-                tcp: ['127.0.0.1:5432=postgres.bank:5432']\n";
+                tcp: ['127.0.0.1:5432=postgres.shop:5432', '127.0.0.1:1=ledger:1']\n";
     std::fs::write(&file, yaml).unwrap();
     let mut arguments = MINIMAL.to_vec();
     arguments.extend(["--bootstrap", file.to_str().unwrap(), "--zone", "from-flag"]);
@@ -90,7 +90,11 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(bootstrap.instance.unwrap().as_str(), "from-environment");
     assert_eq!(bootstrap.workers.get(), 3);
     assert!(bootstrap.danger_exposed_application);
-    assert_eq!(bootstrap.tcp[0].target.service.to_string(), "bank/postgres");
+    assert_eq!(bootstrap.tcp[0].target.service.to_string(), "shop/postgres");
+    assert_eq!(
+        bootstrap.tcp[1].target.service.namespace, bootstrap.service.namespace,
+        "our own"
+    );
 }
 
 #[test]

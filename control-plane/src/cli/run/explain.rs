@@ -24,10 +24,13 @@ struct LastWords {
 
 /// Why it ended, as far as the code tells; with its own reason, where it left one in `last_words`.
 pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
-    let reason = std::fs::read(last_words)
+    let words = std::fs::read(last_words)
         .ok()
         .and_then(|text| serde_json::from_slice::<LastWords>(&text).ok())
-        .map(|words| format!(": {}", words.reason))
+        .map(|words| words.reason);
+    let reason = words
+        .as_ref()
+        .map(|words| format!(": {words}"))
         .unwrap_or_default();
     match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(exit::USAGE) => Failure::new(
@@ -36,7 +39,11 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
         ),
         Some(exit::UNAVAILABLE) => Failure::new(
             exit::UNAVAILABLE,
-            format!("the control plane refused this workload's identity{reason}"),
+            // Its own words begin with "no identity".
+            words.map_or_else(
+                || "the control plane refused this workload's identity".to_owned(),
+                |words| format!("the sidecar has {words}"),
+            ),
         )
         .advise("a new token: usher token create --namespace NS --service-account SA, into the file of --token-file")
         .advise("is it the right control plane? --control-plane HOST:PORT"),

@@ -71,7 +71,10 @@ pub(super) async fn wait(
     progress: Progress,
 ) -> Result<(), Failure> {
     progress.say(&sidecar.listening().await?);
-    let is_known = state.file(LAST_KNOWN_GOOD).exists();
+    // Without an identity, what it knew is of no use.
+    let is_known = [IDENTITY, LAST_KNOWN_GOOD]
+        .iter()
+        .all(|name| state.file(name).exists());
     let limit = if is_known {
         KNOWN_TIMEOUT
     } else {
