@@ -42,6 +42,7 @@ pub struct HealthCheck {
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = closed)]
 pub enum HealthProbe {
     /// GET: 200–399 is well.
     Http {
@@ -56,4 +57,22 @@ pub enum HealthProbe {
     },
     /// A connection is well.
     Tcp {},
+}
+
+/// No other fields in the chosen way; beside it there are those of [`HealthCheck`].
+fn closed(schema: &mut schemars::Schema) {
+    let ways = schema
+        .as_object_mut()
+        .and_then(|schema| schema.get_mut("oneOf"))
+        .and_then(|ways| ways.as_array_mut());
+    for way in ways.into_iter().flatten() {
+        let fields = way
+            .get_mut("properties")
+            .and_then(|fields| fields.as_object_mut());
+        for field in fields.into_iter().flat_map(|fields| fields.values_mut()) {
+            if let Some(field) = field.as_object_mut() {
+                field.insert("additionalProperties".to_owned(), false.into());
+            }
+        }
+    }
 }

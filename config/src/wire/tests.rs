@@ -152,7 +152,7 @@ fn inbound_policy() -> InboundPolicy {
             access_log: AccessLogMode::Errors,
             ..Telemetry::default()
         },
-        idle: Some(std::time::Duration::from_secs(7)),
+        idle: Some(Duration::from_secs(7)),
     }
 }
 

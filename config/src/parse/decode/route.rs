@@ -24,6 +24,7 @@ const MATCHES_MAX: usize = 128;
 
 pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
     let mut fields = place.fields()?;
+    fields.unsupported("useDefaultGateways");
     let parent_refs = reference::parents(&mut fields);
     let hostnames = hostnames(&mut fields);
     let mut names = Once::default();
@@ -44,6 +45,7 @@ pub(super) fn http(place: &Place<'_>) -> Option<HttpRouteSpec> {
 
 pub(super) fn grpc(place: &Place<'_>) -> Option<GrpcRouteSpec> {
     let mut fields = place.fields()?;
+    fields.unsupported("useDefaultGateways");
     let parent_refs = reference::parents(&mut fields);
     let hostnames = hostnames(&mut fields);
     let mut names = Once::default();
