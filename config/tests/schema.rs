@@ -1,6 +1,11 @@
 //! What editors are told (the JSON Schema) agrees with what is accepted: every example passes it, and a mistake planted
 //! anywhere in one does not.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test: what is not there is its failure"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

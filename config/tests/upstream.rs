@@ -5,6 +5,11 @@
 //! descriptions, from the structs of the crate `gateway-api` 0.22 (Apache-2.0), which are generated from the CRDs. The
 //! crate itself would bring a Kubernetes client along.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test: what is not there is its failure"
+)]
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -120,8 +125,8 @@ impl<'a> Comparison<'a> {
             let target = self.schema.pointer(reference.trim_start_matches('#'));
             return self.resolved(target.expect("leads somewhere"));
         }
-        let alternatives = node["anyOf"].as_array().into_iter().flatten();
-        match alternatives.filter(|other| other["type"] != "null").next() {
+        let mut alternatives = node["anyOf"].as_array().into_iter().flatten();
+        match alternatives.find(|other| other["type"] != "null") {
             Some(other) => self.resolved(other),
             None => node,
         }

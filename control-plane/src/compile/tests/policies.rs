@@ -49,9 +49,9 @@ spec:
     backendRefs: [{name: a, port: 8080}]
 ";
 
-#[test]
-fn each_field_is_the_narrowest_that_says_something() {
-    let texts = [
+/// A policy at every width.
+fn at_every_width() -> [String; 7] {
+    [
         MESH_OBJECT.to_owned(),
         service("a"),
         ROUTE.to_owned(),
@@ -75,7 +75,12 @@ fn each_field_is_the_narrowest_that_says_something() {
             "{kind: HTTPRoute, name: r, sectionName: fast}",
             "  timeouts: {request: 1s}\n",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn each_field_is_the_narrowest_that_says_something() {
+    let texts = at_every_width();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let compiled = compile(&world(&texts));
     assert_eq!(compiled.findings, []);
