@@ -95,11 +95,6 @@ fn each_field_is_the_narrowest_that_says_something() {
     assert!(policy.timeouts.request_is_explicit);
     assert_eq!(policy.timeouts.connect, Duration::from_secs(2), "mesh");
     assert_eq!(policy.timeouts.idle, None, "service, 0s is unlimited");
-    let inbound = &compiled.inbound[&named("bank/a")];
-    assert_eq!(
-        inbound.idle, None,
-        "the service's own sidecar hears of it too"
-    );
     assert_eq!(policy.limits.max_connections, 10);
     assert_eq!(policy.limits.max_pending_requests, 1024, "default");
     assert_eq!(policy.algorithm, Algorithm::RoundRobin);
@@ -359,4 +354,12 @@ fn a_fallback_for_which_a_slow_primary_leaves_no_time_is_reported() {
         [],
         "nobody was waited for"
     );
+}
+
+#[test]
+fn the_services_own_sidecar_hears_how_long_streams_may_idle() {
+    let policy = traffic("svc", SERVICE, "  timeouts: {idle: 7s}\n");
+    let compiled = compile(&world(&[MESH_OBJECT, &service("a"), &policy]));
+    let inbound = &compiled.inbound[&named("bank/a")];
+    assert_eq!(inbound.idle, Some(Duration::from_secs(7)));
 }
