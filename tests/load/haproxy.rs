@@ -73,7 +73,7 @@ impl Drop for Pair {
 
 const COMMON: &str = "global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-server-options ssl-min-ver TLSv1.3
 defaults
