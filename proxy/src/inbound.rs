@@ -43,34 +43,37 @@ const FIRST_BYTES_MAX: Duration = Duration::from_secs(1);
 /// To our own application: it is on this machine and answers at once or not at all.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. What it is found to be is boxed: a connection then keeps the memory of its
+/// own story, not of the largest one.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
         return;
     };
     worker.handles.detected.add(worker.index, detected.as_str());
     if detected == Detected::Tls {
-        return serve_mesh(worker, stream, address).await;
+        return Box::pin(serve_mesh(worker, stream, address)).await;
     }
     let caller = Caller::plaintext(&worker, address);
     match detected {
-        Detected::Http1 => serve_http1(worker, Stream::Plain(stream), caller).await,
-        Detected::Http2Preface => serve_http2(worker, Stream::Plain(stream), caller).await,
+        Detected::Http1 => Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await,
+        Detected::Http2Preface => {
+            Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
+        }
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            opaque::serve(worker, Stream::Plain(stream), caller).await;
+            Box::pin(opaque::serve(worker, Stream::Plain(stream), caller)).await;
         }
     }
 }
 
 async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let Some(accepted) = handshake(&worker, stream, address).await else {
+    let Some(accepted) = Box::pin(handshake(&worker, stream, address)).await else {
         return;
     };
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
-        Alpn::H2 => serve_http2(worker, stream, caller).await,
-        Alpn::Tcp => opaque::serve(worker, stream, caller).await,
+        Alpn::H2 => Box::pin(serve_http2(worker, stream, caller)).await,
+        Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller)).await,
         Alpn::Control => debug!(%address, "caller takes this sidecar for a control plane"),
     }
 }

@@ -55,13 +55,13 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     match detected {
         Detected::Http1 => {
             let handler = |incoming| request(worker.clone(), incoming, "http1");
-            if let Err(error) = serve::http1(stream, until, handler).await {
+            if let Err(error) = Box::pin(serve::http1(stream, until, handler)).await {
                 debug!(%error, "application's connection ended");
             }
         }
         Detected::Http2Preface => {
             let handler = |incoming| request(worker.clone(), incoming, "http2");
-            if let Err(error) = serve::http2(stream, until, handler).await {
+            if let Err(error) = Box::pin(serve::http2(stream, until, handler)).await {
                 debug!(%error, "application's connection ended");
             }
         }

@@ -54,7 +54,7 @@ pub(super) async fn or_fallback(
         FallbackTarget::Response(answer) => error_response::fixed(answer),
         FallbackTarget::Service(target) => {
             drop(called);
-            by_service(worker, plan, target, outgoing, record).await?
+            Box::pin(by_service(worker, plan, target, outgoing, record)).await?
         }
     };
     if let Ok(name) = HeaderValue::from_str(&policy.name) {

@@ -33,6 +33,8 @@ pub struct Flusher<S>(Rc<RefCell<Pending<S>>>);
 struct Pending<S> {
     io: S,
     bytes: BytesMut,
+    /// How much the last turn wrote: the next one's buffer begins with as much.
+    last_turn: usize,
     /// Something went into `io` that has not been flushed.
     dirty: bool,
 }
@@ -42,13 +44,25 @@ pub fn coalesce<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> (Coalesced<S>, Flus
     let shared = Rc::new(RefCell::new(Pending {
         io,
         bytes: BytesMut::new(),
+        last_turn: 0,
         dirty: false,
     }));
     (Coalesced(shared.clone()), Flusher(shared))
 }
 
 impl<S: AsyncWrite + Unpin> Pending<S> {
+    /// Takes a turn's first bytes without growing step by step.
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(self.last_turn.max(bytes.len()));
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.bytes.is_empty() {
+            self.last_turn = self.bytes.len().next_power_of_two().min(PENDING_MAX);
+        }
         while !self.bytes.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.bytes))?;
             if written == 0 {
@@ -117,7 +131,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         if pending.bytes.len() >= PENDING_MAX {
             ready!(pending.poll_drain(cx))?;
         }
-        pending.bytes.extend_from_slice(buf);
+        pending.gather(buf);
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -131,7 +145,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
             ready!(pending.poll_drain(cx))?;
         }
         for buf in bufs {
-            pending.bytes.extend_from_slice(buf);
+            pending.gather(buf);
         }
         Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
     }

@@ -94,7 +94,7 @@ impl TraceContext {
         if !headers.contains_key(TRACEPARENT) {
             headers.remove(TRACESTATE);
         }
-        headers.insert(TRACEPARENT, self.traceparent());
+        headers.insert(TRACEPARENT, never_indexed(self.traceparent()));
     }
 }
 
@@ -132,6 +132,13 @@ fn parse_b3(text: &[u8]) -> Option<TraceContext> {
     })
 }
 
+/// For values that no second request has: HPACK would fill its table with them, and on each request compare
+/// with all it has kept (RFC 7541 §7.1.3 has the marker for another purpose; the effect is the wanted one).
+pub fn never_indexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
 fn span(text: &[u8]) -> Option<u64> {
     if text.len() != 16 {
         return None;
@@ -158,18 +165,17 @@ pub enum Caller {
 
 /// The request's id: the caller's if it is trusted and sane, else a new one; and puts it on the request.
 pub fn ensure_request_id(headers: &mut HeaderMap, caller: Caller, random: u64) -> HeaderValue {
-    let sane = |id: &&HeaderValue| {
+    let sane = |id: &HeaderValue| {
         let text = id.as_bytes();
         !text.is_empty() && text.len() <= REQUEST_ID_MAX && text.iter().all(u8::is_ascii_graphic)
     };
-    let kept = headers
-        .get(REQUEST_ID)
-        .filter(sane)
-        .filter(|_| caller == Caller::Trusted);
-    if let Some(id) = kept {
-        return id.clone();
+    if caller == Caller::Trusted
+        && let Some(kept) = headers.get_mut(REQUEST_ID).filter(|id| sane(id))
+    {
+        kept.set_sensitive(true);
+        return kept.clone();
     }
-    let id = new_request_id(random);
+    let id = never_indexed(new_request_id(random));
     headers.insert(REQUEST_ID, id.clone());
     id
 }

@@ -148,7 +148,7 @@ pub async fn through_mesh(
                     connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
                 handshake_hop(stream, peer.endpoint, Some(identity.spiffe_id), place).await
             };
-            worker.pool.hop(key, dial).await?
+            Box::pin(worker.pool.hop(key, dial)).await?
         }
     };
     on_hop(hop, request, record).await
@@ -231,7 +231,7 @@ pub async fn with_application<P: 'static, W>(
                         let stream = Stream::Plain(connect::plain(address, limit).await?);
                         handshake_hop(stream, address, None, place).await
                     };
-                    worker.pool.hop(key, dial).await?
+                    Box::pin(worker.pool.hop(key, dial)).await?
                 }
             };
             drop(pending);
@@ -244,8 +244,11 @@ pub async fn with_application<P: 'static, W>(
                 None => {
                     let place = place()?;
                     let home = Rc::downgrade(&worker.pool.http1(key));
-                    let stream = Stream::Plain(connect::plain(address, limit).await?);
-                    handshake_http1(stream, address, home, place).await?
+                    let dial = async move {
+                        let stream = Stream::Plain(connect::plain(address, limit).await?);
+                        handshake_http1(stream, address, home, place).await
+                    };
+                    Box::pin(dial).await?
                 }
             };
             drop(pending);

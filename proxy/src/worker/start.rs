@@ -207,7 +207,9 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
             Ok((stream, peer)) => match handoff.purpose {
                 Purpose::Inbound => inbound::serve(worker, stream, peer).await,
                 Purpose::Outbound => outbound::serve(worker, stream).await,
-                Purpose::Tcp(target) => outbound::serve_tcp(worker, stream, &target).await,
+                Purpose::Tcp(target) => {
+                    Box::pin(outbound::serve_tcp(worker, stream, &target)).await;
+                }
             },
             Err(error) => debug!(%error, "accepted connection was gone"),
         }

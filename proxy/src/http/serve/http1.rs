@@ -57,7 +57,8 @@ where
     let watch = Rc::new(Watch::default());
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let in_flight = InFlight::begin(&watch);
-        let answer = handler(request.map(Body::incoming));
+        // hyper keeps a place of the future's size in every connection, idle ones too.
+        let answer = Box::pin(handler(request.map(Body::incoming)));
         async move {
             let response = answer.await;
             Ok::<_, Infallible>(response.map(|body| Answer {

@@ -5,7 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -77,7 +77,8 @@ where
                     let request = request.map(incoming);
                     let mut respond = Responder(respond);
                     respond.encourage(&request);
-                    spawn_local(serve_stream(handler(request), respond));
+                    // One box that is never moved again: a task's own cell is copied several times.
+                    spawn_local(serve_stream(Box::pin(handler(request)), respond));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -124,8 +125,10 @@ impl Responder {
 }
 
 /// Answers one stream; a reset by the caller ends everything that was done for it.
-async fn serve_stream(answer: impl Future<Output = Response<Body>>, mut respond: Responder) {
-    let mut answer = pin!(answer);
+async fn serve_stream(
+    mut answer: Pin<Box<impl Future<Output = Response<Body>>>>,
+    mut respond: Responder,
+) {
     let answered = poll_fn(|cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
@@ -135,6 +138,7 @@ async fn serve_stream(answer: impl Future<Output = Response<Body>>, mut respond:
     let Some(response) = answered.await else {
         return;
     };
+    drop(answer);
     let (head, mut body) = response.into_parts();
     let bodiless = body.is_end_stream();
     let sent = respond

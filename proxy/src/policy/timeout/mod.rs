@@ -112,13 +112,17 @@ pub fn write(headers: &mut HeaderMap, remaining: Option<Duration>, grpc: bool) {
         }
         return;
     };
-    let millis = HeaderValue::from(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
+    let mut millis = HeaderValue::from(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
+    // Different each time: nothing for HPACK's table.
+    millis.set_sensitive(true);
     if let Some(envoy) = headers.get_mut(ENVOY) {
         *envoy = millis.clone();
     }
     headers.insert(DEADLINE, millis);
     if grpc {
-        headers.insert(GRPC_TIMEOUT, grpc_timeout(remaining));
+        let mut timeout = grpc_timeout(remaining);
+        timeout.set_sensitive(true);
+        headers.insert(GRPC_TIMEOUT, timeout);
     }
 }
 
