@@ -47,7 +47,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn start(what: &What<'_>, kind: Kind, upstream: u16) -> Result<Self> {
-        let What { binary, protocol, folder } = *what;
+        let What {
+            binary,
+            protocol,
+            folder,
+        } = *what;
         let folder = folder.join(kind.name().replace(' ', "-"));
         std::fs::create_dir_all(&folder)?;
         certificates::write(&folder)?;
@@ -219,7 +223,11 @@ fn log(mesh: bool) -> &'static str {
 
 fn cluster(port: u16, mesh: bool, protocol: Protocol, socket: &str) -> String {
     let extra = if mesh { CLUSTER_MESH } else { "" };
-    let version = if protocol == Protocol::Grpc { CLUSTER_HTTP2 } else { "" };
+    let version = if protocol == Protocol::Grpc {
+        CLUSTER_HTTP2
+    } else {
+        ""
+    };
     format!(
         "  - name: next
     type: STATIC

@@ -135,7 +135,10 @@ async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     eprintln!("starting a pair of sidecars");
     let mesh = Mesh::start(&[
         yaml::service("api", 8080, arguments.protocol.app_protocol()),
-        yaml::traffic_policy("api", "  breaker: { minRequests: 1000 }\n  retry: { attempts: 2 }\n"),
+        yaml::traffic_policy(
+            "api",
+            "  breaker: { minRequests: 1000 }\n  retry: { attempts: 2 }\n",
+        ),
         yaml::access_policy("api", "  rules:\n  - from: { serviceAccounts: [web] }\n"),
     ])
     .await?;
@@ -152,7 +155,11 @@ async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     if let Some(binary) = &arguments.envoy {
         for kind in [envoy::Kind::Bare, envoy::Kind::Mesh] {
             eprintln!("starting a pair of {}", kind.name());
-            let what = envoy::What { binary, protocol, folder: folder.path() };
+            let what = envoy::What {
+                binary,
+                protocol,
+                folder: folder.path(),
+            };
             let pair = envoy::Pair::start(&what, kind, port)?;
             peers.push(Peer {
                 name: kind.name(),
@@ -195,10 +202,16 @@ fn one_worker(builder: usher_tests::SidecarBuilder<'_>) -> usher_tests::SidecarB
 }
 
 fn turns(arguments: &Pair, peers: &[Peer]) -> Result<report::Report> {
-    let mut report = report::Report::new(arguments.protocol, arguments.connections, arguments.seconds);
+    let mut report =
+        report::Report::new(arguments.protocol, arguments.connections, arguments.seconds);
     for peer in peers {
         report.idle(peer.name, measure::rss_kib(&peer.pids)?);
-        measure::load(arguments.protocol, &peer.entry, arguments.connections, Duration::from_secs(1))?;
+        measure::load(
+            arguments.protocol,
+            &peer.entry,
+            arguments.connections,
+            Duration::from_secs(1),
+        )?;
     }
     for round in 1..=arguments.rounds {
         for peer in peers {

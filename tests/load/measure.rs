@@ -95,8 +95,25 @@ fn h2load(entry: &str, connections: u32, length: Duration) -> Result<Load> {
     let length_text = length.as_secs().to_string();
     let (message, log_text) = (message.display().to_string(), log.display().to_string());
     let url = format!("http://{entry}/load.Load/Unary");
-    let words = ["h2load", "-c", &connections, "-m8", "-t1", "-D", &length_text, "-d", &message];
-    let headers = ["--log-file", &log_text, "-H:authority: api", "-Hcontent-type: application/grpc", "-Hte: trailers", &url];
+    let words = [
+        "h2load",
+        "-c",
+        &connections,
+        "-m8",
+        "-t1",
+        "-D",
+        &length_text,
+        "-d",
+        &message,
+    ];
+    let headers = [
+        "--log-file",
+        &log_text,
+        "-H:authority: api",
+        "-Hcontent-type: application/grpc",
+        "-Hte: trailers",
+        &url,
+    ];
     let text = on_core_0(&words, &headers)?;
     parse_h2load(&text, &std::fs::read_to_string(log)?, length).with_context(|| text.clone())
 }
@@ -131,7 +148,9 @@ fn parse_h2load(text: &str, log: &str, length: Duration) -> Result<Load> {
     micros.sort_unstable();
     let at = |percent: usize| {
         let index = (micros.len() * percent / 100).min(micros.len() - 1);
-        micros.get(index).map_or(f64::NAN, |&micros| f64::from(micros) / 1000.0)
+        micros
+            .get(index)
+            .map_or(f64::NAN, |&micros| f64::from(micros) / 1000.0)
     };
     let requests = micros.len() as u64;
     Ok(Load {

@@ -96,7 +96,9 @@ impl Report {
     pub(crate) fn print(&self) {
         println!(
             "pair, {}, mutual TLS, {} requests in flight, 1 KiB answers, {} s a turn; both proxies together on one core",
-            self.protocol.name(), self.connections, self.seconds
+            self.protocol.name(),
+            self.connections,
+            self.seconds
         );
         println!(
             "{:<12} {:>10} {:>7} {:>9} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7}",

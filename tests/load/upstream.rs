@@ -4,9 +4,12 @@ use std::convert::Infallible;
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response};
-use http_body_util::{Full, StreamBody};
-use hyper::{body::Frame, service::service_fn};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -39,12 +42,14 @@ async fn http1(stream: TcpStream, body: Bytes) {
 
 /// Headers, one message, trailers: as a unary call is answered.
 async fn grpc(stream: TcpStream, message: Bytes) {
-    let answer = service_fn(move |_| {
+    let answer = service_fn(move |request: Request<Incoming>| {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         let frames = [Frame::data(message.clone()), Frame::trailers(trailers)];
         let frames = futures_util::stream::iter(frames.map(Ok::<_, Infallible>));
         async move {
+            // As every server of a unary call: an answer before the request's end would reset the stream.
+            let _ = request.into_body().collect().await;
             let mut response = Response::new(StreamBody::new(frames));
             let grpc = HeaderValue::from_static("application/grpc");
             response.headers_mut().insert("content-type", grpc);
