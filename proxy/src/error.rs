@@ -4,6 +4,7 @@
 //! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
 
 mod flag;
+mod refusal;
 mod words;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -11,6 +12,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use usher_config::value::{Port, ServiceName};
 
 pub use flag::{Flag, Flags};
+pub use refusal::Refusal;
 use words::{OUTSIDE, no_such_port};
 
 /// Everything that can end a request in this proxy.
@@ -22,12 +24,15 @@ pub enum ProxyError {
         /// What is wrong, in words a caller can act on; constant text, it becomes part of the slug.
         reason: &'static str,
     },
+    /// Not one unambiguous HTTP/1 message (RFC 9112).
+    #[error("request refused: {}", refusal.slug())]
+    Refused {
+        /// What is wrong.
+        refusal: Refusal,
+    },
     /// Protocol upgrades are not carried.
     #[error("protocol upgrades are not carried")]
     UpgradeRefused,
-    /// `CONNECT` would make the sidecar an open relay.
-    #[error("CONNECT is not allowed")]
-    ConnectMethodRefused,
     /// Plaintext to a workload that wants mutual TLS.
     #[error("this workload accepts mutual TLS only: call it through a sidecar")]
     PlaintextRefused,
@@ -275,8 +280,8 @@ impl ProxyError {
     pub fn side(&self) -> Side {
         match self {
             Self::InvalidRequest { .. }
+            | Self::Refused { .. }
             | Self::UpgradeRefused
-            | Self::ConnectMethodRefused
             | Self::PlaintextRefused
             | Self::AccessDenied { .. }
             | Self::DeadlineExpired
@@ -310,9 +315,7 @@ impl ProxyError {
     /// The flag that stands for it in logs, metrics and `x-usher-reason`.
     pub fn flag(&self) -> Flag {
         match self {
-            Self::InvalidRequest { .. } | Self::UpgradeRefused | Self::ConnectMethodRefused => {
-                Flag::Dpe
-            }
+            Self::InvalidRequest { .. } | Self::Refused { .. } | Self::UpgradeRefused => Flag::Dpe,
             Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
             Self::DeadlineExpired => Flag::De,
             Self::NoSuchHost { .. } | Self::NoSuchPort { .. } | Self::PortIsTcp { .. } => Flag::Nr,
@@ -342,8 +345,8 @@ impl ProxyError {
     pub fn slug(&self) -> &'static str {
         match self {
             Self::InvalidRequest { reason } => reason,
+            Self::Refused { refusal } => refusal.slug(),
             Self::UpgradeRefused => "upgrade-not-carried",
-            Self::ConnectMethodRefused => "connect-not-allowed",
             Self::PlaintextRefused => "mutual-tls-required",
             Self::AccessDenied { .. } => "access-denied",
             Self::DeadlineExpired => "deadline-passed",

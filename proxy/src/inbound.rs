@@ -59,6 +59,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         Detected::Http2Preface => {
             Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
         }
+        // It should be HTTP and is not quite: the strict reader says why it is refused.
+        Detected::Unknown if opaque::is_http_only(&worker, &caller) => {
+            Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await;
+        }
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
             Box::pin(opaque::serve(worker, Stream::Plain(stream), caller)).await;
         }
@@ -112,8 +116,9 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         phase: Phase::InboundDraining,
     };
     let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http1");
-    if let Err(error) = serve::http1(stream, until, handler).await {
-        debug!(%error, address = %caller.address, "caller's connection ended");
+    match serve::http1(stream, until, handler).await {
+        Ok(served) => served.count(&worker),
+        Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
 }
 
@@ -123,8 +128,9 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         phase: Phase::InboundDraining,
     };
     let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http2");
-    if let Err(error) = serve::http2(stream, until, handler).await {
-        debug!(%error, address = %caller.address, "caller's connection ended");
+    match serve::http2(stream, until, handler).await {
+        Ok(served) => served.count(&worker),
+        Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
 }
 

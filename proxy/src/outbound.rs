@@ -53,20 +53,23 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     };
     let stream = Stream::Plain(stream);
     match detected {
-        Detected::Http1 => {
+        // Nearly HTTP is refused with a reason, by the strict reader.
+        Detected::Http1 | Detected::Unknown => {
             let handler = |incoming| request(worker.clone(), incoming, "http1");
-            if let Err(error) = Box::pin(serve::http1(stream, until, handler)).await {
-                debug!(%error, "application's connection ended");
+            match Box::pin(serve::http1(stream, until, handler)).await {
+                Ok(served) => served.count(&worker),
+                Err(error) => debug!(%error, "application's connection ended"),
             }
         }
         Detected::Http2Preface => {
             let handler = |incoming| request(worker.clone(), incoming, "http2");
-            if let Err(error) = Box::pin(serve::http2(stream, until, handler)).await {
-                debug!(%error, "application's connection ended");
+            match Box::pin(serve::http2(stream, until, handler)).await {
+                Ok(served) => served.count(&worker),
+                Err(error) => debug!(%error, "application's connection ended"),
             }
         }
         // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
-        Detected::Tls | Detected::Unknown | Detected::NeedMore => {
+        Detected::Tls | Detected::NeedMore => {
             if worker.warnings.opaque.is_due(clock::now()) {
                 warn!(
                     detected = detected.as_str(),

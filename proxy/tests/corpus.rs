@@ -35,6 +35,11 @@ fn first_bytes_hold() {
 }
 
 #[test]
+fn http1_connections_hold() {
+    replay("http1_request", checks::http1_request);
+}
+
+#[test]
 fn paths_hold() {
     replay("path", checks::path);
 }

@@ -16,6 +16,7 @@ mod control_plane_outage;
 mod drain;
 mod drills;
 mod grpc;
+mod hostile;
 mod http;
 mod mtls;
 mod retries;

@@ -28,6 +28,7 @@ mod binaries;
 mod client;
 mod mesh;
 mod process;
+pub mod raw;
 mod sidecar;
 mod wait;
 pub mod yaml;

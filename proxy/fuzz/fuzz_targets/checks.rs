@@ -11,6 +11,7 @@ use usher_config::model::Timeouts;
 use usher_proxy::{
     clock::Tick,
     detect::parser::{self, Detected},
+    http::strict,
     policy::timeout::{self, Deadline},
     route::{authority, path},
     telemetry::trace_context::{self, TraceContext},
@@ -25,6 +26,51 @@ pub(crate) fn detect(bytes: &[u8]) {
         assert!(end < parser::ENOUGH || now != Detected::NeedMore);
         decided = now;
     }
+}
+
+/// How bytes arrive decides nothing; a head that passes holds no control character, ends once, and frames once.
+pub(crate) fn http1_request(bytes: &[u8]) {
+    let (whole, whole_requests) = pass(bytes.chunks(bytes.len().max(1)));
+    let (apart, apart_requests) = pass(bytes.chunks(1));
+    // In a body that turns out malformed the last piece is not passed on.
+    assert!(whole == apart || (apart.starts_with(&whole) && whole_requests == apart_requests));
+    let Some(text) = whole.strip_suffix(b"\r\n\r\n") else {
+        return;
+    };
+    let is_one_head = !text.windows(4).any(|part| part == b"\r\n\r\n");
+    if is_one_head && let Ok(framing) = strict::judge(&whole) {
+        let lower = text.to_ascii_lowercase();
+        let has = |name: &[u8]| lower.windows(name.len()).any(|part| part == name);
+        let is_fine = |byte: &u8| *byte >= b' ' && *byte != 0x7f || b"\r\n\t".contains(byte);
+        assert!(text.iter().all(is_fine));
+        assert_eq!(
+            framing == strict::Framing::Chunked,
+            has(b"\r\ntransfer-encoding:")
+        );
+        assert!(framing != strict::Framing::Chunked || !has(b"\r\ncontent-length:"));
+    }
+}
+
+/// What passes, and how many requests that is.
+fn pass<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, u64) {
+    let mut scanner = strict::Scanner::default();
+    let (mut held, mut passed) = (Vec::new(), Vec::new());
+    for part in parts {
+        held.extend_from_slice(part);
+        while !held.is_empty() {
+            match scanner.scan(&held) {
+                strict::Verdict::Pass(length) => passed.extend(held.drain(..length)),
+                strict::Verdict::Skip(length) => drop(held.drain(..length)),
+                strict::Verdict::Hold => break,
+                strict::Verdict::Wait => scanner.not_upgraded(),
+                verdict @ (strict::Verdict::Refuse(_) | strict::Verdict::Broken) => {
+                    assert!(scanner.is_over() && scanner.scan(&held) == verdict);
+                    return (passed, scanner.requests());
+                }
+            }
+        }
+    }
+    (passed, scanner.requests())
 }
 
 /// A normal form is absolute, without dot segments, and its own normal form.

@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use usher_config::model::StaticResponse;
 
-use crate::error::{Flag, ProxyError};
+use crate::error::{Flag, ProxyError, Refusal};
 
 use super::{Body, headers};
 
@@ -82,9 +82,8 @@ pub fn fixed(answer: &StaticResponse) -> Response<Body> {
 pub fn status(error: &ProxyError) -> StatusCode {
     match error {
         ProxyError::InvalidRequest { .. } | ProxyError::DownstreamBody => StatusCode::BAD_REQUEST,
-        ProxyError::UpgradeRefused | ProxyError::ConnectMethodRefused => {
-            StatusCode::NOT_IMPLEMENTED
-        }
+        ProxyError::Refused { refusal } => refused(*refusal),
+        ProxyError::UpgradeRefused => StatusCode::NOT_IMPLEMENTED,
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
         ProxyError::NoSuchHost { .. } | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
         ProxyError::PortIsTcp { .. } => StatusCode::MISDIRECTED_REQUEST,
@@ -111,6 +110,33 @@ pub fn status(error: &ProxyError) -> StatusCode {
         }
         // Nobody reads it; the access log shows what nginx made customary.
         ProxyError::DownstreamGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Most of what is wrong with a head is a 400; what a caller could do better has a status of its own.
+fn refused(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Refusal::HeadTooLarge | Refusal::TooManyFields => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Refusal::Connect | Refusal::TransferCodingUnknown => StatusCode::NOT_IMPLEMENTED,
+        Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
+        Refusal::RequestLine
+        | Refusal::Method
+        | Refusal::Target
+        | Refusal::LineEnding
+        | Refusal::Folded
+        | Refusal::FieldName
+        | Refusal::FieldValue
+        | Refusal::HostMissing
+        | Refusal::HostRepeated
+        | Refusal::ContentLength
+        | Refusal::ContentLengthRepeated
+        | Refusal::LengthAndCoding
+        | Refusal::TransferCoding
+        | Refusal::TransferCodingInOldVersion => StatusCode::BAD_REQUEST,
     }
 }
 

@@ -6,27 +6,40 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, header,
+    HeaderMap, HeaderValue, Method, Request, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
+use http_body::Body as _;
 
 use crate::{
-    error::ProxyError,
+    error::{ProxyError, Refusal},
     route::{authority, path},
 };
 
-use super::{Body, headers};
+use super::{Body, headers, strict::TARGET_MAX};
 
 /// Checks and normalises.
 ///
 /// # Errors
-/// [`ProxyError::InvalidRequest`], [`ProxyError::UpgradeRefused`], [`ProxyError::ConnectMethodRefused`].
+/// [`ProxyError::InvalidRequest`], [`ProxyError::UpgradeRefused`], [`ProxyError::Refused`].
 pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
+    if let Some(refusal) = request.extensions().get::<Refusal>() {
+        return Err(ProxyError::Refused { refusal: *refusal });
+    }
     if request.method() == Method::CONNECT {
-        return Err(ProxyError::ConnectMethodRefused);
+        return Err(refused(Refusal::Connect));
+    }
+    if request
+        .method()
+        .as_str()
+        .bytes()
+        .any(|byte| byte.is_ascii_lowercase())
+    {
+        return Err(refused(Refusal::Method));
     }
     check_headers(request.headers())?;
     let authority = authority_of(request)?;
+    parse(authority.as_str())?;
     let path = path_of(request.uri())?;
     request.headers_mut().remove(header::HOST);
     let mut parts = http::uri::Parts::default();
@@ -37,8 +50,17 @@ pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// As an HTTP/1.1 application expects it: origin form, the authority in `Host`.
+/// As an HTTP/1.1 application expects it, whatever the caller spoke: origin form, the authority in `Host`.
 pub fn to_origin_form(request: &mut Request<Body>) {
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers();
+    if !request.body().is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
+        // Left to itself hyper would take a GET's body for none and drop it.
+        let chunked = HeaderValue::from_static("chunked");
+        request
+            .headers_mut()
+            .insert(header::TRANSFER_ENCODING, chunked);
+    }
     let uri = std::mem::take(request.uri_mut()).into_parts();
     if let Some(authority) = uri.authority
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -52,18 +74,20 @@ fn invalid(reason: &'static str) -> ProxyError {
     ProxyError::InvalidRequest { reason }
 }
 
+fn refused(refusal: Refusal) -> ProxyError {
+    ProxyError::Refused { refusal }
+}
+
 fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
     if headers.len() > headers::HEADERS_MAX_USIZE {
-        return Err(invalid("too-many-headers"));
+        return Err(refused(Refusal::TooManyFields));
     }
-    if let Some(coding) = headers.get(header::TRANSFER_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-    {
-        // Any other coding would be taken off by nobody: the framing is ours, the coding is not.
-        return Err(invalid("transfer-coding-not-supported"));
+    // HTTP/1 has been judged before (`strict`); an HTTP/2 caller may have sent several of these too.
+    if has_several(headers, &header::HOST) {
+        return Err(refused(Refusal::HostRepeated));
     }
-    if has_several(headers, &header::TRANSFER_ENCODING) || has_several(headers, &header::HOST) {
-        return Err(invalid("repeated-framing-header"));
+    if has_several(headers, &header::CONTENT_LENGTH) {
+        return Err(refused(Refusal::ContentLengthRepeated));
     }
     if headers.contains_key(header::UPGRADE) && headers::wants_upgrade(headers) && !is_h2c(headers)
     {
@@ -126,6 +150,9 @@ fn path_of(uri: &Uri) -> Result<PathAndQuery, ProxyError> {
     let Some(path_and_query) = uri.path_and_query() else {
         return Ok(PathAndQuery::from_static("/"));
     };
+    if path_and_query.as_str().len() > TARGET_MAX {
+        return Err(refused(Refusal::TargetTooLong));
+    }
     let normal = path::normalize(path_and_query.path()).map_err(|error| invalid(error.slug()))?;
     match normal {
         Cow::Borrowed(_) => Ok(path_and_query.clone()),

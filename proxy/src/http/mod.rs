@@ -1,5 +1,6 @@
 //! HTTP shared by all stories: bodies, serving, header edits, and the answers this proxy makes itself.
 
+pub mod answer;
 mod body;
 pub mod error_response;
 mod finish;
@@ -9,6 +10,7 @@ pub mod peek;
 pub mod pump;
 mod replay;
 pub mod serve;
+pub mod strict;
 pub mod watched;
 
 pub use body::{Body, RecvBody};

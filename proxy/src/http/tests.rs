@@ -125,10 +125,7 @@ fn one_form_of_target_whatever_the_caller_wrote() {
     assert!(normalized(account("http://fraud.bank/")).is_err());
     assert!(normalized(account("/a;b/c")).is_err());
     assert!(normalized(Request::get("/")).is_err());
-    assert!(
-        normalized(Request::get("/").header("host", "me@account.bank"))
-            .is_ok_and(|uri| uri.contains('@'))
-    );
+    assert!(normalized(Request::get("/").header("host", "me@account.bank")).is_err());
 }
 
 #[test]

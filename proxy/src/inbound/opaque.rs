@@ -116,6 +116,19 @@ async fn open(
     opaque(worker, downstream, None, workload, record).await
 }
 
+/// Whether the port that is meant declares HTTP.
+pub(super) fn is_http_only(worker: &Worker, caller: &Caller) -> bool {
+    let snapshot = worker.snapshot();
+    let protocol = snapshot
+        .workload()
+        .zip(caller.port)
+        .and_then(|(workload, port)| declared(workload, port));
+    matches!(
+        protocol,
+        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc)
+    )
+}
+
 fn speaks_http(service: &ServiceName, port: Port) -> ProxyError {
     debug!(%service, %port, "opaque bytes for a port that declares HTTP");
     ProxyError::InvalidRequest {

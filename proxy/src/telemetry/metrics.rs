@@ -67,6 +67,7 @@ enum Row {
     ConfigRevision,
     ControlPlaneContact,
     Detected,
+    ConnectionsEnded,
     RateLimited,
     AccessDryRun,
     AccessLogDropped,
@@ -75,7 +76,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 21] = [
+const FAMILIES: [(Row, Family); 22] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -108,6 +109,8 @@ const FAMILIES: [(Row, Family); 21] = [
         help: "When was the control plane last there (at first: when did this proxy start), as Unix time?" }),
     (Row::Detected, Family { name: "usher_detect_total", kind: Kind::Outcomes, labels: &["outcome"],
         help: "Which protocols did connections turn out to speak?" }),
+    (Row::ConnectionsEnded, Family { name: "usher_connections_ended_total", kind: Kind::Outcomes, labels: &["reason"],
+        help: "How many callers' connections did this proxy end, and which bound did they run into?" }),
     (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],
         help: "How many requests were refused by a rate limit?" }),
     (Row::AccessDryRun, Family { name: "usher_access_dry_run_denials_total", kind: Kind::Counter, labels: &["policy"],
@@ -336,6 +339,12 @@ impl Metrics {
     /// Connections by `detect::parser::Detected::as_str`.
     pub fn detected(&self) -> Outcomes {
         self.outcomes(Row::Detected, &[])
+    }
+
+    /// Callers' connections that this proxy ended, by `http::serve::Bound::as_str`, or `connections` when there were
+    /// too many, `descriptors` when the process had none left.
+    pub fn connections_ended(&self) -> Outcomes {
+        self.outcomes(Row::ConnectionsEnded, &[])
     }
 
     /// Requests refused by a rate limit.

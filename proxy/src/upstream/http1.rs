@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 
 use crate::{
     error::{Processing, ProxyError},
-    http::{Body, headers},
+    http::{Body, answer, headers},
     pool::IdleHttp1,
     tcp::Stream,
 };
@@ -91,6 +91,12 @@ impl Http1 {
                 return Err(self.classify(unsent, error.error()));
             }
         };
+        if !answer::is_sound(&response, false) {
+            // Dropping the connection with it: nobody knows what else comes there.
+            return Err(ProxyError::UpstreamProtocol {
+                endpoint: self.endpoint,
+            });
+        }
         let keep = headers::keep_alive(response.headers());
         let (head, incoming) = response.into_parts();
         let body = if incoming.is_end_stream() {

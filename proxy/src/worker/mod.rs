@@ -84,6 +84,8 @@ pub struct Handles {
     pub detected: Outcomes,
     /// From other sidecars.
     pub handshakes_inbound: Outcomes,
+    /// Callers' connections that ran into one of our bounds.
+    pub ended: Outcomes,
     /// To other sidecars.
     pub handshakes_outbound: Outcomes,
     /// Requests of our application that lead nowhere: no service to count them under.
@@ -140,6 +142,7 @@ impl Worker {
             application,
             handles: Handles {
                 detected: metrics.detected(),
+                ended: metrics.connections_ended(),
                 handshakes_inbound: metrics.tls_handshakes(Direction::Inbound),
                 handshakes_outbound: metrics.tls_handshakes(Direction::Outbound),
                 unrouted: metrics.requests(Direction::Outbound, "", "", ""),

@@ -25,7 +25,7 @@ use crate::{
     tcp::{Stream, coalesce},
 };
 
-use super::UntilDrain;
+use super::{Bound, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
@@ -47,7 +47,7 @@ pub async fn http2<F, Fut>(
     stream: Stream,
     mut drain: UntilDrain,
     handler: F,
-) -> Result<(), h2::Error>
+) -> Result<Served, h2::Error>
 where
     F: Fn(Request<Body>) -> Fut,
     Fut: Future<Output = Response<Body>> + 'static,
@@ -61,7 +61,7 @@ where
         .max_send_buffer_size(SEND_BUFFER_MAX)
         .handshake::<_, Bytes>(io);
     let Ok(connection) = timeout(HANDSHAKE_MAX, handshake).await else {
-        return Err(h2::Reason::SETTINGS_TIMEOUT.into());
+        return Ok(Served::Bounded(Bound::SlowHandshake));
     };
     let mut connection = connection?;
     let mut draining = pin!(drain.reached());
@@ -94,7 +94,15 @@ where
     if drained && ended.is_ok() {
         let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_linger(cx))).await;
     }
-    ended
+    let Err(error) = ended else {
+        return Ok(Served::Whole);
+    };
+    // `h2` has written a GOAWAY that says why, but a write is only gathered here.
+    let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_flush(cx))).await;
+    if error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+        return Ok(Served::Bounded(Bound::Flood));
+    }
+    Err(error)
 }
 
 fn h2_io(_: std::io::Error) -> h2::Error {

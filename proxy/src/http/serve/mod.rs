@@ -3,13 +3,64 @@
 //! One handler serves both versions: request in, response out, bodies streaming. A handler's future is
 //! dropped when its caller goes away, and with it everything that it was doing upstream.
 
+mod guarded;
 mod http1;
 mod http2;
+mod watch;
 
 pub use http1::http1;
 pub use http2::http2;
 
-use crate::worker::{Drain, Phase};
+use crate::worker::{Drain, Phase, Worker};
+
+/// How a connection ended that did not break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// Both sides were done with it.
+    Whole,
+    /// This proxy ended it.
+    Bounded(Bound),
+}
+
+impl Served {
+    /// Into `usher_connections_ended_total`, if it was our doing.
+    pub fn count(self, worker: &Worker) {
+        if let Self::Bounded(bound) = self {
+            worker.handles.ended.add(worker.index, bound.as_str());
+        }
+    }
+}
+
+/// A bound that a caller's connection ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// A request's head took longer than 10 to 20 s.
+    SlowHead,
+    /// A request's body stood still for a minute.
+    SlowBody,
+    /// An answer was not read for five minutes.
+    Unread,
+    /// No request for an hour.
+    Idle,
+    /// HTTP/2: neither preface nor settings within 10 s.
+    SlowHandshake,
+    /// HTTP/2: more resets, empty frames or header frames than a caller has a use for.
+    Flood,
+}
+
+impl Bound {
+    /// The metric's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowHead => "slow_head",
+            Self::SlowBody => "slow_body",
+            Self::Unread => "unread",
+            Self::Idle => "idle",
+            Self::SlowHandshake => "slow_handshake",
+            Self::Flood => "flood",
+        }
+    }
+}
 
 /// When a connection's caller is told to go elsewhere.
 #[derive(Debug, Clone)]

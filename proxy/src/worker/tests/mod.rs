@@ -198,7 +198,9 @@ fn ambiguous_requests_are_refused() {
         "GET / HTTP/1.1\r\n\r\n",
     ] {
         let answer = mesh.raw(raw);
-        assert!(answer.starts_with("HTTP/1.1 400"), "{raw:?}: {answer}");
+        let status = if raw.contains("gzip") { 501 } else { 400 };
+        let line = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&line), "{raw:?}: {answer}");
     }
     assert!(mesh.seen().is_empty());
 }
