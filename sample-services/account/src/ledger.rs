@@ -167,16 +167,15 @@ impl Operation {
     }
 
     async fn open(&self, connection: &mut SqliteConnection) -> sqlx::Result<Record> {
-        let opened = insert_account(connection, self, IsHouse::No).await?;
+        let opened = self.insert_account(connection).await?;
         if !opened {
             return Ok(self.refused(Outcome::Exists, self.customer_id.clone()));
         }
         if self.amount_cents > 0 {
             let house = Self {
-                account_id: house_of(&self.currency),
+                account_id: house_of(connection, &self.currency).await?,
                 ..self.clone()
             };
-            insert_account(connection, &house, IsHouse::Yes).await?;
             house.enter(connection, -self.amount_cents).await?;
             self.enter(connection, self.amount_cents).await?;
         }
@@ -186,6 +185,21 @@ impl Operation {
             balance_cents: self.amount_cents,
             replayed: false,
         })
+    }
+
+    /// Adds the customer's account; false when there was one of that id already.
+    async fn insert_account(&self, connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+        let inserted = sqlx::query(
+            "INSERT INTO accounts (id, customer_id, currency, is_house, balance_cents, opened_at)
+             VALUES (?, ?, ?, 0, 0, ?) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&self.account_id)
+        .bind(&self.customer_id)
+        .bind(&self.currency)
+        .bind(clock::now_millis())
+        .execute(connection)
+        .await?;
+        Ok(inserted.rows_affected() == 1)
     }
 
     /// Adds `change` to the account, if it may.
@@ -281,38 +295,27 @@ impl Operation {
     }
 }
 
-/// Id of the account that opening deposits in `currency` come from.
-pub(crate) fn house_of(currency: &str) -> String {
-    format!("house-{currency}")
-}
+/// Ids that no customer may have: older ledgers keep their houses under them.
+pub(crate) const HOUSE_PREFIX: &str = "house-";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IsHouse {
-    No,
-    Yes,
-}
-
-/// False when the account was there already.
-async fn insert_account(
-    connection: &mut SqliteConnection,
-    operation: &Operation,
-    house: IsHouse,
-) -> sqlx::Result<bool> {
-    let customer = if house == IsHouse::Yes {
-        "house"
-    } else {
-        operation.customer_id.as_str()
-    };
-    let inserted = sqlx::query(
+/// Id of the account that opening deposits in `currency` come from; opened with the first of them.
+///
+/// The house is known by what it is, never by its name. A new one gets a name that is not an id (it
+/// has a slash), so that no customer can have taken it.
+async fn house_of(connection: &mut SqliteConnection, currency: &str) -> sqlx::Result<String> {
+    let house = sqlx::query_scalar("SELECT id FROM accounts WHERE currency = ? AND is_house")
+        .bind(currency)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(house) = house {
+        return Ok(house);
+    }
+    sqlx::query_scalar(
         "INSERT INTO accounts (id, customer_id, currency, is_house, balance_cents, opened_at)
-         VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT (id) DO NOTHING",
+         VALUES ('house/' || ?1, 'house', ?1, 1, 0, ?2) RETURNING id",
     )
-    .bind(&operation.account_id)
-    .bind(customer)
-    .bind(&operation.currency)
-    .bind(house == IsHouse::Yes)
+    .bind(currency)
     .bind(clock::now_millis())
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
+    .fetch_one(connection)
+    .await
 }

@@ -180,8 +180,8 @@ fn valid_open(request: OpenRequest) -> Result<Operation, Status> {
         &request.currency,
         (rules::CURRENCY, rules::is_currency),
     );
-    if request.account_id == ledger::house_of(&request.currency) {
-        let allowed = "an id that is not the house's";
+    if request.account_id.starts_with(ledger::HOUSE_PREFIX) {
+        let allowed = "an id that does not begin with house-, which is the bank's own";
         mistakes.push(Mistake::new("account_id", &request.account_id, allowed));
     }
     if request.opening_deposit_cents != 0 && !rules::is_cents(request.opening_deposit_cents) {

@@ -1,5 +1,7 @@
 //! Facts about accounts, through the gRPC interface over loopback.
 
+mod houses;
+
 use std::collections::HashMap;
 
 use bank_chassis::dial::Dialer;
