@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bank_chassis::proto::account::{BalanceRequest, account_client::AccountClient};
+use bank_chassis::proto::account::{BalanceRequest, MoveRequest, account_client::AccountClient};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -29,11 +29,11 @@ use super::{
     story::Story,
 };
 use crate::{
-    auditor::Caller,
+    auditor::{Caller, patiently},
     bank::Bank,
     process::Launch,
     programs::Program,
-    roster::{NAMESPACE, stranger},
+    roster::{NAMESPACE, stranger, teller},
 };
 
 const VICTIM: &str = "account-1";
@@ -51,6 +51,7 @@ pub(super) async fn play(story: &mut Story) -> anyhow::Result<()> {
     without_certificate(story).await?;
     with_a_foreign_authority(story).await?;
     not_on_the_list(story).await?;
+    a_teller_who_moves_money(story).await?;
     registering_as_account(story).await?;
     around_the_sidecar(story).await?;
     exposed_application(story).await
@@ -127,6 +128,55 @@ async fn not_on_the_list(story: &mut Story) -> anyhow::Result<()> {
     );
     let answer = format!("{} {reason}", answer.status.as_u16());
     attempt.was_refused(story, answer).await
+}
+
+/// On account's list, but not for this: tellers open accounts, and only payments debit them.
+async fn a_teller_who_moves_money(story: &mut Story) -> anyhow::Result<()> {
+    story.say("a teller that debits a customer's account, past the payments");
+    story.bank.employ(&teller(1))?;
+    let voice = story.voice();
+    story.bank.ready(&["teller-1"], &voice).await?;
+    let outbound = story.bank.instance("teller-1")?.addresses()?.outbound;
+    let channel = Caller::through(outbound).channel("http://account.bank:50051")?;
+    let mut account = AccountClient::new(channel);
+    // What a teller may do shows that what follows is refused for what it is, not for who asks.
+    let question = BalanceRequest {
+        account_id: "teller-0000".into(),
+    };
+    let before = patiently(PATIENCE, async || {
+        Ok(account
+            .clone()
+            .balance(question.clone())
+            .await?
+            .into_inner())
+    })
+    .await
+    .context("a teller asks for a balance")?;
+    let attempt = Attempt::begin(story, "tellerDebits", VICTIMS_SIDECAR).await?;
+    let debit = MoveRequest {
+        operation_id: "strangers/debit".into(),
+        account_id: before.account_id,
+        amount_cents: 1,
+        currency: before.currency,
+        reference: "for the teller".into(),
+    };
+    let refused = account.debit(debit).await.err();
+    let code = refused.as_ref().map_or(Code::Ok, tonic::Status::code);
+    let reason = refused
+        .as_ref()
+        .and_then(|status| status.metadata().get("x-usher-reason")?.to_str().ok())
+        .unwrap_or_default();
+    story.require(
+        code == Code::PermissionDenied,
+        format!("a teller's debit: PERMISSION_DENIED, but {code:?}"),
+    );
+    story.require(
+        reason.starts_with("AZ"),
+        format!("the answer names flag AZ, but {reason:?}"),
+    );
+    attempt
+        .was_refused(story, format!("{code:?} {reason}"))
+        .await
 }
 
 /// A valid identity that claims to be another service, at the registry.
