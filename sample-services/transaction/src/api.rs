@@ -16,6 +16,7 @@ use sqlx::Row;
 use crate::desk::Desk;
 use crate::payment::{Payment, State};
 use crate::store::{Change, Changed, Store};
+use crate::stuck;
 
 /// Payments in one answer, unless the caller wants fewer.
 const LIMIT_MAX: u32 = 100;
@@ -31,6 +32,7 @@ pub(crate) fn routes(desk: Arc<Desk>, store: Store) -> Router {
         .route("/v1/payments", get(list).post(pay))
         .route("/v1/payments/{id}", get(one))
         .route("/v1/stats", get(stats))
+        .route("/v1/stuck", get(stuck))
         .with_state(Parts { desk, store })
 }
 
@@ -157,24 +159,14 @@ async fn stats(Extract(parts): Extract<Parts>) -> Result<Json<Value>, Problem> {
             add(&mut engines, engine, payments);
         }
     }
-    let mut outbox = Map::new();
-    let rows = sqlx::query(
-        "SELECT consumer, count(*) - count(delivered_at) AS waiting, count(delivered_at) AS delivered
-         FROM outbox GROUP BY consumer",
-    )
-    .fetch_all(readers)
-    .await?;
-    for row in rows {
-        let (waiting, delivered) = (
-            row.try_get::<i64, _>("waiting")?,
-            row.try_get::<i64, _>("delivered")?,
-        );
-        let counts = json!({ "waiting": waiting, "delivered": delivered });
-        outbox.insert(row.try_get("consumer")?, counts);
-    }
+    stats.insert("stuck".to_owned(), stuck::payments(readers).await?.into());
     stats.insert("engines".to_owned(), engines.into());
-    stats.insert("outbox".to_owned(), outbox.into());
+    stats.insert("outbox".to_owned(), stuck::outbox(readers).await?.into());
     Ok(Json(stats.into()))
+}
+
+async fn stuck(Extract(parts): Extract<Parts>) -> Result<Json<Value>, Problem> {
+    stuck::list(parts.store.readers()).await
 }
 
 fn add(counts: &mut Map<String, Value>, name: &str, more: i64) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bank_chassis::clock;
 use bank_chassis::proto::fraud::Decision;
 use bank_chassis::shutdown::Shutdown;
 use bank_chassis::trace;
@@ -15,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::payment::{Payment, State};
 use crate::peers::{Move, Moved, Peers};
-use crate::store::{Change, Changed, Store};
+use crate::store::{Change, Changed, Store, Wait};
 
 /// Payments under way at once; more are refused before anything is stored.
 pub(crate) const UNDER_WAY_MAX: u32 = 512;
@@ -26,14 +27,49 @@ const RESUMED_AT_ONCE: usize = 16;
 /// Unfinished payments looked at in one round.
 const ROUND_MAX: u32 = 256;
 
-/// Pause between rounds: short when all goes well, long while a peer is away.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// Pause between rounds; how long a payment waits is its own matter.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a payment waits that was driven in vain: first, and at the longest while nobody answers.
+const WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// The longest wait of a payment that a person has to look at.
+const WAIT_FOR_A_PERSON: Duration = Duration::from_mins(10);
 
 /// How long a stopping desk waits for its payments: three calls at their limits.
 const FINISH_LIMIT: Duration = Duration::from_secs(12);
 
 /// Where a payment's callers wait: empty until its task is done.
 type Outlook = watch::Receiver<Option<Payment>>;
+
+/// Why a payment does not get on.
+#[derive(Debug)]
+enum Obstacle {
+    /// A peer is away: that passes.
+    NoAnswer,
+    /// Account won't take back what it debited: a person has to look at it.
+    RefundRefused(String),
+}
+
+impl Obstacle {
+    /// How long to wait after `attempts` earlier ones; jittered, so that not all knock at once.
+    fn wait(&self, attempts: u32) -> Duration {
+        let longest = match self {
+            Self::NoAnswer => WAIT.1,
+            Self::RefundRefused(_) => WAIT_FOR_A_PERSON,
+        };
+        let wait = WAIT.0.saturating_mul(1 << attempts.min(16)).min(longest);
+        wait.mul_f64(0.75 + fastrand::f64() / 2.0)
+    }
+
+    /// What a person is told; empty when none needs to come.
+    fn trouble(&self) -> String {
+        match self {
+            Self::NoAnswer => String::new(),
+            Self::RefundRefused(reason) => format!("the refund was refused: {reason}"),
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -93,7 +129,7 @@ impl Desk {
     async fn drive(&self, mut payment: Payment) -> Payment {
         loop {
             let next = match payment.state {
-                State::Assessing => Some(self.assess(&payment).await),
+                State::Assessing => Ok(self.assess(&payment).await),
                 State::Debiting => self.debit(&payment).await,
                 State::Crediting => self.credit(&payment).await,
                 State::Refunding => self.refund(&payment).await,
@@ -106,7 +142,13 @@ impl Desk {
                     return payment;
                 }
             };
-            let Some(next) = next else { return payment };
+            let next = match next {
+                Ok(next) => next,
+                Err(obstacle) => {
+                    self.wait(&payment, &obstacle).await;
+                    return payment;
+                }
+            };
             let change = Change::Step {
                 from: payment.state,
                 to: next.clone(),
@@ -128,6 +170,24 @@ impl Desk {
         }
     }
 
+    async fn wait(&self, payment: &Payment, obstacle: &Obstacle) {
+        let wait = obstacle.wait(payment.attempts).as_millis();
+        let wait = Wait {
+            payment: payment.id.clone(),
+            state: payment.state,
+            trouble: obstacle.trouble(),
+            next_attempt_at: clock::now_millis()
+                .saturating_add_unsigned(u64::try_from(wait).unwrap_or(u64::MAX)),
+        };
+        if let Err(error) = self.store.change(Change::Waits(wait)).await {
+            // Then it is tried again at once: too early does no harm.
+            error!(
+                error = &error as &dyn std::error::Error,
+                "a wait was not stored"
+            );
+        }
+    }
+
     async fn assess(&self, payment: &Payment) -> Payment {
         let Some(answer) = self.peers.assess(payment).await else {
             return payment.because(State::Failed, "fraud-unavailable");
@@ -146,58 +206,52 @@ impl Desk {
         }
     }
 
-    async fn debit(&self, payment: &Payment) -> Option<Payment> {
+    async fn debit(&self, payment: &Payment) -> Result<Payment, Obstacle> {
         match self.peers.move_money(Move::Debit, payment).await {
             Moved::Done(done) => {
                 let from_customer = Some(done.customer_id);
-                Some(Payment {
+                Ok(Payment {
                     from_customer,
                     ..payment.at(State::Crediting)
                 })
             }
-            Moved::Refused(reason) => Some(payment.because(State::Declined, &reason)),
-            Moved::Unclear => None,
+            Moved::Refused(reason) => Ok(payment.because(State::Declined, &reason)),
+            Moved::Unclear => Err(Obstacle::NoAnswer),
         }
     }
 
-    async fn credit(&self, payment: &Payment) -> Option<Payment> {
+    async fn credit(&self, payment: &Payment) -> Result<Payment, Obstacle> {
         match self.peers.move_money(Move::Credit, payment).await {
             Moved::Done(done) => {
                 let to_customer = Some(done.customer_id);
-                Some(Payment {
+                Ok(Payment {
                     to_customer,
                     ..payment.at(State::Completed)
                 })
             }
-            Moved::Refused(reason) => Some(payment.because(State::Refunding, &reason)),
-            Moved::Unclear => None,
+            Moved::Refused(reason) => Ok(payment.because(State::Refunding, &reason)),
+            Moved::Unclear => Err(Obstacle::NoAnswer),
         }
     }
 
-    async fn refund(&self, payment: &Payment) -> Option<Payment> {
+    async fn refund(&self, payment: &Payment) -> Result<Payment, Obstacle> {
         match self.peers.move_money(Move::Refund, payment).await {
-            Moved::Done(_) => Some(payment.at(State::Refunded)),
+            Moved::Done(_) => Ok(payment.at(State::Refunded)),
             Moved::Refused(reason) => {
                 // Can't be: the same account was debited before. The payment stays for a person to look at.
                 error!(payment = payment.id, reason, "a refund was refused");
-                None
+                Err(Obstacle::RefundRefused(reason))
             }
-            Moved::Unclear => None,
+            Moved::Unclear => Err(Obstacle::NoAnswer),
         }
     }
 
     /// Drives what a crash or an absent peer has left unfinished, until `shutdown`.
     pub(crate) async fn resume(self: Arc<Self>, shutdown: Shutdown) {
-        let mut pause = PAUSE.0;
         while !shutdown.is_requested() {
-            let all_ended = self.resume_round(&shutdown).await;
-            pause = if all_ended {
-                PAUSE.0
-            } else {
-                PAUSE.1.min(pause * 2)
-            };
+            self.resume_round(&shutdown).await;
             // Jitter: several instances must not all knock at a peer that has just come back.
-            let jittered = pause.mul_f64(0.5 + fastrand::f64());
+            let jittered = PAUSE.mul_f64(0.5 + fastrand::f64());
             tokio::select! {
                 () = tokio::time::sleep(jittered) => {}
                 () = shutdown.clone().requested() => {}
@@ -205,17 +259,19 @@ impl Desk {
         }
     }
 
-    async fn resume_round(self: &Arc<Self>, shutdown: &Shutdown) -> bool {
-        let pending = match self.store.pending(ROUND_MAX).await {
+    async fn resume_round(self: &Arc<Self>, shutdown: &Shutdown) {
+        // Those under way are among them, and must not take the places of those that are not.
+        let pending = match self.store.pending(ROUND_MAX + UNDER_WAY_MAX).await {
             Ok(pending) => pending,
             Err(error) => {
                 error!(%error, "unfinished payments can't be read");
-                return false;
+                return;
             }
         };
         let left: Vec<Payment> = pending
             .into_iter()
             .filter(|payment| !self.is_under_way(&payment.id))
+            .take(usize::try_from(ROUND_MAX).unwrap_or(usize::MAX))
             .collect();
         if !left.is_empty() {
             info!(payments = left.len(), "resuming unfinished payments");
@@ -224,10 +280,8 @@ impl Desk {
             .take_while(|_| std::future::ready(!shutdown.is_requested()))
             .map(|payment| self.process(payment))
             .buffer_unordered(RESUMED_AT_ONCE)
-            .fold(true, async |all_ended, payment| {
-                all_ended && payment.state.status() != "pending"
-            })
-            .await
+            .for_each(async |_| {})
+            .await;
     }
 
     fn is_under_way(&self, id: &str) -> bool {

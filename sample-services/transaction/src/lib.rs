@@ -19,8 +19,12 @@
 //!
 //!   The same key answers with the same payment, with header `idempotent-replayed: true`.
 //! - `GET /v1/payments/{id}`; `GET /v1/payments?account=ID[&limit=N]` newest first.
-//! - `GET /v1/stats` `{"pending","completed","declined","failed","refunded","engines":{NAME:N},
-//!   "outbox":{"notification":{"waiting","delivered"},"reporting":{…}}}`.
+//! - `GET /v1/stats` `{"pending","completed","declined","failed","refunded","stuck","engines":{NAME:N},
+//!   "outbox":{"notification":{"waiting","delivered","postponed"},"reporting":{…}}}`; what is stuck is pending,
+//!   what is postponed is waiting.
+//! - `GET /v1/stuck`, what a person should look at, 100 of each, oldest first:
+//!   `{"payments":[{"id","step","attempts","trouble","reason","createdAt","nextAttemptAt"}],
+//!   "events":[{"id","consumer","refusals","failures","createdAt","nextAttemptAt"}]}`. All of it is tried on.
 //! - `GET /healthz`.
 //!
 //! Events go to `POST {NOTIFICATION_URL}/v1/events` and `POST {REPORTING_URL}/v1/events` at least once.
@@ -30,6 +34,7 @@ mod store;
 mod peers;
 mod desk;
 mod outbox;
+mod stuck;
 mod api;
 #[cfg(test)]
 mod tests;

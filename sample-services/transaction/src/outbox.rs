@@ -1,7 +1,10 @@
 //! Delivers events to their consumers, each independently, at least once.
 //!
 //! A consumer that is away is tried again with growing, jittered pauses and costs the others nothing;
-//! an event that it refuses as malformed is set aside for a while and holds up no other.
+//! an event that it refuses as malformed, or fails at while it takes others, is set aside for a while,
+//! longer each time, and holds up no other. None is ever given up.
+
+mod doubts;
 
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tracing::{error, info, warn};
 
+use self::doubts::Doubts;
 use crate::store::{Change, Store};
 
 /// Consumer that tells customers.
@@ -35,8 +39,8 @@ const DELIVERY_LIMIT: Duration = Duration::from_secs(5);
 /// Pause after the first failure, and the longest pause.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Looks for due letters at least this often: refused ones become due by time alone.
-const IDLE: Duration = Duration::from_secs(5);
+/// Looks for due letters at least this often: those set aside become due by time alone.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// An event on its way to one consumer.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub(crate) struct Letter {
     pub(crate) event_id: String,
     pub(crate) body: String,
     pub(crate) refusals: u32,
+    /// How often it was set aside because the consumer failed at it.
+    pub(crate) failures: u32,
 }
 
 /// How a delivery ended.
@@ -53,8 +59,8 @@ enum Delivery {
     Accepted,
     /// The consumer says that this letter is malformed.
     Refused,
-    /// The consumer is away or too busy.
-    Away,
+    /// The consumer is away or too busy, or can't take this letter.
+    Failed,
 }
 
 /// Delivers to one consumer.
@@ -69,35 +75,34 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn run(self, shutdown: Shutdown) {
         let mut news = self.store.letters();
+        let mut doubts = Doubts::default();
         let mut pause = Duration::ZERO;
         while !shutdown.is_requested() {
             news.mark_unchanged();
-            let wait = match self.round().await {
+            let round = self.round(&mut doubts).await;
+            let wait = match round {
                 Round::Idle => IDLE,
                 Round::Progress => Duration::ZERO,
+                Round::Strained => BACKOFF.0,
                 Round::Away => {
                     pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
                     pause.mul_f64(0.5 + fastrand::f64() / 2.0)
                 }
             };
-            if wait < IDLE {
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = shutdown.clone().requested() => {}
-                }
-            } else {
+            let is_idle = matches!(round, Round::Idle);
+            if !matches!(round, Round::Away) {
                 pause = Duration::ZERO;
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = news.changed() => {}
-                    () = shutdown.clone().requested() => {}
-                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = news.changed(), if is_idle => {}
+                () = shutdown.clone().requested() => {}
             }
         }
     }
 
-    async fn round(&self) -> Round {
-        let letters = match self.store.due(self.consumer, READ_MAX).await {
+    async fn round(&self, doubts: &mut Doubts) -> Round {
+        let letters = match self.due(doubts).await {
             Ok(letters) if letters.is_empty() => return Round::Idle,
             Ok(letters) => letters,
             Err(error) => {
@@ -105,22 +110,42 @@ impl Relay {
                 return Round::Away;
             }
         };
+        let mut round = Round::Progress;
         for some in letters.chunks(AT_ONCE) {
             let deliveries = join_all(some.iter().map(|letter| self.deliver(letter))).await;
-            let away = deliveries.contains(&Delivery::Away);
-            if let Err(error) = self.record(some, &deliveries).await {
-                // They are delivered again: at least once is what consumers are told.
-                error!(
-                    error = &error as &dyn std::error::Error,
-                    "deliveries were not recorded"
-                );
-                return Round::Away;
-            }
-            if away {
-                return Round::Away;
+            match self.record(some, &deliveries, doubts).await {
+                Ok(Round::Progress | Round::Idle) => {}
+                Ok(Round::Strained) => round = Round::Strained,
+                Ok(Round::Away) => return Round::Away,
+                Err(error) => {
+                    // They are delivered again: at least once is what consumers are told.
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "deliveries were not recorded"
+                    );
+                    return Round::Away;
+                }
             }
         }
-        Round::Progress
+        round
+    }
+
+    async fn due(&self, doubts: &mut Doubts) -> sqlx::Result<Vec<Letter>> {
+        let letters = self.store.due(self.consumer, doubts.after(), READ_MAX);
+        let mut letters = letters.await?;
+        if letters.is_empty() && doubts.begin_again() {
+            letters = self.store.due(self.consumer, 0, READ_MAX).await?;
+        }
+        if doubts.is_silent()
+            && let Some(newest) = self.store.newest(self.consumer).await?
+            && letters
+                .iter()
+                .all(|letter| letter.sequence != newest.sequence)
+        {
+            doubts.probe(newest.sequence);
+            letters.insert(0, newest);
+        }
+        Ok(letters)
     }
 
     async fn deliver(&self, letter: &Letter) -> Delivery {
@@ -133,37 +158,88 @@ impl Relay {
         judge(self.consumer, letter, answer)
     }
 
-    async fn record(&self, letters: &[Letter], deliveries: &[Delivery]) -> Result<(), WriteError> {
+    /// Stores how the deliveries ended, and tells from them how the consumer is.
+    async fn record(
+        &self,
+        letters: &[Letter],
+        deliveries: &[Delivery],
+        doubts: &mut Doubts,
+    ) -> Result<Round, WriteError> {
         let with = |wanted: Delivery| {
             let pairs = letters.iter().zip(deliveries);
             pairs
                 .filter(move |(_, delivery)| **delivery == wanted)
                 .map(|(letter, _)| letter)
         };
-        let accepted: Vec<i64> = with(Delivery::Accepted)
+        let mut settled: Vec<i64> = with(Delivery::Accepted)
             .map(|letter| letter.sequence)
             .collect();
-        if !accepted.is_empty() {
-            self.store.change(Change::Delivered(accepted)).await?;
+        if !settled.is_empty() {
+            self.store
+                .change(Change::Delivered(settled.clone()))
+                .await?;
         }
         for letter in with(Delivery::Refused) {
-            // 1 s, 2 s, 4 s … 17 min.
-            let pause = 1_000_i64 << letter.refusals.min(10);
-            let next_attempt_at = clock::now_millis() + pause;
+            settled.push(letter.sequence);
             let change = Change::Refused {
                 sequence: letter.sequence,
-                next_attempt_at,
+                next_attempt_at: later(letter.refusals),
             };
             self.store.change(change).await?;
         }
-        Ok(())
+        // Whoever was set aside before says nothing about the consumer by failing again.
+        let failed = with(Delivery::Failed).cloned();
+        let (mut aside, failed): (Vec<_>, Vec<_>) = failed.partition(|letter| letter.failures > 0);
+        let round = match (settled.is_empty(), failed.is_empty()) {
+            (true, false) => {
+                doubts.nobody_answered(failed);
+                Round::Away
+            }
+            (true, true) => Round::Progress,
+            (false, all_taken) => {
+                aside.extend(doubts.answered(&settled, failed));
+                if all_taken {
+                    Round::Progress
+                } else {
+                    Round::Strained
+                }
+            }
+        };
+        for letter in aside {
+            self.set_aside(&letter).await?;
+        }
+        Ok(round)
+    }
+
+    async fn set_aside(&self, letter: &Letter) -> Result<(), WriteError> {
+        error!(
+            consumer = self.consumer,
+            event = letter.event_id,
+            failures = letter.failures + 1,
+            "an event is set aside: its consumer takes others, not this one"
+        );
+        let change = Change::Postponed {
+            sequence: letter.sequence,
+            next_attempt_at: later(letter.failures),
+        };
+        self.store.change(change).await.map(|_| ())
     }
 }
 
+/// When a letter that was set aside so often is due again: in 1 s, 2 s, 4 s … 17 min.
+fn later(times: u32) -> i64 {
+    clock::now_millis().saturating_add(1_000_i64 << times.min(10))
+}
+
+/// How the consumer was in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
     /// Nothing was due.
     Idle,
     Progress,
+    /// It took some letters and failed at others.
+    Strained,
+    /// It answered none.
     Away,
 }
 
@@ -183,7 +259,7 @@ fn judge(consumer: &str, letter: &Letter, answer: Result<Answer, CallError>) -> 
                 status = answer.status.as_u16(),
                 "a consumer is not available"
             );
-            Delivery::Away
+            Delivery::Failed
         }
         Err(error) => {
             info!(
@@ -192,7 +268,7 @@ fn judge(consumer: &str, letter: &Letter, answer: Result<Answer, CallError>) -> 
                 error = &error as &dyn std::error::Error,
                 "a consumer is away"
             );
-            Delivery::Away
+            Delivery::Failed
         }
     }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Payment {
     pub(crate) score: f64,
     pub(crate) reason: String,
     pub(crate) created_at: i64,
+    /// How often its present step was tried in vain.
+    pub(crate) attempts: u32,
 }
 
 impl Payment {
@@ -144,6 +146,7 @@ impl Payment {
                 score: 0.0,
                 reason: String::new(),
                 created_at: clock::now_millis(),
+                attempts: 0,
             })
         };
         let Some(payment) = payment() else {
@@ -163,6 +166,7 @@ impl Payment {
     pub(crate) fn at(&self, state: State) -> Self {
         Self {
             state,
+            attempts: 0,
             ..self.clone()
         }
     }

@@ -22,6 +22,21 @@ pub(crate) enum Change {
     Delivered(Vec<i64>),
     /// The consumer refuses this letter; try it again no sooner than then.
     Refused { sequence: i64, next_attempt_at: i64 },
+    /// The consumer fails at this letter while it takes others; try it again no sooner than then.
+    Postponed { sequence: i64, next_attempt_at: i64 },
+    /// The payment's step was tried in vain.
+    Waits(Wait),
+}
+
+/// A payment that did not get on.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) payment: String,
+    pub(crate) state: State,
+    /// Why a person has to look at it, or empty.
+    pub(crate) trouble: String,
+    /// When to try again, at the earliest.
+    pub(crate) next_attempt_at: i64,
 }
 
 /// What a change led to.
@@ -107,39 +122,52 @@ impl Store {
         rows.iter().map(from_row).collect()
     }
 
-    /// Payments on their way, oldest first.
+    /// Payments on their way that are due, those first that have waited longest.
     pub(crate) async fn pending(&self, limit: u32) -> sqlx::Result<Vec<Payment>> {
         let rows = sqlx::query(
             "SELECT * FROM payments WHERE state IN ('assessing', 'debiting', 'crediting', 'refunding')
-             ORDER BY created_at LIMIT ?",
+             AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ?",
         )
+        .bind(clock::now_millis())
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(from_row).collect()
     }
 
-    /// Undelivered letters to `consumer` that are due, oldest first.
-    pub(crate) async fn due(&self, consumer: &str, limit: u32) -> sqlx::Result<Vec<Letter>> {
+    /// Undelivered letters to `consumer` that are due, oldest first, of those after sequence `after`.
+    pub(crate) async fn due(
+        &self,
+        consumer: &str,
+        after: i64,
+        limit: u32,
+    ) -> sqlx::Result<Vec<Letter>> {
         let rows = sqlx::query(
-            "SELECT sequence, event_id, body, refusals FROM outbox
-             WHERE consumer = ? AND delivered_at IS NULL AND next_attempt_at <= ?
+            "SELECT sequence, event_id, body, refusals, failures FROM outbox
+             WHERE consumer = ? AND delivered_at IS NULL AND sequence > ? AND next_attempt_at <= ?
              ORDER BY sequence LIMIT ?",
         )
         .bind(consumer)
+        .bind(after)
         .bind(clock::now_millis())
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        let letters = rows.iter().map(|row| {
-            Ok(Letter {
-                sequence: row.try_get("sequence")?,
-                event_id: row.try_get("event_id")?,
-                body: row.try_get("body")?,
-                refusals: row.try_get("refusals")?,
-            })
-        });
-        letters.collect()
+        rows.iter().map(letter_from_row).collect()
+    }
+
+    /// The newest undelivered letter to `consumer` that is due.
+    pub(crate) async fn newest(&self, consumer: &str) -> sqlx::Result<Option<Letter>> {
+        let row = sqlx::query(
+            "SELECT sequence, event_id, body, refusals, failures FROM outbox
+             WHERE consumer = ? AND delivered_at IS NULL AND next_attempt_at <= ?
+             ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(consumer)
+        .bind(clock::now_millis())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(letter_from_row).transpose()
     }
 }
 
@@ -165,6 +193,21 @@ impl Operation for Change {
                 .await?;
                 Ok(Changed::Stored)
             }
+            Self::Postponed {
+                sequence,
+                next_attempt_at,
+            } => {
+                sqlx::query(
+                    "UPDATE outbox SET failures = failures + 1, next_attempt_at = ?
+                     WHERE sequence = ?",
+                )
+                .bind(next_attempt_at)
+                .bind(sequence)
+                .execute(connection)
+                .await?;
+                Ok(Changed::Stored)
+            }
+            Self::Waits(wait) => waits(connection, wait).await,
         }
     }
 }
@@ -195,7 +238,7 @@ async fn begin(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::Re
 async fn insert(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO payments (id, key, from_account, to_account, amount_cents, currency, reference,
-         state, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         state, created_at, updated_at, next_attempt_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&payment.id)
     .bind(&payment.key)
@@ -205,6 +248,7 @@ async fn insert(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::R
     .bind(&payment.currency)
     .bind(&payment.reference)
     .bind(payment.state.word())
+    .bind(payment.created_at)
     .bind(payment.created_at)
     .bind(payment.created_at)
     .execute(connection)
@@ -221,7 +265,8 @@ async fn step(
     let now = clock::now_millis();
     let updated = sqlx::query(
         "UPDATE payments SET state = ?, from_customer = ?, to_customer = ?, engine = ?, decision = ?,
-         score = ?, reason = ?, updated_at = ? WHERE id = ? AND state = ?",
+         score = ?, reason = ?, updated_at = ?, attempts = 0, next_attempt_at = ?, trouble = ''
+         WHERE id = ? AND state = ?",
     )
     .bind(to.state.word())
     .bind(&to.from_customer)
@@ -230,6 +275,7 @@ async fn step(
     .bind(&to.decision)
     .bind(to.score)
     .bind(&to.reason)
+    .bind(now)
     .bind(now)
     .bind(&to.id)
     .bind(from.word())
@@ -256,6 +302,24 @@ async fn step(
     Ok(Changed::Stored)
 }
 
+async fn waits(connection: &mut SqliteConnection, wait: &Wait) -> sqlx::Result<Changed> {
+    let updated = sqlx::query(
+        "UPDATE payments SET attempts = attempts + 1, next_attempt_at = ?,
+         trouble = coalesce(nullif(?, ''), trouble) WHERE id = ? AND state = ?",
+    )
+    .bind(wait.next_attempt_at)
+    .bind(&wait.trouble)
+    .bind(&wait.payment)
+    .bind(wait.state.word())
+    .execute(connection)
+    .await?;
+    Ok(if updated.rows_affected() == 0 {
+        Changed::Overtaken
+    } else {
+        Changed::Stored
+    })
+}
+
 async fn delivered(connection: &mut SqliteConnection, sequences: &[i64]) -> sqlx::Result<Changed> {
     let now = clock::now_millis();
     for sequence in sequences {
@@ -266,6 +330,16 @@ async fn delivered(connection: &mut SqliteConnection, sequences: &[i64]) -> sqlx
             .await?;
     }
     Ok(Changed::Stored)
+}
+
+fn letter_from_row(row: &SqliteRow) -> sqlx::Result<Letter> {
+    Ok(Letter {
+        sequence: row.try_get("sequence")?,
+        event_id: row.try_get("event_id")?,
+        body: row.try_get("body")?,
+        refusals: row.try_get("refusals")?,
+        failures: row.try_get("failures")?,
+    })
 }
 
 fn from_row(row: &SqliteRow) -> sqlx::Result<Payment> {
@@ -285,5 +359,6 @@ fn from_row(row: &SqliteRow) -> sqlx::Result<Payment> {
         score: row.try_get("score")?,
         reason: row.try_get("reason")?,
         created_at: row.try_get("created_at")?,
+        attempts: row.try_get("attempts")?,
     })
 }

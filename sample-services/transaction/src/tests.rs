@@ -1,5 +1,6 @@
 //! Facts about payments: real sockets and a real database, peers whose answers the test decides.
 
+mod patience;
 mod peers;
 
 use std::time::{Duration, Instant};
@@ -264,12 +265,12 @@ async fn events_wait_for_a_consumer_that_is_away() {
     let (_, stats) = service.get("/v1/stats").await;
     assert_eq!(
         stats["outbox"]["notification"],
-        json!({ "waiting": 3, "delivered": 0 })
+        json!({ "waiting": 3, "delivered": 0, "postponed": 0 })
     );
     fakes.plan("event", Reply::Done);
     eventually(async || {
         let (_, stats) = service.get("/v1/stats").await;
-        let all = json!({ "waiting": 0, "delivered": 3 });
+        let all = json!({ "waiting": 0, "delivered": 3, "postponed": 0 });
         stats["outbox"]["notification"] == all && stats["outbox"]["reporting"] == all
     })
     .await;

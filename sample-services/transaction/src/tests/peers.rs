@@ -18,6 +18,7 @@ use bank_chassis::proto::fraud::{AssessRequest, AssessResponse, Decision};
 use bank_chassis::rest::{self, Listener};
 use bank_chassis::settings::{BaseUrl, Setting};
 use bank_chassis::shutdown::{Shutdown, Trigger};
+use http::StatusCode;
 use serde_json::Value;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -75,7 +76,7 @@ impl Peers {
         }
     }
 
-    /// From now on `step` (assess, debit, credit, refund, event) is answered so.
+    /// From now on `step` (assess, debit, credit, refund, event, event/PAYMENT) is answered so.
     pub(crate) fn plan(&self, step: &str, reply: Reply) {
         self.memory
             .lock()
@@ -224,8 +225,12 @@ async fn take(State(memory): State<Shared>, body: axum::body::Bytes) -> Result<(
     if memory.plans.get("event") == Some(&Reply::Unavailable) {
         return Err(Problem::unavailable("planned"));
     }
-    memory
-        .events
-        .push(serde_json::from_slice(&body).expect("JSON"));
+    let event: Value = serde_json::from_slice(&body).expect("JSON");
+    let alone = format!("event/{}", event["paymentId"].as_str().expect("text"));
+    if memory.plans.get(&alone) == Some(&Reply::Unavailable) {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        return Err(Problem::new(status, "planned for this one"));
+    }
+    memory.events.push(event);
     Ok(())
 }
