@@ -364,7 +364,7 @@ fn advertised(bootstrap: &Bootstrap, inbound: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Never returns. Once a second is enough for people; a reason that changes is not announced by the channel.
+/// Never returns. Twice a second is enough for people; a reason that changes is not announced by the channel.
 async fn show_health(health: watch::Receiver<Report>, standing: Standing) {
     let mut ticks = tokio::time::interval(HEALTH_EVERY);
     loop {

@@ -82,6 +82,7 @@ pub enum PathRule {
 
 impl PathRule {
     /// Whether the rule is about this (normalised) path.
+    #[inline]
     pub fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => exact == path,

@@ -25,6 +25,7 @@ pub struct Service {
 
 impl Service {
     /// The declared port with this number.
+    #[inline]
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|port| port.port.get() == number)
     }

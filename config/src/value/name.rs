@@ -10,6 +10,7 @@ pub struct Name(Arc<str>);
 
 impl Name {
     /// The name as text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -112,11 +113,13 @@ pub struct Hostname(Arc<str>);
 
 impl Hostname {
     /// The pattern as text, `*.` included.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether `host` (lower case, without a port) is this name, or under this wildcard.
+    #[inline]
     pub fn matches(&self, host: &str) -> bool {
         match self.0.strip_prefix('*') {
             Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),

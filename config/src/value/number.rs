@@ -15,6 +15,7 @@ impl Percent {
     pub const NONE: Self = Self(0);
 
     /// The number, 0–100.
+    #[inline]
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -50,6 +51,7 @@ pub struct Port(NonZeroU16);
 
 impl Port {
     /// The number.
+    #[inline]
     pub const fn get(self) -> u16 {
         self.0.get()
     }
@@ -90,6 +92,7 @@ impl Weight {
     pub const ONE: Self = Self(1);
 
     /// The number.
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0
     }

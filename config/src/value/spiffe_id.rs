@@ -10,6 +10,7 @@ pub struct TrustDomain(Arc<str>);
 
 impl TrustDomain {
     /// The domain as text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -67,6 +68,7 @@ impl SpiffeId {
     }
 
     /// The URI.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -5,7 +5,7 @@ use http::Method;
 use crate::{
     model::{
         AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-        PathRule, Telemetry,
+        PathRule, Telemetry, Timeouts,
     },
     value::{Name, SpiffeId},
 };
@@ -33,7 +33,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             access: policy.access.iter().map(Into::into).collect(),
             health_check: policy.health_check.as_ref().map(Into::into),
             telemetry: Some((&policy.telemetry).into()),
-            idle_ms: to_optional_millis(policy.idle),
+            idle_ms: Some(to_optional_millis(policy.idle)),
         }
     }
 }
@@ -64,7 +64,11 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
         access: list("access", message.access, decode_access)?,
         health_check: health_check.map_err(|e| e.under("health_check"))?,
         telemetry: decode_telemetry(&telemetry).map_err(|e| e.under("telemetry"))?,
-        idle: optional_millis("idle_ms", message.idle_ms)?,
+        // A control plane that says nothing about it is older than the field, and means the default.
+        idle: match message.idle_ms {
+            Some(idle) => optional_millis("idle_ms", idle)?,
+            None => Timeouts::default().idle,
+        },
     })
 }
 

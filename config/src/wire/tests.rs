@@ -230,3 +230,19 @@ fn a_prefix_that_ends_inside_a_segment_is_refused() {
     let error = InboundPolicy::try_from(message).expect_err("it would cover /administrator");
     assert!(error.to_string().contains("/admin*"), "{error}");
 }
+
+#[test]
+fn silence_about_idling_means_the_default_and_zero_means_for_ever() {
+    let idle = |idle_ms| {
+        let mut message = v1::InboundPolicy::from(&inbound_policy());
+        message.idle_ms = idle_ms;
+        InboundPolicy::try_from(message).expect("valid").idle
+    };
+    assert_eq!(idle(None), Some(Duration::from_secs(300)));
+    assert_eq!(idle(Some(0)), None);
+    assert_eq!(idle(Some(7)), Some(Duration::from_millis(7)));
+    let mut policy = inbound_policy();
+    policy.idle = None;
+    let decoded = InboundPolicy::try_from(v1::InboundPolicy::from(&policy));
+    assert_eq!(decoded, Ok(policy));
+}

@@ -495,9 +495,9 @@ pub struct InboundPolicy {
     pub health_check: ::core::option::Option<HealthCheck>,
     #[prost(message, optional, tag = "7")]
     pub telemetry: ::core::option::Option<Telemetry>,
-    /// of a stream without a byte either way; 0: unlimited
-    #[prost(uint64, tag = "8")]
-    pub idle_ms: u64,
+    /// of a stream without a byte either way; 0: unlimited, absent: 5 min
+    #[prost(uint64, optional, tag = "8")]
+    pub idle_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {
