@@ -31,6 +31,15 @@ pub enum AttestError {
         #[source]
         source: std::io::Error,
     },
+    /// The file is empty, or its text stops before a line's end: whoever writes it is not done.
+    #[error(
+        "token file {} is empty or not written to its end: it should hold one line, as `usher token create` prints it",
+        path.display()
+    )]
+    TokenUnfinished {
+        /// `--token-file`.
+        path: PathBuf,
+    },
     /// The file holds something else.
     #[error("token file {}", path.display())]
     Token {
@@ -64,11 +73,15 @@ pub enum AttestError {
 }
 
 impl AttestError {
-    /// Whether trying again with the same token is useless. A file that is not there yet may still come.
+    /// Whether trying again with the same token is useless. A file that is not there yet, or not whole, may still come.
     pub fn is_final(&self) -> bool {
         match self {
             Self::NoToken | Self::Token { .. } | Self::OtherMesh { .. } | Self::Refused(_) => true,
-            Self::TokenFile { .. } | Self::Connect(_) | Self::Call(_) | Self::Svid(_) => false,
+            Self::TokenFile { .. }
+            | Self::TokenUnfinished { .. }
+            | Self::Connect(_)
+            | Self::Call(_)
+            | Self::Svid(_) => false,
         }
     }
 
@@ -103,9 +116,15 @@ pub async fn attest(
         path: path.to_owned(),
         source,
     })?;
-    let token: JoinToken = text.parse().map_err(|source| AttestError::Token {
-        path: path.to_owned(),
-        source,
+    let token: JoinToken = text.parse().map_err(|source| {
+        let path = path.to_owned();
+        // A shell creates the file before the command has printed anything. A token that lacks only its line's end
+        // is whole: its last part has a known length.
+        if text.trim().is_empty() || !text.ends_with('\n') {
+            AttestError::TokenUnfinished { path }
+        } else {
+            AttestError::Token { path, source }
+        }
     })?;
     let request = Request::new().map_err(AttestError::Svid)?;
     let call = AttestRequest {

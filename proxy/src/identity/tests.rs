@@ -184,6 +184,21 @@ async fn a_refused_token_is_final_and_a_missing_control_plane_is_not() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_still_being_written_is_waited_for() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let token = fake.token();
+    let path = directory.token_file(&token);
+    for unfinished in ["", "\n", &token[..token.len() - 1]] {
+        std::fs::write(&path, unfinished).unwrap();
+        let error = attest(&fake.control_plane, Some(&path)).await.unwrap_err();
+        assert!(!error.is_final(), "{unfinished:?}: {error}");
+        assert!(error.to_string().contains("not written to its end"));
+    }
+    std::fs::write(&path, &token).unwrap();
+    attest(&fake.control_plane, Some(&path)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_new_bundle_replaces_the_material_but_never_the_mesh() {
     let (fake, directory) = (Fake::start().await, directory());
     let token = directory.token_file(&fake.token());
