@@ -308,6 +308,7 @@ impl Start {
             service: self.bootstrap.service.clone(),
             instance: self.instance.clone(),
             standing: self.standing.clone(),
+            again: admission::ASK_AGAIN,
         };
         tokio::spawn(question.ask());
         tokio::spawn(forwards::check(

@@ -10,6 +10,11 @@ use std::{
     sync::Arc,
 };
 
+use crate::{
+    kind::{Kind, ObjectKey},
+    value::Name,
+};
+
 use super::place::Place;
 use super::report::Report;
 use super::{Located, Mistake, Parsed, Position, Rejected, decode, references, tree};
@@ -239,26 +244,56 @@ fn take(
             allowed,
         );
     }
+    let title = decoded.title.filter(|_| decoded.key.is_none());
+    let named = decoded.key.is_some();
+    let stand_in = || stand_in(decoded.home?, file, document_index);
+    let key = decoded.key.or_else(stand_in);
     let mut mistakes = report.into_mistakes();
     for mistake in &mut mistakes {
-        match &decoded.key {
-            Some(key) => mistake.set_object(key),
-            None => mistake.object.clone_from(&decoded.title),
+        if let Some(key) = &key {
+            mistake.set_object(key);
+        }
+        if !named {
+            mistake.object.clone_from(&title);
         }
     }
     parsed.mistakes.append(&mut mistakes);
-    match decoded.key {
-        Some(key) => {
-            let (file, targets) = (file.to_path_buf(), decoded.targets);
-            parsed.rejected.push(Rejected {
-                key,
-                file,
-                line,
-                targets,
-            });
-        }
+    match key {
+        Some(key) => parsed.rejected.push(Rejected {
+            key,
+            named,
+            file: file.to_path_buf(),
+            line,
+            targets: decoded.targets,
+        }),
         None => parsed.unreadable.push(file.to_path_buf()),
     }
+}
+
+/// A key for an AccessPolicy without a valid name: what it was meant to protect must not stand open meanwhile. The
+/// same document has the same key each time.
+fn stand_in(
+    (kind, namespace): (Kind, Name),
+    file: &Path,
+    document_index: usize,
+) -> Option<ObjectKey> {
+    if kind != Kind::AccessPolicy {
+        return None;
+    }
+    // FNV-1a: files of one name in two folders are two.
+    let hash = file
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+    let name = format!("unnamed-{}-{hash:08x}", document_index.saturating_add(1));
+    Some(ObjectKey {
+        kind,
+        namespace,
+        name: name.parse().ok()?,
+    })
 }
 
 /// A document's text, its `---` included.

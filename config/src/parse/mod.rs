@@ -35,7 +35,7 @@ pub struct Parsed {
     pub objects: Vec<Located>,
     /// Everything to complain about, errors and warnings, in order of position.
     pub mistakes: Vec<Mistake>,
-    /// Objects that say who they are but have mistakes. Their last good version should stay in force.
+    /// Objects that say who they are but have mistakes, and AccessPolicies that say their namespace at least. Their last good version should stay in force.
     pub rejected: Vec<Rejected>,
     /// Files of which at least one document could not be read far enough to know whose it is: objects that came
     /// from them before should stay in force.
@@ -62,8 +62,10 @@ pub struct Located {
 /// An object with mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Who it is.
+    /// Who it is. Of an AccessPolicy that says no valid name, a name made of its file and place in it.
     pub key: ObjectKey,
+    /// Whether the name is its own. If not, it may be an earlier object of the file, misnamed.
+    pub named: bool,
     /// As given to [`parse_files`].
     pub file: PathBuf,
     /// Where the object begins, from 1.

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 use usher_config::{
     kind::{
         AccessPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey, Service, ServiceRef,
-        TargetRef, TrafficPolicy, Workload,
+        TrafficPolicy, Workload,
     },
     model::ServiceTarget,
     value::{Name, Port, ServiceName, TrustDomain},
 };
 
-use crate::registry::World;
+use crate::registry::{Denied, World};
 
 use super::{Finding, Reason};
 
@@ -45,7 +45,7 @@ pub(super) struct Index<'a> {
     /// Oldest first, then by name.
     pub(super) access: Vec<Aged<'a, AccessPolicy>>,
     /// AccessPolicies that never were valid, and what they were meant to protect.
-    pub(super) denied: &'a BTreeMap<ObjectKey, Vec<TargetRef>>,
+    pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
 }
 

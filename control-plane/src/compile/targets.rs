@@ -114,9 +114,9 @@ impl<'a> Targets<'a> {
             .iter()
             .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let mut denied: BTreeMap<Target, Vec<&ObjectKey>> = BTreeMap::new();
-        for (key, references) in index.denied {
+        for (key, policy) in index.denied {
             let mut closed = Vec::new();
-            for reference in references {
+            for reference in &policy.targets {
                 let target = Target::of(reference, &key.namespace);
                 closed.push(target.describe());
                 denied.entry(target).or_default().push(key);

@@ -48,14 +48,32 @@ pub(super) fn report(mistake: &Mistake, base: &Path) -> MistakeReport {
 }
 
 pub(super) fn rejected_objects(
+    parsed: &Parsed,
     next: &World,
+    excused: &BTreeSet<ObjectKey>,
     complaints: BTreeMap<ObjectKey, Vec<MistakeReport>>,
 ) -> Vec<RejectedObject> {
+    // The key of a document without a valid name is ours; people know it by what they wrote.
+    let titles: BTreeMap<&ObjectKey, &str> = parsed
+        .mistakes
+        .iter()
+        .filter_map(|mistake| Some((mistake.key.as_ref()?, mistake.object.as_deref()?)))
+        .collect();
+    let nameless: BTreeSet<&ObjectKey> = parsed
+        .rejected
+        .iter()
+        .filter(|rejected| !rejected.named)
+        .map(|rejected| &rejected.key)
+        .collect();
+    let is_named = |key: &ObjectKey| !nameless.contains(key);
     let rejected = complaints
         .into_iter()
         .map(|(key, mistakes)| RejectedObject {
-            object: key.to_string(),
-            last_good: next.objects.contains_key(&key),
+            object: match titles.get(&key) {
+                Some(title) if !is_named(&key) => (*title).to_owned(),
+                _ => key.to_string(),
+            },
+            last_good: next.objects.contains_key(&key) || excused.contains(&key),
             mistakes,
         });
     rejected.collect()

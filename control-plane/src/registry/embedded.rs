@@ -1,6 +1,6 @@
 //! The default store: one redb file, durable with every commit.
 //!
-//! Four tables of JSON values under readable keys. JSON rather than a binary form because a store that an
+//! Five tables of JSON values under readable keys. JSON rather than a binary form because a store that an
 //! operator can dump is worth more than the bytes; a whole mesh is a few megabytes, read once at start.
 
 use std::{error::Error, net::IpAddr, path::Path};
@@ -15,6 +15,7 @@ use usher_config::{
 use super::store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject};
 
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+const DENIED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("denied");
 const ADDRESSES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("virtual_addresses");
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
 const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
@@ -42,6 +43,7 @@ impl EmbeddedStore {
         let transaction = store.0.begin_write().map_err(failed)?;
         // Opening a table makes it: readers need no case for a fresh file.
         transaction.open_table(OBJECTS).map_err(failed)?;
+        transaction.open_table(DENIED).map_err(failed)?;
         transaction.open_table(ADDRESSES).map_err(failed)?;
         transaction.open_table(REVISIONS).map_err(failed)?;
         transaction.open_table(SETTINGS).map_err(failed)?;
@@ -64,6 +66,17 @@ impl Store for EmbeddedStore {
             let name = object_key(key.value()).map_err(|error| unreadable("object name", error))?;
             let object: StoredObject = read("object", value.value())?;
             stored.objects.insert(name, object);
+        }
+        for entry in transaction
+            .open_table(DENIED)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (key, value) = entry.map_err(failed)?;
+            let name = object_key(key.value()).map_err(|error| unreadable("object name", error))?;
+            let denied = read("policy that never was valid", value.value())?;
+            stored.denied.insert(name, denied);
         }
         for entry in transaction
             .open_table(ADDRESSES)
@@ -126,6 +139,15 @@ impl Store for EmbeddedStore {
             for (name, object) in &commit.accepted {
                 let value = written(object)?;
                 objects
+                    .insert(name.to_string().as_str(), value.as_slice())
+                    .map_err(failed)?;
+            }
+
+            let mut denied = transaction.open_table(DENIED).map_err(failed)?;
+            denied.retain(|_, _| false).map_err(failed)?;
+            for (name, policy) in &commit.denied {
+                let value = written(policy)?;
+                denied
                     .insert(name.to_string().as_str(), value.as_slice())
                     .map_err(failed)?;
             }

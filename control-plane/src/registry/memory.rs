@@ -36,6 +36,7 @@ impl Store for MemoryStore {
         for (name, object) in &commit.accepted {
             stored.objects.insert(name.clone(), object.clone());
         }
+        stored.denied = commit.denied.clone();
         stored.addresses = commit.addresses.clone();
         stored.revisions.push(commit.revision.clone());
         let excess = stored.revisions.len().saturating_sub(HISTORY);

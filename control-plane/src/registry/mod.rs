@@ -7,9 +7,12 @@ mod memory;
 pub mod instances;
 pub mod world;
 mod complaints;
+mod denied;
+mod doubt;
 mod virtual_address;
 mod service;
 
+pub use denied::Denied;
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 pub use service::RegistryService;

@@ -1,7 +1,7 @@
 //! Where accepted configuration survives a restart.
 //!
 //! A [`Store`] keeps what cannot be had again from the configuration's source: the last good version of each
-//! object, when it was first accepted, which addresses were given out, and the revision's number. Instances
+//! object, when it was first accepted, what is closed for want of a valid policy, which addresses were given out, and the revision's number. Instances
 //! are not in it: they hold leases and register again within seconds.
 //!
 //! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
@@ -15,11 +15,15 @@ use usher_config::{
     value::{ServiceName, TrustDomain},
 };
 
+use super::Denied;
+
 /// What a store has been told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stored {
     /// Objects by name.
     pub objects: BTreeMap<ObjectKey, StoredObject>,
+    /// AccessPolicies that never were valid.
+    pub denied: BTreeMap<ObjectKey, Denied>,
     /// Virtual addresses by service; kept for deleted services too, until the range is exhausted.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
     /// Newest last, at most [`HISTORY`]. Empty: nothing was ever accepted.
@@ -71,6 +75,8 @@ pub struct Commit {
     pub accepted: BTreeMap<ObjectKey, StoredObject>,
     /// Deleted objects.
     pub deleted: Vec<ObjectKey>,
+    /// All AccessPolicies that never were valid, old and new.
+    pub denied: BTreeMap<ObjectKey, Denied>,
     /// All virtual addresses, old and new.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use usher_config::kind::{Kind, ObjectKey};
+use usher_config::kind::{Kind, ObjectKey, TargetKind, TargetRef};
 
 use super::*;
 use store::{Commit, HISTORY, RevisionRecord, StoredObject};
@@ -38,6 +38,25 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
             .map(|name| (key(name), object.clone()))
             .collect(),
         deleted: deleted.iter().map(|name| key(name)).collect(),
+        denied: BTreeMap::from([(
+            ObjectKey {
+                kind: Kind::AccessPolicy,
+                ..key("closed")
+            },
+            Denied {
+                targets: [
+                    (TargetKind::Service, None),
+                    (TargetKind::HttpRoute, Some("r")),
+                ]
+                .map(|(kind, section)| TargetRef {
+                    kind,
+                    name: "a".parse().expect("valid"),
+                    section_name: section.map(|name| name.parse().expect("valid")),
+                })
+                .into(),
+                file: format!("{number}.yaml"),
+            },
+        )]),
         addresses: BTreeMap::from([(
             "bank/a".parse().expect("valid"),
             "240.240.0.9".parse().expect("valid"),
@@ -70,6 +89,7 @@ fn exercise(store: &dyn Store) {
         [key("b"), key("c")]
     );
     assert_eq!(stored.addresses, commit(2, &[], &[]).addresses);
+    assert_eq!(stored.denied, commit(2, &[], &[]).denied);
     assert_eq!(
         stored
             .trust_domain

@@ -8,14 +8,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::SystemTime,
 };
 
 use sha2::{Digest, Sha256};
 use usher_config::{
-    kind::{Kind, Mesh, Object, ObjectKey, TargetRef, VirtualCidr},
+    kind::{Mesh, Object, ObjectKey, VirtualCidr},
     parse::{Located, Mistake, Parsed, Severity, parse_files},
     value::{ServiceName, TrustDomain},
 };
@@ -23,7 +23,9 @@ use usher_config::{
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
 use super::{
-    complaints::{emptied, rejected_objects, relative, remarks, report, unreadable_files},
+    complaints::{rejected_objects, relative, remarks, report, unreadable_files},
+    denied::{Denials, Denied},
+    doubt::Doubt,
     store::{Stored, StoredObject},
     virtual_address::allocate,
 };
@@ -34,7 +36,7 @@ pub struct World {
     /// The last good version of each object.
     pub objects: BTreeMap<ObjectKey, Accepted>,
     /// AccessPolicies that were never valid, and what they were meant to protect.
-    pub denied: BTreeMap<ObjectKey, Vec<TargetRef>>,
+    pub denied: BTreeMap<ObjectKey, Denied>,
     /// Virtual addresses by service.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
     /// Once a certificate authority exists, identities carry this and no other.
@@ -71,6 +73,7 @@ impl World {
     /// The world a store remembers, and the objects this version can no longer read: they are not in force.
     pub fn restored(stored: &Stored) -> (Self, Vec<ObjectKey>) {
         let mut world = Self {
+            denied: stored.denied.clone(),
             addresses: stored.addresses.clone(),
             fixed_domain: stored.trust_domain.clone(),
             ..Self::default()
@@ -130,8 +133,8 @@ impl World {
         for (key, accepted) in &self.objects {
             hash.update(format!("{key}\n{}\n---\n", accepted.text));
         }
-        for (key, targets) in &self.denied {
-            hash.update(format!("denied {key} {targets:?}\n"));
+        for (key, Denied { targets, file }) in &self.denied {
+            hash.update(format!("denied {key} {targets:?} {file}\n"));
         }
         let mut text = String::with_capacity(64);
         for byte in hash.finalize() {
@@ -174,16 +177,12 @@ impl World {
                 next.objects.insert(key.clone(), last_good.clone());
             }
         }
-        let emptied = self.keep_unreadable(parsed, base, &mut next);
-        for rejected in &parsed.rejected {
-            let first = !next.objects.contains_key(&rejected.key);
-            if first && rejected.key.kind == Kind::AccessPolicy && !rejected.targets.is_empty() {
-                next.denied
-                    .insert(rejected.key.clone(), rejected.targets.clone());
-            }
-        }
+        let (doubt, emptied) = Doubt::new(self, parsed, base);
+        self.keep_doubtful(&doubt, &mut next);
+        let Denials { denied, excused } = Denials::new(self, &next, parsed, (&doubt, base));
+        next.denied = denied;
         next.address();
-        let mut rejected = rejected_objects(&next, complaints);
+        let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
         rejected.extend(unreadable_files(parsed, base));
         rejected.extend(emptied);
         let remarks = remarks(parsed, &next, base);
@@ -246,54 +245,13 @@ impl World {
         })
     }
 
-    /// What came from files that cannot be read now stays; also from files that are gone: it may have moved into
-    /// one that cannot be read. Emptied files count as unreadable (a full disk, a copy that has only begun), and so
-    /// does a directory without any file (not mounted, not checked out): to delete objects, delete their documents.
-    fn keep_unreadable(
-        &self,
-        parsed: &Parsed,
-        base: &Path,
-        next: &mut Self,
-    ) -> Vec<RejectedObject> {
-        let named = |file: &PathBuf| relative(file, base);
-        let mut unreadable: BTreeSet<String> = parsed.unreadable.iter().map(named).collect();
-        let mut complaints = Vec::new();
-        let origins: BTreeSet<&str> = self.objects.values().map(|object| &*object.file).collect();
-        for (file, text) in &parsed.sources {
-            let file = relative(file, base);
-            if text.trim().is_empty() && origins.contains(file.as_str()) {
-                complaints.push(emptied(&file, "an empty file, which had objects"));
-                unreadable.insert(file);
-            }
-        }
-        let is_bare = parsed.sources.is_empty() && parsed.unreadable.is_empty();
-        if is_bare && !self.objects.is_empty() {
-            let directory = base.display().to_string();
-            complaints.push(emptied(
-                &directory,
-                "no configuration file at all, where there were some",
-            ));
-        }
-        let present: BTreeSet<String> = parsed.sources.keys().map(named).collect();
-        let is_doubtful = |file: &str| {
-            is_bare
-                || unreadable.contains(file)
-                || !unreadable.is_empty() && !present.contains(file)
-        };
+    /// What came from files that cannot be read now stays.
+    fn keep_doubtful(&self, doubt: &Doubt, next: &mut Self) {
         for (key, accepted) in &self.objects {
-            if is_doubtful(&accepted.file) && !next.objects.contains_key(key) {
+            if doubt.covers(&accepted.file) && !next.objects.contains_key(key) {
                 next.objects.insert(key.clone(), accepted.clone());
             }
         }
-        // The same for what was denied: a worse mistake in the file must not open the door.
-        if is_bare || !unreadable.is_empty() {
-            for (key, targets) in &self.denied {
-                if !next.objects.contains_key(key) {
-                    next.denied.insert(key.clone(), targets.clone());
-                }
-            }
-        }
-        complaints
     }
 
     /// Gives every service without a fixed address a virtual one.

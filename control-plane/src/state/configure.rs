@@ -147,6 +147,7 @@ impl State {
                 .filter(|key| !new.objects.contains_key(key))
                 .cloned()
                 .collect(),
+            denied: new.denied.clone(),
             addresses: new.addresses.clone(),
         };
         let state = self.clone();

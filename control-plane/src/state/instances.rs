@@ -77,7 +77,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes an instance out; the answer is the generation from which nobody is told of it.
+    /// Takes an instance out; the answer is the generation from which nobody is told of it. A lease from before our
+    /// start counts where nobody but the caller's account may have held it: whose it was is not remembered.
     ///
     /// # Errors
     /// [`LeaseGone`]: somebody else has this name now, or nobody.
@@ -87,13 +88,17 @@ impl State {
         lease: &str,
         identity: &SpiffeId,
     ) -> Result<u64, LeaseGone> {
+        let configuration = self.0.configuration.load();
         let mut registry = lock(&self.0.registry);
-        let gone = registry.instances.deregister(name, lease, identity);
-        let settling = self.0.started.elapsed() < SETTLING;
-        if gone.is_err() && (!settling || registry.instances.contains(name)) {
-            return Err(LeaseGone);
+        if let Err(gone) = registry.instances.deregister(name, lease, identity) {
+            let settling = self.0.started.elapsed() < SETTLING;
+            let backing = configuration.compiled.backing.get(&name.service);
+            let alone = backing.is_some_and(|all| all.iter().all(|one| one.identity == *identity));
+            if !settling || !alone || registry.instances.contains(name) {
+                return Err(gone);
+            }
+            // Proxies that resumed with it must drop it all the same.
         }
-        // Its lease may be from before our start: proxies that resumed with it must drop it all the same.
         info!(instance = %name, "instance deregistered");
         self.withdraw(&mut registry, name);
         registry.dirty.insert(name.service.clone());

@@ -8,6 +8,8 @@ use crate::registry::instances::Instance;
 
 use super::*;
 
+mod restart;
+
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: account, namespace: bank}\n\
     spec:\n  selector: {app: account}\n  ports: [{port: 8080}]\n";
 const WORKLOAD: &str = "apiVersion: usher.dev/v1alpha1\nkind: Workload\n\

@@ -2,7 +2,8 @@
 //!
 //! Whoever serves would hear it from its registration; a workload that only calls never registers, and a token of
 //! another account would let it run under that account's name without a word. A refusal ends nothing here: configuration
-//! may come later than the sidecar. Whoever started us may decide otherwise.
+//! may come later than the sidecar. Whoever started us may decide otherwise. An admission is asked for again now and
+//! then: configuration may also take it back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
+/// How long an admission is taken for granted; half of it at least.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(60);
+
 /// What to ask, and where the answer is left.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -31,27 +35,36 @@ pub(super) struct Question {
     pub(super) service: ServiceName,
     pub(super) instance: Name,
     pub(super) standing: Standing,
+    /// [`ASK_AGAIN`].
+    pub(super) again: Duration,
 }
 
 impl Question {
-    /// Until the answer is yes.
+    /// For ever: often until the answer is yes, then now and then, for configuration may change.
     pub(super) async fn ask(self) {
         let mut failures = 0_u32;
         loop {
-            match self.once().await {
-                Ok(()) => return self.admitted(),
-                // A control plane older than this question.
-                Err(status) if status.code() == Code::Unimplemented => return self.admitted(),
-                Err(status) if status.code() == Code::PermissionDenied => self.refused(&status),
-                Err(status) => {
-                    let reason = self.control_plane.explain(&status);
-                    self.standing.tell(|facts| facts.waiting_for = Some(reason));
-                }
-            }
-            failures = failures.saturating_add(1);
-            let full = BACKOFF_MIN
-                .saturating_mul(1 << failures.min(16))
-                .min(BACKOFF_MAX);
+            let answer = self.once().await;
+            let is_clear = match &answer {
+                Ok(()) => self.admitted("control plane admits this identity"),
+                Err(status) if status.code() == Code::Unimplemented => self.admitted(
+                    "control plane is older than this sidecar and cannot say whether it admits this identity; \
+                     it will refuse calls if not",
+                ),
+                Err(status) if status.code() == Code::PermissionDenied => self.refused(status),
+                Err(status) => self.unanswered(status),
+            };
+            failures = if is_clear {
+                0
+            } else {
+                failures.saturating_add(1)
+            };
+            let full = match failures {
+                0 => self.again,
+                _ => BACKOFF_MIN
+                    .saturating_mul(1 << failures.min(16))
+                    .min(BACKOFF_MAX),
+            };
             sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
     }
@@ -67,27 +80,41 @@ impl Question {
         RegistryClient::new(channel).admit(request).await.map(drop)
     }
 
-    fn admitted(&self) {
-        info!(service = %self.service, "control plane admits this identity");
-        self.standing.tell(|facts| {
-            facts.admission = Admission::Admitted;
-            facts.waiting_for = None;
-        });
+    /// Says why, the first time.
+    fn admitted(&self, why: &str) -> bool {
+        if self.standing.load().admission != Admission::Admitted {
+            info!(service = %self.service, "{why}");
+            self.standing.tell(|facts| {
+                facts.admission = Admission::Admitted;
+                facts.waiting_for = None;
+            });
+        }
+        true
     }
 
-    fn refused(&self, status: &Status) {
+    fn refused(&self, status: &Status) -> bool {
         let refusal = Admission::Refused(status.message().to_owned());
-        if self.standing.load().admission == refusal {
-            return;
+        if self.standing.load().admission != refusal {
+            error!(
+                reason = status.message(),
+                "control plane does not admit this identity"
+            );
+            self.standing.tell(|facts| {
+                facts.admission = refusal;
+                facts.waiting_for = None;
+            });
         }
-        error!(
-            reason = status.message(),
-            "control plane does not admit this identity"
-        );
-        self.standing.tell(|facts| {
-            facts.admission = refusal;
-            facts.waiting_for = None;
-        });
+        false
+    }
+
+    /// A control plane that is away takes back nothing; who was admitted waits for nothing.
+    fn unanswered(&self, status: &Status) -> bool {
+        if self.standing.load().admission == Admission::Admitted {
+            return true;
+        }
+        let reason = self.control_plane.explain(status);
+        self.standing.tell(|facts| facts.waiting_for = Some(reason));
+        false
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Fake {
     pub(crate) calls: Arc<Mutex<Vec<String>>>,
     /// Leases that are still known.
     pub(crate) leases: Arc<Mutex<Vec<String>>>,
+    /// What it answers to whoever asks for admission, if not by the service.
+    pub(crate) admission: Arc<Mutex<Option<Status>>>,
     pub(crate) control_plane: ControlPlane,
 }
 
@@ -73,6 +75,7 @@ impl Fake {
             authority,
             calls: Arc::default(),
             leases: Arc::default(),
+            admission: Arc::default(),
             control_plane,
         };
         let routes = Routes::new(AuthorityServer::new(fake.clone()))
@@ -174,6 +177,9 @@ impl Registry for Fake {
         let AdmitRequest {
             namespace, service, ..
         } = request.into_inner();
+        if let Some(status) = self.admission.lock().unwrap().clone() {
+            return Err(status);
+        }
         if format!("{namespace}/{service}") == "bank/transaction" {
             return Ok(Response::new(AdmitResponse {}));
         }

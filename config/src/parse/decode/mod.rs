@@ -38,6 +38,8 @@ pub(super) struct Decoded {
     pub(super) title: Option<String>,
     /// Who it is, if that much is valid.
     pub(super) key: Option<ObjectKey>,
+    /// What it is and where, which may be valid when its name is not.
+    pub(super) home: Option<(Kind, Name)>,
     /// The object, if all its parts could be made. Accepted only if the report stayed empty.
     pub(super) object: Option<Object>,
     /// What a policy was meant for; see [`super::Rejected`].
@@ -76,15 +78,16 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
     });
-    let namespace = metadata.as_ref().map(|metadata| metadata.namespace.clone());
-    let targets = key
+    let namespace = namespace(place);
+    let targets = namespace
         .as_ref()
-        .map(|key| reference::meant_targets(spec.as_ref(), key))
+        .map(|namespace| reference::meant_targets(spec.as_ref(), kind, namespace))
         .unwrap_or_default();
     let object = spec.and_then(|spec| with_spec(kind, metadata, namespace.as_ref(), &spec));
     Decoded {
         title,
         key,
+        home: namespace.map(|namespace| (kind, namespace)),
         object,
         targets,
     }
@@ -142,6 +145,21 @@ fn kinds() -> String {
         .map(|(word, _)| *word)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Where the object lives, whatever else is wrong with its metadata.
+fn namespace(place: &Place<'_>) -> Option<Name> {
+    // A report of its own, as in `title`.
+    let silent = Report::default();
+    let mut fields = place.silently(&silent).fields()?;
+    let written = match fields.at("metadata") {
+        Some(metadata) => metadata.fields()?.at("namespace"),
+        None => None,
+    };
+    match written {
+        Some(place) => place.parse(),
+        None => "default".parse().ok(),
+    }
 }
 
 /// What the document calls itself, whatever is wrong with it.

@@ -2,8 +2,8 @@
 
 use crate::{
     kind::{
-        BackendRef, CoreGroup, Kind, MESH_NAMESPACE, ObjectKey, ParentKind, ParentRef, ServiceRef,
-        TargetKind, TargetRef,
+        BackendRef, CoreGroup, Kind, MESH_NAMESPACE, ParentKind, ParentRef, ServiceRef, TargetKind,
+        TargetRef,
     },
     parse::fields::{Fields, Once},
     parse::place::Place,
@@ -142,32 +142,36 @@ fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
 
 /// What a policy was meant for, whatever is wrong with it: the targets that can be read, and as soon as one cannot,
 /// all that the policy could have been attached to.
-pub(super) fn meant_targets(spec: Option<&Place<'_>>, key: &ObjectKey) -> Vec<TargetRef> {
-    let kinds: &[TargetKind] = match key.kind {
+pub(super) fn meant_targets(
+    spec: Option<&Place<'_>>,
+    kind: Kind,
+    namespace: &Name,
+) -> Vec<TargetRef> {
+    let kinds: &[TargetKind] = match kind {
         Kind::AccessPolicy => &super::access_policy::TARGETS,
         Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
         _ => return Vec::new(),
     };
     let silent = Report::default();
-    let own = Some(&key.namespace);
+    let own = Some(namespace);
     let spec = spec.map(|spec| spec.silently(&silent));
     let mut meant = match spec.as_ref().and_then(Place::fields) {
         Some(mut fields) => targets(&mut fields, kinds, own),
         None => Vec::new(),
     };
     meant.retain(|target| match target.kind {
-        TargetKind::Mesh => key.namespace.as_str() == MESH_NAMESPACE,
-        TargetKind::Namespace => target.name == key.namespace,
+        TargetKind::Mesh => namespace.as_str() == MESH_NAMESPACE,
+        TargetKind::Namespace => target.name == *namespace,
         TargetKind::Service | TargetKind::HttpRoute | TargetKind::GrpcRoute => true,
     });
     if meant.is_empty() || !silent.is_empty() {
-        let kind = match key.namespace.as_str() {
+        let kind = match namespace.as_str() {
             MESH_NAMESPACE => TargetKind::Mesh,
             _ => TargetKind::Namespace,
         };
         meant.push(TargetRef {
             kind,
-            name: key.namespace.clone(),
+            name: namespace.clone(),
             section_name: None,
         });
     }

@@ -125,6 +125,7 @@ fn drop_second(
             key: located.object.key(),
             file: located.file.to_path_buf(),
             line: located.line,
+            named: true,
             targets: located.object.targets().to_vec(),
         });
         false

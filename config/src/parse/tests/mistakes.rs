@@ -343,3 +343,50 @@ fn what_a_broken_policy_was_meant_for_never_shrinks_to_nothing_and_stays_at_home
     let bare = parse("{apiVersion: usher.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a}}");
     assert_eq!(bare.rejected[0].targets[0].kind, TargetKind::Namespace);
 }
+
+/// Metadata of a policy that says no valid name, and the namespace that it is known to be of.
+const NAMELESS: [(&str, Option<&str>); 8] = [
+    ("{name: Account_Allow, namespace: bank}", Some("bank")),
+    ("{name: 7, namespace: bank}", Some("bank")),
+    ("{name: [a], namespace: bank}", Some("bank")),
+    ("{name: , namespace: bank}", Some("bank")),
+    ("{nam: a, namespace: bank}", Some("bank")),
+    ("{}", Some("default")),
+    ("", Some("default")),
+    ("{name: Account_Allow, namespace: Bank}", None),
+];
+
+#[test]
+fn a_policy_without_a_valid_name_still_says_what_it_was_meant_for() {
+    for (metadata, namespace) in NAMELESS {
+        let policy = format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {metadata}\n\
+             spec: {{targetRefs: [{{kind: Service, name: account}}]}}\n"
+        );
+        let parsed = parse(&format!("{SERVICE}---\n{policy}---\n{policy}"));
+        assert!(parsed.has_errors(), "{metadata}");
+        let Some(namespace) = namespace else {
+            assert_eq!((parsed.rejected.len(), parsed.unreadable.len()), (0, 1));
+            continue;
+        };
+        let [first, second] = &parsed.rejected[..] else {
+            panic!("{metadata}: {:?}", parsed.rejected)
+        };
+        assert_ne!(first.key, second.key, "each document is one of its own");
+        assert_eq!(first.key.namespace.as_str(), namespace, "{metadata}");
+        assert!(!first.named);
+        let [target] = &first.targets[..] else {
+            panic!("{metadata}: {:?}", first.targets)
+        };
+        assert_eq!(
+            (target.kind, target.name.as_str()),
+            (TargetKind::Service, "account")
+        );
+        assert_eq!(parsed.mistakes[0].key.as_ref(), Some(&first.key));
+        let title = parsed.mistakes[0]
+            .object
+            .as_deref()
+            .expect("called something");
+        assert!(!title.contains("unnamed"), "{title}");
+    }
+}

@@ -280,7 +280,11 @@ fn a_policy_that_never_was_valid_denies_at_its_target() {
         name: "a".parse().expect("valid"),
         section_name: None,
     };
-    world.denied.insert(key, vec![target]);
+    let denied = crate::registry::Denied {
+        targets: vec![target],
+        file: "p.yaml".into(),
+    };
+    world.denied.insert(key, denied);
     let compiled = compile(&world);
     let [policy] = &compiled.inbound[&named("bank/a")].access[..] else {
         panic!("one")

@@ -224,3 +224,68 @@ fn an_edit_that_attaches_a_policy_to_nothing_keeps_the_policy_where_it_was() {
     assert_eq!(reading.rejected, []);
     assert_eq!(reading.world.objects.len(), 2);
 }
+
+const POLICY: &str = "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\n\
+    metadata: {name: account, namespace: bank}\nspec:\n  targetRefs: [{kind: Service, name: account}]\n  \
+    rules: [{from: {serviceAccounts: [teller]}}]\n";
+
+fn with_policy(policy: &str) -> [(&str, &str); 3] {
+    [
+        ("a.yaml", SERVICE),
+        ("b.yaml", WORKLOAD),
+        ("p.yaml", policy),
+    ]
+}
+
+#[test]
+fn a_first_access_policy_with_a_mistake_in_its_name_denies_until_it_is_mended() {
+    for slip in ["Account_Allow", "", "[account]"] {
+        let misnamed = POLICY.replace(
+            "name: account, namespace",
+            &format!("name: {slip}, namespace"),
+        );
+        let first = read(&good(), &with_policy(&misnamed), 2);
+        let [denied] = &first.world.denied.values().collect::<Vec<_>>()[..] else {
+            panic!("{slip}: {:?}", first.world.denied)
+        };
+        assert_eq!(denied.targets[0].name.as_str(), "account");
+        let [rejected] = &first.rejected[..] else {
+            panic!("{slip}: {:?}", first.rejected)
+        };
+        assert!(!rejected.last_good && rejected.object.starts_with("AccessPolicy bank/"));
+        assert!(!rejected.object.contains("unnamed"), "{rejected:?}");
+        let worse = read(&first.world, &with_policy("{{{"), 3);
+        assert_eq!(worse.world.denied, first.world.denied);
+        let mended = read(&worse.world, &with_policy(POLICY), 4);
+        assert!(mended.world.denied.is_empty() && mended.rejected.is_empty());
+    }
+}
+
+#[test]
+fn a_slip_in_the_name_of_a_good_policy_keeps_that_policy_and_denies_nothing() {
+    let protected = read(&good(), &with_policy(POLICY), 2).world;
+    let misnamed = POLICY.replace("name: account, namespace", "name: Account, namespace");
+    let reading = read(&protected, &with_policy(&misnamed), 3);
+    assert_eq!(reading.world, protected);
+    assert!(reading.rejected[0].last_good, "{:?}", reading.rejected);
+    // Another policy beside it is no slip in this one's name.
+    let other = misnamed.replace(
+        "kind: Service, name: account",
+        "kind: Namespace, name: bank",
+    );
+    let reading = read(&protected, &with_policy(&other), 3);
+    assert_eq!(reading.world.objects, protected.objects);
+    assert_eq!(reading.world.denied.len(), 1);
+}
+
+#[test]
+fn all_that_several_broken_policies_of_one_name_were_meant_for_is_denied() {
+    let broken = POLICY.replace("rules:", "rulez:");
+    let other = broken.replace(
+        "kind: Service, name: account",
+        "kind: Namespace, name: bank",
+    );
+    let reading = read(&good(), &with_policy(&format!("{broken}---\n{other}")), 2);
+    let denied = reading.world.denied.values().next().expect("denied");
+    assert_eq!(denied.targets.len(), 2);
+}

@@ -12,6 +12,7 @@ fn question(fake: &Fake, control_plane: ControlPlane, service: &str) -> Question
         service: service.parse().unwrap(),
         instance: "i".parse().unwrap(),
         standing: Standing::default(),
+        again: Duration::from_millis(10),
     }
 }
 
@@ -30,8 +31,8 @@ async fn an_identity_is_admitted_to_its_service_and_refused_by_others_with_both_
     let fake = Fake::start().await;
     let own = question(&fake, fake.control_plane.clone(), "bank/transaction");
     let standing = own.standing.clone();
-    own.ask().await;
-    assert_eq!(standing.load().admission, Admission::Admitted);
+    tokio::spawn(own.ask());
+    eventually(&standing, |facts| facts.admission == Admission::Admitted).await;
 
     let other = question(&fake, fake.control_plane.clone(), "bank/account");
     let standing = other.standing.clone();
@@ -58,4 +59,41 @@ async fn a_control_plane_that_is_not_there_is_named_with_what_to_do() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_admission_that_is_taken_back_is_told_and_so_is_its_return() {
+    let fake = Fake::start().await;
+    let own = question(&fake, fake.control_plane.clone(), "bank/transaction");
+    let standing = own.standing.clone();
+    tokio::spawn(own.ask());
+    let answers = async |status: Option<Status>, wanted: Admission| {
+        *fake.admission.lock().unwrap() = status;
+        eventually(&standing, |facts| facts.admission == wanted).await;
+    };
+    answers(None, Admission::Admitted).await;
+    let refusal = Status::permission_denied("its workload is gone");
+    let refused = Admission::Refused("its workload is gone".into());
+    answers(Some(refusal.clone()), refused.clone()).await;
+    let older = Status::unimplemented("no such method");
+    answers(Some(older), Admission::Admitted).await;
+    answers(Some(refusal), refused).await;
+}
+
+#[tokio::test]
+async fn a_control_plane_that_goes_away_takes_no_admission_back() {
+    let nobody = question(
+        &Fake::start().await,
+        ControlPlane::new("127.0.0.1:1"),
+        "bank/transaction",
+    );
+    assert!(
+        !nobody.unanswered(&Status::unavailable("away")),
+        "soon again"
+    );
+    assert!(nobody.standing.load().waiting_for.is_some());
+    assert!(nobody.admitted("admitted"));
+    assert!(nobody.unanswered(&Status::unavailable("away")));
+    assert_eq!(nobody.standing.load().admission, Admission::Admitted);
+    assert_eq!(nobody.standing.load().waiting_for, None);
 }

@@ -1,0 +1,155 @@
+//! AccessPolicies that never were valid, and what stays closed because of them.
+//!
+//! Whoever writes a policy wants to protect something: until a version of it is valid, what it was meant for is
+//! denied to all. That must outlast every further mistake and a restart, and hold where even the policy's name is
+//! wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use usher_config::{
+    kind::{Choice, Kind, Object, ObjectKey, TargetKind, TargetRef},
+    parse::{Parsed, Rejected},
+    value::InvalidValue,
+};
+
+use super::{World, complaints::relative, doubt::Doubt};
+
+/// A policy that never was valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Shape", try_from = "Shape")]
+pub struct Denied {
+    /// What it was meant to protect.
+    pub targets: Vec<TargetRef>,
+    /// Where it stands, relative to the configuration directory.
+    pub file: String,
+}
+
+/// What is closed once a text has been read.
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    /// By policy.
+    pub(super) denied: BTreeMap<ObjectKey, Denied>,
+    /// Policies with a mistake in their own name whose last good version, under its right name, is in force.
+    pub(super) excused: BTreeSet<ObjectKey>,
+}
+
+impl Denials {
+    /// Of `next`, whose objects are complete; what is doubtful stays as it is in `before`.
+    pub(super) fn new(
+        before: &World,
+        next: &World,
+        parsed: &Parsed,
+        (doubt, base): (&Doubt, &Path),
+    ) -> Self {
+        let mut denials = Self::default();
+        let mut lost = lost(next, parsed);
+        let protects = |rejected: &&Rejected| {
+            rejected.key.kind == Kind::AccessPolicy
+                && !rejected.targets.is_empty()
+                && !next.objects.contains_key(&rejected.key)
+        };
+        for rejected in parsed.rejected.iter().filter(protects) {
+            let Rejected { key, targets, .. } = rejected;
+            let of_last_good = lost.iter().position(|(policy, protected)| {
+                !rejected.named
+                    && policy.namespace == key.namespace
+                    && *protected == targets.iter().collect()
+            });
+            if let Some(at) = of_last_good {
+                lost.swap_remove(at);
+                denials.excused.insert(key.clone());
+                continue;
+            }
+            // Several documents may claim one name: all that any of them was meant for is closed.
+            let denied = denials.denied.entry(key.clone()).or_insert_with(|| Denied {
+                targets: Vec::new(),
+                file: relative(&rejected.file, base),
+            });
+            for target in targets {
+                if !denied.targets.contains(target) {
+                    denied.targets.push(target.clone());
+                }
+            }
+        }
+        let said: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
+        for (key, denied) in &before.denied {
+            // A worse mistake in the file must not open the door.
+            let stays = doubt.is_unreadable(&denied.file) && !said.contains(key);
+            if stays && !next.objects.contains_key(key) {
+                denials.denied.insert(key.clone(), denied.clone());
+            }
+        }
+        denials
+    }
+}
+
+/// AccessPolicies that are in force only because they may be in a document that does not say its name.
+fn lost<'a>(next: &'a World, parsed: &Parsed) -> Vec<(&'a ObjectKey, BTreeSet<&'a TargetRef>)> {
+    let rejected = parsed.rejected.iter().map(|rejected| rejected.key.clone());
+    let accepted = parsed.objects.iter().map(|located| located.object.key());
+    let said: BTreeSet<ObjectKey> = rejected.chain(accepted).collect();
+    let policies = next.objects.iter().filter_map(|(key, accepted)| {
+        let Object::AccessPolicy(policy) = &*accepted.object else {
+            return None;
+        };
+        let targets = policy.spec.target_refs.iter().collect();
+        (!said.contains(key)).then_some((key, targets))
+    });
+    policies.collect()
+}
+
+/// How it is stored.
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    file: String,
+    targets: Vec<TargetShape>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TargetShape {
+    kind: String,
+    name: String,
+    section: Option<String>,
+}
+
+impl From<Denied> for Shape {
+    fn from(denied: Denied) -> Self {
+        let targets = denied.targets.into_iter().map(|target| TargetShape {
+            kind: target.kind.word().to_owned(),
+            name: target.name.to_string(),
+            section: target.section_name.map(|name| name.to_string()),
+        });
+        Self {
+            file: denied.file,
+            targets: targets.collect(),
+        }
+    }
+}
+
+impl TryFrom<Shape> for Denied {
+    type Error = InvalidValue;
+
+    fn try_from(shape: Shape) -> Result<Self, InvalidValue> {
+        let target = |target: TargetShape| {
+            let known = TargetKind::ALL
+                .iter()
+                .find(|(word, _)| *word == target.kind);
+            let (_, kind) =
+                known.ok_or_else(|| InvalidValue::new(&target.kind, "a target of this version"))?;
+            Ok(TargetRef {
+                kind: *kind,
+                name: target.name.parse()?,
+                section_name: target.section.map(|name| name.parse()).transpose()?,
+            })
+        };
+        let targets = shape.targets.into_iter().map(target);
+        Ok(Self {
+            targets: targets.collect::<Result<_, InvalidValue>>()?,
+            file: shape.file,
+        })
+    }
+}
