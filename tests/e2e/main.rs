@@ -19,6 +19,7 @@ mod grpc;
 mod hostile;
 mod http;
 mod mtls;
+mod protocols;
 mod retries;
 mod routes;
 mod run;

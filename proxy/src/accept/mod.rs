@@ -51,8 +51,13 @@ pub struct Seat {
     pub sender: mpsc::Sender<Handoff>,
 }
 
-/// Accepts for ever.
-pub async fn accept(listener: TcpListener, purpose: Purpose, seats: Arc<[Seat]>) {
+/// Accepts for ever. `ended` hears of connections that were closed at once, and of times when there could be none.
+pub async fn accept(
+    listener: TcpListener,
+    purpose: Purpose,
+    seats: Arc<[Seat]>,
+    ended: impl Fn(&'static str),
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -67,9 +72,15 @@ pub async fn accept(listener: TcpListener, purpose: Purpose, seats: Arc<[Seat]>)
             .await
             .and_then(|(stream, _)| stream.into_std())
         {
-            Ok(stream) => hand_out(stream, &purpose, &seats),
+            Ok(stream) => {
+                if !hand_out(stream, &purpose, &seats) {
+                    ended("connections");
+                }
+            }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
+                // Nobody's connection ended, but somebody waits for one.
+                ended("descriptors");
                 warn!(%error, "cannot accept connections");
                 sleep(PAUSE).await;
             }
@@ -87,23 +98,22 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Gives the connection to the idlest worker; if all are full, it closes by being dropped.
-fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) {
+/// Gives the connection to the idlest worker; if all are full, it closes by being dropped
+/// (false).
+fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) -> bool {
     let Some(seat) = seats.iter().min_by_key(|seat| seat.load.connections()) else {
-        return;
+        return false;
     };
     if seat.load.connections() >= CONNECTIONS_MAX {
-        return;
+        return false;
     }
     seat.load.add_connection(purpose);
-    if seat
-        .sender
-        .try_send(Handoff {
-            stream,
-            purpose: purpose.clone(),
-        })
-        .is_err()
-    {
+    let handed = seat.sender.try_send(Handoff {
+        stream,
+        purpose: purpose.clone(),
+    });
+    if handed.is_err() {
         seat.load.remove_connection(purpose);
     }
+    handed.is_ok()
 }

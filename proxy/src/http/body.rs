@@ -18,7 +18,7 @@ use crate::{
     upstream::{HopBody, Http1Body},
 };
 
-use super::{peek::Begun, watched::Watched};
+use super::{headers, peek::Begun, watched::Watched};
 
 /// A message body in either direction.
 #[derive(Debug, Default)]
@@ -92,11 +92,15 @@ impl http_body::Body for Body {
             }
             Self::Incoming(incoming) => Pin::new(incoming)
                 .poll_frame(cx)
+                .map_ok(without_head_fields)
                 .map_err(|_| ProxyError::DownstreamBody),
-            Self::Http2(recv) => recv.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
+            Self::Http2(recv) => recv
+                .poll_frame(cx)
+                .map_ok(without_head_fields)
+                .map_err(|_| ProxyError::DownstreamBody),
             Self::Replay(replay) => replay.poll_frame(cx),
-            Self::FromHttp1(body) => body.poll_frame(cx),
-            Self::FromHop(body) => body.poll_frame(cx),
+            Self::FromHttp1(body) => body.poll_frame(cx).map_ok(without_head_fields),
+            Self::FromHop(body) => body.poll_frame(cx).map_ok(without_head_fields),
             #[cfg(test)]
             Self::Frames(frames) => Poll::Ready(frames.pop_front().map(Ok)),
             Self::Begun(body) => body.poll_frame(cx),
@@ -134,6 +138,13 @@ impl http_body::Body for Body {
             Self::Http2(_) | Self::FromHop(_) | Self::Begun(_) => SizeHint::default(),
         }
     }
+}
+
+fn without_head_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        headers::clean_trailers(trailers);
+    }
+    frame
 }
 
 /// A body received over HTTP/2. Flow-control credit is returned as soon as a frame is taken: the side that it

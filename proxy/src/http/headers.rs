@@ -111,6 +111,25 @@ pub fn remove_ours(headers: &mut HeaderMap, kept: &[HeaderName]) {
     }
 }
 
+/// Removes from trailers what may only stand in a head (RFC 9110 §6.5.1): whoever merges the two would else let a
+/// message's end say how long it was, where it goes, or who sent it.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::HOST,
+        header::CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::AUTHORIZATION,
+        CLIENT_CERTIFICATE,
+    ] {
+        trailers.remove(name);
+    }
+    remove_ours(trailers, &[]);
+}
+
 /// Whether the caller asks to leave HTTP on this connection.
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"upgrade");

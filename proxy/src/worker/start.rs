@@ -184,7 +184,14 @@ async fn run(mut place: Place, shared: Shared) {
         place.handshakes,
     );
     for (listener, purpose) in place.listeners {
-        spawn_local(accept::accept(listener, purpose, place.seats.clone()));
+        let counting = worker.clone();
+        let ended = move |reason| counting.handles.ended.add(counting.index, reason);
+        spawn_local(accept::accept(
+            listener,
+            purpose,
+            place.seats.clone(),
+            ended,
+        ));
     }
     spawn_local(flush_log(worker.clone()));
     spawn_local(sweep(worker.clone()));

@@ -1,5 +1,6 @@
 //! Hostile bytes, from callers and from applications: what could be read in two ways goes no further.
 
+mod http2;
 mod reference;
 mod requests;
 mod responses;
@@ -31,7 +32,7 @@ async fn polite() -> Result<RawOrigin> {
 }
 
 /// An `api` that takes plaintext too, and `web`.
-async fn open_pair(port: u16) -> Result<(Mesh, Sidecar, Sidecar)> {
+pub(crate) async fn open_pair(port: u16) -> Result<(Mesh, Sidecar, Sidecar)> {
     let permissive = "  mtls: { mode: Permissive }\n  defaultAction: Allow\n";
     let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     mesh.write(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -56,6 +56,8 @@ where
         async move {
             let mut response = answer.await;
             close_if_refused(&mut response);
+            // An application's HTTP/1.0 is its own affair; hyper minds what the caller speaks.
+            *response.version_mut() = Version::HTTP_11;
             watch.decide(if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 Decision::Upgraded
             } else {

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use h2::server::{self, SendResponse};
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
-use tokio::{task::spawn_local, time::timeout};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     http::{
@@ -38,6 +41,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// For a caller to close too, after its last answer. It has been told to, and closes at once as a rule.
 const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// Without a stream; as for HTTP/1.1.
+const IDLE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Serves streams until the connection ends, or drains.
 ///
@@ -66,14 +72,28 @@ where
     let mut connection = connection?;
     let mut draining = pin!(drain.reached());
     let mut drained = false;
+    let mut idle = pin!(sleep(IDLE_MAX));
+    let (mut used, mut served) = (false, Served::Whole);
     let ended = poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
             connection.graceful_shutdown();
         }
+        if served == Served::Whole && idle.as_mut().poll(cx).is_ready() {
+            if used || connection.has_streams() {
+                used = false;
+                idle.as_mut().reset(Instant::now() + IDLE_MAX);
+                // Polled once, so that it wakes us.
+                let _ = idle.as_mut().poll(cx);
+            } else {
+                served = Served::Bounded(Bound::Idle);
+                connection.graceful_shutdown();
+            }
+        }
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
+                    used = true;
                     let request = request.map(incoming);
                     let mut respond = Responder(respond);
                     respond.encourage(&request);
@@ -95,7 +115,7 @@ where
         let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_linger(cx))).await;
     }
     let Err(error) = ended else {
-        return Ok(Served::Whole);
+        return Ok(served);
     };
     // `h2` has written a GOAWAY that says why, but a write is only gathered here.
     let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_flush(cx))).await;
