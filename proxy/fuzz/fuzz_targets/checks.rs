@@ -26,6 +26,15 @@ pub(crate) fn detect(bytes: &[u8]) {
         assert!(end < parser::ENOUGH || now != Detected::NeedMore);
         decided = now;
     }
+    let mut decided = Detected::NeedMore;
+    for end in 0..=bytes.len() {
+        let now = parser::detect_as_a_server_may(&bytes[..end]);
+        assert!(decided == Detected::NeedMore || decided == now);
+        // More is asked for only until a line ends.
+        let line = bytes[..end].trim_ascii_start();
+        assert!(now != Detected::NeedMore || end < parser::ENOUGH || !line.contains(&b'\n'));
+        decided = now;
+    }
 }
 
 /// How bytes arrive decides nothing; a head that passes holds no control character, ends once, and frames once.

@@ -57,6 +57,50 @@ pub fn detect(bytes: &[u8]) -> Detected {
     }
 }
 
+/// As [`detect`], for bytes that would go on to an application unread: what any server could take for HTTP/1 is
+/// HTTP/1. Servers skip empty lines before the request line and accept methods of any case, so whatever has a
+/// token, a target and a version is one. Needs the whole line: the caller bounds its length and its time.
+pub fn detect_as_a_server_may(bytes: &[u8]) -> Detected {
+    match detect(bytes) {
+        Detected::Unknown => request_line(bytes),
+        decided => decided,
+    }
+}
+
+/// [`Detected::Http1`] as soon as a version follows a target, [`Detected::Unknown`] at what no method has in it,
+/// or at the line's end.
+fn request_line(bytes: &[u8]) -> Detected {
+    const VERSION: &[u8] = b"HTTP/";
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
+    let line = start.and_then(|start| bytes.get(start..)).unwrap_or(&[]);
+    let method = line.iter().take_while(|byte| is_tchar(**byte)).count();
+    let rest = line.get(method..).unwrap_or(&[]);
+    match rest.first() {
+        None => return Detected::NeedMore,
+        Some(byte) if method > 0 && is_blank(byte) => {}
+        Some(_) => return Detected::Unknown,
+    }
+    let end = rest.iter().position(|byte| *byte == b'\n');
+    let rest = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
+    // The method; a target; from the third word on, a version.
+    let mut words = rest.split(is_blank).filter(|word| !word.is_empty()).skip(1);
+    if words.any(|word| starts_with_ignoring_case(word, VERSION)) {
+        Detected::Http1
+    } else if end.is_some() {
+        Detected::Unknown
+    } else {
+        Detected::NeedMore
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Record type 22, version 3.0–3.4, a length below 2¹⁴ + 1 KiB, and in it a client hello (RFC 8446 §5.1, §4).
 fn tls(bytes: &[u8]) -> Detected {
     let expected: [fn(u8) -> bool; 6] = [

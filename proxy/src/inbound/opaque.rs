@@ -19,7 +19,7 @@ use usher_config::{
 
 use crate::{
     clock,
-    detect::parser::{Detected, detect},
+    detect::parser::{Detected, detect_as_a_server_may},
     error::ProxyError,
     http::watched::Observer,
     policy::access::Access,
@@ -27,7 +27,7 @@ use crate::{
     tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
     upstream::connect,
-    worker::{Record, Worker},
+    worker::{Record, UpstreamConnection, Worker},
 };
 
 use super::{
@@ -67,8 +67,14 @@ enum Opened {
 
 struct Opaque {
     downstream: Stream,
-    application: TcpStream,
+    application: Application,
     workload: std::sync::Arc<InboundEntry>,
+}
+
+/// Our application's end, counted while it is open.
+struct Application {
+    stream: TcpStream,
+    open: UpstreamConnection,
 }
 
 async fn open(
@@ -102,7 +108,8 @@ async fn open(
                 Err(_) => None,
             };
             let mut looked = Looked::new(downstream);
-            match first_words(&mut looked, application.as_ref()).await? {
+            let said_first = application.as_ref().map(|application| &application.stream);
+            match first_words(&mut looked, said_first, workload.policy.idle).await? {
                 Words::Http1 => return Ok(Opened::Http1(looked.into_stream())),
                 Words::Http2 => return Ok(Opened::Http2(looked.into_stream())),
                 Words::Opaque => {}
@@ -139,7 +146,7 @@ fn speaks_http(service: &ServiceName, port: Port) -> ProxyError {
 async fn opaque(
     worker: &Rc<Worker>,
     downstream: Stream,
-    application: Option<TcpStream>,
+    application: Option<Application>,
     workload: std::sync::Arc<InboundEntry>,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
@@ -154,12 +161,14 @@ async fn opaque(
     })))
 }
 
-async fn connect(worker: &Worker, record: &mut Record) -> Result<TcpStream, ProxyError> {
+async fn connect(worker: &Worker, record: &mut Record) -> Result<Application, ProxyError> {
     let address = worker.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
     record.attempt(address, clock::now());
-    connect::plain(address, CONNECT_MAX).await
+    let stream = connect::plain(address, CONNECT_MAX).await?;
+    let open = worker.application_connection();
+    Ok(Application { stream, open })
 }
 
 async fn relay(worker: &Rc<Worker>, opaque: Opaque, record: &mut Record) {
@@ -168,8 +177,11 @@ async fn relay(worker: &Rc<Worker>, opaque: Opaque, record: &mut Record) {
         application,
         workload,
     } = opaque;
-    let _open = worker.application_connection();
-    let mut upstream = Stream::Plain(application);
+    let Application {
+        stream,
+        open: _open,
+    } = application;
+    let mut upstream = Stream::Plain(stream);
     record.head(StatusCode::OK, &HeaderMap::new());
     let idle = workload.policy.idle;
     let (copied, result) = copy(&mut downstream, &mut upstream, idle).await;
@@ -195,15 +207,23 @@ enum Words {
     Opaque,
 }
 
+/// A line that is longer and still might be a request's is refused: no protocol of words has such lines.
+const FIRST_LINE_MAX: usize = 8 * 1024;
+
 /// Waits for whoever speaks first. `application`: connected already, if opaque bytes may reach it at all.
 async fn first_words(
     downstream: &mut Looked,
     application: Option<&TcpStream>,
+    idle: Option<Duration>,
 ) -> Result<Words, ProxyError> {
-    let mut until = match application {
-        // It may be the application's turn: that wait is only bounded by `idle`, as for any opaque stream.
-        Some(_) => None,
-        None => Some(Instant::now() + FIRST_BYTES_MAX),
+    // It may be the application's turn: that wait is bounded as for any opaque stream without a byte.
+    let silent = match application {
+        Some(_) => idle,
+        None => Some(FIRST_BYTES_MAX),
+    };
+    let mut until = silent.map(|silent| Instant::now() + silent);
+    let undecided = ProxyError::InvalidRequest {
+        reason: "protocol-undecided",
     };
     loop {
         let late = async {
@@ -215,22 +235,28 @@ async fn first_words(
         tokio::select! {
             biased;
             more = downstream.more() => {
-                if more.map_err(|_| ProxyError::DownstreamGone)? == 0 {
+                let more = more.map_err(|_| ProxyError::DownstreamGone)?;
+                if more == 0 {
                     return Ok(Words::Opaque);
                 }
-                match detect(downstream.seen()) {
+                let seen = downstream.seen();
+                match detect_as_a_server_may(seen) {
                     Detected::Http1 => return Ok(Words::Http1),
                     Detected::Http2Preface => return Ok(Words::Http2),
                     Detected::Tls | Detected::Unknown => return Ok(Words::Opaque),
-                    // Still the beginning of a method: waiting longer must not be a way around.
-                    Detected::NeedMore => until = Some(Instant::now() + FIRST_BYTES_MAX),
+                    Detected::NeedMore if seen.len() > FIRST_LINE_MAX => return Err(undecided),
+                    // Still the beginning of a line: waiting longer, or a byte at a time, must not be a way around.
+                    Detected::NeedMore if seen.len() == more => {
+                        until = Some(Instant::now() + FIRST_BYTES_MAX);
+                    }
+                    Detected::NeedMore => {}
                 }
             }
             () = speaks_first(application), if downstream.seen().is_empty() => return Ok(Words::Opaque),
-            () = late => return if downstream.seen().is_empty() {
-                Ok(Words::Opaque)
-            } else {
-                Err(ProxyError::InvalidRequest { reason: "protocol-undecided" })
+            () = late => return match (downstream.seen(), application) {
+                ([], None) => Ok(Words::Opaque),
+                ([], Some(_)) => Err(ProxyError::StreamIdle { limit: idle.unwrap_or_default() }),
+                (_, _) => Err(undecided),
             },
         }
     }

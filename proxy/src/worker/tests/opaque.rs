@@ -22,6 +22,32 @@ fn a_stream_idles_for_as_long_as_its_own_service_says() {
 }
 
 #[test]
+fn a_stream_of_which_nobody_knows_what_it_is_idles_no_longer() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(|policy| policy.idle = Some(Duration::from_millis(200)));
+    let _silent = mesh.silent_tcp();
+    harness::eventually(|| mesh.active() == (1, 1));
+    harness::eventually(|| mesh.active() == (0, 0));
+}
+
+#[test]
+fn no_claim_passes_behind_an_empty_line_or_in_lower_case() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    for line in ["\r\nGET / HTTP/1.1", "get / HTTP/1.1"] {
+        mesh.tcp(
+            format!(
+                "{line}\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=me\r\nConnection: close\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+    }
+    for (headers, _) in mesh.seen() {
+        let certificate = headers["x-forwarded-client-cert"].to_str().unwrap();
+        assert!(certificate.ends_with("/sa/transaction"), "{certificate}");
+    }
+}
+
+#[test]
 fn opaque_streams_reach_the_application() {
     let mesh = Mesh::start(TrafficPolicy::default());
     mesh.inbound(opaque);
