@@ -73,8 +73,8 @@ pub(super) async fn call(
         };
         record.attempt(address, clock::now());
         let request = Request::from_parts(head, body);
-        let open = || Ok(worker.application_connection());
-        let result = with_application(worker, application, open, (), request).await;
+        let open = || Ok((worker.application_connection(), ()));
+        let result = with_application(worker, application, open, request).await;
         match result {
             Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
                 debug!(%error, "application closed an idle connection; asking again");

@@ -128,12 +128,13 @@ pub async fn through_mesh(
     let hop = match worker.pool.open_hop(key) {
         Some(hop) => hop,
         None => {
-            let _pending = callee.pending_place()?;
             let place = match (callee.connection_place(), worker.pool.busy_hop(key)) {
                 (Ok(place), _) => place,
                 (Err(_), Some(hop)) => return on_hop(hop, request, record).await,
                 (Err(_), None) => callee.first_connection_place(),
             };
+            // Only who has to wait for a connection is pending; the place is free before the exchange.
+            let _pending = callee.pending_place()?;
             let (peer, limit, worker_) = (callee.mesh_peer(), callee.connect, worker.clone());
             let dial = || async move {
                 let place = (place, worker_.endpoint_connection());
@@ -179,7 +180,6 @@ pub async fn in_plaintext(
         version,
         connect: callee.connect,
     };
-    let pending = callee.pending_place()?;
     with_application(
         worker,
         application,
@@ -191,24 +191,23 @@ pub async fn in_plaintext(
             } else {
                 callee.first_connection_place()
             };
-            Ok((place, worker.endpoint_connection()))
+            let place = (place, worker.endpoint_connection());
+            Ok((place, callee.pending_place()?))
         },
-        pending,
         request,
     )
     .await
 }
 
-/// One exchange with an application. `place` is asked for each new connection and lives as long as it;
-/// `pending` lives until there is a connection.
+/// One exchange with an application. `places` is asked for each new connection: the first lives as long as it, the
+/// second until it is there.
 ///
 /// # Errors
-/// Dialling's, the exchange's, and what `place` says.
+/// Dialling's, the exchange's, and what `places` says.
 pub async fn with_application<P: 'static, W>(
     worker: &Rc<Worker>,
     application: Application,
-    place: impl FnOnce() -> Result<P, ProxyError>,
-    pending: W,
+    places: impl FnOnce() -> Result<(P, W), ProxyError>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ProxyError> {
     let Application {
@@ -222,8 +221,8 @@ pub async fn with_application<P: 'static, W>(
             let mut hop = match worker.pool.open_hop(key) {
                 Some(hop) => hop,
                 None => {
-                    let place = match (place(), worker.pool.busy_hop(key)) {
-                        (Ok(place), _) => place,
+                    let (place, _pending) = match (places(), worker.pool.busy_hop(key)) {
+                        (Ok(places), _) => places,
                         (Err(_), Some(mut hop)) => return hop.exchange(request).await,
                         (Err(error), None) => return Err(error),
                     };
@@ -234,7 +233,6 @@ pub async fn with_application<P: 'static, W>(
                     Box::pin(worker.pool.hop(key, dial)).await?
                 }
             };
-            drop(pending);
             hop.exchange(request).await
         }
         Version::Http1 => {
@@ -242,7 +240,7 @@ pub async fn with_application<P: 'static, W>(
             let connection = match worker.pool.idle_http1(key) {
                 Some(connection) => connection,
                 None => {
-                    let place = place()?;
+                    let (place, _pending) = places()?;
                     let home = Rc::downgrade(&worker.pool.http1(key));
                     let dial = async move {
                         let stream = Stream::Plain(connect::plain(address, limit).await?);
@@ -251,7 +249,6 @@ pub async fn with_application<P: 'static, W>(
                     Box::pin(dial).await?
                 }
             };
-            drop(pending);
             connection.exchange(request).await
         }
     }
