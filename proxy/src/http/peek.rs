@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 
@@ -41,6 +41,30 @@ pub async fn peek(mut body: Body) -> Result<(Body, Option<HeaderMap>), ProxyErro
             ))
         }
     }
+}
+
+/// The whole of a body, with its trailers, off its connection; `None`: it broke, or holds more than `most` bytes.
+pub async fn take_whole(mut body: Body, most: usize) -> Option<Body> {
+    let (mut bytes, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame.ok()?.into_data() {
+            Ok(data) if data.len() <= most.saturating_sub(bytes.len()) => {
+                bytes.extend_from_slice(&data);
+            }
+            Ok(_) => return None,
+            Err(frame) => trailers = Some(frame),
+        }
+    }
+    let begun = |first, rest| {
+        let first = Some(first);
+        Body::Begun(Box::new(Begun { first, rest }))
+    };
+    let rest = trailers.map_or(Body::Empty, |trailers| begun(trailers, Body::Empty));
+    Some(if bytes.is_empty() {
+        rest
+    } else {
+        begun(Frame::data(bytes.freeze()), rest)
+    })
 }
 
 impl Begun {

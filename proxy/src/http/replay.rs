@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -43,6 +43,10 @@ struct Kept {
     passed: u64,
     /// Number of the attempt that may read.
     attempt: u32,
+    /// Nothing more is taken from the source until the next attempt.
+    paused: bool,
+    /// Whoever found it paused.
+    stalled: Option<Waker>,
     size: SizeHint,
 }
 
@@ -71,6 +75,8 @@ impl Replay {
             lost: false,
             passed: 0,
             attempt: 0,
+            paused: false,
+            stalled: None,
             size,
         })))
     }
@@ -83,7 +89,8 @@ impl Replay {
         if !kept.is_whole() {
             return None;
         }
-        kept.attempt += 1;
+        kept.end_attempt();
+        kept.paused = false;
         kept.read = 0;
         let attempt = kept.attempt;
         drop(kept);
@@ -93,6 +100,17 @@ impl Replay {
             begun: false,
             trailers_done: false,
         })
+    }
+
+    /// Another attempt will follow: until then nothing more is taken from the caller, so that what is kept cannot
+    /// outgrow its bound meanwhile. The attempt under way waits, and is not disturbed otherwise.
+    pub fn pause(&self) {
+        self.0.borrow_mut().paused = true;
+    }
+
+    /// Ends the view of the attempt under way.
+    pub fn end_attempt(&self) {
+        self.0.borrow_mut().end_attempt();
     }
 
     /// Bytes that came from the caller so far.
@@ -120,6 +138,13 @@ impl Kept {
     /// Whether an attempt could begin.
     fn is_whole(&self) -> bool {
         !self.lost && !self.released && !matches!(self.ended, Some(Err(_)))
+    }
+
+    fn end_attempt(&mut self) {
+        self.attempt += 1;
+        if let Some(stalled) = self.stalled.take() {
+            stalled.wake();
+        }
     }
 
     /// The next of the chunks that were kept.
@@ -201,6 +226,10 @@ impl ReplayBody {
                 );
             }
             Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
+            None if kept.paused => {
+                kept.stalled = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             None => {}
         }
         let frame = ready!(kept.poll_source(cx));

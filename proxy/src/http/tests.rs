@@ -3,6 +3,7 @@
 use std::{future::poll_fn, pin::Pin};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
@@ -174,4 +175,37 @@ async fn what_was_kept_for_a_repeat_is_let_go_when_there_will_be_none() {
     drop(rest);
     assert!(second.is_unique());
     assert_eq!(replay.bytes_passed(), 2000);
+}
+
+#[tokio::test]
+async fn a_paused_body_takes_nothing_more_until_the_next_attempt() {
+    let replay = Replay::new(frames(&["one", "two"]), 64);
+    let mut first = Body::Replay(replay.attempt().unwrap());
+    first.frame().await.unwrap().unwrap();
+    replay.pause();
+    assert!(first.frame().now_or_never().is_none());
+    assert_eq!(replay.bytes_passed(), 3);
+    replay.end_attempt();
+    assert!(first.frame().await.unwrap().is_err());
+    assert_eq!(read(replay.attempt().unwrap()).await, "onetwo");
+}
+
+#[tokio::test]
+async fn a_small_answer_is_taken_whole_with_its_trailers() {
+    let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("1"))]);
+    let answer = || {
+        let text = ["no ", "room"].map(|text| Frame::data(Bytes::from_static(text.as_bytes())));
+        Body::from_frames(text.into_iter().chain([Frame::trailers(trailers.clone())]))
+    };
+    let whole = peek::take_whole(answer(), 7).await.unwrap();
+    let whole = whole.collect().await.unwrap();
+    assert_eq!(whole.trailers(), Some(&trailers));
+    assert_eq!(whole.to_bytes(), "no room");
+    assert!(peek::take_whole(answer(), 6).await.is_none());
+    assert!(
+        peek::take_whole(Body::Empty, 0)
+            .await
+            .unwrap()
+            .is_end_stream()
+    );
 }

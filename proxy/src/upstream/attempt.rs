@@ -21,7 +21,7 @@ use crate::{
 use super::{
     call::{Outgoing, Plan},
     dial::{self, Callee, Version},
-    judge::{Attempted, Headed, judge},
+    judge::{Attempted, Headed, Said, judge},
 };
 
 /// Makes the attempt and judges it.
@@ -164,6 +164,6 @@ fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bo
 async fn first_frame(response: Response<Body>) -> Result<Headed, ProxyError> {
     let (head, body) = response.into_parts();
     let (body, trailers) = peek(body).await?;
-    let code = trailers.as_ref().and_then(grpc_status);
-    Ok((Response::from_parts(head, body), code))
+    let said = trailers.as_ref().and_then(Said::by);
+    Ok((Response::from_parts(head, body), said))
 }

@@ -7,14 +7,14 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{Response, request};
 use smallvec::SmallVec;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use usher_config::value::Port;
 
 use crate::{
     balance::{self, NoPick, Observation},
     clock::{self, Tick},
     error::{Flag, Limit, ProxyError},
-    http::{Body, Replay},
+    http::{Body, Replay, peek::take_whole},
     policy::{
         breaker::Outcome,
         retry::{self, AttemptFailure, Decision, GiveUp, RequestTraits},
@@ -149,24 +149,55 @@ pub async fn call(
         };
         // Its place at the endpoint is free; what it came to is kept in case no other attempt comes about.
         drop(pick);
+        let again_at = Instant::now() + wait;
         earlier = Some(Failed {
-            result: attempted.result,
+            result: settle(attempted.result, outgoing, again_at).await,
             outcome: attempted.outcome,
         });
         if wait > Duration::ZERO {
-            sleep(wait).await;
+            sleep_until(again_at).await;
         }
     }
 }
 
 /// What an attempt came to that is to be followed by another one.
 struct Failed {
-    result: Result<Response<Body>, ProxyError>,
+    /// `None`: an answer that was not whole in time, and is gone.
+    result: Option<Result<Response<Body>, ProxyError>>,
     outcome: Option<Outcome>,
 }
 
+/// Longest body of a failed answer that is kept while another attempt is made: an explanation, not a document.
+const EXPLANATION_MAX: usize = 16 * 1024;
+
+/// Frees what the attempt held. Its answer would hold the request's body and a window that others share, and die
+/// with the next attempt: it is kept whole and apart from its connection, or not at all.
+async fn settle(
+    result: Result<Response<Body>, ProxyError>,
+    outgoing: &Outgoing,
+    until: Instant,
+) -> Option<Result<Response<Body>, ProxyError>> {
+    if let Some(body) = &outgoing.body {
+        body.pause();
+    }
+    let settled = match result {
+        Err(error) => Some(Err(error)),
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            let body = timeout_at(until, take_whole(body, EXPLANATION_MAX)).await;
+            body.ok()
+                .flatten()
+                .map(|body| Ok(Response::from_parts(head, body)))
+        }
+    };
+    if let Some(body) = &outgoing.body {
+        body.end_attempt();
+    }
+    settled
+}
+
 /// A retry that this proxy itself refuses changes nothing about the failure that it was for: caller, breaker and
-/// fallback see that one.
+/// fallback see that one. Only if its answer is gone does the caller hear of the refusal.
 fn or_earlier(
     worker: &Worker,
     plan: &Plan,
@@ -182,7 +213,7 @@ fn or_earlier(
         Some(Failed { result, outcome }) => {
             plan.target.metrics.retries.add(worker.index, "refused");
             Called {
-                result,
+                result: result.unwrap_or(Err(refusal)),
                 outcome,
                 all_unprocessed,
             }

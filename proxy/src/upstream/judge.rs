@@ -1,6 +1,6 @@
 //! What an attempt came to, in the eyes of the endpoint's state, the retry rule and the breaker.
 
-use http::Response;
+use http::{HeaderMap, Response};
 
 use crate::{
     balance::AttemptOutcome,
@@ -26,8 +26,25 @@ pub(super) struct Attempted {
     pub outcome: Option<Outcome>,
 }
 
-/// A response, and the gRPC code that its trailers brought if they came first.
-pub(super) type Headed = (Response<Body>, Option<u8>);
+/// A response, and what its trailers said if they came first.
+pub(super) type Headed = (Response<Body>, Option<Said>);
+
+/// How a gRPC call ended, from whichever headers say so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said {
+    code: u8,
+    pushback: Option<Pushback>,
+}
+
+impl Said {
+    /// `None`: they do not.
+    pub(super) fn by(headers: &HeaderMap) -> Option<Self> {
+        Some(Self {
+            code: grpc_status(headers)?,
+            pushback: Pushback::of(headers),
+        })
+    }
+}
 
 impl Attempted {
     /// Nothing to learn and nothing to repeat.
@@ -48,7 +65,7 @@ pub(super) fn judge(
     plan: &Plan,
     outgoing: &Outgoing,
 ) -> Attempted {
-    let (response, late_code) = match result {
+    let (response, late) = match result {
         Ok(headed) => headed,
         Err(error) => return judge_error(error),
     };
@@ -56,10 +73,9 @@ pub(super) fn judge(
         return judge_error(error);
     }
     let status = response.status();
-    let code = late_code.or_else(|| grpc_status(response.headers()));
-    let (seen, failure, outcome) = match code {
-        Some(code) if outgoing.traits.grpc && status.is_success() => {
-            let pushback = Pushback::of(response.headers());
+    let said = late.or_else(|| Said::by(response.headers()));
+    let (seen, failure, outcome) = match said {
+        Some(Said { code, pushback }) if outgoing.traits.grpc && status.is_success() => {
             let after = match pushback {
                 Some(Pushback::After(wait)) => Some(wait),
                 Some(Pushback::Never) | None => None,

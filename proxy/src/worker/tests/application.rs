@@ -27,6 +27,10 @@ pub(super) enum Answer {
     Status(StatusCode),
     /// 503, and to come back in a second.
     Busy,
+    /// As [`Answer::Busy`], before the body is there.
+    BusyAtOnce,
+    /// `grpc-status` 14 in trailers, and that nobody need try again.
+    GrpcPushback,
     /// The body and this `grpc-status` in trailers.
     Grpc { code: u8 },
     /// The body as it comes.
@@ -94,6 +98,12 @@ async fn respond(
         let body = body.map_err(|_| unreachable!("the caller finishes"));
         return Ok(Response::new(body.boxed()));
     }
+    if matches!(answer, Answer::BusyAtOnce) {
+        see(&head.headers, String::new());
+        // The rest is read: an application that closes on it would break the answer off.
+        tokio::spawn(body.collect());
+        return Ok(busy(super::whole(Bytes::from_static(b"busy"))));
+    }
     if matches!(answer, Answer::Never) {
         see(&head.headers, String::new());
         std::future::pending::<()>().await;
@@ -117,9 +127,14 @@ async fn respond(
             response = Response::new(super::whole(echo.trim_end().to_owned().into()));
         }
         Answer::Status(status) => *response.status_mut() = status,
-        Answer::Busy => {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+        Answer::Busy => response = busy(super::whole(body)),
+        Answer::GrpcPushback => {
+            let trailers = HeaderMap::from_iter([
+                ("grpc-status".parse().unwrap(), 14.into()),
+                ("grpc-retry-pushback-ms".parse().unwrap(), (-1).into()),
+            ]);
+            let frames = [Ok(Frame::trailers(trailers))];
+            response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
         }
         Answer::Grpc { code } => {
             let trailers =
@@ -127,7 +142,14 @@ async fn respond(
             let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
             response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
         }
-        Answer::Stream | Answer::Never => {}
+        Answer::Stream | Answer::Never | Answer::BusyAtOnce => {}
     }
     Ok(response)
+}
+
+fn busy(body: BoxBody<Bytes, Infallible>) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+    response
 }

@@ -5,6 +5,7 @@ mod client;
 mod bounds;
 mod harness;
 mod opaque;
+mod retries;
 mod sidecar;
 
 use std::time::Duration;
