@@ -48,8 +48,8 @@ impl Question {
             let is_clear = match &answer {
                 Ok(()) => self.admitted("control plane admits this identity"),
                 Err(status) if status.code() == Code::Unimplemented => self.admitted(
-                    "control plane is older than this sidecar and cannot say whether it admits this identity; \
-                     it will refuse calls if not",
+                    "control plane is older than this sidecar and cannot say whether it admits this \
+                     identity: taken for admitted",
                 ),
                 Err(status) if status.code() == Code::PermissionDenied => self.refused(status),
                 Err(status) => self.unanswered(status),
