@@ -49,6 +49,36 @@ fn every_worker_may_have_a_connection_whatever_the_limit() {
 }
 
 #[test]
+fn who_has_a_connection_is_not_pending() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    let mut policy = TrafficPolicy::default();
+    mesh.without_sidecar(policy.clone());
+    assert_eq!(mesh.get("http://account.bank/").status(), StatusCode::OK);
+    policy.limits.max_pending_requests = 0;
+    mesh.without_sidecar(policy);
+    let response = mesh.get("http://account.bank/");
+    assert_eq!(response.status(), StatusCode::OK, "{}", text(&response));
+}
+
+#[test]
+fn who_shares_a_busy_connection_is_not_pending() {
+    let mut policy = TrafficPolicy::default();
+    policy.limits.max_connections = 1;
+    policy.limits.max_pending_requests = 512;
+    let mesh = Mesh::start(policy.clone());
+    mesh.answer(Answer::Never);
+    // As many as a second connection would be opened for, and two that are not given one.
+    mesh.calls_while(512, || {
+        harness::eventually(|| mesh.active().1 == 512);
+        mesh.outbound(|service| {
+            policy.limits.max_pending_requests = 1;
+            service.policy = std::sync::Arc::new(policy);
+        });
+        mesh.calls_while(2, || harness::eventually(|| mesh.active().1 == 514));
+    });
+}
+
+#[test]
 fn a_retry_that_is_refused_leaves_the_failure_it_was_for() {
     let mut policy = TrafficPolicy::default();
     policy.limits.max_concurrent_requests_per_endpoint = Some(1);

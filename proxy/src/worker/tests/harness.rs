@@ -112,6 +112,17 @@ impl Mesh {
         });
     }
 
+    /// The service has no sidecar, and this policy.
+    pub(super) fn without_sidecar(&self, policy: TrafficPolicy) {
+        let mut plain = endpoint(self.application.address);
+        plain.meshed = false;
+        self.caller.store.apply(Change {
+            services: vec![("bank/account".parse().unwrap(), Some(service(policy)))],
+            endpoints: vec![(ENDPOINT.parse().unwrap(), Some(plain))],
+            ..Change::default()
+        });
+    }
+
     /// The first access log lines of caller and callee that have `word` in them.
     pub(super) fn logged(&self, word: &str) -> (String, String) {
         let line = |sidecar: &Sidecar| {
@@ -283,6 +294,19 @@ impl Mesh {
             let trailers = collected.trailers().cloned();
             (head, collected.to_bytes(), trailers)
         })
+    }
+
+    /// Does something while so many calls are under way.
+    pub(super) fn calls_while(&self, count: usize, act: impl FnOnce()) {
+        let _runtime = self.runtime.enter();
+        let sender = self.runtime.block_on(h2c(self.caller.outbound));
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let request = grpc_request("account.bank", super::whole(Bytes::new()));
+            let mut sender = sender.clone();
+            calls.spawn(async move { sender.send_request(request).await });
+        }
+        act();
     }
 
     /// Asks, and never reads the answer's body; returns when the caller's sidecar has given up.
