@@ -149,14 +149,10 @@ pub async fn call(
         };
         // Its place at the endpoint is free; what it came to is kept in case no other attempt comes about.
         drop(pick);
-        let again_at = Instant::now() + wait;
         earlier = Some(Failed {
-            result: settle(attempted.result, outgoing, again_at).await,
+            result: settle(attempted.result, outgoing, wait).await,
             outcome: attempted.outcome,
         });
-        if wait > Duration::ZERO {
-            sleep_until(again_at).await;
-        }
     }
 }
 
@@ -170,13 +166,14 @@ struct Failed {
 /// Longest body of a failed answer that is kept while another attempt is made: an explanation, not a document.
 const EXPLANATION_MAX: usize = 16 * 1024;
 
-/// Frees what the attempt held. Its answer would hold the request's body and a window that others share, and die
+/// Frees what the attempt held, and waits until the next one is due. Its answer would hold the request's body and a window that others share, and die
 /// with the next attempt: it is kept whole and apart from its connection, or not at all.
 async fn settle(
     result: Result<Response<Body>, ProxyError>,
     outgoing: &Outgoing,
-    until: Instant,
+    wait: Duration,
 ) -> Option<Result<Response<Body>, ProxyError>> {
+    let until = Instant::now() + wait;
     if let Some(body) = &outgoing.body {
         body.pause();
     }
@@ -192,6 +189,9 @@ async fn settle(
     };
     if let Some(body) = &outgoing.body {
         body.end_attempt();
+    }
+    if wait > Duration::ZERO {
+        sleep_until(until).await;
     }
     settled
 }
