@@ -14,6 +14,7 @@
 mod certificates;
 mod envoy;
 mod haproxy;
+mod idle;
 mod measure;
 mod protocol;
 mod report;
@@ -46,6 +47,8 @@ struct Arguments {
 enum What {
     /// HTTP/1.1 through two sidecars with mutual TLS between them.
     Pair(Pair),
+    /// Memory with thousands of connections that only wait.
+    Idle(idle::Idle),
     /// The server behind the proxies: answers every request with 1 KiB.
     #[command(hide = true)]
     Upstream {
@@ -99,6 +102,7 @@ fn main() -> Result<()> {
     match Arguments::parse().what {
         What::Upstream { port, protocol } => runtime.block_on(upstream::serve(port, protocol)),
         What::Pair(arguments) => runtime.block_on(pair(arguments)),
+        What::Idle(arguments) => runtime.block_on(idle(arguments)),
     }
 }
 
@@ -111,15 +115,7 @@ async fn pair(arguments: Pair) -> Result<()> {
             .is_ok(),
         "install wrk (Debian: wrk)"
     );
-    let port = free_port()?;
-    let folder = tempfile::tempdir()?;
-    let mut command = Command::new(std::env::current_exe()?);
-    let protocol = arguments.protocol.to_possible_value();
-    let protocol = protocol.context("a protocol has a name")?;
-    command.args(["upstream", &port.to_string(), protocol.get_name()]);
-    // Killed when dropped, whatever happens to the measurement.
-    let upstream = Process::start(command, folder.path().join("upstream.log"));
-    measure::pin(upstream.pid(), 0)?;
+    let (port, _upstream) = start_upstream(arguments.protocol)?;
     let report = measured(&arguments, port).await?;
     report.print();
     if let Some(path) = &arguments.json {
@@ -130,6 +126,30 @@ async fn pair(arguments: Pair) -> Result<()> {
     }
     Ok(())
 }
+
+async fn idle(arguments: idle::Idle) -> Result<()> {
+    let (port, _upstream) = start_upstream(Protocol::Http1)?;
+    idle::idle(arguments, port).await
+}
+
+/// Killed when dropped, whatever happens to the measurement.
+fn start_upstream(protocol: Protocol) -> Result<(u16, Upstream)> {
+    let port = free_port()?;
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    let protocol = protocol.to_possible_value();
+    let protocol = protocol.context("a protocol has a name")?;
+    command.args(["upstream", &port.to_string(), protocol.get_name()]);
+    let process = Process::start(command, folder.path().join("upstream.log"));
+    measure::pin(process.pid(), 0)?;
+    Ok((port, Upstream(process, folder)))
+}
+
+/// The server behind the proxies, and the folder of its log.
+struct Upstream(
+    #[allow(dead_code, reason = "ends it")] Process,
+    #[allow(dead_code, reason = "is removed")] tempfile::TempDir,
+);
 
 async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     eprintln!("starting a pair of sidecars");
