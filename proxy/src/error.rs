@@ -47,7 +47,7 @@ pub enum ProxyError {
     DeadlineExpired,
     /// The authority is no name a service can have.
     #[error(
-        "{host} is no service of the mesh, and nothing else is reached through this sidecar: {OUTSIDE} {host}"
+        "{host} is no service of the mesh, and nothing else is reached through this sidecar: {OUTSIDE},{host}"
     )]
     NoSuchHost {
         /// As asked for.
@@ -55,7 +55,7 @@ pub enum ProxyError {
     },
     /// The authority could be the name of a service, but the control plane knows none of that name.
     #[error(
-        "{host} is no service of the mesh (service {service} is not known), and nothing else is reached through this sidecar: {OUTSIDE} {host}"
+        "{host} is no service of the mesh (service {service} is not known), and nothing else is reached through this sidecar: {OUTSIDE},{host}"
     )]
     NotInMesh {
         /// As asked for.

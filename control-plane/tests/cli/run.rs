@@ -248,3 +248,24 @@ fn a_run_that_is_killed_leaves_neither_command_nor_sidecar_behind() {
     eventually("the command to hear of it", || there("command-gone"));
     eventually("the sidecar to hear of it", || there("sidecar-gone"));
 }
+
+#[test]
+fn a_log_that_is_no_file_is_written_to_and_not_renamed() {
+    let sidecar = FakeSidecar::new("");
+    let device = sidecar.home.path().join("device");
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    let log = device.display().to_string();
+    let ran = output(&mut sidecar.run_with(&["--proxy-log", &log], &["true"]));
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    let found = fs::symlink_metadata(&device).unwrap();
+    assert!(found.is_symlink(), "{found:?}");
+}
+
+#[test]
+fn stdout_belongs_to_the_command() {
+    let sidecar = FakeSidecar::new("");
+    let ran = output(&mut sidecar.run(&["true"]));
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    let arguments = sidecar.read("arguments");
+    assert!(arguments.contains("/access.log"), "{arguments}");
+}

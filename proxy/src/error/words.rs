@@ -4,7 +4,7 @@ use usher_config::value::{Port, ServiceName};
 
 /// What to do about a host outside the mesh.
 pub(super) const OUTSIDE: &str =
-    "to call it directly, add it to no_proxy, as in no_proxy=localhost,127.0.0.1,";
+    "to call it directly, add it to no_proxy, as in no_proxy=localhost,127.0.0.1";
 
 /// Names the ports that there are: whoever mistyped one finds theirs.
 pub(super) fn no_such_port(service: &ServiceName, asked: Option<Port>, known: &[Port]) -> String {

@@ -106,7 +106,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "ADDR")]
     advertise: Option<String>,
     /// One line for each request: a file, `-` for stdout, or off
-    /// [default: `access.log` in the state directory if stdout is a terminal, else stdout]
+    /// [default: `access.log` in the state directory: stdout is the command's own]
     #[arg(long, value_name = "PATH|-|off")]
     access_log: Option<String>,
     /// The sidecar's own log: a file, or `-` for stderr

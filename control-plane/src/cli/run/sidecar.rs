@@ -136,7 +136,7 @@ impl Sidecar {
         let optional = [
             ("--application-port", run.port.map(|port| port.to_string())),
             ("--advertise", run.advertise.clone()),
-            ("--access-log", access_log(run, state)),
+            ("--access-log", Some(access_log(run, state))),
         ];
         for (flag, value) in optional {
             if let Some(value) = value {
@@ -283,11 +283,10 @@ impl Sidecar {
     }
 }
 
-/// `None`: stdout. On a terminal the command's own output would drown in lines.
-fn access_log(run: &Run, state: &StateDirectory) -> Option<String> {
+/// Stdout is the command's own: whoever redirects it wants the command's output and nothing between.
+fn access_log(run: &Run, state: &StateDirectory) -> String {
     let beside = || state.file("access.log").display().to_string();
-    let terminal = io::IsTerminal::is_terminal(&io::stdout());
-    run.access_log.clone().or_else(|| terminal.then(beside))
+    run.access_log.clone().unwrap_or_else(beside)
 }
 
 /// `None`: stderr.
@@ -304,8 +303,11 @@ fn open_log(path: Option<&Path>) -> Result<Stdio, Failure> {
     let Some(path) = path else {
         return Ok(Stdio::inherit());
     };
-    // The run before this one stays readable, the one before that does not: a bound without a rotation.
-    let _ = std::fs::rename(path, path.with_extension("log.1"));
+    // The run before this one stays readable, the one before that does not: a bound without a rotation. A device
+    // or a pipe is somebody else's: as root, /dev/null itself would be renamed.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        let _ = std::fs::rename(path, path.with_extension("log.1"));
+    }
     File::create(path).map(Stdio::from).map_err(|error| {
         Failure::new(
             exit::FAILED,
