@@ -15,7 +15,8 @@
 //! | `TELLER_STATS` | file, atomically replaced each second and at the end | none: one JSON line per second on stdout |
 //!
 //! Statistics: `{"done","elapsedMs","sent","ok","pending","declined","failed","skipped","inFlight","lastError",
-//! "p50Us","p99Us","maxUs","engines":{NAME:N},"statuses":{STATUS:N}}`. `ok` = 201, `pending` = 202, `declined` = 422,
+//! "p50Us","p99Us","maxUs","engines":{NAME:N},"statuses":{STATUS:N}}`. `ok` = 201, `pending` = 202, `declined` = 422
+//! that names a payment declined or refunded,
 //! `failed` = everything else (no answer has the status "0"). Latencies are of all answered payments since the
 //! start; `engines` counts who judged those that were `ok`. No payment is ever retried by the teller; with
 //! `TELLER_COUNT`, `sent` = `TELLER_COUNT` at the end and `done` is true.

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use crate::settings::Settings;
-use crate::stats::{Reply, Stats};
+use crate::stats::{Outcome, Reply, Stats};
 
 /// How long a payment may take; longer than transaction waits for all its peers.
 const PAYMENT_LIMIT: Duration = Duration::from_secs(15);
@@ -89,13 +89,12 @@ fn reply(answer: Result<Answer, CallError>) -> Reply {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer.body);
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let engine = body
-                .get("engine")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let field = |name| body.get(name).and_then(Value::as_str).unwrap_or_default();
+            let status = answer.status.as_u16();
             Reply {
-                status: answer.status.as_u16(),
-                engine: engine.to_owned(),
+                status,
+                outcome: Outcome::of(status, field("paymentStatus")),
+                engine: field("engine").to_owned(),
                 text: text.chars().take(300).collect(),
             }
         }
@@ -108,6 +107,7 @@ fn reply(answer: Result<Answer, CallError>) -> Reply {
             }
             Reply {
                 status: 0,
+                outcome: Outcome::Failed,
                 engine: String::new(),
                 text,
             }

@@ -15,8 +15,32 @@ const LATENCIES_MAX: usize = 100_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    pub(crate) outcome: Outcome,
     pub(crate) engine: String,
     pub(crate) text: String,
+}
+
+/// What an answer means for the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Paid,
+    Pending,
+    /// The bank decided against it, and says so.
+    Declined,
+    /// Nobody decided: no answer, or one that tells of no decision.
+    Failed,
+}
+
+impl Outcome {
+    /// Of an answer's status and the payment's status in its body.
+    pub(crate) fn of(status: u16, payment: &str) -> Self {
+        match (status, payment) {
+            (201, _) => Self::Paid,
+            (202, _) => Self::Pending,
+            (422, "declined" | "refunded") => Self::Declined,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// Whether more payments are to come.
@@ -58,6 +82,7 @@ pub(crate) struct Stats {
 struct Counts {
     sent: u64,
     skipped: u64,
+    declined: u64,
     last_error: Option<String>,
     engines: BTreeMap<String, u64>,
     statuses: BTreeMap<u16, u64>,
@@ -87,10 +112,11 @@ impl Stats {
     pub(crate) fn answered(&self, reply: &Reply, took: Duration) {
         let mut counts = self.lock();
         *counts.statuses.entry(reply.status).or_default() += 1;
-        match reply.status {
-            201 => *counts.engines.entry(reply.engine.clone()).or_default() += 1,
-            202 | 422 => {}
-            _ => counts.last_error = Some(format!("{} {}", reply.status, reply.text)),
+        match reply.outcome {
+            Outcome::Paid => *counts.engines.entry(reply.engine.clone()).or_default() += 1,
+            Outcome::Pending => {}
+            Outcome::Declined => counts.declined += 1,
+            Outcome::Failed => counts.last_error = Some(format!("{} {}", reply.status, reply.text)),
         }
         counts.took(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
@@ -99,7 +125,7 @@ impl Stats {
         let counts = self.lock();
         let with = |status: u16| counts.statuses.get(&status).copied().unwrap_or(0);
         let answered: u64 = counts.statuses.values().sum();
-        let (ok, pending, declined) = (with(201), with(202), with(422));
+        let (ok, pending, declined) = (with(201), with(202), counts.declined);
         let mut sorted = counts.latencies_us.clone();
         sorted.sort_unstable();
         Snapshot {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::stats::{Phase, Reply};
+use crate::stats::{Outcome, Phase, Reply};
 
 fn reply(status: u16, engine: &str) -> Reply {
     Reply {
         status,
+        outcome: Outcome::of(status, "declined"),
         engine: engine.into(),
         text: "why".into(),
     }
@@ -43,6 +44,21 @@ fn every_answer_is_counted_under_one_heading() {
         (seen.p50_us, seen.p99_us, seen.max_us),
         (3_000, 6_000, 6_000)
     );
+}
+
+#[test]
+fn declined_is_only_what_the_bank_decided() {
+    assert_eq!(Outcome::of(422, "declined"), Outcome::Declined);
+    assert_eq!(Outcome::of(422, "refunded"), Outcome::Declined);
+    for (status, payment) in [
+        (422, "failed"),
+        (422, ""),
+        (503, "failed"),
+        (503, "pending"),
+    ] {
+        let outcome = Outcome::of(status, payment);
+        assert_eq!(outcome, Outcome::Failed, "{status} {payment}");
+    }
 }
 
 #[test]
