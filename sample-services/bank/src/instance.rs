@@ -65,6 +65,17 @@ pub(crate) struct Death {
     pub(crate) last_lines: Vec<String>,
 }
 
+impl Pids {
+    /// Which of the two is not there.
+    pub(crate) fn lack(self) -> Option<&'static str> {
+        match (self.application, self.sidecar) {
+            (_, None) => Some("its sidecar has not started"),
+            (None, _) => Some("its program has not started"),
+            _ => None,
+        }
+    }
+}
+
 impl Instance {
     /// An instance that is not started yet.
     pub(crate) fn new(
@@ -232,7 +243,9 @@ impl Instance {
             {
                 Some("it does not accept connections")
             }
-            _ => None,
+            Some(_) => None,
+            // One that only calls shows that it is there by nothing but its process.
+            None => self.pids(&ProcessTable::read())?.lack(),
         }
     }
 

@@ -260,6 +260,25 @@ fn lock_new(root: &Path) -> anyhow::Result<Flock<File>> {
     Ok(lock)
 }
 
+/// Deletes a directory, its lock's file last: what can't be deleted now is still found to be abandoned later.
+///
+/// # Errors
+/// When something in it can't be deleted.
+pub(crate) fn delete(root: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir_all(root)
+}
+
 /// Deletes the temporary directories of launchers that were killed before they could do it themselves.
 fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
@@ -275,7 +294,7 @@ fn remove_abandoned(parent: &Path) {
         };
         if ours && Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
             // Best effort: another launcher may be deleting it at this moment.
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = delete(&entry.path());
         }
     }
 }

@@ -66,7 +66,7 @@ fn launch(arguments: &Arguments) -> ExitCode {
         })
     });
     launched.unwrap_or_else(|error| {
-        eprintln!("bank: {error:#}");
+        output::trouble(&format!("bank: {error:#}"));
         ExitCode::FAILURE
     })
 }

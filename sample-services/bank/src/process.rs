@@ -147,7 +147,7 @@ pub(crate) enum Stopped {
 }
 
 /// Waits until none of them runs: only then are their files and ports free.
-async fn all_end(tree: &[Pid]) {
+pub(crate) async fn all_end(tree: &[Pid]) {
     let ending = async {
         while tree.iter().any(|pid| is_running(*pid)) {
             sleep(Duration::from_millis(5)).await;

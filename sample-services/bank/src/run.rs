@@ -29,6 +29,7 @@ pub(crate) async fn run(
     interrupted: &mut Interrupted,
 ) -> anyhow::Result<ExitCode> {
     let mut bank = Bank::new(Layout::create(arguments.data.as_deref())?)?;
+    interrupted.dooms(&bank.layout);
     let mut watch = Watch::new();
     let mut screen = Screen::on_standard_output();
     let ended = tokio::select! {
@@ -37,7 +38,7 @@ pub(crate) async fn run(
     };
     screen.leave();
     if let Err(error) = &ended {
-        eprintln!("bank: {error:#}");
+        output::trouble(&format!("bank: {error:#}"));
     }
     output::line("closing the bank");
     bank.close(&output::line).await;

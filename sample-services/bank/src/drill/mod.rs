@@ -135,6 +135,7 @@ async fn one(
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let bank = Bank::new(Layout::create(None)?)?;
+    interrupted.dooms(&bank.layout);
     let mut story = Story::new(name.text(), bank, arguments.json);
     let played = tokio::select! {
         played = name.play(&mut story) => played,

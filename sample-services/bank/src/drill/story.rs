@@ -172,7 +172,7 @@ pub(super) fn seconds(duration: Duration) -> f64 {
 
 fn say(json: bool, name: &str, what: &str) {
     if json {
-        eprintln!("{name}: {what}");
+        output::trouble(&format!("{name}: {what}"));
     } else {
         output::line(&format!("{name}: {what}"));
     }

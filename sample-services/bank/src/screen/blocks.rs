@@ -127,14 +127,14 @@ fn payments(view: &View, width: usize) -> Vec<Vec<Line>> {
         ],
         width,
     );
-    let assessed = rates.by_model + rates.by_rules;
+    let (by_model, by_rules) = shares(rates.by_model, rates.by_rules);
     let ruled = if rates.by_rules > 0 {
         Tone::Degraded
     } else {
         Tone::Plain
     };
-    let rules = format!("fraud-rules {} %", share(rates.by_rules, assessed));
-    let model = format!("fraud-detection {} %  ", share(rates.by_model, assessed));
+    let rules = format!("fraud-rules {by_rules} %");
+    let model = format!("fraud-detection {by_model} %  ");
     let decided = Line::labelled("decided by")
         .and(Tone::Plain, &model)
         .and(ruled, &rules)
@@ -195,9 +195,11 @@ pub(super) fn is_closed(state: &str) -> bool {
     state.eq_ignore_ascii_case("closed")
 }
 
-/// In percent, rounded to whole ones; 0 of 0 is 0.
-pub(super) fn share(part: u64, whole: u64) -> u64 {
-    (part * 100 + whole / 2)
-        .checked_div(whole)
-        .unwrap_or_default()
+/// Each one's part of both, in whole percent that add up to 100; nothing of nothing is 0.
+pub(super) fn shares(one: u64, other: u64) -> (u64, u64) {
+    let whole = one + other;
+    match (other * 100 + whole / 2).checked_div(whole) {
+        Some(rounded) => (100 - rounded, rounded),
+        None => (0, 0),
+    }
 }

@@ -44,7 +44,11 @@ pub(super) fn table(view: &View, width: usize) -> Vec<Line> {
     let control_plane = &view.control_plane;
     let mut first = columns.cells("control-plane", &pid(control_plane.pid), "");
     first.push_str(&columns.rest(&control_plane.grpc.port().to_string(), ""));
-    let lacks = control_plane.pid.is_none().then_some("ended");
+    let lacks = match (control_plane.pid, control_plane.revision) {
+        (None, _) => Some("ended"),
+        (_, None) => Some("it does not answer"),
+        _ => None,
+    };
     let link = Link {
         address: Some(control_plane.http),
         path: "/v1/status",

@@ -2,7 +2,7 @@
 
 use super::{
     arrange::arrange,
-    blocks::{blocks, is_closed, share},
+    blocks::{blocks, is_closed, shares},
     line::Line,
     paint::Paint,
     processes::table,
@@ -61,10 +61,7 @@ pub(super) fn status_line(view: &View) -> String {
         total.failed,
         total.p50_us / 1000,
         total.p99_us / 1000,
-        share(
-            view.rates.by_rules,
-            view.rates.by_model + view.rates.by_rules
-        ),
+        shares(view.rates.by_model, view.rates.by_rules).1,
     );
     let open = view
         .breakers

@@ -61,7 +61,7 @@ impl View {
         let rows = join_all(bank.instances().iter().map(async |instance| {
             let pids = instance.pids(&table);
             let lacks = if instance.is_running() {
-                instance.lacks().await
+                instance.lacks().await.or(pids.and_then(Pids::lack))
             } else {
                 Some("ended")
             };
@@ -94,6 +94,11 @@ impl View {
             http: bank.control_plane.http(),
             revision: metrics.map(|metrics| metrics.sum("usher_configuration_revision", &[])),
         };
+        watch.see_control_plane(
+            control_plane
+                .pid
+                .filter(|_| control_plane.revision.is_some()),
+        );
         let complaints = bank.control_plane.complaints().await;
         let mut view = Self {
             uptime: watch.uptime(),

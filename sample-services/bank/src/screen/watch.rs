@@ -11,7 +11,9 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     bank::Bank,
+    control_plane,
     instance::Pids,
+    log_tail::most_telling,
     mesh_view::{Breaker, TellerStats, Trouble},
 };
 
@@ -36,6 +38,8 @@ pub(crate) struct Watch {
     news: Vec<String>,
     breakers: Vec<(String, Breaker)>,
     processes: BTreeMap<String, Pids>,
+    /// The control plane that answered last.
+    control_plane: Option<Pid>,
     troubles: Vec<Trouble>,
 }
 
@@ -63,6 +67,7 @@ impl Watch {
             news: Vec::new(),
             breakers: Vec::new(),
             processes: BTreeMap::new(),
+            control_plane: None,
             troubles: Vec::new(),
         }
     }
@@ -85,7 +90,7 @@ impl Watch {
                 death.how,
                 AWAY.as_secs()
             ));
-            for line in death.last_lines.iter().rev().take(2).rev() {
+            for line in most_telling(&death.last_lines, 2) {
                 self.note(&format!("  {} said: {line}", death.name));
             }
             self.coming_back
@@ -141,14 +146,27 @@ impl Watch {
     /// Takes in whose processes are which, and notes who came back as another one.
     pub(crate) fn see_processes<'a>(&mut self, running: impl Iterator<Item = (&'a str, Pids)>) {
         for (name, pids) in running {
+            // Half of an instance is one that starts or ends: neither is back.
+            let Some((application, sidecar)) = pids.application.zip(pids.sidecar) else {
+                continue;
+            };
             let before = self.processes.insert(name.to_owned(), pids);
             if before.is_some_and(|before| before != pids) {
-                let id = |pid: Option<Pid>| pid.map_or("-".to_owned(), |pid| pid.to_string());
-                let (application, sidecar) = (id(pids.application), id(pids.sidecar));
                 self.note(&format!(
                     "{name} is back: pid {application}, sidecar {sidecar}"
                 ));
             }
+        }
+    }
+
+    /// Takes in which control plane answers, and notes when it is another one.
+    pub(crate) fn see_control_plane(&mut self, answering: Option<Pid>) {
+        let Some(pid) = answering else {
+            return;
+        };
+        let before = self.control_plane.replace(pid);
+        if before.is_some_and(|before| before != pid) {
+            self.note(&format!("{} is back: pid {pid}", control_plane::NAME));
         }
     }
 

@@ -275,6 +275,17 @@ fn a_log_is_told_once_who_runs_where_and_what_to_try() {
 }
 
 #[test]
+fn shares_add_up_to_a_hundred() {
+    let mut view = view();
+    // 87.5 % and 12.5 %: rounded each for itself, they were 101 %.
+    (view.rates.by_model, view.rates.by_rules) = (7, 1);
+    assert_contains(
+        &shown(&view, (80, 24)),
+        &["fraud-detection 87 % fraud-rules 13 %"],
+    );
+}
+
+#[test]
 fn a_status_line_names_what_is_not_well() {
     let mut view = troubled();
     view.rows[2].lacks = Some("ended");

@@ -110,3 +110,30 @@ fn who_comes_back_is_told_with_its_new_process_ids() {
     watch.see_processes([("a-1", pids(20))].into_iter());
     assert!(watch.news()[0].ends_with("a-1 is back: pid 21, sidecar 22"));
 }
+
+#[test]
+fn one_that_was_never_away_is_never_back() {
+    let pids = |application: Option<i32>| Pids {
+        run: Pid::from_raw(10),
+        application: application.map(Pid::from_raw),
+        sidecar: Some(Pid::from_raw(12)),
+    };
+    let mut watch = Watch::new();
+    watch.see_processes([("a-1", pids(None))].into_iter());
+    watch.see_processes([("a-1", pids(Some(11)))].into_iter());
+    assert_eq!(watch.news(), Vec::<String>::new());
+}
+
+#[test]
+fn a_control_plane_is_back_when_another_one_answers() {
+    let mut watch = Watch::new();
+    for answering in [Some(10), Some(10), None] {
+        watch.see_control_plane(answering.map(Pid::from_raw));
+    }
+    assert!(watch.news().is_empty());
+    watch.see_control_plane(Some(Pid::from_raw(20)));
+    watch.see_control_plane(Some(Pid::from_raw(20)));
+    let news = watch.news();
+    assert_eq!(news.len(), 1, "{news:?}");
+    assert!(news[0].ends_with("control-plane is back: pid 20"));
+}
