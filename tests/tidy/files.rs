@@ -194,3 +194,27 @@ fn tests_do_not_sleep_and_are_not_ignored() {
     }
     assert_none("ignored tests, or threads that sleep:", &findings);
 }
+
+/// A migration that is in the folder and not in the list would never run.
+#[test]
+fn every_migration_is_named_by_its_service() {
+    let services = super::root().join("sample-services");
+    let mut forgotten = Vec::new();
+    for service in std::fs::read_dir(services)
+        .expect("sample-services")
+        .flatten()
+    {
+        let source = std::fs::read_to_string(service.path().join("src/lib.rs")).unwrap_or_default();
+        let files = std::fs::read_dir(service.path().join("migrations"));
+        for file in files.into_iter().flatten().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if !source.contains(&format!("\"../migrations/{name}\"")) {
+                forgotten.push(file.path().display().to_string());
+            }
+        }
+    }
+    assert_none(
+        "no `src/lib.rs` beside them names these migrations:",
+        &forgotten,
+    );
+}

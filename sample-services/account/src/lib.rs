@@ -12,7 +12,9 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use bank_chassis::database::{Database, Durability};
+use std::sync::LazyLock;
+
+use bank_chassis::database::{Database, Durability, migrations};
 use bank_chassis::group_commit::Writer;
 use bank_chassis::proto::account::account_server::{AccountServer, SERVICE_NAME};
 use bank_chassis::rest::Listener;
@@ -22,7 +24,12 @@ use bank_chassis::{grpc, logging};
 use sqlx::migrate::Migrator;
 use tonic::service::Routes;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrations(&[
+        (1, "ledger", include_str!("../migrations/0001_ledger.sql")),
+        (2, "houses", include_str!("../migrations/0002_houses.sql")),
+    ])
+});
 
 /// Runs the service until SIGTERM or SIGINT, then finishes what it has begun.
 ///

@@ -8,9 +8,10 @@ mod history;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use bank_chassis::database::{Database, Durability};
+use bank_chassis::database::{Database, Durability, migrations};
 use bank_chassis::group_commit::Writer;
 use bank_chassis::proto::fraud::fraud_server::{Fraud, FraudServer, SERVICE_NAME};
 use bank_chassis::proto::fraud::{AssessRequest, AssessResponse};
@@ -25,7 +26,8 @@ use tracing::info;
 
 use crate::history::Assess;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| migrations(&[(1, "history", include_str!("../migrations/0001_history.sql"))]));
 
 /// Runs the service until SIGTERM or SIGINT, then finishes what it has begun.
 ///

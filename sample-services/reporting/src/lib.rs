@@ -14,7 +14,9 @@ mod api;
 #[cfg(test)]
 mod tests;
 
-use bank_chassis::database::{Database, Durability};
+use std::sync::LazyLock;
+
+use bank_chassis::database::{Database, Durability, migrations};
 use bank_chassis::group_commit::Writer;
 use bank_chassis::rest::Listener;
 use bank_chassis::settings::{DatabaseUrl, Environment};
@@ -22,7 +24,8 @@ use bank_chassis::shutdown::Shutdown;
 use bank_chassis::{logging, rest};
 use sqlx::migrate::Migrator;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| migrations(&[(1, "totals", include_str!("../migrations/0001_totals.sql"))]));
 
 /// Runs the service until SIGTERM or SIGINT, then finishes what it has begun.
 ///

@@ -40,10 +40,11 @@ mod api;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bank_chassis::client::HttpClient;
-use bank_chassis::database::{Database, Durability};
+use bank_chassis::database::{Database, Durability, migrations};
 use bank_chassis::dial::Dialer;
 use bank_chassis::rest::Listener;
 use bank_chassis::settings::{BaseUrl, DatabaseUrl, Environment};
@@ -59,7 +60,20 @@ use crate::store::Store;
 /// How long a stopping service waits for its last commit.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrations(&[
+        (
+            1,
+            "payments",
+            include_str!("../migrations/0001_payments.sql"),
+        ),
+        (
+            2,
+            "patience",
+            include_str!("../migrations/0002_patience.sql"),
+        ),
+    ])
+});
 
 /// What the service needs to know.
 #[derive(Debug, Clone)]
