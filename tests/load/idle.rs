@@ -117,16 +117,18 @@ async fn meshed(
 
 /// With the identity of the sidecar whose folder that is.
 fn connector(state: &Path) -> Result<TlsConnector> {
-    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(state.join("svid.json"))?)?;
+    let kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(state.join("identity.json"))?)?;
     let bytes = |value: &serde_json::Value| -> Result<Vec<u8>> {
-        Ok(STANDARD.decode(value.as_str().context("svid.json is not as expected")?)?)
+        Ok(STANDARD.decode(value.as_str().context("identity.json is not as expected")?)?)
     };
-    let chain = kept["chain"].as_array().context("no chain")?;
+    let field = |name: &str| kept.get(name).context("identity.json is not as expected");
+    let chain = field("chain")?.as_array().context("no chain")?;
     let chain: Result<Vec<_>> = chain
         .iter()
         .map(|der| Ok(CertificateDer::from(bytes(der)?)))
         .collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(bytes(&kept["key"])?));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(bytes(field("key")?)?));
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
