@@ -103,7 +103,8 @@ async fn a_token_that_can_never_work_ends_it_with_the_reason() -> Result<()> {
         ),
     ] {
         let file = mesh.path("bad.token");
-        std::fs::write(&file, token)?;
+        // A whole line: one that is still being written would be waited for.
+        std::fs::write(&file, format!("{token}\n"))?;
         let mut sidecar = mesh
             .sidecar("web")
             .argument("--token-file")
