@@ -2,10 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use usher_tests::Process;
 
 use crate::{certificates, protocol::Protocol};
 
@@ -42,7 +43,7 @@ pub(crate) struct What<'a> {
 /// Two Envoys; killed when dropped.
 pub(crate) struct Pair {
     pub(crate) entry: String,
-    children: Vec<Child>,
+    children: Vec<Process>,
 }
 
 impl Pair {
@@ -67,26 +68,13 @@ impl Pair {
             ),
         ];
         let mut children = Vec::new();
-        for (index, (name, text)) in files.iter().enumerate() {
+        for (name, text) in &files {
             let path = folder.join(name);
             std::fs::write(&path, text)?;
-            let log = std::fs::File::create(path.with_extension("log"))?;
-            let child = Command::new(binary)
-                .args([
-                    "--concurrency",
-                    "1",
-                    "--disable-hot-restart",
-                    "-l",
-                    "error",
-                    "-c",
-                ])
-                .arg(&path)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .with_context(|| format!("envoy {index}: {}", binary.display()))?;
-            children.push(child);
+            let mut command = Command::new(binary);
+            command.args(["--concurrency", "1", "--disable-hot-restart"]);
+            command.args(["-l", "error", "-c"]).arg(&path);
+            children.push(Process::start(command, path.with_extension("log")));
         }
         Ok(Self {
             entry: format!("127.0.0.1:{outbound}"),
@@ -95,16 +83,7 @@ impl Pair {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.children.iter().map(Child::id).collect()
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.children.iter().map(Process::pid).collect()
     }
 }
 

@@ -1,18 +1,16 @@
 //! A pair of haproxys with mutual TLS between them: the leanest peer, which does nothing but forward.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use usher_tests::Process;
 
 use crate::{certificates, protocol::Protocol};
 
 /// Two haproxys; killed when dropped.
 pub(crate) struct Pair {
     pub(crate) entry: String,
-    children: Vec<Child>,
+    children: Vec<Process>,
 }
 
 impl Pair {
@@ -38,18 +36,9 @@ impl Pair {
         for (name, side) in sides {
             let path = folder.join(name);
             std::fs::write(&path, format!("{COMMON}{side}"))?;
-            let log = std::fs::File::create(path.with_extension("log"))?;
-            let child = Command::new(binary)
-                .arg("-db")
-                .arg("-f")
-                .arg(name)
-                .current_dir(&folder)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .with_context(|| format!("haproxy: {}", binary.display()))?;
-            children.push(child);
+            let mut command = Command::new(binary);
+            command.args(["-db", "-f", name]).current_dir(&folder);
+            children.push(Process::start(command, path.with_extension("log")));
         }
         Ok(Self {
             entry: format!("127.0.0.1:{outbound}"),
@@ -58,16 +47,7 @@ impl Pair {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.children.iter().map(Child::id).collect()
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.children.iter().map(Process::pid).collect()
     }
 }
 

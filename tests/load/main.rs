@@ -115,6 +115,13 @@ async fn pair(arguments: Pair) -> Result<()> {
             .is_ok(),
         "install wrk (Debian: wrk)"
     );
+    for (flag, peer) in [
+        ("--envoy", &arguments.envoy),
+        ("--haproxy", &arguments.haproxy),
+    ] {
+        let found = peer.as_ref().is_none_or(|binary| binary.is_file());
+        ensure!(found, "{flag}: there is no such file: {peer:?}");
+    }
     let (port, _upstream) = start_upstream(arguments.protocol)?;
     let report = measured(&arguments, port).await?;
     report.print();
@@ -142,14 +149,18 @@ fn start_upstream(protocol: Protocol) -> Result<(u16, Upstream)> {
     command.args(["upstream", &port.to_string(), protocol.get_name()]);
     let process = Process::start(command, folder.path().join("upstream.log"));
     measure::pin(process.pid(), 0)?;
-    Ok((port, Upstream(process, folder)))
+    let upstream = Upstream {
+        _process: process,
+        _folder: folder,
+    };
+    Ok((port, upstream))
 }
 
 /// The server behind the proxies, and the folder of its log.
-struct Upstream(
-    #[allow(dead_code, reason = "ends it")] Process,
-    #[allow(dead_code, reason = "is removed")] tempfile::TempDir,
-);
+struct Upstream {
+    _process: Process,
+    _folder: tempfile::TempDir,
+}
 
 async fn measured(arguments: &Pair, port: u16) -> Result<report::Report> {
     eprintln!("starting a pair of sidecars");
