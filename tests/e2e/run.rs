@@ -122,9 +122,10 @@ async fn a_token_that_can_never_work_ends_it_with_the_reason() -> Result<()> {
 
 #[tokio::test]
 async fn an_application_that_is_not_healthy_is_explained_until_it_is() -> Result<()> {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = free.local_addr()?.port();
-    drop(free);
+    // Ours from the start, so that no other test gets it, but nobody listens yet.
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let port = socket.local_addr()?.port();
     let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     let mut sidecar = mesh.sidecar("api").port(port).spawn()?;
     let found = format!("TCP connection to 127.0.0.1:{port} → connection refused");
@@ -144,7 +145,7 @@ async fn an_application_that_is_not_healthy_is_explained_until_it_is() -> Result
         services.contains(&found),
         "operators see it too: {services}"
     );
-    let _application = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    let _application = socket.listen(16)?;
     eventually("the user hears that it is mended", async || {
         sidecar
             .process

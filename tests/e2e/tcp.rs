@@ -1,6 +1,6 @@
 //! A declared local listener carries any bytes to a service over mutual TLS.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -31,16 +31,13 @@ async fn bytes_pass_both_ways_with_half_close_and_the_server_speaking_first() ->
     let mesh = Mesh::start(&[yaml::service("postgres", 5432, "tcp")]).await?;
     let (port, task) = greeter().await?;
     let _postgres = mesh.sidecar("postgres").port(port).start().await?;
-    let local = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0")?;
-        probe.local_addr()?
-    };
-    let _web = mesh
+    let web = mesh
         .sidecar("web")
         .argument("--tcp")
-        .argument(format!("{local}=postgres.default:5432"))
+        .argument("127.0.0.1:0=postgres.default:5432")
         .start()
         .await?;
+    let local = web.tcp.first().context("no address for --tcp")?;
     let mut stream = eventually("the local listener accepts", async || {
         TcpStream::connect(local).await.ok()
     })

@@ -101,6 +101,7 @@ impl<'a> SidecarBuilder<'a> {
             outbound: String::new(),
             inbound: String::new(),
             metrics: String::new(),
+            tcp: Vec::new(),
         })
     }
 
@@ -156,6 +157,8 @@ pub struct Sidecar {
     pub inbound: String,
     /// `ip:port` of `/metrics`, `/ready` and `/live`.
     pub metrics: String,
+    /// `ip:port` of each `--tcp` listener, in the order of the arguments.
+    pub tcp: Vec<String>,
 }
 
 impl Sidecar {
@@ -175,6 +178,10 @@ impl Sidecar {
         let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
         (self.outbound, self.inbound, self.metrics) =
             (address("outbound"), address("inbound"), address("metrics"));
+        let tcp = addresses["tcp"].as_array().into_iter().flatten();
+        self.tcp = tcp
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect();
         anyhow::ensure!(!self.outbound.is_empty(), "addresses.json: {addresses}");
         Ok(())
     }
