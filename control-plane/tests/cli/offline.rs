@@ -31,6 +31,14 @@ fn a_wrong_command_line_exits_64() {
         &["serv"][..],
         &["run", "--service", "web"],
         &["run", "--service", "Web", "--", "true"],
+        &[
+            "run",
+            "--service=web",
+            "--port=8080",
+            "--inbound=127.0.0.1:8080",
+            "--",
+            "true",
+        ],
         &["token", "create", "--namespace", "bank"],
         &["serve", "--config", "/nonexistent"],
     ] {

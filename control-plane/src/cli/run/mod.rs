@@ -151,6 +151,7 @@ impl Run {
                 "give the command to run, after `--`",
             ));
         };
+        self.check_ports()?;
         supervise::find_command(command)?;
         let proxy = sidecar::find_proxy(self.proxy.as_deref(), program)?;
         super::block_on(self.run(&proxy))
@@ -211,6 +212,35 @@ impl Run {
             outcome = supervise => outcome,
             never = keep_permission => match never {},
             never = follow => match never {},
+        }
+    }
+
+    /// The sidecar cannot listen where the application does (127.0.0.1): whoever came second would find the port taken.
+    fn check_ports(&self) -> Result<(), Failure> {
+        let Some(application) = self.port else {
+            return Ok(());
+        };
+        let given = [
+            ("inbound", self.inbound),
+            ("outbound", Some(self.outbound)),
+            ("metrics", Some(self.metrics)),
+        ];
+        let same = |address: &Option<SocketAddr>| {
+            address.is_some_and(|address| {
+                let overlaps = address.ip() == Ipv4Addr::LOCALHOST || address.ip().is_unspecified();
+                overlaps && address.port() == application.get()
+            })
+        };
+        match given.iter().find(|(_, address)| same(address)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!(
+                    "--{name} and --port are both {application}: --port is where the command listens, --{name} where its sidecar does"
+                );
+                Err(Failure::new(exit::USAGE, message).advise(format!(
+                    "give --{name} another port, or 0 for any that is free"
+                )))
+            }
         }
     }
 
