@@ -2,16 +2,19 @@
 
 use std::io;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 /// Lifecycle without per-connection noise.
-const DEFAULT: &str = "info";
+const DEFAULT: LevelFilter = LevelFilter::INFO;
 
-/// Changes the filter of the running process. The default changes nothing: for programs that log by themselves.
+/// Changes the filter of the running process. By target and level only: filters on spans and their fields need an
+/// automaton compiler, a third of a megabyte in every sidecar, and there are no spans.
+/// The default changes nothing: for programs that log by themselves.
 #[derive(Debug, Clone, Default)]
-pub struct LogFilter(Option<reload::Handle<EnvFilter, Registry>>);
+pub struct LogFilter(Option<reload::Handle<Targets, Registry>>);
 
 /// The text is no filter, or this process logs elsewhere.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +32,7 @@ impl LogFilter {
     pub fn start(filter: Option<&str>) -> Self {
         let filter = filter
             .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| EnvFilter::new(DEFAULT));
+            .unwrap_or_else(|| Targets::new().with_default(DEFAULT));
         let (filter, handle) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer()
             .json()
@@ -47,7 +50,7 @@ impl LogFilter {
     /// # Errors
     /// [`InvalidFilter`]; the old one stays.
     pub fn replace(&self, filter: &str) -> Result<(), InvalidFilter> {
-        let filter: EnvFilter = filter.parse()?;
+        let filter: Targets = filter.parse()?;
         let handle = self.0.as_ref().ok_or(InvalidFilter::NotOurs)?;
         handle.reload(filter).map_err(|_| InvalidFilter::NotOurs)
     }
