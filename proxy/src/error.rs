@@ -30,8 +30,10 @@ pub enum ProxyError {
         /// What is wrong.
         refusal: Refusal,
     },
-    /// Protocol upgrades are not carried.
-    #[error("protocol upgrades are not carried")]
+    /// HTTP/2 has no upgrades, and that is what the port declares.
+    #[error(
+        "the port speaks HTTP/2, which has no upgrades: give what is upgraded to (WebSocket) a port with appProtocol http"
+    )]
     UpgradeRefused,
     /// Plaintext to a workload that wants mutual TLS.
     #[error("this workload accepts mutual TLS only: call it through a sidecar")]

@@ -18,7 +18,10 @@ use crate::{
     clock,
     detect::{parser::Detected, reader},
     error::ProxyError,
-    http::{Body, error_response::Dialect, finish, head, headers, serve, watched::Bounds},
+    http::{
+        Body, Interim, error_response::Dialect, finish, head, headers, serve, upgrade::Offer,
+        watched::Bounds,
+    },
     policy::{
         access::{self, Access, HttpAccess},
         retry::{ATTEMPT, is_grpc},
@@ -115,7 +118,8 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         drain: worker.shared.drain.clone(),
         phase: Phase::InboundDraining,
     };
-    let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http1");
+    let handler =
+        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http1");
     match serve::http1(stream, until, handler).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
@@ -127,7 +131,8 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         drain: worker.shared.drain.clone(),
         phase: Phase::InboundDraining,
     };
-    let handler = |incoming| request(worker.clone(), incoming, caller.clone(), "http2");
+    let handler =
+        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
     match serve::http2(stream, until, handler).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
@@ -137,7 +142,7 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
 /// One request: always an answer.
 async fn request(
     worker: Rc<Worker>,
-    incoming: Request<Body>,
+    (incoming, interim): (Request<Body>, Interim),
     caller: Rc<Caller>,
     protocol: &'static str,
 ) -> Response<Body> {
@@ -152,6 +157,9 @@ async fn request(
     record.source = caller.identity.clone();
     record.source_service = caller.service.clone();
     record.requests = Some(caller.requests.clone());
+    if !grpc && (caller.identity.is_none() || Interim::is_asked_for(incoming.headers())) {
+        record.interim = interim;
+    }
     let result = carry(&worker, incoming, &caller, &mut record).await;
     finish(result, dialect, record)
 }
@@ -178,6 +186,12 @@ async fn carry(
     let deadline = Deadline::of(incoming.headers(), &NO_POLICY, grpc, record.began());
     if deadline == Deadline::Expired {
         return Err(ProxyError::DeadlineExpired);
+    }
+    if caller.identity.is_some() {
+        Offer::from_sidecar(&mut incoming);
+    }
+    if incoming.extensions().get::<Offer>().is_some() {
+        record.tcp_bytes = Some(workload.tcp_bytes.clone());
     }
     rewrite(worker, incoming.headers_mut(), caller, record);
     deadline::write(

@@ -19,7 +19,10 @@ use crate::{
     clock,
     detect::{parser::Detected, reader},
     error::{Limit, ProxyError},
-    http::{Body, Replay, error_response::Dialect, finish, head, headers, serve, watched::Bounds},
+    http::{
+        Body, Interim, Replay, error_response::Dialect, finish, head, headers, serve,
+        upgrade::Offer, watched::Bounds,
+    },
     policy::{
         breaker::Admission,
         retry::{RequestTraits, is_grpc},
@@ -55,14 +58,14 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     match detected {
         // Nearly HTTP is refused with a reason, by the strict reader.
         Detected::Http1 | Detected::Unknown => {
-            let handler = |incoming| request(worker.clone(), incoming, "http1");
+            let handler = |incoming, interim| request(worker.clone(), (incoming, interim), "http1");
             match Box::pin(serve::http1(stream, until, handler)).await {
                 Ok(served) => served.count(&worker),
                 Err(error) => debug!(%error, "application's connection ended"),
             }
         }
         Detected::Http2Preface => {
-            let handler = |incoming| request(worker.clone(), incoming, "http2");
+            let handler = |incoming, interim| request(worker.clone(), (incoming, interim), "http2");
             match Box::pin(serve::http2(stream, until, handler)).await {
                 Ok(served) => served.count(&worker),
                 Err(error) => debug!(%error, "application's connection ended"),
@@ -83,7 +86,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
 /// One request: always an answer.
 async fn request(
     worker: Rc<Worker>,
-    incoming: Request<Body>,
+    (incoming, interim): (Request<Body>, Interim),
     protocol: &'static str,
 ) -> Response<Body> {
     let grpc = is_grpc(incoming.headers());
@@ -100,6 +103,9 @@ async fn request(
         protocol,
     ));
     record.requests = Some(worker.handles.unrouted.clone());
+    if !grpc {
+        record.interim = interim;
+    }
     let result = carry(&worker, incoming, &mut record).await;
     finish(result, dialect, record)
 }
@@ -197,7 +203,12 @@ fn prepare(
 ) -> Result<Outgoing, ProxyError> {
     let policy = &plan.treatment.policy;
     let (mut head, body) = incoming.into_parts();
-    let traits = RequestTraits::of(&policy.retry, &head.method, head.uri.path(), &head.headers);
+    let mut traits = RequestTraits::of(&policy.retry, &head.method, head.uri.path(), &head.headers);
+    // Whatever its method: what an application began for an upgrade that failed is not known to be harmless.
+    if head.extensions.get::<Offer>().is_some() {
+        traits.repeatable = false;
+        record.tcp_bytes = Some(plan.target.metrics.tcp_bytes.clone());
+    }
     let deadline = Deadline::of(&head.headers, &policy.timeouts, traits.grpc, record.began());
     if deadline == Deadline::Expired {
         return Err(ProxyError::DeadlineExpired);

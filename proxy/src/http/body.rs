@@ -15,10 +15,10 @@ use hyper::body::Incoming;
 use crate::{
     error::ProxyError,
     http::ReplayBody,
-    upstream::{HopBody, Http1Body},
+    upstream::{HopBody, Http1Body, SwitchedBody},
 };
 
-use super::{headers, peek::Begun, watched::Watched};
+use super::{Interim, headers, peek::Begun, tunnel::TunnelBody, watched::Watched};
 
 /// A message body in either direction.
 #[derive(Debug, Default)]
@@ -38,6 +38,10 @@ pub enum Body {
     FromHttp1(Box<Http1Body>),
     /// From an HTTP/2 upstream.
     FromHop(Box<HopBody>),
+    /// From a caller that will have left HTTP.
+    Tunnel(TunnelBody),
+    /// From an upstream that has left HTTP.
+    Switched(Box<SwitchedBody>),
     /// From any upstream, its first frame already seen.
     Begun(Box<Begun>),
     /// What a test wants.
@@ -72,6 +76,24 @@ impl Body {
             _ => Poll::Pending,
         }
     }
+
+    /// Ready when nothing is left to be done for this exchange, after its last frame: what has left HTTP may be
+    /// closed in one direction and go on in the other.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Watched(body) => body.poll_over(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Ready when the request that this is the answer to has ended.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        match self {
+            Self::FromHop(body) => body.poll_upload(cx),
+            Self::Switched(body) => body.poll_upload(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 impl http_body::Body for Body {
@@ -99,6 +121,8 @@ impl http_body::Body for Body {
                 .map_ok(without_head_fields)
                 .map_err(|_| ProxyError::DownstreamBody),
             Self::Replay(replay) => replay.poll_frame(cx),
+            Self::Tunnel(body) => body.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
+            Self::Switched(body) => body.poll_frame(cx),
             Self::FromHttp1(body) => body.poll_frame(cx).map_ok(without_head_fields),
             Self::FromHop(body) => body.poll_frame(cx).map_ok(without_head_fields),
             #[cfg(test)]
@@ -115,6 +139,8 @@ impl http_body::Body for Body {
             Self::Incoming(incoming) => incoming.is_end_stream(),
             Self::Http2(recv) => recv.is_end_stream(),
             Self::Replay(replay) => replay.is_end_stream(),
+            Self::Tunnel(body) => body.is_end_stream(),
+            Self::Switched(body) => body.is_end_stream(),
             Self::FromHttp1(body) => body.is_end_stream(),
             Self::FromHop(body) => body.is_end_stream(),
             #[cfg(test)]
@@ -135,7 +161,11 @@ impl http_body::Body for Body {
             Self::Watched(body) => body.size_hint(),
             #[cfg(test)]
             Self::Frames(_) => SizeHint::default(),
-            Self::Http2(_) | Self::FromHop(_) | Self::Begun(_) => SizeHint::default(),
+            Self::Http2(_)
+            | Self::FromHop(_)
+            | Self::Begun(_)
+            | Self::Tunnel(_)
+            | Self::Switched(_) => SizeHint::default(),
         }
     }
 }
@@ -153,6 +183,8 @@ fn without_head_fields(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 pub struct RecvBody {
     recv: h2::RecvStream,
     data_done: bool,
+    /// Who waits to be told before it sends any of this.
+    expects: Option<Interim>,
 }
 
 impl RecvBody {
@@ -161,7 +193,14 @@ impl RecvBody {
         Self {
             recv,
             data_done: false,
+            expects: None,
         }
+    }
+
+    /// `caller` sends it only when told to, which is as soon as somebody wants it.
+    pub(super) fn expecting(mut self, caller: Interim) -> Self {
+        self.expects = Some(caller);
+        self
     }
 
     /// Whether nothing more will come.
@@ -174,6 +213,9 @@ impl RecvBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if let Some(caller) = self.expects.take() {
+            caller.go_on();
+        }
         if !self.data_done {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(bytes)) => {

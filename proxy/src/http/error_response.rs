@@ -21,6 +21,9 @@ pub enum Dialect {
     Grpc,
 }
 
+/// What may be asked instead of `CONNECT`; an application may know more (RFC 9110 §15.5.6 wants a list).
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
+
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 
@@ -55,6 +58,9 @@ pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
     let reason = format!("{} {}", error.flag().as_str(), error.slug());
     if let Ok(reason) = HeaderValue::try_from(reason) {
         headers.insert(headers::REASON, reason);
+    }
+    if status(error) == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
     }
     if let Some(wait) = retry_after(error) {
         headers.insert(
@@ -121,7 +127,8 @@ fn refused(refusal: Refusal) -> StatusCode {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         }
         Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-        Refusal::Connect | Refusal::TransferCodingUnknown => StatusCode::NOT_IMPLEMENTED,
+        Refusal::Connect => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::TransferCodingUnknown => StatusCode::NOT_IMPLEMENTED,
         Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
         Refusal::RequestLine
         | Refusal::Method

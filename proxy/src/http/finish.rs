@@ -1,6 +1,6 @@
 //! The last stage of every story: a result becomes the response that the caller gets, watched to its end.
 
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use crate::{error::ProxyError, worker::Record};
@@ -24,12 +24,14 @@ pub fn finish(
     });
     headers::remove_hop_by_hop(response.headers_mut());
     record.head(response.status(), response.headers());
+    let two_way = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     response.map(|body| {
-        if body.is_end_stream() {
+        if body.is_end_stream() && !two_way {
             record.end(0, Ok(()));
             return Body::Empty;
         }
         let request = record.request.clone();
-        Body::Watched(Box::new(Watched::new(body, record, bounds, request)))
+        let watched = Watched::new(body, record, bounds, request);
+        Body::Watched(Box::new(if two_way { watched.two_way() } else { watched }))
     })
 }

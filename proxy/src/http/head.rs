@@ -21,7 +21,7 @@ use super::{Body, headers, strict::TARGET_MAX};
 /// Checks and normalises.
 ///
 /// # Errors
-/// [`ProxyError::InvalidRequest`], [`ProxyError::UpgradeRefused`], [`ProxyError::Refused`].
+/// [`ProxyError::InvalidRequest`], [`ProxyError::Refused`].
 pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
     if let Some(refusal) = request.extensions().get::<Refusal>() {
         return Err(ProxyError::Refused { refusal: *refusal });
@@ -89,22 +89,11 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
     if has_several(headers, &header::CONTENT_LENGTH) {
         return Err(refused(Refusal::ContentLengthRepeated));
     }
-    if headers.contains_key(header::UPGRADE) && headers::wants_upgrade(headers) && !is_h2c(headers)
-    {
-        return Err(ProxyError::UpgradeRefused);
-    }
     Ok(())
 }
 
 fn has_several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
-}
-
-/// An offer that a server is free to ignore (RFC 7540 §3.2, withdrawn by RFC 9113), and clients still make.
-fn is_h2c(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::UPGRADE)
-        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The target's authority wins, as RFC 9112 §3.2.2 has it for proxies; a `Host` that means something else is

@@ -130,16 +130,6 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_ours(trailers, &[]);
 }
 
-/// Whether the caller asks to leave HTTP on this connection.
-pub fn wants_upgrade(headers: &HeaderMap) -> bool {
-    let upgrade = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"upgrade");
-    headers.contains_key(header::UPGRADE)
-        && headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .any(|value| value.as_bytes().split(|b| *b == b',').any(upgrade))
-}
-
 /// What a response says about its connection's future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {

@@ -6,15 +6,19 @@ pub mod error_response;
 mod finish;
 pub mod head;
 pub mod headers;
+mod interim;
 pub mod peek;
 pub mod pump;
 mod replay;
 pub mod serve;
 pub mod strict;
+pub mod tunnel;
+pub mod upgrade;
 pub mod watched;
 
 pub use body::{Body, RecvBody};
 pub use finish::finish;
+pub use interim::Interim;
 pub use replay::{Replay, ReplayBody};
 
 #[cfg(test)]

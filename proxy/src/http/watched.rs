@@ -47,6 +47,8 @@ pub struct Watched {
     bytes: u64,
     bytes_at_last_look: u64,
     ended: bool,
+    /// The exchange has left HTTP: it ends when both directions have.
+    two_way: bool,
 }
 
 impl Watched {
@@ -66,7 +68,14 @@ impl Watched {
             bytes: 0,
             bytes_at_last_look: 0,
             ended: false,
+            two_way: false,
         }
+    }
+
+    /// The exchange lasts until the request's direction has ended too.
+    pub fn two_way(mut self) -> Self {
+        self.two_way = true;
+        self
     }
 
     pub(super) fn poll_frame(
@@ -86,7 +95,7 @@ impl Watched {
                 }
                 // Whoever knows the length does not ask for a frame after the last one.
                 if self.inner.is_end_stream() {
-                    self.end(Ok(()));
+                    self.end_of_frames();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -95,13 +104,33 @@ impl Watched {
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
-                self.end(Ok(()));
+                self.end_of_frames();
                 Poll::Ready(None)
             }
             Poll::Pending => {
                 let error = ready!(self.poll_unread(cx));
                 Poll::Ready(Some(Err(error)))
             }
+        }
+    }
+
+    fn end_of_frames(&mut self) {
+        if !self.two_way {
+            self.end(Ok(()));
+        }
+    }
+
+    /// See [`Body::poll_over`].
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            return Poll::Ready(());
+        }
+        match self.inner.poll_upload(cx) {
+            Poll::Ready(result) => {
+                self.end(result.as_ref().copied());
+                Poll::Ready(())
+            }
+            Poll::Pending => self.poll_unread(cx).map(drop),
         }
     }
 
@@ -174,7 +203,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let result = if self.inner.is_end_stream() {
+        let result = if self.inner.is_end_stream() && !self.two_way {
             Ok(())
         } else {
             Err(&ProxyError::DownstreamGone)

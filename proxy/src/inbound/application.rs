@@ -10,7 +10,7 @@ use usher_config::{model::Protocol, value::Port};
 use crate::{
     clock,
     error::{Processing, ProxyError},
-    http::{Body, Replay},
+    http::{Body, Replay, upgrade::Offer},
     policy::retry::is_idempotent,
     pool::Key,
     snapshot::{APPLICATION, InboundEntry},
@@ -51,6 +51,7 @@ pub(super) async fn call(
     let key = Key {
         endpoint: APPLICATION,
         port: address.port(),
+        upgrades: incoming.extensions().get::<Offer>().is_some(),
     };
     let application = Application {
         address,
@@ -74,7 +75,7 @@ pub(super) async fn call(
         record.attempt(address, clock::now());
         let request = Request::from_parts(head, body);
         let open = || Ok((worker.application_connection(), ()));
-        let result = with_application(worker, application, open, request).await;
+        let result = with_application(worker, application, open, request, &record.interim).await;
         match result {
             Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
                 debug!(%error, "application closed an idle connection; asking again");

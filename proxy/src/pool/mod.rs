@@ -23,6 +23,9 @@ pub struct Key {
     pub endpoint: u64,
     /// The service's port.
     pub port: u16,
+    /// For streams that leave HTTP. They live long and may stand still for long: on the connection of ordinary
+    /// requests they would hold parts of its flow-control window.
+    pub upgrades: bool,
 }
 
 /// One worker's connections.

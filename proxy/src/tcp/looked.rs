@@ -30,6 +30,12 @@ impl Looked {
         }
     }
 
+    /// `seen` had been read from it before.
+    pub fn after(inner: Stream, seen: &[u8]) -> Self {
+        let seen = BytesMut::from(seen);
+        Self { inner, seen }
+    }
+
     /// What has come so far and nobody has taken.
     pub fn seen(&self) -> &[u8] {
         &self.seen

@@ -60,7 +60,7 @@ pub(super) async fn attempt(
             dial::through_mesh(worker, callee, request, record).await?
         } else {
             let version = version(plan, outgoing.traits.grpc);
-            dial::in_plaintext(worker, callee, version, request).await?
+            dial::in_plaintext(worker, callee, version, request, &record.interim).await?
         };
         if holds_back(plan, outgoing, &response) {
             first_frame(response).await

@@ -6,7 +6,7 @@ use http::{Request, Response};
 
 use crate::{
     error::{Limit, ProxyError},
-    http::{Body, head},
+    http::{Body, Interim, head, upgrade::Offer},
     policy::limits::Place,
     pool::Key,
     snapshot::{EndpointEntry, PortEntry, ServiceEntry},
@@ -58,10 +58,11 @@ pub struct Callee<'a> {
 
 impl Callee<'_> {
     /// The pool's key.
-    pub fn key(&self) -> Key {
+    pub fn key(&self, request: &Request<Body>) -> Key {
         Key {
             endpoint: self.endpoint.number,
             port: self.port.port.get(),
+            upgrades: request.extensions().get::<Offer>().is_some(),
         }
     }
 
@@ -124,7 +125,7 @@ pub async fn through_mesh(
     request: Request<Body>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let key = callee.key();
+    let key = callee.key(&request);
     let hop = match worker.pool.open_hop(key) {
         Some(hop) => hop,
         None => {
@@ -157,11 +158,12 @@ pub async fn through_mesh(
 
 async fn on_hop(
     mut hop: Hop,
-    request: Request<Body>,
+    mut request: Request<Body>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     record.destination = hop.peer().cloned();
-    hop.exchange(request).await
+    record.interim.ask(request.headers_mut());
+    hop.exchange(request, &record.interim).await
 }
 
 /// One exchange with an endpoint that has no sidecar.
@@ -173,10 +175,12 @@ pub async fn in_plaintext(
     callee: Callee<'_>,
     version: Version,
     request: Request<Body>,
+    interim: &Interim,
 ) -> Result<Response<Body>, ProxyError> {
+    let key = callee.key(&request);
     let application = Application {
         address: callee.endpoint.model.address,
-        key: callee.key(),
+        key,
         version,
         connect: callee.connect,
     };
@@ -184,8 +188,7 @@ pub async fn in_plaintext(
         worker,
         application,
         || {
-            let others =
-                worker.pool.has_http1(callee.key()) || worker.pool.busy_hop(callee.key()).is_some();
+            let others = worker.pool.has_http1(key) || worker.pool.busy_hop(key).is_some();
             let place = if others {
                 callee.connection_place()?
             } else {
@@ -195,6 +198,7 @@ pub async fn in_plaintext(
             Ok((place, callee.pending_place()?))
         },
         request,
+        interim,
     )
     .await
 }
@@ -209,6 +213,7 @@ pub async fn with_application<P: 'static, W>(
     application: Application,
     places: impl FnOnce() -> Result<(P, W), ProxyError>,
     mut request: Request<Body>,
+    interim: &Interim,
 ) -> Result<Response<Body>, ProxyError> {
     let Application {
         address,
@@ -216,14 +221,16 @@ pub async fn with_application<P: 'static, W>(
         version,
         connect: limit,
     } = application;
+    let offer = request.extensions_mut().remove::<Offer>();
     match version {
+        Version::Http2 if offer.is_some() => Err(ProxyError::UpgradeRefused),
         Version::Http2 => {
             let mut hop = match worker.pool.open_hop(key) {
                 Some(hop) => hop,
                 None => {
                     let (place, _pending) = match (places(), worker.pool.busy_hop(key)) {
                         (Ok(places), _) => places,
-                        (Err(_), Some(mut hop)) => return hop.exchange(request).await,
+                        (Err(_), Some(mut hop)) => return hop.exchange(request, interim).await,
                         (Err(error), None) => return Err(error),
                     };
                     let dial = || async move {
@@ -233,11 +240,17 @@ pub async fn with_application<P: 'static, W>(
                     Box::pin(worker.pool.hop(key, dial)).await?
                 }
             };
-            hop.exchange(request).await
+            hop.exchange(request, interim).await
         }
         Version::Http1 => {
+            let after = offer.map(|offer| (std::mem::take(request.body_mut()), offer));
             head::to_origin_form(&mut request);
-            let connection = match worker.pool.idle_http1(key) {
+            // What is to be upgraded gets a connection of its own: one from the pool might be closing just now.
+            let idle = match after {
+                None => worker.pool.idle_http1(key),
+                Some(_) => None,
+            };
+            let connection = match idle {
                 Some(connection) => connection,
                 None => {
                     let (place, _pending) = places()?;
@@ -249,7 +262,16 @@ pub async fn with_application<P: 'static, W>(
                     Box::pin(dial).await?
                 }
             };
-            connection.exchange(request).await
+            match after {
+                None => {
+                    let exchange = |request| connection.exchange(request);
+                    interim.during(request, exchange).await
+                }
+                Some((body, offer)) => {
+                    offer.ask(request.headers_mut());
+                    connection.switch(request, &offer, body).await
+                }
+            }
         }
     }
 }

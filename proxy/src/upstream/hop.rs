@@ -5,8 +5,8 @@
 //! together (see `tcp::coalesce`).
 
 use std::{
-    cell::{Cell, RefCell},
-    future::poll_fn,
+    cell::Cell,
+    future::{Future as _, poll_fn},
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -15,22 +15,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use h2::{Reason, client};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 use usher_config::value::SpiffeId;
 
 use crate::{
     error::{Processing, ProxyError},
     http::{
-        Body, RecvBody,
+        Body, Interim, RecvBody,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
-        pump::{PumpError, pump},
+        pump::pump,
+        upgrade::Offer,
     },
     tcp::{Stream, coalesce},
 };
+
+use super::upload::Upload;
 
 /// Per stream: a response of this size needs no window update at all.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -128,26 +130,37 @@ impl Hop {
     /// One exchange: resolves with the response's head; bodies stream on. Dropping the future or the
     /// response's body resets the stream.
     ///
-    /// The request's URI must have scheme and authority.
+    /// The request's URI must have scheme and authority. What comes before the answer goes to `interim`.
     ///
     /// # Errors
     /// [`ProxyError::UpstreamReset`] with what is known of the request's effect,
     /// [`ProxyError::UpstreamProtocol`], and whatever broke the request's own body.
-    pub async fn exchange(&mut self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
+    pub async fn exchange(
+        &mut self,
+        request: Request<Body>,
+        interim: &Interim,
+    ) -> Result<Response<Body>, ProxyError> {
         let endpoint = self.state.endpoint;
-        let (head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         let bodiless = body.is_end_stream();
+        let offer = Offer::to_sidecar(&mut head);
         let sent = self
             .send
             .send_request(Request::from_parts(head, ()), bodiless);
-        let (response, stream) = sent.map_err(|_| unprocessed(endpoint))?;
+        let (mut response, mut stream) = sent.map_err(|_| unprocessed(endpoint))?;
         let lease = Lease::new(&self.state);
         let upload = if bodiless {
             Upload::Done
         } else {
-            Upload::start(body, stream)
+            Upload::start(async move { pump(&mut body, &mut stream).await })
         };
-        let response = match response.await {
+        let answered = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(told))) = response.poll_informational(cx) {
+                interim.forward(told);
+            }
+            Pin::new(&mut response).poll(cx)
+        });
+        let mut response = match answered.await {
             Ok(response) => response,
             Err(error) => {
                 return Err(upload
@@ -155,8 +168,11 @@ impl Hop {
                     .unwrap_or_else(|| classify(&error, endpoint)));
             }
         };
+        if let Some(offer) = offer {
+            offer.answered_by_sidecar(&mut response);
+        }
         Ok(response.map(|recv| {
-            if recv.is_end_stream() && matches!(upload, Upload::Done) {
+            if recv.is_end_stream() && upload.is_done() {
                 return Body::Empty;
             }
             Body::FromHop(Box::new(HopBody {
@@ -182,57 +198,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
-    }
-}
-
-/// A request body on its way. Dropping it stops it, which resets the stream if it was not through.
-#[derive(Debug)]
-enum Upload {
-    Done,
-    Failed(ProxyError),
-    Running {
-        task: AbortHandle,
-        failure: Rc<RefCell<Option<ProxyError>>>,
-    },
-}
-
-impl Upload {
-    /// Sends what is there at once; only a body that has to be waited for becomes a task.
-    fn start(mut body: Body, mut stream: h2::SendStream<Bytes>) -> Self {
-        let mut pumping = Box::pin(async move { pump(&mut body, &mut stream).await });
-        match (&mut pumping).now_or_never() {
-            Some(Ok(()) | Err(PumpError::Peer)) => return Self::Done,
-            Some(Err(PumpError::Source(error))) => return Self::Failed(error),
-            None => {}
-        }
-        let failure = Rc::new(RefCell::new(None));
-        let told = failure.clone();
-        let task = spawn_local(async move {
-            if let Err(PumpError::Source(error)) = pumping.await {
-                *told.borrow_mut() = Some(error);
-            }
-        });
-        Self::Running {
-            task: task.abort_handle(),
-            failure,
-        }
-    }
-
-    /// Why the body broke off, if it was not the peer's doing.
-    fn failure(&self) -> Option<ProxyError> {
-        match self {
-            Self::Done => None,
-            Self::Failed(error) => Some(error.clone()),
-            Self::Running { failure, .. } => failure.borrow().clone(),
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Self::Running { task, .. } = self {
-            task.abort();
-        }
     }
 }
 
@@ -262,6 +227,11 @@ impl HopBody {
 
     pub(crate) fn is_end_stream(&self) -> bool {
         self.recv.is_end_stream()
+    }
+
+    /// Ready when the request's body has ended too.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.upload.poll_end(cx)
     }
 }
 

@@ -1,14 +1,15 @@
 //! HTTP/1.1 to an application: hyper's connection, one exchange at a time, then back to where it came from.
 
 use std::{
+    any::Any,
     net::SocketAddr,
     pin::Pin,
-    rc::Weak,
+    rc::{Rc, Weak},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{
     body::Incoming,
@@ -19,10 +20,16 @@ use tokio::task::spawn_local;
 
 use crate::{
     error::{Processing, ProxyError},
-    http::{Body, answer, headers},
+    http::{
+        Body, answer, headers,
+        tunnel::{Tunnel, TunnelBody},
+        upgrade::Offer,
+    },
     pool::IdleHttp1,
-    tcp::Stream,
+    tcp::{Looked, Stream},
 };
+
+use super::upload::Upload;
 
 /// A connection that is free.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Http1 {
     home: Weak<IdleHttp1>,
     /// It has carried an exchange: the peer may be closing it just now.
     reused: bool,
+    /// Lives as long as the connection, be it HTTP or not.
+    guard: Rc<dyn Any>,
 }
 
 /// Speaks HTTP/1.1 on `stream`. `guard` lives as long as the connection.
@@ -51,16 +60,19 @@ pub async fn handshake<G: 'static>(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| unprocessed(endpoint))?;
+    let guard: Rc<dyn Any> = Rc::new(guard);
+    let kept = guard.clone();
     spawn_local(async move {
-        let _guard = guard;
+        let _guard = kept;
         // How it ended is told to the exchange under way.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(Http1 {
         sender,
         endpoint,
         home,
         reused: false,
+        guard,
     })
 }
 
@@ -84,13 +96,56 @@ impl Http1 {
     /// [`ProxyError::UpstreamReset`] with what is known of the request's effect, [`ProxyError::IdleRace`],
     /// [`ProxyError::UpstreamProtocol`].
     pub async fn exchange(mut self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
-        let response = match self.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(mut error) => {
-                let unsent = error.take_message().is_some();
-                return Err(self.classify(unsent, error.error()));
-            }
-        };
+        let response = self.send(request).await?;
+        self.answer(response)
+    }
+
+    /// As [`Self::exchange`], for a request that offers to leave HTTP: if the application does too, `body` is what
+    /// it is sent from then on, and the answer's body what it says. To be called on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Self::exchange`].
+    pub async fn switch(
+        mut self,
+        request: Request<Body>,
+        offer: &Offer,
+        mut body: Body,
+    ) -> Result<Response<Body>, ProxyError> {
+        let mut response = self.send(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.answer(response);
+        }
+        let endpoint = self.endpoint;
+        let wrong = ProxyError::UpstreamProtocol { endpoint };
+        let accepted = offer.accepted_by(&response);
+        let accepted = accepted.filter(|_| answer::is_sound(&response, true));
+        let accepted = accepted.ok_or(wrong.clone())?;
+        let upgraded = hyper::upgrade::on(&mut response).await;
+        let upgraded = upgraded.map_err(|_| wrong)?;
+        let parts = upgraded.downcast::<TokioIo<Stream>>();
+        let parts = parts.map_err(|_| ProxyError::Internal {
+            what: "an upgraded connection is not the one that was made",
+        })?;
+        let stream = Looked::after(parts.io.into_inner(), &parts.read_buf);
+        let tunnel = Tunnel::opened(stream.into_stream(), self.guard.clone());
+        let switched = Box::new(SwitchedBody {
+            body: tunnel.body(),
+            upload: Upload::start(async move { tunnel.pour(&mut body).await }),
+            endpoint,
+        });
+        response.extensions_mut().insert(accepted);
+        Ok(response.map(|_| Body::Switched(switched)))
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, ProxyError> {
+        let sent = self.sender.try_send_request(request).await;
+        sent.map_err(|mut error| {
+            let unsent = error.take_message().is_some();
+            self.classify(unsent, error.error())
+        })
+    }
+
+    fn answer(self, response: Response<Incoming>) -> Result<Response<Body>, ProxyError> {
         if !answer::is_sound(&response, false) {
             // Dropping the connection with it: nobody knows what else comes there.
             return Err(ProxyError::UpstreamProtocol {
@@ -176,6 +231,40 @@ impl Http1Body {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// What an application says that has left HTTP; what it is said may still be going the other way.
+#[derive(Debug)]
+pub struct SwitchedBody {
+    body: TunnelBody,
+    upload: Upload,
+    endpoint: SocketAddr,
+}
+
+impl SwitchedBody {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let frame = ready!(self.body.poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|_| {
+                let endpoint = self.endpoint;
+                self.upload
+                    .failure()
+                    .unwrap_or(ProxyError::UpstreamBrokeOff { endpoint })
+            })
+        }))
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Ready when the caller's side has ended too.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.upload.poll_end(cx)
     }
 }
 

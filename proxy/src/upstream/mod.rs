@@ -7,9 +7,10 @@ pub mod dial;
 mod judge;
 mod hop;
 mod http1;
+mod upload;
 
 pub use hop::{Hop, HopBody, handshake as handshake_hop};
-pub use http1::{Http1, Http1Body, handshake as handshake_http1};
+pub use http1::{Http1, Http1Body, SwitchedBody, handshake as handshake_http1};
 
 #[cfg(test)]
 mod tests;

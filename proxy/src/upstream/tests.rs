@@ -14,7 +14,7 @@ use tokio::{
 use super::*;
 use crate::{
     error::{Processing, ProxyError},
-    http::Body,
+    http::{Body, Interim},
     tcp::Stream,
 };
 
@@ -59,7 +59,7 @@ async fn a_refused_stream_is_provably_unprocessed() {
     })
     .await;
     assert_eq!(
-        processing(&hop.exchange(get()).await),
+        processing(&hop.exchange(get(), &Interim::default()).await),
         Processing::Unprocessed
     );
 }
@@ -73,7 +73,10 @@ async fn any_other_reset_may_have_been_processed() {
         Ok(())
     })
     .await;
-    assert_eq!(processing(&hop.exchange(get()).await), Processing::Unknown);
+    assert_eq!(
+        processing(&hop.exchange(get(), &Interim::default()).await),
+        Processing::Unknown
+    );
 }
 
 #[tokio::test(flavor = "local")]
@@ -84,7 +87,10 @@ async fn a_connection_that_breaks_may_have_processed() {
         Ok(())
     })
     .await;
-    assert_eq!(processing(&hop.exchange(get()).await), Processing::Unknown);
+    assert_eq!(
+        processing(&hop.exchange(get(), &Interim::default()).await),
+        Processing::Unknown
+    );
     assert!(hop.is_closed());
 }
 
@@ -97,12 +103,12 @@ async fn after_goaway_no_request_is_sent() {
         std::future::poll_fn(|cx| connection.poll_closed(cx)).await
     })
     .await;
-    hop.exchange(get()).await.unwrap();
+    hop.exchange(get(), &Interim::default()).await.unwrap();
     while !hop.is_closed() {
         tokio::task::yield_now().await;
     }
     assert_eq!(
-        processing(&hop.exchange(get()).await),
+        processing(&hop.exchange(get(), &Interim::default()).await),
         Processing::Unprocessed
     );
 }
@@ -121,7 +127,7 @@ async fn a_dropped_exchange_resets_its_stream() {
         Ok(())
     })
     .await;
-    let exchange = spawn_local(async move { hop.exchange(get()).await });
+    let exchange = spawn_local(async move { hop.exchange(get(), &Interim::default()).await });
     tokio::task::yield_now().await;
     exchange.abort();
     assert_eq!(hears.await.unwrap(), Reason::CANCEL);
@@ -152,7 +158,7 @@ async fn trailers_arrive_after_the_body() {
     let request = Request::post("http://a.b/")
         .body(Body::Replay(body.attempt().unwrap()))
         .unwrap();
-    let response = hop.exchange(request).await.unwrap();
+    let response = hop.exchange(request, &Interim::default()).await.unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "body");

@@ -11,10 +11,10 @@ use usher_config::value::SpiffeId;
 use crate::{
     clock::{self, Tick},
     error::{Flag, Flags, ProxyError},
-    http::{Replay, watched::Observer},
+    http::{Interim, Replay, watched::Observer},
     telemetry::{
         access_log::Entry,
-        metrics::{Direction, Histogram, Requests},
+        metrics::{Direction, Histogram, Outcomes, Requests},
     },
 };
 
@@ -67,6 +67,10 @@ pub struct Record {
     pub requests: Option<Requests>,
     /// Measures it; unknown until the service is.
     pub duration: Option<Histogram>,
+    /// Counts what passes if the request leaves HTTP.
+    pub tcp_bytes: Option<Outcomes>,
+    /// Where interim answers go.
+    pub interim: Interim,
     /// What is owed to breaker and endpoint.
     pub settlement: Settlement,
     status: u16,
@@ -112,6 +116,8 @@ impl Record {
             trace_id: None,
             requests: None,
             duration: None,
+            tcp_bytes: None,
+            interim: Interim::default(),
             settlement: Settlement::default(),
             status: 0,
             grpc_status: None,
@@ -179,8 +185,15 @@ impl Record {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             requests.add(worker.index, status, self.flags.first());
         }
+        let switched = self.status == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(duration) = &self.duration {
-            duration.observe(worker.index, now.since(self.began));
+            // What came after an upgrade was no request, however long it lasted.
+            let answered = self.head_at.filter(|_| switched).unwrap_or(now);
+            duration.observe(worker.index, answered.since(self.began));
+        }
+        if let Some(bytes) = self.tcp_bytes.as_ref().filter(|_| switched) {
+            bytes.add_many(worker.index, "up", self.request_bytes());
+            bytes.add_many(worker.index, "down", response_bytes);
         }
         let snapshot = worker.snapshot();
         let Some(policy) = snapshot.inbound() else {
@@ -190,6 +203,11 @@ impl Record {
         if entry.is_wanted(&policy.telemetry, worker.random()) {
             worker.log(&entry, now);
         }
+    }
+
+    fn request_bytes(&self) -> u64 {
+        let request = self.request.as_ref();
+        request.map_or(self.request_bytes, Replay::bytes_passed)
     }
 
     fn entry(&self, response_bytes: u64, now: Tick) -> Entry<'_> {
@@ -216,10 +234,7 @@ impl Record {
             destination_service: self.service.as_deref(),
             upstream: self.upstream,
             attempts: self.attempts,
-            request_bytes: self
-                .request
-                .as_ref()
-                .map_or(self.request_bytes, Replay::bytes_passed),
+            request_bytes: self.request_bytes(),
             response_bytes,
             duration: now.since(self.began),
             upstream_duration,

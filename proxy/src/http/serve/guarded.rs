@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     http::strict::{Scanner, Verdict},
-    tcp::Stream,
+    tcp::{Looked, Stream},
 };
 
 use super::watch::{Decision, Watch};
@@ -71,6 +71,12 @@ impl GuardedStream {
             cleared: 0,
             lingering: None,
         }
+    }
+
+    /// The stream itself, after an upgrade: `read` and what is held come first, and nothing is judged any more.
+    pub(super) fn into_upgraded(self, read: &[u8]) -> Stream {
+        let seen = [read, &self.held].concat();
+        Looked::after(self.stream, &seen).into_stream()
     }
 
     /// Reads into the caller's buffer and judges there; what cannot pass yet is moved to `held`.

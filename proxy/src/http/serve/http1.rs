@@ -1,23 +1,32 @@
 //! HTTP/1.1 from a caller, by hyper, behind a strict reader ([`super::guarded`]) and under watch
 //! ([`super::watch`]).
+//!
+//! hyper never closes the connection: after an upgrade it goes on without hyper, as two bodies ([`Tunnel`]).
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt as _, future::select};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite as _;
 
 use crate::{
     error::{Flag, ProxyError},
-    http::{Body, headers},
+    http::{
+        Body, Interim, headers,
+        tunnel::Tunnel,
+        upgrade::{Accepted, Offer},
+    },
     tcp::Stream,
 };
 
@@ -41,49 +50,34 @@ pub async fn http1<F, Fut>(
     handler: F,
 ) -> Result<Served, hyper::Error>
 where
-    F: Fn(Request<Body>) -> Fut,
+    F: Fn(Request<Body>, Interim) -> Fut,
     Fut: Future<Output = Response<Body>>,
 {
     let watch = Rc::new(Watch::default());
-    let service = service_fn(|mut request: Request<hyper::body::Incoming>| {
+    let switched = Switched::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
         let in_flight = InFlight::begin(&watch);
         if let Some(refusal) = watch.refusal() {
             request.extensions_mut().insert(refusal);
         }
+        let answered = answer(&handler, request, (&watch, in_flight), &switched);
         // hyper keeps a place of the future's size in every connection, idle ones too.
-        let answer = Box::pin(handler(request.map(Body::incoming)));
-        let watch = &watch;
-        async move {
-            let mut response = answer.await;
-            close_if_refused(&mut response);
-            // An application's HTTP/1.0 is its own affair; hyper minds what the caller speaks.
-            *response.version_mut() = Version::HTTP_11;
-            watch.decide(if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                Decision::Upgraded
-            } else {
-                Decision::StaysHttp
-            });
-            Ok::<_, Infallible>(response.map(|body| Answer {
-                body,
-                _in_flight: in_flight,
-            }))
-        }
+        Box::pin(answered.map(Ok::<_, Infallible>))
     });
     let io = GuardedStream::new(stream, watch.clone());
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .max_headers(headers::HEADERS_MAX_USIZE)
         .max_buf_size(BUFFER)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
     let mut draining = pin!(drain.reached());
     let mut drained = false;
     let mut look = pin!(watch.watch());
     let mut ended_by = Served::Whole;
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         // First of all: hyper drops a connection that is to shut down before it has read from it, and a
         // request may be waiting there.
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(ended.map(|()| ended_by));
         }
         let mut leave = !drained && draining.as_mut().poll(cx).is_ready();
@@ -92,21 +86,95 @@ where
             && let Poll::Ready(bound) = look.as_mut().poll(cx)
         {
             ended_by = Served::Bounded(bound);
-            match bound {
-                // There is nothing graceful to wait for: no request will come, or no answer will go.
-                Bound::SlowHead | Bound::SlowBody | Bound::Unread => {
-                    return Poll::Ready(Ok(ended_by));
-                }
-                Bound::Idle | Bound::SlowHandshake | Bound::Flood => leave = true,
+            if is_abandoned(ended_by) {
+                return Poll::Ready(Ok(ended_by));
             }
+            leave = true;
         }
         if !leave {
             return Poll::Pending;
         }
-        connection.as_mut().graceful_shutdown();
-        connection.as_mut().poll(cx).map_ok(|()| ended_by)
+        Pin::new(&mut connection).graceful_shutdown();
+        connection.poll_without_shutdown(cx).map_ok(|()| ended_by)
     })
-    .await
+    .await?;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let mut io = io.into_inner();
+    match switched.take() {
+        Some(opened) => {
+            let (tunnel, mut body) = *opened;
+            tunnel.open(io.into_upgraded(&read_buf));
+            // How it ends is told to those who watch the bodies.
+            let _ = tunnel.pour(&mut body).await;
+            poll_fn(|cx| body.poll_over(cx)).await;
+        }
+        None if is_abandoned(ended_by) => {}
+        None => {
+            let shutdown = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx));
+            let _ = select(pin!(shutdown), look).await;
+        }
+    }
+    Ok(ended_by)
+}
+
+/// What goes on once hyper is done with a connection that has left HTTP, and what it is to be sent.
+type Switched = RefCell<Option<Box<(Tunnel, Body)>>>;
+
+async fn answer<F, Fut>(
+    handler: &F,
+    request: Request<Incoming>,
+    (watch, in_flight): (&Watch, InFlight),
+    switched: &Switched,
+) -> Response<Answer>
+where
+    F: Fn(Request<Body>, Interim) -> Fut,
+    Fut: Future<Output = Response<Body>>,
+{
+    let (request, tunnel) = expect_upgrade(request);
+    let mut response = handler(request, Interim::default()).await;
+    close_if_refused(&mut response);
+    // An application's HTTP/1.0 is its own affair; hyper minds what the caller speaks.
+    *response.version_mut() = Version::HTTP_11;
+    let mut decision = Decision::StaysHttp;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(tunnel) = tunnel
+    {
+        decision = Decision::Upgraded;
+        let body = switch(&mut response);
+        switched.replace(Some(Box::new((tunnel, body))));
+    }
+    watch.decide(decision);
+    response.map(|body| Answer {
+        body,
+        _in_flight: in_flight,
+    })
+}
+
+/// There is nothing graceful to wait for: no request will come, or no answer will go.
+fn is_abandoned(ended: Served) -> bool {
+    match ended {
+        Served::Bounded(Bound::SlowHead | Bound::SlowBody | Bound::Unread) => true,
+        Served::Whole | Served::Bounded(Bound::Idle | Bound::SlowHandshake | Bound::Flood) => false,
+    }
+}
+
+/// If the caller offers to leave HTTP, what it says from then on is the request's body.
+fn expect_upgrade(request: Request<Incoming>) -> (Request<Body>, Option<Tunnel>) {
+    let Some(offer) = Offer::of(&request) else {
+        return (request.map(Body::incoming), None);
+    };
+    let tunnel = Tunnel::expected();
+    let mut request = request.map(|_| Body::Tunnel(tunnel.body()));
+    request.extensions_mut().insert(offer);
+    (request, Some(tunnel))
+}
+
+/// Makes it the 101 that hyper is to write; what is to be sent after it.
+fn switch(response: &mut Response<Body>) -> Body {
+    if let Some(accepted) = response.extensions_mut().remove::<Accepted>() {
+        accepted.answer(response.headers_mut());
+    }
+    std::mem::take(response.body_mut())
 }
 
 /// Whoever sends what this proxy does not take for a request has lost the thread, or wants us to: what comes next

@@ -6,13 +6,14 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use h2::server::{self, SendResponse};
-use http::{Request, Response, StatusCode, header};
+use h2::server;
+use http::{Request, Response, header};
 use http_body::Body as _;
 use tokio::{
     task::spawn_local,
@@ -21,9 +22,11 @@ use tokio::{
 
 use crate::{
     http::{
-        Body, RecvBody,
+        Body, Interim, RecvBody,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
+        interim::Back,
         pump::pump,
+        upgrade::Accepted,
     },
     tcp::{Stream, coalesce},
 };
@@ -55,7 +58,7 @@ pub async fn http2<F, Fut>(
     handler: F,
 ) -> Result<Served, h2::Error>
 where
-    F: Fn(Request<Body>) -> Fut,
+    F: Fn(Request<Body>, Interim) -> Fut,
     Fut: Future<Output = Response<Body>> + 'static,
 {
     let (io, flusher) = coalesce(stream);
@@ -94,11 +97,11 @@ where
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     used = true;
-                    let request = request.map(incoming);
-                    let mut respond = Responder(respond);
-                    respond.encourage(&request);
+                    let back = Back::new(respond);
+                    let interim = Interim::to(&back);
+                    let request = incoming(request, &interim);
                     // One box that is never moved again: a task's own cell is copied several times.
-                    spawn_local(serve_stream(Box::pin(handler(request)), respond));
+                    spawn_local(serve_stream(Box::pin(handler(request, interim)), back));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -130,52 +133,47 @@ fn h2_io(_: std::io::Error) -> h2::Error {
     h2::Reason::CONNECT_ERROR.into()
 }
 
-fn incoming(recv: h2::RecvStream) -> Body {
-    if recv.is_end_stream() {
-        Body::Empty
-    } else {
-        Body::Http2(RecvBody::new(recv))
-    }
-}
-
-struct Responder(SendResponse<Bytes>);
-
-impl Responder {
-    /// 100-continue, if asked for: the body is forwarded as soon as it comes.
-    fn encourage(&mut self, request: &Request<Body>) {
-        if request.headers().contains_key(header::EXPECT) {
-            let mut go_on = Response::new(());
-            *go_on.status_mut() = StatusCode::CONTINUE;
-            // A stream that is gone already will say so to the response.
-            let _ = self.0.send_informational(go_on);
+fn incoming(request: Request<h2::RecvStream>, interim: &Interim) -> Request<Body> {
+    let expects = request.headers().contains_key(header::EXPECT);
+    request.map(|recv| {
+        if recv.is_end_stream() {
+            return Body::Empty;
         }
-    }
+        let body = RecvBody::new(recv);
+        Body::Http2(if expects {
+            body.expecting(interim.clone())
+        } else {
+            body
+        })
+    })
 }
 
 /// Answers one stream; a reset by the caller ends everything that was done for it.
-async fn serve_stream(
-    mut answer: Pin<Box<impl Future<Output = Response<Body>>>>,
-    mut respond: Responder,
-) {
+async fn serve_stream(mut answer: Pin<Box<impl Future<Output = Response<Body>>>>, back: Rc<Back>) {
     let answered = poll_fn(|cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
-        respond.0.poll_reset(cx).map(|_| None)
+        back.respond.borrow_mut().poll_reset(cx).map(|_| None)
     });
     let Some(response) = answered.await else {
         return;
     };
     drop(answer);
-    let (head, mut body) = response.into_parts();
+    let (mut head, mut body) = response.into_parts();
+    Accepted::to_sidecar(&mut head);
+    back.close();
     let bodiless = body.is_end_stream();
-    let sent = respond
-        .0
+    let sent = back
+        .respond
+        .borrow_mut()
         .send_response(Response::from_parts(head, ()), bodiless);
     if let Ok(mut stream) = sent
         && !bodiless
     {
         // A body that breaks off has reset the stream; its observer knows why.
-        let _ = pump(&mut body, &mut stream).await;
+        if pump(&mut body, &mut stream).await.is_ok() {
+            poll_fn(|cx| body.poll_over(cx)).await;
+        }
     }
 }

@@ -207,13 +207,13 @@ fn ambiguous_requests_are_refused() {
 }
 
 #[test]
-fn connect_and_upgrades_are_refused() {
+fn connect_is_refused_and_an_offer_of_h2c_is_ignored() {
     let mesh = Mesh::start(TrafficPolicy::default());
-    let upgrade =
-        "GET / HTTP/1.1\r\nHost: account.bank\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    assert!(mesh.raw(upgrade).starts_with("HTTP/1.1 501"));
     let connect = "CONNECT account.bank:80 HTTP/1.1\r\nHost: account.bank:80\r\n\r\n";
-    assert!(mesh.raw(connect).starts_with("HTTP/1.1 501"));
+    assert!(mesh.raw(connect).starts_with("HTTP/1.1 405"));
+    assert!(mesh.seen().is_empty());
+    let offer = "GET / HTTP/1.1\r\nHost: account.bank\r\nConnection: upgrade, http2-settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    assert!(mesh.raw(offer).starts_with("HTTP/1.1 200"));
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn targets() -> Vec<Case> {
     }
     cases.push(case(
         format!("CONNECT api:80 HTTP/1.1\r\nHost: api\r\n\r\n{SMUGGLED}"),
-        Fate::Refused(501),
+        Fate::Refused(405),
     ));
     cases
 }
