@@ -16,7 +16,10 @@ use usher_config::model::Timeouts;
 
 use crate::{
     clock,
-    detect::{parser::Detected, reader},
+    detect::{
+        parser::Detected,
+        reader::{self, First},
+    },
     error::ProxyError,
     http::{
         Body, Interim, error_response::Dialect, finish, head, headers, serve, upgrade::Offer,
@@ -39,8 +42,8 @@ use crate::{
 
 use caller::Caller;
 
-/// For a caller's first bytes. Sidecars speak first; a plaintext caller that waits for the application to
-/// speak is served as opaque after this time.
+/// For a caller's first bytes. Sidecars speak first; a plaintext caller that waits for the application to speak
+/// is served as opaque when it does, at the latest after this time.
 const FIRST_BYTES_MAX: Duration = Duration::from_secs(1);
 
 /// To our own application: it is on this machine and answers at once or not at all.
@@ -49,10 +52,22 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Serves a connection until it ends. What it is found to be is boxed: a connection then keeps the memory of its
 /// own story, not of the largest one.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
-        return;
+    let mut ahead = None;
+    let speaks_first = Box::pin(opaque::speaks_first(&worker, &mut ahead));
+    let detected = match reader::look_unless(&stream, FIRST_BYTES_MAX, speaks_first).await {
+        Ok(First::Caller(detected)) => detected,
+        Ok(First::Called(())) => {
+            worker.handles.detected.add(worker.index, "server_first");
+            let caller = Caller::plaintext(&worker, address);
+            return Box::pin(opaque::serve(worker, Stream::Plain(stream), caller, ahead)).await;
+        }
+        Err(_) => return worker.handles.detected.add(worker.index, "silent"),
     };
     worker.handles.detected.add(worker.index, detected.as_str());
+    let ahead = match detected {
+        Detected::Unknown | Detected::NeedMore => ahead,
+        Detected::Tls | Detected::Http1 | Detected::Http2Preface => None,
+    };
     if detected == Detected::Tls {
         return Box::pin(serve_mesh(worker, stream, address)).await;
     }
@@ -67,7 +82,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await;
         }
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            Box::pin(opaque::serve(worker, Stream::Plain(stream), caller)).await;
+            Box::pin(opaque::serve(worker, Stream::Plain(stream), caller, ahead)).await;
         }
     }
 }
@@ -80,7 +95,7 @@ async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) 
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
         Alpn::H2 => Box::pin(serve_http2(worker, stream, caller)).await,
-        Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller)).await,
+        Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller, None)).await,
         Alpn::Control => debug!(%address, "caller takes this sidecar for a control plane"),
     }
 }

@@ -47,7 +47,7 @@ const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
 /// Serves a connection from our application until it ends.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
-        return;
+        return worker.handles.detected.add(worker.index, "silent");
     };
     worker.handles.detected.add(worker.index, detected.as_str());
     let until = serve::UntilDrain {

@@ -1,5 +1,7 @@
 //! A declared local listener carries any bytes to a service over mutual TLS.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -56,6 +58,42 @@ async fn bytes_pass_both_ways_with_half_close_and_the_server_speaking_first() ->
         "everything comes back after our half was closed"
     );
     assert!(rest.ends_with(b"bye\n"));
+    task.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_at_once_by_a_plaintext_caller() -> Result<()> {
+    let (port, task) = greeter().await?;
+    let permissive = "  mtls: { mode: Permissive }\n  defaultAction: Allow\n";
+    for undeclared in [false, true] {
+        let mut service = yaml::service("mail", 25, "tcp");
+        if undeclared {
+            service = service.replace(", appProtocol: tcp", "");
+        }
+        let mesh = Mesh::start(&[service]).await?;
+        mesh.write(
+            "mesh.yaml",
+            "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec: { trustDomain: test.mesh, allowLoosening: true }\n",
+        )?;
+        mesh.write("access.yaml", &yaml::access_policy("mail", permissive))?;
+        let mail = mesh.sidecar("mail").port(port).start().await?;
+        // The first ones may come before the policy does.
+        let greeted = eventually("a greeting", async || {
+            let began = Instant::now();
+            let mut stream = TcpStream::connect(&mail.inbound).await.ok()?;
+            let mut greeting = [0_u8; 6];
+            stream.read_exact(&mut greeting).await.ok()?;
+            Some((greeting, began.elapsed()))
+        })
+        .await;
+        assert_eq!(&greeted.0, b"hello\n");
+        assert!(greeted.1 < Duration::from_millis(500), "{greeted:?}");
+        let first = mail
+            .metric("usher_detect_total", &["outcome=\"server_first\""])
+            .await?;
+        assert!(first >= 1.0, "{first}");
+    }
     task.abort();
     Ok(())
 }

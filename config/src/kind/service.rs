@@ -48,8 +48,8 @@ pub struct ServicePort {
     /// What the application listens on. Default: `port`. Off Kubernetes each sidecar is told its application's
     /// port (`--port`), which goes before this.
     pub target_port: Option<Port>,
-    /// What is spoken. Default: decided by the first bytes of each connection, which costs protocols in which
-    /// the server speaks first a moment of waiting.
+    /// What is spoken. Default: decided by the first bytes of each connection, whoever says them; an application that
+    /// speaks first (SMTP, MySQL) is connected to meanwhile.
     pub app_protocol: Option<AppProtocol>,
     /// The transport; TCP is the only one carried.
     #[schemars(with = "Option<Transport>")]

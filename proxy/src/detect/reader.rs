@@ -27,6 +27,31 @@ pub async fn look(stream: &TcpStream, limit: Duration) -> io::Result<Detected> {
     }
 }
 
+/// As [`look`], or what `called` resolves to if that is first: the caller waits for the other side to speak.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_unless<T>(
+    stream: &TcpStream,
+    limit: Duration,
+    called: impl Future<Output = T>,
+) -> io::Result<First<T>> {
+    tokio::select! {
+        biased;
+        detected = look(stream, limit) => detected.map(First::Caller),
+        spoke = called => Ok(First::Called(spoke)),
+    }
+}
+
+/// Who spoke first.
+#[derive(Debug, PartialEq, Eq)]
+pub enum First<T> {
+    /// The caller, or nobody in time.
+    Caller(Detected),
+    /// Whoever it calls.
+    Called(T),
+}
+
 async fn wait(stream: &TcpStream) -> io::Result<Detected> {
     let mut first = [0; ENOUGH];
     loop {

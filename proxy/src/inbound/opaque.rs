@@ -19,10 +19,13 @@ use usher_config::{
 
 use crate::{
     clock,
-    detect::parser::{Detected, detect_as_a_server_may},
+    detect::{
+        parser::{Detected, detect_as_a_server_may},
+        server,
+    },
     error::ProxyError,
     http::watched::Observer,
-    policy::access::Access,
+    policy::access::{self, Access},
     snapshot::InboundEntry,
     tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
@@ -35,13 +38,57 @@ use super::{
     no_such_port, serve_http1, serve_http2, transport_allowed,
 };
 
-/// Serves one connection.
-pub(super) async fn serve(worker: Rc<Worker>, downstream: Stream, caller: Rc<Caller>) {
+/// A caller that speaks first does so at once, with its handshake's last packet: before this time the application
+/// is not troubled with a connection that may not be for it.
+const CALLER_FIRST: Duration = Duration::from_millis(2);
+
+/// Connects to our application for a plaintext caller of whom nothing is known yet, as far as opaque bytes may reach it
+/// at all, and returns as soon as it has spoken. The connection stays in `application` whoever spoke first.
+pub(super) async fn speaks_first(worker: &Worker, application: &mut Option<Application>) {
+    sleep(CALLER_FIRST).await;
+    if let Some(address) = worker.application
+        && takes_opaque_plaintext(worker)
+        && let Ok(stream) = connect::plain(address, CONNECT_MAX).await
+    {
+        let open = worker.application_connection();
+        let application = application.insert(Application { stream, open });
+        return server::speaks_first(&application.stream).await;
+    }
+    std::future::pending().await
+}
+
+fn takes_opaque_plaintext(worker: &Worker) -> bool {
+    let snapshot = worker.snapshot();
+    let Some(workload) = snapshot.workload() else {
+        return false;
+    };
+    let Some((port, protocol)) = workload.policy.ports.first().copied() else {
+        return false;
+    };
+    let asked = Access {
+        caller: None,
+        port,
+        http: None,
+    };
+    matches!(protocol, Protocol::Tcp | Protocol::Detect)
+        && access::transport_allowed(workload.policy.mtls, None)
+        && access::decide(&workload.policy.access, &asked)
+            .denied_by
+            .is_none()
+}
+
+/// Serves one connection; `ahead`: to our application, if there is one already.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    downstream: Stream,
+    caller: Rc<Caller>,
+    ahead: Option<Application>,
+) {
     let mut record = Record::begin(&worker, Direction::Inbound, Method::CONNECT, "tcp");
     record.source = caller.identity.clone();
     record.source_service = caller.service.clone();
     record.requests = Some(caller.requests.clone());
-    match open(&worker, downstream, &caller, &mut record).await {
+    match open(&worker, downstream, &caller, ahead, &mut record).await {
         Ok(Opened::Opaque(opaque)) => relay(&worker, *opaque, &mut record).await,
         Ok(Opened::Http1(stream)) => {
             record.retract();
@@ -72,7 +119,7 @@ struct Opaque {
 }
 
 /// Our application's end, counted while it is open.
-struct Application {
+pub(super) struct Application {
     stream: TcpStream,
     open: UpstreamConnection,
 }
@@ -81,6 +128,7 @@ async fn open(
     worker: &Rc<Worker>,
     downstream: Stream,
     caller: &Caller,
+    ahead: Option<Application>,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
     let workload = worker.snapshot().workload().cloned();
@@ -104,7 +152,7 @@ async fn open(
             // Rules on methods and paths refuse opaque bytes, but not yet what may turn out to be HTTP.
             let allowed = decide_access(worker, &workload, &asked);
             let application = match &allowed {
-                Ok(()) => Some(connect(worker, record).await?),
+                Ok(()) => Some(connected(worker, ahead, record).await?),
                 Err(_) => None,
             };
             let mut looked = Looked::new(downstream);
@@ -120,7 +168,7 @@ async fn open(
         }
     };
     decide_access(worker, &workload, &asked)?;
-    opaque(worker, downstream, None, workload, record).await
+    opaque(worker, downstream, ahead, workload, record).await
 }
 
 /// Whether the port that is meant declares HTTP.
@@ -150,10 +198,7 @@ async fn opaque(
     workload: std::sync::Arc<InboundEntry>,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
-    let application = match application {
-        Some(application) => application,
-        None => connect(worker, record).await?,
-    };
+    let application = connected(worker, application, record).await?;
     Ok(Opened::Opaque(Box::new(Opaque {
         downstream,
         application,
@@ -161,11 +206,20 @@ async fn opaque(
     })))
 }
 
-async fn connect(worker: &Worker, record: &mut Record) -> Result<Application, ProxyError> {
+async fn connected(
+    worker: &Worker,
+    ahead: Option<Application>,
+    record: &mut Record,
+) -> Result<Application, ProxyError> {
     let address = worker.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
-    record.attempt(address, clock::now());
+    if record.attempts == 0 {
+        record.attempt(address, clock::now());
+    }
+    if let Some(application) = ahead {
+        return Ok(application);
+    }
     let stream = connect::plain(address, CONNECT_MAX).await?;
     let open = worker.application_connection();
     Ok(Application { stream, open })
@@ -252,7 +306,7 @@ async fn first_words(
                     Detected::NeedMore => {}
                 }
             }
-            () = speaks_first(application), if downstream.seen().is_empty() => return Ok(Words::Opaque),
+            () = speaks(application), if downstream.seen().is_empty() => return Ok(Words::Opaque),
             () = late => return match (downstream.seen(), application) {
                 ([], None) => Ok(Words::Opaque),
                 ([], Some(_)) => Err(ProxyError::StreamIdle { limit: idle.unwrap_or_default() }),
@@ -262,47 +316,10 @@ async fn first_words(
     }
 }
 
-/// Returns when the application has said something that no HTTP server says first, or has closed.
-async fn speaks_first(application: Option<&TcpStream>) {
-    let Some(application) = application else {
-        return std::future::pending().await;
-    };
-    let mut first = [0; 9];
-    loop {
-        let Ok(seen) = application.peek(&mut first).await else {
-            return;
-        };
-        match says_http(first.get(..seen).unwrap_or_default()) {
-            // It waits for a request, and so do we.
-            Some(true) => return std::future::pending().await,
-            Some(false) => return,
-            None => {
-                // Half a frame head: the rest follows at once, or this is no HTTP/2.
-                sleep(Duration::from_millis(5)).await;
-                match application.peek(&mut first).await {
-                    Ok(more) if more > seen => {}
-                    _ => return,
-                }
-            }
-        }
-    }
-}
-
-/// Whether a server's first bytes are HTTP's: HTTP/2's SETTINGS frame (RFC 9113 §3.4), which some servers send
-/// before they have read anything, or an HTTP/1 status line (408 for a caller that is silent). `None`: too few.
-fn says_http(first: &[u8]) -> Option<bool> {
-    const SETTINGS: u8 = 4;
-    if let [_, _, _, kind, _, stream @ ..] = first
-        && stream.len() == 4
-    {
-        return Some(*kind == SETTINGS && stream == [0; 4] || first.starts_with(b"HTTP/"));
-    }
-    match first {
-        [] => Some(false),
-        [0, 0] | [0] | [0, 0, _] => None,
-        [0, 0, _, kind, ..] if *kind == SETTINGS => None,
-        _ if b"HTTP/".starts_with(first) => None,
-        _ => Some(first.starts_with(b"HTTP/")),
+async fn speaks(application: Option<&TcpStream>) {
+    match application {
+        Some(application) => server::speaks_first(application).await,
+        None => std::future::pending().await,
     }
 }
 
