@@ -58,8 +58,20 @@ pub struct Bootstrap {
     pub access_log: AccessLogTarget,
     /// Where this instance runs, for zone preference. Default empty.
     pub zone: String,
+    /// The kernel hands over the application's connections (`usher-proxy intercept install`), and how those from
+    /// outside come; `None`: explicit calls only.
+    pub transparent: Option<Transparent>,
     /// Register although others can reach the application around the sidecar, and its policies.
     pub danger_exposed_application: bool,
+}
+
+/// How the kernel hands over connections from outside. Those of the application are always redirected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transparent {
+    /// Their destination is rewritten, and asked of the kernel.
+    Redirect,
+    /// As they are: the inbound listener answers for addresses that are not its own, which needs CAP_NET_ADMIN.
+    Tproxy,
 }
 
 /// `IP[:PORT]`.
@@ -103,7 +115,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 19] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -190,6 +202,11 @@ pub const SETTINGS: [Setting; 18] = [
         help: "Where this instance runs",
     },
     Setting {
+        name: "transparent",
+        value: "redirect|tproxy",
+        help: "The kernel hands over connections, by the rules of usher-proxy intercept install",
+    },
+    Setting {
         name: "danger-exposed-application",
         value: "",
         help: "Register although the application is reachable around the sidecar",
@@ -232,6 +249,12 @@ pub enum Stop {
 }
 
 impl Bootstrap {
+    /// Whether the application must not be reachable around the sidecar. Where the kernel hands over what comes from
+    /// outside, its address does not matter.
+    pub fn guards_application(&self) -> bool {
+        !self.danger_exposed_application && self.transparent.is_none()
+    }
+
     /// Reads `arguments` (program name first), the environment, and the bootstrap file that they name.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod listeners;
 mod logging;
 mod readiness;
 mod registration;
+mod self_test;
 mod serving;
 mod signals;
 mod standing;
@@ -24,7 +25,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -39,6 +40,7 @@ use crate::{
     control_plane::ControlPlane,
     health::{Report, watch_application},
     identity::Keeper,
+    intercept,
     snapshot::Store,
     state_dir::StateDir,
     telemetry::metrics::Metrics,
@@ -62,8 +64,6 @@ use traffic::Traffic;
 
 /// Operators' commands in flight.
 const COMMANDS_MAX: usize = 16;
-/// How old `usher_svid_expiry_timestamp_seconds` may be.
-const EXPIRY_EVERY: Duration = Duration::from_secs(5);
 /// How old the health in [`Standing`] may be.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
@@ -74,6 +74,10 @@ where
     I: IntoIterator<Item = A>,
     A: Into<OsString> + Clone,
 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    if arguments.get(1).is_some_and(|verb| verb == intercept::NAME) {
+        return intercept::main_with(arguments.into_iter().skip(1));
+    }
     // Names and values that are not UTF-8 are no settings of ours.
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -199,6 +203,9 @@ impl Start {
     }
 
     async fn sidecar(mut self) -> Result<(), Exit> {
+        if self.bootstrap.transparent.is_some() {
+            self_test::run().await?;
+        }
         let Some(keeper) = self.identity().await? else {
             return Ok(());
         };
@@ -239,7 +246,7 @@ impl Start {
                 zone: self.bootstrap.zone.clone(),
                 health: reported,
                 greeted: self.greeted.clone(),
-                guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
+                guarded: self.bootstrap.guards_application().then_some(guarded),
             };
             Registering {
                 task: tokio::spawn(registration.run(leave)),
@@ -340,7 +347,10 @@ impl Start {
             contact: self.metrics.control_plane_contact(),
         };
         tokio::spawn(Xds::new(parts, subscription).run());
-        tokio::spawn(watch_expiry(self.metrics.clone(), keeper.material()));
+        tokio::spawn(keep_identity::watch_expiry(
+            self.metrics.clone(),
+            keeper.material(),
+        ));
         tokio::spawn(keep_identity::keep(
             keeper,
             self.control_plane.clone(),
@@ -374,20 +384,5 @@ async fn show_health(health: watch::Receiver<Report>, standing: Standing) {
         if standing.load().health.as_ref() != Some(&now) {
             standing.tell(|facts| facts.health = Some(now));
         }
-    }
-}
-
-async fn watch_expiry(metrics: Metrics, material: Arc<ArcSwap<Material>>) {
-    let expiry = metrics.svid_expiry();
-    let mut ticks = tokio::time::interval(EXPIRY_EVERY);
-    loop {
-        ticks.tick().await;
-        let ends = material
-            .load()
-            .leaf
-            .not_after
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        expiry.set(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
     }
 }

@@ -4,6 +4,7 @@
 //! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
 
 mod flag;
+mod limit;
 mod refusal;
 mod words;
 
@@ -12,6 +13,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use usher_config::value::{Port, ServiceName};
 
 pub use flag::{Flag, Flags};
+pub use limit::Limit;
 pub use refusal::Refusal;
 use words::{OUTSIDE, no_such_port};
 
@@ -54,6 +56,14 @@ pub enum ProxyError {
     NoSuchHost {
         /// As asked for.
         host: Arc<str>,
+    },
+    /// Nobody of the mesh is where an intercepted connection was going.
+    #[error(
+        "nobody in the mesh's registry is at {destination}: declare a Service there, or let connections pass with outboundTraffic: PassThrough in the Mesh"
+    )]
+    NoSuchDestination {
+        /// As the application dialled it.
+        destination: SocketAddr,
     },
     /// The authority could be the name of a service, but the control plane knows none of that name.
     #[error(
@@ -228,37 +238,6 @@ pub enum Side {
     Local,
 }
 
-/// A limit of `model::Limits`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// `maxConnections`.
-    Connections,
-    /// `maxPendingRequests`.
-    PendingRequests,
-    /// `maxConcurrentRequests`.
-    ConcurrentRequests,
-    /// `perEndpoint.maxConcurrentRequests`.
-    ConcurrentRequestsPerEndpoint,
-}
-
-impl Limit {
-    /// The field's name in YAML.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connections => "maxConnections",
-            Self::PendingRequests => "maxPendingRequests",
-            Self::ConcurrentRequests => "maxConcurrentRequests",
-            Self::ConcurrentRequestsPerEndpoint => "perEndpoint.maxConcurrentRequests",
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// What is known of a failed request's effect: the base of all retry safety.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Processing {
@@ -288,6 +267,7 @@ impl ProxyError {
             | Self::AccessDenied { .. }
             | Self::DeadlineExpired
             | Self::NoSuchHost { .. }
+            | Self::NoSuchDestination { .. }
             | Self::NotInMesh { .. }
             | Self::PortIsTcp { .. }
             | Self::DownstreamGone
@@ -320,7 +300,10 @@ impl ProxyError {
             Self::InvalidRequest { .. } | Self::Refused { .. } | Self::UpgradeRefused => Flag::Dpe,
             Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
             Self::DeadlineExpired => Flag::De,
-            Self::NoSuchHost { .. } | Self::NoSuchPort { .. } | Self::PortIsTcp { .. } => Flag::Nr,
+            Self::NoSuchHost { .. }
+            | Self::NoSuchDestination { .. }
+            | Self::NoSuchPort { .. }
+            | Self::PortIsTcp { .. } => Flag::Nr,
             Self::UnknownService { .. }
             | Self::NotInMesh { .. }
             | Self::DiscoveryTimeout { .. }
@@ -353,6 +336,7 @@ impl ProxyError {
             Self::AccessDenied { .. } => "access-denied",
             Self::DeadlineExpired => "deadline-passed",
             Self::NoSuchHost { .. } => "authority-is-no-service",
+            Self::NoSuchDestination { .. } => "destination-is-no-service",
             Self::PortIsTcp { .. } => "port-is-tcp",
             Self::UnknownService { .. } | Self::NotInMesh { .. } => "service-unknown",
             Self::DiscoveryTimeout { .. } => "discovery-timeout",

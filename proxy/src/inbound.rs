@@ -40,7 +40,7 @@ use crate::{
     worker::{Phase, Record, Worker},
 };
 
-use caller::Caller;
+use caller::{Caller, Meant};
 
 /// For a caller's first bytes. Sidecars speak first; a plaintext caller that waits for the application to speak
 /// is served as opaque when it does, at the latest after this time.
@@ -50,15 +50,21 @@ const FIRST_BYTES_MAX: Duration = Duration::from_secs(1);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends. What it is found to be is boxed: a connection then keeps the memory of its
-/// own story, not of the largest one.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+/// own story, not of the largest one. `destination`: where it was going, if the kernel handed it over on its way.
+pub async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    address: SocketAddr,
+    destination: Option<SocketAddr>,
+) {
+    let meant = Meant::by(&worker, destination);
     let mut ahead = None;
-    let speaks_first = Box::pin(opaque::speaks_first(&worker, &mut ahead));
+    let speaks_first = Box::pin(opaque::speaks_first(&worker, &meant, &mut ahead));
     let detected = match reader::look_unless(&stream, FIRST_BYTES_MAX, speaks_first).await {
         Ok(First::Caller(detected)) => detected,
         Ok(First::Called(())) => {
             worker.handles.detected.add(worker.index, "server_first");
-            let caller = Caller::plaintext(&worker, address);
+            let caller = Caller::plaintext(&worker, address, &meant);
             return Box::pin(opaque::serve(worker, Stream::Plain(stream), caller, ahead)).await;
         }
         Err(_) => return worker.handles.detected.add(worker.index, "silent"),
@@ -71,7 +77,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     if detected == Detected::Tls {
         return Box::pin(serve_mesh(worker, stream, address)).await;
     }
-    let caller = Caller::plaintext(&worker, address);
+    let caller = Caller::plaintext(&worker, address, &meant);
     match detected {
         Detected::Http1 => Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await,
         Detected::Http2Preface => {
@@ -215,7 +221,7 @@ async fn carry(
         grpc,
     );
     let version = application::version(&workload, caller, grpc);
-    let call = application::call(worker, incoming, version, record);
+    let call = application::call(worker, incoming, (caller, version), record);
     let mut response = match deadline.remaining(clock::now()) {
         None => call.await?,
         Some(left) => timeout(left, call)

@@ -29,6 +29,9 @@ pub mod balance;
 pub mod pool;
 pub mod upstream;
 
+// Before there is a sidecar: the kernel's part.
+pub mod intercept;
+
 // The control thread.
 pub mod bootstrap;
 pub mod control;

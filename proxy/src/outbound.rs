@@ -1,19 +1,21 @@
 //! Story: application → mesh, one call per stage.
 //!
 //! Explicit mode: the application sends HTTP to this sidecar's outbound listener, and the authority names the
-//! service. [`request`] is the life of a request; read it from top to bottom.
+//! service. Transparent mode ([`serve_intercepted`]): the kernel hands its connections
+//! over. [`request`] is the life of a request; read it from top to bottom.
 
 mod discover;
 mod fallback;
+mod intercepted;
 mod opaque;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body as _;
 use tokio::{net::TcpStream, time::Instant};
 use tracing::{debug, warn};
-use usher_config::{model::BackendTarget, value::Port};
+use usher_config::model::BackendTarget;
 
 use crate::{
     clock,
@@ -39,6 +41,9 @@ use crate::{
     worker::{Phase, Record, Worker, announce_breaker},
 };
 
+use discover::Found;
+
+pub use intercepted::serve_intercepted;
 pub use opaque::serve_tcp;
 
 /// For a caller's first bytes; HTTP callers speak first and at once.
@@ -50,27 +55,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         return worker.handles.detected.add(worker.index, "silent");
     };
     worker.handles.detected.add(worker.index, detected.as_str());
-    let until = serve::UntilDrain {
-        drain: worker.shared.drain.clone(),
-        phase: Phase::OutboundDraining,
-    };
-    let stream = Stream::Plain(stream);
     match detected {
         // Nearly HTTP is refused with a reason, by the strict reader.
         Detected::Http1 | Detected::Unknown => {
-            let handler = |incoming, interim| request(worker.clone(), (incoming, interim), "http1");
-            match Box::pin(serve::http1(stream, until, handler)).await {
-                Ok(served) => served.count(&worker),
-                Err(error) => debug!(%error, "application's connection ended"),
-            }
+            serve_http1(worker, Stream::Plain(stream), None).await;
         }
-        Detected::Http2Preface => {
-            let handler = |incoming, interim| request(worker.clone(), (incoming, interim), "http2");
-            match Box::pin(serve::http2(stream, until, handler)).await {
-                Ok(served) => served.count(&worker),
-                Err(error) => debug!(%error, "application's connection ended"),
-            }
-        }
+        Detected::Http2Preface => serve_http2(worker, Stream::Plain(stream), None).await,
         // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
         Detected::Tls | Detected::NeedMore => {
             if worker.warnings.opaque.is_due(clock::now()) {
@@ -83,10 +73,35 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     }
 }
 
+/// `meant`: where an intercepted connection was going.
+async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
+    let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http1");
+    match Box::pin(serve::http1(stream, until_drain(&worker), handler)).await {
+        Ok(served) => served.count(&worker),
+        Err(error) => debug!(%error, "application's connection ended"),
+    }
+}
+
+async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
+    let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http2");
+    match Box::pin(serve::http2(stream, until_drain(&worker), handler)).await {
+        Ok(served) => served.count(&worker),
+        Err(error) => debug!(%error, "application's connection ended"),
+    }
+}
+
+fn until_drain(worker: &Worker) -> serve::UntilDrain {
+    serve::UntilDrain {
+        drain: worker.shared.drain.clone(),
+        phase: Phase::OutboundDraining,
+    }
+}
+
 /// One request: always an answer.
 async fn request(
     worker: Rc<Worker>,
     (incoming, interim): (Request<Body>, Interim),
+    meant: Option<SocketAddr>,
     protocol: &'static str,
 ) -> Response<Body> {
     let grpc = is_grpc(incoming.headers());
@@ -106,7 +121,7 @@ async fn request(
     if !grpc {
         record.interim = interim;
     }
-    let result = carry(&worker, incoming, &mut record).await;
+    let result = carry(&worker, incoming, meant, &mut record).await;
     finish(result, dialect, record)
 }
 
@@ -114,6 +129,7 @@ async fn request(
 async fn carry(
     worker: &Rc<Worker>,
     mut incoming: Request<Body>,
+    meant: Option<SocketAddr>,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
     head::normalize(&mut incoming)?;
@@ -123,10 +139,13 @@ async fn carry(
     let authority = authority
         .as_ref()
         .map_or("", |authority| authority.as_str());
-    let (service, port) = discover::by_authority(worker, authority).await?;
-    let plan = route(worker, &incoming, &service, port, record).await?;
+    let found = match meant {
+        None => discover::by_authority(worker, authority).await?,
+        Some(destination) => discover::by_destination(worker, destination, authority).await?,
+    };
+    let plan = route(worker, &incoming, &found, record).await?;
     let outgoing = prepare(worker, incoming, &plan, record)?;
-    let called = match admit(worker, &plan, &service, record) {
+    let called = match admit(worker, &plan, &found.service, record) {
         Ok(()) => call(worker, &plan, &outgoing, record).await,
         Err(refusal) => Called::refused(refusal),
     };
@@ -144,22 +163,32 @@ async fn carry(
 async fn route(
     worker: &Rc<Worker>,
     incoming: &Request<Body>,
-    service: &Arc<ServiceEntry>,
-    port: Port,
+    Found {
+        service,
+        port,
+        only,
+        ..
+    }: &Found,
     record: &mut Record,
 ) -> Result<Plan, ProxyError> {
+    let (port, only) = (*port, *only);
     service.mark_used();
     record.service = Some(service.label.clone());
     record.duration = Some(service.metrics.duration.clone());
     let uri = incoming.uri();
-    let found = service.table.select(&route::Request {
+    let asked = route::Request {
         port,
         host: uri.host().unwrap_or_default(),
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         method: incoming.method(),
         headers: incoming.headers(),
-    });
+    };
+    // Who dials an endpoint's own address means that endpoint: routes are about the service's (GEP-1426).
+    let found = match only {
+        None => service.table.select(&asked),
+        Some(_) => None,
+    };
     let found =
         found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
     let Some((route, treatment)) = found else {
@@ -168,6 +197,7 @@ async fn route(
             target: service.clone(),
             port,
             treatment: service.treatment.clone(),
+            only,
         });
     };
     record.route = Some(route.name.clone());
@@ -191,6 +221,7 @@ async fn route(
         target: backend,
         port: target.port,
         treatment: treatment.clone(),
+        only: None,
     })
 }
 

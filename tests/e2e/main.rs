@@ -19,6 +19,7 @@ mod grpc;
 mod grpc_streams;
 mod hostile;
 mod http;
+mod interception;
 mod interim;
 mod mtls;
 mod protocols;

@@ -22,11 +22,16 @@ pub struct Mesh {
 impl Mesh {
     /// Starts a control plane on these documents; workloads `web` (a caller) is always there.
     pub async fn start(documents: &[String]) -> Result<Self> {
+        Self::start_on("127.0.0.1:0", documents).await
+    }
+
+    /// As [`Mesh::start`], its gRPC on this address.
+    pub async fn start_on(grpc: &str, documents: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("config"))?;
         let mut mesh = Self {
             folder,
-            grpc: String::new(),
+            grpc: grpc.to_owned(),
             http: String::new(),
             server: None,
         };

@@ -26,6 +26,10 @@ pub struct MeshSpec {
     /// Lets narrower policies be laxer than wider ones in `mtls.mode` and `defaultAction`. Default false: a
     /// team cannot open what the platform closed.
     pub allow_loosening: Option<bool>,
+    /// What becomes of connections that are intercepted on their way to nobody in the registry. Default
+    /// PassThrough: an application must not lose its database on the day it joins the mesh. Says nothing about
+    /// explicit calls, which only ever reach services.
+    pub outbound_traffic: Option<OutboundTraffic>,
     /// What sidecars write down.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -34,6 +38,16 @@ pub struct MeshSpec {
 impl MeshSpec {
     /// The trust domain of a mesh that names none.
     pub const DEFAULT_TRUST_DOMAIN: &'static str = "usher.local";
+}
+
+choice! {
+    /// Where intercepted connections may go.
+    pub enum OutboundTraffic {
+        /// Anywhere: to services through the mesh, to everybody else as they are.
+        PassThrough = "PassThrough",
+        /// To services of the registry only; other connections are refused.
+        RegistryOnly = "RegistryOnly",
+    }
 }
 
 /// Whether plaintext is let in.

@@ -31,7 +31,8 @@ pub use matches::{
     TextMatchType,
 };
 pub use mesh::{
-    AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, Telemetry, Tracing, VirtualCidr,
+    AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry, Tracing,
+    VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use reference::{

@@ -26,6 +26,18 @@ pub struct InboundPolicy {
     /// How long a stream may live without a byte either way: the service's own `timeouts.idle`, so that callers'
     /// sidecars and this one agree on when it is over. Default 5 min, `None`: for ever.
     pub idle: Option<Duration>,
+    /// Where its own intercepted connections may go; the workload's, not its callers'.
+    pub outbound: OutboundTraffic,
+}
+
+/// Where intercepted connections of a workload may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OutboundTraffic {
+    /// Anywhere; what is no service, as it is.
+    #[default]
+    PassThrough,
+    /// To services only.
+    RegistryOnly,
 }
 
 /// Whether plaintext is let in.

@@ -13,7 +13,7 @@ mod trust;
 pub use endpoint::Endpoint;
 pub use inbound_policy::{
     AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-    PathRule, Telemetry,
+    OutboundTraffic, PathRule, Telemetry,
 };
 pub use route::{Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, TextMatch};
 pub use service::{Protocol, Service, ServicePort};

@@ -5,7 +5,7 @@ use http::Method;
 use crate::{
     model::{
         AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-        PathRule, Telemetry, Timeouts,
+        OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
     value::{Name, SpiffeId},
 };
@@ -34,6 +34,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             health_check: policy.health_check.as_ref().map(Into::into),
             telemetry: Some((&policy.telemetry).into()),
             idle_ms: Some(to_optional_millis(policy.idle)),
+            registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
         }
     }
 }
@@ -68,6 +69,11 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
         idle: match message.idle_ms {
             Some(idle) => optional_millis("idle_ms", idle)?,
             None => Timeouts::default().idle,
+        },
+        outbound: if message.registry_only {
+            OutboundTraffic::RegistryOnly
+        } else {
+            OutboundTraffic::PassThrough
         },
     })
 }

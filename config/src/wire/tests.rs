@@ -153,6 +153,7 @@ fn inbound_policy() -> InboundPolicy {
             ..Telemetry::default()
         },
         idle: Some(Duration::from_secs(7)),
+        outbound: OutboundTraffic::RegistryOnly,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use usher_config::{
     kind::{self, AppProtocol},
     model::{
-        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, Protocol, Route, Service,
-        ServicePort, Telemetry, Timeouts,
+        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, OutboundTraffic,
+        Protocol, Route, Service, ServicePort, Telemetry, Timeouts,
     },
     value::{Name, ServiceName, SpiffeId, Weight},
 };
@@ -71,6 +71,15 @@ pub(super) fn caller_inbound(index: &Index<'_>, service: ServiceName) -> Inbound
         health_check: None,
         telemetry: telemetry(&index.mesh.telemetry),
         idle: Timeouts::default().idle,
+        outbound: outbound(index),
+    }
+}
+
+/// Where intercepted connections may go: one rule for the whole mesh.
+fn outbound(index: &Index<'_>) -> OutboundTraffic {
+    match index.mesh.outbound_traffic {
+        Some(kind::OutboundTraffic::RegistryOnly) => OutboundTraffic::RegistryOnly,
+        Some(kind::OutboundTraffic::PassThrough) | None => OutboundTraffic::PassThrough,
     }
 }
 
@@ -135,6 +144,7 @@ pub(super) fn inbound(
         idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name))
             .timeouts
             .idle,
+        outbound: outbound(index),
         service: name,
     }
 }

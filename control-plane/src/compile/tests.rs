@@ -9,7 +9,7 @@ use std::{
 };
 
 use usher_config::{
-    model::{BackendTarget, Protocol, Route},
+    model::{BackendTarget, OutboundTraffic, Protocol, Route},
     parse::parse_files,
 };
 
@@ -211,4 +211,20 @@ fn a_workload_that_only_calls_is_known_by_its_own_name() {
         .expect("valid");
     assert!(compiled.may_be(&own, &caller));
     assert!(!compiled.may_be(&own, &named("bank/a")));
+}
+
+#[test]
+fn where_intercepted_connections_may_go_is_the_meshs_word_for_everybody() {
+    let mesh = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {outboundTraffic: RegistryOnly}\n";
+    let restricted = compile(&world(&[mesh, &service("a"), WORKLOADS]));
+    let open = compile(&world(&[&service("a"), WORKLOADS]));
+    let of = |compiled: &Compiled| compiled.inbound[&named("bank/a")].outbound;
+    assert_eq!(of(&restricted), OutboundTraffic::RegistryOnly);
+    assert_eq!(of(&open), OutboundTraffic::PassThrough);
+    let everybody = restricted.inbound.values();
+    assert!(
+        everybody
+            .map(|policy| policy.outbound)
+            .all(|outbound| outbound == OutboundTraffic::RegistryOnly)
+    );
 }

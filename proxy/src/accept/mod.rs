@@ -3,6 +3,8 @@
 //! All workers wait on the same listener, and whoever wakes first hands out. `SO_REUSEPORT` would let the
 //! kernel's hash choose: with a sidecar's few, long HTTP/2 connections that puts all of them on one core.
 
+mod arrival;
+
 use std::{
     io,
     net::{TcpListener, TcpStream},
@@ -15,6 +17,8 @@ use tracing::warn;
 use usher_config::model::ServiceTarget;
 
 use crate::worker::Load;
+
+pub use arrival::Arrival;
 
 /// Connections of one worker; more are closed at once. With 32 KiB each this bounds a worker at 256 MiB.
 const CONNECTIONS_MAX: u32 = 8_192;

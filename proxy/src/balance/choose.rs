@@ -53,6 +53,24 @@ pub fn choose(group: &Group, now: Tick, random: u64, avoid: &[usize]) -> Result<
         .ok_or(NoPick::AllFull)
 }
 
+/// Takes the member that its caller chose, by dialling its address: ejection and health are reasons to choose
+/// somebody else, and nobody else was meant.
+///
+/// # Errors
+/// It does not serve this port, or is at its limit.
+pub fn exactly(group: &Group, position: usize) -> Result<Pick, NoPick> {
+    let member = group.members().get(position);
+    let member = member
+        .filter(|member| member.weight > 0)
+        .ok_or(NoPick::NoEndpoint)?;
+    let meant = Candidate {
+        position,
+        member,
+        probe: false,
+    };
+    meant.take(group).ok_or(NoPick::AllFull)
+}
+
 /// A usable member that is not avoided, and how it would be used.
 #[derive(Clone, Copy)]
 struct Candidate<'g> {

@@ -12,7 +12,7 @@ mod group;
 mod peak_ewma;
 
 pub use attempt::{Attempt, AttemptOutcome, Observation};
-pub use choose::{NoPick, Pick, choose};
+pub use choose::{NoPick, Pick, choose, exactly};
 pub use ejection::{Change, Roster};
 pub use endpoint_state::{EndpointState, EndpointView};
 pub use group::{Group, Member};

@@ -235,3 +235,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_dials_an_endpoint_gets_that_one_or_nobody() {
+    let fleet = limited_fleet(&[1, 0, 1], Algorithm::PeakEwma, Some(1));
+    let first = exactly(&fleet.group, 2).unwrap();
+    assert_eq!(first.position, 2);
+    assert_eq!(exactly(&fleet.group, 2).err(), Some(NoPick::AllFull));
+    assert_eq!(exactly(&fleet.group, 1).err(), Some(NoPick::NoEndpoint));
+    assert_eq!(exactly(&fleet.group, 3).err(), Some(NoPick::NoEndpoint));
+    drop(first);
+    assert!(exactly(&fleet.group, 2).is_ok());
+}

@@ -91,11 +91,12 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Sidecar of the Usher mesh: carries every call a service makes or receives")
         .after_help(
-            "Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
+            "usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
+             Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
              --bootstrap (stateDir: ...). Flags win over the environment, the environment over the file.\n\
              USHER_LOG filters the operational log on stderr [default: info].\n\
              Exit codes: 0 drained, 64 usage, 69 no identity: the token is none, is of another mesh, or is refused, \
-             71 an address or a file that is needed cannot be had, 78 application reachable around the sidecar. \
+             71 an address or a file that is needed cannot be had, 78 application reachable around the sidecar, or the sidecar's own calls intercepted. \
              The reason is then also in exit.json in the state directory.",
         )
         .arg(

@@ -9,7 +9,7 @@ use usher_config::{
 
 use super::{
     AccessLogTarget, Advertise, Bootstrap, InvalidBootstrap, Mistake, Source, TcpForward,
-    layers::Layers,
+    Transparent, layers::Layers,
 };
 
 const CONTROL_PLANE: &str = "127.0.0.1:15012";
@@ -44,6 +44,7 @@ pub(super) fn bootstrap(
     let drain_grace = reader.optional("drain-grace", parse_duration);
     let access_log = reader.optional("access-log", |text| Ok(access_log(text)));
     let zone = reader.optional("zone", |text| Ok(text.to_owned()));
+    let transparent = reader.optional("transparent", transparent);
     let danger_exposed_application = reader.optional("danger-exposed-application", boolean);
 
     let (
@@ -85,6 +86,7 @@ pub(super) fn bootstrap(
         drain_grace: drain_grace.unwrap_or(DRAIN_GRACE),
         access_log: access_log.unwrap_or(AccessLogTarget::Stdout),
         zone: zone.unwrap_or_default(),
+        transparent,
         danger_exposed_application: danger_exposed_application.unwrap_or(false),
     })
 }
@@ -237,6 +239,17 @@ fn access_log(text: &str) -> AccessLogTarget {
         "off" => AccessLogTarget::Off,
         "-" => AccessLogTarget::Stdout,
         path => AccessLogTarget::File(path.into()),
+    }
+}
+
+fn transparent(text: &str) -> Parsed<Transparent> {
+    match text {
+        "redirect" => Ok(Transparent::Redirect),
+        "tproxy" => Ok(Transparent::Tproxy),
+        _ => Err(InvalidValue::new(
+            text,
+            "redirect, or tproxy as in usher-proxy intercept install --inbound tproxy",
+        )),
     }
 }
 

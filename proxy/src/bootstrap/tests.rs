@@ -124,3 +124,17 @@ fn an_advertised_address_may_leave_out_its_port() {
     assert_eq!(with("[fd00::7]:80").unwrap().ip.to_string(), "fd00::7");
     assert!(with("0.0.0.0").is_err());
 }
+
+#[test]
+fn transparent_mode_is_asked_for_by_name() {
+    let with = |mode| [&MINIMAL[..], &["--transparent", mode]].concat();
+    let bootstrap = read(&with("redirect"), &[]).unwrap();
+    assert_eq!(bootstrap.transparent, Some(Transparent::Redirect));
+    assert!(!bootstrap.guards_application());
+    let text = mistakes(&with("yes"), &[]);
+    assert!(
+        text.contains("--transparent") && text.contains("tproxy"),
+        "{text}"
+    );
+    assert_eq!(read(&MINIMAL, &[]).unwrap().transparent, None);
+}

@@ -39,6 +39,16 @@ pub enum Exit {
         #[source]
         source: io::Error,
     },
+    /// The kernel hands us our own connections. Code 78.
+    #[error(
+        "connections of this sidecar itself are intercepted, and would come back to it for ever: it runs as uid {uid}, \
+         which the rules do not exclude. Run it as the uid that they exclude (1337 by default), or install them anew: \
+         usher-proxy intercept install --exclude-uid {uid}"
+    )]
+    InterceptsItself {
+        /// Of this process.
+        uid: u32,
+    },
     /// A listener, directory or thread could not be had. Code 71.
     #[error("cannot {what}")]
     System {
@@ -83,7 +93,9 @@ impl Exit {
             Self::Usage(_) => 64,
             Self::IdentityRefused(_) => 69,
             Self::System { .. } => 71,
-            Self::ApplicationExposed { .. } | Self::ExposureUnknown { .. } => 78,
+            Self::ApplicationExposed { .. }
+            | Self::ExposureUnknown { .. }
+            | Self::InterceptsItself { .. } => 78,
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
@@ -15,12 +17,16 @@ use crate::{
     control_plane::ControlPlane,
     identity::{AttestError, Failures, Keeper, Proof, Svid, attest, due, proof, renew},
     state_dir::StateDir,
+    telemetry::metrics::Metrics,
+    tls::Material,
 };
 
 /// The wall clock may jump (suspend, NTP): a long wait is looked at again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How old `usher_svid_expiry_timestamp_seconds` may be.
+const EXPIRY_EVERY: Duration = Duration::from_secs(5);
 
 /// The SVID of an earlier run, or a new one; waits for the control plane as long as it takes.
 ///
@@ -143,4 +149,20 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Shows when the SVID ends. Never returns.
+pub(super) async fn watch_expiry(metrics: Metrics, material: Arc<ArcSwap<Material>>) {
+    let expiry = metrics.svid_expiry();
+    let mut ticks = tokio::time::interval(EXPIRY_EVERY);
+    loop {
+        ticks.tick().await;
+        let ends = material
+            .load()
+            .leaf
+            .not_after
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        expiry.set(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
+    }
 }

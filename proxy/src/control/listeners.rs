@@ -3,18 +3,24 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use nix::errno::Errno;
 use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use usher_config::model::ServiceTarget;
 
 use super::exit::Exit;
-use crate::{bootstrap::Bootstrap, state_dir::StateDir};
+use crate::{
+    accept::Purpose,
+    bootstrap::{Bootstrap, Transparent},
+    state_dir::StateDir,
+};
 
 const FILE: &str = "addresses.json";
 
@@ -30,6 +36,10 @@ pub(super) struct Listeners {
     pub outbound: TcpListener,
     /// From the application, opaque bytes, each for one port of one service.
     pub tcp: Vec<(TcpListener, ServiceTarget)>,
+    /// The first two once more for IPv6, if the kernel hands connections over: it redirects within a family.
+    pub ipv6: Vec<(TcpListener, Purpose)>,
+    /// All ports above and below, in that case: what is on its way to them must not be carried.
+    pub own_ports: Option<Arc<[u16]>>,
 }
 
 /// Where the control thread itself listens.
@@ -69,20 +79,70 @@ impl Listeners {
             .tcp
             .iter()
             .map(|forward| Ok((bind("tcp", forward.local)?, forward.target.clone())));
-        let listeners = Self {
+        let inbound = Options {
+            transparent: bootstrap.transparent == Some(Transparent::Tproxy),
+            ..Options::default()
+        };
+        let mut listeners = Self {
             inbound: bootstrap
                 .application_port
-                .map(|_| bind("inbound", bootstrap.inbound))
+                .map(|_| bind_as(inbound, "inbound", bootstrap.inbound))
                 .transpose()?,
             outbound: bind("outbound", bootstrap.outbound)?,
             tcp: tcp.collect::<Result<_, Exit>>()?,
+            ipv6: Vec::new(),
+            own_ports: None,
         };
         let doors = Doors {
             metrics: bind("metrics", bootstrap.metrics)?,
             socket: bind_admin(&bootstrap.admin_socket)?,
             socket_path: bootstrap.admin_socket.clone(),
         };
+        if bootstrap.transparent.is_some() {
+            listeners.ipv6 = listeners.also_ipv6(inbound)?;
+            let ports = listeners
+                .ports(&doors)
+                .map_err(Exit::system("find out our ports"));
+            listeners.own_ports = Some(ports?);
+        }
         Ok((listeners, doors))
+    }
+
+    /// The IPv6 counterparts of listeners for IPv4, on their ports; none where the kernel has no IPv6.
+    fn also_ipv6(&self, options: Options) -> Result<Vec<(TcpListener, Purpose)>, Exit> {
+        let inbound = self.inbound.iter();
+        let inbound = inbound.map(|listener| (options, "inbound", listener, Purpose::Inbound));
+        let usual = Options::default();
+        let outbound = (usual, "outbound", &self.outbound, Purpose::Outbound);
+        let mut also = Vec::new();
+        for (options, setting, listener, purpose) in inbound.chain([outbound]) {
+            let local = listener.local_addr();
+            let local = local.map_err(Exit::system("find out our addresses"))?;
+            let ip = match local.ip() {
+                IpAddr::V4(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST,
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv6Addr::UNSPECIFIED,
+                IpAddr::V4(_) | IpAddr::V6(_) => continue,
+            };
+            let address = SocketAddr::from((ip, local.port()));
+            let options = Options {
+                only_ipv6: true,
+                ..options
+            };
+            match listen(options, address) {
+                Ok(listener) => also.push((listener, purpose)),
+                Err(error) if has_no_ipv6(&error) => {}
+                Err(error) => return Err(cannot_listen(setting, address, options)(error)),
+            }
+        }
+        Ok(also)
+    }
+
+    fn ports(&self, doors: &Doors) -> io::Result<Arc<[u16]>> {
+        let tcp = self.tcp.iter().map(|(listener, _)| listener);
+        let all = [&self.outbound, &doors.metrics].into_iter();
+        let all = all.chain(&self.inbound).chain(tcp);
+        all.map(|listener| Ok(listener.local_addr()?.port()))
+            .collect()
     }
 
     /// Tells others where we are: whoever sees the file can connect.
@@ -114,21 +174,63 @@ impl Listeners {
     }
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Options {
+    /// It answers for any address (`IP_TRANSPARENT`, ip(7)).
+    transparent: bool,
+    /// IPv4 has a listener of its own.
+    only_ipv6: bool,
+}
+
 fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
-    let listen = || -> io::Result<TcpListener> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for the connections of the run before it to be forgotten.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
+    bind_as(Options::default(), setting, address)
+}
+
+fn bind_as(options: Options, setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
+    listen(options, address).map_err(cannot_listen(setting, address, options))
+}
+
+fn cannot_listen(
+    setting: &str,
+    address: SocketAddr,
+    options: Options,
+) -> impl FnOnce(io::Error) -> Exit + use<> {
+    let hint = if options.transparent {
+        "; --transparent tproxy needs CAP_NET_ADMIN, redirect does not"
+    } else {
+        ""
     };
-    listen().map_err(Exit::system(format!("listen on {address} (--{setting})")))
+    Exit::system(format!("listen on {address} (--{setting}{hint})"))
+}
+
+fn listen(options: Options, address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the connections of the run before it to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if options.only_ipv6 {
+        socket.set_only_v6(true)?;
+    }
+    if options.transparent {
+        match address {
+            SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+            SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
+        }
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)
+    )
 }
 
 /// Bound under another name, closed to others, and only then given its own: nobody can connect in between.

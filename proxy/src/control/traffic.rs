@@ -51,6 +51,7 @@ pub(super) fn shared(
         drain,
         metrics: start.metrics.clone(),
         access_log: Arc::new(access_log.map_err(Exit::system("open the access log"))?),
+        own_ports: start.listeners.own_ports.clone(),
     })
 }
 
@@ -70,6 +71,7 @@ impl Traffic {
             outbound: listeners.outbound,
             inbound: listeners.inbound,
             tcp: listeners.tcp,
+            ipv6: listeners.ipv6,
             application: application
                 .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()))),
         };

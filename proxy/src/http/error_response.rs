@@ -91,7 +91,9 @@ pub fn status(error: &ProxyError) -> StatusCode {
         ProxyError::Refused { refusal } => refused(*refusal),
         ProxyError::UpgradeRefused => StatusCode::NOT_IMPLEMENTED,
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
-        ProxyError::NoSuchHost { .. } | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
+        ProxyError::NoSuchHost { .. }
+        | ProxyError::NoSuchDestination { .. }
+        | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
         ProxyError::PortIsTcp { .. } => StatusCode::MISDIRECTED_REQUEST,
         ProxyError::UnknownService { .. }
         | ProxyError::NotInMesh { .. }

@@ -42,10 +42,10 @@ pub(super) fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> 
 pub(super) async fn call(
     worker: &Rc<Worker>,
     incoming: Request<Body>,
-    version: Version,
+    (caller, version): (&Caller, Version),
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let address = worker.application.ok_or(ProxyError::Internal {
+    let address = caller.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
     let key = Key {

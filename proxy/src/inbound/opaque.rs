@@ -34,8 +34,10 @@ use crate::{
 };
 
 use super::{
-    CONNECT_MAX, FIRST_BYTES_MAX, application::declared, caller::Caller, decide_access,
-    no_such_port, serve_http1, serve_http2, transport_allowed,
+    CONNECT_MAX, FIRST_BYTES_MAX,
+    application::declared,
+    caller::{Caller, Meant},
+    decide_access, no_such_port, serve_http1, serve_http2, transport_allowed,
 };
 
 /// A caller that speaks first does so at once, with its handshake's last packet: before this time the application
@@ -44,10 +46,14 @@ const CALLER_FIRST: Duration = Duration::from_millis(2);
 
 /// Connects to our application for a plaintext caller of whom nothing is known yet, as far as opaque bytes may reach it
 /// at all, and returns as soon as it has spoken. The connection stays in `application` whoever spoke first.
-pub(super) async fn speaks_first(worker: &Worker, application: &mut Option<Application>) {
+pub(super) async fn speaks_first(
+    worker: &Worker,
+    meant: &Meant,
+    application: &mut Option<Application>,
+) {
     sleep(CALLER_FIRST).await;
-    if let Some(address) = worker.application
-        && takes_opaque_plaintext(worker)
+    if let Some(address) = meant.application
+        && takes_opaque_plaintext(worker, meant)
         && let Ok(stream) = connect::plain(address, CONNECT_MAX).await
     {
         let open = worker.application_connection();
@@ -57,12 +63,12 @@ pub(super) async fn speaks_first(worker: &Worker, application: &mut Option<Appli
     std::future::pending().await
 }
 
-fn takes_opaque_plaintext(worker: &Worker) -> bool {
+fn takes_opaque_plaintext(worker: &Worker, meant: &Meant) -> bool {
     let snapshot = worker.snapshot();
     let Some(workload) = snapshot.workload() else {
         return false;
     };
-    let Some((port, protocol)) = workload.policy.ports.first().copied() else {
+    let Some(port) = meant.port else {
         return false;
     };
     let asked = Access {
@@ -70,8 +76,10 @@ fn takes_opaque_plaintext(worker: &Worker) -> bool {
         port,
         http: None,
     };
-    matches!(protocol, Protocol::Tcp | Protocol::Detect)
-        && access::transport_allowed(workload.policy.mtls, None)
+    matches!(
+        declared(workload, port),
+        Some(Protocol::Tcp | Protocol::Detect)
+    ) && access::transport_allowed(workload.policy.mtls, None)
         && access::decide(&workload.policy.access, &asked)
             .denied_by
             .is_none()
@@ -152,7 +160,7 @@ async fn open(
             // Rules on methods and paths refuse opaque bytes, but not yet what may turn out to be HTTP.
             let allowed = decide_access(worker, &workload, &asked);
             let application = match &allowed {
-                Ok(()) => Some(connected(worker, ahead, record).await?),
+                Ok(()) => Some(connected(worker, caller, ahead, record).await?),
                 Err(_) => None,
             };
             let mut looked = Looked::new(downstream);
@@ -164,11 +172,11 @@ async fn open(
             }
             allowed?;
             let downstream = looked.into_stream();
-            return opaque(worker, downstream, application, workload, record).await;
+            return opaque(worker, (downstream, caller), application, workload, record).await;
         }
     };
     decide_access(worker, &workload, &asked)?;
-    opaque(worker, downstream, ahead, workload, record).await
+    opaque(worker, (downstream, caller), ahead, workload, record).await
 }
 
 /// Whether the port that is meant declares HTTP.
@@ -193,12 +201,12 @@ fn speaks_http(service: &ServiceName, port: Port) -> ProxyError {
 
 async fn opaque(
     worker: &Rc<Worker>,
-    downstream: Stream,
+    (downstream, caller): (Stream, &Caller),
     application: Option<Application>,
     workload: std::sync::Arc<InboundEntry>,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
-    let application = connected(worker, application, record).await?;
+    let application = connected(worker, caller, application, record).await?;
     Ok(Opened::Opaque(Box::new(Opaque {
         downstream,
         application,
@@ -208,10 +216,11 @@ async fn opaque(
 
 async fn connected(
     worker: &Worker,
+    caller: &Caller,
     ahead: Option<Application>,
     record: &mut Record,
 ) -> Result<Application, ProxyError> {
-    let address = worker.application.ok_or(ProxyError::Internal {
+    let address = caller.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
     if record.attempts == 0 {

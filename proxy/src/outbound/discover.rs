@@ -1,6 +1,10 @@
-//! Authority → service: from the snapshot, or by the one bounded question to the control thread.
+//! Authority or destination → service: from the snapshot, or by the one bounded question to the control thread.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use usher_config::{
     model::Protocol,
@@ -11,10 +15,20 @@ use crate::{
     error::ProxyError,
     http::head,
     route::authority::{self, Meaning},
-    snapshot::ServiceEntry,
+    snapshot::{EndpointEntry, ServiceEntry, Snapshot},
     worker::Worker,
     xds::{DISCOVERY_TIMEOUT, Resolution},
 };
+
+/// Whom a caller means.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub service: Arc<ServiceEntry>,
+    pub port: Port,
+    pub protocol: Protocol,
+    /// The only endpoint that was meant, by position.
+    pub only: Option<usize>,
+}
 
 /// The service and port that an authority means.
 ///
@@ -23,7 +37,7 @@ use crate::{
 pub(super) async fn by_authority(
     worker: &Rc<Worker>,
     authority: &str,
-) -> Result<(Arc<ServiceEntry>, Port), ProxyError> {
+) -> Result<Found, ProxyError> {
     let authority = head::parse(authority)?;
     let known = worker.snapshot().service_by_host(&authority.host).cloned();
     let service = match known {
@@ -32,10 +46,14 @@ pub(super) async fn by_authority(
             Some(Meaning::Service(name)) => by_name(worker, &name)
                 .await
                 .map_err(|error| in_its_words(error, &authority.host))?,
-            Some(Meaning::Address(_)) | None => {
-                let host = authority.host.into();
-                return Err(ProxyError::NoSuchHost { host });
+            Some(Meaning::Address(address)) => {
+                worker.shared.discovery.resolve_address(address).await;
+                match worker.snapshot().service_by_host(&authority.host) {
+                    Some(service) => service.clone(),
+                    None => return by_endpoint(worker, address, &authority),
+                }
             }
+            None => return Err(no_such_host(&authority)),
         },
     };
     let port = authority::service_port(&service.model, authority.port);
@@ -44,14 +62,141 @@ pub(super) async fn by_authority(
         port: authority.port,
         known: service.port_numbers(),
     })?;
-    if port.protocol == Protocol::Tcp {
+    let (port, protocol) = (port.port, port.protocol);
+    speaks_http(Found {
+        service,
+        port,
+        protocol,
+        only: None,
+    })
+}
+
+/// An address that is not a service's own may be an endpoint's.
+fn by_endpoint(
+    worker: &Rc<Worker>,
+    address: IpAddr,
+    authority: &authority::Authority<'_>,
+) -> Result<Found, ProxyError> {
+    let destination = SocketAddr::new(address, authority.port.map_or(80, Port::get));
+    let found = find(&worker.snapshot(), destination, None);
+    speaks_http(found.ok_or_else(|| no_such_host(authority))?)
+}
+
+fn no_such_host(authority: &authority::Authority<'_>) -> ProxyError {
+    let host = (&*authority.host).into();
+    ProxyError::NoSuchHost { host }
+}
+
+fn speaks_http(found: Found) -> Result<Found, ProxyError> {
+    if found.protocol == Protocol::Tcp {
         return Err(ProxyError::PortIsTcp {
-            service: service.model.name.clone(),
-            port: port.port,
+            service: found.service.model.name.clone(),
+            port: found.port,
         });
     }
-    let port = port.port;
-    Ok((service, port))
+    Ok(found)
+}
+
+/// Whom a request on an intercepted connection means: always somebody at its destination.
+///
+/// # Errors
+/// [`ProxyError::NoSuchDestination`], [`ProxyError::PortIsTcp`], and what [`at`] says.
+pub(super) async fn by_destination(
+    worker: &Rc<Worker>,
+    destination: SocketAddr,
+    authority: &str,
+) -> Result<Found, ProxyError> {
+    let authority = head::parse(authority)?;
+    let found = at(worker, destination, Some(&authority.host)).await?;
+    speaks_http(found.ok_or(ProxyError::NoSuchDestination { destination })?)
+}
+
+/// Who is at a destination; `None`: nobody whom the mesh knows, or nobody could be asked. `host` chooses among
+/// several services there.
+///
+/// # Errors
+/// [`ProxyError::NoSuchPort`] of a service's own address: nobody else can be there.
+pub(super) async fn at(
+    worker: &Rc<Worker>,
+    destination: SocketAddr,
+    host: Option<&str>,
+) -> Result<Option<Found>, ProxyError> {
+    if let Some(found) = find(&worker.snapshot(), destination, host) {
+        return Ok(Some(found));
+    }
+    worker
+        .shared
+        .discovery
+        .resolve_address(destination.ip())
+        .await;
+    let snapshot = worker.snapshot();
+    if let Some(found) = find(&snapshot, destination, host) {
+        return Ok(Some(found));
+    }
+    let mut services = snapshot.services_at(destination.ip()).iter();
+    let owner = services.find(|service| is_virtual(service, destination));
+    owner.map_or(Ok(None), |service| {
+        Err(ProxyError::NoSuchPort {
+            service: service.model.name.clone(),
+            port: Port::try_from(u32::from(destination.port())).ok(),
+            known: service.port_numbers(),
+        })
+    })
+}
+
+fn is_virtual(service: &ServiceEntry, destination: SocketAddr) -> bool {
+    let own = &service.model.virtual_addresses;
+    own.contains(&destination.ip())
+}
+
+/// Of the services at the destination's address: the one that `host` names, else the first by name.
+fn find(snapshot: &Snapshot, destination: SocketAddr, host: Option<&str>) -> Option<Found> {
+    let named = host.and_then(|host| snapshot.service_by_host(host));
+    let is_named = |service: &&Arc<ServiceEntry>| {
+        named.is_some_and(|named| named.model.name == service.model.name)
+    };
+    let services = snapshot.services_at(destination.ip());
+    let by_host = services.iter().filter(is_named);
+    by_host
+        .chain(services)
+        .find_map(|service| meant(service, destination))
+}
+
+/// What the destination means, if it is this service's: a port of its own address, or one of its endpoints.
+fn meant(service: &Arc<ServiceEntry>, destination: SocketAddr) -> Option<Found> {
+    let declared = service.model.port(destination.port());
+    if is_virtual(service, destination) {
+        let port = declared?;
+        return Some(Found {
+            service: service.clone(),
+            port: port.port,
+            protocol: port.protocol,
+            only: None,
+        });
+    }
+    let exactly = |endpoint: &EndpointEntry| endpoint.model.address == destination;
+    let exact = service.endpoints.iter().position(exactly);
+    // A sidecar's own address stands for the port that its callers mean when they name none.
+    let port = declared.or_else(|| {
+        exact?;
+        authority::default_port(&service.model)
+    })?;
+    let there = |(_, endpoint): &(usize, &EndpointEntry)| {
+        let ports = &endpoint.model.ports;
+        endpoint.model.address.ip() == destination.ip()
+            && (ports.is_empty() || ports.contains(&port.port))
+    };
+    let endpoints = || service.endpoints.iter().enumerate().filter(there);
+    // Several instances on one machine: one that is well.
+    let healthy = endpoints().find(|(_, endpoint)| endpoint.model.healthy);
+    let likely = || healthy.or_else(|| endpoints().next());
+    let position = exact.or_else(|| likely().map(|(position, _)| position))?;
+    Some(Found {
+        service: service.clone(),
+        port: port.port,
+        protocol: port.protocol,
+        only: Some(position),
+    })
 }
 
 /// People know the host that they asked for, not the service that we took it for.

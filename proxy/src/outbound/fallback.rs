@@ -98,6 +98,7 @@ async fn by_service(
         treatment: Arc::clone(&service.treatment),
         target: service,
         port: target.port,
+        only: None,
     };
     call(worker, &plan, outgoing, record).await.result
 }

@@ -1,4 +1,4 @@
-//! Opaque streams: a local listener that stands for a port of a service.
+//! Opaque streams: to the port of a service that a local listener stands for, or that was dialled.
 //!
 //! There is no request to repeat and none to judge: the endpoint's verdict is whether the connection comes
 //! about, and connections that do not are tried elsewhere, because no byte has gone yet.
@@ -27,12 +27,25 @@ use crate::{
 
 use super::discover;
 
+/// Where an opaque stream goes.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub target: ServiceTarget,
+    /// The only endpoint that was meant.
+    pub only: Option<SocketAddr>,
+}
+
 /// Carries one connection from our application to `target`.
 pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTarget) {
+    let target = target.clone();
+    carry_bytes(worker, stream, &Destination { target, only: None }).await;
+}
+
+pub(super) async fn carry_bytes(worker: Rc<Worker>, stream: TcpStream, destination: &Destination) {
     let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
     record.requests = Some(worker.handles.unrouted.clone());
     let mut downstream = Stream::Plain(stream);
-    match open(&worker, target, &mut record).await {
+    match open(&worker, destination, &mut record).await {
         Ok(mut opened) => {
             let _open = worker.endpoint_connection();
             record.head(StatusCode::OK, &http::HeaderMap::new());
@@ -65,7 +78,7 @@ struct Opened {
 
 async fn open(
     worker: &Rc<Worker>,
-    target: &ServiceTarget,
+    Destination { target, only }: &Destination,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
     let service = discover::by_name(worker, &target.service).await?;
@@ -81,7 +94,10 @@ async fn open(
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     loop {
         let began = clock::now();
-        let picked = balance::choose(&port.group, began, worker.random(), &tried);
+        let picked = match only {
+            Some(address) => exactly(&service, port, *address),
+            None => balance::choose(&port.group, began, worker.random(), &tried),
+        };
         let mut pick = picked.map_err(|refusal| no_pick(refusal, target))?;
         tried.push(pick.position);
         let result = connect(worker, &service, port, pick.position, record).await;
@@ -110,13 +126,25 @@ async fn open(
                 });
             }
             Err(error)
-                if error.processing() == Processing::Unknown || tried.len() >= attempts_max =>
+                if error.processing() == Processing::Unknown
+                    || tried.len() >= attempts_max
+                    || only.is_some() =>
             {
                 return Err(error);
             }
             Err(error) => debug!(%error, "trying another endpoint"),
         }
     }
+}
+
+fn exactly(
+    service: &ServiceEntry,
+    port: &PortEntry,
+    address: SocketAddr,
+) -> Result<balance::Pick, balance::NoPick> {
+    let mut endpoints = service.endpoints.iter();
+    let position = endpoints.position(|endpoint| endpoint.model.address == address);
+    balance::exactly(&port.group, position.ok_or(balance::NoPick::NoEndpoint)?)
 }
 
 async fn connect(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -81,6 +82,7 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
     });
     Snapshot {
         hosts: hosts(&services, &fixed.own),
+        addresses: addresses(&services),
         services,
         numbers,
         inbound: inbound.or_else(|| previous.inbound.clone()),
@@ -130,4 +132,28 @@ fn hosts(
         }
     }
     hosts
+}
+
+fn addresses(
+    services: &HashMap<ServiceName, Arc<ServiceEntry>>,
+) -> HashMap<IpAddr, Vec<Arc<ServiceEntry>>> {
+    let mut addresses: HashMap<IpAddr, Vec<Arc<ServiceEntry>>> = HashMap::new();
+    let mut named: Vec<&Arc<ServiceEntry>> = services.values().collect();
+    named.sort_by(|one, other| one.model.name.cmp(&other.model.name));
+    for entry in named {
+        let endpoints = entry.endpoints.iter().map(|e| e.model.address.ip());
+        for address in entry
+            .model
+            .virtual_addresses
+            .iter()
+            .copied()
+            .chain(endpoints)
+        {
+            let at = addresses.entry(address).or_default();
+            if !at.last().is_some_and(|last| Arc::ptr_eq(last, entry)) {
+                at.push(entry.clone());
+            }
+        }
+    }
+    addresses
 }

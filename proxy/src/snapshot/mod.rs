@@ -9,6 +9,7 @@ mod entry;
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -48,6 +49,8 @@ pub struct Snapshot {
     services: HashMap<ServiceName, Arc<ServiceEntry>>,
     /// Every spelling of every service's host name, lower case, without a port; and its virtual addresses.
     hosts: HashMap<Box<str>, Arc<ServiceEntry>>,
+    /// By virtual address and by the addresses of endpoints, each in the order of the services' names.
+    addresses: HashMap<IpAddr, Vec<Arc<ServiceEntry>>>,
     /// Of all endpoints.
     numbers: HashSet<u64>,
     inbound: Option<Arc<InboundEntry>>,
@@ -64,6 +67,11 @@ impl Snapshot {
     /// The service that callers mean by this host (lower case, without a port).
     pub fn service_by_host(&self, host: &str) -> Option<&Arc<ServiceEntry>> {
         self.hosts.get(host)
+    }
+
+    /// The services that have this address themselves, or an endpoint there.
+    pub fn services_at(&self, address: IpAddr) -> &[Arc<ServiceEntry>] {
+        self.addresses.get(&address).map_or(&[], Vec::as_slice)
     }
 
     /// All services, in no order.

@@ -69,6 +69,26 @@ fn every_spelling_of_a_name_leads_to_the_service() {
 }
 
 #[test]
+fn an_address_leads_to_every_service_there() {
+    let store = store();
+    let mut other = service("bank/aaa");
+    other.virtual_addresses.clear();
+    store.apply(Change {
+        services: vec![("bank/aaa".parse().unwrap(), Some(other))],
+        endpoints: vec![endpoint("bank/aaa/a", 3)],
+        ..Change::default()
+    });
+    let snapshot = store.load();
+    let at = |address: &str| -> Vec<String> {
+        let services = snapshot.services_at(address.parse().unwrap()).iter();
+        services.map(|service| service.label.to_string()).collect()
+    };
+    assert_eq!(at("127.0.0.1"), ["bank/aaa", "bank/account"]);
+    assert_eq!(at("240.240.0.1"), ["bank/account"]);
+    assert!(at("240.240.0.2").is_empty());
+}
+
+#[test]
 fn removing_a_service_removes_its_names() {
     let store = store();
     store.apply(Change {

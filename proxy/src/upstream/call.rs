@@ -35,6 +35,8 @@ pub struct Plan {
     pub port: Port,
     /// By which rules.
     pub treatment: Arc<Treatment>,
+    /// The endpoint that its caller chose, by position; `None`: ours is the choice.
+    pub only: Option<usize>,
 }
 
 /// A request that can be sent several times.
@@ -103,7 +105,11 @@ pub async fn call(
     let mut earlier: Option<Failed> = None;
     loop {
         let began = clock::now();
-        let mut pick = match balance::choose(&port.group, began, worker.random(), &tried) {
+        let picked = match plan.only {
+            Some(position) => balance::exactly(&port.group, position),
+            None => balance::choose(&port.group, began, worker.random(), &tried),
+        };
+        let mut pick = match picked {
             Ok(pick) => pick,
             Err(refusal) => {
                 let refusal = no_pick(refusal, &plan.target);

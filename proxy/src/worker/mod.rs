@@ -50,6 +50,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Made once; each worker has its end.
     pub access_log: Arc<AccessLog>,
+    /// The ports that this sidecar listens on, if the kernel hands it connections; `None`: explicit calls only.
+    pub own_ports: Option<Arc<[u16]>>,
 }
 
 /// One thread's world. Lives in an `Rc`; everything in it is reached without a lock.
@@ -90,6 +92,10 @@ pub struct Handles {
     pub handshakes_outbound: Outcomes,
     /// Requests of our application that lead nowhere: no service to count them under.
     pub unrouted: Requests,
+    /// Intercepted connections that are passed through to whoever is not of the mesh.
+    pub passed_through: Requests,
+    /// What they carried.
+    pub passed_bytes: Outcomes,
     /// Invariants that did not hold.
     pub internal_errors: Outcomes,
     connections_inbound: Gauge,
@@ -97,6 +103,9 @@ pub struct Handles {
     connections_application: Gauge,
     connections_endpoints: Gauge,
 }
+
+/// In the place of a service's name, which has a slash.
+const PASSED_THROUGH: &str = "passthrough";
 
 /// When callers were last warned about, by what they do.
 #[derive(Debug, Default)]
@@ -107,6 +116,8 @@ pub struct Warnings {
     pub misdirected: Seldom,
     /// More handshakes than we take.
     pub handshakes: Seldom,
+    /// On the way to ourselves.
+    pub loops: Seldom,
 }
 
 /// A connection of ours in the gauge, until it is dropped.
@@ -146,6 +157,8 @@ impl Worker {
                 handshakes_inbound: metrics.tls_handshakes(Direction::Inbound),
                 handshakes_outbound: metrics.tls_handshakes(Direction::Outbound),
                 unrouted: metrics.requests(Direction::Outbound, "", "", ""),
+                passed_through: metrics.requests(Direction::Outbound, PASSED_THROUGH, "", ""),
+                passed_bytes: metrics.tcp_bytes(Direction::Outbound, PASSED_THROUGH),
                 internal_errors: metrics.internal_errors(),
                 connections_inbound: metrics.connections(Direction::Inbound, Side::Downstream),
                 connections_outbound: metrics.connections(Direction::Outbound, Side::Downstream),

@@ -16,11 +16,11 @@ use tokio::{
     task::spawn_local,
     time::{MissedTickBehavior, interval, sleep},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 use usher_config::model::ServiceTarget;
 
 use crate::{
-    accept::{self, Handoff, Purpose, Seat},
+    accept::{self, Arrival, Handoff, Purpose, Seat},
     clock, inbound, outbound,
     policy::limits::Handshakes,
     telemetry::access_log::FLUSH_AFTER,
@@ -45,6 +45,8 @@ pub struct WorkerSettings {
     pub inbound: Option<TcpListener>,
     /// Opaque streams to a port of a service.
     pub tcp: Vec<(TcpListener, ServiceTarget)>,
+    /// The same two for IPv6, where the kernel hands connections over.
+    pub ipv6: Vec<(TcpListener, Purpose)>,
     /// Our own application, on loopback.
     pub application: Option<SocketAddr>,
 }
@@ -102,7 +104,8 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
         })
         .unzip();
     let seats: Arc<[Seat]> = seats.into();
-    let listeners = listeners(settings.outbound, settings.inbound, settings.tcp)?;
+    let mut listeners = listeners(settings.outbound, settings.inbound, settings.tcp)?;
+    listeners.extend(settings.ipv6);
     let (stop, stopped) = watch::channel(false);
     let handshakes = Arc::new(Handshakes::new(fastrand::u64(..)));
     let mut threads = Vec::with_capacity(count);
@@ -210,11 +213,24 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
     let worker = worker.clone();
     spawn_local(async move {
         let counted = Counted::new(worker.clone(), handoff.purpose.clone());
-        match tokio_stream_of(handoff.stream) {
-            Ok((stream, peer)) => match handoff.purpose {
-                Purpose::Inbound => inbound::serve(worker, stream, peer).await,
-                Purpose::Outbound => outbound::serve(worker, stream).await,
-                Purpose::Tcp(target) => {
+        let arrived = arrival(&worker, &handoff).and_then(|arrival| {
+            let (stream, peer) = tokio_stream_of(handoff.stream)?;
+            Ok((stream, peer, arrival))
+        });
+        match arrived {
+            Ok((stream, peer, arrival)) => match (handoff.purpose, arrival) {
+                (_, Arrival::Looping(destination)) => refuse_loop(&worker, destination),
+                (Purpose::Inbound, Arrival::Direct) => {
+                    inbound::serve(worker, stream, peer, None).await;
+                }
+                (Purpose::Inbound, Arrival::Intercepted(destination)) => {
+                    inbound::serve(worker, stream, peer, Some(destination)).await;
+                }
+                (Purpose::Outbound, Arrival::Direct) => outbound::serve(worker, stream).await,
+                (Purpose::Outbound, Arrival::Intercepted(destination)) => {
+                    Box::pin(outbound::serve_intercepted(worker, stream, destination)).await;
+                }
+                (Purpose::Tcp(target), _) => {
                     Box::pin(outbound::serve_tcp(worker, stream, &target)).await;
                 }
             },
@@ -222,6 +238,20 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
         }
         drop(counted);
     });
+}
+
+fn arrival(worker: &Worker, handoff: &Handoff) -> io::Result<Arrival> {
+    match (&worker.shared.own_ports, &handoff.purpose) {
+        (None, _) | (_, Purpose::Tcp(_)) => Ok(Arrival::Direct),
+        (Some(own), purpose) => Arrival::of(&handoff.stream, purpose, own),
+    }
+}
+
+fn refuse_loop(worker: &Worker, destination: SocketAddr) {
+    worker.handles.ended.add(worker.index, "loop");
+    if worker.warnings.loops.is_due(clock::now()) {
+        warn!(%destination, "closed an intercepted connection to this sidecar itself");
+    }
 }
 
 fn tokio_stream_of(stream: TcpStream) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {

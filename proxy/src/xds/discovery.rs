@@ -1,6 +1,6 @@
 //! The one place where a request waits for the control thread: the first dial of an unknown service.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -32,11 +32,20 @@ pub struct Discovery {
     questions: mpsc::Sender<Question>,
 }
 
+/// What the snapshot lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Sought {
+    /// A service.
+    Service(ServiceName),
+    /// Whoever is at an address: a service by its virtual one, or by that of an endpoint.
+    Address(IpAddr),
+}
+
 /// A question on its way to the control thread.
 #[derive(Debug)]
 pub struct Question {
-    /// Which service.
-    pub service: ServiceName,
+    /// What.
+    pub sought: Sought,
     /// Dropped without an answer when nobody will ever know.
     pub answer: oneshot::Sender<Resolution>,
 }
@@ -50,11 +59,17 @@ pub fn discovery() -> (Discovery, mpsc::Receiver<Question>) {
 impl Discovery {
     /// Asks for a service that the snapshot lacks. After [`Resolution::Found`], load the snapshot again.
     pub async fn resolve(&self, service: &ServiceName) -> Resolution {
+        self.ask(Sought::Service(service.clone())).await
+    }
+
+    /// Asks who is at an address. After [`Resolution::Found`], load the snapshot again.
+    pub async fn resolve_address(&self, address: IpAddr) -> Resolution {
+        self.ask(Sought::Address(address)).await
+    }
+
+    async fn ask(&self, sought: Sought) -> Resolution {
         let (answer, resolution) = oneshot::channel();
-        let question = Question {
-            service: service.clone(),
-            answer,
-        };
+        let question = Question { sought, answer };
         if self.questions.try_send(question).is_err() {
             return Resolution::TimedOut;
         }

@@ -12,4 +12,6 @@ pub mod last_known_good;
 pub mod stream;
 pub mod subscription;
 
-pub use discovery::{DISCOVERY_TIMEOUT, Discovery, Question, Resolution, WAITERS_MAX, discovery};
+pub use discovery::{
+    DISCOVERY_TIMEOUT, Discovery, Question, Resolution, Sought, WAITERS_MAX, discovery,
+};

@@ -18,7 +18,6 @@ use tracing::{debug, info, warn};
 
 use usher_config::{
     model::TrustBundle,
-    value::ServiceName,
     wire::discovery::{
         DeltaDiscoveryRequest, DeltaDiscoveryResponse,
         aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
@@ -26,7 +25,7 @@ use usher_config::{
 };
 
 use super::{
-    Question, Resolution, WAITERS_MAX,
+    Question, Resolution, Sought, WAITERS_MAX,
     contact::Contact,
     last_known_good,
     subscription::{Asked, Effects, Subscription},
@@ -74,7 +73,7 @@ pub struct Parts {
 pub struct Xds {
     parts: Parts,
     subscription: Subscription,
-    waiters: HashMap<ServiceName, Vec<oneshot::Sender<Resolution>>>,
+    waiters: HashMap<Sought, Vec<oneshot::Sender<Resolution>>>,
     /// Something changed since the last save.
     dirty: bool,
     saving: Option<JoinHandle<()>>,
@@ -264,8 +263,13 @@ impl Xds {
         requests
     }
 
-    fn ask(&mut self, Question { service, answer }: Question) -> Vec<DeltaDiscoveryRequest> {
-        match self.subscription.ask(&service, Instant::now()) {
+    fn ask(&mut self, Question { sought, answer }: Question) -> Vec<DeltaDiscoveryRequest> {
+        let now = Instant::now();
+        let asked = match &sought {
+            Sought::Service(service) => self.subscription.ask(service, now),
+            Sought::Address(address) => self.subscription.ask_address(*address, now),
+        };
+        match asked {
             Asked::Answered(resolution) => {
                 // Whoever asked may have given up.
                 let _ = answer.send(resolution);
@@ -274,7 +278,7 @@ impl Xds {
             Asked::Waits(requests) => {
                 let waiting: usize = self.waiters.values().map(Vec::len).sum();
                 if waiting < WAITERS_MAX {
-                    self.waiters.entry(service).or_default().push(answer);
+                    self.waiters.entry(sought).or_default().push(answer);
                 }
                 requests
             }
@@ -289,8 +293,12 @@ impl Xds {
             }
             self.parts.store.apply(change);
         }
-        for (service, resolution) in effects.answers {
-            for waiter in self.waiters.remove(&service).unwrap_or_default() {
+        let services = effects.answers.into_iter();
+        let services = services.map(|(service, answer)| (Sought::Service(service), answer));
+        let addresses = effects.addresses.into_iter();
+        let addresses = addresses.map(|(address, answer)| (Sought::Address(address), answer));
+        for (sought, resolution) in services.chain(addresses) {
+            for waiter in self.waiters.remove(&sought).unwrap_or_default() {
                 let _ = waiter.send(resolution);
             }
         }

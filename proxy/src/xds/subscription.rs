@@ -5,11 +5,13 @@
 //! only whole batches; after the control plane has said everything, we hold exactly what it has for the
 //! services wanted; every response is answered once. Protocol: xDS "incremental" with our resource types.
 
+mod addresses;
 mod messages;
 mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -28,6 +30,7 @@ use super::{
     interest::Interest,
     known::{Known, Received, Staged},
 };
+use addresses::Addresses;
 use messages::{answer, change_of, every_endpoint};
 
 /// How long "there is no such service" holds without asking again.
@@ -46,6 +49,8 @@ pub struct Effects {
     pub requests: Vec<DeltaDiscoveryRequest>,
     /// For everybody who waits for these services.
     pub answers: Vec<(ServiceName, Resolution)>,
+    /// For everybody who waits to hear whom these mean.
+    pub addresses: Vec<(IpAddr, Resolution)>,
 }
 
 /// What becomes of a question.
@@ -71,6 +76,7 @@ pub struct Subscription {
     unknown: BTreeMap<ServiceName, Instant>,
     /// What a new control plane did not know, and when that is taken at its word.
     missing: BTreeMap<Key, Instant>,
+    addresses: Addresses,
     stream: Option<Stream>,
 }
 
@@ -110,6 +116,7 @@ impl Subscription {
             subscribed: BTreeSet::new(),
             unknown: BTreeMap::new(),
             missing: BTreeMap::new(),
+            addresses: Addresses::default(),
             stream: None,
         }
     }
@@ -136,7 +143,8 @@ impl Subscription {
             introduced: false,
         });
         self.subscribed = self.wanted();
-        let services: Vec<String> = self.subscribed.iter().map(ToString::to_string).collect();
+        let names = self.subscribed.iter().map(ToString::to_string);
+        let services: Vec<String> = names.chain(self.addresses.names()).collect();
         let endpoints = self.subscribed.iter().map(every_endpoint).collect();
         let mut requests = Vec::new();
         for (type_url, names) in [
@@ -231,6 +239,7 @@ impl Subscription {
         let mut effects = Effects::default();
         let mut mistakes = Vec::new();
         for resource in &response.resources {
+            self.note_meaning(&response.type_url, resource, now);
             match Received::decode(&response.type_url, resource) {
                 Ok(received) => self.stage(received),
                 Err(mistake) => {
@@ -247,9 +256,11 @@ impl Subscription {
         }
         for name in &response.removed_resources {
             self.take_back(&response.type_url, name, now, &mut effects.answers);
+            self.note_nobody(name, now, &mut effects);
         }
         if self.staged.revision.is_some() {
             self.commit(&mut effects);
+            self.conclude_addresses(now, &mut effects);
         }
         effects.requests.push(answer(response, &mistakes));
         let wanted = self.reconcile();

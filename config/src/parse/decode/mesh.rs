@@ -12,6 +12,7 @@ pub(super) fn mesh(place: &Place<'_>) -> Option<MeshSpec> {
         virtual_cidr: fields.optional("virtualCidr", |place| place.parse()),
         mtls: fields.group("mtls", |place| mtls(&place)),
         allow_loosening: fields.optional("allowLoosening", |place| place.boolean()),
+        outbound_traffic: fields.optional("outboundTraffic", |place| place.choice()),
         telemetry: fields.group("telemetry", telemetry),
     };
     fields.finish();

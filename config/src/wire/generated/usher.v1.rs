@@ -498,6 +498,9 @@ pub struct InboundPolicy {
     /// of a stream without a byte either way; 0: unlimited, absent: 5 min
     #[prost(uint64, optional, tag = "8")]
     pub idle_ms: ::core::option::Option<u64>,
+    /// where the workload's own intercepted connections may go; false: anywhere
+    #[prost(bool, tag = "9")]
+    pub registry_only: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {

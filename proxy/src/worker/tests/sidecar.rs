@@ -80,6 +80,7 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         health_check: None,
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,
+        outbound: Default::default(),
     }
 }
 
@@ -115,6 +116,7 @@ impl Sidecar {
             drain,
             metrics,
             access_log: Arc::new(access_log),
+            own_ports: None,
         };
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (outbound, inbound, tcp) = (listen(), listen(), listen());
@@ -129,6 +131,7 @@ impl Sidecar {
             outbound,
             inbound: Some(inbound),
             tcp: vec![(tcp, target)],
+            ipv6: Vec::new(),
             application,
         };
         let workers = start(settings, &shared).unwrap();

@@ -1,5 +1,7 @@
 //! The stream against a control plane in this process.
 
+use usher_config::value::ServiceName;
+
 use super::*;
 use crate::{
     control_plane::fake::{Fake, WORKLOAD},

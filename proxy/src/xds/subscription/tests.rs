@@ -1,5 +1,6 @@
 //! The subscription against a model of the control plane: whole batches only, and in the end the same knowledge.
 
+mod addresses;
 mod model;
 
 use proptest::prelude::*;

@@ -40,7 +40,7 @@ impl Subscription {
         Effects {
             change,
             requests,
-            answers: Vec::new(),
+            ..Effects::default()
         }
     }
 

@@ -1,0 +1,34 @@
+//! The command line: what is left out has its default, and what is wrong is refused with the reason.
+
+use super::*;
+
+fn settings(arguments: &[&str]) -> Result<Settings, String> {
+    let all = [NAME, "install"].iter().chain(arguments);
+    match Command::try_parse_from(all)
+        .map_err(|error| error.to_string())?
+        .verb
+    {
+        Verb::Install { rules, .. } => Ok(rules.into()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn defaults_leave_the_sidecar_and_ssh_alone() {
+    let settings = settings(&[]).unwrap();
+    assert_eq!(settings.exclude_uids, [1337]);
+    assert_eq!(settings.mode, Inbound::Redirect);
+    assert_eq!(settings.outbound.listener.get(), 15001);
+    assert_eq!(settings.outbound.include_addresses, AddressSet::All);
+    assert!(settings.inbound.exclude_ports.contains(22));
+    assert!(settings.inbound.exclude_ports.contains(15020));
+}
+
+#[test]
+fn mistakes_name_the_flag_and_what_is_allowed() {
+    let said = settings(&["--exclude-outbound-cidrs", "10.0.0.1/8"]).unwrap_err();
+    assert!(said.contains("--exclude-outbound-cidrs"), "{said}");
+    assert!(said.contains("first address first"), "{said}");
+    assert!(settings(&["--inbound", "magic"]).is_err());
+    assert!(settings(&["--outbound-port", "0"]).is_err());
+}

@@ -1,0 +1,161 @@
+//! Carries rulesets to the kernel, by the `nft` program, and says what to do when that fails.
+
+use std::{
+    io::{self, Write as _},
+    process::{Command, Output, Stdio},
+};
+
+use super::{
+    Settings,
+    ruleset::{self, SCRATCH, TABLE},
+};
+
+/// In PATH, and where it is when PATH is a plain user's.
+const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
+
+/// Why the rules are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InterceptError {
+    /// Code 69.
+    #[error(
+        "the program nft is not installed: install nftables (apt-get install nftables, dnf install nftables, \
+         apk add nftables), or load the rules of --dry-run by other means"
+    )]
+    NoNft,
+    /// Code 77.
+    #[error(
+        "the kernel does not let this process change rules ({said}): run it as root, or with CAP_NET_ADMIN in its \
+         network namespace (in a pod: an init container with securityContext.capabilities.add: [NET_ADMIN])"
+    )]
+    NotPermitted {
+        /// By nft.
+        said: String,
+    },
+    /// Code 71.
+    #[error(
+        "nft did not load the rules: {said}\nThe kernel needs nf_tables with NAT: the modules nft_chain_nat, \
+         nft_redir and nft_fib_inet, and nft_tproxy for --inbound tproxy"
+    )]
+    Refused {
+        /// By nft.
+        said: String,
+    },
+    /// Code 71.
+    #[error("cannot run nft")]
+    Failed(#[from] io::Error),
+    /// Code 1.
+    #[error("no rules are installed here: usher-proxy intercept install")]
+    Missing,
+    /// Code 1.
+    #[error(
+        "the rules are not those of these settings; usher-proxy intercept install with the same settings replaces \
+         them\n{difference}"
+    )]
+    Different {
+        /// Lines that are missing and lines that are too many.
+        difference: String,
+    },
+}
+
+impl InterceptError {
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::Missing | Self::Different { .. } => 1,
+            Self::NoNft => 69,
+            Self::Refused { .. } | Self::Failed(_) => 71,
+            Self::NotPermitted { .. } => 77,
+        }
+    }
+}
+
+/// Loads a ruleset as one transaction.
+pub(super) fn load(ruleset: &str) -> Result<(), InterceptError> {
+    nft(&["-f", "-"], ruleset).map(drop)
+}
+
+/// Compares what is installed with what `settings` ask for, in nft's own spelling of both.
+pub(super) fn check(settings: &Settings) -> Result<(), InterceptError> {
+    let found = match list(TABLE) {
+        Err(InterceptError::Refused { said }) if said.contains("No such file") => {
+            return Err(InterceptError::Missing);
+        }
+        listed => listed?,
+    };
+    load(&ruleset::rehearse(settings))?;
+    let wanted = list(SCRATCH);
+    load(&ruleset::remove(SCRATCH))?;
+    let difference = difference(&lines(&wanted?), &lines(&found));
+    if difference.is_empty() {
+        Ok(())
+    } else {
+        Err(InterceptError::Different { difference })
+    }
+}
+
+fn list(table: &str) -> Result<String, InterceptError> {
+    nft(&["--stateless", "list", "table", "inet", table], "")
+}
+
+/// Of a listed table, without what only one of the two has.
+fn lines(listed: &str) -> Vec<&str> {
+    let own =
+        |line: &&str| !line.is_empty() && !line.starts_with("table ") && *line != "flags dormant";
+    listed.lines().map(str::trim).filter(own).collect()
+}
+
+fn difference(wanted: &[&str], found: &[&str]) -> String {
+    if wanted == found {
+        return String::new();
+    }
+    let missing = wanted.iter().filter(|line| !found.contains(line));
+    let surplus = found.iter().filter(|line| !wanted.contains(line));
+    let told: Vec<String> = missing
+        .map(|line| format!("  missing: {line}"))
+        .chain(surplus.map(|line| format!("  not asked for: {line}")))
+        .collect();
+    if told.is_empty() {
+        "  the same rules in another order".to_owned()
+    } else {
+        told.join("\n")
+    }
+}
+
+fn nft(arguments: &[&str], input: &str) -> Result<String, InterceptError> {
+    for program in PROGRAMS {
+        match run(program, arguments, input) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+            Ok(output) if output.status.success() => {
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(if said.contains("Operation not permitted") {
+                    let said = said.lines().next().unwrap_or_default().to_owned();
+                    InterceptError::NotPermitted { said }
+                } else {
+                    InterceptError::Refused { said }
+                });
+            }
+        }
+    }
+    Err(InterceptError::NoNft)
+}
+
+fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // nft that does not want its input says why on stderr.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    child.wait_with_output()
+}
+
+#[cfg(test)]
+mod tests;

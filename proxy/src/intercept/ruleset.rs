@@ -1,0 +1,130 @@
+//! Settings → nftables rules. Pure.
+//!
+//! One table with a chain for each side. `return` in a base chain leaves the packet to whatever comes after us, so
+//! rules of other tables keep their say. The text first adds the table and deletes it: as one transaction it then
+//! replaces what was there, whether that was nothing, the same, or an older version's.
+
+use std::fmt::Write as _;
+
+use super::{AddressSet, Inbound, PortSet, Settings, Side};
+
+/// The table's name, in the family `inet`: one set of rules for IPv4 and IPv6.
+pub const TABLE: &str = "usher_intercept";
+
+/// Where `check` loads what should be, to compare with what is. Dormant: never applied to a packet.
+pub(super) const SCRATCH: &str = "usher_intercept_check";
+
+/// Priority of destination NAT (`dstnat`), by its number: nft knows the name only for some hooks.
+const DSTNAT: i32 = -100;
+/// Priority of `mangle`, where TPROXY belongs.
+const MANGLE: i32 = -150;
+
+/// The whole transaction that installs `settings`.
+pub fn install(settings: &Settings) -> String {
+    format!("{}{}", remove(TABLE), table(settings, TABLE, ""))
+}
+
+/// As [`install`], into the dormant table.
+pub(super) fn rehearse(settings: &Settings) -> String {
+    let dormant = "\tflags dormant;\n";
+    format!("{}{}", remove(SCRATCH), table(settings, SCRATCH, dormant))
+}
+
+/// Removes the table, whether it is there or not.
+pub fn remove(name: &str) -> String {
+    format!("table inet {name}\ndelete table inet {name}\n")
+}
+
+fn table(settings: &Settings, name: &str, flags: &str) -> String {
+    let mut text = format!("table inet {name} {{\n{flags}");
+    outbound(&mut text, settings);
+    match settings.mode {
+        Inbound::Off => {}
+        Inbound::Redirect => inbound(&mut text, &settings.inbound, ("nat", DSTNAT), "redirect"),
+        Inbound::Tproxy => inbound(&mut text, &settings.inbound, ("filter", MANGLE), "tproxy"),
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn outbound(text: &mut String, settings: &Settings) {
+    let side = &settings.outbound;
+    let _ = write!(
+        text,
+        "\tchain outbound {{\n\t\ttype nat hook output priority {DSTNAT}; policy accept;\n"
+    );
+    rule(text, "meta l4proto != tcp return");
+    // The sidecar's own calls: intercepted, they would come back to it for ever.
+    let uids: Vec<String> = settings.exclude_uids.iter().map(u32::to_string).collect();
+    if !uids.is_empty() {
+        rule(
+            text,
+            &format!("meta skuid {{ {} }} return", uids.join(", ")),
+        );
+    }
+    // What stays on this machine's loopback is not the mesh's.
+    rule(text, "ip daddr 127.0.0.0/8 return");
+    rule(text, "ip6 daddr ::1 return");
+    body(text, side, "daddr", "redirect");
+    text.push_str("\t}\n");
+}
+
+fn inbound(text: &mut String, side: &Side, (kind, priority): (&str, i32), verdict: &str) {
+    let _ = write!(
+        text,
+        "\tchain inbound {{\n\t\ttype {kind} hook prerouting priority {priority}; policy accept;\n"
+    );
+    rule(text, "meta l4proto != tcp return");
+    rule(text, "iifname \"lo\" return");
+    // What this machine only forwards (to its containers, say) is not for its application.
+    rule(text, "fib daddr type != local return");
+    // Other sidecars call ours directly.
+    rule(text, &format!("tcp dport {} return", side.listener));
+    body(text, side, "saddr", verdict);
+    text.push_str("\t}\n");
+}
+
+/// Exclusions, then what is included. `address`: the one that the side's sets are about.
+fn body(text: &mut String, side: &Side, address: &str, verdict: &str) {
+    let every_port = side.exclude_ports == PortSet::All;
+    let everybody = side.exclude_addresses == AddressSet::All;
+    if every_port || everybody {
+        return;
+    }
+    if let Some(ports) = side.exclude_ports.elements() {
+        rule(text, &format!("tcp dport {ports} return"));
+    }
+    let (ipv4, ipv6) = side.exclude_addresses.elements();
+    for (family, set) in [("ip", ipv4), ("ip6", ipv6)] {
+        if let Some(set) = set {
+            rule(text, &format!("{family} {address} {set} return"));
+        }
+    }
+    let ports = match &side.include_ports {
+        PortSet::All => "meta l4proto tcp".to_owned(),
+        some => match some.elements() {
+            Some(ports) => format!("tcp dport {ports}"),
+            None => return,
+        },
+    };
+    let then = match verdict {
+        "tproxy" => format!("tproxy to :{} accept", side.listener),
+        _ => format!("redirect to :{}", side.listener),
+    };
+    if side.include_addresses == AddressSet::All {
+        return rule(text, &format!("{ports} {then}"));
+    }
+    let (ipv4, ipv6) = side.include_addresses.elements();
+    for (family, set) in [("ip", ipv4), ("ip6", ipv6)] {
+        if let Some(set) = set {
+            rule(text, &format!("{family} {address} {set} {ports} {then}"));
+        }
+    }
+}
+
+fn rule(text: &mut String, rule: &str) {
+    let _ = writeln!(text, "\t\t{rule}");
+}
+
+#[cfg(test)]
+mod tests;

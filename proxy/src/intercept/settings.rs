@@ -1,0 +1,44 @@
+//! What to intercept: each side's ports and addresses, and who is left alone.
+
+use usher_config::value::Port;
+
+use super::{AddressSet, PortSet};
+
+/// Everything that the rules depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Calls of the application; addresses are their destinations.
+    pub outbound: Side,
+    /// Calls to the application; addresses are their sources.
+    pub inbound: Side,
+    /// How inbound connections reach the sidecar.
+    pub mode: Inbound,
+    /// User ids whose calls are never intercepted: the sidecar's own must be among them, else it would call itself.
+    pub exclude_uids: Vec<u32>,
+}
+
+/// One direction. A connection is intercepted if its port and its address are included and neither is excluded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// Where the sidecar listens.
+    pub listener: Port,
+    /// Ports that are intercepted.
+    pub include_ports: PortSet,
+    /// Ports that are not.
+    pub exclude_ports: PortSet,
+    /// Addresses that are intercepted.
+    pub include_addresses: AddressSet,
+    /// Addresses that are not.
+    pub exclude_addresses: AddressSet,
+}
+
+/// How inbound connections reach the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Inbound {
+    /// Their destination is rewritten; the sidecar asks the kernel for the original one. Needs no privilege.
+    Redirect,
+    /// They are handed over as they are. Costs no address translation, but the sidecar needs CAP_NET_ADMIN.
+    Tproxy,
+    /// They go to the application, past the sidecar.
+    Off,
+}
