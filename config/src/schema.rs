@@ -9,8 +9,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::kind::{
-    AccessPolicySpec, Choice, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec, Metadata, ServiceSpec,
-    TrafficPolicySpec, WorkloadSpec,
+    AccessPolicySpec, Choice, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec, Metadata,
+    ReferenceGrantSpec, ServiceSpec, TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -50,6 +50,7 @@ fn schema(kind: Kind) -> Value {
         Kind::Workload => object::<WorkloadSpec>(kind),
         Kind::HttpRoute => object::<HttpRouteSpec>(kind),
         Kind::GrpcRoute => object::<GrpcRouteSpec>(kind),
+        Kind::ReferenceGrant => object::<ReferenceGrantSpec>(kind),
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
     }
@@ -68,7 +69,7 @@ fn object<Spec: JsonSchema>(kind: Kind) -> Value {
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "additionalProperties": false,
         "properties": {
-            "apiVersion": { "const": kind.api_version() },
+            "apiVersion": { "enum": kind.api_versions() },
             "kind": { "const": kind.word() },
             "metadata": metadata,
             "spec": spec,

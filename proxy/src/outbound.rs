@@ -6,7 +6,9 @@
 
 mod discover;
 mod fallback;
+mod filters;
 mod intercepted;
+mod mirror;
 mod opaque;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -30,7 +32,7 @@ use crate::{
         retry::{RequestTraits, is_grpc},
         timeout::{DEADLINE, Deadline},
     },
-    route::{self, pick_backend},
+    route::{self, filter::Chain, pick_backend},
     snapshot::ServiceEntry,
     tcp::Stream,
     telemetry::{
@@ -143,10 +145,44 @@ async fn carry(
         None => discover::by_authority(worker, authority).await?,
         Some(destination) => discover::by_destination(worker, destination, authority).await?,
     };
-    let plan = route(worker, &incoming, &found, record).await?;
-    let outgoing = prepare(worker, incoming, &plan, record)?;
-    let called = match admit(worker, &plan, &found.service, record) {
-        Ok(()) => call(worker, &plan, &outgoing, record).await,
+    let routed = match route(worker, &incoming, &found, record).await? {
+        Way::Onward(routed) => routed,
+        Way::Answered(answer) => return Ok((answer, Bounds::default())),
+    };
+    forward(worker, incoming, &routed, record).await
+}
+
+/// Where a request goes from its route.
+enum Way {
+    Onward(Routed),
+    /// Nowhere: a filter has answered.
+    Answered(Response<Body>),
+}
+
+/// A request that has found its way.
+pub(crate) struct Routed {
+    pub(crate) plan: Plan,
+    /// Whose breaker is asked.
+    pub(crate) service: Arc<ServiceEntry>,
+    /// Of its rule and backend.
+    pub(crate) filters: Chain,
+}
+
+/// The stages from there on, in order.
+pub(crate) async fn forward(
+    worker: &Rc<Worker>,
+    incoming: Request<Body>,
+    routed: &Routed,
+    record: &mut Record,
+) -> Result<(Response<Body>, Bounds), ProxyError> {
+    let Routed {
+        plan,
+        service,
+        filters,
+    } = routed;
+    let mut outgoing = prepare(worker, incoming, routed, record)?;
+    let called = match admit(worker, plan, service, record) {
+        Ok(()) => call(worker, plan, &outgoing, record).await,
         Err(refusal) => Called::refused(refusal),
     };
     if let Some(outcome) = called.outcome {
@@ -154,12 +190,13 @@ async fn carry(
             .settlement
             .tell_breaker(worker, outcome, clock::now());
     }
-    let response = fallback::or_fallback(worker, &plan, &outgoing, called, record).await?;
+    let mut response = fallback::or_fallback(worker, plan, &mut outgoing, called, record).await?;
     outgoing.release();
-    Ok((response, bounds(&plan)))
+    filters.edit_response(response.headers_mut(), filters::answerer(record));
+    Ok((response, bounds(plan)))
 }
 
-/// Which rules, whose endpoints.
+/// Which rules, whose endpoints; or what a filter answers.
 async fn route(
     worker: &Rc<Worker>,
     incoming: &Request<Body>,
@@ -170,19 +207,19 @@ async fn route(
         ..
     }: &Found,
     record: &mut Record,
-) -> Result<Plan, ProxyError> {
+) -> Result<Way, ProxyError> {
     let (port, only) = (*port, *only);
     service.mark_used();
     record.service = Some(service.label.clone());
     record.duration = Some(service.metrics.duration.clone());
-    let uri = incoming.uri();
+    let (uri, headers) = (incoming.uri(), incoming.headers());
     let asked = route::Request {
         port,
         host: uri.host().unwrap_or_default(),
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         method: incoming.method(),
-        headers: incoming.headers(),
+        headers,
     };
     // Who dials an endpoint's own address means that endpoint: routes are about the service's (GEP-1426).
     let found = match only {
@@ -193,52 +230,68 @@ async fn route(
         found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
     let Some((route, treatment)) = found else {
         record.requests = Some(service.treatment.requests.clone());
-        return Ok(Plan {
-            target: service.clone(),
-            port,
-            treatment: service.treatment.clone(),
-            only,
-        });
+        return Ok(Way::Onward(Routed {
+            plan: Plan {
+                target: service.clone(),
+                port,
+                treatment: service.treatment.clone(),
+                only,
+            },
+            service: service.clone(),
+            filters: Chain::default(),
+        }));
     };
     record.route = Some(route.name.clone());
     record.requests = Some(treatment.requests.clone());
+    let mut filters = Chain::of_rule(route.filters.as_ref(), headers);
+    if let Some(answer) = filters.answer(&filters::asked(incoming)) {
+        return Ok(Way::Answered(answer.map(|()| Body::Empty)));
+    }
     let nobody = || ProxyError::InvalidBackend {
         route: route.name.clone(),
     };
-    let target = match &pick_backend(&route.backends, worker.random())
-        .ok_or_else(nobody)?
-        .target
-    {
+    let chosen = pick_backend(&route.backends, worker.random()).ok_or_else(nobody)?;
+    let target = match &chosen.target {
         BackendTarget::Service(target) => target,
         BackendTarget::Invalid(_) => return Err(nobody()),
     };
+    if chosen.filters.is_some() {
+        filters.for_backend(chosen.filters.as_ref(), headers);
+        if let Some(answer) = filters.answer(&filters::asked(incoming)) {
+            return Ok(Way::Answered(answer.map(|()| Body::Empty)));
+        }
+    }
     let backend = if target.service == service.model.name {
         service.clone()
     } else {
         discover::by_name(worker, &target.service).await?
     };
-    Ok(Plan {
-        target: backend,
-        port: target.port,
-        treatment: treatment.clone(),
-        only: None,
-    })
+    Ok(Way::Onward(Routed {
+        plan: Plan {
+            target: backend,
+            port: target.port,
+            treatment: treatment.clone(),
+            only: None,
+        },
+        service: service.clone(),
+        filters,
+    }))
 }
 
 /// The request as attempts will send it, and how long they may take.
 fn prepare(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     incoming: Request<Body>,
-    plan: &Plan,
+    routed: &Routed,
     record: &mut Record,
 ) -> Result<Outgoing, ProxyError> {
-    let policy = &plan.treatment.policy;
-    let (mut head, body) = incoming.into_parts();
+    let policy = &routed.plan.treatment.policy;
+    let (mut head, mut body) = incoming.into_parts();
     let mut traits = RequestTraits::of(&policy.retry, &head.method, head.uri.path(), &head.headers);
     // Whatever its method: what an application began for an upgrade that failed is not known to be harmless.
     if head.extensions.get::<Offer>().is_some() {
         traits.repeatable = false;
-        record.tcp_bytes = Some(plan.target.metrics.tcp_bytes.clone());
+        record.tcp_bytes = Some(routed.plan.target.metrics.tcp_bytes.clone());
     }
     let deadline = Deadline::of(&head.headers, &policy.timeouts, traits.grpc, record.began());
     if deadline == Deadline::Expired {
@@ -249,14 +302,21 @@ fn prepare(
     headers::remove_ours(&mut head.headers, &[DEADLINE]);
     head.headers.remove(headers::CLIENT_CERTIFICATE);
     trace(worker, &mut head.headers, record);
-    let body = (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
-    record.request = body.clone();
-    Ok(Outgoing {
+    let mut outgoing = Outgoing {
         head,
-        body,
+        before_backend: None,
+        body: None,
         traits,
         deadline,
-    })
+    };
+    if !routed.filters.is_empty() {
+        filters::edit(&mut outgoing, routed)?;
+        body = mirror::start(worker, routed, &outgoing, body);
+    }
+    outgoing.body =
+        (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
+    record.request = outgoing.body.clone();
+    Ok(outgoing)
 }
 
 /// Request id and trace: the application's, or new ones.

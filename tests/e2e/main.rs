@@ -15,6 +15,7 @@ mod breaker_fallback;
 mod control_plane_outage;
 mod drain;
 mod drills;
+mod filters;
 mod grpc;
 mod grpc_streams;
 mod hostile;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::value::{Hostname, Name};
 
-use super::{BackendRef, GrpcMethodMatch, HeaderMatch, ParentRef};
+use super::{GrpcBackendRef, GrpcFilter, GrpcMethodMatch, HeaderMatch, ParentRef};
 
 /// Which gRPC calls go where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -31,9 +31,12 @@ pub struct GrpcRouteRule {
     /// Any of them suffices; empty takes every call.
     #[serde(default)]
     pub matches: Vec<GrpcRouteMatch>,
+    /// What is done to the calls and their answers. At most 16.
+    #[serde(default)]
+    pub filters: Vec<GrpcFilter>,
     /// Where the calls go, by weight. Empty answers UNAVAILABLE.
     #[serde(default)]
-    pub backend_refs: Vec<BackendRef>,
+    pub backend_refs: Vec<GrpcBackendRef>,
 }
 
 /// All of these must hold.

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::value::{Hostname, Name, Timespan};
 
-use super::{BackendRef, HeaderMatch, HttpMethod, ParentRef, PathMatch, QueryMatch};
+use super::{
+    HeaderMatch, HttpBackendRef, HttpFilter, HttpMethod, ParentRef, PathMatch, QueryMatch,
+};
 
 /// Which HTTP requests go where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -32,9 +34,12 @@ pub struct HttpRouteRule {
     /// Any of them suffices; empty takes every request.
     #[serde(default)]
     pub matches: Vec<HttpRouteMatch>,
-    /// Where the requests go, by weight. Empty answers 500.
+    /// What is done to the requests and their answers. At most 16.
     #[serde(default)]
-    pub backend_refs: Vec<BackendRef>,
+    pub filters: Vec<HttpFilter>,
+    /// Where the requests go, by weight. Empty answers 500, but for a redirect.
+    #[serde(default)]
+    pub backend_refs: Vec<HttpBackendRef>,
     /// How long; goes before any TrafficPolicy.
     #[serde(default)]
     pub timeouts: HttpRouteTimeouts,

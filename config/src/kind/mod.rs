@@ -9,11 +9,13 @@ mod choice;
 mod object;
 mod reference;
 mod matches;
+mod filter;
 mod mesh;
 mod service;
 mod workload;
 mod http_route;
 mod grpc_route;
+mod reference_grant;
 mod traffic_policy;
 mod resilience;
 mod access_policy;
@@ -22,6 +24,11 @@ pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
 };
 pub use choice::Choice;
+pub use filter::{
+    BackendObject, Cors, Fraction, GrpcFilter, GrpcFilterType, HeaderModifier, HttpFilter,
+    HttpFilterType, ModifiedHeader, PathModifier, PathModifierType, RedirectScheme, RequestMirror,
+    RequestRedirect, UrlRewrite, reserved_header,
+};
 pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use http_route::{
     HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts,
@@ -36,9 +43,10 @@ pub use mesh::{
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use reference::{
-    BackendRef, CoreGroup, MESH_NAMESPACE, ParentKind, ParentRef, PolicyKind, ServiceRef,
-    TargetKind, TargetRef,
+    BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE, ParentKind, ParentRef,
+    PolicyKind, ServiceRef, TargetKind, TargetRef,
 };
+pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrantSpec, grant_for};
 pub use resilience::{
     Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, FallbackWhen, Forced,
     ResponseHeader, StaticResponse, SuccessRate,
@@ -62,6 +70,8 @@ pub type Workload = Resource<WorkloadSpec>;
 pub type HttpRoute = Resource<HttpRouteSpec>;
 /// See [`GrpcRouteSpec`].
 pub type GrpcRoute = Resource<GrpcRouteSpec>;
+/// See [`ReferenceGrantSpec`].
+pub type ReferenceGrant = Resource<ReferenceGrantSpec>;
 /// See [`TrafficPolicySpec`].
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 /// See [`AccessPolicySpec`].

@@ -9,7 +9,8 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, GrpcRoute, HttpRoute, Mesh, Service, TargetRef, TrafficPolicy, Workload,
+    AccessPolicy, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service, TargetRef, TrafficPolicy,
+    Workload,
 };
 
 choice! {
@@ -25,6 +26,8 @@ choice! {
         HttpRoute = "HTTPRoute",
         /// Gateway API: gRPC calls → services.
         GrpcRoute = "GRPCRoute",
+        /// Gateway API: whose references into a namespace are allowed.
+        ReferenceGrant = "ReferenceGrant",
         /// How requests are treated on the way.
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
@@ -33,15 +36,24 @@ choice! {
 }
 
 impl Kind {
-    /// The `apiVersion` its objects are written with.
-    pub fn api_version(self) -> &'static str {
+    /// The `apiVersion`s its objects may be written with; they mean the same here.
+    pub fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Service => "v1",
-            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io/v1",
+            Self::Service => &["v1"],
+            Self::HttpRoute | Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
+            Self::ReferenceGrant => &[
+                "gateway.networking.k8s.io/v1",
+                "gateway.networking.k8s.io/v1beta1",
+            ],
             Self::Mesh | Self::Workload | Self::TrafficPolicy | Self::AccessPolicy => {
-                "usher.dev/v1alpha1"
+                &["usher.dev/v1alpha1"]
             }
         }
+    }
+
+    /// The `apiVersion` its objects are written with.
+    pub fn api_version(self) -> &'static str {
+        self.api_versions().first().copied().unwrap_or_default()
     }
 }
 
@@ -117,6 +129,8 @@ pub enum Object {
     HttpRoute(HttpRoute),
     /// See [`super::GrpcRouteSpec`].
     GrpcRoute(GrpcRoute),
+    /// See [`super::ReferenceGrantSpec`].
+    ReferenceGrant(ReferenceGrant),
     /// See [`super::TrafficPolicySpec`].
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
@@ -132,6 +146,7 @@ impl Object {
             Self::Workload(_) => Kind::Workload,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
         }
@@ -145,6 +160,7 @@ impl Object {
             Self::Workload(object) => &object.metadata,
             Self::HttpRoute(object) => &object.metadata,
             Self::GrpcRoute(object) => &object.metadata,
+            Self::ReferenceGrant(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
         }
@@ -169,7 +185,8 @@ impl Object {
             | Self::Service(_)
             | Self::Workload(_)
             | Self::HttpRoute(_)
-            | Self::GrpcRoute(_) => &[],
+            | Self::GrpcRoute(_)
+            | Self::ReferenceGrant(_) => &[],
         }
     }
 
@@ -215,6 +232,7 @@ impl Serialize for Object {
             Self::Workload(object) => envelope!(object),
             Self::HttpRoute(object) => envelope!(object),
             Self::GrpcRoute(object) => envelope!(object),
+            Self::ReferenceGrant(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
         }

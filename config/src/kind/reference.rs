@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::value::{Name, Port, ServiceName, Weight};
 
 use super::choice::choice;
+use super::{GrpcFilter, HttpFilter};
 
 choice! {
     /// What a route may hang on. `Gateway` comes with the gateway.
@@ -62,7 +63,7 @@ pub struct BackendRef {
     /// Always a Service; may be left out.
     #[schemars(with = "Option<ParentKind>")]
     pub kind: ParentKind,
-    /// Default: the route's own.
+    /// Default: the route's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
     /// The Service.
     pub name: Name,
@@ -80,12 +81,38 @@ impl BackendRef {
     }
 }
 
+/// A share of an HTTPRoute rule's requests, and what is done to it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename = "HTTPBackendRef")]
+#[schemars(deny_unknown_fields)]
+pub struct HttpBackendRef {
+    /// Who gets it.
+    #[serde(flatten)]
+    pub backend: BackendRef,
+    /// After the rule's own. At most 16.
+    #[serde(default)]
+    pub filters: Vec<HttpFilter>,
+}
+
+/// A share of a GRPCRoute rule's calls, and what is done to it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename = "GRPCBackendRef")]
+#[schemars(deny_unknown_fields)]
+pub struct GrpcBackendRef {
+    /// Who gets it.
+    #[serde(flatten)]
+    pub backend: BackendRef,
+    /// After the rule's own. At most 16.
+    #[serde(default)]
+    pub filters: Vec<GrpcFilter>,
+}
+
 /// A port of a service that stands in (`fallback.backendRef`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ServiceRef {
-    /// Default: the policy's own.
+    /// Default: the policy's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
     /// The Service.
     pub name: Name,
@@ -100,7 +127,7 @@ impl ServiceRef {
     }
 }
 
-fn resolve(given: Option<&Name>, name: &Name, own: &Name) -> ServiceName {
+pub(super) fn resolve(given: Option<&Name>, name: &Name, own: &Name) -> ServiceName {
     ServiceName {
         namespace: given.unwrap_or(own).clone(),
         name: name.clone(),

@@ -4,6 +4,7 @@
 //! Every default is already filled in: the proxy has no defaults of its own for policy.
 
 mod endpoint;
+mod filter;
 mod inbound_policy;
 mod route;
 mod service;
@@ -11,6 +12,7 @@ mod traffic_policy;
 mod trust;
 
 pub use endpoint::Endpoint;
+pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
 pub use inbound_policy::{
     AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
     OutboundTraffic, PathRule, Telemetry,

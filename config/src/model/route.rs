@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use crate::value::{Hostname, Pattern, Port, ServiceName, Weight};
+use crate::value::{Hostname, Name, Pattern, Port, ServiceName, Weight};
 
-use super::TrafficPolicy;
+use super::{Filters, TrafficPolicy};
 
 /// One match of one rule of an `HTTPRoute` or `GRPCRoute`. A rule with three matches is three routes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// `kind/namespace/name/rule`, for logs, metrics and breaker scope. Rules by name, else by index.
     pub name: Arc<str>,
+    /// Only for callers in this namespace (a consumer route), who then follow no other routes; `None`: for all.
+    pub callers: Option<Name>,
     /// Ports of the parent service it applies to; empty means all.
     pub ports: Vec<Port>,
     /// Host names it applies to; empty means all.
     pub hostnames: Vec<Hostname>,
     /// What a request must look like.
     pub matches: RouteMatch,
-    /// Where it goes, by weight. Empty, or all weights 0: 500 for every request.
+    /// What is done to it and to its answer.
+    pub filters: Option<Arc<Filters>>,
+    /// Where it goes, by weight. Empty, or all weights 0: 500 for every request that no filter answers.
     pub backends: Vec<Backend>,
     /// How it is treated on the way.
     pub policy: Arc<TrafficPolicy>,
@@ -65,12 +69,14 @@ pub enum TextMatch {
 }
 
 /// A share of a route's requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
     /// Its share, relative to its siblings.
     pub weight: Weight,
     /// Where the share goes.
     pub target: BackendTarget,
+    /// What is done to it alone, after the route's own filters.
+    pub filters: Option<Arc<Filters>>,
 }
 
 /// Where a share of requests goes.

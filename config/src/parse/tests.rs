@@ -2,6 +2,7 @@
 
 mod examples;
 mod documents;
+mod filters;
 mod mistakes;
 mod references;
 mod properties;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn every_kind_has_a_schema_that_describes_its_fields() {
     let schemas = schemas();
-    assert_eq!(schemas.len(), 7);
+    assert_eq!(schemas.len(), 8);
     let text = schemas["TrafficPolicy"].to_string();
     for word in [
         "halfOpenPermits",
@@ -44,7 +44,7 @@ fn fields_with_a_default_are_not_required() {
         ["targetRefs"]
     );
     assert_eq!(required("TrafficPolicy", "StaticResponse"), [""; 0]);
-    assert_eq!(required("HTTPRoute", "BackendRef"), ["name", "port"]);
+    assert_eq!(required("HTTPRoute", "HTTPBackendRef"), ["name", "port"]);
     assert_eq!(required("HTTPRoute", "PathMatch"), [""; 0]);
     assert_eq!(required("Service", "Metadata"), ["name"]);
     assert_eq!(required("Workload", "WorkloadSpec"), ["serviceAccount"]);

@@ -1,15 +1,19 @@
 //! Types that cannot hold an invalid value: text becomes one of these once, at the edge.
 
 mod duration;
+mod header;
 mod name;
 mod number;
+mod origin;
 mod pattern;
 mod spiffe_id;
 mod text;
 
 pub use duration::{format_duration, parse_duration};
+pub use header::HeaderText;
 pub use name::{Hostname, InstanceName, Name, ServiceName};
 pub use number::{Percent, Port, Weight};
+pub use origin::OriginPattern;
 pub use pattern::Pattern;
 pub use spiffe_id::{SpiffeId, TrustDomain};
 pub use text::Timespan;

@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{
-    Hostname, InvalidValue, Name, Pattern, Percent, Port, ServiceName, SpiffeId, TrustDomain,
-    Weight, format_duration, parse_duration,
+    HeaderText, Hostname, InvalidValue, Name, OriginPattern, Pattern, Percent, Port, ServiceName,
+    SpiffeId, TrustDomain, Weight, format_duration, parse_duration,
 };
 
 /// A length of time as configuration writes it (GEP-2257): `15s`, `1m30s`, `250ms`.
@@ -89,6 +89,11 @@ written_as! {
     ServiceName: |name| name.to_string(), { "type": "string", "pattern": "^[-a-z0-9]+/[-a-z0-9]+$" };
     SpiffeId: |id| id.as_str(), { "type": "string", "pattern": "^spiffe://[^/]+/ns/[^/]+/sa/[^/]+$" };
     TrustDomain: |domain| domain.as_str(), { "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" };
+    HeaderText: |text| text.as_str(), { "type": "string", "minLength": 1, "maxLength": 4096 };
+    OriginPattern: |origin| origin.as_str(), {
+        "type": "string", "maxLength": 253,
+        "pattern": r"^\*$|^https?://(\*|(\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+)(:[0-9]{1,5})?$"
+    };
     Pattern: |pattern| pattern.as_str(), { "type": "string", "format": "regex" };
     Percent: |percent| percent.get(), { "type": "integer", "minimum": 0, "maximum": 100 };
     Port: |port| port.get(), { "type": "integer", "minimum": 1, "maximum": 65535 };

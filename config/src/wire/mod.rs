@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod error;
+mod filter;
 mod inbound_policy;
 mod policy;
 mod scalar;

@@ -176,7 +176,7 @@ fn decode_status(status: u32) -> Decoded<StatusCode> {
         .ok_or_else(|| DecodeError::at("status", status, "a final HTTP status, 200 to 599"))
 }
 
-fn decode_header_name(field: &str, name: &str) -> Decoded<HeaderName> {
+pub(super) fn decode_header_name(field: &str, name: &str) -> Decoded<HeaderName> {
     HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| DecodeError::at(field, name, "a header name"))
 }

@@ -14,6 +14,7 @@ use crate::{
 
 use super::{
     DecodeError,
+    filter::decode_filters,
     scalar::{
         Decoded, list, port, ports, protocol, required, service_name, text, to_protocol, weight,
     },
@@ -93,6 +94,12 @@ impl From<&Route> for v1::Route {
             r#match: Some((&route.matches).into()),
             backends: route.backends.iter().map(Into::into).collect(),
             policy: Some((&*route.policy).into()),
+            filters: route.filters.as_deref().map(Into::into),
+            callers: route
+                .callers
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 }
@@ -109,6 +116,11 @@ fn decode_route(message: v1::Route) -> Decoded<Route> {
         matches: decode_match(matches).map_err(|e| e.under("match"))?,
         backends: list("backends", message.backends, decode_backend)?,
         policy: Arc::new(super::policy::decode_policy(policy).map_err(|e| e.under("policy"))?),
+        filters: decode_filters(message.filters).map_err(|e| e.under("filters"))?,
+        callers: match message.callers.as_str() {
+            "" => None,
+            namespace => Some(text("callers", namespace)?),
+        },
     })
 }
 
@@ -203,6 +215,7 @@ impl From<&Backend> for v1::Backend {
         Self {
             weight: backend.weight.get(),
             target: Some(target),
+            filters: backend.filters.as_deref().map(Into::into),
         }
     }
 }
@@ -215,6 +228,7 @@ fn decode_backend(message: v1::Backend) -> Decoded<Backend> {
     Ok(Backend {
         weight: weight("weight", message.weight)?,
         target,
+        filters: decode_filters(message.filters).map_err(|e| e.under("filters"))?,
     })
 }
 

@@ -50,6 +50,55 @@ fn policy(retries: u32, millis: u64) -> TrafficPolicy {
     }
 }
 
+fn filters() -> Filters {
+    let header = (
+        http::HeaderName::from_static("x-a"),
+        http::HeaderValue::from_static("b, c"),
+    );
+    let hostname: crate::value::Hostname = "a.b".parse().expect("host");
+    Filters {
+        request: HeaderEdits {
+            remove: vec![http::HeaderName::from_static("x-b")],
+            set: vec![header.clone()],
+            add: Vec::new(),
+        },
+        response: HeaderEdits {
+            add: vec![header],
+            ..HeaderEdits::default()
+        },
+        redirect: Some(Redirect {
+            https: Some(true),
+            hostname: None,
+            port: Port::try_from(8443).ok(),
+            path: Some(PathEdit::Full("/a".into())),
+            status: http::StatusCode::PERMANENT_REDIRECT,
+        }),
+        rewrite: Some(Rewrite {
+            hostname: Some(hostname),
+            path: Some(PathEdit::Prefix {
+                matched: "/a".into(),
+                replacement: String::new(),
+            }),
+        }),
+        mirrors: vec![Mirror {
+            target: ServiceTarget {
+                service: "bank/copy".parse().expect("name"),
+                port: Port::try_from(1).expect("port"),
+            },
+            numerator: 1,
+            denominator: 1000,
+        }],
+        cors: Some(Cors {
+            allow_origins: vec!["https://*.a.b".parse().expect("origin")],
+            allow_credentials: true,
+            allow_methods: Listed::Any,
+            allow_headers: Listed::These(http::HeaderValue::from_static("x-a, x-b")),
+            expose_headers: Listed::Nothing,
+            max_age: Duration::from_secs(5),
+        }),
+    }
+}
+
 fn service(path: String, retries: u32, millis: u64) -> Service {
     let port = Port::try_from(8080).expect("port");
     let policy = Arc::new(policy(retries, millis));
@@ -82,8 +131,11 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
             backends: vec![Backend {
                 weight: Weight::ONE,
                 target: BackendTarget::Invalid("no such service".into()),
+                filters: Some(Arc::new(filters())),
             }],
             policy,
+            filters: Some(Arc::new(filters())),
+            callers: Some("shop".parse().expect("name")),
         }],
     }
 }

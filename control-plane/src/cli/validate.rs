@@ -87,7 +87,10 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
     let mut findings = compile(&world).findings;
     findings.retain(|finding| match finding.reason {
         Reason::Loosens | Reason::NoAddress | Reason::Denies | Reason::LateFallback => true,
-        Reason::Conflicted | Reason::TargetNotFound | Reason::RefNotResolved => false,
+        Reason::Conflicted
+        | Reason::TargetNotFound
+        | Reason::RefNotResolved
+        | Reason::RefNotPermitted => false,
     });
     for finding in &mut findings {
         if finding.reason == Reason::Denies {

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey, Service, ServiceRef,
-        TrafficPolicy, Workload,
+        AccessPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey, ReferenceGrant,
+        Service, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
-    value::{Name, Port, ServiceName, TrustDomain},
+    value::{Port, ServiceName, TrustDomain},
 };
 
 use crate::registry::{Denied, World};
@@ -40,6 +40,8 @@ pub(super) struct Index<'a> {
     pub(super) workloads: Vec<&'a Workload>,
     pub(super) http_routes: Vec<Aged<'a, HttpRoute>>,
     pub(super) grpc_routes: Vec<Aged<'a, GrpcRoute>>,
+    /// Whose references into other namespaces are allowed.
+    grants: Vec<&'a ReferenceGrant>,
     /// Oldest first, then by name.
     pub(super) traffic: Vec<Aged<'a, TrafficPolicy>>,
     /// Oldest first, then by name.
@@ -58,6 +60,7 @@ impl<'a> Index<'a> {
             workloads: Vec::new(),
             http_routes: Vec::new(),
             grpc_routes: Vec::new(),
+            grants: Vec::new(),
             traffic: Vec::new(),
             access: Vec::new(),
             denied: &world.denied,
@@ -89,6 +92,7 @@ impl<'a> Index<'a> {
                     object,
                     accepted_at,
                 }),
+                Object::ReferenceGrant(object) => index.grants.push(object),
                 Object::TrafficPolicy(object) => index.traffic.push(Aged {
                     key,
                     object,
@@ -140,13 +144,13 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The same for a reference from an object of `namespace`.
-    pub(super) fn resolve_ref(
-        &self,
-        target: &ServiceRef,
-        namespace: &Name,
-    ) -> Result<ServiceTarget, String> {
-        self.resolve(target.service(namespace), target.port)
+    /// Whether `service`'s namespace lets `object` refer to it.
+    pub(super) fn grants(&self, object: &ObjectKey, service: &ServiceName) -> bool {
+        self.grants.iter().any(|grant| {
+            let (kind, own) = (object.kind, &object.namespace);
+            grant.metadata.namespace == service.namespace
+                && grant.spec.allows(kind, own, &service.name)
+        })
     }
 
     pub(super) fn key_of_service(&self, name: &ServiceName) -> ObjectKey {

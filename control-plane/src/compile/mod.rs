@@ -9,6 +9,9 @@ mod targets;
 mod traffic;
 mod access;
 mod matches;
+mod references;
+mod filters;
+mod precedence;
 mod routes;
 mod services;
 
@@ -90,6 +93,8 @@ pub enum Reason {
     TargetNotFound,
     /// Something it refers to does not exist.
     RefNotResolved,
+    /// Something it refers to is in another namespace, which has no ReferenceGrant for it.
+    RefNotPermitted,
     /// It would weaken what a wider policy demands; `Mesh.spec.allowLoosening` would let it.
     Loosens,
     /// The virtual range is used up.
@@ -107,6 +112,7 @@ impl Reason {
             Self::Conflicted => "Conflicted",
             Self::TargetNotFound => "TargetNotFound",
             Self::RefNotResolved => "RefNotResolved",
+            Self::RefNotPermitted => "RefNotPermitted",
             Self::Loosens => "Loosens",
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",

@@ -1,22 +1,22 @@
 //! HTTPRoutes and GRPCRoutes → each parent service's routes, in the order in which they are tried.
 //!
-//! Order is Gateway API's: exact path, then (where the specification leaves a choice) expressions, then the
-//! longest prefix, then method, number of headers, number of query parameters, then the older object, its
-//! name, and its place in it. Expressions go before prefixes, as in Envoy Gateway: behind them, a catch-all
-//! `/` would make every expression unreachable.
+//! A route whose parent is in another namespace is a *consumer* route: it is told to everybody, and followed by callers
+//! in its own namespace only.
 
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use usher_config::{
-    kind::{self, BackendRef, HttpRouteRule, ObjectKey, ParentRef, TrafficPolicySpec},
+    kind::{self, BackendRef, HttpFilter, HttpRouteRule, ObjectKey, ParentRef, TrafficPolicySpec},
     model::{Backend, BackendTarget, PathMatch, Route, RouteMatch},
     value::{Hostname, Name, Port, ServiceName},
 };
 
 use super::{
-    Finding, Reason,
+    Finding, Reason, filters,
     index::Index,
     matches,
+    precedence::{Ranked, by_rank, rank},
+    references::{Referrer, follow},
     targets::{Target, Targets},
     traffic::{self, Layer},
 };
@@ -25,7 +25,8 @@ use super::{
 struct Rule<'a> {
     name: Option<&'a Name>,
     matches: Vec<RouteMatch>,
-    backends: &'a [BackendRef],
+    filters: Vec<HttpFilter>,
+    backends: Vec<(&'a BackendRef, Vec<HttpFilter>)>,
     /// What the rule itself says about time and repetition.
     own: Option<TrafficPolicySpec>,
 }
@@ -39,15 +40,6 @@ struct Written<'a> {
     rules: Vec<Rule<'a>>,
 }
 
-/// A compiled route and what it is sorted by.
-struct Ranked {
-    route: Route,
-    accepted_at: SystemTime,
-    object: ObjectKey,
-    /// Rule, then match.
-    place: (usize, usize),
-}
-
 /// All routes, by the service whose requests they take.
 pub(super) fn by_parent(
     index: &Index<'_>,
@@ -55,22 +47,19 @@ pub(super) fn by_parent(
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<ServiceName, Vec<Route>> {
     for policy in &index.traffic {
-        if let Some(message) = traffic::unresolved(index, policy.object) {
-            let message = format!("without a fallback: {message}");
-            findings.push(Finding {
-                object: policy.key.clone(),
-                reason: Reason::RefNotResolved,
-                message,
-            });
+        if let Some(broken) = traffic::unresolved(index, policy.object) {
+            findings.push(broken.finding(policy.key, "without a fallback"));
         }
     }
     let mut ranked: BTreeMap<ServiceName, Vec<Ranked>> = BTreeMap::new();
     for written in written(index, findings) {
-        for (parent, ports) in parents(index, &written, findings) {
-            let routes = compile(index, targets, &written, (&parent, &ports), findings);
-            ranked.entry(parent).or_default().extend(routes);
+        let parents = parents(index, &written, findings);
+        for (parent, ports) in &parents {
+            let routes = compile(index, targets, &written, (parent, ports), findings);
+            ranked.entry(parent.clone()).or_default().extend(routes);
         }
-        report_backends(index, &written, findings);
+        let parents: Vec<ServiceName> = parents.into_keys().collect();
+        report_backends(index, &written, &parents, findings);
     }
     ranked
         .into_iter()
@@ -91,7 +80,10 @@ fn written<'a>(index: &Index<'a>, findings: &mut Vec<Finding>) -> Vec<Written<'a
         let rule = |rule: &'a HttpRouteRule| Rule {
             name: rule.name.as_ref(),
             matches: rule.matches.iter().map(matches::http).collect(),
-            backends: &rule.backend_refs,
+            filters: rule.filters.clone(),
+            backends: (rule.backend_refs.iter())
+                .map(|entry| (&entry.backend, entry.filters.clone()))
+                .collect(),
             own: own(rule),
         };
         all.push(Written {
@@ -117,11 +109,13 @@ fn written<'a>(index: &Index<'a>, findings: &mut Vec<Finding>) -> Vec<Written<'a
                     }),
                 }
             }
-            let (name, backends) = (rule.name.as_ref(), rule.backend_refs.as_slice());
             let found = Rule {
-                name,
+                name: rule.name.as_ref(),
                 matches: compiled,
-                backends,
+                filters: as_http(&rule.filters),
+                backends: (rule.backend_refs.iter())
+                    .map(|entry| (&entry.backend, as_http(&entry.filters)))
+                    .collect(),
                 own: None,
             };
             // A rule whose only match was dropped must not take everything.
@@ -140,6 +134,10 @@ fn written<'a>(index: &Index<'a>, findings: &mut Vec<Finding>) -> Vec<Written<'a
         });
     }
     all
+}
+
+fn as_http(filters: &[kind::GrpcFilter]) -> Vec<HttpFilter> {
+    filters.iter().cloned().map(HttpFilter::from).collect()
 }
 
 fn any_match(mut rule: Rule<'_>) -> Rule<'_> {
@@ -191,7 +189,7 @@ fn parents(
     let mut whole = Vec::new();
     for reference in written.parents {
         let name = reference.service(&written.key.namespace);
-        match parent_ports(index, reference, &name, &written.key.namespace) {
+        match parent_ports(index, reference, &name) {
             Err((reason, message)) => {
                 findings.push(Finding {
                     object: written.key.clone(),
@@ -217,7 +215,6 @@ fn parent_ports(
     index: &Index<'_>,
     reference: &ParentRef,
     name: &ServiceName,
-    namespace: &Name,
 ) -> Result<Vec<Port>, (Reason, String)> {
     let Some(service) = index.services.get(name) else {
         return Err((
@@ -225,12 +222,6 @@ fn parent_ports(
             format!("its parent, Service {name}, does not exist"),
         ));
     };
-    if name.namespace != *namespace {
-        let message = format!(
-            "Service {name} is in another namespace: a route for some callers only is not supported"
-        );
-        return Err((Reason::RefNotResolved, message));
-    }
     let wanted = |port: &&kind::ServicePort| {
         reference.port.is_none_or(|number| port.port == number)
             && reference
@@ -266,6 +257,10 @@ fn compile(
     findings: &mut Vec<Finding>,
 ) -> Vec<Ranked> {
     let mut routes = Vec::new();
+    let referrer = Referrer {
+        index,
+        object: written.key,
+    };
     for (number, rule) in written.rules.iter().enumerate() {
         let layers = layers(targets, written, rule, parent);
         let policy = traffic::resolve(index, &layers);
@@ -279,28 +274,68 @@ fn compile(
             name,
         } = written.key;
         let name: Arc<str> = format!("{kind}/{namespace}/{name}/{label}").into();
-        let backends: Vec<Backend> = rule
-            .backends
-            .iter()
-            .map(|backend| resolve(index, backend, namespace))
-            .collect();
+        let route = Route {
+            name,
+            callers: (parent.namespace != *namespace).then(|| namespace.clone()),
+            ports: ports.to_vec(),
+            hostnames: Vec::new(),
+            matches: RouteMatch::default(),
+            filters: filters::compile(&referrer, &rule.filters, prefix(rule), findings),
+            backends: backends(&referrer, rule, parent, findings),
+            policy,
+        };
         for (place, matches) in rule.matches.iter().enumerate() {
-            routes.push(Ranked {
-                route: Route {
-                    name: name.clone(),
-                    ports: ports.to_vec(),
-                    hostnames: written.hostnames.to_vec(),
-                    matches: matches.clone(),
-                    backends: backends.clone(),
-                    policy: policy.clone(),
-                },
-                accepted_at: written.accepted_at,
-                object: written.key.clone(),
-                place: (number, place),
-            });
+            for hostnames in by_rank(written.hostnames) {
+                let matches = matches.clone();
+                routes.push(Ranked {
+                    route: Route {
+                        hostnames,
+                        matches,
+                        ..route.clone()
+                    },
+                    accepted_at: written.accepted_at,
+                    object: written.key.clone(),
+                    place: (number, place),
+                });
+            }
         }
     }
     routes
+}
+
+/// What a `ReplacePrefixMatch` replaces: only rules with one match of a prefix have any.
+fn prefix<'a>(rule: &'a Rule<'_>) -> &'a str {
+    match rule.matches.first().map(|matches| &matches.path) {
+        Some(PathMatch::Prefix(prefix)) => prefix,
+        Some(PathMatch::Exact(_) | PathMatch::Regex(_)) | None => "/",
+    }
+}
+
+fn backends(
+    referrer: &Referrer<'_>,
+    rule: &Rule<'_>,
+    parent: &ServiceName,
+    findings: &mut Vec<Finding>,
+) -> Vec<Backend> {
+    let mut backends = Vec::new();
+    for (backend, own) in &rule.backends {
+        let service = backend.service(&referrer.object.namespace);
+        let target = follow(
+            referrer,
+            service,
+            backend.port,
+            std::slice::from_ref(parent),
+        );
+        backends.push(Backend {
+            weight: backend.weight,
+            target: match target {
+                Ok(target) => BackendTarget::Service(target),
+                Err(broken) => BackendTarget::Invalid(broken.message),
+            },
+            filters: filters::compile(referrer, own, prefix(rule), findings),
+        });
+    }
+    backends
 }
 
 /// Mesh < Namespace < Service < route < rule by name < what the rule itself says.
@@ -329,61 +364,18 @@ fn layers<'a>(
     layers
 }
 
-fn resolve(index: &Index<'_>, backend: &BackendRef, namespace: &Name) -> Backend {
-    let target = match index.resolve(backend.service(namespace), backend.port) {
-        Ok(target) => BackendTarget::Service(target),
-        Err(reason) => BackendTarget::Invalid(reason),
-    };
-    Backend {
-        weight: backend.weight,
-        target,
-    }
-}
-
-fn report_backends(index: &Index<'_>, written: &Written<'_>, findings: &mut Vec<Finding>) {
-    for backend in written.rules.iter().flat_map(|rule| rule.backends) {
-        if let BackendTarget::Invalid(reason) =
-            resolve(index, backend, &written.key.namespace).target
-        {
-            let message = format!("its share of requests gets 500: {reason}");
-            let object = written.key.clone();
-            findings.push(Finding {
-                object,
-                reason: Reason::RefNotResolved,
-                message,
-            });
+fn report_backends(
+    index: &Index<'_>,
+    written: &Written<'_>,
+    parents: &[ServiceName],
+    findings: &mut Vec<Finding>,
+) {
+    let object = written.key;
+    let referrer = Referrer { index, object };
+    for (backend, _) in written.rules.iter().flat_map(|rule| &rule.backends) {
+        let service = backend.service(&object.namespace);
+        if let Err(broken) = follow(&referrer, service, backend.port, parents) {
+            findings.push(broken.finding(object, "its share of requests gets 500"));
         }
     }
-}
-
-/// Smaller is tried first.
-fn rank(ranked: &Ranked) -> impl Ord {
-    let matches = &ranked.route.matches;
-    let path = match &matches.path {
-        PathMatch::Exact(path) => (0, Reverse(path.chars().count())),
-        PathMatch::Regex(pattern) => (1, Reverse(pattern.as_str().chars().count())),
-        PathMatch::Prefix(path) => (2, Reverse(path.trim_end_matches('/').chars().count())),
-    };
-    let object = &ranked.object;
-    (
-        hosts(&ranked.route.hostnames),
-        path,
-        matches.method.is_none(),
-        Reverse(matches.headers.len()),
-        Reverse(matches.query.len()),
-        ranked.accepted_at,
-        (object.namespace.clone(), object.name.clone(), object.kind),
-        ranked.place,
-    )
-}
-
-/// Whole names before wildcards, longer before shorter, any host last.
-fn hosts(hostnames: &[Hostname]) -> impl Ord {
-    let specificity =
-        |host: &Hostname| (host.as_str().starts_with('*'), Reverse(host.as_str().len()));
-    hostnames
-        .iter()
-        .map(specificity)
-        .min()
-        .unwrap_or((true, Reverse(0)))
 }

@@ -1,5 +1,6 @@
 //! YAML in, what runs out.
 
+mod filters;
 mod policies;
 mod precedence;
 

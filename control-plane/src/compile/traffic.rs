@@ -6,7 +6,8 @@ use usher_config::{
     kind::{self, FallbackWhen, ObjectKey, TrafficPolicySpec},
     model::{
         Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
-        Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
+        Limits, Retry, RetryBudget, ServiceTarget, StaticResponse, SuccessRate, Timeouts,
+        TrafficPolicy,
     },
     value::{ServiceName, Timespan, format_duration},
 };
@@ -14,6 +15,7 @@ use usher_config::{
 use super::{
     Finding, Reason,
     index::Index,
+    references::{Broken, Referrer, follow},
     targets::{Target, Targets},
 };
 
@@ -125,13 +127,28 @@ pub(super) fn late_fallback(layers: &[Layer<'_>], policy: &TrafficPolicy) -> Opt
 }
 
 /// Why a policy's fallback cannot be used, if it cannot.
-pub(super) fn unresolved(index: &Index<'_>, policy: &kind::TrafficPolicy) -> Option<String> {
+pub(super) fn unresolved(index: &Index<'_>, policy: &kind::TrafficPolicy) -> Option<Broken> {
     match &policy.spec.fallback.as_ref()?.target {
         kind::FallbackTarget::Response(_) => None,
         kind::FallbackTarget::BackendRef(target) => {
-            index.resolve_ref(target, &policy.metadata.namespace).err()
+            stand_in(index, target, &policy.full_name()).err()
         }
     }
+}
+
+/// The service that a policy's fallback means.
+fn stand_in(
+    index: &Index<'_>,
+    target: &kind::ServiceRef,
+    owner: &ServiceName,
+) -> Result<ServiceTarget, Broken> {
+    let object = &ObjectKey {
+        kind: kind::Kind::TrafficPolicy,
+        namespace: owner.namespace.clone(),
+        name: owner.name.clone(),
+    };
+    let service = target.service(&owner.namespace);
+    follow(&Referrer { index, object }, service, target.port, &[])
 }
 
 fn timeouts(spec: &kind::Timeouts, request_is_explicit: bool) -> Timeouts {
@@ -265,7 +282,7 @@ fn fallback(index: &Index<'_>, written: &kind::Fallback, owner: &ServiceName) ->
         .unwrap_or(&kind::Fallback::DEFAULT_WHEN);
     let target = match &written.target {
         kind::FallbackTarget::BackendRef(target) => {
-            FallbackTarget::Service(index.resolve_ref(target, &owner.namespace).ok()?)
+            FallbackTarget::Service(stand_in(index, target, owner).ok()?)
         }
         kind::FallbackTarget::Response(response) => FallbackTarget::Response(StaticResponse {
             status: response.status,

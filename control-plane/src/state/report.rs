@@ -58,7 +58,8 @@ fn once(mut findings: Vec<Condition>, mut remarks: Vec<Condition>) -> Vec<Condit
         let same = findings.iter().position(|finding| {
             let mut words = finding.message.split([' ', ',']);
             finding.object == remark.object
-                && ["TargetNotFound", "RefNotResolved"].contains(&finding.reason.as_str())
+                && ["TargetNotFound", "RefNotResolved", "RefNotPermitted"]
+                    .contains(&finding.reason.as_str())
                 && words.any(|word| word.contains('/') && names.contains(&word))
         });
         if let Some(index) = same {

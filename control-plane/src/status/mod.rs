@@ -69,7 +69,7 @@ pub struct MistakeReport {
 pub struct Condition {
     /// `Kind namespace/name`.
     pub object: String,
-    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `Loosens`, `NoAddress`, `Denies` or `LateFallback`;
+    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies` or `LateFallback`;
     /// `Invalid` or `Warning` for what the text itself shows.
     pub reason: String,
     /// One line, naming every object involved.

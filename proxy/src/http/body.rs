@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 
 use crate::{
     error::ProxyError,
-    http::ReplayBody,
+    http::{CopyBody, ReplayBody, Tee},
     upstream::{HopBody, Http1Body, SwitchedBody},
 };
 
@@ -34,6 +34,10 @@ pub enum Body {
     Http2(RecvBody),
     /// From any caller, kept for a repeat while it passes.
     Replay(ReplayBody),
+    /// From any caller, copied while it passes.
+    Tee(Box<Tee>),
+    /// Such a copy.
+    Copy(CopyBody),
     /// From an HTTP/1.1 upstream.
     FromHttp1(Box<Http1Body>),
     /// From an HTTP/2 upstream.
@@ -121,6 +125,8 @@ impl http_body::Body for Body {
                 .map_ok(without_head_fields)
                 .map_err(|_| ProxyError::DownstreamBody),
             Self::Replay(replay) => replay.poll_frame(cx),
+            Self::Tee(tee) => tee.poll_frame(cx),
+            Self::Copy(copy) => copy.poll_frame(cx),
             Self::Tunnel(body) => body.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
             Self::Switched(body) => body.poll_frame(cx),
             Self::FromHttp1(body) => body.poll_frame(cx).map_ok(without_head_fields),
@@ -139,6 +145,8 @@ impl http_body::Body for Body {
             Self::Incoming(incoming) => incoming.is_end_stream(),
             Self::Http2(recv) => recv.is_end_stream(),
             Self::Replay(replay) => replay.is_end_stream(),
+            Self::Tee(tee) => tee.is_end_stream(),
+            Self::Copy(copy) => copy.is_end_stream(),
             Self::Tunnel(body) => body.is_end_stream(),
             Self::Switched(body) => body.is_end_stream(),
             Self::FromHttp1(body) => body.is_end_stream(),
@@ -157,11 +165,13 @@ impl http_body::Body for Body {
                 .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
             Self::Incoming(incoming) => incoming.size_hint(),
             Self::Replay(replay) => replay.size_hint(),
+            Self::Tee(tee) => tee.size_hint(),
             Self::FromHttp1(body) => body.size_hint(),
             Self::Watched(body) => body.size_hint(),
             #[cfg(test)]
             Self::Frames(_) => SizeHint::default(),
             Self::Http2(_)
+            | Self::Copy(_)
             | Self::FromHop(_)
             | Self::Begun(_)
             | Self::Tunnel(_)

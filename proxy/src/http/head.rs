@@ -50,6 +50,14 @@ pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
     Ok(())
 }
 
+/// Checks a path that this proxy itself has changed: normal it is, but it may have become too long.
+///
+/// # Errors
+/// [`ProxyError::InvalidRequest`], [`ProxyError::Refused`].
+pub fn check_changed(uri: &Uri) -> Result<(), ProxyError> {
+    path_of(uri).map(drop)
+}
+
 /// As an HTTP/1.1 application expects it, whatever the caller spoke: origin form, the authority in `Host`.
 pub fn to_origin_form(request: &mut Request<Body>) {
     *request.version_mut() = Version::HTTP_11;

@@ -12,6 +12,7 @@ pub mod pump;
 mod replay;
 pub mod serve;
 pub mod strict;
+mod tee;
 pub mod tunnel;
 pub mod upgrade;
 pub mod watched;
@@ -20,6 +21,7 @@ pub use body::{Body, RecvBody};
 pub use finish::finish;
 pub use interim::Interim;
 pub use replay::{Replay, ReplayBody};
+pub use tee::{CopyBody, CopyWatch, Fate, Tee};
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use super::discover;
 pub(super) async fn or_fallback(
     worker: &Rc<Worker>,
     plan: &Plan,
-    outgoing: &Outgoing,
+    outgoing: &mut Outgoing,
     called: Called,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
@@ -54,6 +54,7 @@ pub(super) async fn or_fallback(
         FallbackTarget::Response(answer) => error_response::fixed(answer),
         FallbackTarget::Service(target) => {
             drop(called);
+            outgoing.forget_backend();
             Box::pin(by_service(worker, plan, target, outgoing, record)).await?
         }
     };

@@ -5,6 +5,7 @@
 //! applied; a lookup allocates nothing.
 
 pub mod authority;
+pub mod filter;
 pub mod path;
 mod query;
 mod table;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use usher_config::{
-    model::{BreakerScope, Endpoint, Service, ServicePort, TrafficPolicy},
-    value::InstanceName,
+    model::{BreakerScope, Endpoint, Route, Service, ServicePort, TrafficPolicy},
+    value::{InstanceName, ServiceName},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     clock,
     policy::{breaker::Breaker, retry_budget::RetryBudget},
     route::Table,
-    telemetry::metrics::Direction,
+    telemetry::metrics::{Direction, Outcomes},
 };
 
 use super::{
@@ -46,13 +46,17 @@ impl Builder<'_> {
         let treatment = Arc::new(self.treatment(&label, "".into(), &model.policy, None));
         // A rule with several matches is several routes of one name: they have one breaker and one budget.
         let mut by_rule: HashMap<Arc<str>, Arc<Treatment>> = HashMap::new();
-        let route_treatments = model
-            .routes
+        let routes = self.followed(&model.routes);
+        let route_treatments = routes
             .iter()
             .map(|route| {
                 let name = route.name.clone();
-                let treat =
-                    || Arc::new(self.treatment(&label, name, &route.policy, Some(&treatment)));
+                let treat = || {
+                    let general = Some(&treatment);
+                    let mut treatment = self.treatment(&label, name, &route.policy, general);
+                    treatment.mirrors = self.mirrors(&label, route);
+                    Arc::new(treatment)
+                };
                 by_rule
                     .entry(route.name.clone())
                     .or_insert_with(treat)
@@ -61,7 +65,7 @@ impl Builder<'_> {
             .collect();
         let metrics = &self.fixed.metrics;
         ServiceEntry {
-            table: Table::new(model.routes.clone()),
+            table: Table::new(routes),
             treatment,
             route_treatments,
             identities: model.identities.clone().into(),
@@ -84,6 +88,34 @@ impl Builder<'_> {
             model,
             label,
         }
+    }
+
+    /// Those of them that we follow: consumer routes are for callers in their own namespace, who then follow no others
+    /// (GAMMA: whoever calls knows best what he needs).
+    fn followed(&self, routes: &[Route]) -> Vec<Route> {
+        let own = &self.fixed.own.namespace;
+        let ours = |route: &&Route| route.callers.as_ref() == Some(own);
+        let all = |route: &&Route| route.callers.is_none();
+        if routes.iter().any(|route| ours(&route)) {
+            routes.iter().filter(ours).cloned().collect()
+        } else {
+            routes.iter().filter(all).cloned().collect()
+        }
+    }
+
+    fn mirrors(&self, label: &str, route: &Route) -> Vec<(ServiceName, Outcomes)> {
+        let backends = route.backends.iter().map(|backend| &backend.filters);
+        let filters = [&route.filters].into_iter().chain(backends).flatten();
+        let mut mirrors: Vec<(ServiceName, Outcomes)> = Vec::new();
+        for mirror in filters.flat_map(|filters| &filters.mirrors) {
+            let name = &mirror.target.service;
+            if mirrors.iter().all(|(known, _)| known != name) {
+                let metrics = &self.fixed.metrics;
+                let outcomes = metrics.mirrored(label, &route.name, &name.to_string());
+                mirrors.push((name.clone(), outcomes));
+            }
+        }
+        mirrors
     }
 
     fn endpoints(
@@ -176,6 +208,7 @@ impl Builder<'_> {
                 .requests(Direction::Outbound, label, &route, label),
             policy: policy.clone(),
             route,
+            mirrors: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{
 
 use usher_config::{
     model::{Endpoint, InboundPolicy, Service, TrafficPolicy},
-    value::{Port, SpiffeId},
+    value::{Port, ServiceName, SpiffeId},
 };
 
 use crate::{
@@ -102,6 +102,8 @@ pub struct Treatment {
     pub budget: Arc<RetryBudget>,
     /// What `budget` was made from.
     pub requests: Requests,
+    /// By mirror: what becomes of copies.
+    pub mirrors: Vec<(ServiceName, Outcomes)>,
 }
 
 /// A breaker and how it is shown.
@@ -141,6 +143,15 @@ pub struct InboundEntry {
     pub tcp_bytes: Outcomes,
     /// For each access policy, in order: requests that it would have refused if it were not a dry run.
     pub dry_run: Vec<Counter>,
+}
+
+impl Treatment {
+    /// Counts copies to this mirror.
+    pub fn mirrored(&self, mirror: &ServiceName) -> Option<&Outcomes> {
+        let mut all = self.mirrors.iter();
+        all.find(|(name, _)| name == mirror)
+            .map(|(_, outcomes)| outcomes)
+    }
 }
 
 impl ServiceEntry {

@@ -152,6 +152,8 @@ fn the_matches_of_one_rule_share_its_breaker() {
         matches: RouteMatch::default(),
         backends: Vec::new(),
         policy: policy.clone(),
+        filters: None,
+        callers: None,
     };
     let mut routed = service("bank/account");
     routed.routes = vec![route("one"), route("two"), route("one")];

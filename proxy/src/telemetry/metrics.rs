@@ -58,6 +58,7 @@ enum Row {
     BreakerState,
     BreakerTransitions,
     Fallbacks,
+    Mirrored,
     Ejected,
     Ejections,
     Connections,
@@ -76,7 +77,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 22] = [
+const FAMILIES: [(Row, Family); 23] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -91,6 +92,8 @@ const FAMILIES: [(Row, Family); 22] = [
         help: "How often did the breaker change to which state?" }),
     (Row::Fallbacks, Family { name: "usher_fallbacks_total", kind: Kind::Outcomes, labels: &["service", "cause"],
         help: "How many requests were answered by a fallback, and why?" }),
+    (Row::Mirrored, Family { name: "usher_mirrored_requests_total", kind: Kind::Outcomes, labels: &["service", "route", "mirror", "outcome"],
+        help: "How many copies of requests went to a mirror, and what became of them?" }),
     (Row::Ejected, Family { name: "usher_ejected_endpoints", kind: Kind::Gauge, labels: &["service"],
         help: "How many endpoints are out of balancing now?" }),
     (Row::Ejections, Family { name: "usher_ejections_total", kind: Kind::Outcomes, labels: &["service", "change"],
@@ -295,6 +298,11 @@ impl Metrics {
     /// Endpoints that are out.
     pub fn ejected_endpoints(&self, service: &str) -> Gauge {
         self.gauge(Row::Ejected, &[service])
+    }
+
+    /// Copies of a route's requests, by what became of them; see `upstream::mirror`.
+    pub fn mirrored(&self, service: &str, route: &str, mirror: &str) -> Outcomes {
+        self.outcomes(Row::Mirrored, &[service, route, mirror])
     }
 
     /// `ejected` and `returned`.

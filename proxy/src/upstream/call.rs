@@ -44,6 +44,8 @@ pub struct Plan {
 pub struct Outgoing {
     /// As every attempt has it, but for its number and deadline.
     pub head: request::Parts,
+    /// The same before the backend's own filters, where they changed it: for whoever stands in.
+    pub before_backend: Option<Box<request::Parts>>,
     /// `None`: it has none.
     pub body: Option<Replay>,
     /// What it is like.
@@ -53,6 +55,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// From now on it goes to somebody else than the route's backend.
+    pub fn forget_backend(&mut self) {
+        if let Some(head) = self.before_backend.take() {
+            self.head = *head;
+        }
+    }
+
     /// Nobody will send it again: what was kept of its body for that can go.
     pub fn release(&self) {
         if let Some(body) = &self.body {
@@ -228,7 +237,7 @@ fn or_earlier(
 }
 
 /// Metric and endpoint state, after an attempt.
-fn learn(
+pub(super) fn learn(
     worker: &Worker,
     plan: &Plan,
     attempted: &Attempted,

@@ -7,6 +7,7 @@ pub mod dial;
 mod judge;
 mod hop;
 mod http1;
+pub mod mirror;
 mod upload;
 
 pub use hop::{Hop, HopBody, handshake as handshake_hop};

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::Tick,
-    policy::limits::Handshakes,
+    policy::limits::{Handshakes, InFlight},
     pool::Pool,
     snapshot::{Snapshot, Store},
     telemetry::{
@@ -70,6 +70,8 @@ pub struct Worker {
     pub load: Arc<Load>,
     /// Inbound TLS handshakes of all workers.
     pub handshakes: Arc<Handshakes>,
+    /// Copies of requests under way.
+    pub mirrors: Arc<InFlight>,
     /// `namespace/name` of our own service.
     pub own: Arc<str>,
     /// Warnings about callers, of which a flood is no news.
@@ -167,6 +169,7 @@ impl Worker {
             },
             load,
             handshakes,
+            mirrors: Arc::default(),
             own: shared.store.own().to_string().into(),
             warnings: Warnings::default(),
             snapshot: RefCell::new(shared.store.reader()),

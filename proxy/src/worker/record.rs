@@ -129,6 +129,13 @@ impl Record {
         }
     }
 
+    /// Of a copy, for which nobody speaks: it is counted where it was made.
+    pub fn silent(worker: &Rc<Worker>, method: Method) -> Self {
+        let mut record = Self::begin(worker, Direction::Outbound, method, "");
+        record.spoken = true;
+        record
+    }
+
     /// When the request's head had come.
     pub fn began(&self) -> Tick {
         self.began

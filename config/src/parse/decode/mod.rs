@@ -1,6 +1,7 @@
 //! Trees → kinds: one function per struct, each asking for its fields and adding the kind's own checks.
 
 mod access_policy;
+mod filter;
 mod mesh;
 mod reference;
 mod resilience;
@@ -20,11 +21,10 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 8] = [
+const LATER: [&str; 7] = [
     "Gateway",
     "TCPRoute",
     "TLSRoute",
-    "ReferenceGrant",
     "BackendTLSPolicy",
     "AuthenticationPolicy",
     "RateLimitPolicy",
@@ -53,7 +53,7 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     };
     let kind = fields.required("kind", kind);
     if let Some(kind) = kind {
-        fields.required("apiVersion", |place| place.word(&[kind.api_version()]));
+        fields.required("apiVersion", |place| place.word(kind.api_versions()));
     } else {
         fields.required("apiVersion", Some);
     }
@@ -115,6 +115,7 @@ fn with_spec(
         Kind::Workload => put(metadata, service::workload(spec), Object::Workload),
         Kind::HttpRoute => put(metadata, route::http(spec), Object::HttpRoute),
         Kind::GrpcRoute => put(metadata, route::grpc(spec), Object::GrpcRoute),
+        Kind::ReferenceGrant => put(metadata, reference::grant(spec), Object::ReferenceGrant),
         Kind::TrafficPolicy => put(
             metadata,
             traffic_policy::policy(spec, namespace),

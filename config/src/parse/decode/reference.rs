@@ -2,7 +2,8 @@
 
 use crate::{
     kind::{
-        BackendRef, CoreGroup, Kind, MESH_NAMESPACE, ParentKind, ParentRef, ServiceRef, TargetKind,
+        BackendObject, BackendRef, CoreGroup, GrantFrom, GrantTo, GrpcBackendRef, HttpBackendRef,
+        Kind, MESH_NAMESPACE, ParentKind, ParentRef, ReferenceGrantSpec, ServiceRef, TargetKind,
         TargetRef,
     },
     parse::fields::{Fields, Once},
@@ -10,6 +11,8 @@ use crate::{
     parse::report::Report,
     value::{Name, Weight},
 };
+
+use super::filter::{self, Prefix};
 
 pub(super) fn parents(fields: &mut Fields<'_>) -> Vec<ParentRef> {
     fields.list("parentRefs", 1..=32, |place| parent(&place))
@@ -34,13 +37,27 @@ fn parent(place: &Place<'_>) -> Option<ParentRef> {
     })
 }
 
-pub(super) fn backends(fields: &mut Fields<'_>) -> Vec<BackendRef> {
-    fields.list("backendRefs", 0..=16, |place| backend(&place))
+/// An HTTPRoute's.
+pub(super) fn http_backends(fields: &mut Fields<'_>, prefix: Prefix) -> Vec<HttpBackendRef> {
+    fields.list("backendRefs", 0..=16, |place| {
+        let mut fields = place.fields()?;
+        let filters = filter::http(&mut fields, prefix);
+        let backend = backend(fields)?;
+        Some(HttpBackendRef { backend, filters })
+    })
 }
 
-fn backend(place: &Place<'_>) -> Option<BackendRef> {
-    let mut fields = place.fields()?;
-    fields.unsupported("filters");
+/// A GRPCRoute's.
+pub(super) fn grpc_backends(fields: &mut Fields<'_>) -> Vec<GrpcBackendRef> {
+    fields.list("backendRefs", 0..=16, |place| {
+        let mut fields = place.fields()?;
+        let filters = filter::grpc(&mut fields);
+        let backend = backend(fields)?;
+        Some(GrpcBackendRef { backend, filters })
+    })
+}
+
+fn backend(mut fields: Fields<'_>) -> Option<BackendRef> {
     let group = fields
         .optional("group", |place| place.choice())
         .unwrap_or(CoreGroup::Core);
@@ -62,6 +79,75 @@ fn backend(place: &Place<'_>) -> Option<BackendRef> {
         port: port?,
         weight,
     })
+}
+
+/// Without a weight: there is only one.
+pub(super) fn backend_object(place: &Place<'_>) -> Option<BackendObject> {
+    let mut fields = place.fields()?;
+    let group = fields.optional("group", |place| place.choice());
+    let kind = fields.optional("kind", |place| place.choice());
+    let namespace = fields.optional("namespace", |place| place.parse());
+    let name = fields.required("name", |place| place.parse());
+    let port = fields.required("port", |place| place.number());
+    fields.finish();
+    Some(BackendObject {
+        group: group.unwrap_or(CoreGroup::Core),
+        kind: kind.unwrap_or(ParentKind::Service),
+        namespace,
+        name: name?,
+        port: port?,
+    })
+}
+
+/// A ReferenceGrant.
+pub(super) fn grant(place: &Place<'_>) -> Option<ReferenceGrantSpec> {
+    let mut fields = place.fields()?;
+    let spec = ReferenceGrantSpec {
+        from: fields.list("from", 1..=16, |place| {
+            let mut fields = place.fields()?;
+            let (group, kind) = granted(&mut fields);
+            let namespace = fields.required("namespace", |place| place.parse());
+            fields.finish();
+            Some(GrantFrom {
+                group: group?,
+                kind: kind?,
+                namespace: namespace?,
+            })
+        }),
+        to: fields.list("to", 1..=16, |place| {
+            let mut fields = place.fields()?;
+            let (group, kind) = granted(&mut fields);
+            let name = fields.optional("name", |place| place.parse());
+            fields.finish();
+            Some(GrantTo {
+                group: group?,
+                kind: kind?,
+                name,
+            })
+        }),
+    };
+    fields.finish();
+    Some(spec)
+}
+
+/// Group and kind, of which there are more than this program knows.
+fn granted(fields: &mut Fields<'_>) -> (Option<String>, Option<String>) {
+    let group = |text: &str| {
+        let sane = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+        (text.len() <= 253 && text.bytes().all(sane)).then(|| text.to_owned())
+    };
+    let kind = |text: &str| {
+        let sane = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        (starts && text.len() <= 63 && text.bytes().all(sane)).then(|| text.to_owned())
+    };
+    let group_of = "an API group: gateway.networking.k8s.io for routes, \"\" for Services";
+    (
+        fields.required("group", |place| place.read(group, group_of)),
+        fields.required("kind", |place| {
+            place.read(kind, "a kind: HTTPRoute, Service")
+        }),
+    )
 }
 
 pub(super) fn service(place: Place<'_>) -> Option<ServiceRef> {

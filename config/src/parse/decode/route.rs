@@ -4,16 +4,22 @@ use http::HeaderName;
 
 use crate::{
     kind::{
-        GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HeaderMatch, HttpRouteMatch,
-        HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatch, PathMatchType,
-        QueryMatch, TextMatch, TextMatchType, is_normal_path,
+        GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HeaderMatch, HttpFilter,
+        HttpFilterType, HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec,
+        HttpRouteTimeouts, PathMatch, PathMatchType, QueryMatch, TextMatch, TextMatchType,
+        is_normal_path,
     },
     parse::fields::{Fields, Once},
     parse::place::Place,
     value::{Hostname, Name},
 };
 
-use super::{at_most, reference, traffic_policy::codes};
+use super::{
+    at_most,
+    filter::{self, Prefix},
+    reference,
+    traffic_policy::codes,
+};
 
 const PATH: &str =
     "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
@@ -87,17 +93,41 @@ fn rule_name(fields: &mut Fields<'_>, names: &mut Once) -> Option<Name> {
 
 fn http_rule(place: &Place<'_>, names: &mut Once) -> Option<HttpRouteRule> {
     let mut fields = place.fields()?;
-    fields.unsupported("filters");
     fields.unsupported("sessionPersistence");
+    let name = rule_name(&mut fields, names);
+    let matches = fields.list("matches", 0..=64, |place| http_match(&place));
+    let prefix = sole_prefix(&matches);
+    let filters = filter::http(&mut fields, prefix);
+    let backend_refs = reference::http_backends(&mut fields, prefix);
+    let redirects = |filter: &HttpFilter| filter.kind() == HttpFilterType::RequestRedirect;
+    if filters.iter().any(redirects)
+        && let Some(place) = fields.at("backendRefs").filter(|place| place.len() > 0)
+    {
+        let found = "backends of a rule that redirects";
+        place.wrong::<()>(found, "none: a redirect is answered at once");
+    }
     let rule = HttpRouteRule {
-        name: rule_name(&mut fields, names),
-        matches: fields.list("matches", 0..=64, |place| http_match(&place)),
-        backend_refs: reference::backends(&mut fields),
+        name,
+        matches,
+        filters,
+        backend_refs,
         timeouts: fields.group("timeouts", timeouts),
         retry: fields.group("retry", retry),
     };
     fields.finish();
     Some(rule)
+}
+
+/// What a `ReplacePrefixMatch` needs. No match at all is one of the prefix `/`.
+fn sole_prefix(matches: &[HttpRouteMatch]) -> Prefix {
+    match matches {
+        [] => Prefix::Sole,
+        [only] => match &only.path {
+            None | Some(PathMatch::PathPrefix(_)) => Prefix::Sole,
+            Some(PathMatch::Exact(_) | PathMatch::RegularExpression(_)) => Prefix::None,
+        },
+        _ => Prefix::None,
+    }
 }
 
 fn timeouts(place: Place<'_>) -> Option<HttpRouteTimeouts> {
@@ -162,7 +192,7 @@ fn path(place: Place<'_>) -> Option<PathMatch> {
     matches
 }
 
-fn is_plain_path(text: &str) -> bool {
+pub(super) fn is_plain_path(text: &str) -> bool {
     text.len() <= 1024 && is_normal_path(text) && !text.contains(['?', '#'])
 }
 
@@ -223,7 +253,6 @@ fn query_params(fields: &mut Fields<'_>) -> Vec<QueryMatch> {
 
 fn grpc_rule(place: &Place<'_>, names: &mut Once) -> Option<GrpcRouteRule> {
     let mut fields = place.fields()?;
-    fields.unsupported("filters");
     fields.unsupported("sessionPersistence");
     let rule = GrpcRouteRule {
         name: rule_name(&mut fields, names),
@@ -234,7 +263,8 @@ fn grpc_rule(place: &Place<'_>, names: &mut Once) -> Option<GrpcRouteRule> {
             fields.finish();
             Some(GrpcRouteMatch { method, headers })
         }),
-        backend_refs: reference::backends(&mut fields),
+        filters: filter::grpc(&mut fields),
+        backend_refs: reference::grpc_backends(&mut fields),
     };
     fields.finish();
     Some(rule)

@@ -2,7 +2,8 @@
 
 use crate::{
     kind::{
-        BackendRef, Fallback, FallbackTarget, Object, ParentRef, Service, TargetKind, TargetRef,
+        BackendObject, BackendRef, Fallback, FallbackTarget, GrpcFilter, HttpFilter, Object,
+        ParentRef, Service, TargetKind, TargetRef, grant_for,
     },
     parse::{Located, Mistake, Severity, report::nearest},
     value::{Name, Port, ServiceName},
@@ -25,14 +26,29 @@ impl<'a> Check<'a, '_> {
             Object::Service(service) => self.service(service),
             Object::HttpRoute(route) => {
                 self.parents(&route.spec.parent_refs);
+                let parents = self.parents_of(&route.spec.parent_refs);
                 for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    self.backends(&rule.backend_refs, at);
+                    let refs = rule.backend_refs.iter();
+                    self.backends(refs.map(|entry| &entry.backend), at, &parents);
+                    let mirrors = http_mirrors(&rule.filters);
+                    self.mirrors(mirrors, &format!("spec.rules[{at}]"));
+                    for (entry, number) in rule.backend_refs.iter().zip(0..) {
+                        let field = format!("spec.rules[{at}].backendRefs[{number}]");
+                        self.mirrors(http_mirrors(&entry.filters), &field);
+                    }
                 }
             }
             Object::GrpcRoute(route) => {
                 self.parents(&route.spec.parent_refs);
+                let parents = self.parents_of(&route.spec.parent_refs);
                 for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    self.backends(&rule.backend_refs, at);
+                    let refs = rule.backend_refs.iter();
+                    self.backends(refs.map(|entry| &entry.backend), at, &parents);
+                    self.mirrors(grpc_mirrors(&rule.filters), &format!("spec.rules[{at}]"));
+                    for (entry, number) in rule.backend_refs.iter().zip(0..) {
+                        let field = format!("spec.rules[{at}].backendRefs[{number}]");
+                        self.mirrors(grpc_mirrors(&entry.filters), &field);
+                    }
                 }
             }
             Object::TrafficPolicy(policy) => {
@@ -40,7 +56,7 @@ impl<'a> Check<'a, '_> {
                 self.fallback(policy.spec.fallback.as_ref());
             }
             Object::AccessPolicy(policy) => self.targets(&policy.spec.target_refs),
-            Object::Mesh(_) | Object::Workload(_) => {}
+            Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }
     }
 
@@ -125,10 +141,31 @@ impl<'a> Check<'a, '_> {
         }
     }
 
-    fn backends(&mut self, backends: &[BackendRef], rule: usize) {
-        for (backend, at) in backends.iter().zip(0..) {
+    fn parents_of(&self, parents: &[ParentRef]) -> Vec<ServiceName> {
+        let own = self.namespace();
+        parents.iter().map(|parent| parent.service(own)).collect()
+    }
+
+    fn backends<'b>(
+        &mut self,
+        backends: impl Iterator<Item = &'b BackendRef>,
+        rule: usize,
+        parents: &[ServiceName],
+    ) {
+        for (backend, at) in backends.zip(0..) {
             let field = format!("spec.rules[{rule}].backendRefs[{at}]");
-            self.backend(&backend.service(self.namespace()), backend.port, &field);
+            let name = backend.service(self.namespace());
+            // Callers of the parent go there anyway: a consumer route only says how.
+            let allowed = parents.contains(&name);
+            self.backend(&name, backend.port, &field, allowed);
+        }
+    }
+
+    fn mirrors(&mut self, mirrors: Vec<(usize, &BackendObject)>, field: &str) {
+        for (at, backend) in mirrors {
+            let field = format!("{field}.filters[{at}].requestMirror.backendRef");
+            let name = backend.service(self.namespace());
+            self.backend(&name, backend.port, &field, false);
         }
     }
 
@@ -139,13 +176,21 @@ impl<'a> Check<'a, '_> {
                 &target.service(self.namespace()),
                 target.port,
                 "spec.fallback.backendRef",
+                false,
             );
         }
     }
 
     /// Only a warning: a reference that leads nowhere is data (its share of requests gets 500), and the Service
     /// may be written a moment later.
-    fn backend(&mut self, name: &ServiceName, port: Port, field: &str) {
+    fn backend(&mut self, name: &ServiceName, port: Port, field: &str, allowed: bool) {
+        let kind = self.located.object.kind();
+        if !allowed && !self.index.allows(kind, self.namespace(), name) {
+            let found = format!("`{name}`, whose namespace has not allowed it");
+            let words = (found, grant_for(kind, self.namespace(), name));
+            let field = format!("{field}.namespace");
+            self.add(Severity::Warning, &field, words, None);
+        }
         if let Some(service) = self.known_service(name, &format!("{field}.name"), Severity::Warning)
         {
             self.port(service, port, &format!("{field}.port"), Severity::Warning);
@@ -267,6 +312,20 @@ impl<'a> Check<'a, '_> {
             );
         }
     }
+}
+
+fn http_mirrors(filters: &[HttpFilter]) -> Vec<(usize, &BackendObject)> {
+    let mirrors = filters.iter().enumerate();
+    mirrors
+        .filter_map(|(at, filter)| Some((at, filter.mirror()?)))
+        .collect()
+}
+
+fn grpc_mirrors(filters: &[GrpcFilter]) -> Vec<(usize, &BackendObject)> {
+    let mirrors = filters.iter().enumerate();
+    mirrors
+        .filter_map(|(at, filter)| Some((at, filter.mirror()?)))
+        .collect()
 }
 
 /// At most eight of them, for people.

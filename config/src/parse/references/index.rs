@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{Kind, Object, Service, TargetKind},
+    kind::{Kind, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
     value::{Name, ServiceName},
 };
@@ -15,6 +15,10 @@ pub(super) struct Index<'a> {
     pub(super) routes: BTreeMap<(TargetKind, ServiceName), Option<BTreeSet<&'a Name>>>,
     pub(super) mesh: Option<&'a Name>,
     pub(super) labels: HashMap<&'a Name, Vec<&'a BTreeMap<String, String>>>,
+    /// Whose references are allowed.
+    pub(super) grants: Vec<&'a ReferenceGrant>,
+    /// Some grant is rejected: silence about what it may have allowed.
+    pub(super) ungranted: bool,
     /// Some Workload is rejected or some file unreadable: silence about what may be in there.
     pub(super) partial: bool,
 }
@@ -26,6 +30,8 @@ impl<'a> Index<'a> {
             routes: BTreeMap::new(),
             mesh: None,
             labels: HashMap::new(),
+            grants: Vec::new(),
+            ungranted: !parsed.unreadable.is_empty(),
             partial: !parsed.unreadable.is_empty(),
         };
         // Rejected objects exist too: one mistake should not be followed by ten that it caused.
@@ -40,6 +46,8 @@ impl<'a> Index<'a> {
                 Kind::GrpcRoute => drop(index.routes.insert((TargetKind::GrpcRoute, name), None)),
                 Kind::Mesh => index.mesh = Some(&key.name),
                 Kind::Workload => index.partial = true,
+                // What it would have granted is not known.
+                Kind::ReferenceGrant => index.ungranted = true,
                 Kind::TrafficPolicy | Kind::AccessPolicy => {}
             }
         }
@@ -81,8 +89,17 @@ impl<'a> Index<'a> {
                 self.routes
                     .insert((TargetKind::GrpcRoute, route.full_name()), Some(rules));
             }
+            Object::ReferenceGrant(grant) => self.grants.push(grant),
             Object::TrafficPolicy(_) | Object::AccessPolicy(_) => {}
         }
+    }
+
+    /// Whether an object may refer to a Service of another namespace, as far as can be known.
+    pub(super) fn allows(&self, kind: Kind, own: &Name, to: &ServiceName) -> bool {
+        let granted = |grant: &&ReferenceGrant| {
+            grant.metadata.namespace == to.namespace && grant.spec.allows(kind, own, &to.name)
+        };
+        *own == to.namespace || self.ungranted || self.grants.iter().any(granted)
     }
 
     /// The names of the services of a namespace.

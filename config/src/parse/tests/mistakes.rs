@@ -147,7 +147,7 @@ fn the_field_that_yaml_1_1_takes_for_a_truth_value_is_answered_with_its_name() {
 const RULES: [(&str, &[&str]); 9] = [
     (
         "{filters: [{type: RequestMirror}]}",
-        &["5: spec.rules[0].filters: `filters`"],
+        &["5: spec.rules[0].filters[0].requestMirror: nothing"],
     ),
     (
         "{matches: [{path: {value: a/b}}]}",
@@ -230,7 +230,7 @@ fn a_route_has_at_most_128_matches() {
 fn an_unsupported_field_is_not_called_unknown() {
     let parsed = parse(
         "{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: a},
-          spec: {parentRefs: [{group: '', kind: Service, name: a}], rules: [{filters: []}]}}",
+          spec: {parentRefs: [{group: '', kind: Service, name: a}], rules: [{sessionPersistence: {}}]}}",
     );
     assert_eq!(parsed.mistakes.len(), 1);
     assert!(

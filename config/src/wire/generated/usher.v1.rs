@@ -46,6 +46,12 @@ pub struct Route {
     pub backends: ::prost::alloc::vec::Vec<Backend>,
     #[prost(message, optional, tag = "6")]
     pub policy: ::core::option::Option<TrafficPolicy>,
+    /// absent: none
+    #[prost(message, optional, tag = "7")]
+    pub filters: ::core::option::Option<Filters>,
+    /// only for callers in this namespace, who then follow no other routes; empty: for all
+    #[prost(string, tag = "8")]
+    pub callers: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RouteMatch {
@@ -94,10 +100,13 @@ pub mod named_match {
         Regex(::prost::alloc::string::String),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Backend {
     #[prost(uint32, tag = "1")]
     pub weight: u32,
+    /// after the route's own; absent: none
+    #[prost(message, optional, tag = "4")]
+    pub filters: ::core::option::Option<Filters>,
     #[prost(oneof = "backend::Target", tags = "2, 3")]
     pub target: ::core::option::Option<backend::Target>,
 }
@@ -111,6 +120,155 @@ pub mod backend {
         #[prost(string, tag = "3")]
         Invalid(::prost::alloc::string::String),
     }
+}
+/// What is done to requests and responses beside sending them on. Order: CORS, redirect, headers, rewrite, mirrors.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Filters {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<HeaderEdits>,
+    #[prost(message, optional, tag = "2")]
+    pub response: ::core::option::Option<HeaderEdits>,
+    #[prost(message, optional, tag = "3")]
+    pub redirect: ::core::option::Option<Redirect>,
+    #[prost(message, optional, tag = "4")]
+    pub rewrite: ::core::option::Option<Rewrite>,
+    #[prost(message, repeated, tag = "5")]
+    pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
+    #[prost(message, optional, tag = "6")]
+    pub cors: ::core::option::Option<Cors>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HeaderEdits {
+    #[prost(string, repeated, tag = "1")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "2")]
+    pub set: ::prost::alloc::vec::Vec<Header>,
+    #[prost(message, repeated, tag = "3")]
+    pub add: ::prost::alloc::vec::Vec<Header>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Header {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathEdit {
+    #[prost(oneof = "path_edit::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<path_edit::Kind>,
+}
+/// Nested message and enum types in `PathEdit`.
+pub mod path_edit {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(string, tag = "1")]
+        Full(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Prefix(super::PrefixEdit),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrefixEdit {
+    #[prost(string, tag = "1")]
+    pub matched: ::prost::alloc::string::String,
+    /// may be empty
+    #[prost(string, tag = "2")]
+    pub replacement: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Redirect {
+    #[prost(enumeration = "redirect::Scheme", tag = "1")]
+    pub scheme: i32,
+    /// empty: as requested
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    /// 0: as requested, or the scheme's own
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// absent: as requested
+    #[prost(message, optional, tag = "4")]
+    pub path: ::core::option::Option<PathEdit>,
+    /// 301, 302, 303, 307, 308
+    #[prost(uint32, tag = "5")]
+    pub status: u32,
+}
+/// Nested message and enum types in `Redirect`.
+pub mod redirect {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Scheme {
+        AsRequested = 0,
+        Http = 1,
+        Https = 2,
+    }
+    impl Scheme {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::AsRequested => "AS_REQUESTED",
+                Self::Http => "HTTP",
+                Self::Https => "HTTPS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "AS_REQUESTED" => Some(Self::AsRequested),
+                "HTTP" => Some(Self::Http),
+                "HTTPS" => Some(Self::Https),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rewrite {
+    /// empty: as requested
+    #[prost(string, tag = "1")]
+    pub hostname: ::prost::alloc::string::String,
+    /// absent: as requested
+    #[prost(message, optional, tag = "2")]
+    pub path: ::core::option::Option<PathEdit>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mirror {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<ServiceTarget>,
+    #[prost(uint32, tag = "2")]
+    pub numerator: u32,
+    /// at least 1
+    #[prost(uint32, tag = "3")]
+    pub denominator: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cors {
+    #[prost(string, repeated, tag = "1")]
+    pub allow_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub allow_credentials: bool,
+    /// Names joined by commas, `*`, or empty for none.
+    #[prost(string, tag = "3")]
+    pub allow_methods: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub allow_headers: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub expose_headers: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub max_age_seconds: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServiceTarget {

@@ -82,6 +82,99 @@ fn among_equals_the_older_object_then_the_name_then_the_place_decides() {
     );
 }
 
+/// Every two of these, the first of which goes before the second by exactly one of the specification's criteria, in
+/// their order; whatever comes later in the list says the opposite.
+#[test]
+fn each_criterion_decides_before_all_that_come_after_it() {
+    let ladder = [
+        "{path: {type: Exact, value: /v1/payments}}",
+        "{path: {value: /v1/payments/card}}",
+        "{path: {value: /v1/payments}, method: GET, headers: [{name: a, value: b}]}",
+        "{path: {value: /v1/payments}, method: GET, queryParams: [{name: a, value: b}, {name: c, value: d}]}",
+        "{path: {value: /v1/payments}, method: GET, queryParams: [{name: a, value: b}]}",
+        "{path: {value: /v1/payments}, method: GET}",
+        "{path: {value: /v1/payments}, headers: [{name: a, value: b}, {name: c, value: d}, {name: e, value: f}]}",
+        "{path: {value: /v1/payments}, headers: [{name: a, value: b}, {name: c, value: d}]}",
+        "{path: {value: /v1/payments}, headers: [{name: a, value: b}], queryParams: [{name: a, value: b}]}",
+        "{path: {value: /v1/payments}, headers: [{name: a, value: b}]}",
+        "{path: {value: /v1/payments}, queryParams: [{name: a, value: b}, {name: c, value: d}]}",
+        "{path: {value: /v1/payments}, queryParams: [{name: a, value: b}]}",
+        "{path: {value: /v1/payments}}",
+        "{path: {value: /v1}, method: GET, headers: [{name: a, value: b}], queryParams: [{name: a, value: b}]}",
+        "{path: {value: /}, method: GET, headers: [{name: a, value: b}]}",
+        "{}",
+    ];
+    for (place, before) in ladder.iter().enumerate() {
+        for after in &ladder[place + 1..] {
+            // Age, name and place in the list all speak for the other one.
+            let older = http_route("a-older", &rule("after", after));
+            let younger = http_route("z-younger", &rule("before", before));
+            let compiled = compile(&world(&[&service("a"), &older, &younger]));
+            let apart = route_names(&compiled.services[&named("bank/a")].routes).join(" ");
+            let rules = rule("after", after) + &rule("before", before);
+            let compiled = compile(&world(&[&service("a"), &http_route("r", &rules)]));
+            let together = route_names(&compiled.services[&named("bank/a")].routes).join(" ");
+            assert_eq!(
+                [apart, together],
+                ["before after"; 2],
+                "{before} and {after}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_longer_matching_host_goes_before_every_path() {
+    let with_hosts = |name: &str, hosts: &str, matches: &str| {
+        let route = http_route(name, &rule(name, matches));
+        route.replace("  rules:", &format!("  hostnames: [{hosts}]\n  rules:"))
+    };
+    let wide = with_hosts(
+        "wide",
+        "'*.bank.example', '*.example', a.bank.example",
+        "{path: {type: Exact, value: /x}}",
+    );
+    let narrow = with_hosts("narrow", "b.bank.example, '*.shop.bank.example'", "{}");
+    let none = http_route("none", &rule("none", "{path: {type: Exact, value: /x}}"));
+    let compiled = compile(&world(&[&service("a"), &wide, &narrow, &none]));
+    let routes = &compiled.services[&named("bank/a")].routes;
+    let found: Vec<String> = routes
+        .iter()
+        .map(|route| {
+            let hosts = route.hostnames.iter().map(ToString::to_string);
+            let name = route.name.rsplit('/').next().expect("a rule");
+            format!("{name} {}", hosts.collect::<Vec<_>>().join(","))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "wide a.bank.example",
+            "narrow b.bank.example",
+            "narrow *.shop.bank.example",
+            "wide *.bank.example",
+            "wide *.example",
+            "none ",
+        ]
+    );
+}
+
+#[test]
+fn names_are_compared_as_one_text() {
+    let route = |namespace: &str| {
+        http_route("r", &rule(namespace, "{}"))
+            .replace("namespace: bank", &format!("namespace: {namespace}"))
+            .replace(
+                "kind: Service, name: a",
+                "kind: Service, name: a, namespace: bank",
+            )
+    };
+    let together = format!("{}---\n{}", route("c"), route("c-d"));
+    let compiled = compile(&world(&[&service("a"), &together]));
+    let names = route_names(&compiled.services[&named("bank/a")].routes);
+    assert_eq!(names, ["c-d", "c"], "`-` goes before `/`");
+}
+
 #[test]
 fn one_rule_with_three_matches_is_three_routes_of_one_name() {
     let rules = rule(

@@ -19,6 +19,8 @@ fn route(name: &str, matches: RouteMatch) -> Route {
         matches,
         backends: Vec::new(),
         policy: Arc::default(),
+        filters: None,
+        callers: None,
     }
 }
 
@@ -157,6 +159,7 @@ fn backends_get_their_weights() {
     let backend = |weight: u32| Backend {
         weight: Weight::try_from(weight).unwrap(),
         target: BackendTarget::Invalid(weight.to_string()),
+        filters: None,
     };
     let backends = [backend(10), backend(0), backend(90)];
     let mut counts = [0; 3];

@@ -55,6 +55,7 @@ fn use_everything(metrics: &Metrics) {
         .breaker_transitions("bank/account", "")
         .add(0, "open");
     metrics.fallbacks("bank/account").add(0, "open");
+    metrics.mirrored("s", "r", "m").add(0, "ok");
     metrics.ejected_endpoints("bank/account").set(1);
     metrics.ejections("bank/account").add(0, "ejected");
     metrics.connections(inbound, Side::Downstream).add(1);

@@ -28,6 +28,7 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
     let backend = Backend {
         weight: Weight::ONE,
         target: BackendTarget::Service(target),
+        filters: None,
     };
     let route = Route {
         name: format!("r{generation}").into(),
@@ -40,6 +41,8 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
             Vec::new()
         },
         policy: Default::default(),
+        filters: None,
+        callers: None,
     };
     Service {
         name: name(index),
