@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use usher_config::value::Port;
 
 use crate::{
-    balance::{self, NoPick, Observation},
+    balance::{self, NoPick, Observation, Pick},
     clock::{self, Tick},
     error::{Flag, Limit, ProxyError},
     http::{Body, Replay, peek::take_whole},
@@ -20,7 +20,7 @@ use crate::{
         retry::{self, AttemptFailure, Decision, GiveUp, RequestTraits},
         timeout::Deadline,
     },
-    snapshot::{ServiceEntry, Treatment},
+    snapshot::{PortEntry, ServiceEntry, Treatment},
     worker::{Record, Worker, tell_endpoint},
 };
 
@@ -114,16 +114,9 @@ pub async fn call(
     let mut earlier: Option<Failed> = None;
     loop {
         let began = clock::now();
-        let picked = match plan.only {
-            Some(position) => balance::exactly(&port.group, position),
-            None => balance::choose(&port.group, began, worker.random(), &tried),
-        };
-        let mut pick = match picked {
+        let mut pick = match pick(plan, port, (began, worker.random()), &tried) {
             Ok(pick) => pick,
-            Err(refusal) => {
-                let refusal = no_pick(refusal, &plan.target);
-                return or_earlier(worker, plan, earlier, refusal, all_unprocessed);
-            }
+            Err(refusal) => return or_earlier(worker, plan, earlier, refusal, all_unprocessed),
         };
         tried.push(pick.position);
         let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
@@ -169,6 +162,20 @@ pub async fn call(
             outcome: attempted.outcome,
         });
     }
+}
+
+/// Which endpoint is next: the one that the caller dialled, or the best that is not in `tried`.
+fn pick(
+    plan: &Plan,
+    port: &PortEntry,
+    (now, chance): (Tick, u64),
+    tried: &[usize],
+) -> Result<Pick, ProxyError> {
+    let picked = match plan.only {
+        Some(position) => balance::exactly(&port.group, position),
+        None => balance::choose(&port.group, now, chance, tried),
+    };
+    picked.map_err(|refusal| no_pick(refusal, &plan.target))
 }
 
 /// What an attempt came to that is to be followed by another one.

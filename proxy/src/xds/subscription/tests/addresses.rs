@@ -4,7 +4,7 @@ use usher_config::model::Revision;
 
 use super::super::*;
 use super::model::{content, endpoint, name, wire};
-use usher_config::wire::v1;
+use usher_config::wire::{discovery::Resource, v1};
 
 const ADDRESS: &str = "addr/240.240.0.7";
 
