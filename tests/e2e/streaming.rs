@@ -117,11 +117,9 @@ async fn answers_without_a_body_keep_what_they_say_about_one() -> Result<()> {
             (status, 0),
             "{path} over HTTP/2"
         );
-        let said = answer.headers.get("content-length");
-        assert!(
-            said.is_none() || said.map(HeaderValue::as_bytes) == length.map(str::as_bytes),
-            "{path}: {said:?}"
-        );
+        let said = answer.header("content-length");
+        let may_say = length.unwrap_or(if status == 304 { "5000" } else { "" });
+        assert!(said.is_empty() || said == may_say, "{path}: {said}");
     }
     let to_the_end = web.client().http2().get("http://api/close").await?;
     assert_eq!(to_the_end.text(), "to the end");

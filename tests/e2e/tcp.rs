@@ -78,17 +78,16 @@ async fn a_server_that_speaks_first_is_heard_at_once_by_a_plaintext_caller() -> 
         )?;
         mesh.write("access.yaml", &yaml::access_policy("mail", permissive))?;
         let mail = mesh.sidecar("mail").port(port).start().await?;
-        // The first ones may come before the policy does.
+        // The first ones may come before the policy does, and wait for nothing else.
         let greeted = eventually("a greeting", async || {
             let began = Instant::now();
             let mut stream = TcpStream::connect(&mail.inbound).await.ok()?;
             let mut greeting = [0_u8; 6];
             stream.read_exact(&mut greeting).await.ok()?;
-            Some((greeting, began.elapsed()))
+            (began.elapsed() < Duration::from_millis(500)).then_some(greeting)
         })
         .await;
-        assert_eq!(&greeted.0, b"hello\n");
-        assert!(greeted.1 < Duration::from_millis(500), "{greeted:?}");
+        assert_eq!(&greeted, b"hello\n");
         let first = mail
             .metric("usher_detect_total", &["outcome=\"server_first\""])
             .await?;
