@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use super::{AddressSet, Inbound, PortSet, Settings, Side};
 
 /// The table's name, in the family `inet`: one set of rules for IPv4 and IPv6.
-pub const TABLE: &str = "usher_intercept";
+pub const TABLE: &str = "usher-intercept";
 
 /// Where `check` loads what should be, to compare with what is. Dormant: never applied to a packet.
-pub(super) const SCRATCH: &str = "usher_intercept_check";
+pub(super) const SCRATCH: &str = "usher-intercept-check";
 
 /// Priority of destination NAT (`dstnat`), by its number: nft knows the name only for some hooks.
 const DSTNAT: i32 = -100;

@@ -111,7 +111,7 @@ const FAMILIES: [(Row, Family); 23] = [
     (Row::ControlPlaneContact, Family { name: "usher_control_plane_contact_timestamp_seconds", kind: Kind::Gauge, labels: &[],
         help: "When was the control plane last there (at first: when did this proxy start), as Unix time?" }),
     (Row::Detected, Family { name: "usher_detect_total", kind: Kind::Outcomes, labels: &["outcome"],
-        help: "Which protocols did connections turn out to speak? (server_first: the application did; silent: closed before a byte; undecided: no byte in time)" }),
+        help: "Which protocols did connections turn out to speak (server_first: the application did; silent: closed before a byte; undecided: no byte in time)?" }),
     (Row::ConnectionsEnded, Family { name: "usher_connections_ended_total", kind: Kind::Outcomes, labels: &["reason"],
         help: "How many callers' connections did this proxy end, and which bound did they run into?" }),
     (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],

@@ -26,9 +26,9 @@ fn settings() -> Settings {
 fn the_default_ruleset_is_this() {
     assert_eq!(
         install(&settings()),
-        "table inet usher_intercept\n\
-         delete table inet usher_intercept\n\
-         table inet usher_intercept {\n\
+        "table inet usher-intercept\n\
+         delete table inet usher-intercept\n\
+         table inet usher-intercept {\n\
          \tchain outbound {\n\
          \t\ttype nat hook output priority -100; policy accept;\n\
          \t\tmeta l4proto != tcp return\n\
