@@ -9,8 +9,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::kind::{
-    AccessPolicySpec, Choice, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec, Metadata,
-    ReferenceGrantSpec, ServiceSpec, TrafficPolicySpec, WorkloadSpec,
+    AccessPolicySpec, Choice, FaultPolicySpec, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec,
+    Metadata, ReferenceGrantSpec, ServiceSpec, TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -53,6 +53,7 @@ fn schema(kind: Kind) -> Value {
         Kind::ReferenceGrant => object::<ReferenceGrantSpec>(kind),
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
+        Kind::FaultPolicy => object::<FaultPolicySpec>(kind),
     }
 }
 

@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{error, info, warn};
 
-use usher_config::value::{Name, Port};
+use usher_config::value::{InstanceName, Name, Port};
 
 use crate::{
     admin::{Admin, Command, serve_metrics, serve_socket},
@@ -165,11 +165,16 @@ impl Start {
         let (listeners, doors) = Listeners::bind(&bootstrap)?;
         let signals = Signals::new().map_err(Exit::system("listen to signals"))?;
         let metrics = Metrics::new(bootstrap.workers.get());
-        let store = Arc::new(Store::new(
+        let store = Store::new(
             bootstrap.service.clone(),
             bootstrap.workers.get(),
             metrics.clone(),
-        ));
+        );
+        let name = InstanceName {
+            service: bootstrap.service.clone(),
+            instance: instance.clone(),
+        };
+        let store = Arc::new(store.of_instance(&name, &bootstrap.zone));
         let (readiness, standing) = (Readiness::new(store.clone()), Standing::default());
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {

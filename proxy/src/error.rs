@@ -10,7 +10,10 @@ mod words;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use usher_config::value::{Port, ServiceName};
+use usher_config::{
+    model::FaultAnswer,
+    value::{Port, ServiceName},
+};
 
 pub use flag::{Flag, Flags};
 pub use limit::Limit;
@@ -128,6 +131,14 @@ pub enum ProxyError {
         service: ServiceName,
         /// When asking again may help.
         retry_after: Duration,
+    },
+    /// A rehearsal: nothing was sent.
+    #[error("aborted on purpose by fault policy {policy}")]
+    FaultInjected {
+        /// `namespace/name`.
+        policy: Arc<str>,
+        /// With what.
+        answer: FaultAnswer,
     },
     /// One of the service's limits is reached.
     #[error("service {service} is at its limit of {limit}")]
@@ -289,6 +300,7 @@ impl ProxyError {
             | Self::NoSuchPort { .. }
             | Self::InvalidBackend { .. }
             | Self::BreakerOpen { .. }
+            | Self::FaultInjected { .. }
             | Self::Overflow { .. }
             | Self::Internal { .. } => Side::Local,
         }
@@ -310,6 +322,7 @@ impl ProxyError {
             | Self::InvalidBackend { .. } => Flag::Nc,
             Self::NoEndpoint { .. } => Flag::Uh,
             Self::BreakerOpen { .. } => Flag::Bo,
+            Self::FaultInjected { .. } => Flag::Fi,
             Self::Overflow { .. } => Flag::Uo,
             Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::TlsFailed { .. } => {
                 Flag::Uf
@@ -344,12 +357,8 @@ impl ProxyError {
             Self::InvalidBackend { .. } => "backend-unresolvable",
             Self::NoEndpoint { .. } => "no-healthy-endpoint",
             Self::BreakerOpen { .. } => "breaker-open",
-            Self::Overflow { limit, .. } => match limit {
-                Limit::Connections => "max-connections",
-                Limit::PendingRequests => "max-pending-requests",
-                Limit::ConcurrentRequests => "max-concurrent-requests",
-                Limit::ConcurrentRequestsPerEndpoint => "max-concurrent-requests-per-endpoint",
-            },
+            Self::FaultInjected { .. } => "fault-injected",
+            Self::Overflow { limit, .. } => limit.slug(),
             Self::ConnectFailed { .. } => "connect-failed",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",
@@ -365,6 +374,11 @@ impl ProxyError {
             Self::DownstreamBody => "request-body-broke-off",
             Self::Internal { .. } => "internal",
         }
+    }
+
+    /// An endpoint's own limit refused: another endpoint may do, and nothing was sent yet.
+    pub fn endpoint_is_full(&self) -> bool {
+        matches!(self, Self::Overflow { limit, .. } if limit.is_per_endpoint())
     }
 
     /// Whether the application has provably not seen the request.

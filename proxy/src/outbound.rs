@@ -6,6 +6,7 @@
 
 mod discover;
 mod fallback;
+mod faults;
 mod filters;
 mod intercepted;
 mod mirror;
@@ -181,7 +182,11 @@ pub(crate) async fn forward(
         filters,
     } = routed;
     let mut outgoing = prepare(worker, incoming, routed, record)?;
-    let called = match admit(worker, plan, service, record) {
+    let leave = match faults::inject(worker, plan, &outgoing, record).await {
+        Ok(()) => admit(worker, plan, service, record),
+        injected => injected,
+    };
+    let called = match leave {
         Ok(()) => call(worker, plan, &outgoing, record).await,
         Err(refusal) => Called::refused(refusal),
     };
@@ -366,6 +371,10 @@ fn admit(
     }
     match answer.admission {
         Admission::Admitted(permit) => {
+            if permit.would_refuse() {
+                let instead = fallback::instead_of_refusal(&plan.treatment.policy);
+                entry.observed.add(worker.index, instead);
+            }
             record
                 .settlement
                 .owe_breaker(permit, entry.clone(), service.clone());

@@ -108,3 +108,79 @@ async fn an_open_breaker_without_fallback_says_so_at_once() -> Result<()> {
     assert_eq!(application.received().len(), 5);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_breaker_that_observes_refuses_nobody_and_says_what_it_would_have_done() -> Result<()> {
+    let application = Application::answering(|_, _| reply(500, "broken")).await?;
+    let policy = yaml::traffic_policy(
+        "api",
+        "  retry: { attempts: 0 }\n  ejection: { enabled: false }\n  breaker: { mode: Observe, minRequests: 5, openFor: 60s }\n",
+    );
+    let (_mesh, _api, web) = pair(&application, &[policy]).await?;
+    for _ in 0..12 {
+        let answer = web.get("http://api/").await?;
+        assert_eq!((answer.status, answer.text().as_str()), (500, "broken"));
+    }
+    assert_eq!(application.received().len(), 12);
+    let observed = web
+        .metric("usher_breaker_observed_total", &["instead=\"refused\""])
+        .await?;
+    assert_eq!(observed, 7.0, "all after the five that opened it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_holds_a_breaker_open_and_lets_go_again() -> Result<()> {
+    let application = Application::echo().await?;
+    let held = |forced: &str| {
+        let fallback = "  fallback: { when: [Open], response: { body: cached } }\n";
+        yaml::traffic_policy("api", &format!("  breaker: {{ {forced} }}\n{fallback}"))
+    };
+    let (mesh, _api, web) = pair(&application, &[held("forced: Open")]).await?;
+    assert_eq!(web.get("http://api/").await?.text(), "cached");
+    assert_eq!(web.metric("usher_breaker_state", &[]).await?, 2.0);
+    assert_eq!(application.received().len(), 0);
+    mesh.write("01.yaml", &held("minRequests: 20"))?;
+    eventually("the breaker is let go", async || {
+        let answer = web.get("http://api/here").await.ok()?;
+        (answer.text() == "/here").then_some(())
+    })
+    .await;
+    assert_eq!(web.metric("usher_breaker_state", &[]).await?, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_breaker_of_a_route_leaves_the_others_alone() -> Result<()> {
+    let application = Application::answering(|request, _| {
+        if request.path.starts_with("/sick") {
+            reply(500, "broken")
+        } else {
+            reply(200, "well")
+        }
+    })
+    .await?;
+    let route = "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api }
+spec:
+  parentRefs: [{ group: '', kind: Service, name: api }]
+  rules:
+    - { name: sick, matches: [{ path: { value: /sick } }], backendRefs: [{ name: api, port: 8080 }] }
+    - { name: well, backendRefs: [{ name: api, port: 8080 }] }
+";
+    let policy = yaml::traffic_policy(
+        "api",
+        "  retry: { attempts: 0 }\n  ejection: { enabled: false }\n  breaker: { scope: Route, minRequests: 5, openFor: 60s }\n",
+    );
+    let (_mesh, _api, web) = pair(&application, &[route.to_owned(), policy]).await?;
+    for _ in 0..5 {
+        assert_eq!(web.get("http://api/sick").await?.status, 500);
+    }
+    let refused = web.get("http://api/sick").await?;
+    assert!(refused.header("x-usher-reason").starts_with("BO"));
+    for _ in 0..5 {
+        assert_eq!(web.get("http://api/well").await?.status, 200);
+    }
+    Ok(())
+}

@@ -10,11 +10,13 @@
 
 mod access;
 mod bad_update;
+mod balancing;
 mod bank;
 mod breaker_fallback;
 mod control_plane_outage;
 mod drain;
 mod drills;
+mod faults;
 mod filters;
 mod grpc;
 mod grpc_streams;

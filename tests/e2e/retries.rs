@@ -3,7 +3,11 @@
 use anyhow::Result;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
-use usher_tests::{Application, reply, yaml};
+use usher_tests::{
+    Application, Mesh,
+    raw::{Act, RawOrigin},
+    reply, yaml,
+};
 
 use crate::pair;
 
@@ -98,5 +102,61 @@ async fn retries_stop_where_the_budget_ends() -> Result<()> {
         23,
         "20 requests and the 3 retries that the budget grants"
     );
+    Ok(())
+}
+
+/// Answers the first request of each connection and closes under the second.
+async fn hasty_origin() -> Result<RawOrigin> {
+    let requests = |bytes: &[u8]| {
+        bytes
+            .windows(9)
+            .filter(|window| window == b" HTTP/1.1")
+            .count()
+    };
+    RawOrigin::start(move |all, before| {
+        let began = requests(&all[..before]);
+        let write = if began == 0 {
+            b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone".to_vec()
+        } else {
+            Vec::new()
+        };
+        let close = began > 0 && requests(all) > began;
+        Act { write, close }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_closed_under_a_request_costs_a_get_nothing_and_a_post_an_explanation()
+-> Result<()> {
+    let origin = hasty_origin().await?;
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let _api = mesh.sidecar("api").port(origin.port()).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    for _ in 0..20 {
+        assert_eq!(web.get("http://api/").await?.status, 200);
+    }
+    origin.forget();
+    let mut raced = 0;
+    for number in 0..20 {
+        let answer = web
+            .client()
+            .post(&format!("http://api/{number}/"), "x")
+            .await?;
+        if answer.status != 200 {
+            assert!(
+                answer.header("x-usher-reason").starts_with("CR "),
+                "{:?}",
+                answer.headers
+            );
+            raced += 1;
+        }
+    }
+    assert!(raced > 0, "connections are reused");
+    let all = String::from_utf8(origin.recorded().concat())?;
+    for number in 0..20 {
+        let sent = all.matches(&format!("POST /{number}/ ")).count();
+        assert_eq!(sent, 1, "request {number} in {all}");
+    }
     Ok(())
 }

@@ -41,6 +41,11 @@ pub fn access_policy(service: &str, spec: &str) -> String {
     policy("AccessPolicy", service, spec)
 }
 
+/// A fault policy for a service; `spec` is YAML at two spaces of indentation.
+pub fn fault_policy(service: &str, spec: &str) -> String {
+    policy("FaultPolicy", service, spec)
+}
+
 fn policy(kind: &str, service: &str, spec: &str) -> String {
     format!(
         "apiVersion: usher.dev/v1alpha1

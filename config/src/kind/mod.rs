@@ -17,13 +17,16 @@ mod http_route;
 mod grpc_route;
 mod reference_grant;
 mod traffic_policy;
+mod load_balancer;
 mod resilience;
 mod access_policy;
+mod fault_policy;
 
 pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
 };
 pub use choice::Choice;
+pub use fault_policy::{FaultAbort, FaultAnswer, FaultDelay, FaultPolicySpec};
 pub use filter::{
     BackendObject, Cors, Fraction, GrpcFilter, GrpcFilterType, HeaderModifier, HttpFilter,
     HttpFilterType, ModifiedHeader, PathModifier, PathModifierType, RedirectScheme, RequestMirror,
@@ -33,6 +36,7 @@ pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use http_route::{
     HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts,
 };
+pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, ZonePreference, Zones};
 pub use matches::{
     GrpcMethodMatch, HeaderMatch, HttpMethod, PathMatch, PathMatchType, QueryMatch, TextMatch,
     TextMatchType,
@@ -53,8 +57,8 @@ pub use resilience::{
 };
 pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};
 pub use traffic_policy::{
-    Algorithm, Backoff, Budget, GrpcStatus, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits,
-    Retry, Timeouts, TrafficPolicySpec,
+    Backoff, Budget, GrpcStatus, Limits, MinRetryRate, PerEndpointLimits, Retry, Timeouts,
+    TrafficPolicySpec,
 };
 pub use workload::{HealthCheck, HealthProbe, WorkloadSpec};
 
@@ -76,6 +80,8 @@ pub type ReferenceGrant = Resource<ReferenceGrantSpec>;
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 /// See [`AccessPolicySpec`].
 pub type AccessPolicy = Resource<AccessPolicySpec>;
+/// See [`FaultPolicySpec`].
+pub type FaultPolicy = Resource<FaultPolicySpec>;
 
 #[cfg(test)]
 mod tests;

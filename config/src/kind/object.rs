@@ -9,8 +9,8 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service, TargetRef, TrafficPolicy,
-    Workload,
+    AccessPolicy, FaultPolicy, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service, TargetRef,
+    TrafficPolicy, Workload,
 };
 
 choice! {
@@ -32,6 +32,8 @@ choice! {
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
         AccessPolicy = "AccessPolicy",
+        /// What goes wrong with them on purpose.
+        FaultPolicy = "FaultPolicy",
     }
 }
 
@@ -45,9 +47,11 @@ impl Kind {
                 "gateway.networking.k8s.io/v1",
                 "gateway.networking.k8s.io/v1beta1",
             ],
-            Self::Mesh | Self::Workload | Self::TrafficPolicy | Self::AccessPolicy => {
-                &["usher.dev/v1alpha1"]
-            }
+            Self::Mesh
+            | Self::Workload
+            | Self::TrafficPolicy
+            | Self::AccessPolicy
+            | Self::FaultPolicy => &["usher.dev/v1alpha1"],
         }
     }
 
@@ -135,6 +139,8 @@ pub enum Object {
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
     AccessPolicy(AccessPolicy),
+    /// See [`super::FaultPolicySpec`].
+    FaultPolicy(FaultPolicy),
 }
 
 impl Object {
@@ -149,6 +155,7 @@ impl Object {
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
+            Self::FaultPolicy(_) => Kind::FaultPolicy,
         }
     }
 
@@ -163,6 +170,7 @@ impl Object {
             Self::ReferenceGrant(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
+            Self::FaultPolicy(object) => &object.metadata,
         }
     }
 
@@ -181,6 +189,7 @@ impl Object {
         match self {
             Self::TrafficPolicy(policy) => &policy.spec.target_refs,
             Self::AccessPolicy(policy) => &policy.spec.target_refs,
+            Self::FaultPolicy(policy) => &policy.spec.target_refs,
             Self::Mesh(_)
             | Self::Service(_)
             | Self::Workload(_)
@@ -235,6 +244,7 @@ impl Serialize for Object {
             Self::ReferenceGrant(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
+            Self::FaultPolicy(object) => envelope!(object),
         }
     }
 }

@@ -172,6 +172,8 @@ choice! {
         Traffic = "TrafficPolicy",
         /// See [`super::AccessPolicySpec`].
         Access = "AccessPolicy",
+        /// See [`super::FaultPolicySpec`].
+        Fault = "FaultPolicy",
     }
 }
 

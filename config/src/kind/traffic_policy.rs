@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::value::{Percent, Timespan};
 
 use super::choice::choice;
-use super::{Breaker, Ejection, Fallback, TargetRef};
+use super::{Algorithm, Breaker, Ejection, Fallback, LoadBalancer, TargetRef};
 
 /// How requests are treated.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
@@ -81,15 +81,14 @@ impl TrafficPolicySpec {
                 max_connections: Some(1024),
                 max_pending_requests: Some(1024),
                 max_concurrent_requests: Some(1024),
-                per_endpoint: PerEndpointLimits {
-                    max_concurrent_requests: None,
-                },
+                per_endpoint: PerEndpointLimits::default(),
             },
             ejection: None,
             breaker: None,
             fallback: None,
             load_balancer: LoadBalancer {
                 algorithm: Some(Algorithm::PeakEwma),
+                ..LoadBalancer::default()
             },
         }
     }
@@ -109,12 +108,7 @@ impl TrafficPolicySpec {
             ),
             breaker: both(self.breaker.as_ref(), wider.breaker.as_ref(), Breaker::over),
             fallback: self.fallback.as_ref().or(wider.fallback.as_ref()).cloned(),
-            load_balancer: LoadBalancer {
-                algorithm: self
-                    .load_balancer
-                    .algorithm
-                    .or(wider.load_balancer.algorithm),
-            },
+            load_balancer: self.load_balancer.over(&wider.load_balancer),
         }
     }
 }
@@ -263,18 +257,18 @@ pub struct Limits {
     /// Connections to all endpoints together, at least 1. Default 1024 (Envoy's, as below). A worker thread may
     /// always have one to each endpoint, as in Envoy: with none it could only refuse.
     pub max_connections: Option<u32>,
-    /// Requests waiting for a connection; 0 refuses instead of waiting. Default 1024.
+    /// Requests waiting for a connection, at least 1: somebody has to wait for the first one. Default 1024.
     pub max_pending_requests: Option<u32>,
     /// Requests in flight, at least 1. Default 1024.
     pub max_concurrent_requests: Option<u32>,
-    /// The same for one endpoint.
+    /// The same for one endpoint; requests go to another one before they are refused.
     #[serde(default)]
     pub per_endpoint: PerEndpointLimits,
 }
 
 impl Limits {
     fn over(self, wider: Self) -> Self {
-        let per_endpoint = self.per_endpoint.max_concurrent_requests;
+        let (own, wide) = (self.per_endpoint, wider.per_endpoint);
         Self {
             max_connections: self.max_connections.or(wider.max_connections),
             max_pending_requests: self.max_pending_requests.or(wider.max_pending_requests),
@@ -282,8 +276,11 @@ impl Limits {
                 .max_concurrent_requests
                 .or(wider.max_concurrent_requests),
             per_endpoint: PerEndpointLimits {
-                max_concurrent_requests: per_endpoint
-                    .or(wider.per_endpoint.max_concurrent_requests),
+                max_connections: own.max_connections.or(wide.max_connections),
+                max_pending_requests: own.max_pending_requests.or(wide.max_pending_requests),
+                max_concurrent_requests: own
+                    .max_concurrent_requests
+                    .or(wide.max_concurrent_requests),
             },
         }
     }
@@ -294,28 +291,13 @@ impl Limits {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct PerEndpointLimits {
+    /// Connections, at least 1. Default unlimited: `limits.maxConnections` bounds their sum. A worker thread may
+    /// always have one.
+    pub max_connections: Option<u32>,
+    /// Requests waiting for a connection, at least 1. Default unlimited, likewise.
+    pub max_pending_requests: Option<u32>,
     /// Requests in flight, at least 1. Default unlimited: the balancer evens them out.
     pub max_concurrent_requests: Option<u32>,
-}
-
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// Default PeakEwma: it leaves slow endpoints alone without being told which are slow.
-    pub algorithm: Option<Algorithm>,
-}
-
-choice! {
-    /// How an endpoint is chosen among the ready ones.
-    pub enum Algorithm {
-        /// Two at random, the one with less `ewma_rtt · (in_flight + 1)`.
-        PeakEwma = "PeakEwma",
-        /// Two at random, the one with fewer requests in flight.
-        LeastRequest = "LeastRequest",
-        /// One after the other, by weight.
-        RoundRobin = "RoundRobin",
-    }
 }
 
 choice! {

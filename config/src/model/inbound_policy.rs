@@ -26,6 +26,8 @@ pub struct InboundPolicy {
     /// How long a stream may live without a byte either way: the service's own `timeouts.idle`, so that callers'
     /// sidecars and this one agree on when it is over. Default 5 min, `None`: for ever.
     pub idle: Option<Duration>,
+    /// Where the workload runs, for a sidecar that was not told at its start; empty when nobody said.
+    pub zone: String,
     /// Where its own intercepted connections may go; the workload's, not its callers'.
     pub outbound: OutboundTraffic,
 }

@@ -5,22 +5,26 @@
 
 mod endpoint;
 mod filter;
+mod fault;
 mod inbound_policy;
+mod load_balancer;
 mod route;
 mod service;
 mod traffic_policy;
 mod trust;
 
 pub use endpoint::Endpoint;
+pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
 pub use inbound_policy::{
     AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
     OutboundTraffic, PathRule, Telemetry,
 };
+pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, Zones};
 pub use route::{Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, TextMatch};
 pub use service::{Protocol, Service, ServicePort};
 pub use traffic_policy::{
-    Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
-    Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
+    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced, Limits,
+    PerEndpointLimits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
 };
 pub use trust::{Revision, TrustBundle};

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::value::Percent;
 
-use super::ServiceTarget;
+use super::{Fault, LoadBalancer, ServiceTarget};
 
 /// The whole treatment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,7 +30,9 @@ pub struct TrafficPolicy {
     /// What answers instead.
     pub fallback: Option<Fallback>,
     /// How an endpoint is chosen.
-    pub algorithm: Algorithm,
+    pub load_balancer: LoadBalancer,
+    /// What goes wrong on purpose.
+    pub fault: Option<Fault>,
 }
 
 /// Bounds on time.
@@ -143,8 +145,8 @@ pub struct Limits {
     pub max_pending_requests: u32,
     /// Requests in flight. Default 1024.
     pub max_concurrent_requests: u32,
-    /// Requests in flight to one endpoint. Default `None`: unlimited.
-    pub max_concurrent_requests_per_endpoint: Option<u32>,
+    /// The same for each endpoint.
+    pub per_endpoint: PerEndpointLimits,
 }
 
 impl Default for Limits {
@@ -153,9 +155,20 @@ impl Default for Limits {
             max_connections: 1024,
             max_pending_requests: 1024,
             max_concurrent_requests: 1024,
-            max_concurrent_requests_per_endpoint: None,
+            per_endpoint: PerEndpointLimits::default(),
         }
     }
+}
+
+/// How much at once for one endpoint. Default `None`: unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PerEndpointLimits {
+    /// Connections. A worker thread may always have one.
+    pub max_connections: Option<u32>,
+    /// Requests waiting for a connection.
+    pub max_pending_requests: Option<u32>,
+    /// Requests in flight.
+    pub max_concurrent_requests: Option<u32>,
 }
 
 /// When one endpoint is taken out of balancing. Counts attempts.
@@ -309,16 +322,4 @@ pub struct StaticResponse {
     pub headers: HeaderMap,
     /// At most 64 KiB.
     pub body: Bytes,
-}
-
-/// How an endpoint is chosen among the ready ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Algorithm {
-    /// Two at random, the one with less `ewma_rtt · (in_flight + 1)`.
-    #[default]
-    PeakEwma,
-    /// Two at random, the one with fewer requests in flight.
-    LeastRequest,
-    /// One after the other, by weight.
-    RoundRobin,
 }

@@ -6,6 +6,7 @@ mod filters;
 mod mistakes;
 mod references;
 mod properties;
+mod treatment;
 
 use super::*;
 

@@ -35,6 +35,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             telemetry: Some((&policy.telemetry).into()),
             idle_ms: Some(to_optional_millis(policy.idle)),
             registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
+            zone: policy.zone.clone(),
         }
     }
 }
@@ -50,6 +51,7 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
     let health_check = message.health_check.map(decode_health_check).transpose();
     let telemetry = required("telemetry", message.telemetry)?;
     Ok(InboundPolicy {
+        zone: message.zone,
         service: service_name(&message.namespace, &message.service)?,
         mtls: if message.permissive {
             MtlsMode::Permissive

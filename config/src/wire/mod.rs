@@ -8,6 +8,8 @@ mod endpoint;
 mod error;
 mod filter;
 mod inbound_policy;
+mod fault;
+mod load_balancer;
 mod policy;
 mod scalar;
 mod service;

@@ -3,12 +3,14 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::model::{
-    Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
-    Limits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
+    Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced, Limits,
+    PerEndpointLimits, Retry, RetryBudget, StaticResponse, SuccessRate, Timeouts, TrafficPolicy,
 };
 
 use super::{
     DecodeError,
+    fault::decode_fault,
+    load_balancer::decode_load_balancer,
     scalar::{
         Decoded, list, millis, optional_millis, percent, positive_millis, required, to_millis,
         to_optional_millis,
@@ -24,11 +26,6 @@ const REPLAY_BUFFER_MAX: usize = 16 * 1024 * 1024;
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
     fn from(policy: &TrafficPolicy) -> Self {
-        let algorithm = match policy.algorithm {
-            Algorithm::PeakEwma => v1::load_balancer::Algorithm::PeakEwma,
-            Algorithm::LeastRequest => v1::load_balancer::Algorithm::LeastRequest,
-            Algorithm::RoundRobin => v1::load_balancer::Algorithm::RoundRobin,
-        };
         Self {
             name: policy.name.to_string(),
             timeouts: Some((&policy.timeouts).into()),
@@ -37,15 +34,13 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             ejection: policy.ejection.as_ref().map(Into::into),
             breaker: policy.breaker.as_ref().map(Into::into),
             fallback: policy.fallback.as_ref().map(Into::into),
-            load_balancer: Some(v1::LoadBalancer {
-                algorithm: algorithm as i32,
-            }),
+            load_balancer: Some((&policy.load_balancer).into()),
+            fault: policy.fault.as_ref().map(Into::into),
         }
     }
 }
 
 pub(super) fn decode_policy(message: v1::TrafficPolicy) -> Decoded<TrafficPolicy> {
-    let algorithm = message.load_balancer.unwrap_or_default().algorithm;
     Ok(TrafficPolicy {
         name: message.name.into(),
         timeouts: decode_timeouts(&required("timeouts", message.timeouts)?)
@@ -66,12 +61,12 @@ pub(super) fn decode_policy(message: v1::TrafficPolicy) -> Decoded<TrafficPolicy
             .fallback
             .map(|fallback| decode_fallback(fallback).map_err(|e| e.under("fallback")))
             .transpose()?,
-        algorithm: match v1::load_balancer::Algorithm::try_from(algorithm) {
-            Ok(v1::load_balancer::Algorithm::PeakEwma) => Algorithm::PeakEwma,
-            Ok(v1::load_balancer::Algorithm::LeastRequest) => Algorithm::LeastRequest,
-            Ok(v1::load_balancer::Algorithm::RoundRobin) => Algorithm::RoundRobin,
-            Err(_) => return Err(DecodeError::at("load_balancer", algorithm, "0, 1 or 2")),
-        },
+        load_balancer: decode_load_balancer(message.load_balancer.unwrap_or_default())
+            .map_err(|e| e.under("load_balancer"))?,
+        fault: message
+            .fault
+            .map(|fault| decode_fault(fault).map_err(|e| e.under("fault")))
+            .transpose()?,
     })
 }
 
@@ -183,13 +178,14 @@ pub(super) fn decode_header_name(field: &str, name: &str) -> Decoded<HeaderName>
 
 impl From<&Limits> for v1::Limits {
     fn from(limits: &Limits) -> Self {
+        let each = limits.per_endpoint;
         Self {
             max_connections: limits.max_connections,
             max_pending_requests: limits.max_pending_requests,
             max_concurrent_requests: limits.max_concurrent_requests,
-            max_concurrent_requests_per_endpoint: limits
-                .max_concurrent_requests_per_endpoint
-                .unwrap_or(0),
+            max_concurrent_requests_per_endpoint: each.max_concurrent_requests.unwrap_or(0),
+            max_connections_per_endpoint: each.max_connections.unwrap_or(0),
+            max_pending_requests_per_endpoint: each.max_pending_requests.unwrap_or(0),
         }
     }
 }
@@ -202,7 +198,7 @@ fn decode_limits(message: &v1::Limits) -> Decoded<Limits> {
             Ok(number)
         }
     };
-    let per_endpoint = message.max_concurrent_requests_per_endpoint;
+    let bound = |number: u32| (number > 0).then_some(number);
     Ok(Limits {
         max_connections: positive("max_connections", message.max_connections)?,
         max_pending_requests: positive("max_pending_requests", message.max_pending_requests)?,
@@ -210,7 +206,11 @@ fn decode_limits(message: &v1::Limits) -> Decoded<Limits> {
             "max_concurrent_requests",
             message.max_concurrent_requests,
         )?,
-        max_concurrent_requests_per_endpoint: (per_endpoint > 0).then_some(per_endpoint),
+        per_endpoint: PerEndpointLimits {
+            max_connections: bound(message.max_connections_per_endpoint),
+            max_pending_requests: bound(message.max_pending_requests_per_endpoint),
+            max_concurrent_requests: bound(message.max_concurrent_requests_per_endpoint),
+        },
     })
 }
 

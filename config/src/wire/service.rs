@@ -152,7 +152,7 @@ impl From<&RouteMatch> for v1::RouteMatch {
     }
 }
 
-fn named_match(name: &str, matches: &TextMatch) -> v1::NamedMatch {
+pub(super) fn named_match(name: &str, matches: &TextMatch) -> v1::NamedMatch {
     let kind = match matches {
         TextMatch::Exact(value) => v1::named_match::Kind::Exact(value.clone()),
         TextMatch::Regex(pattern) => v1::named_match::Kind::Regex(pattern.as_str().to_owned()),
@@ -172,11 +172,7 @@ fn decode_match(message: v1::RouteMatch) -> Decoded<RouteMatch> {
                 DecodeError::at("method", method, "an HTTP method (RFC 9110 token)")
             })?),
         },
-        headers: list("headers", message.headers, |header| {
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|_| DecodeError::at("name", &header.name, "a header name"))?;
-            Ok((name, decode_text_match(header.kind)?))
-        })?,
+        headers: list("headers", message.headers, decode_named_match)?,
         query: list("query", message.query, |query| {
             Ok((query.name, decode_text_match(query.kind)?))
         })?,
@@ -197,6 +193,12 @@ fn decode_path(kind: Option<v1::path_match::Kind>) -> Decoded<PathMatch> {
         Some(v1::path_match::Kind::Prefix(path)) => absolute(path).map(PathMatch::Prefix),
         Some(v1::path_match::Kind::Regex(pattern)) => text("path", &pattern).map(PathMatch::Regex),
     }
+}
+
+pub(super) fn decode_named_match(header: v1::NamedMatch) -> Decoded<(HeaderName, TextMatch)> {
+    let name = HeaderName::from_bytes(header.name.as_bytes())
+        .map_err(|_| DecodeError::at("name", &header.name, "a header name"))?;
+    Ok((name, decode_text_match(header.kind)?))
 }
 
 fn decode_text_match(kind: Option<v1::named_match::Kind>) -> Decoded<TextMatch> {

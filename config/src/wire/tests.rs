@@ -46,7 +46,49 @@ fn policy(retries: u32, millis: u64) -> TrafficPolicy {
             repeatable: true,
             target: FallbackTarget::Service(target),
         }),
-        ..TrafficPolicy::default()
+        fault: Some(fault(millis)),
+        load_balancer: load_balancer(millis),
+        limits: Limits {
+            per_endpoint: PerEndpointLimits {
+                max_connections: Some(retries + 1),
+                max_pending_requests: None,
+                max_concurrent_requests: Some(7),
+            },
+            ..Limits::default()
+        },
+    }
+}
+
+fn fault(millis: u64) -> Fault {
+    Fault {
+        name: "bank/rehearsal".into(),
+        expires_at: std::time::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + millis),
+        headers: vec![(
+            http::HeaderName::from_static("x-rehearsal"),
+            TextMatch::Exact("yes".into()),
+        )],
+        delay: Some((Percent::clamped(10), Duration::from_millis(millis + 1))),
+        abort: Some((Percent::clamped(5), FaultAnswer::GrpcStatus(14))),
+    }
+}
+
+fn load_balancer(millis: u64) -> LoadBalancer {
+    LoadBalancer {
+        algorithm: Algorithm::RingHash,
+        hash: vec![
+            HashKey::Header(http::HeaderName::from_static("x-user")),
+            HashKey::Cookie("session".into()),
+            HashKey::Query("user".into()),
+            HashKey::Source,
+        ],
+        slow_start: Some(SlowStart {
+            window: Duration::from_millis(millis + 1),
+            min_percent: Percent::clamped(10),
+        }),
+        zones: Some(Zones {
+            failover: vec!["berlin-1".into(), "berlin-2".into()],
+            min_ready: Percent::clamped(50),
+        }),
     }
 }
 
@@ -206,6 +248,7 @@ fn inbound_policy() -> InboundPolicy {
         },
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::RegistryOnly,
+        zone: "berlin-1".into(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey, ReferenceGrant,
-        Service, TrafficPolicy, Workload,
+        AccessPolicy, FaultPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey,
+        ReferenceGrant, Service, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
     value::{Port, ServiceName, TrustDomain},
@@ -46,6 +46,8 @@ pub(super) struct Index<'a> {
     pub(super) traffic: Vec<Aged<'a, TrafficPolicy>>,
     /// Oldest first, then by name.
     pub(super) access: Vec<Aged<'a, AccessPolicy>>,
+    /// Oldest first, then by name.
+    pub(super) faults: Vec<Aged<'a, FaultPolicy>>,
     /// AccessPolicies that never were valid, and what they were meant to protect.
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
@@ -63,6 +65,7 @@ impl<'a> Index<'a> {
             grants: Vec::new(),
             traffic: Vec::new(),
             access: Vec::new(),
+            faults: Vec::new(),
             denied: &world.denied,
             addresses: &world.addresses,
         };
@@ -103,6 +106,11 @@ impl<'a> Index<'a> {
                     object,
                     accepted_at,
                 }),
+                Object::FaultPolicy(object) => index.faults.push(Aged {
+                    key,
+                    object,
+                    accepted_at,
+                }),
             }
         }
         index
@@ -110,6 +118,9 @@ impl<'a> Index<'a> {
             .sort_by_key(|policy| (policy.accepted_at, policy.key));
         index
             .access
+            .sort_by_key(|policy| (policy.accepted_at, policy.key));
+        index
+            .faults
             .sort_by_key(|policy| (policy.accepted_at, policy.key));
         index
     }

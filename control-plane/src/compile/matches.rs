@@ -83,7 +83,7 @@ fn element(text: Option<&kind::TextMatch>) -> String {
     }
 }
 
-fn headers(written: &[kind::HeaderMatch]) -> Vec<(http::HeaderName, TextMatch)> {
+pub(super) fn headers(written: &[kind::HeaderMatch]) -> Vec<(http::HeaderName, TextMatch)> {
     written
         .iter()
         .map(|header| (header.name.clone(), text(&header.value)))

@@ -6,8 +6,10 @@
 
 mod index;
 mod targets;
+mod load_balancer;
 mod traffic;
 mod access;
+mod faults;
 mod matches;
 mod references;
 mod filters;
@@ -15,7 +17,10 @@ mod precedence;
 mod routes;
 mod services;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use usher_config::{
     kind::ObjectKey,
@@ -41,6 +46,8 @@ pub struct Compiled {
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
     /// Namespace and name of every service account that a Workload has, whether a Service selects it or not.
     pub accounts: BTreeSet<(Name, Name)>,
+    /// When each FaultPolicy ends. A moment that has passed changes nothing here: sidecars look at their clocks.
+    pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -132,6 +139,7 @@ pub fn compile(world: &World) -> Compiled {
         inbound: BTreeMap::new(),
         backing: BTreeMap::new(),
         accounts: services::accounts(&index),
+        fault_expiries: faults::expiries(&index),
         findings: Vec::new(),
     };
     let mut routes = routes::by_parent(&index, &targets, &mut findings);
@@ -159,9 +167,10 @@ pub fn compile(world: &World) -> Compiled {
         let name = services::caller_name(workload);
         // A Service of that name speaks for its own workloads.
         if !compiled.services.contains_key(&name) {
-            compiled
-                .inbound
-                .insert(name.clone(), services::caller_inbound(&index, name.clone()));
+            compiled.inbound.insert(
+                name.clone(),
+                services::caller_inbound(&index, workload, name.clone()),
+            );
             compiled
                 .backing
                 .insert(name, vec![services::backing_of(&index, workload)]);

@@ -12,7 +12,7 @@ use usher_config::{
 };
 
 use super::{
-    Finding, Reason, filters,
+    Finding, Reason, faults, filters,
     index::Index,
     matches,
     precedence::{Ranked, by_rank, rank},
@@ -263,7 +263,8 @@ fn compile(
     };
     for (number, rule) in written.rules.iter().enumerate() {
         let layers = layers(targets, written, rule, parent);
-        let policy = traffic::resolve(index, &layers);
+        let fault = faults::fault(targets, &targets_of(written, rule, parent));
+        let policy = traffic::resolve(index, &layers, fault);
         findings.extend(traffic::late_fallback(&layers, &policy));
         let label = rule
             .name
@@ -346,11 +347,8 @@ fn layers<'a>(
     parent: &ServiceName,
 ) -> Vec<Layer<'a>> {
     let mut layers = traffic::layers_of_service(targets, parent);
-    let whole = Target::Route(written.key.clone(), None);
-    layers.extend(targets.traffic(&whole).map(Layer::from));
-    if let Some(name) = rule.name {
-        let section = Target::Route(written.key.clone(), Some(name.clone()));
-        layers.extend(targets.traffic(&section).map(Layer::from));
+    for target in targets_of(written, rule, parent).iter().skip(1) {
+        layers.extend(targets.traffic(target).map(Layer::from));
     }
     if let Some(own) = &rule.own {
         let ObjectKey {
@@ -362,6 +360,17 @@ fn layers<'a>(
         });
     }
     layers
+}
+
+/// Service, route, rule by name.
+fn targets_of(written: &Written<'_>, rule: &Rule<'_>, parent: &ServiceName) -> Vec<Target> {
+    let mut all = vec![
+        Target::Service(parent.clone()),
+        Target::Route(written.key.clone(), None),
+    ];
+    let section = rule.name.cloned();
+    all.extend(section.map(|name| Target::Route(written.key.clone(), Some(name))));
+    all
 }
 
 fn report_backends(

@@ -11,7 +11,12 @@ use usher_config::{
     value::{Name, ServiceName, SpiffeId, Weight},
 };
 
-use super::{Backing, Finding, access, index::Index, targets::Targets, traffic};
+use super::{
+    Backing, Finding, access, faults,
+    index::Index,
+    targets::{Target, Targets},
+    traffic,
+};
 
 /// Who may be an instance: the service accounts of the Workloads that the selector takes.
 pub(super) fn backing(index: &Index<'_>, service: &kind::Service) -> Vec<Backing> {
@@ -62,7 +67,11 @@ pub(super) fn caller_name(workload: &kind::Workload) -> ServiceName {
 }
 
 /// What a workload that only calls is told about itself: it has no port that anybody could ask for.
-pub(super) fn caller_inbound(index: &Index<'_>, service: ServiceName) -> InboundPolicy {
+pub(super) fn caller_inbound(
+    index: &Index<'_>,
+    workload: &kind::Workload,
+    service: ServiceName,
+) -> InboundPolicy {
     InboundPolicy {
         service,
         mtls: MtlsMode::Strict,
@@ -71,6 +80,7 @@ pub(super) fn caller_inbound(index: &Index<'_>, service: ServiceName) -> Inbound
         health_check: None,
         telemetry: telemetry(&index.mesh.telemetry),
         idle: Timeouts::default().idle,
+        zone: workload.spec.zone.clone().unwrap_or_default(),
         outbound: outbound(index),
     }
 }
@@ -93,6 +103,14 @@ fn selected<'a>(
     })
 }
 
+/// The zone of all of them, if it is one.
+fn zone<'a>(workloads: impl Iterator<Item = &'a kind::Workload>) -> String {
+    let mut zones = workloads.map(|workload| workload.spec.zone.as_deref());
+    let first = zones.next().flatten();
+    let same = zones.all(|zone| zone == first);
+    first.filter(|_| same).unwrap_or_default().to_owned()
+}
+
 /// As callers see it.
 pub(super) fn service(
     index: &Index<'_>,
@@ -113,7 +131,11 @@ pub(super) fn service(
             .iter()
             .map(|backing| backing.identity.clone())
             .collect(),
-        policy: traffic::resolve(index, &traffic::layers_of_service(targets, &name)),
+        policy: traffic::resolve(
+            index,
+            &traffic::layers_of_service(targets, &name),
+            faults::fault(targets, &[Target::Service(name.clone())]),
+        ),
         routes,
         name,
     }
@@ -141,10 +163,11 @@ pub(super) fn inbound(
         access: access.policies,
         health_check: health_check.map(check),
         telemetry: telemetry(&index.mesh.telemetry),
-        idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name))
+        idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name), None)
             .timeouts
             .idle,
         outbound: outbound(index),
+        zone: zone(selected(index, service)),
         service: name,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use usher_config::{
-    kind::{AccessPolicy, Kind, ObjectKey, TargetKind, TargetRef, TrafficPolicy},
+    kind::{AccessPolicy, FaultPolicy, Kind, ObjectKey, TargetKind, TargetRef, TrafficPolicy},
     value::{Name, ServiceName},
 };
 
@@ -99,6 +99,7 @@ impl Target {
 pub(super) struct Targets<'a> {
     traffic: BTreeMap<Target, &'a TrafficPolicy>,
     access: BTreeMap<Target, &'a AccessPolicy>,
+    faults: BTreeMap<Target, Aged<'a, FaultPolicy>>,
     /// By target: AccessPolicies that never were valid.
     denied: BTreeMap<Target, Vec<&'a ObjectKey>>,
 }
@@ -111,6 +112,10 @@ impl<'a> Targets<'a> {
             .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let access = index
             .access
+            .iter()
+            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let faults = index
+            .faults
             .iter()
             .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let mut denied: BTreeMap<Target, Vec<&ObjectKey>> = BTreeMap::new();
@@ -131,8 +136,9 @@ impl<'a> Targets<'a> {
             });
         }
         Self {
-            traffic: assign(index, traffic, findings),
-            access: assign(index, access, findings),
+            traffic: objects(assign(index, traffic, findings)),
+            access: objects(assign(index, access, findings)),
+            faults: assign(index, faults, findings),
             denied,
         }
     }
@@ -145,6 +151,10 @@ impl<'a> Targets<'a> {
         self.access.get(target).copied()
     }
 
+    pub(super) fn fault(&self, target: &Target) -> Option<Aged<'a, FaultPolicy>> {
+        self.faults.get(target).copied()
+    }
+
     pub(super) fn denied(&self, target: &Target) -> &[&'a ObjectKey] {
         self.denied.get(target).map_or(&[], Vec::as_slice)
     }
@@ -154,7 +164,7 @@ fn assign<'a, 'b, T: 'a>(
     index: &Index<'a>,
     policies: impl Iterator<Item = (Aged<'a, T>, &'b [TargetRef])>,
     findings: &mut Vec<Finding>,
-) -> BTreeMap<Target, &'a T> {
+) -> BTreeMap<Target, Aged<'a, T>> {
     let mut holders: BTreeMap<Target, Aged<'a, T>> = BTreeMap::new();
     for (policy, references) in policies {
         for reference in references {
@@ -189,6 +199,10 @@ fn assign<'a, 'b, T: 'a>(
             }
         }
     }
+    holders
+}
+
+fn objects<T>(holders: BTreeMap<Target, Aged<'_, T>>) -> BTreeMap<Target, &T> {
     holders
         .into_iter()
         .map(|(target, holder)| (target, holder.object))

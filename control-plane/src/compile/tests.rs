@@ -3,6 +3,7 @@
 mod filters;
 mod policies;
 mod precedence;
+mod treatment;
 
 use std::{
     path::Path,

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use usher_config::{
     kind::{self, FallbackWhen, ObjectKey, TrafficPolicySpec},
     model::{
-        Algorithm, Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced,
-        Limits, Retry, RetryBudget, ServiceTarget, StaticResponse, SuccessRate, Timeouts,
-        TrafficPolicy,
+        Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Fault, Forced,
+        Limits, PerEndpointLimits, Retry, RetryBudget, ServiceTarget, StaticResponse, SuccessRate,
+        Timeouts, TrafficPolicy,
     },
     value::{ServiceName, Timespan, format_duration},
 };
@@ -15,6 +15,7 @@ use usher_config::{
 use super::{
     Finding, Reason,
     index::Index,
+    load_balancer::load_balancer,
     references::{Broken, Referrer, follow},
     targets::{Target, Targets},
 };
@@ -54,7 +55,11 @@ pub(super) fn layers_of_service<'a>(
 }
 
 /// What the layers say together. A fallback whose service does not exist is left out; [`unresolved`] reports it.
-pub(super) fn resolve(index: &Index<'_>, layers: &[Layer<'_>]) -> Arc<TrafficPolicy> {
+pub(super) fn resolve(
+    index: &Index<'_>,
+    layers: &[Layer<'_>],
+    fault: Option<Fault>,
+) -> Arc<TrafficPolicy> {
     let said = layers
         .iter()
         .fold(TrafficPolicySpec::default(), |wider, layer| {
@@ -83,11 +88,8 @@ pub(super) fn resolve(index: &Index<'_>, layers: &[Layer<'_>]) -> Arc<TrafficPol
                 .as_ref()
                 .and_then(|written| fallback(index, written, &layer.name))
         }),
-        algorithm: match whole.load_balancer.algorithm {
-            Some(kind::Algorithm::PeakEwma) | None => Algorithm::PeakEwma,
-            Some(kind::Algorithm::LeastRequest) => Algorithm::LeastRequest,
-            Some(kind::Algorithm::RoundRobin) => Algorithm::RoundRobin,
-        },
+        load_balancer: load_balancer(&whole.load_balancer),
+        fault,
     })
 }
 
@@ -214,7 +216,11 @@ fn limits(spec: &kind::Limits) -> Limits {
         max_concurrent_requests: spec
             .max_concurrent_requests
             .unwrap_or(base.max_concurrent_requests),
-        max_concurrent_requests_per_endpoint: spec.per_endpoint.max_concurrent_requests,
+        per_endpoint: PerEndpointLimits {
+            max_connections: spec.per_endpoint.max_connections,
+            max_pending_requests: spec.per_endpoint.max_pending_requests,
+            max_concurrent_requests: spec.per_endpoint.max_concurrent_requests,
+        },
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use usher_config::{
-    kind::{Mesh, Object, ObjectKey, VirtualCidr},
+    kind::{Kind, Mesh, Object, ObjectKey, VirtualCidr},
     parse::{Located, Mistake, Parsed, Severity, parse_files},
     value::{ServiceName, TrustDomain},
 };
@@ -52,7 +52,7 @@ pub struct Accepted {
     pub text: Arc<str>,
     /// Where it came from, relative to the configuration directory.
     pub file: Arc<str>,
-    /// When an object of this name was first accepted.
+    /// When an object of this name was first accepted; of a FaultPolicy, this version of it.
     pub accepted_at: SystemTime,
 }
 
@@ -237,11 +237,13 @@ impl World {
         {
             return Err(report(mistake, base));
         }
+        // A fault's time runs from the version that says how long; all else keeps its age, and with it its rights.
+        let same = |known: &&Accepted| key.kind != Kind::FaultPolicy || *known.text == *text;
         Ok(Accepted {
             object: Arc::new(located.object.clone()),
+            accepted_at: known.filter(same).map_or(now, |known| known.accepted_at),
             text: text.into(),
             file: relative(&located.file, base).into(),
-            accepted_at: known.map_or(now, |accepted| accepted.accepted_at),
         })
     }
 

@@ -1,5 +1,7 @@
 //! What operators see of the state.
 
+use std::time::SystemTime;
+
 use crate::{
     clock,
     compile::Compiled,
@@ -31,7 +33,10 @@ impl State {
                 .unwrap_or_default(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
-            conditions: once(findings.collect(), configuration.remarks.clone()),
+            conditions: once(
+                findings.chain(expired(&configuration.compiled)).collect(),
+                configuration.remarks.clone(),
+            ),
             services,
             proxies: self.0.connected.reports(),
         }
@@ -48,6 +53,23 @@ impl State {
             .map(revision)
             .collect()
     }
+}
+
+/// Fault policies whose time is over: still there, and without effect.
+fn expired(compiled: &Compiled) -> impl Iterator<Item = Condition> {
+    let now = SystemTime::now();
+    let expired = compiled
+        .fault_expiries
+        .iter()
+        .filter(move |(_, at)| *at <= now);
+    expired.map(|(object, at)| Condition {
+        object: object.to_string(),
+        reason: "Expired".to_owned(),
+        message: format!(
+            "without effect since {}: delete it, or edit it to begin anew",
+            clock::text(*at)
+        ),
+    })
 }
 
 /// A name that nothing has is found twice: in the text, with its place, and by the compiler, with Gateway API's word for

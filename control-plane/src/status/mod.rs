@@ -69,7 +69,8 @@ pub struct MistakeReport {
 pub struct Condition {
     /// `Kind namespace/name`.
     pub object: String,
-    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies` or `LateFallback`;
+    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies`, `LateFallback` or
+    /// `Expired`;
     /// `Invalid` or `Warning` for what the text itself shows.
     pub reason: String,
     /// One line, naming every object involved.

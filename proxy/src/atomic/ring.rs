@@ -47,9 +47,14 @@ impl Ring {
 
     /// What was counted in `slot` and the nine before it.
     pub(crate) fn sum(&self, slot: u32) -> u64 {
+        self.sum_of(slot, BUCKETS)
+    }
+
+    /// What was counted in `slot` and those before it, `slots` in all and ten at most.
+    pub(crate) fn sum_of(&self, slot: u32, slots: u32) -> u64 {
         let counts = |cell: &AtomicU64| {
             let word = cell.load(Ordering::SeqCst);
-            if slot.wrapping_sub(stamp(word)) < BUCKETS {
+            if slot.wrapping_sub(stamp(word)) < slots.min(BUCKETS) {
                 word & COUNT_MASK
             } else {
                 0

@@ -2,8 +2,8 @@
 //!
 //! Power of two choices: two at random, the better one. It needs no global order, keeps no queue, and comes
 //! exponentially closer to the best than one random pick (Mitzenmacher 2001). If the two will not do
-//! (ejected, avoided, full), everybody is looked at; if all are ejected, all are used: ejection is an
-//! opinion, and refusing everybody on an opinion would turn a bad minute into an outage.
+//! (ejected, avoided, full), everybody in their zone is looked at, then the next zone; if all are ejected, all are
+//! used: ejection is an opinion, and refusing everybody on an opinion would turn a bad minute into an outage.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use usher_config::model::Algorithm;
 
 use crate::{clock::Tick, random};
 
-use super::{Attempt, Group, Member};
+use super::{Attempt, Group, Member, group::Tier, slow_start};
 
 /// The chosen one.
 #[derive(Debug)]
@@ -33,23 +33,36 @@ pub enum NoPick {
     AllFull,
 }
 
-/// Chooses. `avoid`: positions that earlier attempts of this request used, spared if anybody else will do.
+/// Chooses. `chance` is a random number, or the hash of what the request is kept together by. `avoid`: positions that
+/// earlier attempts of this request used, spared if anybody else will do.
 ///
 /// # Errors
 /// Nobody can be used, see [`NoPick`].
-pub fn choose(group: &Group, now: Tick, random: u64, avoid: &[usize]) -> Result<Pick, NoPick> {
-    if group.eligible() == 0 {
+pub fn choose(group: &Group, now: Tick, chance: u64, avoid: &[usize]) -> Result<Pick, NoPick> {
+    if group.tiers().is_empty() {
         return Err(NoPick::NoEndpoint);
     }
-    let quick = match group.algorithm {
-        Algorithm::RoundRobin => next_in_turn(group, now, avoid),
-        Algorithm::PeakEwma | Algorithm::LeastRequest => better_of_two(group, now, random, avoid),
+    let choices = || {
+        group.tiers().iter().map(|tier| Choice {
+            group,
+            tier,
+            now,
+            chance,
+        })
     };
-    let start = random::index(random, group.eligible());
-    quick
-        .or_else(|| best_of_all(group, now, start, |position| !avoid.contains(&position)))
-        .or_else(|| best_of_all(group, now, start, |_| true))
-        .or_else(|| anybody(group, start))
+    let spared = |position: usize| avoid.contains(&position);
+    let quick = |choice: Choice<'_>| {
+        let quick = match group.algorithm {
+            Algorithm::RoundRobin => choice.next_in_turn(avoid),
+            Algorithm::RingHash => choice.next_on_ring(avoid),
+            Algorithm::PeakEwma | Algorithm::LeastRequest => choice.better_of_two(avoid),
+        };
+        quick.or_else(|| choice.best_of_all(|position| !spared(position)))
+    };
+    choices()
+        .find_map(quick)
+        .or_else(|| choices().find_map(|choice| choice.best_of_all(|_| true)))
+        .or_else(|| anybody(group, choices()))
         .ok_or(NoPick::AllFull)
 }
 
@@ -71,6 +84,15 @@ pub fn exactly(group: &Group, position: usize) -> Result<Pick, NoPick> {
     meant.take(group).ok_or(NoPick::AllFull)
 }
 
+/// One choice within one zone.
+#[derive(Clone, Copy)]
+struct Choice<'g> {
+    group: &'g Group,
+    tier: &'g Tier,
+    now: Tick,
+    chance: u64,
+}
+
 /// A usable member that is not avoided, and how it would be used.
 #[derive(Clone, Copy)]
 struct Candidate<'g> {
@@ -79,24 +101,148 @@ struct Candidate<'g> {
     probe: bool,
 }
 
-fn candidate<'g>(group: &'g Group, n: usize, now: Tick, avoid: &[usize]) -> Option<Candidate<'g>> {
-    let (position, member) = group.nth(n)?;
-    if avoid.contains(&position) || is_full(group, member) {
-        return None;
-    }
-    let usable = !group.ejects || member.state.is_in();
-    let probe = !usable && member.state.claim_probe(now);
-    (usable || probe).then_some(Candidate {
-        position,
-        member,
-        probe,
-    })
-}
+/// How many points of a ring are tried before everybody is looked at: with half of the endpoints out, that many in a
+/// row are never all out.
+const RING_STEPS: usize = 32;
 
-fn is_full(group: &Group, member: &Member) -> bool {
-    group
-        .per_endpoint
-        .is_some_and(|most| member.state.in_flight() >= most)
+impl<'g> Choice<'g> {
+    fn candidate(&self, n: usize, avoid: &[usize]) -> Option<Candidate<'g>> {
+        let (position, member) = self.group.nth(self.tier, n)?;
+        if avoid.contains(&position) || self.is_full(member) {
+            return None;
+        }
+        let usable = !self.group.ejects || member.state.is_in();
+        let probe = !usable && member.state.claim_probe(self.now);
+        (usable || probe).then_some(Candidate {
+            position,
+            member,
+            probe,
+        })
+    }
+
+    fn is_full(&self, member: &Member) -> bool {
+        self.group
+            .per_endpoint
+            .is_some_and(|most| member.state.in_flight() >= most)
+    }
+
+    /// Whether it is too new for this turn. A probe is not: it decides.
+    fn too_new(&self, candidate: &Candidate<'_>, luck: u64) -> bool {
+        let Some(slow) = &self.group.slow_start else {
+            return false;
+        };
+        let age = candidate.member.state.in_use_for(self.now);
+        !candidate.probe && age.is_some_and(|age| !slow_start::takes_turn(slow, age, luck))
+    }
+
+    fn next_in_turn(&self, avoid: &[usize]) -> Option<Pick> {
+        let mut new = None;
+        // A few turns: with most endpoints out, looking at all of them is cheaper than turning on.
+        for turn in 0..3 {
+            let Some(candidate) = self.candidate(self.tier.turn(), avoid) else {
+                continue;
+            };
+            if self.too_new(&candidate, random::split(self.chance ^ turn).0) {
+                new = Some(candidate);
+            } else if let Some(pick) = candidate.take(self.group) {
+                return Some(pick);
+            }
+        }
+        new?.take(self.group)
+    }
+
+    fn next_on_ring(&self, avoid: &[usize]) -> Option<Pick> {
+        let mut points = self.tier.ring.from(self.chance).take(RING_STEPS);
+        points.find_map(|n| self.candidate(n, avoid)?.take(self.group))
+    }
+
+    fn better_of_two(&self, avoid: &[usize]) -> Option<Pick> {
+        let (one, two) = random::split(self.chance);
+        let first = self.tier.sample(one);
+        let second = match self.tier.len() {
+            1 => return self.candidate(first, avoid)?.take(self.group),
+            2 => 1 - first.min(1),
+            many => match self.tier.sample(two) {
+                same if same == first => (same + 1) % many,
+                other => other,
+            },
+        };
+        let first = self.candidate(first, avoid);
+        // A probe is due and claimed: it decides nothing by cost.
+        if let Some(probe) = first.filter(|candidate| candidate.probe) {
+            return probe.take(self.group);
+        }
+        let second = self.candidate(second, avoid);
+        match (first, second) {
+            (_, Some(second)) if second.probe => second.take(self.group),
+            (Some(first), Some(second)) => {
+                let (better, worse) = self.in_order(first, second);
+                better.take(self.group).or_else(|| worse.take(self.group))
+            }
+            (one, other) => one.or(other)?.take(self.group),
+        }
+    }
+
+    /// The better one first. Ties go to `first`, which was drawn by weight.
+    fn in_order(
+        &self,
+        first: Candidate<'g>,
+        second: Candidate<'g>,
+    ) -> (Candidate<'g>, Candidate<'g>) {
+        let (one, two) = random::split(!self.chance);
+        let swap = match (self.too_new(&first, one), self.too_new(&second, two)) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => self.cost(second.member) < self.cost(first.member),
+        };
+        if swap {
+            (second, first)
+        } else {
+            (first, second)
+        }
+    }
+
+    /// The expected wait: one's own answer behind those under way, shared by what the endpoint can carry.
+    fn cost(&self, member: &Member) -> f32 {
+        let load = member.state.in_flight() as f32 / self.tier.relative_weight(member) + 1.0;
+        match self.group.algorithm {
+            Algorithm::PeakEwma => member.state.cost(self.now) * load,
+            Algorithm::LeastRequest | Algorithm::RoundRobin | Algorithm::RingHash => load,
+        }
+    }
+
+    /// Everybody, beginning anywhere, so that ties spread.
+    fn everybody(&self) -> impl Iterator<Item = (usize, &'g Member)> + use<'g> {
+        let (group, tier, count) = (self.group, self.tier, self.tier.len());
+        let start = random::index(self.chance, count);
+        (0..count).filter_map(move |step| group.nth(tier, (start + step) % count))
+    }
+
+    /// Linear, and only when chance found nobody.
+    fn best_of_all(&self, wanted: impl Fn(usize) -> bool) -> Option<Pick> {
+        let mut best: Option<(f32, Candidate<'_>)> = None;
+        for (position, member) in self.everybody() {
+            if !wanted(position) || self.is_full(member) {
+                continue;
+            }
+            let candidate = |probe| Candidate {
+                position,
+                member,
+                probe,
+            };
+            if self.group.ejects && !member.state.is_in() {
+                if member.state.claim_probe(self.now) {
+                    return candidate(true).take(self.group);
+                }
+                continue;
+            }
+            let cost = self.cost(member);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, candidate(false)));
+            }
+        }
+        best?.1.take(self.group)
+    }
 }
 
 impl Candidate<'_> {
@@ -116,112 +262,26 @@ impl Candidate<'_> {
     }
 }
 
-fn next_in_turn(group: &Group, now: Tick, avoid: &[usize]) -> Option<Pick> {
-    // A few turns: with most endpoints out, looking at all of them is cheaper than turning on.
-    (0..3).find_map(|_| candidate(group, group.turn(), now, avoid)?.take(group))
-}
-
-fn better_of_two(group: &Group, now: Tick, random: u64, avoid: &[usize]) -> Option<Pick> {
-    let (one, two) = random::split(random);
-    let first = group.sample(one);
-    let second = match group.eligible() {
-        1 => return candidate(group, first, now, avoid)?.take(group),
-        2 => 1 - first.min(1),
-        many => match group.sample(two) {
-            same if same == first => (same + 1) % many,
-            other => other,
-        },
-    };
-    let first = candidate(group, first, now, avoid);
-    // A probe is due and claimed: it decides nothing by cost.
-    if let Some(probe) = first.filter(|candidate| candidate.probe) {
-        return probe.take(group);
-    }
-    let second = candidate(group, second, now, avoid);
-    match (first, second) {
-        (_, Some(second)) if second.probe => second.take(group),
-        (Some(first), Some(second)) => {
-            // Ties go to the first, which was drawn by weight.
-            let swap = cost(group, second.member, now) < cost(group, first.member, now);
-            let (better, worse) = if swap {
-                (second, first)
-            } else {
-                (first, second)
-            };
-            better.take(group).or_else(|| worse.take(group))
-        }
-        (one, other) => one.or(other)?.take(group),
-    }
-}
-
-/// The expected wait: one's own answer behind those under way, shared by what the endpoint can carry.
-fn cost(group: &Group, member: &Member, now: Tick) -> f32 {
-    let load = member.state.in_flight() as f32 / group.relative_weight(member) + 1.0;
-    match group.algorithm {
-        Algorithm::PeakEwma => member.state.cost(now) * load,
-        Algorithm::LeastRequest | Algorithm::RoundRobin => load,
-    }
-}
-
-/// Linear, and only when chance found nobody. Starts anywhere, so that ties spread.
-fn best_of_all(
-    group: &Group,
-    now: Tick,
-    start: usize,
-    wanted: impl Fn(usize) -> bool,
-) -> Option<Pick> {
-    let mut best: Option<(f32, Candidate<'_>)> = None;
-    for n in (0..group.eligible()).map(|step| (start + step) % group.eligible()) {
-        let Some((position, member)) = group.nth(n) else {
-            continue;
-        };
-        if !wanted(position) || is_full(group, member) {
-            continue;
-        }
-        if group.ejects && !member.state.is_in() {
-            if member.state.claim_probe(now) {
-                return Candidate {
-                    position,
-                    member,
-                    probe: true,
-                }
-                .take(group);
-            }
-            continue;
-        }
-        let cost = cost(group, member, now);
-        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((
-                cost,
-                Candidate {
-                    position,
-                    member,
-                    probe: false,
-                },
-            ));
-        }
-    }
-    best?.1.take(group)
-}
-
 /// All are ejected: panic. If only some are and the others are full, that is the limit's case, not ours.
-fn anybody(group: &Group, start: usize) -> Option<Pick> {
-    let count = group.eligible();
-    let in_use = |n| group.nth(n).is_some_and(|(_, member)| member.state.is_in());
-    if !group.ejects || (0..count).any(in_use) {
+fn anybody<'g>(
+    group: &'g Group,
+    choices: impl Iterator<Item = Choice<'g>> + Clone,
+) -> Option<Pick> {
+    let mut all = choices.clone().flat_map(|choice| choice.everybody());
+    if !group.ejects || all.any(|(_, member)| member.state.is_in()) {
         return None;
     }
-    (0..count).find_map(|step| {
-        let (position, member) = group.nth((start + step) % count)?;
-        let pick = Candidate {
+    let mut all = choices.flat_map(|choice| choice.everybody());
+    all.find_map(|(position, member)| {
+        let probe = false;
+        let candidate = Candidate {
             position,
             member,
-            probe: false,
-        }
-        .take(group)?;
+            probe,
+        };
         Some(Pick {
             panic: true,
-            ..pick
+            ..candidate.take(group)?
         })
     })
 }

@@ -6,7 +6,7 @@ use usher_config::model::{Ejection, SuccessRate};
 
 use crate::{
     atomic::{
-        AtomicU32, Ordering,
+        AtomicU32, AtomicU64, Ordering,
         ring::{BUCKETS, Ring},
     },
     clock::Tick,
@@ -22,6 +22,8 @@ use super::{
 #[derive(Debug)]
 pub struct EndpointState {
     in_flight: AtomicU32,
+    /// In milliseconds, when it began to be of use; 0: it was there before us. Written by who applies snapshots.
+    began_ms: AtomicU64,
     speed: PeakEwma,
     standing: Word,
     successes: Ring,
@@ -49,12 +51,30 @@ impl EndpointState {
     pub fn new(roster: Arc<Roster>, now: Tick) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
+            began_ms: AtomicU64::new(0),
             speed: PeakEwma::new(now),
             standing: Word::new(),
             successes: Ring::new(),
             failures: Ring::new(),
             roster,
         }
+    }
+
+    /// It joined others, or its application is well again: slow start begins.
+    pub fn begin(&self, now: Tick) {
+        self.began_ms.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// How long it has been of use since it began or came back from ejection; `None`: as long as we know.
+    pub(super) fn in_use_for(&self, now: Tick) -> Option<Duration> {
+        let state = self.standing.load();
+        let returned_ms = if state.standing == Standing::In {
+            state.at_ms
+        } else {
+            0
+        };
+        let since_ms = self.began_ms.load(Ordering::Relaxed).max(returned_ms);
+        (since_ms > 0).then(|| now.since(Tick::from_millis(since_ms)))
     }
 
     /// Attempts under way, by all workers.
@@ -128,20 +148,12 @@ impl EndpointState {
         let failed = seen.failed()?;
         let moved = match (settings, failed) {
             (None, _) if !probe => return None,
-            (_, false) => {
-                self.count(&self.successes, seen.now, settings);
-                let event = if probe {
-                    Event::ProbeSucceeded
-                } else {
-                    Event::Succeeded
-                };
-                self.standing.apply(event, seen.now, &self.roster)
-            }
             (None, true) => {
                 self.cancel_probe();
                 return None;
             }
-            (Some(settings), true) => self.learn_failure(seen, probe, settings),
+            (None, false) => self.succeeded(seen.now, probe),
+            (Some(settings), _) => self.judge(seen, probe, failed, settings),
         };
         if moved.returned() {
             Some(Change::Returned)
@@ -151,8 +163,16 @@ impl EndpointState {
         }
     }
 
-    fn learn_failure(&self, seen: &Observation, probe: bool, settings: &Ejection) -> Moved {
-        self.count(&self.failures, seen.now, Some(settings));
+    fn succeeded(&self, now: Tick, probe: bool) -> Moved {
+        let event = if probe {
+            Event::ProbeSucceeded
+        } else {
+            Event::Succeeded
+        };
+        self.standing.apply(event, now, &self.roster)
+    }
+
+    fn judge(&self, seen: &Observation, probe: bool, failed: bool, settings: &Ejection) -> Moved {
         let rules = Rules {
             consecutive_failures: settings.consecutive_failures,
             base: settings.base,
@@ -167,31 +187,36 @@ impl EndpointState {
             self.standing
                 .apply_bad(event, moment, &rules, (&self.roster, room))
         };
-        let moved = apply(if probe {
-            Event::ProbeFailed
+        let moved = match (failed, probe) {
+            (true, true) => apply(Event::ProbeFailed),
+            (true, false) => apply(Event::Failed),
+            (false, _) => self.succeeded(seen.now, probe),
+        };
+        let Some(rate) = &settings.success_rate else {
+            return moved;
+        };
+        let ring = if failed {
+            &self.failures
         } else {
-            Event::Failed
-        });
-        let low = settings
-            .success_rate
-            .as_ref()
-            .is_some_and(|rate| self.rate_too_low(rate, seen.now));
-        if low && moved.after.standing == Standing::In {
+            &self.successes
+        };
+        ring.add(slot(rate.window, seen.now));
+        // A success may be the attempt that completes the minimum.
+        let stays = moved.after.standing == Standing::In && !moved.returned();
+        if stays && self.rate_too_low(rate, moved.after.at_ms, seen.now) {
             apply(Event::RateTooLow)
         } else {
             moved
         }
     }
 
-    fn count(&self, ring: &Ring, now: Tick, settings: Option<&Ejection>) {
-        if let Some(rate) = settings.and_then(|settings| settings.success_rate.as_ref()) {
-            ring.add(slot(rate.window, now));
-        }
-    }
-
-    fn rate_too_low(&self, rate: &SuccessRate, now: Tick) -> bool {
-        let slot = slot(rate.window, now);
-        let (good, bad) = (self.successes.sum(slot), self.failures.sum(slot));
+    /// Of the attempts since the endpoint came (back) in: it does not pay twice for what it was out for.
+    fn rate_too_low(&self, rate: &SuccessRate, since_ms: u64, now: Tick) -> bool {
+        let slot_now = slot(rate.window, now);
+        let since = slot(rate.window, Tick::from_millis(since_ms));
+        let slots = slot_now.wrapping_sub(since).saturating_add(1);
+        let good = self.successes.sum_of(slot_now, slots);
+        let bad = self.failures.sum_of(slot_now, slots);
         good + bad >= u64::from(rate.min_attempts)
             && good * 100 < (good + bad) * u64::from(rate.threshold.get())
     }

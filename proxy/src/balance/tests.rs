@@ -4,16 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use usher_config::{
-    model::{Algorithm, Ejection},
+    model::{Algorithm, Ejection, LoadBalancer},
     value::Percent,
 };
 
 use super::*;
 use crate::{clock::Tick, random};
 
+mod by_zone;
 mod ejected;
+mod keys;
+mod slow_start;
 
-const ALGORITHMS: [Algorithm; 3] = [
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::PeakEwma,
+    Algorithm::RingHash,
+    Algorithm::LeastRequest,
+    Algorithm::RoundRobin,
+];
+
+/// Those whose shares follow the weights closely; a ring's do so roughly, and its own tests say how roughly.
+const EVEN: [Algorithm; 3] = [
     Algorithm::PeakEwma,
     Algorithm::LeastRequest,
     Algorithm::RoundRobin,
@@ -40,12 +51,30 @@ fn limited_fleet(weights: &[u32], algorithm: Algorithm, per_endpoint: Option<u32
         state: Arc::new(EndpointState::new(Arc::clone(&roster), Tick::ZERO)),
         weight: *weight,
         healthy: true,
+        rank: 0,
+        key: 0,
     };
-    let members = weights.iter().map(member).collect();
+    let mut members: Vec<Member> = weights.iter().map(member).collect();
+    for (number, member) in members.iter_mut().enumerate() {
+        member.key = affinity::hash(format!("bank/account/{number}").as_bytes());
+    }
     Fleet {
         roster,
-        group: Group::new(members, algorithm, per_endpoint),
+        group: group(members, algorithm, per_endpoint),
     }
+}
+
+fn group(members: Vec<Member>, algorithm: Algorithm, per_endpoint: Option<u32>) -> Group {
+    let balancer = LoadBalancer {
+        algorithm,
+        ..LoadBalancer::default()
+    };
+    let rules = Rules {
+        balancer: &balancer,
+        per_endpoint,
+        ejects: true,
+    };
+    Group::new(members, rules)
 }
 
 fn settings() -> Ejection {
@@ -94,7 +123,7 @@ fn shares(fleet: &Fleet, requests: u32) -> Vec<u32> {
 
 #[test]
 fn equal_endpoints_get_equal_shares() {
-    for algorithm in ALGORITHMS {
+    for algorithm in EVEN {
         for (position, count) in shares(&fleet(&[1; 5], algorithm), 10_000)
             .into_iter()
             .enumerate()
@@ -109,7 +138,7 @@ fn equal_endpoints_get_equal_shares() {
 
 #[test]
 fn weights_are_shares_and_zero_is_none() {
-    for algorithm in ALGORITHMS {
+    for algorithm in EVEN {
         let counts = shares(&fleet(&[1, 3, 0, 6], algorithm), 10_000);
         for (count, share) in counts.iter().zip([1_000, 3_000, 0, 6_000]) {
             assert!(
@@ -186,12 +215,13 @@ fn unhealthy_endpoints_get_nothing_and_none_left_is_said() {
     let fleet = fleet(&[1, 1], Algorithm::PeakEwma);
     let mut members = fleet.group.members().to_vec();
     members[0].healthy = false;
-    let group = Group::new(members.clone(), Algorithm::PeakEwma, None);
-    assert_eq!(choose(&group, at(1), 1, &[]).unwrap().position, 1);
+    let choice = |members| group(members, Algorithm::PeakEwma, None);
+    let some = choice(members.clone());
+    assert_eq!(choose(&some, at(1), 1, &[]).unwrap().position, 1);
     members[1].healthy = false;
-    let group = Group::new(members, Algorithm::PeakEwma, None);
+    let none = choice(members);
     assert_eq!(
-        choose(&group, at(1), 1, &[]).unwrap_err(),
+        choose(&none, at(1), 1, &[]).unwrap_err(),
         NoPick::NoEndpoint
     );
 }

@@ -46,11 +46,15 @@ pub enum Flag {
     Rb,
     /// A reused connection was closed under the request.
     Cr,
+    /// Delayed on purpose.
+    Di,
+    /// Aborted on purpose.
+    Fi,
 }
 
 impl Flag {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Uh,
         Self::Uf,
         Self::Uo,
@@ -72,6 +76,8 @@ impl Flag {
         Self::Az,
         Self::Rb,
         Self::Cr,
+        Self::Di,
+        Self::Fi,
     ];
 
     /// The letters.
@@ -98,6 +104,8 @@ impl Flag {
             Self::Az => "AZ",
             Self::Rb => "RB",
             Self::Cr => "CR",
+            Self::Di => "DI",
+            Self::Fi => "FI",
         }
     }
 }

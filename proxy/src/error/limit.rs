@@ -11,6 +11,10 @@ pub enum Limit {
     PendingRequests,
     /// `maxConcurrentRequests`.
     ConcurrentRequests,
+    /// `perEndpoint.maxConnections`.
+    ConnectionsPerEndpoint,
+    /// `perEndpoint.maxPendingRequests`.
+    PendingRequestsPerEndpoint,
     /// `perEndpoint.maxConcurrentRequests`.
     ConcurrentRequestsPerEndpoint,
 }
@@ -22,7 +26,30 @@ impl Limit {
             Self::Connections => "maxConnections",
             Self::PendingRequests => "maxPendingRequests",
             Self::ConcurrentRequests => "maxConcurrentRequests",
+            Self::ConnectionsPerEndpoint => "perEndpoint.maxConnections",
+            Self::PendingRequestsPerEndpoint => "perEndpoint.maxPendingRequests",
             Self::ConcurrentRequestsPerEndpoint => "perEndpoint.maxConcurrentRequests",
+        }
+    }
+
+    /// For `x-usher-reason`.
+    pub(super) const fn slug(self) -> &'static str {
+        match self {
+            Self::Connections => "max-connections",
+            Self::PendingRequests => "max-pending-requests",
+            Self::ConcurrentRequests => "max-concurrent-requests",
+            Self::ConnectionsPerEndpoint => "max-connections-per-endpoint",
+            Self::PendingRequestsPerEndpoint => "max-pending-requests-per-endpoint",
+            Self::ConcurrentRequestsPerEndpoint => "max-concurrent-requests-per-endpoint",
+        }
+    }
+
+    pub(super) const fn is_per_endpoint(self) -> bool {
+        match self {
+            Self::Connections | Self::PendingRequests | Self::ConcurrentRequests => false,
+            Self::ConnectionsPerEndpoint
+            | Self::PendingRequestsPerEndpoint
+            | Self::ConcurrentRequestsPerEndpoint => true,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, header};
-use usher_config::model::StaticResponse;
+use usher_config::model::{FaultAnswer, StaticResponse};
 
 use crate::error::{Flag, ProxyError, Refusal};
 
@@ -44,10 +44,7 @@ pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/grpc"),
             );
-            headers.insert(
-                GRPC_STATUS,
-                HeaderValue::from(u16::from(grpc_status(error.flag()))),
-            );
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_code(error))));
             if let Ok(message) = HeaderValue::try_from(percent_encoded(&error.to_string())) {
                 headers.insert(GRPC_MESSAGE, message);
             }
@@ -95,6 +92,10 @@ pub fn status(error: &ProxyError) -> StatusCode {
         | ProxyError::NoSuchDestination { .. }
         | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
         ProxyError::PortIsTcp { .. } => StatusCode::MISDIRECTED_REQUEST,
+        ProxyError::FaultInjected { answer, .. } => match answer {
+            FaultAnswer::Status(status) => *status,
+            FaultAnswer::GrpcStatus(_) => StatusCode::SERVICE_UNAVAILABLE,
+        },
         ProxyError::UnknownService { .. }
         | ProxyError::NotInMesh { .. }
         | ProxyError::DiscoveryTimeout { .. }
@@ -149,6 +150,16 @@ fn refused(refusal: Refusal) -> StatusCode {
     }
 }
 
+fn grpc_code(error: &ProxyError) -> u8 {
+    match error {
+        ProxyError::FaultInjected {
+            answer: FaultAnswer::GrpcStatus(code),
+            ..
+        } => *code,
+        _ => grpc_status(error.flag()),
+    }
+}
+
 /// The gRPC code for a flag (SEMANTICS §7).
 pub fn grpc_status(flag: Flag) -> u8 {
     match flag {
@@ -171,7 +182,9 @@ pub fn grpc_status(flag: Flag) -> u8 {
         | Flag::Bo
         | Flag::Fb
         | Flag::Rb
-        | Flag::Cr => 14,
+        | Flag::Cr
+        | Flag::Di
+        | Flag::Fi => 14,
     }
 }
 

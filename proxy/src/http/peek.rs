@@ -22,25 +22,22 @@ pub struct Begun {
     rest: Body,
 }
 
-/// Waits for the first frame; its trailers, if it is that. Bounded by one frame.
+/// Waits for the first frame; its trailers, if it is that. Bounded by one frame. Dropped before it came, nothing
+/// of the body is lost.
 ///
 /// # Errors
 /// What broke the body.
-pub async fn peek(mut body: Body) -> Result<(Body, Option<HeaderMap>), ProxyError> {
-    match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        None => Ok((Body::Empty, None)),
-        Some(Err(error)) => Err(error),
-        Some(Ok(frame)) => {
-            let trailers = frame.trailers_ref().cloned();
-            Ok((
-                Body::Begun(Box::new(Begun {
-                    first: Some(frame),
-                    rest: body,
-                })),
-                trailers,
-            ))
-        }
-    }
+pub async fn peek(body: &mut Body) -> Result<Option<HeaderMap>, ProxyError> {
+    let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await else {
+        *body = Body::Empty;
+        return Ok(None);
+    };
+    let frame = frame?;
+    let trailers = frame.trailers_ref().cloned();
+    let rest = std::mem::replace(body, Body::Empty);
+    let first = Some(frame);
+    *body = Body::Begun(Box::new(Begun { first, rest }));
+    Ok(trailers)
 }
 
 /// The whole of a body, with its trailers, off its connection; `None`: it broke, or holds more than `most` bytes.

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderValue, Response};
-use usher_config::model::{FallbackTarget, ServiceTarget};
+use usher_config::model::{FallbackTarget, ServiceTarget, TrafficPolicy};
 
 use crate::{
     error::{Flag, Limit, ProxyError},
@@ -17,6 +17,14 @@ use crate::{
 };
 
 use super::discover;
+
+/// What an open breaker would have come to.
+pub(super) fn instead_of_refusal(policy: &TrafficPolicy) -> &'static str {
+    match fallback::decide(policy.fallback.as_ref(), Cause::Open) {
+        Some(_) => "fallback",
+        None => "refused",
+    }
+}
 
 /// The primary's answer if there is one, or no fallback for its failure; else the fallback's.
 pub(super) async fn or_fallback(

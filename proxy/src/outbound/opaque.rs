@@ -5,18 +5,18 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tracing::debug;
 use usher_config::model::ServiceTarget;
 
 use crate::{
-    balance::{self, Attempt, AttemptOutcome, Observation},
+    balance::{self, Attempt, AttemptOutcome, Observation, affinity},
     clock,
     error::{Limit, Processing, ProxyError},
     http::watched::Observer,
-    policy::limits::Place,
+    policy::limits::Places,
     snapshot::{PortEntry, ServiceEntry},
     tcp::{Stream, copy},
     telemetry::metrics::Direction,
@@ -48,7 +48,7 @@ pub(super) async fn carry_bytes(worker: Rc<Worker>, stream: TcpStream, destinati
     match open(&worker, destination, &mut record).await {
         Ok(mut opened) => {
             let _open = worker.endpoint_connection();
-            record.head(StatusCode::OK, &http::HeaderMap::new());
+            record.head(StatusCode::OK, &HeaderMap::new());
             let idle = opened.service.model.policy.timeouts.idle;
             let (copied, result) = copy(&mut downstream, &mut opened.stream, idle).await;
             let bytes = &opened.service.metrics.tcp_bytes;
@@ -73,7 +73,7 @@ struct Opened {
     endpoint: SocketAddr,
     service: Arc<ServiceEntry>,
     _attempt: Attempt,
-    _place: Place,
+    _places: Places,
 }
 
 async fn open(
@@ -94,9 +94,13 @@ async fn open(
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     loop {
         let began = clock::now();
+        // Opaque streams have nothing to be kept together by but who calls.
+        let by = &service.model.policy.load_balancer.hash;
+        let key = affinity::key(by, &HeaderMap::new(), "", worker.shared.store.source());
+        let chance = key.unwrap_or_else(|| worker.random());
         let picked = match only {
             Some(address) => exactly(&service, port, *address),
-            None => balance::choose(&port.group, began, worker.random(), &tried),
+            None => balance::choose(&port.group, began, chance, &tried),
         };
         let mut pick = picked.map_err(|refusal| no_pick(refusal, target))?;
         tried.push(pick.position);
@@ -116,15 +120,19 @@ async fn open(
         tell_endpoint(worker, &service, &mut pick.attempt, &seen);
         let attempts_max = 1 + usize::try_from(service.model.policy.retry.attempts).unwrap_or(0);
         match result {
-            Ok((stream, endpoint, place)) => {
+            Ok((stream, endpoint, places)) => {
                 return Ok(Opened {
                     stream,
                     endpoint,
                     service: service.clone(),
                     _attempt: pick.attempt,
-                    _place: place,
+                    _places: places,
                 });
             }
+            Err(error)
+                if only.is_none()
+                    && error.endpoint_is_full()
+                    && tried.len() < port.group.eligible() => {}
             Err(error)
                 if error.processing() == Processing::Unknown
                     || tried.len() >= attempts_max
@@ -153,7 +161,7 @@ async fn connect(
     port: &PortEntry,
     position: usize,
     record: &mut Record,
-) -> Result<(Stream, SocketAddr, Place), ProxyError> {
+) -> Result<(Stream, SocketAddr, Places), ProxyError> {
     let lost = ProxyError::Internal {
         what: "chosen endpoint is not in its snapshot",
     };

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod breaker;
 pub mod fallback;
+pub mod fault;
 pub mod limits;
 pub mod retry;
 pub mod retry_budget;

@@ -5,6 +5,7 @@
 
 mod hops;
 mod http1;
+mod patience;
 
 use std::{cell::RefCell, collections::HashMap, future::Future, rc::Rc};
 

@@ -10,4 +10,4 @@ pub mod path;
 mod query;
 mod table;
 
-pub use table::{Request, Table, pick_backend};
+pub use table::{Request, Table, headers_match, pick_backend};

@@ -157,12 +157,17 @@ fn others_match(route: &Route, request: &Request<'_>) -> bool {
         && method
             .as_ref()
             .is_none_or(|method| method == request.method)
-        && headers
-            .iter()
-            .all(|(name, wanted)| header_matches(name, wanted, request.headers))
+        && headers_match(headers, request.headers)
         && query.iter().all(|(name, wanted)| {
             query::first(request.query, name).is_some_and(|value| text_matches(wanted, &value))
         })
+}
+
+/// Whether all of these are there.
+pub fn headers_match(wanted: &[(HeaderName, TextMatch)], headers: &HeaderMap) -> bool {
+    wanted
+        .iter()
+        .all(|(name, wanted)| header_matches(name, wanted, headers))
 }
 
 /// Several values of one name are one, joined by commas (RFC 9110 §5.3).

@@ -7,7 +7,7 @@ use std::{
 };
 
 use usher_config::{
-    model::{Endpoint, Service},
+    model::{Endpoint, InboundPolicy, Service},
     value::{InstanceName, ServiceName},
 };
 
@@ -23,6 +23,10 @@ use super::{
 pub(super) struct Fixed {
     /// Our own service: its namespace completes short host names.
     pub own: ServiceName,
+    /// Where we run, if we were told at start; else our workload's policy says it.
+    pub zone: String,
+    /// The hash of who we are: what `source` means to ring hash.
+    pub source: u64,
     pub workers: usize,
     pub metrics: Metrics,
 }
@@ -44,6 +48,11 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             .push((name, endpoint));
     }
     let mut services = previous.services.clone();
+    let zone = own_zone(previous, fixed, change.inbound.as_ref());
+    if zone != previous.zone {
+        // Preference begins at our own zone: every group was made for the other one.
+        touched.extend(services.keys().cloned());
+    }
     for name in touched {
         let before = previous.services.get(&name).map(Arc::as_ref);
         let model = match models.remove(&name) {
@@ -54,7 +63,13 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             Some(model) => {
                 let known = before.map(models_of).unwrap_or_default();
                 let known = update(known, endpoints.remove(&name).unwrap_or_default());
-                let entry = Builder { fixed, before }.service(model, known);
+                let zone = &zone;
+                let entry = Builder {
+                    fixed,
+                    zone,
+                    before,
+                }
+                .service(model, known);
                 services.insert(name, Arc::new(entry));
             }
             // Endpoints go with their service, and none wait for one: it brings all of its own along, and
@@ -66,21 +81,11 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
         .values()
         .flat_map(|entry| entry.endpoints.iter().map(|e| e.number))
         .collect();
-    let inbound = change.inbound.map(Arc::new).map(|policy| {
-        let label: Arc<str> = policy.service.to_string().into();
-        Arc::new(InboundEntry {
-            duration: fixed.metrics.request_duration(Direction::Inbound, &label),
-            tcp_bytes: fixed.metrics.tcp_bytes(Direction::Inbound, &label),
-            dry_run: policy
-                .access
-                .iter()
-                .map(|p| fixed.metrics.access_dry_run(&p.name))
-                .collect(),
-            label,
-            policy,
-        })
-    });
+    let inbound = change
+        .inbound
+        .map(|policy| Arc::new(inbound_entry(policy, &fixed.metrics)));
     Snapshot {
+        zone,
         hosts: hosts(&services, &fixed.own),
         addresses: addresses(&services),
         services,
@@ -91,6 +96,29 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             .map(Arc::new)
             .or_else(|| previous.trust.clone()),
         revision: change.revision.or_else(|| previous.revision.clone()),
+    }
+}
+
+/// What we were told at start, else what our workload's policy says.
+fn own_zone(previous: &Snapshot, fixed: &Fixed, inbound: Option<&InboundPolicy>) -> String {
+    match inbound.or(previous.inbound().map(Arc::as_ref)) {
+        Some(policy) if fixed.zone.is_empty() => policy.zone.clone(),
+        Some(_) | None => fixed.zone.clone(),
+    }
+}
+
+fn inbound_entry(policy: InboundPolicy, metrics: &Metrics) -> InboundEntry {
+    let label: Arc<str> = policy.service.to_string().into();
+    InboundEntry {
+        duration: metrics.request_duration(Direction::Inbound, &label),
+        tcp_bytes: metrics.tcp_bytes(Direction::Inbound, &label),
+        dry_run: policy
+            .access
+            .iter()
+            .map(|access| metrics.access_dry_run(&access.name))
+            .collect(),
+        label,
+        policy: Arc::new(policy),
     }
 }
 

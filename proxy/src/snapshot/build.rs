@@ -14,7 +14,7 @@ use usher_config::{
 };
 
 use crate::{
-    balance::{EndpointState, Group, Member},
+    balance::{EndpointState, Group, Member, Rules, affinity, zones},
     clock,
     policy::{breaker::Breaker, retry_budget::RetryBudget},
     route::Table,
@@ -33,6 +33,8 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 pub(super) struct Builder<'a> {
     pub fixed: &'a Fixed,
+    /// Our own.
+    pub zone: &'a str,
     pub before: Option<&'a ServiceEntry>,
 }
 
@@ -125,11 +127,16 @@ impl Builder<'_> {
         running: &Arc<Running>,
     ) -> Vec<EndpointEntry> {
         let roster = &running.roster;
-        roster.resize(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
+        // Who fails its own health check is no reserve: counting it would let all the others be ejected.
+        let ready = |endpoint: &&Arc<Endpoint>| endpoint.healthy && endpoint.weight.get() > 0;
+        let ready = endpoints.values().filter(ready).count();
+        roster.resize(u32::try_from(ready).unwrap_or(u32::MAX));
         let same_identities = self
             .before
             .is_some_and(|before| before.model.identities == model.identities);
         let now = clock::now();
+        // Where nobody was before there is nobody else to carry the load meanwhile.
+        let alone = self.before.is_none_or(|before| before.endpoints.is_empty());
         let known = |endpoint: &Endpoint| {
             // In the order of their names: with a scan, ten thousand endpoints would cost 10⁸ comparisons.
             let all = &self.before?.endpoints;
@@ -147,6 +154,11 @@ impl Builder<'_> {
                     || Arc::new(EndpointState::new(roster.clone(), now)),
                     |before| before.state.clone(),
                 );
+                let load = before.map_or_else(Arc::default, |before| before.load.clone());
+                let joins = !alone && before.is_none_or(|before| !before.model.healthy);
+                if joins && model.healthy {
+                    state.begin(now);
+                }
                 let number = before.filter(|_| same_identities).map_or_else(
                     || NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
                     |before| before.number,
@@ -154,6 +166,7 @@ impl Builder<'_> {
                 EndpointEntry {
                     model,
                     state,
+                    load,
                     number,
                 }
             })
@@ -163,6 +176,8 @@ impl Builder<'_> {
     fn port(&self, model: &Service, port: &ServicePort, endpoints: &[EndpointEntry]) -> PortEntry {
         let serves =
             |endpoint: &Endpoint| endpoint.ports.is_empty() || endpoint.ports.contains(&port.port);
+        let policy = &model.policy;
+        let zones = policy.load_balancer.zones.as_ref();
         let members = endpoints
             .iter()
             .map(|entry| Member {
@@ -173,15 +188,16 @@ impl Builder<'_> {
                     0
                 },
                 healthy: entry.model.healthy,
+                rank: zones::rank(zones, self.zone, &entry.model.zone),
+                key: affinity::hash(entry.model.name.to_string().as_bytes()),
             })
             .collect();
-        let per_endpoint = model.policy.limits.max_concurrent_requests_per_endpoint;
-        let group = Group::new(members, model.policy.algorithm, per_endpoint);
-        let group = if model.policy.ejection.is_some() {
-            group
-        } else {
-            group.without_ejection()
+        let rules = Rules {
+            balancer: &policy.load_balancer,
+            per_endpoint: policy.limits.per_endpoint.max_concurrent_requests,
+            ejects: policy.ejection.is_some(),
         };
+        let group = Group::new(members, rules);
         let sni = format!("{}.{}.{}", port.port, model.name.name, model.name.namespace);
         PortEntry {
             port: port.port,
@@ -206,6 +222,7 @@ impl Builder<'_> {
                 .fixed
                 .metrics
                 .requests(Direction::Outbound, label, &route, label),
+            faults: self.fixed.metrics.faults(label),
             policy: policy.clone(),
             route,
             mirrors: Vec::new(),
@@ -245,18 +262,25 @@ impl Builder<'_> {
             route.clone()
         };
         let workers = self.fixed.workers;
+        let state = self.fixed.metrics.breaker_state(label, &scope);
+        let begin = |breaker: Breaker| {
+            // An operator's hold is no transition: nobody else would tell.
+            state.set(breaker.view(clock::now()).phase.number());
+            Arc::new(breaker)
+        };
         let breaker = match self
             .before_of(route)
             .and_then(|before| before.breaker.as_ref())
         {
             Some(before) if before.breaker.settings() == settings => before.breaker.clone(),
-            Some(before) => Arc::new(before.breaker.renewed(settings.clone(), workers)),
-            None => Arc::new(Breaker::new(settings.clone(), workers)),
+            Some(before) => begin(before.breaker.renewed(settings.clone(), workers)),
+            None => begin(Breaker::new(settings.clone(), workers)),
         };
         Some(BreakerEntry {
             breaker,
-            state: self.fixed.metrics.breaker_state(label, &scope),
+            state,
             transitions: self.fixed.metrics.breaker_transitions(label, &scope),
+            observed: self.fixed.metrics.breaker_observed(label, &scope),
             route: scope,
         })
     }

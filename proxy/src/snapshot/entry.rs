@@ -13,7 +13,11 @@ use usher_config::{
 
 use crate::{
     balance::{EndpointState, Group, Roster},
-    policy::{breaker::Breaker, limits::ServiceLoad, retry_budget::RetryBudget},
+    policy::{
+        breaker::Breaker,
+        limits::{EndpointLoad, ServiceLoad},
+        retry_budget::RetryBudget,
+    },
     route::Table,
     telemetry::metrics::{Counter, Gauge, Histogram, Outcomes, Requests},
 };
@@ -100,10 +104,12 @@ pub struct Treatment {
     pub breaker: Option<BreakerEntry>,
     /// For retries.
     pub budget: Arc<RetryBudget>,
-    /// What `budget` was made from.
+    /// Requests that take it.
     pub requests: Requests,
     /// By mirror: what becomes of copies.
     pub mirrors: Vec<(ServiceName, Outcomes)>,
+    /// Faults injected, by kind.
+    pub faults: Outcomes,
 }
 
 /// A breaker and how it is shown.
@@ -115,6 +121,8 @@ pub struct BreakerEntry {
     pub state: Gauge,
     /// By the phase that began.
     pub transitions: Outcomes,
+    /// What it would have done if it did more than observe.
+    pub observed: Outcomes,
     /// Empty where the scope is the service.
     pub route: Arc<str>,
 }
@@ -124,8 +132,10 @@ pub struct BreakerEntry {
 pub struct EndpointEntry {
     /// What the control plane said.
     pub model: Arc<Endpoint>,
-    /// Load, speed, ejection.
+    /// Requests, speed, ejection.
     pub state: Arc<EndpointState>,
+    /// Connections, and who waits for one.
+    pub load: Arc<EndpointLoad>,
     /// Unique in this process; connections belong to it. Changes with address or expected identity.
     pub number: u64,
 }

@@ -19,7 +19,10 @@ use usher_config::{
     value::{InstanceName, ServiceName},
 };
 
-use crate::telemetry::metrics::{Gauge, Metrics};
+use crate::{
+    balance::affinity,
+    telemetry::metrics::{Gauge, Metrics},
+};
 
 use apply::Fixed;
 
@@ -54,6 +57,8 @@ pub struct Snapshot {
     /// Of all endpoints.
     numbers: HashSet<u64>,
     inbound: Option<Arc<InboundEntry>>,
+    /// Our own.
+    zone: String,
     trust: Option<Arc<TrustBundle>>,
     revision: Option<Revision>,
 }
@@ -123,6 +128,8 @@ impl Store {
         let revision = metrics.config_revision();
         Self {
             fixed: Fixed {
+                source: affinity::hash(own.to_string().as_bytes()),
+                zone: String::new(),
                 own,
                 workers,
                 metrics,
@@ -130,6 +137,19 @@ impl Store {
             revision,
             current: Arc::default(),
         }
+    }
+
+    /// Says which instance of our service we are, and where; `zone` may be empty.
+    #[must_use]
+    pub fn of_instance(mut self, instance: &InstanceName, zone: &str) -> Self {
+        self.fixed.source = affinity::hash(instance.to_string().as_bytes());
+        zone.clone_into(&mut self.fixed.zone);
+        self
+    }
+
+    /// The hash of who we are.
+    pub fn source(&self) -> u64 {
+        self.fixed.source
     }
 
     /// Our own service.

@@ -136,6 +136,16 @@ pub const fn explain(flag: Flag) -> Explanation {
             EITHER,
             "let the application keep idle connections longer than the proxy (3 s)",
         ),
+        Flag::Di => line(
+            "the request was delayed on purpose",
+            "a FaultPolicy, at the caller's sidecar",
+            "see the policy's name in the access log; it ends by itself, or when it is deleted",
+        ),
+        Flag::Fi => line(
+            "the request was aborted on purpose",
+            "a FaultPolicy, at the caller's sidecar",
+            "see the policy's name in the access log; it ends by itself, or when it is deleted",
+        ),
     }
 }
 

@@ -7,14 +7,13 @@
 
 mod cells;
 mod collector;
+mod handles;
 mod registry;
 
 use std::{sync::Arc, time::Duration};
 
 use cells::{CounterCell, GaugeCell, HistogramCell, KeyedCell, OutcomeCell, Series};
 use registry::Registry;
-
-use crate::error::Flag;
 
 /// How many series a proxy exposes at most; a histogram counts as its buckets.
 pub const SERIES_MAX: u32 = 2_000;
@@ -57,7 +56,9 @@ enum Row {
     Retries,
     BreakerState,
     BreakerTransitions,
+    BreakerObserved,
     Fallbacks,
+    Faults,
     Mirrored,
     Ejected,
     Ejections,
@@ -77,7 +78,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 23] = [
+const FAMILIES: [(Row, Family); 25] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -90,8 +91,12 @@ const FAMILIES: [(Row, Family); 23] = [
         help: "Is the breaker closed (0), half-open (1) or open (2)?" }),
     (Row::BreakerTransitions, Family { name: "usher_breaker_transitions_total", kind: Kind::Outcomes, labels: &["service", "route", "to"],
         help: "How often did the breaker change to which state?" }),
+    (Row::BreakerObserved, Family { name: "usher_breaker_observed_total", kind: Kind::Outcomes, labels: &["service", "route", "instead"],
+        help: "How many requests passed a breaker that only observes, and what would have become of them instead?" }),
     (Row::Fallbacks, Family { name: "usher_fallbacks_total", kind: Kind::Outcomes, labels: &["service", "cause"],
         help: "How many requests were answered by a fallback, and why?" }),
+    (Row::Faults, Family { name: "usher_faults_injected_total", kind: Kind::Outcomes, labels: &["service", "fault"],
+        help: "How many requests were delayed or aborted on purpose?" }),
     (Row::Mirrored, Family { name: "usher_mirrored_requests_total", kind: Kind::Outcomes, labels: &["service", "route", "mirror", "outcome"],
         help: "How many copies of requests went to a mirror, and what became of them?" }),
     (Row::Ejected, Family { name: "usher_ejected_endpoints", kind: Kind::Gauge, labels: &["service"],
@@ -187,51 +192,6 @@ pub struct Gauge(Arc<GaugeCell>);
 #[derive(Debug, Clone)]
 pub struct Histogram(Arc<HistogramCell>);
 
-impl Counter {
-    /// Adds. Less than 2 ns: a worker's own cache line.
-    pub fn add(&self, worker: usize, amount: u64) {
-        self.0.add(worker, amount);
-    }
-}
-
-impl Outcomes {
-    /// Adds one. Outcomes are few and constant; the thirteenth and later become `overflow`.
-    pub fn add(&self, worker: usize, outcome: &'static str) {
-        self.0.add(worker, outcome, 1);
-    }
-
-    /// Adds several, such as bytes.
-    pub fn add_many(&self, worker: usize, outcome: &'static str, amount: u64) {
-        self.0.add(worker, outcome, amount);
-    }
-}
-
-impl Requests {
-    /// A request ended with this status (gRPC's codes are in the access log) and this first flag.
-    pub fn add(&self, worker: usize, status: http::StatusCode, flag: Option<Flag>) {
-        self.0.add(worker, status.as_u16(), flag);
-    }
-}
-
-impl Gauge {
-    /// Sets it.
-    pub fn set(&self, value: i64) {
-        self.0.set(value);
-    }
-
-    /// Moves it.
-    pub fn add(&self, difference: i64) {
-        self.0.add(difference);
-    }
-}
-
-impl Histogram {
-    /// Counts a duration in.
-    pub fn observe(&self, worker: usize, duration: Duration) {
-        self.0.observe(worker, duration);
-    }
-}
-
 impl Metrics {
     /// For so many workers; one shard more is the control thread's (any higher index).
     pub fn new(workers: usize) -> Self {
@@ -290,9 +250,19 @@ impl Metrics {
         self.outcomes(Row::BreakerTransitions, &[service, route])
     }
 
+    /// What an enforcing breaker would have made of requests: `refused`, or `fallback`.
+    pub fn breaker_observed(&self, service: &str, route: &str) -> Outcomes {
+        self.outcomes(Row::BreakerObserved, &[service, route])
+    }
+
     /// Fallbacks by `fallback::Cause::as_str`.
     pub fn fallbacks(&self, service: &str) -> Outcomes {
         self.outcomes(Row::Fallbacks, &[service])
+    }
+
+    /// Faults: `delay` and `abort`.
+    pub fn faults(&self, service: &str) -> Outcomes {
+        self.outcomes(Row::Faults, &[service])
     }
 
     /// Endpoints that are out.

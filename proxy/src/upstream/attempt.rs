@@ -12,7 +12,7 @@ use crate::{
     http::{Body, headers::REASON, peek::peek},
     policy::{
         retry::ATTEMPT,
-        timeout::{self as deadline, Deadline, SetBy},
+        timeout::{self as deadline, Deadline},
     },
     snapshot::PortEntry,
     worker::{Record, Worker, grpc_status},
@@ -105,30 +105,13 @@ impl Outgoing {
         response: &Response<Body>,
     ) -> Option<ProxyError> {
         let reason = response.headers().get(REASON)?.as_bytes();
-        let Deadline::At { set_by, .. } = self.deadline else {
-            return None;
-        };
-        if !reason.starts_with(b"DE ") {
-            return None;
-        }
-        Some(match set_by {
-            SetBy::Caller => ProxyError::DeadlineExpired,
-            SetBy::Policy => {
-                let limit = plan.treatment.policy.timeouts.request.unwrap_or_default();
-                ProxyError::RequestTimeout { limit }
-            }
-        })
+        let is_ours = self.deadline != Deadline::None && reason.starts_with(b"DE ");
+        is_ours.then(|| self.expired(plan))
     }
 
     fn timed_out(&self, plan: &Plan, endpoint: SocketAddr, limit: Duration) -> ProxyError {
         match self.deadline {
-            Deadline::At { tick, set_by } if tick <= clock::now() => match set_by {
-                SetBy::Caller => ProxyError::DeadlineExpired,
-                SetBy::Policy => {
-                    let limit = plan.treatment.policy.timeouts.request.unwrap_or(limit);
-                    ProxyError::RequestTimeout { limit }
-                }
-            },
+            Deadline::At { tick, .. } if tick <= clock::now() => self.expired(plan),
             Deadline::At { .. } | Deadline::None | Deadline::Expired => {
                 ProxyError::AttemptTimeout { endpoint, limit }
             }
@@ -161,9 +144,16 @@ fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bo
     outgoing.traits.grpc && (retried || replaced) && grpc_status(response.headers()).is_none()
 }
 
+/// How long headers are held back for what may only be said in trailers: an answer that fails at once is caught,
+/// and a stream that begins with silence (a watch) reaches its caller.
+const HELD_MAX: Duration = Duration::from_secs(1);
+
 async fn first_frame(response: Response<Body>) -> Result<Headed, ProxyError> {
-    let (head, body) = response.into_parts();
-    let (body, trailers) = peek(body).await?;
+    let (head, mut body) = response.into_parts();
+    let trailers = match timeout(HELD_MAX, peek(&mut body)).await {
+        Ok(peeked) => peeked?,
+        Err(_) => None,
+    };
     let said = trailers.as_ref().and_then(Said::by);
     Ok((Response::from_parts(head, body), said))
 }

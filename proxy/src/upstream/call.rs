@@ -11,14 +11,14 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use usher_config::value::Port;
 
 use crate::{
-    balance::{self, NoPick, Observation, Pick},
+    balance::{self, NoPick, Observation, Pick, affinity},
     clock::{self, Tick},
     error::{Flag, Limit, ProxyError},
     http::{Body, Replay, peek::take_whole},
     policy::{
         breaker::Outcome,
         retry::{self, AttemptFailure, Decision, GiveUp, RequestTraits},
-        timeout::Deadline,
+        timeout::{Deadline, SetBy},
     },
     snapshot::{PortEntry, ServiceEntry, Treatment},
     worker::{Record, Worker, tell_endpoint},
@@ -70,6 +70,22 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// Why it ends when its time is over.
+    pub fn expired(&self, plan: &Plan) -> ProxyError {
+        match self.deadline {
+            Deadline::At {
+                set_by: SetBy::Policy,
+                ..
+            } => {
+                let limit = plan.treatment.policy.timeouts.request.unwrap_or_default();
+                ProxyError::RequestTimeout { limit }
+            }
+            Deadline::At { .. } | Deadline::None | Deadline::Expired => ProxyError::DeadlineExpired,
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Called {
@@ -110,19 +126,27 @@ pub async fn call(
     plan.target.mark_used();
     plan.treatment.budget.deposit(worker.index, clock::now());
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut number = 0;
     let mut all_unprocessed = true;
     let mut earlier: Option<Failed> = None;
+    let key = kept_together(worker, plan, &outgoing.head);
     loop {
         let began = clock::now();
-        let mut pick = match pick(plan, port, (began, worker.random()), &tried) {
+        let chance = key.unwrap_or_else(|| worker.random());
+        let mut pick = match pick(plan, port, (began, chance), &tried) {
             Ok(pick) => pick,
             Err(refusal) => return or_earlier(worker, plan, earlier, refusal, all_unprocessed),
         };
         tried.push(pick.position);
-        let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+        number += 1;
         let place = (plan, port, pick.position);
         let attempted = attempt(worker, place, outgoing, record, number).await;
         let now = clock::now();
+        if plan.only.is_none() && is_full(&attempted) && tried.len() < port.group.eligible() {
+            // No attempt was made after all.
+            number -= 1;
+            continue;
+        }
         record.settlement.response_time(now.since(record.began()));
         if let Err(refusal @ ProxyError::Overflow { .. }) = &attempted.result
             && earlier.is_some()
@@ -144,11 +168,7 @@ pub async fn call(
             wait_before_retry(worker, plan, &attempt, record)
         });
         let Some(wait) = again else {
-            if attempted.result.is_ok() {
-                let open = attempted.seen.is_none();
-                let service = plan.target.clone();
-                record.settlement.keep_attempt(pick.attempt, service, open);
-            }
+            keep(plan, &attempted, pick.attempt, record);
             return Called {
                 result: attempted.result,
                 outcome: attempted.outcome,
@@ -176,6 +196,27 @@ fn pick(
         None => balance::choose(&port.group, now, chance, tried),
     };
     picked.map_err(|refusal| no_pick(refusal, &plan.target))
+}
+
+fn is_full(attempted: &Attempted) -> bool {
+    let error = attempted.result.as_ref().err();
+    error.is_some_and(ProxyError::endpoint_is_full)
+}
+
+/// A response's load at its endpoint lasts until it has passed.
+fn keep(plan: &Plan, attempted: &Attempted, attempt: balance::Attempt, record: &mut Record) {
+    if attempted.result.is_ok() {
+        let open = attempted.seen.is_none();
+        let service = plan.target.clone();
+        record.settlement.keep_attempt(attempt, service, open);
+    }
+}
+
+/// The hash of what the request shares with others that go to the same endpoint.
+fn kept_together(worker: &Worker, plan: &Plan, head: &request::Parts) -> Option<u64> {
+    let by = &plan.target.model.policy.load_balancer.hash;
+    let query = head.uri.query().unwrap_or_default();
+    affinity::key(by, &head.headers, query, worker.shared.store.source())
 }
 
 /// What an attempt came to that is to be followed by another one.

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use crate::{
     error::{Limit, ProxyError},
     http::{Body, Interim, head, upgrade::Offer},
-    policy::limits::Place,
+    policy::limits::{Full, Places},
     pool::Key,
     snapshot::{EndpointEntry, PortEntry, ServiceEntry},
     tcp::Stream,
@@ -70,32 +70,45 @@ impl Callee<'_> {
     ///
     /// # Errors
     /// [`ProxyError::Overflow`].
-    pub fn connection_place(&self) -> Result<Place, ProxyError> {
-        let most = self.service.model.policy.limits.max_connections;
-        self.service
-            .running
-            .load
-            .connections
-            .enter(most)
-            .ok_or_else(|| self.overflow(Limit::Connections))
+    pub fn connection_place(&self) -> Result<Places, ProxyError> {
+        let limits = &self.service.model.policy.limits;
+        let service = &self.service.running.load.connections;
+        let endpoint = &self.endpoint.load.connections;
+        let places = Places::enter(
+            (service, limits.max_connections),
+            (endpoint, limits.per_endpoint.max_connections),
+        );
+        places.map_err(|full| match full {
+            Full::Service => self.overflow(Limit::Connections),
+            Full::Endpoint => self.overflow(Limit::ConnectionsPerEndpoint),
+        })
     }
 
     /// As [`Self::connection_place`], for a pool that has no connection to this endpoint yet: it may always open
     /// one. Pools belong to workers, and a worker that could open none would refuse its whole share of the
     /// requests for as long as others hold theirs (Envoy has the same exception, for the same reason).
-    fn first_connection_place(&self) -> Place {
-        self.connection_place()
-            .unwrap_or_else(|_| self.service.running.load.connections.enter_beyond())
+    fn first_connection_place(&self) -> Places {
+        let beyond = |_| {
+            Places::enter_beyond(
+                &self.service.running.load.connections,
+                &self.endpoint.load.connections,
+            )
+        };
+        self.connection_place().unwrap_or_else(beyond)
     }
 
-    fn pending_place(&self) -> Result<Place, ProxyError> {
-        let most = self.service.model.policy.limits.max_pending_requests;
-        self.service
-            .running
-            .load
-            .pending
-            .enter(most)
-            .ok_or_else(|| self.overflow(Limit::PendingRequests))
+    fn pending_place(&self) -> Result<Places, ProxyError> {
+        let limits = &self.service.model.policy.limits;
+        let service = &self.service.running.load.pending;
+        let endpoint = &self.endpoint.load.pending;
+        let places = Places::enter(
+            (service, limits.max_pending_requests),
+            (endpoint, limits.per_endpoint.max_pending_requests),
+        );
+        places.map_err(|full| match full {
+            Full::Service => self.overflow(Limit::PendingRequests),
+            Full::Endpoint => self.overflow(Limit::PendingRequestsPerEndpoint),
+        })
     }
 
     fn overflow(&self, limit: Limit) -> ProxyError {

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -38,8 +39,8 @@ pub struct Http1 {
     endpoint: SocketAddr,
     /// Where it goes when it is free again.
     home: Weak<IdleHttp1>,
-    /// It has carried an exchange: the peer may be closing it just now.
-    reused: bool,
+    /// It has carried an exchange and idled for so long since: the peer may be closing it just now.
+    idled: Option<Duration>,
     /// Lives as long as the connection, be it HTTP or not.
     guard: Rc<dyn Any>,
 }
@@ -71,7 +72,7 @@ pub async fn handshake<G: 'static>(
         sender,
         endpoint,
         home,
-        reused: false,
+        idled: None,
         guard,
     })
 }
@@ -167,9 +168,16 @@ impl Http1 {
         Ok(Response::from_parts(head, body))
     }
 
-    fn give_back(mut self, keep: headers::KeepAlive) {
+    /// It was free for this long, and carries the next exchange.
+    pub fn reused_after(self, idled: Duration) -> Self {
+        Self {
+            idled: Some(idled),
+            ..self
+        }
+    }
+
+    fn give_back(self, keep: headers::KeepAlive) {
         if let Some(home) = self.home.upgrade() {
-            self.reused = true;
             home.put(self, keep);
         }
     }
@@ -183,7 +191,10 @@ impl Http1 {
         } else if error.is_user() {
             // The request's own body failed: its source knows why.
             ProxyError::DownstreamBody
-        } else if self.reused {
+        } else if let Some(idled) = self.idled {
+            if let Some(home) = self.home.upgrade() {
+                home.raced(idled);
+            }
             ProxyError::IdleRace { endpoint }
         } else {
             ProxyError::UpstreamReset {

@@ -32,6 +32,7 @@ pub struct Settlement {
     /// The attempt's verdict is still to come.
     attempt_open: bool,
     response_time: Duration,
+    delayed: Duration,
     broken: bool,
     ignored: bool,
 }
@@ -56,7 +57,12 @@ impl Settlement {
 
     /// How long the caller waited for the response's head: what a slow call is measured by.
     pub fn response_time(&mut self, time: Duration) {
-        self.response_time = time;
+        self.response_time = time.saturating_sub(self.delayed);
+    }
+
+    /// We made the caller wait on purpose: no fault of who answers.
+    pub fn delayed(&mut self, by: Duration) {
+        self.delayed = by;
     }
 
     /// Keeps the successful attempt: its load lasts until the response has passed. `open`: its verdict will
@@ -149,12 +155,12 @@ pub fn announce_breaker(
     breaker: &BreakerEntry,
     change: Transition,
 ) {
-    let (number, phase) = match change.to {
-        Phase::Closed => (0, "closed"),
-        Phase::HalfOpen => (1, "half_open"),
-        Phase::Open => (2, "open"),
+    let phase = match change.to {
+        Phase::Closed => "closed",
+        Phase::HalfOpen => "half_open",
+        Phase::Open => "open",
     };
-    breaker.state.set(number);
+    breaker.state.set(change.to.number());
     breaker.transitions.add(worker.index, phase);
     warn!(
         service = %service.label,

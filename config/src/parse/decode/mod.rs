@@ -2,6 +2,8 @@
 
 mod access_policy;
 mod filter;
+mod fault_policy;
+mod load_balancer;
 mod mesh;
 mod reference;
 mod resilience;
@@ -21,14 +23,13 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 7] = [
+const LATER: [&str; 6] = [
     "Gateway",
     "TCPRoute",
     "TLSRoute",
     "BackendTLSPolicy",
     "AuthenticationPolicy",
     "RateLimitPolicy",
-    "FaultPolicy",
 ];
 
 /// What a document turned out to be.
@@ -125,6 +126,11 @@ fn with_spec(
             metadata,
             access_policy::policy(spec, namespace),
             Object::AccessPolicy,
+        ),
+        Kind::FaultPolicy => put(
+            metadata,
+            fault_policy::policy(spec, namespace),
+            Object::FaultPolicy,
         ),
     }
 }

@@ -236,6 +236,7 @@ pub(super) fn meant_targets(
     let kinds: &[TargetKind] = match kind {
         Kind::AccessPolicy => &super::access_policy::TARGETS,
         Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
+        Kind::FaultPolicy => &super::fault_policy::TARGETS,
         _ => return Vec::new(),
     };
     let silent = Report::default();

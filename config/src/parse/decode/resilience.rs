@@ -89,7 +89,7 @@ pub(super) fn breaker(place: Place<'_>) -> Option<Breaker> {
 }
 
 /// A share that means something: 0 % would act on everything.
-fn share(place: Place<'_>) -> Option<Percent> {
+pub(super) fn share(place: Place<'_>) -> Option<Percent> {
     let percent = place.integer(1..=100)?;
     Percent::try_from(percent).ok()
 }

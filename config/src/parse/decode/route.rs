@@ -209,7 +209,8 @@ fn text_type(fields: &mut Fields<'_>) -> TextMatchType {
         .unwrap_or(TextMatchType::Exact)
 }
 
-fn headers(fields: &mut Fields<'_>) -> Vec<HeaderMatch> {
+/// Header matches.
+pub(super) fn headers(fields: &mut Fields<'_>) -> Vec<HeaderMatch> {
     let mut once = Once::default();
     fields.list("headers", 0..=16, |place| {
         let mut fields = place.fields()?;

@@ -61,15 +61,7 @@ pub(super) fn workload(place: &Place<'_>) -> Option<WorkloadSpec> {
     let mut fields = place.fields()?;
     let service_account = fields.required("serviceAccount", |place| place.parse());
     let weight = fields.optional("weight", |place| place.number());
-    let zone = fields.optional("zone", |place| {
-        let sane = |text: &str| {
-            (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-        };
-        place.read(
-            |text| sane(text).then(|| text.to_owned()),
-            "a zone: 1-63 printable characters",
-        )
-    });
+    let zone = fields.optional("zone", |place| zone(&place));
     let health_check = fields.optional("healthCheck", health_check);
     fields.finish();
     Some(WorkloadSpec {
@@ -78,6 +70,16 @@ pub(super) fn workload(place: &Place<'_>) -> Option<WorkloadSpec> {
         zone,
         health_check,
     })
+}
+
+/// The name of a zone.
+pub(super) fn zone(place: &Place<'_>) -> Option<String> {
+    let sane =
+        |text: &str| (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    place.read(
+        |text| sane(text).then(|| text.to_owned()),
+        "a zone: 1-63 printable characters",
+    )
 }
 
 fn health_check(place: Place<'_>) -> Option<HealthCheck> {

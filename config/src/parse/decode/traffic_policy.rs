@@ -4,15 +4,17 @@ use http::StatusCode;
 
 use crate::{
     kind::{
-        Backoff, Budget, Limits, LoadBalancer, MinRetryRate, PerEndpointLimits, Retry, TargetKind,
-        Timeouts, TrafficPolicySpec,
+        Backoff, Budget, Limits, MinRetryRate, PerEndpointLimits, Retry, TargetKind, Timeouts,
+        TrafficPolicySpec,
     },
     parse::fields::Fields,
     parse::place::Place,
     value::{Name, Timespan},
 };
 
-use super::{at_most, positive, reference, resilience, route::header_name};
+use super::{
+    at_most, load_balancer::load_balancer, positive, reference, resilience, route::header_name,
+};
 
 pub(super) const TARGETS: [TargetKind; 5] = [
     TargetKind::Mesh,
@@ -32,12 +34,7 @@ pub(super) fn policy(place: &Place<'_>, namespace: Option<&Name>) -> Option<Traf
         ejection: fields.optional("ejection", resilience::ejection),
         breaker: fields.optional("breaker", resilience::breaker),
         fallback: fields.optional("fallback", resilience::fallback),
-        load_balancer: fields.group("loadBalancer", |place| {
-            let mut fields = place.fields()?;
-            let algorithm = fields.optional("algorithm", |place| place.choice());
-            fields.finish();
-            Some(LoadBalancer { algorithm })
-        }),
+        load_balancer: fields.group("loadBalancer", load_balancer),
     };
     fields.finish();
     Some(spec)
@@ -144,23 +141,26 @@ fn grpc_method(place: &Place<'_>) -> Option<String> {
 fn limits(place: Place<'_>) -> Option<Limits> {
     let mut fields = place.fields()?;
     let limits = Limits {
-        max_connections: fields.optional("maxConnections", |place| place.integer(1..=1_000_000)),
-        max_pending_requests: fields
-            .optional("maxPendingRequests", |place| place.integer(0..=1_000_000)),
-        max_concurrent_requests: fields.optional("maxConcurrentRequests", |place| {
-            place.integer(1..=1_000_000)
-        }),
-        per_endpoint: fields.group("perEndpoint", |place| {
-            let mut fields = place.fields()?;
-            let most = fields.optional("maxConcurrentRequests", |place| {
-                place.integer(1..=1_000_000)
-            });
-            fields.finish();
-            Some(PerEndpointLimits {
-                max_concurrent_requests: most,
-            })
-        }),
+        max_connections: fields.optional("maxConnections", several),
+        max_pending_requests: fields.optional("maxPendingRequests", several),
+        max_concurrent_requests: fields.optional("maxConcurrentRequests", several),
+        per_endpoint: fields.group("perEndpoint", per_endpoint),
     };
     fields.finish();
     Some(limits)
+}
+
+fn per_endpoint(place: Place<'_>) -> Option<PerEndpointLimits> {
+    let mut fields = place.fields()?;
+    let limits = PerEndpointLimits {
+        max_connections: fields.optional("maxConnections", several),
+        max_pending_requests: fields.optional("maxPendingRequests", several),
+        max_concurrent_requests: fields.optional("maxConcurrentRequests", several),
+    };
+    fields.finish();
+    Some(limits)
+}
+
+fn several(place: Place<'_>) -> Option<u32> {
+    place.integer(1..=1_000_000)
 }

@@ -56,6 +56,7 @@ impl<'a> Check<'a, '_> {
                 self.fallback(policy.spec.fallback.as_ref());
             }
             Object::AccessPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
             Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }
     }

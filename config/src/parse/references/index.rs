@@ -48,7 +48,7 @@ impl<'a> Index<'a> {
                 Kind::Workload => index.partial = true,
                 // What it would have granted is not known.
                 Kind::ReferenceGrant => index.ungranted = true,
-                Kind::TrafficPolicy | Kind::AccessPolicy => {}
+                Kind::TrafficPolicy | Kind::AccessPolicy | Kind::FaultPolicy => {}
             }
         }
         for located in &parsed.objects {
@@ -90,7 +90,7 @@ impl<'a> Index<'a> {
                     .insert((TargetKind::GrpcRoute, route.full_name()), Some(rules));
             }
             Object::ReferenceGrant(grant) => self.grants.push(grant),
-            Object::TrafficPolicy(_) | Object::AccessPolicy(_) => {}
+            Object::TrafficPolicy(_) | Object::AccessPolicy(_) | Object::FaultPolicy(_) => {}
         }
     }
 

@@ -153,6 +153,7 @@ fn conflicts(objects: &[Located], mistakes: &mut Vec<Mistake>) {
         let kind = match located.object.kind() {
             Kind::TrafficPolicy => PolicyKind::Traffic,
             Kind::AccessPolicy => PolicyKind::Access,
+            Kind::FaultPolicy => PolicyKind::Fault,
             _ => continue,
         };
         for (target, at) in located.object.targets().iter().zip(0..) {

@@ -300,6 +300,42 @@ pub struct TrafficPolicy {
     pub fallback: ::core::option::Option<Fallback>,
     #[prost(message, optional, tag = "8")]
     pub load_balancer: ::core::option::Option<LoadBalancer>,
+    /// absent: no fault
+    #[prost(message, optional, tag = "9")]
+    pub fault: ::core::option::Option<Fault>,
+}
+/// Errors and delays made on purpose.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fault {
+    /// `ns/name` of the policy
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// from then on without effect
+    #[prost(uint64, tag = "2")]
+    pub expires_unix_ms: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub headers: ::prost::alloc::vec::Vec<NamedMatch>,
+    #[prost(uint32, tag = "4")]
+    pub delay_percent: u32,
+    /// 0: no delay
+    #[prost(uint64, tag = "5")]
+    pub delay_ms: u64,
+    #[prost(uint32, tag = "6")]
+    pub abort_percent: u32,
+    /// absent: no abort
+    #[prost(oneof = "fault::Answer", tags = "7, 8")]
+    pub answer: ::core::option::Option<fault::Answer>,
+}
+/// Nested message and enum types in `Fault`.
+pub mod fault {
+    /// absent: no abort
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        #[prost(uint32, tag = "7")]
+        Status(u32),
+        #[prost(uint32, tag = "8")]
+        GrpcStatus(u32),
+    }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Timeouts {
@@ -364,6 +400,12 @@ pub struct Limits {
     /// 0: unlimited
     #[prost(uint32, tag = "4")]
     pub max_concurrent_requests_per_endpoint: u32,
+    /// 0: unlimited
+    #[prost(uint32, tag = "5")]
+    pub max_connections_per_endpoint: u32,
+    /// 0: unlimited
+    #[prost(uint32, tag = "6")]
+    pub max_pending_requests_per_endpoint: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ejection {
@@ -563,10 +605,21 @@ pub struct StaticResponse {
     #[prost(bytes = "bytes", tag = "3")]
     pub body: ::prost::bytes::Bytes,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LoadBalancer {
     #[prost(enumeration = "load_balancer::Algorithm", tag = "1")]
     pub algorithm: i32,
+    /// for RING_HASH: the first that a request has
+    #[prost(message, repeated, tag = "2")]
+    pub hash: ::prost::alloc::vec::Vec<HashKey>,
+    /// 0: none
+    #[prost(uint64, tag = "3")]
+    pub slow_start_ms: u64,
+    #[prost(uint32, tag = "4")]
+    pub slow_start_percent_min: u32,
+    /// absent: zones make no difference
+    #[prost(message, optional, tag = "5")]
+    pub zones: ::core::option::Option<Zones>,
 }
 /// Nested message and enum types in `LoadBalancer`.
 pub mod load_balancer {
@@ -586,6 +639,7 @@ pub mod load_balancer {
         PeakEwma = 0,
         LeastRequest = 1,
         RoundRobin = 2,
+        RingHash = 3,
     }
     impl Algorithm {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -597,6 +651,7 @@ pub mod load_balancer {
                 Self::PeakEwma => "PEAK_EWMA",
                 Self::LeastRequest => "LEAST_REQUEST",
                 Self::RoundRobin => "ROUND_ROBIN",
+                Self::RingHash => "RING_HASH",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -605,10 +660,40 @@ pub mod load_balancer {
                 "PEAK_EWMA" => Some(Self::PeakEwma),
                 "LEAST_REQUEST" => Some(Self::LeastRequest),
                 "ROUND_ROBIN" => Some(Self::RoundRobin),
+                "RING_HASH" => Some(Self::RingHash),
                 _ => None,
             }
         }
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashKey {
+    #[prost(oneof = "hash_key::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<hash_key::Kind>,
+}
+/// Nested message and enum types in `HashKey`.
+pub mod hash_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(string, tag = "1")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Query(::prost::alloc::string::String),
+        /// who calls
+        #[prost(bool, tag = "4")]
+        Source(bool),
+    }
+}
+/// The caller's own zone comes first, then these, then all others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Zones {
+    #[prost(string, repeated, tag = "1")]
+    pub failover: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// with fewer of its endpoints well, a zone comes after those that have more
+    #[prost(uint32, tag = "2")]
+    pub ready_percent_min: u32,
 }
 /// One instance of a service.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -659,6 +744,9 @@ pub struct InboundPolicy {
     /// where the workload's own intercepted connections may go; false: anywhere
     #[prost(bool, tag = "9")]
     pub registry_only: bool,
+    /// of the workloads behind the service, if they have one; what a sidecar was started with goes before
+    #[prost(string, tag = "10")]
+    pub zone: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {

@@ -97,7 +97,7 @@ fn each_field_is_the_narrowest_that_says_something() {
     assert_eq!(policy.timeouts.idle, None, "service, 0s is unlimited");
     assert_eq!(policy.limits.max_connections, 10);
     assert_eq!(policy.limits.max_pending_requests, 1024, "default");
-    assert_eq!(policy.algorithm, Algorithm::RoundRobin);
+    assert_eq!(policy.load_balancer.algorithm, Algorithm::RoundRobin);
     let breaker = policy.breaker.as_ref().expect("written");
     assert_eq!((breaker.min_requests, breaker.half_open_permits), (5, 3));
 

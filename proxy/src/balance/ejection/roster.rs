@@ -18,7 +18,7 @@ impl Roster {
         }
     }
 
-    /// How many endpoints the service has now: set when a snapshot is applied.
+    /// How many endpoints could be chosen if none were out: set when a snapshot is applied.
     pub fn resize(&self, endpoints: u32) {
         self.size.store(endpoints, Ordering::Release);
     }

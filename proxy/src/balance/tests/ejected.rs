@@ -24,15 +24,6 @@ fn five_failures_in_a_row_eject_and_a_success_between_saves() {
 
 #[test]
 fn a_bad_success_rate_ejects_without_a_row() {
-    let rate = SuccessRate {
-        threshold: Percent::clamped(80),
-        window: Duration::from_secs(10),
-        min_attempts: 5,
-    };
-    let settings = Ejection {
-        success_rate: Some(rate),
-        ..settings()
-    };
     let fleet = fleet(&[1; 4], Algorithm::PeakEwma);
     let state = &fleet.group.members()[0].state;
     let changes: Vec<_> = [true, false, true, true, false]
@@ -40,13 +31,61 @@ fn a_bad_success_rate_ejects_without_a_row() {
             state.learn(
                 &if good { success(1) } else { failure(1) },
                 false,
-                Some(&settings),
+                Some(&by_rate()),
             )
         })
         .into_iter()
         .flatten()
         .collect();
     assert!(matches!(changes[..], [Change::Ejected { .. }]));
+}
+
+fn by_rate() -> Ejection {
+    let rate = SuccessRate {
+        threshold: Percent::clamped(80),
+        window: Duration::from_secs(10),
+        min_attempts: 5,
+    };
+    Ejection {
+        success_rate: Some(rate),
+        ..settings()
+    }
+}
+
+#[test]
+fn a_success_that_completes_the_minimum_ejects_too() {
+    let fleet = fleet(&[1; 4], Algorithm::PeakEwma);
+    let state = &fleet.group.members()[0].state;
+    for _ in 0..4 {
+        assert_eq!(state.learn(&failure(1), false, Some(&by_rate())), None);
+    }
+    assert!(matches!(
+        state.learn(&success(1), false, Some(&by_rate())),
+        Some(Change::Ejected { .. })
+    ));
+}
+
+#[test]
+fn a_returned_endpoint_does_not_pay_twice_for_what_it_was_out_for() {
+    let fleet = fleet(&[1; 4], Algorithm::PeakEwma);
+    let state = &fleet.group.members()[0].state;
+    let Some(Change::Ejected { lasts }) = eject(&fleet, 0, 0, &by_rate()) else {
+        panic!("stayed in")
+    };
+    let due = u64::try_from(lasts.as_millis()).unwrap();
+    assert!(due < 9_000, "its failures are still in the window");
+    assert!(state.claim_probe(at(due)));
+    assert_eq!(
+        state.learn(&success(due), true, Some(&by_rate())),
+        Some(Change::Returned)
+    );
+    for _ in 0..3 {
+        assert_eq!(state.learn(&failure(due), false, Some(&by_rate())), None);
+    }
+    assert!(matches!(
+        state.learn(&failure(due), false, Some(&by_rate())),
+        Some(Change::Ejected { .. })
+    ));
 }
 
 #[test]
@@ -153,8 +192,15 @@ fn an_endpoint_that_leaves_while_ejected_frees_its_place() {
 fn without_an_ejection_policy_old_ejections_are_ignored() {
     let fleet = fleet(&[1, 1], Algorithm::RoundRobin);
     eject(&fleet, 0, 0, &settings());
-    let group =
-        Group::new(fleet.group.members().to_vec(), Algorithm::RoundRobin, None).without_ejection();
+    let rules = Rules {
+        balancer: &LoadBalancer {
+            algorithm: Algorithm::RoundRobin,
+            ..LoadBalancer::default()
+        },
+        per_endpoint: None,
+        ejects: false,
+    };
+    let group = Group::new(fleet.group.members().to_vec(), rules);
     let picks: Vec<usize> = (0..4)
         .map(|_| choose(&group, at(1), 1, &[]).unwrap().position)
         .collect();

@@ -235,9 +235,10 @@ impl Breaker {
 }
 
 impl Permit {
-    /// Whether it is a half-open trial: never retried, never hedged.
+    /// Whether it is a half-open trial: never retried, never hedged. One that only observes changes nothing
+    /// about how requests are treated.
     pub fn is_trial(&self) -> bool {
-        self.kind == Kind::Trial
+        self.kind == Kind::Trial && self.breaker.settings.mode == BreakerMode::Enforce
     }
 
     /// Observe mode: an enforcing breaker would have refused this request.

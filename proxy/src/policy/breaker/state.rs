@@ -22,6 +22,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// `usher_breaker_state`.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+
     /// For metrics, logs and the admin socket.
     pub const fn as_str(self) -> &'static str {
         match self {

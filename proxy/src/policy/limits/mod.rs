@@ -68,5 +68,56 @@ pub struct ServiceLoad {
     pub requests: Arc<InFlight>,
 }
 
+/// What one endpoint has in flight; its requests are counted where they are balanced.
+#[derive(Debug, Default)]
+pub struct EndpointLoad {
+    /// Against `perEndpoint.maxConnections`.
+    pub connections: Arc<InFlight>,
+    /// Against `perEndpoint.maxPendingRequests`.
+    pub pending: Arc<InFlight>,
+}
+
+/// A place with a service and one with its endpoint.
+#[derive(Debug)]
+pub struct Places {
+    _service: Place,
+    _endpoint: Place,
+}
+
+/// Whose bound is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The service's.
+    Service,
+    /// The endpoint's: another one may do.
+    Endpoint,
+}
+
+impl Places {
+    /// Takes both places or none.
+    ///
+    /// # Errors
+    /// Whose bound is reached.
+    pub fn enter(
+        (service, most): (&Arc<InFlight>, u32),
+        (endpoint, each): (&Arc<InFlight>, Option<u32>),
+    ) -> Result<Self, Full> {
+        Ok(Self {
+            _endpoint: endpoint
+                .enter(each.unwrap_or(u32::MAX))
+                .ok_or(Full::Endpoint)?,
+            _service: service.enter(most).ok_or(Full::Service)?,
+        })
+    }
+
+    /// Takes both whatever the bounds.
+    pub fn enter_beyond(service: &Arc<InFlight>, endpoint: &Arc<InFlight>) -> Self {
+        Self {
+            _service: service.enter_beyond(),
+            _endpoint: endpoint.enter_beyond(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -143,7 +143,7 @@ pub struct Attempt {
     pub body_replayable: bool,
     /// It went through a half-open breaker.
     pub trial: bool,
-    /// Until the request's deadline; `None`: it has none.
+    /// Until the request's deadline; `None`: it has none, and waits 30 s at most.
     pub remaining: Option<Duration>,
 }
 
@@ -203,11 +203,16 @@ pub fn decide(policy: &model::Retry, attempt: &Attempt, random: u64) -> Decision
         Err(reason) => return Decision::GiveUp(reason),
     };
     let after = backoff(policy, attempt.number, random).max(asked);
-    match attempt.remaining {
-        Some(remaining) if after >= remaining => Decision::GiveUp(GiveUp::Deadline),
-        _ => Decision::Retry { after },
+    if after >= attempt.remaining.unwrap_or(PATIENCE) {
+        Decision::GiveUp(GiveUp::Deadline)
+    } else {
+        Decision::Retry { after }
     }
 }
+
+/// How long a server may ask a request without a deadline to wait: as long as its `Retry-After` can cost it in
+/// balancing. Without a bound its word alone would keep requests and their bodies here for hours.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Yes with the wait that the server asked for, or no.
 fn permission(policy: &model::Retry, attempt: &Attempt) -> Result<Duration, GiveUp> {

@@ -92,6 +92,22 @@ fn only_what_is_safe_is_retried_by_default() {
 }
 
 #[test]
+fn a_server_cannot_hold_a_request_without_a_deadline_for_long() {
+    let policy = model::Retry::default();
+    let asked = |seconds| AttemptFailure::Status {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        retry_after: Some(Duration::from_secs(seconds)),
+    };
+    assert!(is_retried(&policy, &attempt(GET, asked(29))));
+    assert!(!is_retried(&policy, &attempt(GET, asked(3600))));
+    let patient = Attempt {
+        remaining: Some(Duration::from_secs(7200)),
+        ..attempt(GET, asked(3600))
+    };
+    assert!(is_retried(&policy, &patient));
+}
+
+#[test]
 fn grpc_statuses_act_only_on_methods_that_policy_vouches_for() {
     let policy = model::Retry {
         grpc_statuses: vec![14],

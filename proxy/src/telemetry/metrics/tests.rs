@@ -10,7 +10,7 @@ use http::StatusCode;
 use prometheus::{Registry as Exposition, TextEncoder};
 
 use super::*;
-use crate::clock::Tick;
+use crate::{clock::Tick, error::Flag};
 
 struct Scraped {
     metrics: Metrics,
@@ -54,8 +54,12 @@ fn use_everything(metrics: &Metrics) {
     metrics
         .breaker_transitions("bank/account", "")
         .add(0, "open");
+    metrics
+        .breaker_observed("bank/account", "")
+        .add(0, "refused");
     metrics.fallbacks("bank/account").add(0, "open");
     metrics.mirrored("s", "r", "m").add(0, "ok");
+    metrics.faults("bank/account").add(0, "abort");
     metrics.ejected_endpoints("bank/account").set(1);
     metrics.ejections("bank/account").add(0, "ejected");
     metrics.connections(inbound, Side::Downstream).add(1);

@@ -81,7 +81,7 @@ fn who_shares_a_busy_connection_is_not_pending() {
 #[test]
 fn a_retry_that_is_refused_leaves_the_failure_it_was_for() {
     let mut policy = TrafficPolicy::default();
-    policy.limits.max_concurrent_requests_per_endpoint = Some(1);
+    policy.limits.per_endpoint.max_concurrent_requests = Some(1);
     let mesh = Mesh::start(policy);
     mesh.answer(Answer::Busy);
     let response = std::thread::scope(|scope| {

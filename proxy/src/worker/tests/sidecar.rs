@@ -81,6 +81,7 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,
         outbound: Default::default(),
+        zone: String::new(),
     }
 }
 
