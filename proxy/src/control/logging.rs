@@ -22,6 +22,11 @@ pub enum InvalidFilter {
     /// Not `target=level,…`.
     #[error("not a log filter: {0}")]
     Syntax(#[from] tracing_subscriber::filter::ParseError),
+    /// Choosing by span or field, which would be read as a target that nothing has.
+    #[error(
+        "not a log filter: `{0}`; it is target=level,…, and neither spans nor fields can be chosen"
+    )]
+    Span(String),
     /// The process that runs us has a log of its own.
     #[error("this process does not log through the sidecar")]
     NotOurs,
@@ -31,7 +36,7 @@ impl LogFilter {
     /// Starts logging with `filter`, or with the default where it is missing or wrong.
     pub fn start(filter: Option<&str>) -> Self {
         let filter = filter
-            .and_then(|text| text.parse().ok())
+            .and_then(|text| parse(text).ok())
             .unwrap_or_else(|| Targets::new().with_default(DEFAULT));
         let (filter, handle) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer()
@@ -50,8 +55,15 @@ impl LogFilter {
     /// # Errors
     /// [`InvalidFilter`]; the old one stays.
     pub fn replace(&self, filter: &str) -> Result<(), InvalidFilter> {
-        let filter: Targets = filter.parse()?;
+        let filter = parse(filter)?;
         let handle = self.0.as_ref().ok_or(InvalidFilter::NotOurs)?;
         handle.reload(filter).map_err(|_| InvalidFilter::NotOurs)
     }
+}
+
+fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
+    if filter.contains(['[', '{']) {
+        return Err(InvalidFilter::Span(filter.to_owned()));
+    }
+    Ok(filter.parse()?)
 }
