@@ -9,8 +9,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::kind::{
-    AccessPolicySpec, Choice, FaultPolicySpec, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec,
-    Metadata, ReferenceGrantSpec, ServiceSpec, TrafficPolicySpec, WorkloadSpec,
+    AccessPolicySpec, Choice, FaultPolicySpec, GatewaySpec, GrpcRouteSpec, HttpRouteSpec, Kind,
+    MeshSpec, Metadata, ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec,
+    TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -48,9 +49,12 @@ fn schema(kind: Kind) -> Value {
         Kind::Mesh => object::<MeshSpec>(kind),
         Kind::Service => object::<ServiceSpec>(kind),
         Kind::Workload => object::<WorkloadSpec>(kind),
+        Kind::Gateway => object::<GatewaySpec>(kind),
         Kind::HttpRoute => object::<HttpRouteSpec>(kind),
         Kind::GrpcRoute => object::<GrpcRouteSpec>(kind),
         Kind::ReferenceGrant => object::<ReferenceGrantSpec>(kind),
+        Kind::TlsRoute => object::<TlsRouteSpec>(kind),
+        Kind::TcpRoute => object::<TcpRouteSpec>(kind),
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
         Kind::FaultPolicy => object::<FaultPolicySpec>(kind),

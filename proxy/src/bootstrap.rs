@@ -61,6 +61,8 @@ pub struct Bootstrap {
     /// The kernel hands over the application's connections (`usher-proxy intercept install`), and how those from
     /// outside come; `None`: explicit calls only.
     pub transparent: Option<Transparent>,
+    /// Be the Gateway of our name instead of a sidecar. Default `None`: a sidecar.
+    pub gateway: Option<GatewayRole>,
     /// Register although others can reach the application around the sidecar, and its policies.
     pub danger_exposed_application: bool,
 }
@@ -72,6 +74,28 @@ pub enum Transparent {
     Redirect,
     /// As they are: the inbound listener answers for addresses that are not its own, which needs CAP_NET_ADMIN.
     Tproxy,
+}
+
+/// What only a gateway process is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRole {
+    /// Where its listeners bind. Default 0.0.0.0: a gateway is for the outside world.
+    pub listen_ip: IpAddr,
+    /// Ports of the Gateway that are bound elsewhere: an unprivileged port for 443, or several addresses' own.
+    pub listen: Vec<(Port, SocketAddr)>,
+    /// What `certificateRefs` name.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// `NAME=CERT,KEY`: PEM files, looked at again every second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// As `certificateRefs` have it.
+    pub name: Name,
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its key; nobody but its owner may read the file.
+    pub key: PathBuf,
 }
 
 /// `IP[:PORT]`.
@@ -115,7 +139,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 19] = [
+pub const SETTINGS: [Setting; 23] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -210,6 +234,26 @@ pub const SETTINGS: [Setting; 19] = [
         name: "danger-exposed-application",
         value: "",
         help: "Register although the application is reachable around the sidecar",
+    },
+    Setting {
+        name: "gateway",
+        value: "",
+        help: "Be the Gateway named by --service and --namespace, instead of a sidecar",
+    },
+    Setting {
+        name: "listen-ip",
+        value: "IP",
+        help: "Gateway: where its listeners bind [default: 0.0.0.0]",
+    },
+    Setting {
+        name: "listen",
+        value: "PORT=ADDR:PORT",
+        help: "Gateway: bind this for a port of the Gateway, such as 443=0.0.0.0:8443; repeatable",
+    },
+    Setting {
+        name: "certificate",
+        value: "NAME=CERT,KEY",
+        help: "Gateway: PEM files for a certificateRef's name, read again when they change; repeatable",
     },
 ];
 

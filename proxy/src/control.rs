@@ -7,12 +7,14 @@ mod admission;
 mod exit;
 mod exposure;
 mod forwards;
+mod gateway;
 mod keep_identity;
 mod leaving;
 mod listeners;
 mod logging;
 mod readiness;
 mod registration;
+mod report;
 mod self_test;
 mod serving;
 mod signals;
@@ -25,7 +27,6 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -38,7 +39,7 @@ use crate::{
     admin::{Admin, Command, serve_metrics, serve_socket},
     bootstrap::{Advertise, Bootstrap, Environment, Stop},
     control_plane::ControlPlane,
-    health::{Report, watch_application},
+    health::watch_application,
     identity::Keeper,
     intercept,
     snapshot::Store,
@@ -56,17 +57,15 @@ pub use standing::{Admission, Facts, Standing};
 
 use admission::Question;
 use leaving::Leaving;
-use listeners::Listeners;
+use listeners::{Addresses, Listeners};
 use registration::{Deregister, Guarded, Registration};
+use report::show_health;
 use serving::{Registering, Serving};
 use signals::Signals;
 use traffic::Traffic;
 
 /// Operators' commands in flight.
 const COMMANDS_MAX: usize = 16;
-/// How old the health in [`Standing`] may be.
-const HEALTH_EVERY: Duration = Duration::from_millis(500);
-
 /// The program: reads `arguments` (program name first) and the environment, runs until drained, explains itself on
 /// stderr. For `usher-proxy` and for programs that contain it.
 pub fn main_with<I, A>(arguments: I) -> ExitCode
@@ -132,6 +131,7 @@ struct Start {
     bootstrap: Bootstrap,
     directory: StateDir,
     listeners: Listeners,
+    addresses: Addresses,
     signals: Signals,
     commands: mpsc::Receiver<Command>,
     store: Arc<Store>,
@@ -146,7 +146,12 @@ struct Start {
 
 impl Start {
     fn new(bootstrap: Bootstrap, log: LogFilter) -> Result<Self, Exit> {
-        info!(service = %bootstrap.service, control_plane = bootstrap.control_plane, "sidecar starts");
+        let role = if bootstrap.gateway.is_some() {
+            "gateway"
+        } else {
+            "sidecar"
+        };
+        info!(role, service = %bootstrap.service, control_plane = bootstrap.control_plane, "proxy starts");
         if bootstrap.danger_exposed_application {
             warn!(
                 "danger: the application may be reachable around this sidecar, and then no policy protects it"
@@ -175,7 +180,8 @@ impl Start {
             instance: instance.clone(),
         };
         let store = Arc::new(store.of_instance(&name, &bootstrap.zone));
-        let (readiness, standing) = (Readiness::new(store.clone()), Standing::default());
+        let readiness = Readiness::new(store.clone(), bootstrap.gateway.is_some());
+        let standing = Standing::default();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {
             store: store.clone(),
@@ -185,9 +191,10 @@ impl Start {
             log,
             commands: sender,
         };
-        listeners
-            .publish(&doors, &directory)
-            .map_err(Exit::system("write addresses.json"))?;
+        let addresses = listeners
+            .addresses(&doors)
+            .and_then(|addresses| addresses.publish(&directory).map(|()| addresses));
+        let addresses = addresses.map_err(Exit::system("write addresses.json"))?;
         let (port, socket) = doors.open().map_err(Exit::system("open the admin doors"))?;
         tokio::spawn(serve_metrics(port, admin.clone()));
         tokio::spawn(serve_socket(socket, admin));
@@ -197,6 +204,7 @@ impl Start {
             bootstrap,
             directory,
             listeners,
+            addresses,
             signals,
             commands,
             store,
@@ -221,6 +229,7 @@ impl Start {
         self.find_out(&material, &discovery);
 
         let shared = traffic::shared(&self, &material, discovery, drain)?;
+        let gateway = self.listen_as_gateway(&shared)?;
         let inbound = self
             .listeners
             .inbound
@@ -228,7 +237,7 @@ impl Start {
             .map(|listener| listener.local_addr())
             .transpose();
         let inbound = inbound.map_err(Exit::system("find out the inbound address"))?;
-        let traffic = Traffic::start(self.listeners, &self.bootstrap, &shared)?;
+        let traffic = Traffic::start((self.listeners, gateway), &self.bootstrap, &shared)?;
         self.readiness.serve();
 
         let application = inbound.zip(self.bootstrap.application_port);
@@ -237,7 +246,7 @@ impl Start {
                 application,
                 inbound,
             };
-            let (health, reported) = watch::channel(Report::default());
+            let (health, reported) = watch::channel(Default::default());
             tokio::spawn(show_health(reported.clone(), self.standing.clone()));
             tokio::spawn(watch_application(application, self.store.clone(), health));
             let (deregister, leave) = mpsc::channel::<Deregister>(1);
@@ -339,7 +348,10 @@ impl Start {
             ..
         } = &self.bootstrap;
         let pinned = tcp.iter().map(|forward| forward.target.service.clone());
-        let subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
+        let mut subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
+        if self.bootstrap.gateway.is_some() {
+            subscription = subscription.of_gateway();
+        }
         let (trust, trusted) = watch::channel(None);
         let parts = xds::stream::Parts {
             control_plane: self.control_plane.clone(),
@@ -377,17 +389,5 @@ fn advertised(bootstrap: &Bootstrap, inbound: SocketAddr) -> SocketAddr {
     match bootstrap.advertise {
         Some(Advertise { ip, port }) => SocketAddr::new(ip, port.map_or(inbound.port(), Port::get)),
         None => inbound,
-    }
-}
-
-/// Never returns. Twice a second is enough for people; a reason that changes is not announced by the channel.
-async fn show_health(health: watch::Receiver<Report>, standing: Standing) {
-    let mut ticks = tokio::time::interval(HEALTH_EVERY);
-    loop {
-        ticks.tick().await;
-        let now = health.borrow().clone();
-        if standing.load().health.as_ref() != Some(&now) {
-            standing.tell(|facts| facts.health = Some(now));
-        }
     }
 }

@@ -5,10 +5,12 @@
 
 mod flag;
 mod limit;
+mod misdirected;
+mod processing;
 mod refusal;
 mod words;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use usher_config::{
     model::FaultAnswer,
@@ -17,6 +19,8 @@ use usher_config::{
 
 pub use flag::{Flag, Flags};
 pub use limit::Limit;
+pub use misdirected::Misdirected;
+pub use processing::Processing;
 pub use refusal::Refusal;
 use words::{OUTSIDE, no_such_port};
 
@@ -67,6 +71,14 @@ pub enum ProxyError {
     NoSuchDestination {
         /// As the application dialled it.
         destination: SocketAddr,
+    },
+    /// A gateway has nothing for this request.
+    #[error("{host}: {why}")]
+    Misdirected {
+        /// As asked for.
+        host: Arc<str>,
+        /// In what way.
+        why: Misdirected,
     },
     /// The authority could be the name of a service, but the control plane knows none of that name.
     #[error(
@@ -249,24 +261,6 @@ pub enum Side {
     Local,
 }
 
-/// What is known of a failed request's effect: the base of all retry safety.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Processing {
-    /// The application has provably not seen it.
-    Unprocessed,
-    /// It may have.
-    Unknown,
-}
-
-impl fmt::Display for Processing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unprocessed => "request provably not processed",
-            Self::Unknown => "request possibly processed",
-        })
-    }
-}
-
 impl ProxyError {
     /// Who has to act.
     pub fn side(&self) -> Side {
@@ -279,6 +273,7 @@ impl ProxyError {
             | Self::DeadlineExpired
             | Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }
+            | Self::Misdirected { .. }
             | Self::NotInMesh { .. }
             | Self::PortIsTcp { .. }
             | Self::DownstreamGone
@@ -314,6 +309,7 @@ impl ProxyError {
             Self::DeadlineExpired => Flag::De,
             Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }
+            | Self::Misdirected { .. }
             | Self::NoSuchPort { .. }
             | Self::PortIsTcp { .. } => Flag::Nr,
             Self::UnknownService { .. }
@@ -350,6 +346,7 @@ impl ProxyError {
             Self::DeadlineExpired => "deadline-passed",
             Self::NoSuchHost { .. } => "authority-is-no-service",
             Self::NoSuchDestination { .. } => "destination-is-no-service",
+            Self::Misdirected { why, .. } => why.slug(),
             Self::PortIsTcp { .. } => "port-is-tcp",
             Self::UnknownService { .. } | Self::NotInMesh { .. } => "service-unknown",
             Self::DiscoveryTimeout { .. } => "discovery-timeout",

@@ -1,7 +1,7 @@
 //! `usher-proxy`: carries every call a service makes or receives.
 //!
-//! Modules are declared in the order in which a request meets them. The two stories, [`outbound`] and
-//! [`inbound`], read from top to bottom, one call per stage; stages know nothing of each other beyond
+//! Modules are declared in the order in which a request meets them. The three stories, [`outbound`],
+//! [`inbound`] and [`gateway`], read from top to bottom, one call per stage; stages know nothing of each other beyond
 //! the foundations (`error`, `snapshot`, `telemetry`, `clock`).
 
 // Foundations.
@@ -15,6 +15,7 @@ pub mod telemetry;
 // The stories.
 pub mod inbound;
 pub mod outbound;
+pub mod gateway;
 
 // Stages, in the order in which bytes flow.
 pub mod worker;

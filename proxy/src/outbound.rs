@@ -4,13 +4,14 @@
 //! service. Transparent mode ([`serve_intercepted`]): the kernel hands its connections
 //! over. [`request`] is the life of a request; read it from top to bottom.
 
-mod discover;
+pub(crate) mod discover;
 mod fallback;
 mod faults;
 mod filters;
 mod intercepted;
 mod mirror;
 mod opaque;
+mod trace;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -36,10 +37,7 @@ use crate::{
     route::{self, filter::Chain, pick_backend},
     snapshot::ServiceEntry,
     tcp::Stream,
-    telemetry::{
-        metrics::Direction,
-        trace_context::{Caller, TraceContext, ensure_request_id},
-    },
+    telemetry::{metrics::Direction, trace_context::Caller},
     upstream::call::{Called, Outgoing, Plan, call},
     worker::{Phase, Record, Worker, announce_breaker},
 };
@@ -47,7 +45,7 @@ use crate::{
 use discover::Found;
 
 pub use intercepted::serve_intercepted;
-pub use opaque::serve_tcp;
+pub use opaque::{serve_stream, serve_tcp};
 
 /// For a caller's first bytes; HTTP callers speak first and at once.
 const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
@@ -167,9 +165,11 @@ pub(crate) struct Routed {
     pub(crate) service: Arc<ServiceEntry>,
     /// Of its rule and backend.
     pub(crate) filters: Chain,
+    /// Whether its names for request and trace count.
+    pub(crate) caller: Caller,
 }
 
-/// The stages from there on, in order.
+/// The stages from there on, in order; a gateway's requests pass them too.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
     incoming: Request<Body>,
@@ -180,6 +180,7 @@ pub(crate) async fn forward(
         plan,
         service,
         filters,
+        ..
     } = routed;
     let mut outgoing = prepare(worker, incoming, routed, record)?;
     let leave = match faults::inject(worker, plan, &outgoing, record).await {
@@ -235,16 +236,13 @@ async fn route(
         found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
     let Some((route, treatment)) = found else {
         record.requests = Some(service.treatment.requests.clone());
-        return Ok(Way::Onward(Routed {
-            plan: Plan {
-                target: service.clone(),
-                port,
-                treatment: service.treatment.clone(),
-                only,
-            },
-            service: service.clone(),
-            filters: Chain::default(),
-        }));
+        let plan = Plan {
+            target: service.clone(),
+            port,
+            treatment: service.treatment.clone(),
+            only,
+        };
+        return Ok(onward(plan, service, Chain::default()));
     };
     record.route = Some(route.name.clone());
     record.requests = Some(treatment.requests.clone());
@@ -271,16 +269,23 @@ async fn route(
     } else {
         discover::by_name(worker, &target.service).await?
     };
-    Ok(Way::Onward(Routed {
-        plan: Plan {
-            target: backend,
-            port: target.port,
-            treatment: treatment.clone(),
-            only: None,
-        },
+    let plan = Plan {
+        target: backend,
+        port: target.port,
+        treatment: treatment.clone(),
+        only: None,
+    };
+    Ok(onward(plan, service, filters))
+}
+
+/// Our own application's words about requests and traces count.
+fn onward(plan: Plan, service: &Arc<ServiceEntry>, filters: Chain) -> Way {
+    Way::Onward(Routed {
+        plan,
         service: service.clone(),
         filters,
-    }))
+        caller: Caller::Trusted,
+    })
 }
 
 /// The request as attempts will send it, and how long they may take.
@@ -306,7 +311,7 @@ fn prepare(
     // What our own application may say in our words: how much time it has.
     headers::remove_ours(&mut head.headers, &[DEADLINE]);
     head.headers.remove(headers::CLIENT_CERTIFICATE);
-    trace(worker, &mut head.headers, record);
+    trace::trace(worker, &mut head.headers, routed.caller, record);
     let mut outgoing = Outgoing {
         head,
         before_backend: None,
@@ -322,24 +327,6 @@ fn prepare(
         (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
     record.request = outgoing.body.clone();
     Ok(outgoing)
-}
-
-/// Request id and trace: the application's, or new ones.
-fn trace(worker: &Worker, headers: &mut http::HeaderMap, record: &mut Record) {
-    record.request_id = Some(ensure_request_id(headers, Caller::Trusted, worker.random()));
-    let context = TraceContext::of(headers).map_or_else(
-        || TraceContext::start(sample_percent(worker), worker.random()),
-        |parent| parent.child(worker.random()),
-    );
-    context.write(headers);
-    record.trace_id = Some(context.trace_id);
-}
-
-fn sample_percent(worker: &Worker) -> u8 {
-    worker
-        .snapshot()
-        .inbound()
-        .map_or(0, |policy| policy.telemetry.trace_sample.get())
 }
 
 /// May it go: the breaker's leave, and a place among the requests in flight.

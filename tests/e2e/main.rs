@@ -18,6 +18,7 @@ mod drain;
 mod drills;
 mod faults;
 mod filters;
+mod gateway;
 mod grpc;
 mod grpc_streams;
 mod hostile;

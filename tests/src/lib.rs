@@ -26,6 +26,7 @@
 mod application;
 mod binaries;
 mod client;
+mod gateway;
 mod mesh;
 mod network;
 mod process;
@@ -37,6 +38,7 @@ pub mod yaml;
 pub use application::{Application, Received, Reply, reply, reply_after};
 pub use binaries::binary;
 pub use client::{Answer, Client};
+pub use gateway::Gateway;
 pub use mesh::Mesh;
 pub use network::{Host, Network};
 pub use process::{Output, Process, run};

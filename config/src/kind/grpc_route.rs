@@ -12,7 +12,7 @@ use super::{GrpcBackendRef, GrpcFilter, GrpcMethodMatch, HeaderMatch, ParentRef}
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct GrpcRouteSpec {
-    /// The services whose calls it takes; at least one.
+    /// The Services or Gateways whose calls it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
     /// Only calls to these hosts. Empty: all.
     #[serde(default)]

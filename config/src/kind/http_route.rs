@@ -15,7 +15,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct HttpRouteSpec {
-    /// The services whose requests it takes; at least one.
+    /// The Services or Gateways whose requests it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
     /// Only requests to these hosts. Empty: all.
     #[serde(default)]

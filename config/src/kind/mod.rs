@@ -13,9 +13,11 @@ mod filter;
 mod mesh;
 mod service;
 mod workload;
+mod gateway;
 mod http_route;
 mod grpc_route;
 mod reference_grant;
+mod stream_route;
 mod traffic_policy;
 mod load_balancer;
 mod resilience;
@@ -32,6 +34,11 @@ pub use filter::{
     HttpFilterType, ModifiedHeader, PathModifier, PathModifierType, RedirectScheme, RequestMirror,
     RequestRedirect, UrlRewrite, reserved_header,
 };
+pub use gateway::{
+    AllowedRoutes, CertificateRef, FromNamespaces, GatewayClass, GatewayGroup, GatewaySpec,
+    Listener, ListenerProtocol, ListenerTls, NamespaceSelector, RouteGroupKind, RouteKind,
+    RouteNamespaces, SecretKind, SelectorExpression, SelectorOperator, TlsMode,
+};
 pub use grpc_route::{GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use http_route::{
     HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts,
@@ -47,8 +54,8 @@ pub use mesh::{
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use reference::{
-    BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE, ParentKind, ParentRef,
-    PolicyKind, ServiceRef, TargetKind, TargetRef,
+    BackendKind, BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE,
+    ParentGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
 };
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrantSpec, grant_for};
 pub use resilience::{
@@ -56,6 +63,7 @@ pub use resilience::{
     ResponseHeader, StaticResponse, SuccessRate,
 };
 pub use service::{AppProtocol, ServicePort, ServiceSpec, Transport};
+pub use stream_route::{StreamRule, TcpRouteSpec, TlsRouteSpec};
 pub use traffic_policy::{
     Backoff, Budget, GrpcStatus, Limits, MinRetryRate, PerEndpointLimits, Retry, Timeouts,
     TrafficPolicySpec,
@@ -70,12 +78,18 @@ pub type Mesh = Resource<MeshSpec>;
 pub type Service = Resource<ServiceSpec>;
 /// See [`WorkloadSpec`].
 pub type Workload = Resource<WorkloadSpec>;
+/// See [`GatewaySpec`].
+pub type Gateway = Resource<GatewaySpec>;
 /// See [`HttpRouteSpec`].
 pub type HttpRoute = Resource<HttpRouteSpec>;
 /// See [`GrpcRouteSpec`].
 pub type GrpcRoute = Resource<GrpcRouteSpec>;
 /// See [`ReferenceGrantSpec`].
 pub type ReferenceGrant = Resource<ReferenceGrantSpec>;
+/// See [`TlsRouteSpec`].
+pub type TlsRoute = Resource<TlsRouteSpec>;
+/// See [`TcpRouteSpec`].
+pub type TcpRoute = Resource<TcpRouteSpec>;
 /// See [`TrafficPolicySpec`].
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 /// See [`AccessPolicySpec`].

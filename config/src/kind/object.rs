@@ -9,8 +9,8 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, FaultPolicy, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service, TargetRef,
-    TrafficPolicy, Workload,
+    AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service,
+    TargetRef, TcpRoute, TlsRoute, TrafficPolicy, Workload,
 };
 
 choice! {
@@ -22,12 +22,18 @@ choice! {
         Service = "Service",
         /// The instances behind a name, off Kubernetes.
         Workload = "Workload",
+        /// Gateway API: where the outside world comes in.
+        Gateway = "Gateway",
         /// Gateway API: HTTP requests → services.
         HttpRoute = "HTTPRoute",
         /// Gateway API: gRPC calls → services.
         GrpcRoute = "GRPCRoute",
         /// Gateway API: whose references into a namespace are allowed.
         ReferenceGrant = "ReferenceGrant",
+        /// Gateway API: TLS connections → services, by SNI.
+        TlsRoute = "TLSRoute",
+        /// Gateway API: TCP connections → services.
+        TcpRoute = "TCPRoute",
         /// How requests are treated on the way.
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
@@ -42,11 +48,17 @@ impl Kind {
     pub fn api_versions(self) -> &'static [&'static str] {
         match self {
             Self::Service => &["v1"],
-            Self::HttpRoute | Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
+            Self::Gateway | Self::HttpRoute | Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
             Self::ReferenceGrant => &[
                 "gateway.networking.k8s.io/v1",
                 "gateway.networking.k8s.io/v1beta1",
             ],
+            Self::TlsRoute => &[
+                "gateway.networking.k8s.io/v1",
+                "gateway.networking.k8s.io/v1alpha3",
+                "gateway.networking.k8s.io/v1alpha2",
+            ],
+            Self::TcpRoute => &["gateway.networking.k8s.io/v1alpha2"],
             Self::Mesh
             | Self::Workload
             | Self::TrafficPolicy
@@ -129,12 +141,18 @@ pub enum Object {
     Service(Service),
     /// See [`super::WorkloadSpec`].
     Workload(Workload),
+    /// See [`super::GatewaySpec`].
+    Gateway(Gateway),
     /// See [`super::HttpRouteSpec`].
     HttpRoute(HttpRoute),
     /// See [`super::GrpcRouteSpec`].
     GrpcRoute(GrpcRoute),
     /// See [`super::ReferenceGrantSpec`].
     ReferenceGrant(ReferenceGrant),
+    /// See [`super::TlsRouteSpec`].
+    TlsRoute(TlsRoute),
+    /// See [`super::TcpRouteSpec`].
+    TcpRoute(TcpRoute),
     /// See [`super::TrafficPolicySpec`].
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
@@ -150,9 +168,12 @@ impl Object {
             Self::Mesh(_) => Kind::Mesh,
             Self::Service(_) => Kind::Service,
             Self::Workload(_) => Kind::Workload,
+            Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::TcpRoute(_) => Kind::TcpRoute,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
             Self::FaultPolicy(_) => Kind::FaultPolicy,
@@ -165,9 +186,12 @@ impl Object {
             Self::Mesh(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::Workload(object) => &object.metadata,
+            Self::Gateway(object) => &object.metadata,
             Self::HttpRoute(object) => &object.metadata,
             Self::GrpcRoute(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
+            Self::TlsRoute(object) => &object.metadata,
+            Self::TcpRoute(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
             Self::FaultPolicy(object) => &object.metadata,
@@ -193,9 +217,12 @@ impl Object {
             Self::Mesh(_)
             | Self::Service(_)
             | Self::Workload(_)
+            | Self::Gateway(_)
             | Self::HttpRoute(_)
             | Self::GrpcRoute(_)
-            | Self::ReferenceGrant(_) => &[],
+            | Self::ReferenceGrant(_)
+            | Self::TlsRoute(_)
+            | Self::TcpRoute(_) => &[],
         }
     }
 
@@ -239,9 +266,12 @@ impl Serialize for Object {
             Self::Mesh(object) => envelope!(object),
             Self::Service(object) => envelope!(object),
             Self::Workload(object) => envelope!(object),
+            Self::Gateway(object) => envelope!(object),
             Self::HttpRoute(object) => envelope!(object),
             Self::GrpcRoute(object) => envelope!(object),
             Self::ReferenceGrant(object) => envelope!(object),
+            Self::TlsRoute(object) => envelope!(object),
+            Self::TcpRoute(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
             Self::FaultPolicy(object) => envelope!(object),

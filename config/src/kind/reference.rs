@@ -9,9 +9,39 @@ use super::choice::choice;
 use super::{GrpcFilter, HttpFilter};
 
 choice! {
-    /// What a route may hang on. `Gateway` comes with the gateway.
+    /// What a route may hang on.
     pub enum ParentKind {
+        /// North-south: requests from outside that come to this gateway.
+        Gateway = "Gateway",
         /// East-west: requests that name this service (GAMMA).
+        Service = "Service",
+    }
+}
+
+choice! {
+    /// The group of what a route hangs on: it follows from the kind, and has to be written for a Service.
+    pub enum ParentGroup {
+        /// Of a Gateway.
+        GatewayApi = "gateway.networking.k8s.io",
+        /// Of a Service.
+        Core = "",
+    }
+}
+
+impl ParentKind {
+    /// The group that the kind belongs to.
+    pub fn group(self) -> ParentGroup {
+        match self {
+            Self::Gateway => ParentGroup::GatewayApi,
+            Self::Service => ParentGroup::Core,
+        }
+    }
+}
+
+choice! {
+    /// What a route may lead to.
+    pub enum BackendKind {
+        /// The only one.
         Service = "Service",
     }
 }
@@ -24,30 +54,32 @@ choice! {
     }
 }
 
-/// Whose requests a route takes. Upstream's defaults are a Gateway, so `group: ""` and `kind: Service` are
+/// Whose requests a route takes. Upstream's defaults are a Gateway; for a Service `group: ""` and `kind: Service` are
 /// written out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ParentRef {
-    /// Always the core group.
-    pub group: CoreGroup,
-    /// Always a Service.
+    /// That of the kind. Default: Gateway API's.
+    #[schemars(with = "Option<ParentGroup>")]
+    pub group: ParentGroup,
+    /// Default Gateway.
+    #[schemars(with = "Option<ParentKind>")]
     pub kind: ParentKind,
-    /// Default: the route's own. Another one makes it a *consumer* route: only callers in the route's
-    /// namespace follow it.
+    /// Default: the route's own. Another one for a Gateway is up to the listeners' `allowedRoutes`; for a Service it
+    /// makes a *consumer* route: only callers in the route's namespace follow it.
     pub namespace: Option<Name>,
-    /// The Service.
+    /// The Gateway or Service.
     pub name: Name,
     /// Only requests to this port. Default: all ports.
     pub port: Option<Port>,
-    /// Only requests to the port of this name. Default: all ports.
+    /// Only requests to the listener, or to the Service's port, of this name. Default: all.
     pub section_name: Option<Name>,
 }
 
 impl ParentRef {
-    /// The parent, for a route that lives in `namespace`.
-    pub fn service(&self, namespace: &Name) -> ServiceName {
+    /// The parent's name, for a route that lives in `namespace`.
+    pub fn parent(&self, namespace: &Name) -> ServiceName {
         resolve(self.namespace.as_ref(), &self.name, namespace)
     }
 }
@@ -61,8 +93,8 @@ pub struct BackendRef {
     #[schemars(with = "Option<CoreGroup>")]
     pub group: CoreGroup,
     /// Always a Service; may be left out.
-    #[schemars(with = "Option<ParentKind>")]
-    pub kind: ParentKind,
+    #[schemars(with = "Option<BackendKind>")]
+    pub kind: BackendKind,
     /// Default: the route's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
     /// The Service.

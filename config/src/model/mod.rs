@@ -6,6 +6,7 @@
 mod endpoint;
 mod filter;
 mod fault;
+mod gateway;
 mod inbound_policy;
 mod load_balancer;
 mod route;
@@ -16,6 +17,7 @@ mod trust;
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
+pub use gateway::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute};
 pub use inbound_policy::{
     AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
     OutboundTraffic, PathRule, Telemetry,

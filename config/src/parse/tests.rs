@@ -1,6 +1,7 @@
 //! Facts about parsing: what is found wrong, where, and how it is said.
 
 mod examples;
+mod gateways;
 mod documents;
 mod filters;
 mod mistakes;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn every_kind_has_a_schema_that_describes_its_fields() {
     let schemas = schemas();
-    assert_eq!(schemas.len(), 9);
+    assert_eq!(schemas.len(), 12);
     let text = schemas["TrafficPolicy"].to_string();
     for word in [
         "halfOpenPermits",

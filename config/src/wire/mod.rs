@@ -7,6 +7,7 @@
 mod endpoint;
 mod error;
 mod filter;
+mod gateway;
 mod inbound_policy;
 mod fault;
 mod load_balancer;
@@ -64,6 +65,8 @@ pub mod type_url {
     pub const ENDPOINT: &str = "type.googleapis.com/usher.v1.Endpoint";
     /// [`crate::model::InboundPolicy`], named `ns/service`.
     pub const INBOUND_POLICY: &str = "type.googleapis.com/usher.v1.InboundPolicy";
+    /// [`crate::model::Gateway`], named `ns/name`.
+    pub const GATEWAY: &str = "type.googleapis.com/usher.v1.Gateway";
     /// [`crate::model::TrustBundle`], named by the trust domain, subscribed as `*`.
     pub const TRUST_BUNDLE: &str = "type.googleapis.com/usher.v1.TrustBundle";
     /// [`crate::model::Revision`], subscribed as `*`; always the last of a batch.

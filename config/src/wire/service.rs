@@ -104,7 +104,7 @@ impl From<&Route> for v1::Route {
     }
 }
 
-fn decode_route(message: v1::Route) -> Decoded<Route> {
+pub(super) fn decode_route(message: v1::Route) -> Decoded<Route> {
     let policy = required("policy", message.policy)?;
     let matches = message.r#match.unwrap_or_default();
     Ok(Route {
@@ -222,7 +222,7 @@ impl From<&Backend> for v1::Backend {
     }
 }
 
-fn decode_backend(message: v1::Backend) -> Decoded<Backend> {
+pub(super) fn decode_backend(message: v1::Backend) -> Decoded<Backend> {
     let target = match required("target", message.target)? {
         v1::backend::Target::Service(target) => BackendTarget::Service(decode_target(&target)?),
         v1::backend::Target::Invalid(reason) => BackendTarget::Invalid(reason),

@@ -182,6 +182,40 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
     }
 }
 
+fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
+    let service = service(path, retries, millis);
+    let route = service.routes.into_iter().next().expect("one");
+    let stream = StreamRoute {
+        name: "TLSRoute/bank/vault/0".into(),
+        hostname: None,
+        backends: route.backends.clone(),
+    };
+    let listener = |protocol| Listener {
+        name: "web".parse().expect("name"),
+        port: Port::try_from(443).expect("port"),
+        hostname: Some("*.example.com".parse().expect("host")),
+        protocol,
+        certificates: vec!["web".parse().expect("name")],
+        routes: vec![GatewayRoute {
+            route: route.clone(),
+            policies: vec![(retries > 5).then(|| service.policy.clone())],
+        }],
+        streams: vec![stream.clone()],
+    };
+    Gateway {
+        name: "bank/edge".parse().expect("name"),
+        listeners: [
+            ListenerProtocol::Http,
+            ListenerProtocol::Https,
+            ListenerProtocol::TlsTerminate,
+            ListenerProtocol::TlsPassthrough,
+            ListenerProtocol::Tcp,
+        ]
+        .map(listener)
+        .into(),
+    }
+}
+
 proptest! {
     #[test]
     fn a_service_survives_the_wire(path in "/[a-z/]{0,20}", retries in 0u32..=10, millis in 0u64..100_000) {
@@ -190,10 +224,17 @@ proptest! {
     }
 
     #[test]
+    fn a_gateway_survives_the_wire(path in "/[a-z/]{0,20}", retries in 0u32..=10, millis in 0u64..100_000) {
+        let gateway = gateway(path, retries, millis);
+        prop_assert_eq!(Gateway::try_from(v1::Gateway::from(&gateway)), Ok(gateway));
+    }
+
+    #[test]
     fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(message) = v1::Service::decode(&*bytes) { let _ = Service::try_from(message); }
         if let Ok(message) = v1::Endpoint::decode(&*bytes) { let _ = Endpoint::try_from(message); }
         if let Ok(message) = v1::InboundPolicy::decode(&*bytes) { let _ = InboundPolicy::try_from(message); }
+        if let Ok(message) = v1::Gateway::decode(&*bytes) { let _ = Gateway::try_from(message); }
         if let Ok(message) = v1::TrustBundle::decode(&*bytes) { let _ = TrustBundle::try_from(message); }
         if let Ok(message) = v1::Revision::decode(&*bytes) { let _ = Revision::try_from(message); }
     }

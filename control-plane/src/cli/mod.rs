@@ -50,6 +50,7 @@ Start here:
   usher validate mesh/                                   check a directory of YAML
   usher serve --config mesh/                             run the control plane
   usher run --service web --port 8080 -- python3 app.py  run a process in the mesh
+  usher gateway --name edge                              let the outside world in
   usher status                                           see what runs
 
 Exit codes: 0 done, 1 mistakes in checked files, 64 usage, 69 nobody answers or refused, 70 failed,
@@ -67,6 +68,7 @@ struct Cli {
 enum Verb {
     Serve(serve::Serve),
     Run(Box<run::Run>),
+    Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
     Status(status::Status),
     Services(services::Services),
@@ -94,6 +96,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match cli.verb {
         Verb::Serve(verb) => verb.execute(),
         Verb::Run(verb) => verb.execute(&program),
+        Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),

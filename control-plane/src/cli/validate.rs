@@ -86,7 +86,12 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
     let world = world.read(parsed, Path::new(""), SystemTime::now()).world;
     let mut findings = compile(&world).findings;
     findings.retain(|finding| match finding.reason {
-        Reason::Loosens | Reason::NoAddress | Reason::Denies | Reason::LateFallback => true,
+        Reason::Loosens
+        | Reason::NotAllowedByListeners
+        | Reason::NoMatchingListenerHostname
+        | Reason::NoAddress
+        | Reason::Denies
+        | Reason::LateFallback => true,
         Reason::Conflicted
         | Reason::TargetNotFound
         | Reason::RefNotResolved

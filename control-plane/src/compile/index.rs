@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, FaultPolicy, GrpcRoute, HttpRoute, Kind, MeshSpec, Object, ObjectKey,
-        ReferenceGrant, Service, TrafficPolicy, Workload,
+        AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Kind, MeshSpec, Object,
+        ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
     value::{Port, ServiceName, TrustDomain},
@@ -23,6 +23,16 @@ pub(super) struct Aged<'a, T> {
     pub(super) accepted_at: SystemTime,
 }
 
+impl<'a, T> Aged<'a, T> {
+    fn new(key: &'a ObjectKey, object: &'a T, accepted_at: SystemTime) -> Self {
+        Self {
+            key,
+            object,
+            accepted_at,
+        }
+    }
+}
+
 // Derived, these would ask the same of `T`.
 impl<T> Clone for Aged<'_, T> {
     fn clone(&self) -> Self {
@@ -38,10 +48,13 @@ pub(super) struct Index<'a> {
     pub(super) trust_domain: TrustDomain,
     pub(super) services: BTreeMap<ServiceName, &'a Service>,
     pub(super) workloads: Vec<&'a Workload>,
+    pub(super) gateways: BTreeMap<ServiceName, Aged<'a, Gateway>>,
     pub(super) http_routes: Vec<Aged<'a, HttpRoute>>,
     pub(super) grpc_routes: Vec<Aged<'a, GrpcRoute>>,
     /// Whose references into other namespaces are allowed.
     grants: Vec<&'a ReferenceGrant>,
+    pub(super) tls_routes: Vec<Aged<'a, TlsRoute>>,
+    pub(super) tcp_routes: Vec<Aged<'a, TcpRoute>>,
     /// Oldest first, then by name.
     pub(super) traffic: Vec<Aged<'a, TrafficPolicy>>,
     /// Oldest first, then by name.
@@ -60,9 +73,12 @@ impl<'a> Index<'a> {
             trust_domain: world.trust_domain(),
             services: BTreeMap::new(),
             workloads: Vec::new(),
+            gateways: BTreeMap::new(),
             http_routes: Vec::new(),
             grpc_routes: Vec::new(),
             grants: Vec::new(),
+            tls_routes: Vec::new(),
+            tcp_routes: Vec::new(),
             traffic: Vec::new(),
             access: Vec::new(),
             faults: Vec::new(),
@@ -71,7 +87,7 @@ impl<'a> Index<'a> {
         };
         let mesh = world.mesh();
         for (key, accepted) in &world.objects {
-            let accepted_at = accepted.accepted_at;
+            let at = accepted.accepted_at;
             match &*accepted.object {
                 Object::Mesh(object) => match mesh {
                     Some((winner, _)) if winner != key => findings.push(Finding {
@@ -85,32 +101,18 @@ impl<'a> Index<'a> {
                     index.services.insert(object.full_name(), object);
                 }
                 Object::Workload(object) => index.workloads.push(object),
-                Object::HttpRoute(object) => index.http_routes.push(Aged {
-                    key,
-                    object,
-                    accepted_at,
-                }),
-                Object::GrpcRoute(object) => index.grpc_routes.push(Aged {
-                    key,
-                    object,
-                    accepted_at,
-                }),
+                Object::Gateway(object) => {
+                    let gateway = Aged::new(key, object, at);
+                    index.gateways.insert(object.full_name(), gateway);
+                }
+                Object::TlsRoute(object) => index.tls_routes.push(Aged::new(key, object, at)),
+                Object::TcpRoute(object) => index.tcp_routes.push(Aged::new(key, object, at)),
+                Object::HttpRoute(object) => index.http_routes.push(Aged::new(key, object, at)),
+                Object::GrpcRoute(object) => index.grpc_routes.push(Aged::new(key, object, at)),
                 Object::ReferenceGrant(object) => index.grants.push(object),
-                Object::TrafficPolicy(object) => index.traffic.push(Aged {
-                    key,
-                    object,
-                    accepted_at,
-                }),
-                Object::AccessPolicy(object) => index.access.push(Aged {
-                    key,
-                    object,
-                    accepted_at,
-                }),
-                Object::FaultPolicy(object) => index.faults.push(Aged {
-                    key,
-                    object,
-                    accepted_at,
-                }),
+                Object::TrafficPolicy(object) => index.traffic.push(Aged::new(key, object, at)),
+                Object::AccessPolicy(object) => index.access.push(Aged::new(key, object, at)),
+                Object::FaultPolicy(object) => index.faults.push(Aged::new(key, object, at)),
             }
         }
         index

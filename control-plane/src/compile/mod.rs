@@ -15,6 +15,7 @@ mod references;
 mod filters;
 mod precedence;
 mod routes;
+mod gateways;
 mod services;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
 
 use usher_config::{
     kind::ObjectKey,
-    model::{InboundPolicy, Service},
+    model::{Gateway, InboundPolicy, Service},
     value::{Name, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
@@ -42,6 +43,8 @@ pub struct Compiled {
     pub services: BTreeMap<ServiceName, Service>,
     /// As they protect themselves.
     pub inbound: BTreeMap<ServiceName, InboundPolicy>,
+    /// As those who run them see them.
+    pub gateways: BTreeMap<ServiceName, Gateway>,
     /// Who may be instances of each service. A service without an entry has none.
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
     /// Namespace and name of every service account that a Workload has, whether a Service selects it or not.
@@ -94,7 +97,7 @@ pub struct Finding {
 /// In what way an object is without effect. Gateway API's words where it has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// An earlier policy of the kind holds the target.
+    /// An earlier policy of the kind holds the target, or an earlier route of another kind the host names.
     Conflicted,
     /// The target does not exist.
     TargetNotFound,
@@ -102,6 +105,10 @@ pub enum Reason {
     RefNotResolved,
     /// Something it refers to is in another namespace, which has no ReferenceGrant for it.
     RefNotPermitted,
+    /// No listener that it refers to takes routes of its namespace and kind.
+    NotAllowedByListeners,
+    /// None of its host names is one of a listener that it refers to.
+    NoMatchingListenerHostname,
     /// It would weaken what a wider policy demands; `Mesh.spec.allowLoosening` would let it.
     Loosens,
     /// The virtual range is used up.
@@ -120,6 +127,8 @@ impl Reason {
             Self::TargetNotFound => "TargetNotFound",
             Self::RefNotResolved => "RefNotResolved",
             Self::RefNotPermitted => "RefNotPermitted",
+            Self::NotAllowedByListeners => "NotAllowedByListeners",
+            Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
             Self::Loosens => "Loosens",
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",
@@ -137,6 +146,7 @@ pub fn compile(world: &World) -> Compiled {
         trust_domain: index.trust_domain.clone(),
         services: BTreeMap::new(),
         inbound: BTreeMap::new(),
+        gateways: gateways::gateways(&index, &targets, &mut findings),
         backing: BTreeMap::new(),
         accounts: services::accounts(&index),
         fault_expiries: faults::expiries(&index),

@@ -5,8 +5,8 @@
 //! exists where he has no say.
 
 use usher_config::{
-    kind::{ObjectKey, grant_for},
-    model::ServiceTarget,
+    kind::{BackendRef, ObjectKey, grant_for},
+    model::{Backend, BackendTarget, ServiceTarget},
     value::{Port, ServiceName},
 };
 
@@ -59,4 +59,38 @@ pub(super) fn follow(
         reason: Reason::RefNotResolved,
         message,
     })
+}
+
+/// A share of a route's requests, without filters.
+pub(super) fn plain_backend(
+    referrer: &Referrer<'_>,
+    backend: &BackendRef,
+    parents: &[ServiceName],
+) -> Backend {
+    let service = backend.service(&referrer.object.namespace);
+    let target = follow(referrer, service, backend.port, parents);
+    Backend {
+        weight: backend.weight,
+        target: match target {
+            Ok(target) => BackendTarget::Service(target),
+            Err(broken) => BackendTarget::Invalid(broken.message),
+        },
+        filters: None,
+    }
+}
+
+/// Says which of an object's backends lead nowhere.
+pub(super) fn report_backends<'a>(
+    index: &Index<'_>,
+    (object, parents): (&ObjectKey, &[ServiceName]),
+    backends: impl Iterator<Item = &'a BackendRef>,
+    findings: &mut Vec<Finding>,
+) {
+    let referrer = Referrer { index, object };
+    for backend in backends {
+        let service = backend.service(&object.namespace);
+        if let Err(broken) = follow(&referrer, service, backend.port, parents) {
+            findings.push(broken.finding(object, "its share of requests gets 500"));
+        }
+    }
 }

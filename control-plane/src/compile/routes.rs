@@ -6,8 +6,11 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use usher_config::{
-    kind::{self, BackendRef, HttpFilter, HttpRouteRule, ObjectKey, ParentRef, TrafficPolicySpec},
-    model::{Backend, BackendTarget, PathMatch, Route, RouteMatch},
+    kind::{
+        self, BackendRef, HttpFilter, HttpRouteRule, ObjectKey, ParentKind, ParentRef,
+        TrafficPolicySpec,
+    },
+    model::{Backend, PathMatch, Route, RouteMatch},
     value::{Hostname, Name, Port, ServiceName},
 };
 
@@ -16,28 +19,46 @@ use super::{
     index::Index,
     matches,
     precedence::{Ranked, by_rank, rank},
-    references::{Referrer, follow},
+    references::{Referrer, plain_backend, report_backends},
     targets::{Target, Targets},
     traffic::{self, Layer},
 };
 
 /// A rule of either kind.
-struct Rule<'a> {
+pub(super) struct Rule<'a> {
     name: Option<&'a Name>,
-    matches: Vec<RouteMatch>,
-    filters: Vec<HttpFilter>,
-    backends: Vec<(&'a BackendRef, Vec<HttpFilter>)>,
+    pub(super) matches: Vec<RouteMatch>,
+    pub(super) filters: Vec<HttpFilter>,
+    pub(super) backends: Vec<(&'a BackendRef, Vec<HttpFilter>)>,
     /// What the rule itself says about time and repetition.
     own: Option<TrafficPolicySpec>,
 }
 
 /// A route of either kind.
-struct Written<'a> {
-    key: &'a ObjectKey,
-    accepted_at: SystemTime,
-    parents: &'a [ParentRef],
-    hostnames: &'a [Hostname],
-    rules: Vec<Rule<'a>>,
+pub(super) struct Written<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) accepted_at: SystemTime,
+    pub(super) parents: &'a [ParentRef],
+    pub(super) hostnames: &'a [Hostname],
+    pub(super) rules: Vec<Rule<'a>>,
+}
+
+impl Rule<'_> {
+    /// `kind/namespace/name/rule`, the rule by name or by its number.
+    pub(super) fn label(&self, key: &ObjectKey, number: usize) -> Arc<str> {
+        label(key, self.name, number)
+    }
+}
+
+/// See [`Rule::label`].
+pub(super) fn label(key: &ObjectKey, rule: Option<&Name>, number: usize) -> Arc<str> {
+    let ObjectKey {
+        kind,
+        namespace,
+        name,
+    } = key;
+    let rule = rule.map_or_else(|| number.to_string(), Name::to_string);
+    format!("{kind}/{namespace}/{name}/{rule}").into()
 }
 
 /// All routes, by the service whose requests they take.
@@ -59,7 +80,9 @@ pub(super) fn by_parent(
             ranked.entry(parent.clone()).or_default().extend(routes);
         }
         let parents: Vec<ServiceName> = parents.into_keys().collect();
-        report_backends(index, &written, &parents, findings);
+        let backends = written.rules.iter().flat_map(|rule| &rule.backends);
+        let backends = backends.map(|(backend, _)| *backend);
+        report_backends(index, (written.key, &parents), backends, findings);
     }
     ranked
         .into_iter()
@@ -73,7 +96,8 @@ pub(super) fn by_parent(
         .collect()
 }
 
-fn written<'a>(index: &Index<'a>, findings: &mut Vec<Finding>) -> Vec<Written<'a>> {
+/// All routes of both kinds.
+pub(super) fn written<'a>(index: &Index<'a>, findings: &mut Vec<Finding>) -> Vec<Written<'a>> {
     let mut all = Vec::new();
     for aged in &index.http_routes {
         let spec = &aged.object.spec;
@@ -187,8 +211,9 @@ fn parents(
 ) -> BTreeMap<ServiceName, Vec<Port>> {
     let mut parents: BTreeMap<ServiceName, Vec<Port>> = BTreeMap::new();
     let mut whole = Vec::new();
-    for reference in written.parents {
-        let name = reference.service(&written.key.namespace);
+    let services = |parent: &&ParentRef| parent.kind == ParentKind::Service;
+    for reference in written.parents.iter().filter(services) {
+        let name = reference.parent(&written.key.namespace);
         match parent_ports(index, reference, &name) {
             Err((reason, message)) => {
                 findings.push(Finding {
@@ -262,27 +287,22 @@ fn compile(
         object: written.key,
     };
     for (number, rule) in written.rules.iter().enumerate() {
-        let layers = layers(targets, written, rule, parent);
-        let fault = faults::fault(targets, &targets_of(written, rule, parent));
-        let policy = traffic::resolve(index, &layers, fault);
+        let own = targets_of_route(written.key, rule);
+        let mut layers = traffic::layers_of_service(targets, parent);
+        layers.extend(layers_of_route(targets, written.key, rule));
+        let mut all = vec![Target::Service(parent.clone())];
+        all.extend(own);
+        let policy = traffic::resolve(index, &layers, faults::fault(targets, &all));
         findings.extend(traffic::late_fallback(&layers, &policy));
-        let label = rule
-            .name
-            .map_or_else(|| number.to_string(), Name::to_string);
-        let ObjectKey {
-            kind,
-            namespace,
-            name,
-        } = written.key;
-        let name: Arc<str> = format!("{kind}/{namespace}/{name}/{label}").into();
+        let namespace = &written.key.namespace;
         let route = Route {
-            name,
+            name: rule.label(written.key, number),
             callers: (parent.namespace != *namespace).then(|| namespace.clone()),
             ports: ports.to_vec(),
             hostnames: Vec::new(),
             matches: RouteMatch::default(),
             filters: filters::compile(&referrer, &rule.filters, prefix(rule), findings),
-            backends: backends(&referrer, rule, parent, findings),
+            backends: backends(&referrer, rule, std::slice::from_ref(parent), findings),
             policy,
         };
         for (place, matches) in rule.matches.iter().enumerate() {
@@ -305,55 +325,44 @@ fn compile(
 }
 
 /// What a `ReplacePrefixMatch` replaces: only rules with one match of a prefix have any.
-fn prefix<'a>(rule: &'a Rule<'_>) -> &'a str {
+pub(super) fn prefix<'a>(rule: &'a Rule<'_>) -> &'a str {
     match rule.matches.first().map(|matches| &matches.path) {
         Some(PathMatch::Prefix(prefix)) => prefix,
         Some(PathMatch::Exact(_) | PathMatch::Regex(_)) | None => "/",
     }
 }
 
-fn backends(
+/// A rule's, for requests to one of `parents`.
+pub(super) fn backends(
     referrer: &Referrer<'_>,
     rule: &Rule<'_>,
-    parent: &ServiceName,
+    parents: &[ServiceName],
     findings: &mut Vec<Finding>,
 ) -> Vec<Backend> {
     let mut backends = Vec::new();
     for (backend, own) in &rule.backends {
-        let service = backend.service(&referrer.object.namespace);
-        let target = follow(
-            referrer,
-            service,
-            backend.port,
-            std::slice::from_ref(parent),
-        );
         backends.push(Backend {
-            weight: backend.weight,
-            target: match target {
-                Ok(target) => BackendTarget::Service(target),
-                Err(broken) => BackendTarget::Invalid(broken.message),
-            },
             filters: filters::compile(referrer, own, prefix(rule), findings),
+            ..plain_backend(referrer, backend, parents)
         });
     }
     backends
 }
 
-/// Mesh < Namespace < Service < route < rule by name < what the rule itself says.
-fn layers<'a>(
+/// Above Mesh < Namespace < Service: route < rule by name < what the rule itself says.
+pub(super) fn layers_of_route<'a>(
     targets: &Targets<'a>,
-    written: &Written<'_>,
+    key: &ObjectKey,
     rule: &'a Rule<'_>,
-    parent: &ServiceName,
 ) -> Vec<Layer<'a>> {
-    let mut layers = traffic::layers_of_service(targets, parent);
-    for target in targets_of(written, rule, parent).iter().skip(1) {
-        layers.extend(targets.traffic(target).map(Layer::from));
+    let mut layers = Vec::new();
+    for target in targets_of_route(key, rule) {
+        layers.extend(targets.traffic(&target).map(Layer::from));
     }
     if let Some(own) = &rule.own {
         let ObjectKey {
             namespace, name, ..
-        } = written.key.clone();
+        } = key.clone();
         layers.push(Layer {
             name: ServiceName { namespace, name },
             spec: Cow::Borrowed(own),
@@ -362,29 +371,12 @@ fn layers<'a>(
     layers
 }
 
-/// Service, route, rule by name.
-fn targets_of(written: &Written<'_>, rule: &Rule<'_>, parent: &ServiceName) -> Vec<Target> {
-    let mut all = vec![
-        Target::Service(parent.clone()),
-        Target::Route(written.key.clone(), None),
-    ];
+/// Route, rule by name.
+pub(super) fn targets_of_route(key: &ObjectKey, rule: &Rule<'_>) -> Vec<Target> {
     let section = rule.name.cloned();
-    all.extend(section.map(|name| Target::Route(written.key.clone(), Some(name))));
-    all
-}
-
-fn report_backends(
-    index: &Index<'_>,
-    written: &Written<'_>,
-    parents: &[ServiceName],
-    findings: &mut Vec<Finding>,
-) {
-    let object = written.key;
-    let referrer = Referrer { index, object };
-    for (backend, _) in written.rules.iter().flat_map(|rule| &rule.backends) {
-        let service = backend.service(&object.namespace);
-        if let Err(broken) = follow(&referrer, service, backend.port, parents) {
-            findings.push(broken.finding(object, "its share of requests gets 500"));
-        }
-    }
+    let section = section.map(|name| Target::Route(key.clone(), Some(name)));
+    [Target::Route(key.clone(), None)]
+        .into_iter()
+        .chain(section)
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! YAML in, what runs out.
 
 mod filters;
+mod gateways;
 mod policies;
 mod precedence;
 mod treatment;

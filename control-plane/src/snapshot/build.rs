@@ -25,6 +25,8 @@ pub struct Configured {
     pub services: BTreeMap<Arc<str>, Resource>,
     /// By the service's `namespace/name`.
     pub inbound: BTreeMap<Arc<str>, Resource>,
+    /// By `namespace/name`.
+    pub gateways: BTreeMap<Arc<str>, Resource>,
     /// The service, `namespace/name`, behind each virtual address. Several: a mistake in them, which was reported.
     pub virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>>,
     /// Who may be each service.
@@ -40,6 +42,7 @@ impl Default for Configured {
             },
             services: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
         }
@@ -74,6 +77,11 @@ impl Configured {
                         Resource::encode(&v1::InboundPolicy::from(policy)),
                     )
                 })
+                .collect(),
+            gateways: compiled
+                .gateways
+                .iter()
+                .map(|(name, gateway)| (named(name), Resource::encode(&v1::Gateway::from(gateway))))
                 .collect(),
             // Of the backing, not of the services: workloads that only call are told about themselves too.
             identities: compiled

@@ -10,6 +10,8 @@ pub enum Topic {
     TrustBundle,
     /// What a workload's own sidecar enforces.
     InboundPolicy,
+    /// Where a gateway's own process listens, and what for.
+    Gateway,
     /// Services to call.
     Service,
     /// Their instances.
@@ -18,9 +20,10 @@ pub enum Topic {
 
 impl Topic {
     /// In sending order.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::TrustBundle,
         Self::InboundPolicy,
+        Self::Gateway,
         Self::Service,
         Self::Endpoint,
     ];
@@ -30,6 +33,7 @@ impl Topic {
         match self {
             Self::TrustBundle => type_url::TRUST_BUNDLE,
             Self::InboundPolicy => type_url::INBOUND_POLICY,
+            Self::Gateway => type_url::GATEWAY,
             Self::Service => type_url::SERVICE,
             Self::Endpoint => type_url::ENDPOINT,
         }

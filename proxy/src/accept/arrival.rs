@@ -68,7 +68,7 @@ impl Ends {
         }
         let is_own = match purpose {
             // Only what is for this machine is intercepted on its way in.
-            Purpose::Inbound => true,
+            Purpose::Inbound | Purpose::Gateway(_) => true,
             // A machine calls its own addresses from those same addresses.
             Purpose::Outbound | Purpose::Tcp(_) => destination.ip() == peer.ip(),
         };

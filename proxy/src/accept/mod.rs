@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::mpsc, time::sleep};
 use tracing::warn;
-use usher_config::model::ServiceTarget;
+use usher_config::{model::ServiceTarget, value::Port};
 
 use crate::worker::Load;
 
@@ -35,6 +35,8 @@ pub enum Purpose {
     Inbound,
     /// Opaque bytes from our application.
     Tcp(Arc<ServiceTarget>),
+    /// From outside the mesh, to this port of the gateway that we are.
+    Gateway(Port),
 }
 
 /// A connection on its way to its worker. A std socket: it must not be registered with another's reactor.

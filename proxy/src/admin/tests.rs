@@ -20,7 +20,7 @@ fn admin() -> (Admin, mpsc::Receiver<Command>) {
     metrics.register(&registry).unwrap();
     let store = Arc::new(Store::new("bank/account".parse().unwrap(), 1, metrics));
     let (sender, commands) = mpsc::channel(1);
-    let readiness = Readiness::new(store.clone());
+    let readiness = Readiness::new(store.clone(), false);
     (
         Admin {
             store,

@@ -83,13 +83,15 @@ fn command() -> Command {
         let argument = Arg::new(setting.name).long(setting.name).help(setting.help);
         match (setting.value, setting.name) {
             ("", _) => argument.action(ArgAction::SetTrue),
-            (value, "tcp") => argument.value_name(value).action(ArgAction::Append),
+            (value, name) if separator(name).is_some() => {
+                argument.value_name(value).action(ArgAction::Append)
+            }
             (value, _) => argument.value_name(value),
         }
     };
     Command::new("usher-proxy")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Sidecar of the Usher mesh: carries every call a service makes or receives")
+        .about("Sidecar of the Usher mesh: carries every call a service makes or receives. With --gateway: the mesh's door")
         .after_help(
             "usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
              Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
@@ -108,6 +110,16 @@ fn command() -> Command {
         .args(SETTINGS.iter().map(argument))
 }
 
+/// Between the values of a repeatable setting in the environment; `None`: it has one value.
+fn separator(setting: &str) -> Option<char> {
+    match setting {
+        "tcp" | "listen" => Some(','),
+        // Its values have commas.
+        "certificate" => Some(';'),
+        _ => None,
+    }
+}
+
 type Value = (Source, Vec<String>);
 
 fn from_flag(matches: &ArgMatches, setting: &'static Setting) -> Option<Value> {
@@ -123,20 +135,20 @@ fn from_flag(matches: &ArgMatches, setting: &'static Setting) -> Option<Value> {
     (!texts.is_empty()).then_some((Source::Flag(setting.name), texts))
 }
 
-/// A repeatable setting is separated by commas here.
+/// A repeatable setting is separated here, see [`separator`].
 fn from_environment(environment: &Environment, setting: &Setting) -> Option<Value> {
     let name = format!(
         "USHER_PROXY_{}",
         setting.name.replace('-', "_").to_uppercase()
     );
     let text = environment.get(&name)?;
-    let texts = match setting.name {
-        "tcp" => text
-            .split(',')
+    let texts = match separator(setting.name) {
+        Some(separator) => text
+            .split(separator)
             .map(|part| part.trim().to_owned())
             .filter(|part| !part.is_empty())
             .collect(),
-        _ => vec![text.clone()],
+        None => vec![text.clone()],
     };
     Some((Source::Environment(name), texts))
 }
@@ -174,7 +186,7 @@ fn read_file(path: PathBuf, mistakes: &mut Vec<Mistake>) -> HashMap<&'static str
                     &key,
                     format!(
                         "allowed: {}",
-                        if setting.name == "tcp" {
+                        if separator(setting.name).is_some() {
                             "a list of texts"
                         } else {
                             "one value"
@@ -203,7 +215,7 @@ fn unknown(key: &str) -> String {
 
 fn texts(value: &serde_yaml::Value, setting: &Setting) -> Option<Vec<String>> {
     match value.as_sequence() {
-        Some(list) if setting.name == "tcp" => list.iter().map(scalar).collect(),
+        Some(list) if separator(setting.name).is_some() => list.iter().map(scalar).collect(),
         Some(_) => None,
         None => Some(vec![scalar(value)?]),
     }

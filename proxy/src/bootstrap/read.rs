@@ -12,6 +12,8 @@ use super::{
     Transparent, layers::Layers,
 };
 
+mod gateway;
+
 const CONTROL_PLANE: &str = "127.0.0.1:15012";
 const INBOUND: &str = "0.0.0.0:15006";
 const OUTBOUND: &str = "127.0.0.1:15001";
@@ -45,6 +47,7 @@ pub(super) fn bootstrap(
     let access_log = reader.optional("access-log", |text| Ok(access_log(text)));
     let zone = reader.optional("zone", |text| Ok(text.to_owned()));
     let transparent = reader.optional("transparent", transparent);
+    let gateway = gateway::role(&mut reader);
     let danger_exposed_application = reader.optional("danger-exposed-application", boolean);
 
     let (
@@ -87,6 +90,7 @@ pub(super) fn bootstrap(
         access_log: access_log.unwrap_or(AccessLogTarget::Stdout),
         zone: zone.unwrap_or_default(),
         transparent,
+        gateway,
         danger_exposed_application: danger_exposed_application.unwrap_or(false),
     })
 }

@@ -2,6 +2,7 @@
 //! that come early wait in the backlog.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
     os::unix::{fs::PermissionsExt, net::UnixListener},
@@ -32,8 +33,8 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Listeners {
     /// From other sidecars; `None`: the workload only calls.
     pub inbound: Option<TcpListener>,
-    /// From the application.
-    pub outbound: TcpListener,
+    /// From the application; `None`: this is a gateway, and there is none.
+    pub outbound: Option<TcpListener>,
     /// From the application, opaque bytes, each for one port of one service.
     pub tcp: Vec<(TcpListener, ServiceTarget)>,
     /// The first two once more for IPv6, if the kernel hands connections over: it redirects within a family.
@@ -62,13 +63,26 @@ impl Doors {
 }
 
 /// `addresses.json`.
-#[derive(Debug, Serialize)]
-struct Addresses<'a> {
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Addresses {
     inbound: Option<SocketAddr>,
-    outbound: SocketAddr,
+    outbound: Option<SocketAddr>,
     metrics: SocketAddr,
-    admin: &'a Path,
+    admin: PathBuf,
     tcp: Vec<SocketAddr>,
+    /// By the Gateway's own port; sidecars have none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) gateway: BTreeMap<u16, SocketAddr>,
+}
+
+impl Addresses {
+    /// Tells others where we are: whoever sees the file can connect.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub(super) fn publish(&self, directory: &StateDir) -> io::Result<()> {
+        directory.write(FILE, &serde_json::to_vec(self)?)
+    }
 }
 
 impl Listeners {
@@ -88,7 +102,10 @@ impl Listeners {
                 .application_port
                 .map(|_| bind_as(inbound, "inbound", bootstrap.inbound))
                 .transpose()?,
-            outbound: bind("outbound", bootstrap.outbound)?,
+            outbound: match bootstrap.gateway {
+                None => Some(bind("outbound", bootstrap.outbound)?),
+                Some(_) => None,
+            },
             tcp: tcp.collect::<Result<_, Exit>>()?,
             ipv6: Vec::new(),
             own_ports: None,
@@ -113,9 +130,10 @@ impl Listeners {
         let inbound = self.inbound.iter();
         let inbound = inbound.map(|listener| (options, "inbound", listener, Purpose::Inbound));
         let usual = Options::default();
-        let outbound = (usual, "outbound", &self.outbound, Purpose::Outbound);
+        let outbound = self.outbound.iter();
+        let outbound = outbound.map(|listener| (usual, "outbound", listener, Purpose::Outbound));
         let mut also = Vec::new();
-        for (options, setting, listener, purpose) in inbound.chain([outbound]) {
+        for (options, setting, listener, purpose) in inbound.chain(outbound) {
             let local = listener.local_addr();
             let local = local.map_err(Exit::system("find out our addresses"))?;
             let ip = match local.ip() {
@@ -139,30 +157,29 @@ impl Listeners {
 
     fn ports(&self, doors: &Doors) -> io::Result<Arc<[u16]>> {
         let tcp = self.tcp.iter().map(|(listener, _)| listener);
-        let all = [&self.outbound, &doors.metrics].into_iter();
+        let all = [&doors.metrics].into_iter().chain(&self.outbound);
         let all = all.chain(&self.inbound).chain(tcp);
         all.map(|listener| Ok(listener.local_addr()?.port()))
             .collect()
     }
 
-    /// Tells others where we are: whoever sees the file can connect.
+    /// Where we are.
     ///
     /// # Errors
     /// Whatever the operating system says.
-    pub(super) fn publish(&self, doors: &Doors, directory: &StateDir) -> io::Result<()> {
+    pub(super) fn addresses(&self, doors: &Doors) -> io::Result<Addresses> {
         let local = |(listener, _): &(TcpListener, ServiceTarget)| listener.local_addr();
-        let addresses = Addresses {
-            inbound: self
-                .inbound
-                .as_ref()
-                .map(TcpListener::local_addr)
-                .transpose()?,
-            outbound: self.outbound.local_addr()?,
-            metrics: doors.metrics.local_addr()?,
-            admin: &doors.socket_path,
-            tcp: self.tcp.iter().map(local).collect::<io::Result<_>>()?,
+        let one = |listener: &Option<TcpListener>| {
+            listener.as_ref().map(TcpListener::local_addr).transpose()
         };
-        directory.write(FILE, &serde_json::to_vec(&addresses)?)
+        Ok(Addresses {
+            inbound: one(&self.inbound)?,
+            outbound: one(&self.outbound)?,
+            metrics: doors.metrics.local_addr()?,
+            admin: doors.socket_path.clone(),
+            tcp: self.tcp.iter().map(local).collect::<io::Result<_>>()?,
+            gateway: BTreeMap::new(),
+        })
     }
 
     /// Takes back what an earlier run has published.
@@ -201,6 +218,14 @@ fn cannot_listen(
         ""
     };
     Exit::system(format!("listen on {address} (--{setting}{hint})"))
+}
+
+/// A listener of a gateway's.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub(super) fn listen_plainly(address: SocketAddr) -> io::Result<TcpListener> {
+    listen(Options::default(), address)
 }
 
 fn listen(options: Options, address: SocketAddr) -> io::Result<TcpListener> {

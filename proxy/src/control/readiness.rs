@@ -12,13 +12,16 @@ use crate::snapshot::Store;
 pub struct Readiness {
     store: Arc<Store>,
     serving: Arc<AtomicBool>,
+    /// There is nothing to serve before the Gateway is known.
+    gateway: bool,
 }
 
 impl Readiness {
-    /// Not yet.
-    pub fn new(store: Arc<Store>) -> Self {
+    /// Not yet. `gateway`: a Gateway has to be known too.
+    pub fn new(store: Arc<Store>, gateway: bool) -> Self {
         Self {
             store,
+            gateway,
             serving: Arc::default(),
         }
     }
@@ -35,6 +38,9 @@ impl Readiness {
 
     /// Whether traffic is welcome.
     pub fn is_ready(&self) -> bool {
-        self.serving.load(Ordering::Relaxed) && self.store.load().revision().is_some()
+        let snapshot = self.store.load();
+        self.serving.load(Ordering::Relaxed)
+            && snapshot.revision().is_some()
+            && (!self.gateway || snapshot.gateway().is_some())
     }
 }

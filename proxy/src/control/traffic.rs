@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::time::{Instant, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval},
+};
 
 use super::{Exit, Start, listeners::Listeners};
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
         metrics::Direction,
     },
     tls::Material,
-    worker::{self, Drain, Shared, WorkerSettings, Workers},
+    worker::{self, Drain, GatewayListeners, Shared, WorkerSettings, Workers},
     xds::Discovery,
 };
 
@@ -47,6 +50,7 @@ pub(super) fn shared(
     Ok(Shared {
         store: start.store.clone(),
         material: material.clone(),
+        certificates: Arc::default(),
         discovery,
         drain,
         metrics: start.metrics.clone(),
@@ -61,7 +65,7 @@ impl Traffic {
     /// # Errors
     /// [`Exit::System`] when the operating system refuses a thread.
     pub(super) fn start(
-        listeners: Listeners,
+        (listeners, gateway): (Listeners, Option<watch::Receiver<GatewayListeners>>),
         bootstrap: &Bootstrap,
         shared: &Shared,
     ) -> Result<Self, Exit> {
@@ -72,6 +76,7 @@ impl Traffic {
             inbound: listeners.inbound,
             tcp: listeners.tcp,
             ipv6: listeners.ipv6,
+            gateway,
             application: application
                 .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()))),
         };

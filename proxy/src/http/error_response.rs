@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use usher_config::model::{FaultAnswer, StaticResponse};
 
-use crate::error::{Flag, ProxyError, Refusal};
+use crate::error::{Flag, Misdirected, ProxyError, Refusal};
 
 use super::{Body, headers};
 
@@ -29,9 +29,48 @@ const GRPC_MESSAGE: &str = "grpc-message";
 
 /// The answer to a request that ended in `error`.
 pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
+    answer(error, dialect, &error.to_string())
+}
+
+/// The same for a caller outside the mesh: what it did wrong itself is explained, of ours it learns no names, addresses
+/// or policies. The reason stays in the header, which the gateway takes off when it has been read.
+pub fn respond_outside(error: &ProxyError, dialect: Dialect) -> Response<Body> {
+    let own = matches!(
+        error,
+        ProxyError::InvalidRequest { .. }
+            | ProxyError::Refused { .. }
+            | ProxyError::UpgradeRefused
+            | ProxyError::Misdirected { .. }
+    );
+    if own {
+        return respond(error, dialect);
+    }
+    let words = status(error).canonical_reason().unwrap_or("failed");
+    answer(error, dialect, &words.to_ascii_lowercase())
+}
+
+/// An answer that the callee's sidecar has made itself, with its own words taken out: they are for callers in the mesh. What
+/// an application answers is left alone; it cannot mark its answers so, its sidecar would take the mark off.
+pub fn without_words(response: Response<Body>) -> Response<Body> {
+    if !response.headers().contains_key(headers::REASON) {
+        return response;
+    }
+    let (mut head, _) = response.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    let body = if head.headers.contains_key(GRPC_STATUS) {
+        head.headers.remove(GRPC_MESSAGE);
+        Body::Empty
+    } else {
+        let words = head.status.canonical_reason().unwrap_or("failed");
+        Body::Full(format!("usher: {}\n", words.to_ascii_lowercase()).into())
+    };
+    Response::from_parts(head, body)
+}
+
+fn answer(error: &ProxyError, dialect: Dialect, text: &str) -> Response<Body> {
     let mut response = match dialect {
         Dialect::Http => {
-            let mut response = Response::new(Body::Full(format!("usher: {error}\n").into()));
+            let mut response = Response::new(Body::Full(format!("usher: {text}\n").into()));
             *response.status_mut() = status(error);
             let plain = HeaderValue::from_static("text/plain; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, plain);
@@ -45,7 +84,7 @@ pub fn respond(error: &ProxyError, dialect: Dialect) -> Response<Body> {
                 HeaderValue::from_static("application/grpc"),
             );
             headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_code(error))));
-            if let Ok(message) = HeaderValue::try_from(percent_encoded(&error.to_string())) {
+            if let Ok(message) = HeaderValue::try_from(percent_encoded(text)) {
                 headers.insert(GRPC_MESSAGE, message);
             }
             response
@@ -95,6 +134,10 @@ pub fn status(error: &ProxyError) -> StatusCode {
         ProxyError::FaultInjected { answer, .. } => match answer {
             FaultAnswer::Status(status) => *status,
             FaultAnswer::GrpcStatus(_) => StatusCode::SERVICE_UNAVAILABLE,
+        },
+        ProxyError::Misdirected { why, .. } => match why {
+            Misdirected::Host | Misdirected::Route | Misdirected::Port => StatusCode::NOT_FOUND,
+            Misdirected::Connection => StatusCode::MISDIRECTED_REQUEST,
         },
         ProxyError::UnknownService { .. }
         | ProxyError::NotInMesh { .. }

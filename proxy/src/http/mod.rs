@@ -7,6 +7,7 @@ mod finish;
 pub mod head;
 pub mod headers;
 mod interim;
+pub mod outside;
 pub mod peek;
 pub mod pump;
 mod replay;

@@ -214,7 +214,7 @@ fn in_its_words(error: ProxyError, host: &str) -> ProxyError {
 ///
 /// # Errors
 /// [`ProxyError::UnknownService`], [`ProxyError::DiscoveryTimeout`].
-pub(super) async fn by_name(
+pub(crate) async fn by_name(
     worker: &Rc<Worker>,
     name: &ServiceName,
 ) -> Result<Arc<ServiceEntry>, ProxyError> {

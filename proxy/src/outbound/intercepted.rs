@@ -44,7 +44,13 @@ pub async fn serve_intercepted(worker: Rc<Worker>, stream: TcpStream, destinatio
     match discover::at(&worker, destination, None).await {
         Ok(Some(found)) if found.protocol == Protocol::Tcp => {
             let target = target(&found);
-            Box::pin(opaque::carry_bytes(worker, stream, &target)).await;
+            Box::pin(opaque::carry_bytes(
+                worker,
+                Stream::Plain(stream),
+                &target,
+                None,
+            ))
+            .await;
         }
         Ok(Some(found)) => Box::pin(talk(worker, stream, destination, found)).await,
         Ok(None) if passes(&worker) => Box::pin(pass_through(worker, stream, destination)).await,
@@ -112,7 +118,7 @@ async fn talk(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, fo
         }
         Detected::Tls | Detected::Unknown | Detected::NeedMore => {
             let target = target(&found);
-            opaque::carry_bytes(worker, stream, &target).await;
+            opaque::carry_bytes(worker, Stream::Plain(stream), &target, None).await;
         }
     }
 }

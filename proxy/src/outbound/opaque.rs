@@ -38,13 +38,31 @@ pub(super) struct Destination {
 /// Carries one connection from our application to `target`.
 pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTarget) {
     let target = target.clone();
-    carry_bytes(worker, stream, &Destination { target, only: None }).await;
+    let destination = Destination { target, only: None };
+    carry_bytes(worker, Stream::Plain(stream), &destination, None).await;
 }
 
-pub(super) async fn carry_bytes(worker: Rc<Worker>, stream: TcpStream, destination: &Destination) {
+/// Carries one connection to `target`, where a gateway's `route` has led it.
+pub async fn serve_stream(
+    worker: Rc<Worker>,
+    downstream: Stream,
+    target: &ServiceTarget,
+    route: Arc<str>,
+) {
+    let target = target.clone();
+    let destination = Destination { target, only: None };
+    carry_bytes(worker, downstream, &destination, Some(route)).await;
+}
+
+pub(super) async fn carry_bytes(
+    worker: Rc<Worker>,
+    mut downstream: Stream,
+    destination: &Destination,
+    route: Option<Arc<str>>,
+) {
     let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
     record.requests = Some(worker.handles.unrouted.clone());
-    let mut downstream = Stream::Plain(stream);
+    record.route = route;
     match open(&worker, destination, &mut record).await {
         Ok(mut opened) => {
             let _open = worker.endpoint_connection();

@@ -200,15 +200,20 @@ fn text_matches(wanted: &TextMatch, text: &str) -> bool {
 
 /// A backend by weight; `None`: there is none, or all weigh nothing (500 for every request).
 pub fn pick_backend(backends: &[Backend], random: u64) -> Option<&Backend> {
+    pick_backend_at(backends, random).map(|(_, backend)| backend)
+}
+
+/// The same, with its position.
+pub fn pick_backend_at(backends: &[Backend], random: u64) -> Option<(usize, &Backend)> {
     if let [only] = backends {
-        return (only.weight.get() > 0).then_some(only);
+        return (only.weight.get() > 0).then_some((0, only));
     }
     let total: u64 = backends
         .iter()
         .map(|backend| u64::from(backend.weight.get()))
         .sum();
     let mut point = random::below(random, total);
-    backends.iter().find(|backend| {
+    backends.iter().enumerate().find(|(_, backend)| {
         let weight = u64::from(backend.weight.get());
         let hit = point < weight;
         point = point.saturating_sub(weight);

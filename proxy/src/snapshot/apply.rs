@@ -7,15 +7,16 @@ use std::{
 };
 
 use usher_config::{
-    model::{Endpoint, InboundPolicy, Service},
+    model::{Endpoint, Gateway, InboundPolicy, Service},
     value::{InstanceName, ServiceName},
 };
 
 use crate::telemetry::metrics::{Direction, Metrics};
 
 use super::{
-    Change, InboundEntry, ServiceEntry, Snapshot,
+    Change, GatewayEntry, InboundEntry, ServiceEntry, Snapshot,
     build::{Builder, Endpoints},
+    gateway,
 };
 
 /// What does not change while the process lives.
@@ -47,6 +48,7 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             .or_default()
             .push((name, endpoint));
     }
+    let services_changed = !models.is_empty();
     let mut services = previous.services.clone();
     let zone = own_zone(previous, fixed, change.inbound.as_ref());
     if zone != previous.zone {
@@ -81,6 +83,11 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
         .values()
         .flat_map(|entry| entry.endpoints.iter().map(|e| e.number))
         .collect();
+    let gateway = if change.gateway.is_some() || services_changed {
+        next_gateway(previous, fixed, &services, change.gateway)
+    } else {
+        previous.gateway.clone()
+    };
     let inbound = change
         .inbound
         .map(|policy| Arc::new(inbound_entry(policy, &fixed.metrics)));
@@ -90,6 +97,7 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
         addresses: addresses(&services),
         services,
         numbers,
+        gateway,
         inbound: inbound.or_else(|| previous.inbound.clone()),
         trust: change
             .trust
@@ -120,6 +128,23 @@ fn inbound_entry(policy: InboundPolicy, metrics: &Metrics) -> InboundEntry {
         label,
         policy: Arc::new(policy),
     }
+}
+
+/// Also for a service that changed: its breaker and budget are shared with the routes that lead to it. `told`: what the
+/// control plane says of the gateway itself.
+fn next_gateway(
+    previous: &Snapshot,
+    fixed: &Fixed,
+    services: &HashMap<ServiceName, Arc<ServiceEntry>>,
+    told: Option<Option<Gateway>>,
+) -> Option<Arc<GatewayEntry>> {
+    let before = previous.gateway.as_deref();
+    let model = match told {
+        Some(gateway) => gateway.map(Arc::new),
+        None => before.map(|before| before.model.clone()),
+    };
+    let builder = gateway::Builder::new(fixed, before, services);
+    model.map(|model| Arc::new(builder.gateway(model)))
 }
 
 fn models_of(entry: &ServiceEntry) -> Endpoints {

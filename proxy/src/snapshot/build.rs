@@ -9,21 +9,20 @@ use std::{
 };
 
 use usher_config::{
-    model::{BreakerScope, Endpoint, Route, Service, ServicePort, TrafficPolicy},
+    model::{Endpoint, Route, Service, ServicePort, TrafficPolicy},
     value::{InstanceName, ServiceName},
 };
 
 use crate::{
     balance::{EndpointState, Group, Member, Rules, affinity, zones},
     clock,
-    policy::{breaker::Breaker, retry_budget::RetryBudget},
     route::Table,
     telemetry::metrics::{Direction, Outcomes},
 };
 
 use super::{
     EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment, apply::Fixed,
-    entry::BreakerEntry,
+    treat::Treat,
 };
 
 pub(super) type Endpoints = BTreeMap<InstanceName, Arc<Endpoint>>;
@@ -56,7 +55,7 @@ impl Builder<'_> {
                 let treat = || {
                     let general = Some(&treatment);
                     let mut treatment = self.treatment(&label, name, &route.policy, general);
-                    treatment.mirrors = self.mirrors(&label, route);
+                    treatment.mirrors = mirrors(self.fixed, &label, route);
                     Arc::new(treatment)
                 };
                 by_rule
@@ -103,21 +102,6 @@ impl Builder<'_> {
         } else {
             routes.iter().filter(all).cloned().collect()
         }
-    }
-
-    fn mirrors(&self, label: &str, route: &Route) -> Vec<(ServiceName, Outcomes)> {
-        let backends = route.backends.iter().map(|backend| &backend.filters);
-        let filters = [&route.filters].into_iter().chain(backends).flatten();
-        let mut mirrors: Vec<(ServiceName, Outcomes)> = Vec::new();
-        for mirror in filters.flat_map(|filters| &filters.mirrors) {
-            let name = &mirror.target.service;
-            if mirrors.iter().all(|(known, _)| known != name) {
-                let metrics = &self.fixed.metrics;
-                let outcomes = metrics.mirrored(label, &route.name, &name.to_string());
-                mirrors.push((name.clone(), outcomes));
-            }
-        }
-        mirrors
     }
 
     fn endpoints(
@@ -215,18 +199,13 @@ impl Builder<'_> {
         general: Option<&Arc<Treatment>>,
     ) -> Treatment {
         let before = self.before_of(&route);
-        Treatment {
-            breaker: self.breaker(label, &route, policy, general),
-            budget: self.budget(policy, before, general),
-            requests: self
-                .fixed
-                .metrics
-                .requests(Direction::Outbound, label, &route, label),
-            faults: self.fixed.metrics.faults(label),
-            policy: policy.clone(),
-            route,
-            mirrors: Vec::new(),
-        }
+        let treat = Treat {
+            fixed: self.fixed,
+            label,
+            before,
+            general,
+        };
+        treat.treatment(route, policy)
     }
 
     fn before_of(&self, route: &str) -> Option<&Arc<Treatment>> {
@@ -239,63 +218,20 @@ impl Builder<'_> {
             .iter()
             .find(|treatment| &*treatment.route == route)
     }
+}
 
-    /// A breaker of scope `Service` is one for the service and all routes whose settings are the same.
-    fn breaker(
-        &self,
-        label: &Arc<str>,
-        route: &Arc<str>,
-        policy: &TrafficPolicy,
-        general: Option<&Arc<Treatment>>,
-    ) -> Option<BreakerEntry> {
-        let settings = policy.breaker.as_ref()?;
-        let shared = general.and_then(|general| general.breaker.as_ref());
-        if settings.scope == BreakerScope::Service
-            && let Some(shared) = shared
-            && shared.breaker.settings() == settings
-        {
-            return Some(shared.clone());
+/// Handles for copies, by mirror.
+pub(super) fn mirrors(fixed: &Fixed, label: &str, route: &Route) -> Vec<(ServiceName, Outcomes)> {
+    let backends = route.backends.iter().map(|backend| &backend.filters);
+    let filters = [&route.filters].into_iter().chain(backends).flatten();
+    let mut mirrors: Vec<(ServiceName, Outcomes)> = Vec::new();
+    for mirror in filters.flat_map(|filters| &filters.mirrors) {
+        let name = &mirror.target.service;
+        if mirrors.iter().all(|(known, _)| known != name) {
+            let metrics = &fixed.metrics;
+            let outcomes = metrics.mirrored(label, &route.name, &name.to_string());
+            mirrors.push((name.clone(), outcomes));
         }
-        let scope: Arc<str> = if settings.scope == BreakerScope::Service && general.is_none() {
-            "".into()
-        } else {
-            route.clone()
-        };
-        let workers = self.fixed.workers;
-        let state = self.fixed.metrics.breaker_state(label, &scope);
-        let begin = |breaker: Breaker| {
-            // An operator's hold is no transition: nobody else would tell.
-            state.set(breaker.view(clock::now()).phase.number());
-            Arc::new(breaker)
-        };
-        let breaker = match self
-            .before_of(route)
-            .and_then(|before| before.breaker.as_ref())
-        {
-            Some(before) if before.breaker.settings() == settings => before.breaker.clone(),
-            Some(before) => begin(before.breaker.renewed(settings.clone(), workers)),
-            None => begin(Breaker::new(settings.clone(), workers)),
-        };
-        Some(BreakerEntry {
-            breaker,
-            state,
-            transitions: self.fixed.metrics.breaker_transitions(label, &scope),
-            observed: self.fixed.metrics.breaker_observed(label, &scope),
-            route: scope,
-        })
     }
-
-    fn budget(
-        &self,
-        policy: &TrafficPolicy,
-        before: Option<&Arc<Treatment>>,
-        general: Option<&Arc<Treatment>>,
-    ) -> Arc<RetryBudget> {
-        let settings = &policy.retry.budget;
-        let same = |treatment: &&Arc<Treatment>| treatment.policy.retry.budget == *settings;
-        general.filter(same).or(before.filter(same)).map_or_else(
-            || Arc::new(RetryBudget::new(settings, self.fixed.workers)),
-            |t| t.budget.clone(),
-        )
-    }
+    mirrors
 }

@@ -6,6 +6,8 @@
 mod apply;
 mod build;
 mod entry;
+mod gateway;
+mod treat;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,8 +16,9 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
+use tokio::sync::watch;
 use usher_config::{
-    model::{Endpoint, InboundPolicy, Revision, Service, TrustBundle},
+    model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
     value::{InstanceName, ServiceName},
 };
 
@@ -30,6 +33,7 @@ pub use entry::{
     BreakerEntry, EndpointEntry, InboundEntry, PortEntry, Running, ServiceEntry, ServiceMetrics,
     Treatment,
 };
+pub use gateway::{GatewayEntry, GatewayPort, ListenerEntry, RouteEntry};
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,8 @@ pub struct Change {
     pub endpoints: Vec<(InstanceName, Option<Endpoint>)>,
     /// Our own workload's policy; `None`: unchanged.
     pub inbound: Option<InboundPolicy>,
+    /// The gateway that this process is; `None`: unchanged, `Some(None)`: it is none (any more).
+    pub gateway: Option<Option<Gateway>>,
     /// The mesh's roots; `None`: unchanged.
     pub trust: Option<TrustBundle>,
     /// `None`: unchanged.
@@ -59,6 +65,7 @@ pub struct Snapshot {
     inbound: Option<Arc<InboundEntry>>,
     /// Our own.
     zone: String,
+    gateway: Option<Arc<GatewayEntry>>,
     trust: Option<Arc<TrustBundle>>,
     revision: Option<Revision>,
 }
@@ -94,6 +101,11 @@ impl Snapshot {
         self.inbound.as_ref()
     }
 
+    /// The gateway that this process is; `None` until it is known, and for sidecars.
+    pub fn gateway(&self) -> Option<&Arc<GatewayEntry>> {
+        self.gateway.as_ref()
+    }
+
     /// Whether connections to the endpoint of this number are still of use.
     pub fn has_endpoint(&self, number: u64) -> bool {
         number == APPLICATION || self.numbers.contains(&number)
@@ -119,6 +131,7 @@ pub struct Store {
     fixed: Fixed,
     revision: Gauge,
     current: Arc<ArcSwap<Snapshot>>,
+    applied: watch::Sender<()>,
 }
 
 impl Store {
@@ -136,6 +149,7 @@ impl Store {
             },
             revision,
             current: Arc::default(),
+            applied: watch::Sender::new(()),
         }
     }
 
@@ -162,6 +176,11 @@ impl Store {
         self.current.load_full()
     }
 
+    /// Hears of every change.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.applied.subscribe()
+    }
+
     /// A worker's view: one atomic load per request as long as nothing changes.
     pub fn reader(&self) -> Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>> {
         Cache::new(self.current.clone())
@@ -176,6 +195,7 @@ impl Store {
                 .set(i64::try_from(revision.number).unwrap_or(i64::MAX));
         }
         self.current.store(Arc::new(next));
+        self.applied.send_replace(());
     }
 }
 

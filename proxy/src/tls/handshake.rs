@@ -75,6 +75,14 @@ pub enum TlsError {
         /// Its SNI.
         asked: String,
     },
+    /// A listener has none that this caller could verify.
+    #[error(
+        "no certificate to show: none of the listener's was given to this process, or the caller can verify none"
+    )]
+    NoCertificate,
+    /// No listener serves the host that the caller asks for.
+    #[error("caller asks for a host that is not served")]
+    NotServed,
     /// A name that cannot travel as SNI.
     #[error("{0:?} is not a server name")]
     ServerName(String),
@@ -89,6 +97,8 @@ impl TlsError {
             Self::Refused(_) => "refused",
             Self::NotMesh => "not_mesh",
             Self::OtherService { .. } => "other_service",
+            Self::NoCertificate => "no_certificate",
+            Self::NotServed => "not_served",
             Self::ServerName(_) => "server_name",
         }
     }
@@ -153,7 +163,7 @@ async fn answer(
 }
 
 /// A fatal alert in a record of its own (RFC 8446 §6, RFC 6066 §3): type, version, length, level, description.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Whether an SNI `<port>.<service>.<namespace>` means a port of this service.
 fn means(sni: &str, own: &ServiceName) -> bool {

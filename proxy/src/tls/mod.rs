@@ -5,6 +5,7 @@
 //! nothing. Resumed sessions skip the certificate verifier, so the identity is checked once more after every
 //! handshake, and a new bundle or SVID makes new configurations with empty session stores.
 
+pub mod edge;
 mod handshake;
 mod leaf;
 mod material;

@@ -44,7 +44,8 @@ impl Active {
 pub(super) fn direction(purpose: &Purpose) -> Direction {
     match purpose {
         Purpose::Inbound => Direction::Inbound,
-        Purpose::Outbound | Purpose::Tcp(_) => Direction::Outbound,
+        // A gateway's callers are strangers, but where they go is outbound.
+        Purpose::Outbound | Purpose::Tcp(_) | Purpose::Gateway(_) => Direction::Outbound,
     }
 }
 

@@ -4,6 +4,7 @@
 //! count or a cross-thread wake-up, and a connection's state stays in one core's cache.
 
 mod drain;
+mod listen;
 mod load;
 mod record;
 mod seldom;
@@ -24,11 +25,12 @@ use crate::{
         access_log::{AccessLog, Entry, WorkerLog},
         metrics::{Direction, Gauge, Metrics, Outcomes, Requests, Side},
     },
-    tls::Material,
+    tls::{Material, edge::Certificates},
     xds::Discovery,
 };
 
 pub use drain::{Drain, DrainTrigger, Phase, drain};
+pub use listen::GatewayListeners;
 pub use load::{Active, Load, StreamPlace};
 pub use record::{Record, grpc_status};
 pub use seldom::Seldom;
@@ -42,6 +44,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// Our SVID and the roots.
     pub material: Arc<ArcSwap<Material>>,
+    /// What a gateway shows to the outside world; empty for sidecars.
+    pub certificates: Arc<Certificates>,
     /// For services that the configuration lacks.
     pub discovery: Discovery,
     /// When to leave.
@@ -120,6 +124,8 @@ pub struct Warnings {
     pub handshakes: Seldom,
     /// On the way to ourselves.
     pub loops: Seldom,
+    /// Asking a gateway for a certificate that it lacks.
+    pub certificates: Seldom,
 }
 
 /// A connection of ours in the gauge, until it is dropped.

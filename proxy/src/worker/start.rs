@@ -21,12 +21,12 @@ use usher_config::model::ServiceTarget;
 
 use crate::{
     accept::{self, Arrival, Handoff, Purpose, Seat},
-    clock, inbound, outbound,
+    clock, gateway, inbound, outbound,
     policy::limits::Handshakes,
     telemetry::access_log::FLUSH_AFTER,
 };
 
-use super::{Active, Load, Shared, Worker, load::direction};
+use super::{Active, GatewayListeners, Load, Shared, Worker, listen, load::direction};
 
 /// Connections that wait for a worker; more are closed at once.
 const HANDOFFS_MAX: usize = 1024;
@@ -39,14 +39,16 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub struct WorkerSettings {
     /// Threads. Default in the bootstrap: the CPUs this process may use.
     pub workers: NonZeroUsize,
-    /// Application → mesh.
-    pub outbound: TcpListener,
+    /// Application → mesh; `None`: there is no application, this is a gateway.
+    pub outbound: Option<TcpListener>,
     /// Mesh → application; `None`: the workload only calls.
     pub inbound: Option<TcpListener>,
     /// Opaque streams to a port of a service.
     pub tcp: Vec<(TcpListener, ServiceTarget)>,
     /// The same two for IPv6, where the kernel hands connections over.
     pub ipv6: Vec<(TcpListener, Purpose)>,
+    /// Outside world → mesh, as they come and go; `None`: this is a sidecar.
+    pub gateway: Option<watch::Receiver<GatewayListeners>>,
     /// Our own application, on loopback.
     pub application: Option<SocketAddr>,
 }
@@ -120,6 +122,7 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
             load,
             application: settings.application,
             listeners,
+            gateway: settings.gateway.clone(),
             seats: seats.clone(),
             receiver,
             stopped: stopped.clone(),
@@ -151,11 +154,12 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
 }
 
 fn listeners(
-    outbound: TcpListener,
+    outbound: Option<TcpListener>,
     inbound: Option<TcpListener>,
     tcp: Vec<(TcpListener, ServiceTarget)>,
 ) -> io::Result<Vec<(TcpListener, Purpose)>> {
-    let mut listeners = vec![(outbound, Purpose::Outbound)];
+    let outbound = outbound.map(|listener| (listener, Purpose::Outbound));
+    let mut listeners: Vec<_> = outbound.into_iter().collect();
     listeners.extend(inbound.map(|listener| (listener, Purpose::Inbound)));
     listeners.extend(
         tcp.into_iter()
@@ -173,6 +177,7 @@ struct Place {
     load: Arc<Load>,
     application: Option<SocketAddr>,
     listeners: Vec<(TcpListener, Purpose)>,
+    gateway: Option<watch::Receiver<GatewayListeners>>,
     seats: Arc<[Seat]>,
     receiver: mpsc::Receiver<Handoff>,
     stopped: watch::Receiver<bool>,
@@ -195,6 +200,9 @@ async fn run(mut place: Place, shared: Shared) {
             place.seats.clone(),
             ended,
         ));
+    }
+    if let Some(gateway) = place.gateway {
+        spawn_local(listen::follow(worker.clone(), gateway, place.seats.clone()));
     }
     spawn_local(flush_log(worker.clone()));
     spawn_local(sweep(worker.clone()));
@@ -232,6 +240,9 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
                 }
                 (Purpose::Tcp(target), _) => {
                     Box::pin(outbound::serve_tcp(worker, stream, &target)).await;
+                }
+                (Purpose::Gateway(port), _) => {
+                    Box::pin(gateway::serve(worker, stream, peer, port)).await;
                 }
             },
             Err(error) => debug!(%error, "accepted connection was gone"),

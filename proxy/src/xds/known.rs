@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use usher_config::{
-    model::{Endpoint, InboundPolicy, Revision, Service, TrustBundle},
+    model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
     value::{InstanceName, ServiceName},
     wire::{discovery::Resource, type_url, v1},
 };
@@ -25,6 +25,7 @@ pub(super) enum Received {
     Service(Versioned<Service>),
     Endpoint(Versioned<Endpoint>),
     InboundPolicy(Versioned<InboundPolicy>),
+    Gateway(Versioned<Gateway>),
     TrustBundle(Versioned<TrustBundle>),
     Revision(Revision),
 }
@@ -55,6 +56,11 @@ impl Received {
                 let model = decode::<v1::InboundPolicy, InboundPolicy>(body)?;
                 named(resource, &model.service)?;
                 Self::InboundPolicy(Versioned { version, model })
+            }
+            type_url::GATEWAY => {
+                let model = decode::<v1::Gateway, Gateway>(body)?;
+                named(resource, &model.name)?;
+                Self::Gateway(Versioned { version, model })
             }
             type_url::TRUST_BUNDLE => {
                 let model = decode::<v1::TrustBundle, TrustBundle>(body)?;
@@ -92,6 +98,7 @@ pub(super) struct Staged {
     pub(super) services: BTreeMap<ServiceName, Option<Versioned<Service>>>,
     pub(super) endpoints: BTreeMap<InstanceName, Option<Versioned<Endpoint>>>,
     pub(super) inbound: Option<Versioned<InboundPolicy>>,
+    pub(super) gateway: Option<Option<Versioned<Gateway>>>,
     pub(super) trust: Option<Versioned<TrustBundle>>,
     pub(super) revision: Option<Revision>,
 }
@@ -102,6 +109,7 @@ pub(super) struct Known {
     pub(super) services: BTreeMap<ServiceName, Versioned<Service>>,
     pub(super) endpoints: BTreeMap<InstanceName, Versioned<Endpoint>>,
     pub(super) inbound: Option<Versioned<InboundPolicy>>,
+    pub(super) gateway: Option<Versioned<Gateway>>,
     pub(super) trust: Option<Versioned<TrustBundle>>,
     pub(super) revision: Option<Revision>,
 }
@@ -147,6 +155,10 @@ impl Known {
         if let Some(inbound) = staged.inbound {
             change.inbound = Some(inbound.model.clone());
             self.inbound = Some(inbound);
+        }
+        if let Some(gateway) = staged.gateway {
+            change.gateway = Some(gateway.as_ref().map(|gateway| gateway.model.clone()));
+            self.gateway = gateway;
         }
         if let Some(trust) = staged.trust {
             change.trust = Some(trust.model.clone());
@@ -204,6 +216,11 @@ impl Known {
                 .inbound
                 .iter()
                 .map(|held| pair(&held.model.service, held))
+                .collect(),
+            type_url::GATEWAY => self
+                .gateway
+                .iter()
+                .map(|held| pair(&held.model.name, held))
                 .collect(),
             type_url::TRUST_BUNDLE => self
                 .trust

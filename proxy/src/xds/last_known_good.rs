@@ -28,6 +28,7 @@ pub fn encode(subscription: &Subscription) -> Vec<u8> {
         services,
         endpoints,
         inbound,
+        gateway,
         trust,
         revision,
     } = subscription.known();
@@ -45,6 +46,11 @@ pub fn encode(subscription: &Subscription) -> Vec<u8> {
     resources.extend(inbound.iter().map(|held| {
         resource::<_, v1::InboundPolicy>(type_url::INBOUND_POLICY, &held.model.service, held)
     }));
+    resources.extend(
+        gateway
+            .iter()
+            .map(|held| resource::<_, v1::Gateway>(type_url::GATEWAY, &held.model.name, held)),
+    );
     resources.extend(trust.iter().map(|held| {
         resource::<_, v1::TrustBundle>(type_url::TRUST_BUNDLE, &held.model.trust_domain, held)
     }));
@@ -103,6 +109,7 @@ pub fn decode(bytes: &[u8], subscription: &mut Subscription, now: Instant) -> Op
                 drop(staged.endpoints.insert(held.model.name.clone(), Some(held)))
             }
             Ok(Received::InboundPolicy(held)) => staged.inbound = Some(held),
+            Ok(Received::Gateway(held)) => staged.gateway = Some(Some(held)),
             Ok(Received::TrustBundle(held)) => staged.trust = Some(held),
             Ok(Received::Revision(revision)) => staged.revision = Some(revision),
             Err(error) => warn!(

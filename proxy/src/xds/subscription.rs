@@ -66,6 +66,8 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Subscription {
     own: ServiceName,
+    /// We are the gateway of that name.
+    gateway: bool,
     node: Node,
     interest: Interest,
     known: Known,
@@ -93,6 +95,7 @@ struct Stream {
 enum Key {
     Service(ServiceName),
     Endpoint(InstanceName),
+    Gateway,
 }
 
 impl Subscription {
@@ -109,6 +112,7 @@ impl Subscription {
         };
         Self {
             own,
+            gateway: false,
             node,
             interest: Interest::new(pinned),
             known: Known::default(),
@@ -119,6 +123,12 @@ impl Subscription {
             addresses: Addresses::default(),
             stream: None,
         }
+    }
+
+    /// For the process that is the gateway of our own name.
+    pub fn of_gateway(mut self) -> Self {
+        self.gateway = true;
+        self
     }
 
     /// Takes in what an earlier run knew. Its services are wanted again: most likely they will be dialled.
@@ -146,10 +156,12 @@ impl Subscription {
         let names = self.subscribed.iter().map(ToString::to_string);
         let services: Vec<String> = names.chain(self.addresses.names()).collect();
         let endpoints = self.subscribed.iter().map(every_endpoint).collect();
+        let gateways = self.gateway.then(|| self.own.to_string());
         let mut requests = Vec::new();
         for (type_url, names) in [
             (type_url::TRUST_BUNDLE, vec!["*".to_owned()]),
             (type_url::INBOUND_POLICY, vec![self.own.to_string()]),
+            (type_url::GATEWAY, gateways.into_iter().collect()),
             // Before their services: a service should not be seen without its endpoints.
             (type_url::ENDPOINT, endpoints),
             (type_url::SERVICE, services),
@@ -218,16 +230,18 @@ impl Subscription {
             match key {
                 Key::Service(name) => drop(gone.services.insert(name, None)),
                 Key::Endpoint(name) => drop(gone.endpoints.insert(name, None)),
+                Key::Gateway => gone.gateway = Some(None),
             }
         }
         let change = self.known.commit(gone);
         let mut effects = self.reconcile();
         let mut services = change.services;
         services.extend(effects.change.take().unwrap_or_default().services);
-        if !services.is_empty() || !change.endpoints.is_empty() {
+        if !services.is_empty() || !change.endpoints.is_empty() || change.gateway.is_some() {
             effects.change = Some(Change {
                 services,
                 endpoints: change.endpoints,
+                gateway: change.gateway,
                 ..Change::default()
             });
         }
@@ -311,7 +325,11 @@ impl Subscription {
             Received::InboundPolicy(policy) if policy.model.service == self.own => {
                 self.staged.inbound = Some(policy);
             }
-            Received::InboundPolicy(_) => {}
+            Received::Gateway(gateway) if self.gateway && gateway.model.name == self.own => {
+                self.missing.remove(&Key::Gateway);
+                self.staged.gateway = Some(Some(gateway));
+            }
+            Received::InboundPolicy(_) | Received::Gateway(_) => {}
             Received::TrustBundle(bundle) => self.staged.trust = Some(bundle),
             Received::Revision(revision) => self.staged.revision = Some(revision),
         }
@@ -332,6 +350,7 @@ impl Subscription {
                 }
                 _ => self.not_there(type_url, name, now, answers),
             },
+            type_url::GATEWAY if self.known.gateway.is_some() => self.remove(Key::Gateway, now),
             type_url::ENDPOINT => {
                 let names: Vec<InstanceName> =
                     match name.strip_suffix("/*").map(str::parse::<ServiceName>) {
@@ -365,24 +384,7 @@ impl Subscription {
         match key {
             Key::Service(name) => drop(self.staged.services.insert(name, None)),
             Key::Endpoint(name) => drop(self.staged.endpoints.insert(name, None)),
-        }
-    }
-
-    fn not_there(
-        &mut self,
-        type_url: &str,
-        name: &str,
-        now: Instant,
-        answers: &mut Vec<(ServiceName, Resolution)>,
-    ) {
-        let Ok(service) = name.parse::<ServiceName>() else {
-            return;
-        };
-        let known = self.known.services.contains_key(&service);
-        if type_url == type_url::SERVICE && !known && self.subscribed.contains(&service) {
-            self.staged.services.remove(&service);
-            self.unknown.insert(service.clone(), now + NEGATIVE_TTL);
-            answers.push((service, Resolution::Unknown));
+            Key::Gateway => self.staged.gateway = Some(None),
         }
     }
 }

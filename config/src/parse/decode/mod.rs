@@ -4,6 +4,7 @@ mod access_policy;
 mod filter;
 mod fault_policy;
 mod load_balancer;
+mod gateway;
 mod mesh;
 mod reference;
 mod resilience;
@@ -23,10 +24,7 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 6] = [
-    "Gateway",
-    "TCPRoute",
-    "TLSRoute",
+const LATER: [&str; 3] = [
     "BackendTLSPolicy",
     "AuthenticationPolicy",
     "RateLimitPolicy",
@@ -117,6 +115,9 @@ fn with_spec(
         Kind::HttpRoute => put(metadata, route::http(spec), Object::HttpRoute),
         Kind::GrpcRoute => put(metadata, route::grpc(spec), Object::GrpcRoute),
         Kind::ReferenceGrant => put(metadata, reference::grant(spec), Object::ReferenceGrant),
+        Kind::Gateway => put(metadata, gateway::gateway(spec, namespace), Object::Gateway),
+        Kind::TlsRoute => put(metadata, gateway::tls_route(spec), Object::TlsRoute),
+        Kind::TcpRoute => put(metadata, gateway::tcp_route(spec), Object::TcpRoute),
         Kind::TrafficPolicy => put(
             metadata,
             traffic_policy::policy(spec, namespace),
@@ -136,7 +137,14 @@ fn with_spec(
 }
 
 fn kind(place: Place<'_>) -> Option<Kind> {
-    let later = place.clone().text().filter(|text| LATER.contains(text));
+    let written = place.clone().text();
+    if written == Some("Secret") {
+        return place.wrong(
+            "`Secret`: private keys have no place in configuration",
+            "leave it out, and start the gateway with --certificate NAME=CERT,KEY",
+        );
+    }
+    let later = written.filter(|text| LATER.contains(text));
     match later {
         Some(kind) => place.wrong(
             format!("`{kind}`, which this version of Usher does not support yet"),

@@ -1,10 +1,12 @@
 //! References between objects.
 
+use std::ops::RangeInclusive;
+
 use crate::{
     kind::{
-        BackendObject, BackendRef, CoreGroup, GrantFrom, GrantTo, GrpcBackendRef, HttpBackendRef,
-        Kind, MESH_NAMESPACE, ParentKind, ParentRef, ReferenceGrantSpec, ServiceRef, TargetKind,
-        TargetRef,
+        BackendKind, BackendObject, BackendRef, CoreGroup, GrantFrom, GrantTo, GrpcBackendRef,
+        HttpBackendRef, Kind, MESH_NAMESPACE, ParentGroup, ParentKind, ParentRef,
+        ReferenceGrantSpec, ServiceRef, TargetKind, TargetRef,
     },
     parse::fields::{Fields, Once},
     parse::place::Place,
@@ -18,10 +20,45 @@ pub(super) fn parents(fields: &mut Fields<'_>) -> Vec<ParentRef> {
     fields.list("parentRefs", 1..=32, |place| parent(&place))
 }
 
+/// Parents of a route for connections: those of sidecars' applications are routed by their listener alone.
+pub(super) fn gateways(fields: &mut Fields<'_>) -> Vec<ParentRef> {
+    fields.list("parentRefs", 1..=32, |place| {
+        let parent = parent(&place)?;
+        match parent.kind {
+            ParentKind::Gateway => Some(parent),
+            ParentKind::Service => {
+                place.wrong("a Service", "a Gateway: only its connections are routed")
+            }
+        }
+    })
+}
+
 fn parent(place: &Place<'_>) -> Option<ParentRef> {
     let mut fields = place.fields()?;
-    let group = fields.required("group", |place| place.choice::<CoreGroup>());
-    let kind = fields.required("kind", |place| place.choice::<ParentKind>());
+    let group = fields.optional("group", |place| place.choice::<ParentGroup>());
+    let kind = fields.optional("kind", |place| place.choice::<ParentKind>());
+    // One that is written and wrong has been reported.
+    let kind = kind.or_else(|| fields.at("kind").is_none().then_some(ParentKind::Gateway));
+    let group = group.or_else(|| {
+        let left_out = fields.at("group").is_none();
+        left_out.then_some(ParentGroup::GatewayApi)
+    });
+    if let (Some(group), Some(kind)) = (group, kind)
+        && group != kind.group()
+    {
+        let words = |group: ParentGroup| match group {
+            ParentGroup::Core => "\"\"".to_owned(),
+            ParentGroup::GatewayApi => group.to_string(),
+        };
+        let how = match fields.at("group") {
+            Some(_) => "",
+            None => " (the default)",
+        };
+        place.wrong::<()>(
+            format!("kind {kind} with the group {}{how}", words(group)),
+            format!("`group: {}` with `kind: {kind}`", words(kind.group())),
+        );
+    }
     let namespace = fields.optional("namespace", |place| place.parse());
     let name = fields.required("name", |place| place.parse());
     let port = fields.optional("port", |place| place.number());
@@ -35,6 +72,14 @@ fn parent(place: &Place<'_>) -> Option<ParentRef> {
         port,
         section_name,
     })
+}
+
+/// A route's for connections: so many of them.
+pub(super) fn stream_backends(
+    fields: &mut Fields<'_>,
+    count: RangeInclusive<usize>,
+) -> Vec<BackendRef> {
+    fields.list("backendRefs", count, |place| backend(place.fields()?))
 }
 
 /// An HTTPRoute's.
@@ -63,7 +108,7 @@ fn backend(mut fields: Fields<'_>) -> Option<BackendRef> {
         .unwrap_or(CoreGroup::Core);
     let kind = fields
         .optional("kind", |place| place.choice())
-        .unwrap_or(ParentKind::Service);
+        .unwrap_or(BackendKind::Service);
     let namespace = fields.optional("namespace", |place| place.parse());
     let name = fields.required("name", |place| place.parse());
     let port = fields.required("port", |place| place.number());

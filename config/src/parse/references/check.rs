@@ -1,9 +1,11 @@
 //! The references of one object, each followed.
 
+mod gateway;
+
 use crate::{
     kind::{
         BackendObject, BackendRef, Fallback, FallbackTarget, GrpcFilter, HttpFilter, Object,
-        ParentRef, Service, TargetKind, TargetRef, grant_for,
+        ParentKind, ParentRef, Service, TargetKind, TargetRef, grant_for,
     },
     parse::{Located, Mistake, Severity, report::nearest},
     value::{Name, Port, ServiceName},
@@ -51,6 +53,19 @@ impl<'a> Check<'a, '_> {
                     }
                 }
             }
+            Object::TlsRoute(route) => {
+                self.parents(&route.spec.parent_refs);
+                for (rule, at) in route.spec.rules.iter().zip(0..) {
+                    self.backends(rule.backend_refs.iter(), at, &[]);
+                }
+            }
+            Object::TcpRoute(route) => {
+                self.parents(&route.spec.parent_refs);
+                for (rule, at) in route.spec.rules.iter().zip(0..) {
+                    self.backends(rule.backend_refs.iter(), at, &[]);
+                }
+            }
+            Object::Gateway(gateway) => self.gateway(gateway),
             Object::TrafficPolicy(policy) => {
                 self.targets(&policy.spec.target_refs);
                 self.fallback(policy.spec.fallback.as_ref());
@@ -104,7 +119,11 @@ impl<'a> Check<'a, '_> {
     fn parents(&mut self, parents: &[ParentRef]) {
         for (parent, at) in parents.iter().zip(0..) {
             let field = format!("spec.parentRefs[{at}]");
-            let name = parent.service(self.namespace());
+            let name = parent.parent(self.namespace());
+            if parent.kind == ParentKind::Gateway {
+                self.gateway_parent(parent, &name, &field);
+                continue;
+            }
             let Some(service) =
                 self.known_service(&name, &format!("{field}.name"), Severity::Error)
             else {
@@ -144,7 +163,10 @@ impl<'a> Check<'a, '_> {
 
     fn parents_of(&self, parents: &[ParentRef]) -> Vec<ServiceName> {
         let own = self.namespace();
-        parents.iter().map(|parent| parent.service(own)).collect()
+        let services = parents
+            .iter()
+            .filter(|parent| parent.kind == ParentKind::Service);
+        services.map(|parent| parent.parent(own)).collect()
     }
 
     fn backends<'b>(

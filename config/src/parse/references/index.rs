@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{Kind, Object, ReferenceGrant, Service, TargetKind},
+    kind::{Gateway, Kind, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
     value::{Name, ServiceName},
 };
@@ -11,6 +11,9 @@ use crate::{
 /// What exists.
 pub(super) struct Index<'a> {
     pub(super) services: BTreeMap<ServiceName, Option<&'a Service>>,
+    pub(super) gateways: BTreeMap<ServiceName, Option<&'a Gateway>>,
+    /// Of the Workloads.
+    pub(super) workloads: BTreeSet<ServiceName>,
     /// Rule names of routes; `None` for a route that is rejected.
     pub(super) routes: BTreeMap<(TargetKind, ServiceName), Option<BTreeSet<&'a Name>>>,
     pub(super) mesh: Option<&'a Name>,
@@ -27,6 +30,8 @@ impl<'a> Index<'a> {
     pub(super) fn new(parsed: &'a Parsed) -> Self {
         let mut index = Self {
             services: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            workloads: BTreeSet::new(),
             routes: BTreeMap::new(),
             mesh: None,
             labels: HashMap::new(),
@@ -46,9 +51,14 @@ impl<'a> Index<'a> {
                 Kind::GrpcRoute => drop(index.routes.insert((TargetKind::GrpcRoute, name), None)),
                 Kind::Mesh => index.mesh = Some(&key.name),
                 Kind::Workload => index.partial = true,
+                Kind::Gateway => drop(index.gateways.insert(name, None)),
                 // What it would have granted is not known.
                 Kind::ReferenceGrant => index.ungranted = true,
-                Kind::TrafficPolicy | Kind::AccessPolicy | Kind::FaultPolicy => {}
+                Kind::TlsRoute
+                | Kind::TcpRoute
+                | Kind::TrafficPolicy
+                | Kind::AccessPolicy
+                | Kind::FaultPolicy => {}
             }
         }
         for located in &parsed.objects {
@@ -63,7 +73,11 @@ impl<'a> Index<'a> {
             Object::Service(service) => {
                 self.services.insert(service.full_name(), Some(service));
             }
+            Object::Gateway(gateway) => {
+                self.gateways.insert(gateway.full_name(), Some(gateway));
+            }
             Object::Workload(workload) => {
+                self.workloads.insert(workload.full_name());
                 self.labels
                     .entry(&workload.metadata.namespace)
                     .or_default()
@@ -90,7 +104,11 @@ impl<'a> Index<'a> {
                     .insert((TargetKind::GrpcRoute, route.full_name()), Some(rules));
             }
             Object::ReferenceGrant(grant) => self.grants.push(grant),
-            Object::TrafficPolicy(_) | Object::AccessPolicy(_) | Object::FaultPolicy(_) => {}
+            Object::TlsRoute(_)
+            | Object::TcpRoute(_)
+            | Object::TrafficPolicy(_)
+            | Object::AccessPolicy(_)
+            | Object::FaultPolicy(_) => {}
         }
     }
 

@@ -872,6 +872,113 @@ pub mod telemetry {
         }
     }
 }
+/// Where the outside world comes in, for the processes that run it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Gateway {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub listeners: ::prost::alloc::vec::Vec<Listener>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Listener {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// empty: any
+    #[prost(string, tag = "3")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(enumeration = "listener::Protocol", tag = "4")]
+    pub protocol: i32,
+    /// names; keys never travel
+    #[prost(string, repeated, tag = "5")]
+    pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "6")]
+    pub routes: ::prost::alloc::vec::Vec<GatewayRoute>,
+    #[prost(message, repeated, tag = "7")]
+    pub streams: ::prost::alloc::vec::Vec<StreamRoute>,
+}
+/// Nested message and enum types in `Listener`.
+pub mod listener {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Protocol {
+        /// never sent
+        Unspecified = 0,
+        Http = 1,
+        Https = 2,
+        TlsTerminate = 3,
+        TlsPassthrough = 4,
+        Tcp = 5,
+    }
+    impl Protocol {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "UNSPECIFIED",
+                Self::Http => "HTTP",
+                Self::Https => "HTTPS",
+                Self::TlsTerminate => "TLS_TERMINATE",
+                Self::TlsPassthrough => "TLS_PASSTHROUGH",
+                Self::Tcp => "TCP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNSPECIFIED" => Some(Self::Unspecified),
+                "HTTP" => Some(Self::Http),
+                "HTTPS" => Some(Self::Https),
+                "TLS_TERMINATE" => Some(Self::TlsTerminate),
+                "TLS_PASSTHROUGH" => Some(Self::TlsPassthrough),
+                "TCP" => Some(Self::Tcp),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GatewayRoute {
+    /// at most one hostname
+    #[prost(message, optional, tag = "1")]
+    pub route: ::core::option::Option<Route>,
+    /// one for each backend of the route
+    #[prost(message, repeated, tag = "2")]
+    pub policies: ::prost::alloc::vec::Vec<BackendPolicy>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackendPolicy {
+    /// absent: the service's own
+    #[prost(message, optional, tag = "1")]
+    pub policy: ::core::option::Option<TrafficPolicy>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamRoute {
+    /// as of Route
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// empty: any
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub backends: ::prost::alloc::vec::Vec<Backend>,
+}
 /// The roots that sign this mesh's identities.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrustBundle {

@@ -6,6 +6,7 @@
 //! application would be gone before the mesh had heard that it is going.
 
 mod explain;
+mod gateway;
 mod permission;
 mod progress;
 mod ready;
@@ -33,6 +34,7 @@ use standing::Told;
 use state_directory::StateDirectory;
 use supervise::Application;
 
+pub(super) use gateway::Gateway;
 pub(super) use tied::Tied;
 
 const AFTER_HELP: &str = "\
@@ -140,6 +142,9 @@ pub(super) struct Run {
     /// The command, after `--`
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+    /// Of `usher gateway`, which has no command.
+    #[arg(skip)]
+    gateway: Option<gateway::Listening>,
 }
 
 impl Run {
@@ -249,8 +254,19 @@ impl Run {
         format!("{}/{}", self.namespace, self.service)
     }
 
+    /// What waits for the proxy.
+    fn subject(&self) -> &'static str {
+        match self.gateway {
+            Some(_) => "the gateway",
+            None => "the command",
+        }
+    }
+
     /// The command, as people call it.
     fn what(&self) -> String {
+        if self.gateway.is_some() {
+            return format!("gateway {}", self.service);
+        }
         let command = self.command.first().map(|word| word.to_string_lossy());
         command.unwrap_or_default().into_owned()
     }

@@ -104,12 +104,13 @@ pub(super) async fn wait(
         if waited >= limit {
             return if is_known {
                 progress.warn(&format!(
-                    "no configuration within {limit:?} ({cause}): the command starts, and calls to other services \
-                     fail until the control plane answers"
+                    "no configuration within {limit:?} ({cause}): {} starts, and calls to other services \
+                     fail until the control plane answers",
+                    run.subject()
                 ));
                 Ok(())
             } else {
-                let failure = not_ready(limit, &cause);
+                let failure = not_ready(run, limit, &cause);
                 Err(sidecar.with_log(failure))
             };
         }
@@ -121,9 +122,13 @@ pub(super) async fn wait(
     }
 }
 
-fn not_ready(limit: Duration, cause: &str) -> Failure {
-    let message =
-        format!("the sidecar is not ready after {limit:?}, the command was not started: {cause}");
+fn not_ready(run: &Run, limit: Duration, cause: &str) -> Failure {
+    let message = match run.gateway {
+        Some(_) => format!("the gateway is not ready after {limit:?}: {cause}"),
+        None => format!(
+            "the sidecar is not ready after {limit:?}, the command was not started: {cause}"
+        ),
+    };
     Failure::new(exit::UNAVAILABLE, message)
         .advise("another control plane: --control-plane HOST:PORT")
         .advise("more patience: --ready-timeout DURATION")
@@ -131,9 +136,17 @@ fn not_ready(limit: Duration, cause: &str) -> Failure {
 
 fn refused(run: &Run, reason: &str) -> Failure {
     let message = format!(
-        "this identity may not run as {}, the command was not started: {reason}",
-        run.full_service()
+        "this identity may not run as {}, {} was not started: {reason}",
+        run.full_service(),
+        run.subject()
     );
+    if run.gateway.is_some() {
+        return Failure::new(exit::UNAVAILABLE, message).advise(format!(
+            "a gateway is run by the Workload of its name: is there a Workload {}, and is the token for its \
+             serviceAccount?",
+            run.full_service()
+        ));
+    }
     Failure::new(exit::UNAVAILABLE, message)
         .advise(format!(
             "a token for one of the service's accounts: usher token create --namespace {} --service-account SA",

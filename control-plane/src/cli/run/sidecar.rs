@@ -1,6 +1,7 @@
 //! The `usher-proxy` beside the command: found, started, asked, ended.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::File,
     io,
@@ -45,9 +46,13 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct SidecarAddresses {
     pub(super) inbound: Option<SocketAddr>,
-    pub(super) outbound: SocketAddr,
+    /// `None`: a gateway's.
+    pub(super) outbound: Option<SocketAddr>,
     pub(super) metrics: Option<SocketAddr>,
     admin: PathBuf,
+    /// A gateway's, by the Gateway's own port.
+    #[serde(default)]
+    pub(super) gateway: BTreeMap<u16, SocketAddr>,
 }
 
 /// A running sidecar; killed when dropped.
@@ -125,14 +130,17 @@ impl Sidecar {
             .arg(permission.file())
             .arg("--state-dir")
             .arg(state.path())
-            .arg("--inbound")
-            .arg(run.inbound().to_string())
-            .arg("--outbound")
-            .arg(run.outbound.to_string())
             .arg("--metrics")
             .arg(run.metrics.to_string())
             .arg("--drain-grace")
             .arg(format_duration(run.drain_grace));
+        match &run.gateway {
+            Some(listening) => listening.arguments(&mut command),
+            None => {
+                command.arg("--inbound").arg(run.inbound().to_string());
+                command.arg("--outbound").arg(run.outbound.to_string());
+            }
+        }
         let optional = [
             ("--application-port", run.port.map(|port| port.to_string())),
             ("--advertise", run.advertise.clone()),
@@ -174,7 +182,9 @@ impl Sidecar {
     /// Waits until it listens, and says where.
     pub(super) async fn listening(&mut self) -> Result<String, Failure> {
         let addresses = self.wait_for_addresses().await?;
-        let outbound = addresses.outbound;
+        let outbound = addresses
+            .outbound
+            .map(|outbound| format!("outbound {outbound}"));
         let inbound = addresses
             .inbound
             .map(|inbound| format!(", inbound {inbound}"));
@@ -182,7 +192,13 @@ impl Sidecar {
             .metrics
             .map(|metrics| format!(", metrics http://{metrics}/metrics"));
         Ok(format!(
-            "sidecar listens: outbound {outbound}{}{}",
+            "{} listens: {}{}{}",
+            if outbound.is_some() {
+                "sidecar"
+            } else {
+                "gateway"
+            },
+            outbound.unwrap_or_else(|| "as its Gateway says".to_owned()),
             inbound.unwrap_or_default(),
             metrics.unwrap_or_default()
         ))
@@ -212,8 +228,7 @@ impl Sidecar {
         let started = Instant::now();
         loop {
             self.must_run()?;
-            let text = std::fs::read(&self.addresses_file).ok();
-            if let Some(addresses) = text.and_then(|text| serde_json::from_slice(&text).ok()) {
+            if let Some(addresses) = self.addresses_now() {
                 return Ok(self.addresses.insert(addresses));
             }
             if started.elapsed() > BIND_TIMEOUT {
@@ -249,6 +264,24 @@ impl Sidecar {
             supervise::signal_group(&self.child, Signal::SIGKILL);
             let _ = self.child.wait().await;
         }
+    }
+
+    /// Ends it as its drain takes it; kills it if that takes much longer than `grace`.
+    pub(super) async fn drain_and_stop(mut self, grace: Duration) {
+        supervise::signal_group(&self.child, Signal::SIGTERM);
+        if timeout(grace + QUIT_TIMEOUT, self.child.wait())
+            .await
+            .is_err()
+        {
+            supervise::signal_group(&self.child, Signal::SIGKILL);
+            let _ = self.child.wait().await;
+        }
+    }
+
+    /// Where it listens by now.
+    pub(super) fn addresses_now(&self) -> Option<SidecarAddresses> {
+        let text = std::fs::read(&self.addresses_file).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Waits for an end that nobody asked for, and explains it.

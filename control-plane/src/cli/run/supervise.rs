@@ -45,7 +45,8 @@ impl Application {
             .command
             .split_first()
             .ok_or_else(|| Failure::new(exit::USAGE, "no command"))?;
-        let outbound = sidecar.outbound.to_string();
+        let outbound = sidecar.outbound.map(|outbound| outbound.to_string());
+        let outbound = outbound.unwrap_or_default();
         let mut command = tied::command(program);
         command
             .args(arguments)

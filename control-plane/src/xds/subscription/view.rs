@@ -36,7 +36,10 @@ impl<'a> View<'a> {
                 }
                 _ => Found::Nothing,
             },
-            Topic::InboundPolicy if !self.snapshot.may_be(self.identity, name) => Found::Nothing,
+            Topic::InboundPolicy | Topic::Gateway if !self.snapshot.may_be(self.identity, name) => {
+                Found::Nothing
+            }
+            Topic::Gateway => one(configured.gateways.get_key_value(name)),
             Topic::InboundPolicy => one(configured.inbound.get_key_value(name)),
             Topic::Service => match name.strip_prefix(ADDRESS) {
                 Some(address) => self.at(address),

@@ -21,9 +21,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite as _;
 
 use crate::{
-    error::{Flag, ProxyError},
+    error::ProxyError,
     http::{
         Body, Interim, headers,
+        outside::{self, LastOfConnection},
         tunnel::Tunnel,
         upgrade::{Accepted, Offer},
     },
@@ -180,11 +181,8 @@ fn switch(response: &mut Response<Body>) -> Body {
 /// Whoever sends what this proxy does not take for a request has lost the thread, or wants us to: what comes next
 /// on this connection may not be meant as it reads (SEMANTICS §10).
 fn close_if_refused(response: &mut Response<Body>) {
-    let refused = response
-        .headers()
-        .get(headers::REASON)
-        .is_some_and(|reason| reason.as_bytes().starts_with(Flag::Dpe.as_str().as_bytes()));
-    if refused {
+    let marked = response.extensions().get::<LastOfConnection>();
+    if marked.is_some() || outside::was_refused(response.headers()) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -113,6 +113,7 @@ impl Sidecar {
         let shared = Shared {
             store: store.clone(),
             material: Arc::new(ArcSwap::from_pointee(material)),
+            certificates: Arc::default(),
             discovery,
             drain,
             metrics,
@@ -129,7 +130,8 @@ impl Sidecar {
         };
         let settings = WorkerSettings {
             workers: NonZeroUsize::new(workers).unwrap(),
-            outbound,
+            outbound: Some(outbound),
+            gateway: None,
             inbound: Some(inbound),
             tcp: vec![(tcp, target)],
             ipv6: Vec::new(),

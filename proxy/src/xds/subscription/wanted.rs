@@ -1,6 +1,6 @@
 //! Keeps the subscription what is wanted: the roots, what they lead to, and nothing else.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use usher_config::{
     model::Service,
@@ -9,7 +9,7 @@ use usher_config::{
 };
 
 use super::{
-    Effects, Key, Subscription,
+    Effects, Key, NEGATIVE_TTL, Resolution, Subscription,
     messages::{change_of, every_endpoint},
 };
 use crate::snapshot::Change;
@@ -23,6 +23,7 @@ impl Subscription {
         self.missing.retain(|key, _| match key {
             Key::Service(name) => wanted.contains(name),
             Key::Endpoint(name) => wanted.contains(&name.service),
+            Key::Gateway => true,
         });
         self.staged.services.retain(|name, _| wanted.contains(name));
         self.staged
@@ -86,5 +87,24 @@ impl Subscription {
             first.node = Some(self.node.clone());
         }
         requests
+    }
+
+    /// The control plane has no such thing: whoever waits for it need not.
+    pub(super) fn not_there(
+        &mut self,
+        type_url: &str,
+        name: &str,
+        now: Instant,
+        answers: &mut Vec<(ServiceName, Resolution)>,
+    ) {
+        let Ok(service) = name.parse::<ServiceName>() else {
+            return;
+        };
+        let known = self.known.services.contains_key(&service);
+        if type_url == type_url::SERVICE && !known && self.subscribed.contains(&service) {
+            self.staged.services.remove(&service);
+            self.unknown.insert(service.clone(), now + NEGATIVE_TTL);
+            answers.push((service, Resolution::Unknown));
+        }
     }
 }

@@ -110,7 +110,7 @@ impl Mesh {
                         put(*topic, name, found);
                     }
                 }
-                Topic::InboundPolicy => {}
+                Topic::InboundPolicy | Topic::Gateway => {}
             }
         }
         visible
@@ -220,7 +220,7 @@ pub(super) fn asked(topic: Topic, service: u8) -> String {
         Topic::TrustBundle => "*".to_owned(),
         Topic::Endpoint => format!("bank/s{service}/*"),
         Topic::Service if service >= 4 => format!("addr/240.240.0.{}", service - 4),
-        Topic::Service | Topic::InboundPolicy => format!("bank/s{service}"),
+        Topic::Service | Topic::InboundPolicy | Topic::Gateway => format!("bank/s{service}"),
     }
 }
 

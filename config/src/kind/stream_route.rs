@@ -1,0 +1,44 @@
+//! `TLSRoute` and `TCPRoute` (Gateway API): connections → services. Shape and meaning are upstream's.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::value::{Hostname, Name};
+
+use super::{BackendRef, ParentRef};
+
+/// Which TLS connections go where, by the name that the caller asks for (SNI).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct TlsRouteSpec {
+    /// The Gateways whose connections it takes; at least one.
+    pub parent_refs: Vec<ParentRef>,
+    /// Only connections to these hosts; at least one, at most 16.
+    #[serde(default)]
+    pub hostnames: Vec<Hostname>,
+    /// Exactly one: there is nothing else to match.
+    pub rules: Vec<StreamRule>,
+}
+
+/// Where a listener's TCP connections go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct TcpRouteSpec {
+    /// The Gateways whose connections it takes; at least one.
+    pub parent_refs: Vec<ParentRef>,
+    /// Exactly one: there is nothing to match.
+    pub rules: Vec<StreamRule>,
+}
+
+/// The one rule of a route for connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct StreamRule {
+    /// What logs call it.
+    pub name: Option<Name>,
+    /// Where the connections go, by weight. At least one.
+    pub backend_refs: Vec<BackendRef>,
+}

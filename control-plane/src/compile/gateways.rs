@@ -1,0 +1,317 @@
+//! Gateways: which routes attached to which of their listeners, and for which host names.
+
+mod attach;
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use usher_config::{
+    kind::{self, BackendRef, ObjectKey, RouteKind, TlsMode},
+    model::{
+        BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute,
+        TrafficPolicy,
+    },
+    value::{Hostname, Name, ServiceName},
+};
+
+use super::{
+    Finding, Reason, faults, filters,
+    index::Index,
+    precedence::{Ranked, rank},
+    references::{Referrer, plain_backend, report_backends},
+    routes::{self, Written, backends, label, layers_of_route, prefix, targets_of_route},
+    targets::{Target, Targets},
+    traffic,
+};
+use attach::{Hostnames, Place, Route, attach, intersection};
+
+/// A route for connections.
+struct Stream<'a> {
+    route: Route<'a>,
+    accepted_at: SystemTime,
+    rules: &'a [kind::StreamRule],
+}
+
+/// All gateways.
+pub(super) fn gateways(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<ServiceName, Gateway> {
+    let mut gateways: BTreeMap<ServiceName, Gateway> = BTreeMap::new();
+    for (name, gateway) in &index.gateways {
+        report_orphan(index, name, gateway.key, findings);
+        let listeners = gateway.object.spec.listeners.iter().map(listener);
+        let gateway = Gateway {
+            name: name.clone(),
+            listeners: listeners.collect(),
+        };
+        gateways.insert(name.clone(), gateway);
+    }
+    for (place, mut routes) in requests(index, targets, findings) {
+        routes.sort_by(|(a, _), (b, _)| rank(a).cmp(&rank(b)));
+        if let Some(listener) = at(&mut gateways, &place) {
+            listener.routes = routes
+                .into_iter()
+                .map(|(ranked, policies)| GatewayRoute {
+                    route: ranked.route,
+                    policies,
+                })
+                .collect();
+        }
+    }
+    for (place, stream) in connections(index, findings) {
+        if let Some(listener) = at(&mut gateways, &place) {
+            listener.streams.push(stream);
+        }
+    }
+    gateways
+}
+
+fn at<'a>(
+    gateways: &'a mut BTreeMap<ServiceName, Gateway>,
+    (gateway, listener): &Place,
+) -> Option<&'a mut Listener> {
+    gateways.get_mut(gateway)?.listeners.get_mut(*listener)
+}
+
+fn listener(written: &kind::Listener) -> Listener {
+    let certificates = written.tls.iter().flat_map(|tls| &tls.certificate_refs);
+    Listener {
+        name: written.name.clone(),
+        port: written.port,
+        hostname: written.hostname.clone(),
+        protocol: match (written.protocol, written.tls_mode()) {
+            (kind::ListenerProtocol::Http, _) => ListenerProtocol::Http,
+            (kind::ListenerProtocol::Https, _) => ListenerProtocol::Https,
+            (kind::ListenerProtocol::Tls, Some(TlsMode::Terminate)) => {
+                ListenerProtocol::TlsTerminate
+            }
+            (kind::ListenerProtocol::Tls, _) => ListenerProtocol::TlsPassthrough,
+            (kind::ListenerProtocol::Tcp, _) => ListenerProtocol::Tcp,
+        },
+        certificates: certificates.map(|one| one.name.clone()).collect(),
+        routes: Vec::new(),
+        streams: Vec::new(),
+    }
+}
+
+fn report_orphan(
+    index: &Index<'_>,
+    name: &ServiceName,
+    key: &ObjectKey,
+    findings: &mut Vec<Finding>,
+) {
+    let runs = |workload: &&kind::Workload| workload.full_name() == *name;
+    if index.workloads.iter().any(runs) || index.services.contains_key(name) {
+        return;
+    }
+    findings.push(Finding {
+        object: key.clone(),
+        reason: Reason::RefNotResolved,
+        message: format!("there is no Workload {name}: nobody may run this gateway"),
+    });
+}
+
+/// By listener: the routes for requests, each with the policies of its backends.
+fn requests(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<Place, Vec<(Ranked, Policies)>> {
+    let mut all = routes::written(index, findings);
+    all.sort_by_key(|written| (written.accepted_at, written.key));
+    let mut attached: BTreeMap<Place, Vec<(RouteKind, &ObjectKey, Hostnames)>> = BTreeMap::new();
+    let mut compiled: BTreeMap<Place, Vec<(Ranked, Policies)>> = BTreeMap::new();
+    for written in &all {
+        let route = Route {
+            key: written.key,
+            kind: match written.key.kind {
+                kind::Kind::GrpcRoute => RouteKind::Grpc,
+                _ => RouteKind::Http,
+            },
+            parents: written.parents,
+            hostnames: written.hostnames,
+        };
+        for (place, hostnames) in attach(index, &route, findings) {
+            let before = attached.entry(place.clone()).or_default();
+            if let Some(conflict) = conflict(&route, &hostnames, before) {
+                findings.push(conflict);
+                continue;
+            }
+            let routes = compile((index, targets), written, &hostnames, findings);
+            before.push((route.kind, written.key, hostnames));
+            compiled.entry(place).or_default().extend(routes);
+        }
+    }
+    compiled
+}
+
+/// A host name of a listener belongs to HTTPRoutes or to GRPCRoutes, to whichever came first (Gateway API, GRPCRoute).
+fn conflict(
+    route: &Route<'_>,
+    hostnames: &Hostnames,
+    before: &[(RouteKind, &ObjectKey, Hostnames)],
+) -> Option<Finding> {
+    let meet = |one: &Option<Hostname>, other: &Option<Hostname>| match (one, other) {
+        (Some(one), Some(other)) => intersection(one, other).is_some(),
+        (None, _) | (_, None) => true,
+    };
+    let (_, earlier, _) = before.iter().find(|(kind, _, theirs)| {
+        let any_meets = |own| theirs.iter().any(|other| meet(own, other));
+        *kind != route.kind && hostnames.iter().any(any_meets)
+    })?;
+    Some(Finding {
+        object: route.key.clone(),
+        reason: Reason::Conflicted,
+        message: format!(
+            "{earlier}, which is older and of another kind, has a host name of it on the same listener"
+        ),
+    })
+}
+
+/// As `GatewayRoute::policies`.
+type Policies = Vec<Option<Arc<TrafficPolicy>>>;
+
+/// One route for each host name and match: a request's precedence depends on the one host name that it matches.
+fn compile(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    written: &Written<'_>,
+    hostnames: &Hostnames,
+    findings: &mut Vec<Finding>,
+) -> Vec<(Ranked, Policies)> {
+    let mut routes = Vec::new();
+    let object = written.key;
+    let referrer = Referrer { index, object };
+    for (number, rule) in written.rules.iter().enumerate() {
+        let above = layers_of_route(targets, written.key, rule);
+        let rule_only = Treated {
+            index,
+            targets,
+            above,
+            own: targets_of_route(written.key, rule),
+        };
+        let policy = rule_only.without_backend(&written.key.namespace);
+        let backends = backends(&referrer, rule, &[], findings);
+        let filters = filters::compile(&referrer, &rule.filters, prefix(rule), findings);
+        let policies: Policies = backends
+            .iter()
+            .map(|backend| match &backend.target {
+                BackendTarget::Service(target) => rule_only.on_top_of(&target.service),
+                BackendTarget::Invalid(_) => None,
+            })
+            .collect();
+        for (hostname, (place, matches)) in hostnames
+            .iter()
+            .flat_map(|hostname| rule.matches.iter().enumerate().map(move |m| (hostname, m)))
+        {
+            let route = usher_config::model::Route {
+                name: rule.label(written.key, number),
+                callers: None,
+                ports: Vec::new(),
+                hostnames: hostname.iter().cloned().collect(),
+                matches: matches.clone(),
+                filters: filters.clone(),
+                backends: backends.clone(),
+                policy: policy.clone(),
+            };
+            let ranked = Ranked {
+                route,
+                accepted_at: written.accepted_at,
+                object: written.key.clone(),
+                place: (number, place),
+            };
+            routes.push((ranked, policies.clone()));
+        }
+    }
+    routes
+}
+
+/// What a rule says about treatment, by itself and by policies that target it.
+struct Treated<'a, 'i> {
+    index: &'a Index<'i>,
+    targets: &'a Targets<'i>,
+    above: Vec<traffic::Layer<'a>>,
+    own: Vec<Target>,
+}
+
+impl Treated<'_, '_> {
+    /// For requests that reach no service.
+    fn without_backend(&self, namespace: &Name) -> Arc<TrafficPolicy> {
+        let wide = [Target::Mesh, Target::Namespace(namespace.clone())];
+        let wide = wide
+            .iter()
+            .filter_map(|target| self.targets.traffic(target));
+        let mut layers: Vec<_> = wide.map(traffic::Layer::from).collect();
+        layers.extend(self.above.iter().cloned());
+        traffic::resolve(self.index, &layers, faults::fault(self.targets, &self.own))
+    }
+
+    /// For those that go to `service`; `None`: the rule says nothing.
+    fn on_top_of(&self, service: &ServiceName) -> Option<Arc<TrafficPolicy>> {
+        let silent = self.above.is_empty() && faults::fault(self.targets, &self.own).is_none();
+        if silent {
+            return None;
+        }
+        let mut layers = traffic::layers_of_service(self.targets, service);
+        layers.extend(self.above.iter().cloned());
+        let mut all = vec![Target::Service(service.clone())];
+        all.extend(self.own.iter().cloned());
+        let fault = faults::fault(self.targets, &all);
+        Some(traffic::resolve(self.index, &layers, fault))
+    }
+}
+
+/// Routes for connections with the listeners that they attached to, the oldest first.
+fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<(Place, StreamRoute)> {
+    let tls = index.tls_routes.iter().map(|aged| Stream {
+        route: Route {
+            key: aged.key,
+            kind: RouteKind::Tls,
+            parents: &aged.object.spec.parent_refs,
+            hostnames: &aged.object.spec.hostnames,
+        },
+        accepted_at: aged.accepted_at,
+        rules: &aged.object.spec.rules,
+    });
+    let tcp = index.tcp_routes.iter().map(|aged| Stream {
+        route: Route {
+            key: aged.key,
+            kind: RouteKind::Tcp,
+            parents: &aged.object.spec.parent_refs,
+            hostnames: &[],
+        },
+        accepted_at: aged.accepted_at,
+        rules: &aged.object.spec.rules,
+    });
+    let mut all: Vec<Stream<'_>> = tls.chain(tcp).collect();
+    all.sort_by_key(|stream| (stream.accepted_at, stream.route.key));
+    let mut streams = Vec::new();
+    for stream in &all {
+        let key = stream.route.key;
+        let written = |rule: &'_ kind::StreamRule| -> Vec<BackendRef> { rule.backend_refs.clone() };
+        let backends: Vec<BackendRef> = stream.rules.iter().flat_map(written).collect();
+        report_backends(index, (key, &[]), backends.iter(), findings);
+        let referrer = Referrer { index, object: key };
+        for (place, hostnames) in attach(index, &stream.route, findings) {
+            for (hostname, (number, rule)) in hostnames.into_iter().flat_map(|hostname| {
+                stream
+                    .rules
+                    .iter()
+                    .enumerate()
+                    .map(move |r| (hostname.clone(), r))
+            }) {
+                let route = StreamRoute {
+                    name: label(key, rule.name.as_ref(), number),
+                    hostname,
+                    backends: rule
+                        .backend_refs
+                        .iter()
+                        .map(|backend| plain_backend(&referrer, backend, &[]))
+                        .collect(),
+                };
+                streams.push((place.clone(), route));
+            }
+        }
+    }
+    streams
+}

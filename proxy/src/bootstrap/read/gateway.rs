@@ -1,0 +1,109 @@
+//! The settings of a gateway, and those that it cannot have.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use usher_config::value::{InvalidValue, Port};
+
+use super::{Parsed, Reader, boolean, path, socket_address};
+use crate::bootstrap::{CertificateFiles, GatewayRole, Mistake};
+
+/// Settings about an application.
+const OF_SIDECARS: [&str; 7] = [
+    "application-port",
+    "inbound",
+    "advertise",
+    "outbound",
+    "tcp",
+    "transparent",
+    "danger-exposed-application",
+];
+
+const OF_GATEWAYS: [&str; 3] = ["listen-ip", "listen", "certificate"];
+
+/// The role, if this is a gateway.
+pub(super) fn role(reader: &mut Reader<'_>) -> Option<GatewayRole> {
+    let is_gateway = reader.optional("gateway", boolean).unwrap_or(false);
+    let listen_ip = reader.optional("listen-ip", ip);
+    let listen = reader.list("listen", listen);
+    let certificates = reader.list("certificate", certificate);
+    let (foreign, why): (&[&'static str], _) = if is_gateway {
+        (&OF_SIDECARS, "a gateway has no application: leave it out")
+    } else {
+        (&OF_GATEWAYS, "only a gateway has it (--gateway)")
+    };
+    for name in foreign {
+        if let Some((source, _)) = reader.layers.all(name) {
+            reader.mistakes.push(Mistake {
+                source: source.clone(),
+                message: why.to_owned(),
+            });
+        }
+    }
+    repeated(reader, "listen", listen.iter().map(|(port, _)| port));
+    repeated(
+        reader,
+        "certificate",
+        certificates.iter().map(|files| &files.name),
+    );
+    is_gateway.then(|| GatewayRole {
+        listen_ip: listen_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        listen,
+        certificates,
+    })
+}
+
+/// Each key once: of two, one would silently not count.
+fn repeated<T: PartialEq + ToString>(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    keys: impl Iterator<Item = T>,
+) {
+    let mut seen: Vec<T> = Vec::new();
+    for key in keys {
+        if seen.contains(&key)
+            && let Some((source, _)) = reader.layers.all(name)
+        {
+            let message = format!("{} for the second time", key.to_string());
+            reader.mistakes.push(Mistake {
+                source: source.clone(),
+                message,
+            });
+        }
+        seen.push(key);
+    }
+}
+
+fn ip(text: &str) -> Parsed<IpAddr> {
+    text.parse()
+        .map_err(|_| InvalidValue::new(text, "an IP address, such as 0.0.0.0 or 127.0.0.1"))
+}
+
+fn listen(text: &str) -> Parsed<(Port, SocketAddr)> {
+    let invalid = || {
+        InvalidValue::new(
+            text,
+            "PORT=ADDR:PORT, the Gateway's port first, such as 443=0.0.0.0:8443",
+        )
+    };
+    let (port, address) = text.split_once('=').ok_or_else(invalid)?;
+    Ok((
+        port.parse().map_err(|_| invalid())?,
+        socket_address(address).map_err(|_| invalid())?,
+    ))
+}
+
+fn certificate(text: &str) -> Parsed<CertificateFiles> {
+    let invalid = || {
+        InvalidValue::new(
+            text,
+            "NAME=CERT,KEY: a certificateRef's name and two PEM files, such as web=/etc/tls/tls.crt,/etc/tls/tls.key",
+        )
+    };
+    let (name, files) = text.split_once('=').ok_or_else(invalid)?;
+    let (certificate, key) = files.split_once(',').ok_or_else(invalid)?;
+    Ok(CertificateFiles {
+        name: name.parse().map_err(|_| invalid())?,
+        certificate: path(certificate).map_err(|_| invalid())?,
+        key: path(key).map_err(|_| invalid())?,
+    })
+}

@@ -1,0 +1,177 @@
+//! A gateway's listeners, bound as its configuration says, and its certificates, read from their files.
+//!
+//! Both follow changes while the process runs: a port that cannot be bound and a pair of files that does not fit are
+//! said once and tried again; what was good before stays.
+
+mod certificates;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+use usher_config::value::Port;
+
+use super::{
+    Exit, Standing, Start,
+    listeners::{Addresses, listen_plainly},
+};
+use crate::{
+    bootstrap::GatewayRole,
+    snapshot::Store,
+    state_dir::StateDir,
+    worker::{GatewayListeners, Shared},
+};
+
+/// Whoever has the port may let go of it.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Everything that listening needs.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) role: GatewayRole,
+    pub(super) store: Arc<Store>,
+    pub(super) standing: Standing,
+    pub(super) directory: StateDir,
+    pub(super) addresses: Addresses,
+}
+
+impl Start {
+    /// Listens as the Gateway says, if we are one, and reads its certificates.
+    pub(super) fn listen_as_gateway(
+        &self,
+        shared: &Shared,
+    ) -> Result<Option<watch::Receiver<GatewayListeners>>, Exit> {
+        let Some(role) = &self.bootstrap.gateway else {
+            return Ok(None);
+        };
+        certificates::keep(role, &shared.certificates, &self.standing)?;
+        let listening = Listening {
+            role: role.clone(),
+            store: self.store.clone(),
+            standing: self.standing.clone(),
+            directory: self.directory.clone(),
+            addresses: self.addresses.clone(),
+        };
+        Ok(Some(listening.start()))
+    }
+}
+
+impl Listening {
+    /// From now on: what is listened on.
+    pub(super) fn start(self) -> watch::Receiver<GatewayListeners> {
+        let (sender, listeners) = watch::channel(GatewayListeners::default());
+        tokio::spawn(self.run(sender));
+        listeners
+    }
+
+    /// Never returns.
+    async fn run(mut self, sender: watch::Sender<GatewayListeners>) {
+        let mut changes = self.store.changes();
+        let mut refused: BTreeSet<Port> = BTreeSet::new();
+        loop {
+            changes.borrow_and_update();
+            let before = sender.borrow().clone();
+            let next = self.follow(&before, &mut refused);
+            if next.keys().ne(before.keys()) {
+                self.publish(&next);
+                sender.send_replace(Arc::new(next));
+            }
+            let changed = async {
+                if changes.changed().await.is_err() {
+                    sleep(TRY_AGAIN).await;
+                }
+            };
+            if refused.is_empty() {
+                changed.await;
+            } else {
+                // Either way it is time to look again.
+                let _ = timeout(TRY_AGAIN, changed).await;
+            }
+        }
+    }
+
+    /// The listeners that there should be, of which those that are there stay.
+    fn follow(
+        &self,
+        before: &GatewayListeners,
+        refused: &mut BTreeSet<Port>,
+    ) -> BTreeMap<Port, Arc<TcpListener>> {
+        let snapshot = self.store.load();
+        let wanted: BTreeSet<Port> = match snapshot.gateway() {
+            Some(gateway) => gateway.ports().collect(),
+            None => BTreeSet::new(),
+        };
+        for port in before.keys().filter(|port| !wanted.contains(port)) {
+            info!(%port, "gateway listens no longer");
+        }
+        refused.retain(|port| wanted.contains(port));
+        let mut next = BTreeMap::new();
+        for port in wanted {
+            if let Some(listener) = before.get(&port) {
+                next.insert(port, listener.clone());
+                continue;
+            }
+            let address = self.address(port);
+            match listen_plainly(address) {
+                Ok(listener) => {
+                    refused.remove(&port);
+                    info!(%port, %address, "gateway listens");
+                    next.insert(port, Arc::new(listener));
+                }
+                Err(error) => self.say_refused(port, address, &error, refused),
+            }
+        }
+        next
+    }
+
+    fn say_refused(
+        &self,
+        port: Port,
+        address: SocketAddr,
+        error: &std::io::Error,
+        refused: &mut BTreeSet<Port>,
+    ) {
+        if !refused.insert(port) {
+            return;
+        }
+        warn!(%port, %address, %error, "gateway cannot listen, trying again");
+        let advice = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                format!(
+                    "; a port below 1024 needs a right: bind another one (--listen {port}=0.0.0.0:8{:03})",
+                    port.get()
+                )
+            }
+            _ => String::new(),
+        };
+        let notice =
+            format!("port {port} of the Gateway: cannot listen on {address}: {error}{advice}");
+        self.standing.tell(|facts| facts.notices.push(notice));
+    }
+
+    fn address(&self, port: Port) -> SocketAddr {
+        let elsewhere = self.role.listen.iter().find(|(other, _)| *other == port);
+        elsewhere.map_or(
+            SocketAddr::new(self.role.listen_ip, port.get()),
+            |(_, address)| *address,
+        )
+    }
+
+    fn publish(&mut self, listeners: &BTreeMap<Port, Arc<TcpListener>>) {
+        let local = |(port, listener): (&Port, &Arc<TcpListener>)| {
+            Some((port.get(), listener.local_addr().ok()?))
+        };
+        self.addresses.gateway = listeners.iter().filter_map(local).collect();
+        if let Err(error) = self.addresses.publish(&self.directory) {
+            warn!(%error, "addresses.json could not be written");
+        }
+    }
+}

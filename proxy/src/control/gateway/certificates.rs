@@ -1,0 +1,184 @@
+//! Certificates and keys from their files, and again whenever the files change.
+//!
+//! Looked at once a second, by what `stat` says: that sees replaced files, files written in place and the links that
+//! Kubernetes swaps alike. A pair is taken only if its parts belong together, so files that are written one after the
+//! other are no moment without a certificate.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::server::ProducesTickets;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use usher_config::value::Name;
+
+use super::super::{Exit, Standing};
+use crate::{
+    bootstrap::{CertificateFiles, GatewayRole},
+    tls::edge::{self, Certificate, CertificateError, Certificates},
+};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A chain of sixteen large certificates has 64 KiB.
+const FILE_MAX: u64 = 256 * 1024;
+
+/// Why a pair of files is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{} cannot be read: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{} is larger than {FILE_MAX} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{} holds a private key and others can read it (mode {mode:04o}): chmod 600", path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("{} and {}: {cause}", certificate.display(), key.display())]
+    Unusable {
+        certificate: PathBuf,
+        key: PathBuf,
+        cause: CertificateError,
+    },
+}
+
+/// What says whether a file is another one than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    mode: u32,
+}
+
+/// A pair and how it looked last.
+#[derive(Debug)]
+struct Watched {
+    files: CertificateFiles,
+    looks: Option<[Option<Look>; 2]>,
+}
+
+/// Reads all pairs and keeps reading them.
+///
+/// # Errors
+/// [`Exit::System`]: the first reading fails; a gateway that starts without its certificates would serve nobody.
+pub(in super::super) fn keep(
+    role: &GatewayRole,
+    certificates: &Arc<Certificates>,
+    standing: &Standing,
+) -> Result<(), Exit> {
+    let tickets = edge::tickets().map_err(io::Error::other);
+    let tickets = tickets.map_err(Exit::system("make keys for TLS sessions"))?;
+    let mut watched: Vec<Watched> = Vec::new();
+    for files in &role.certificates {
+        let files = files.clone();
+        watched.push(Watched { files, looks: None });
+    }
+    let mut current = HashMap::new();
+    for pair in &mut watched {
+        pair.looks = Some(pair.look());
+        let read = pair.read(&tickets).map_err(io::Error::other);
+        let what = format!("use certificate {} (--certificate)", pair.files.name);
+        let certificate = read.map_err(Exit::system(what))?;
+        current.insert(pair.files.name.clone(), Arc::new(certificate));
+    }
+    certificates.replace(current);
+    if !watched.is_empty() {
+        let (certificates, standing) = (certificates.clone(), standing.clone());
+        tokio::spawn(follow(watched, certificates, tickets, standing));
+    }
+    Ok(())
+}
+
+/// Never returns.
+async fn follow(
+    mut watched: Vec<Watched>,
+    certificates: Arc<Certificates>,
+    tickets: Arc<dyn ProducesTickets>,
+    standing: Standing,
+) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for pair in &mut watched {
+            let looks = Some(pair.look());
+            if pair.looks == looks {
+                continue;
+            }
+            pair.looks = looks;
+            let name = pair.files.name.clone();
+            match pair.read(&tickets) {
+                Ok(certificate) => {
+                    info!(certificate = %name, "certificate read again");
+                    let mut all: HashMap<Name, Arc<Certificate>> = (*certificates.load()).clone();
+                    all.insert(name, Arc::new(certificate));
+                    certificates.replace(all);
+                }
+                Err(refused) => {
+                    warn!(certificate = %name, reason = %refused, "changed certificate is not taken, the one before stays");
+                    let notice = format!("certificate {name}: {refused}; the one before stays");
+                    standing.tell(|facts| facts.notices.push(notice));
+                }
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn look(&self) -> [Option<Look>; 2] {
+        let look = |path: &Path| {
+            let found = fs::metadata(path).ok()?;
+            Some(Look {
+                inode: found.ino(),
+                size: found.size(),
+                modified: (found.mtime(), found.mtime_nsec()),
+                mode: found.mode(),
+            })
+        };
+        [look(&self.files.certificate), look(&self.files.key)]
+    }
+
+    fn read(&self, tickets: &Arc<dyn ProducesTickets>) -> Result<Certificate, Refused> {
+        let CertificateFiles {
+            certificate, key, ..
+        } = &self.files;
+        let (chain, _) = read(certificate)?;
+        let (secret, mode) = read(key)?;
+        if mode & 0o077 != 0 {
+            return Err(Refused::Exposed {
+                path: key.clone(),
+                mode: mode & 0o7777,
+            });
+        }
+        Certificate::new(&chain, &secret, tickets).map_err(|cause| Refused::Unusable {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            cause,
+        })
+    }
+}
+
+/// A file's content, and the mode of just that file.
+fn read(path: &Path) -> Result<(Vec<u8>, u32), Refused> {
+    let unreadable = |cause| Refused::Unreadable {
+        path: path.to_owned(),
+        cause,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.mode();
+    let mut content = Vec::new();
+    file.take(FILE_MAX + 1)
+        .read_to_end(&mut content)
+        .map_err(unreadable)?;
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > FILE_MAX {
+        let path = path.to_owned();
+        return Err(Refused::TooLarge { path });
+    }
+    Ok((content, mode))
+}

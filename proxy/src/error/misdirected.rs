@@ -1,0 +1,40 @@
+//! Why a gateway has nothing for a request.
+
+use std::fmt;
+
+/// In what way a request came to the wrong place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misdirected {
+    /// No listener of the port serves the host.
+    Host,
+    /// No route of the listener takes the request.
+    Route,
+    /// The TLS connection is one for another listener's hosts: a client that reuses connections for several names has to
+    /// open another one (RFC 9110 §15.5.20).
+    Connection,
+    /// The port is no longer one of the gateway's.
+    Port,
+}
+
+impl Misdirected {
+    /// For `x-usher-reason`.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::Host => "host-not-served",
+            Self::Route => "no-route",
+            Self::Connection => "host-of-another-listener",
+            Self::Port => "port-closed",
+        }
+    }
+}
+
+impl fmt::Display for Misdirected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "this host is not served here",
+            Self::Route => "nothing is served at this path",
+            Self::Connection => "this connection is for other hosts, open another one",
+            Self::Port => "nothing is served at this port any more",
+        })
+    }
+}

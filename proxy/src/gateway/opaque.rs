@@ -1,0 +1,37 @@
+//! Connections whose content is nobody's business here: to a service, by the listener and the name asked for.
+
+use std::{rc::Rc, sync::Arc};
+
+use tracing::debug;
+use usher_config::model::BackendTarget;
+
+use crate::{outbound, route::pick_backend, snapshot::ListenerEntry, tcp::Stream, worker::Worker};
+
+/// Carries a connection to where the listener's routes lead for `host` (empty: none was named). One that leads nowhere
+/// is closed: bytes cannot say why.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: Stream,
+    listener: Option<&Arc<ListenerEntry>>,
+    host: &str,
+) {
+    let Some(listener) = listener else { return };
+    let route = match host {
+        "" => listener.streams.unnamed(),
+        host => listener.streams.most_precise(host),
+    };
+    let Some(route) = route else {
+        debug!(listener = %listener.name, host, "no route takes this connection");
+        return;
+    };
+    let backend = pick_backend(&route.backends, worker.random());
+    match backend.map(|backend| &backend.target) {
+        Some(BackendTarget::Service(target)) => {
+            outbound::serve_stream(worker, stream, target, route.name.clone()).await;
+        }
+        Some(BackendTarget::Invalid(reason)) => {
+            debug!(route = %route.name, reason, "connection leads nowhere");
+        }
+        None => debug!(route = %route.name, "no backend has a weight"),
+    }
+}

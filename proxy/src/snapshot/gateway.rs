@@ -1,0 +1,227 @@
+//! A gateway as the request path sees it: by port the listeners, by host name their routes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use usher_config::{
+    model::{
+        BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, Route, StreamRoute,
+        TrafficPolicy,
+    },
+    value::{Hostname, Name, Port, ServiceName},
+};
+
+use crate::route::{self, Hosts, Table};
+
+use super::{ServiceEntry, Treatment, apply::Fixed, build::mirrors, treat::Treat};
+
+/// A gateway, ready to serve.
+#[derive(Debug)]
+pub struct GatewayEntry {
+    /// What the control plane said.
+    pub model: Arc<Gateway>,
+    ports: HashMap<Port, Arc<GatewayPort>>,
+    treatments: Treatments,
+}
+
+/// By route, and by the service that it leads to: kept for the next snapshot.
+type Treatments = HashMap<(Arc<str>, Option<ServiceName>), Arc<Treatment>>;
+
+/// The listeners of one port.
+#[derive(Debug)]
+pub struct GatewayPort {
+    /// Whether connections begin with a TLS handshake.
+    pub tls: bool,
+    /// Whether they are opaque from their first byte.
+    pub opaque: bool,
+    /// By the host that a request or a handshake names.
+    pub listeners: Hosts<Arc<ListenerEntry>>,
+}
+
+/// A listener and what attached to it.
+#[derive(Debug)]
+pub struct ListenerEntry {
+    /// Unique in the gateway.
+    pub name: Name,
+    /// Of the gateway.
+    pub port: Port,
+    /// What is spoken.
+    pub protocol: ListenerProtocol,
+    /// Which hosts are served; `None`: all.
+    pub hostname: Option<Hostname>,
+    /// To show where TLS ends here, the first that fits.
+    pub certificates: Vec<Name>,
+    /// Where connections go.
+    pub streams: Hosts<StreamRoute>,
+    hosts: Hosts<HostEntry>,
+}
+
+/// The routes of one host name.
+#[derive(Debug, Default)]
+struct HostEntry {
+    table: Table,
+    /// In the order of the table's routes.
+    routes: Vec<RouteEntry>,
+}
+
+/// How a route's requests are treated.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// Without a backend that exists.
+    pub treatment: Arc<Treatment>,
+    /// For each backend; `None`: as the service says itself.
+    pub backends: Vec<Option<Arc<Treatment>>>,
+}
+
+impl GatewayEntry {
+    /// What listens on this port.
+    pub fn port(&self, port: Port) -> Option<&Arc<GatewayPort>> {
+        self.ports.get(&port)
+    }
+
+    /// The ports that should be listened on.
+    pub fn ports(&self) -> impl Iterator<Item = Port> {
+        self.ports.keys().copied()
+    }
+}
+
+impl ListenerEntry {
+    /// Whether this host is one of the listener's; which of several listeners has it is another question.
+    pub fn covers(&self, host: &str) -> bool {
+        let hostname = self.hostname.as_ref();
+        hostname.is_none_or(|hostname| hostname.matches(host))
+    }
+
+    /// The first route that takes the request: those of the most precise host name first.
+    pub fn select(&self, request: &route::Request<'_>) -> Option<(&Route, &RouteEntry)> {
+        self.hosts.matching(request.host).find_map(|host| {
+            let (position, route) = host.table.select(request)?;
+            Some((route, host.routes.get(position)?))
+        })
+    }
+}
+
+/// Makes entries; `before` is the snapshot's before, `services` are this one's.
+pub(super) struct Builder<'a> {
+    pub(super) fixed: &'a Fixed,
+    pub(super) before: Option<&'a GatewayEntry>,
+    pub(super) services: &'a HashMap<ServiceName, Arc<ServiceEntry>>,
+    treatments: Treatments,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        fixed: &'a Fixed,
+        before: Option<&'a GatewayEntry>,
+        services: &'a HashMap<ServiceName, Arc<ServiceEntry>>,
+    ) -> Self {
+        Self {
+            fixed,
+            before,
+            services,
+            treatments: HashMap::new(),
+        }
+    }
+
+    pub(super) fn gateway(mut self, model: Arc<Gateway>) -> GatewayEntry {
+        let mut ports: HashMap<Port, GatewayPort> = HashMap::new();
+        for listener in &model.listeners {
+            let port = ports.entry(listener.port).or_insert_with(|| GatewayPort {
+                tls: listener.protocol.is_tls(),
+                opaque: listener.protocol == ListenerProtocol::Tcp,
+                listeners: Hosts::default(),
+            });
+            let entry = self.listener(listener);
+            port.listeners
+                .entry(listener.hostname.as_ref(), || Arc::new(entry));
+        }
+        GatewayEntry {
+            ports: ports
+                .into_iter()
+                .map(|(port, entry)| (port, Arc::new(entry)))
+                .collect(),
+            treatments: self.treatments,
+            model,
+        }
+    }
+
+    fn listener(&mut self, listener: &Listener) -> ListenerEntry {
+        let mut by_host: HashMap<Option<&Hostname>, (Vec<Route>, Vec<RouteEntry>)> = HashMap::new();
+        for GatewayRoute { route, policies } in &listener.routes {
+            let (routes, entries) = by_host.entry(route.hostnames.first()).or_default();
+            entries.push(self.route(route, policies));
+            routes.push(route.clone());
+        }
+        let mut hosts = Hosts::default();
+        for (hostname, (routes, entries)) in by_host {
+            hosts.entry(hostname, || HostEntry {
+                table: Table::new(routes),
+                routes: entries,
+            });
+        }
+        let mut streams = Hosts::default();
+        for stream in &listener.streams {
+            // The first of a name is the oldest.
+            streams.entry(stream.hostname.as_ref(), || stream.clone());
+        }
+        ListenerEntry {
+            name: listener.name.clone(),
+            port: listener.port,
+            protocol: listener.protocol,
+            hostname: listener.hostname.clone(),
+            certificates: listener.certificates.clone(),
+            streams,
+            hosts,
+        }
+    }
+
+    fn route(&mut self, route: &Route, policies: &[Option<Arc<TrafficPolicy>>]) -> RouteEntry {
+        let backends = route.backends.iter().zip(policies);
+        let backends = backends.map(|(backend, policy)| match (&backend.target, policy) {
+            (BackendTarget::Service(target), Some(policy)) => {
+                Some(self.treatment(route, Some(&target.service), policy))
+            }
+            // Copies are counted under the route, whoever has the original.
+            (BackendTarget::Service(target), None) if has_mirrors(route) => self
+                .services
+                .get(&target.service)
+                .map(|service| self.treatment(route, Some(&target.service), &service.model.policy)),
+            (BackendTarget::Service(_), None) | (BackendTarget::Invalid(_), _) => None,
+        });
+        let backends = backends.collect();
+        RouteEntry {
+            treatment: self.treatment(route, None, &route.policy),
+            backends,
+        }
+    }
+
+    fn treatment(
+        &mut self,
+        route: &Route,
+        service: Option<&ServiceName>,
+        policy: &Arc<TrafficPolicy>,
+    ) -> Arc<Treatment> {
+        let key = (route.name.clone(), service.cloned());
+        if let Some(made) = self.treatments.get(&key) {
+            return made.clone();
+        }
+        let label: Arc<str> = service.map(ToString::to_string).unwrap_or_default().into();
+        let general = service.and_then(|service| self.services.get(service));
+        let treat = Treat {
+            fixed: self.fixed,
+            label: &label,
+            before: self.before.and_then(|before| before.treatments.get(&key)),
+            general: general.map(|service| &service.treatment),
+        };
+        let mut made = treat.treatment(route.name.clone(), policy);
+        made.mirrors = mirrors(self.fixed, &label, route);
+        let made = Arc::new(made);
+        self.treatments.insert(key, made.clone());
+        made
+    }
+}
+
+fn has_mirrors(route: &Route) -> bool {
+    let backends = route.backends.iter().map(|backend| &backend.filters);
+    let mut filters = [&route.filters].into_iter().chain(backends).flatten();
+    filters.any(|filters| !filters.mirrors.is_empty())
+}

@@ -1,0 +1,290 @@
+//! TLS towards the outside world: a caller asks for a host (SNI) and is shown the certificate that fits; who it is,
+//! TLS does not say.
+//!
+//! TLS 1.2 and 1.3, as browsers and libraries of the last ten years speak; no session outlives its gateway process, no
+//! early data (0-RTT could be replayed). The client hello is read before anything is answered: the name in it picks the
+//! listener, which may pass the connection on unopened.
+
+use std::{collections::HashMap, io, sync::Arc, time::SystemTime};
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use rustls::{
+    ServerConfig, SignatureScheme,
+    crypto::aws_lc_rs::{self, Ticketer},
+    server::{Accepted, Acceptor, ProducesTickets},
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{StartHandshake, server::TlsStream};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use usher_config::value::Name;
+
+use super::{TlsError, handshake::UNRECOGNIZED_NAME};
+
+/// A client hello with every extension anybody uses, post-quantum key shares included, is below 4 KiB.
+const HELLO_MAX: usize = 16 * 1024;
+
+/// A chain to a public root has three or four.
+const CHAIN_MAX: usize = 16;
+
+/// One certificate with its key, ready to be shown.
+#[derive(Debug)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    /// For HTTP: h2 and http/1.1.
+    http: Arc<ServerConfig>,
+    /// For opaque bytes: whatever the caller offers is the backend's affair.
+    opaque: Arc<ServerConfig>,
+    /// When callers stop accepting it.
+    pub not_after: SystemTime,
+}
+
+/// What is inside a TLS connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// HTTP/1.1 or HTTP/2, by ALPN.
+    Http,
+    /// Anything.
+    Opaque,
+}
+
+/// Why files do not make a certificate that can be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Not PEM.
+    #[error("{what} is not PEM: {cause}")]
+    Pem {
+        /// Certificate or key.
+        what: &'static str,
+        /// What is wrong with it.
+        cause: rustls_pki_types::pem::Error,
+    },
+    /// PEM, but not as many certificates as a chain has.
+    #[error("there are {0} certificates, allowed: 1 to {CHAIN_MAX}, the server's own first")]
+    ChainLength(usize),
+    /// The first one is not readable.
+    #[error("the first certificate is not X.509")]
+    Leaf,
+    /// Of a kind that TLS cannot use, or broken.
+    #[error("the key cannot be used: {0}")]
+    Key(rustls::Error),
+    /// Of another certificate.
+    #[error("key and certificate do not belong together: {0}")]
+    Mismatch(rustls::Error),
+}
+
+impl Certificate {
+    /// From PEM: the chain, the server's own first, and its key (PKCS#8, PKCS#1 or SEC1).
+    ///
+    /// # Errors
+    /// See [`CertificateError`].
+    pub fn new(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        tickets: &Arc<dyn ProducesTickets>,
+    ) -> Result<Self, CertificateError> {
+        let pem = |what| move |cause| CertificateError::Pem { what, cause };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
+            .collect::<Result<_, _>>()
+            .map_err(pem("the certificate"))?;
+        let leaf = match chain.first() {
+            Some(leaf) if chain.len() <= CHAIN_MAX => leaf,
+            _ => return Err(CertificateError::ChainLength(chain.len())),
+        };
+        let not_after = not_after(leaf).ok_or(CertificateError::Leaf)?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(pem("the key"))?;
+        let key = aws_lc_rs::default_provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(CertificateError::Key)?;
+        let key = CertifiedKey::new(chain, key);
+        key.keys_match().map_err(CertificateError::Mismatch)?;
+        let key = Arc::new(key);
+        let config = |alpn: &[&[u8]]| {
+            let config = config(&key, tickets, alpn).map_err(CertificateError::Key)?;
+            Ok(Arc::new(config))
+        };
+        Ok(Self {
+            http: config(&[b"h2", b"http/1.1"])?,
+            opaque: config(&[])?,
+            key,
+            not_after,
+        })
+    }
+
+    /// Whether its names cover a host.
+    fn covers(&self, host: &str) -> bool {
+        let leaf = self.key.cert.first();
+        let leaf = leaf.and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok());
+        let name = ServerName::try_from(host).ok();
+        leaf.zip(name)
+            .is_some_and(|(leaf, name)| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+
+    fn config(&self, inside: Inside) -> Arc<ServerConfig> {
+        match inside {
+            Inside::Http => self.http.clone(),
+            Inside::Opaque => self.opaque.clone(),
+        }
+    }
+}
+
+fn config(
+    key: &Arc<CertifiedKey>,
+    tickets: &Arc<dyn ProducesTickets>,
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone())));
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.ticketer = tickets.clone();
+    Ok(config)
+}
+
+fn not_after(leaf: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let seconds = leaf.validity().not_after.timestamp();
+    let since_epoch = std::time::Duration::from_secs(u64::try_from(seconds).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+}
+
+/// Keys for session tickets, to be shared by all certificates of a process: a renewed certificate ends no sessions.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    Ticketer::new()
+}
+
+/// All certificates of this process, by the names that listeners call them. Swapped as a whole.
+#[derive(Debug, Default)]
+pub struct Certificates(ArcSwap<HashMap<Name, Arc<Certificate>>>);
+
+impl Certificates {
+    /// From now on these.
+    pub fn replace(&self, certificates: HashMap<Name, Arc<Certificate>>) {
+        self.0.store(Arc::new(certificates));
+    }
+
+    /// Those that there are.
+    pub fn load(&self) -> Arc<HashMap<Name, Arc<Certificate>>> {
+        self.0.load_full()
+    }
+
+    /// What to show of `names`: the first that covers the host and that the caller can verify; else the first that it
+    /// can verify, so that it learns what is wrong. `None`: there is none.
+    fn choose(&self, names: &[Name], hello: &Hello) -> Option<Arc<Certificate>> {
+        let all = self.0.load();
+        let usable = |certificate: &&Arc<Certificate>| {
+            certificate.key.key.choose_scheme(&hello.schemes).is_some()
+        };
+        let known = || names.iter().filter_map(|name| all.get(name)).filter(usable);
+        let host = hello.sni.as_deref();
+        let fits =
+            |certificate: &&Arc<Certificate>| host.is_none_or(|host| certificate.covers(host));
+        known().find(fits).or_else(|| known().next()).cloned()
+    }
+}
+
+/// A connection whose client hello has been read and not been answered.
+pub struct Hello {
+    stream: TcpStream,
+    seen: BytesMut,
+    accepted: Accepted,
+    schemes: Vec<SignatureScheme>,
+    sni: Option<String>,
+}
+
+/// Reads the client hello.
+///
+/// # Errors
+/// [`TlsError::Handshake`]: it is none, too large, or the connection ended. The caller has been told what TLS has a word
+/// for.
+pub async fn hello(mut stream: TcpStream) -> Result<Hello, TlsError> {
+    let mut acceptor = Acceptor::default();
+    let mut seen = BytesMut::with_capacity(2048);
+    loop {
+        let before = seen.len();
+        let count = stream
+            .read_buf(&mut seen)
+            .await
+            .map_err(TlsError::Handshake)?;
+        if count == 0 || seen.len() > HELLO_MAX {
+            return Err(TlsError::Handshake(io::ErrorKind::InvalidData.into()));
+        }
+        let mut new = seen.get(before..).unwrap_or_default();
+        while !new.is_empty() {
+            acceptor.read_tls(&mut new).map_err(TlsError::Handshake)?;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let (sni, schemes) = (hello.server_name(), hello.signature_schemes());
+                return Ok(Hello {
+                    sni: sni.map(|sni| sni.trim_end_matches('.').to_ascii_lowercase()),
+                    schemes: schemes.to_vec(),
+                    stream,
+                    seen,
+                    accepted,
+                });
+            }
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                // Whether the caller hears of it changes nothing.
+                let _ = alert.write_all(&mut bytes);
+                let _ = stream.write_all(&bytes).await;
+                return Err(TlsError::Handshake(io::Error::other(error)));
+            }
+        }
+    }
+}
+
+impl Hello {
+    /// The host that the caller asks for, lower case.
+    pub fn sni(&self) -> Option<&str> {
+        self.sni.as_deref()
+    }
+
+    /// Finishes the handshake with the certificate of `names` that fits.
+    ///
+    /// # Errors
+    /// [`TlsError::Handshake`], [`TlsError::NoCertificate`].
+    pub async fn answer(
+        self,
+        certificates: &Certificates,
+        names: &[Name],
+        inside: Inside,
+    ) -> Result<TlsStream<TcpStream>, TlsError> {
+        let Some(certificate) = certificates.choose(names, &self) else {
+            self.refuse().await;
+            return Err(TlsError::NoCertificate);
+        };
+        let config = certificate.config(inside);
+        StartHandshake::from_parts(self.accepted, self.stream)
+            .into_stream(config)
+            .await
+            .map_err(TlsError::Handshake)
+    }
+
+    /// The connection from its first byte on, and what of it has been read.
+    pub fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.seen)
+    }
+
+    /// Tells the caller that its host is not served here, and ends the connection.
+    pub async fn refuse(mut self) {
+        let _ = self.stream.write_all(&UNRECOGNIZED_NAME).await;
+        let _ = self.stream.shutdown().await;
+    }
+}

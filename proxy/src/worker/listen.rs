@@ -1,0 +1,70 @@
+//! A gateway's listeners come and go with its configuration: each worker accepts from those that there are now.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_local},
+};
+use tracing::error;
+use usher_config::value::Port;
+
+use crate::accept::{self, Purpose, Seat};
+
+use super::Worker;
+
+/// By the gateway's own port, which need not be the one that is bound for it. Non-blocking.
+pub type GatewayListeners = Arc<BTreeMap<Port, Arc<TcpListener>>>;
+
+struct Accepting {
+    listener: Arc<TcpListener>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Never returns. Connections that were accepted stay when their listener goes: what they ask for next is answered by
+/// the configuration of that moment.
+pub(super) async fn follow(
+    worker: Rc<Worker>,
+    mut listeners: watch::Receiver<GatewayListeners>,
+    seats: Arc<[Seat]>,
+) {
+    let mut accepting: HashMap<Port, Accepting> = HashMap::new();
+    loop {
+        let wanted = listeners.borrow_and_update().clone();
+        accepting.retain(|port, running| {
+            let same = |listener: &Arc<TcpListener>| Arc::ptr_eq(listener, &running.listener);
+            wanted.get(port).is_some_and(same)
+        });
+        for (port, listener) in wanted.iter() {
+            if accepting.contains_key(port) {
+                continue;
+            }
+            match listener.try_clone() {
+                Ok(own) => {
+                    let counting = worker.clone();
+                    let ended = move |reason| counting.handles.ended.add(counting.index, reason);
+                    let purpose = Purpose::Gateway(*port);
+                    let task = spawn_local(accept::accept(own, purpose, seats.clone(), ended));
+                    let listener = listener.clone();
+                    accepting.insert(*port, Accepting { listener, task });
+                }
+                Err(error) => error!(%error, %port, "worker cannot accept from a listener"),
+            }
+        }
+        if listeners.changed().await.is_err() {
+            // The control thread is gone: the process is ending.
+            std::future::pending::<()>().await;
+        }
+    }
+}

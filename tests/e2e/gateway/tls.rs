@@ -1,0 +1,396 @@
+//! TLS from outside: the certificate for the name asked for, renewed without a restart; connections that are passed on
+//! unopened, and opaque ones.
+
+use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, version::TLS12};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use usher_tests::{Application, Gateway, Mesh, Sidecar, eventually, reply, yaml};
+
+use super::{gateway, route};
+
+/// A private root and the leaves that it signs.
+struct Root {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Root {
+    fn new() -> Result<Self> {
+        let key = rcgen::KeyPair::generate()?;
+        let mut parameters = rcgen::CertificateParams::new(Vec::new())?;
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = parameters.self_signed(&key)?;
+        let issuer = rcgen::Issuer::new(parameters, key);
+        Ok(Self {
+            certificate,
+            issuer,
+        })
+    }
+
+    /// Chain and key in PEM.
+    fn leaf(&self, names: &[&str]) -> Result<(String, String)> {
+        let key = rcgen::KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let leaf = rcgen::CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        Ok((leaf.pem(), key.serialize_pem()))
+    }
+
+    fn client(&self, alpn: &[&[u8]], only_1_2: bool) -> Result<TlsConnector> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = match only_1_2 {
+            true => builder.with_protocol_versions(&[&TLS12])?,
+            false => builder.with_safe_default_protocol_versions()?,
+        };
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+fn write(path: &std::path::Path, text: &str, mode: u32) -> Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(())
+}
+
+/// `--certificate NAME=…`, the files written.
+fn certificate(mesh: &Mesh, name: &str, (chain, key): &(String, String)) -> Result<[String; 2]> {
+    let (certificate, secret) = files(mesh, name);
+    write(&certificate, chain, 0o644)?;
+    write(&secret, key, 0o600)?;
+    let value = format!("{name}={},{}", certificate.display(), secret.display());
+    Ok(["--certificate".to_owned(), value])
+}
+
+fn files(mesh: &Mesh, name: &str) -> (PathBuf, PathBuf) {
+    (
+        mesh.path(&format!("{name}.crt")),
+        mesh.path(&format!("{name}.key")),
+    )
+}
+
+async fn connect(client: &TlsConnector, address: &str, host: &str) -> Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(host.to_owned())?;
+    Ok(client.connect(name, stream).await?)
+}
+
+/// The answer's head and body, over HTTP/1.1.
+async fn get(stream: &mut TlsStream<TcpStream>, host: &str, path: &str) -> Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn leaf_of(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default()
+}
+
+fn tls_listener(name: &str, (port, protocol): (u16, &str), hostname: &str, tls: &str) -> String {
+    format!(
+        "  - {{ name: {name}, port: {port}, protocol: {protocol}, hostname: \"{hostname}\", tls: {tls} }}\n"
+    )
+}
+
+/// The mesh with one service `shop`, and its gateway's documents.
+async fn mesh(documents: &[String]) -> Result<(Mesh, Application, Sidecar)> {
+    let mut all = vec![yaml::service("shop", 8080, "http"), yaml::workload("edge")];
+    all.extend_from_slice(documents);
+    let mesh = Mesh::start(&all).await?;
+    let shop = Application::answering(|request, _| {
+        let proto = request.headers.get("x-forwarded-proto");
+        let proto = proto.map_or("", |value| value.to_str().unwrap_or_default());
+        reply(200, format!("shop {} {proto}", request.path))
+    })
+    .await?;
+    let sidecar = mesh.sidecar("shop").application(&shop).start().await?;
+    Ok((mesh, shop, sidecar))
+}
+
+fn two_hosts() -> [String; 2] {
+    let listeners = [
+        tls_listener(
+            "one",
+            (443, "HTTPS"),
+            "one.example.com",
+            "{ certificateRefs: [{ name: one }] }",
+        ),
+        tls_listener(
+            "many",
+            (443, "HTTPS"),
+            "*.many.example.com",
+            "{ certificateRefs: [{ name: one }, { name: many }] }",
+        ),
+    ];
+    [
+        gateway(&listeners.concat()),
+        route("shop", "{ name: edge }", &[], &[("/", "shop")]),
+    ]
+}
+
+#[tokio::test]
+async fn each_name_is_shown_its_certificate_and_served_by_its_listener_only() -> Result<()> {
+    let (mesh, _shop, _sidecar) = mesh(&two_hosts()).await?;
+    let root = Root::new()?;
+    let one = root.leaf(&["one.example.com"])?;
+    let many = root.leaf(&["*.many.example.com"])?;
+    let more = [
+        certificate(&mesh, "one", &one)?,
+        certificate(&mesh, "many", &many)?,
+    ]
+    .concat();
+    let edge = Gateway::start(&mesh, "edge", &[443], &more).await?;
+    let address = edge.address(443).context("bound")?;
+    let http1 = root.client(&[b"http/1.1"], false)?;
+    for host in ["one.example.com", "a.many.example.com"] {
+        let mut stream = connect(&http1, &address, host).await?;
+        let answer = get(&mut stream, host, "/x").await?;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("shop /x https"),
+            "{answer}"
+        );
+    }
+    let old = root.client(&[], true)?;
+    let mut stream = connect(&old, &address, "one.example.com").await?;
+    let answer = get(&mut stream, "one.example.com", "/old").await?;
+    assert!(
+        answer.ends_with("shop /old https"),
+        "TLS 1.2 without ALPN: {answer}"
+    );
+    let mut stream = connect(&http1, &address, "one.example.com").await?;
+    let answer = get(&mut stream, "a.many.example.com", "/").await?;
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+    let refused = connect(&http1, &address, "unknown.example.com").await;
+    let refused = format!("{:?}", refused.err().context("nobody serves it")?);
+    assert!(refused.contains("UnrecognisedName"), "{refused}");
+    let h2 = root.client(&[b"h2", b"http/1.1"], false)?;
+    let stream = connect(&h2, &address, "one.example.com").await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (send, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    for (host, status) in [("one.example.com", 200), ("a.many.example.com", 421)] {
+        let mut send = send.clone().ready().await?;
+        let request = http::Request::get(format!("https://{host}/h2")).body(())?;
+        let (answer, _) = send.send_request(request, true)?;
+        assert_eq!(answer.await?.status(), status, "{host}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_not() -> Result<()> {
+    let (mesh, _shop, _sidecar) = mesh(&two_hosts()).await?;
+    let root = Root::new()?;
+    let more = [
+        certificate(&mesh, "one", &root.leaf(&["one.example.com"])?)?,
+        certificate(&mesh, "many", &root.leaf(&["*.many.example.com"])?)?,
+    ]
+    .concat();
+    let edge = Gateway::start(&mesh, "edge", &[443], &more).await?;
+    let address = edge.address(443).context("bound")?;
+    let client = root.client(&[b"http/1.1"], false)?;
+    let mut long = connect(&client, &address, "one.example.com").await?;
+    let before = leaf_of(&long);
+    let (chain, key) = root.leaf(&["one.example.com"])?;
+    let (certificate, secret) = files(&mesh, "one");
+    // One after the other: in between they do not belong together, and the old pair stays.
+    write(&certificate, &chain, 0o644)?;
+    eventually("the odd pair is refused", async || {
+        edge.process
+            .printed()
+            .contains("do not belong together")
+            .then_some(())
+    })
+    .await;
+    let stream = connect(&client, &address, "one.example.com").await?;
+    assert_eq!(leaf_of(&stream), before, "the one before stays");
+    write(&secret, &key, 0o600)?;
+    eventually("the new one is shown", async || {
+        let stream = connect(&client, &address, "one.example.com").await.ok()?;
+        (leaf_of(&stream) != before).then_some(())
+    })
+    .await;
+    let answer = get(&mut long, "one.example.com", "/long").await?;
+    assert!(
+        answer.ends_with("shop /long https"),
+        "no connection ended: {answer}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_others_can_read_stops_the_start() -> Result<()> {
+    let (mesh, _shop, _sidecar) = mesh(&two_hosts()).await?;
+    let more = certificate(&mesh, "one", &Root::new()?.leaf(&["one.example.com"])?)?;
+    let (_, secret) = files(&mesh, "one");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644))?;
+    let mut edge = Gateway::spawn(&mesh, "edge", &[443], &more).await?;
+    let code = eventually("it ends", async || edge.process.ended()).await;
+    let said = edge.process.printed();
+    assert!(
+        said.contains("others can read it") && said.contains("chmod 600"),
+        "{said}"
+    );
+    assert_eq!(code.code(), Some(71), "{said}");
+    Ok(())
+}
+
+/// Says hello, then echoes.
+async fn greet(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+) -> Result<()> {
+    stream.write_all(b"hello\n").await?;
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await?;
+    stream.write_all(&all).await?;
+    stream.shutdown().await?;
+    Ok(())
+}
+
+async fn talk(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+) -> Result<String> {
+    let mut greeting = [0; 6];
+    stream.read_exact(&mut greeting).await?;
+    stream.write_all(b"and back").await?;
+    stream.shutdown().await?;
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await?;
+    Ok(format!("{}{rest}", String::from_utf8_lossy(&greeting)))
+}
+
+fn stream_route(kind: &str, version: &str, parent: &str, service: &str, hosts: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/{version}\nkind: {kind}\nmetadata: {{ name: {service} }}\nspec:\n  \
+         parentRefs: [{{ name: edge, sectionName: {parent} }}]\n{hosts}  rules:\n  - backendRefs: [{{ name: {service}, port: 9000 }}]\n"
+    )
+}
+
+fn streams() -> [String; 7] {
+    let listeners = [
+        tls_listener(
+            "vault",
+            (8443, "TLS"),
+            "*.vault.example.com",
+            "{ mode: Passthrough }",
+        ),
+        tls_listener(
+            "opened",
+            (8443, "TLS"),
+            "sql.example.com",
+            "{ certificateRefs: [{ name: sql }] }",
+        ),
+        "  - { name: sql, port: 5432, protocol: TCP }\n".to_owned(),
+    ];
+    [
+        yaml::service("vault", 9000, "tcp"),
+        yaml::service("sql", 9000, "tcp"),
+        yaml::workload("edge"),
+        gateway(&listeners.concat()),
+        stream_route(
+            "TLSRoute",
+            "v1",
+            "vault",
+            "vault",
+            "  hostnames: [a.vault.example.com]\n",
+        ),
+        stream_route(
+            "TLSRoute",
+            "v1",
+            "opened",
+            "sql",
+            "  hostnames: [sql.example.com]\n",
+        ),
+        stream_route("TCPRoute", "v1alpha2", "sql", "sql", ""),
+    ]
+}
+
+/// The vault, which opens TLS itself, and the database, which does not: their ports.
+async fn servers(root: &Root) -> Result<((u16, u16), [tokio::task::JoinHandle<()>; 2])> {
+    let (vault, sql) = (
+        TcpListener::bind("127.0.0.1:0").await?,
+        TcpListener::bind("127.0.0.1:0").await?,
+    );
+    let ports = (vault.local_addr()?.port(), sql.local_addr()?.port());
+    let secret = acceptor(&root.leaf(&["a.vault.example.com"])?)?;
+    let vault = tokio::spawn(async move {
+        while let Ok((stream, _)) = vault.accept().await {
+            let secret = secret.clone();
+            tokio::spawn(async move { greet(secret.accept(stream).await?).await });
+        }
+    });
+    let sql = tokio::spawn(async move {
+        while let Ok((stream, _)) = sql.accept().await {
+            tokio::spawn(greet(stream));
+        }
+    });
+    Ok((ports, [vault, sql]))
+}
+
+#[tokio::test]
+async fn tls_is_passed_on_unopened_by_name_and_opaque_bytes_by_port() -> Result<()> {
+    let mesh = Mesh::start(&streams()).await?;
+    let root = Root::new()?;
+    let (ports, servers) = servers(&root).await?;
+    let _sidecars = [
+        mesh.sidecar("vault").port(ports.0).start().await?,
+        mesh.sidecar("sql").port(ports.1).start().await?,
+    ];
+    let more = certificate(&mesh, "sql", &root.leaf(&["sql.example.com"])?)?;
+    let edge = Gateway::start(&mesh, "edge", &[8443, 5432], &more).await?;
+    let (tls, tcp) = (
+        edge.address(8443).context("tls")?,
+        edge.address(5432).context("tcp")?,
+    );
+    let client = root.client(&[], false)?;
+    let passed = connect(&client, &tls, "a.vault.example.com").await?;
+    assert_eq!(
+        talk(passed).await?,
+        "hello\nand back",
+        "the vault's own TLS"
+    );
+    let opened = connect(&client, &tls, "sql.example.com").await?;
+    assert_eq!(
+        talk(opened).await?,
+        "hello\nand back",
+        "TLS ends at the gateway"
+    );
+    let plain = TcpStream::connect(&tcp).await?;
+    assert_eq!(talk(plain).await?, "hello\nand back");
+    for host in [
+        "b.vault.example.com",
+        "vault.example.com",
+        "else.example.com",
+    ] {
+        let refused = connect(&client, &tls, host).await;
+        let refused = format!("{:?}", refused.err().context("nobody serves it")?);
+        assert!(refused.contains("UnrecognisedName"), "{host}: {refused}");
+    }
+    servers.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+fn acceptor((chain, key): &(String, String)) -> Result<TlsAcceptor> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
