@@ -199,16 +199,16 @@ async fn carry(
     let authority = authority.as_ref().map(http::uri::Authority::as_str);
     let host = head::parse(authority.unwrap_or_default())?.host;
     let listener = listener(worker, caller, &host)?;
-    let routed = match route(worker, &incoming, (&listener, &host), record).await? {
-        Way::Onward(routed) => routed,
-        Way::Answered(answer) => return Ok((answer, Bounds::default())),
-    };
     let outsider = Outsider {
         ip: caller.address.ip(),
         tls: caller.listener.is_some(),
         host: authority,
     };
     outside::come_in(incoming.headers_mut(), outsider);
+    let routed = match route(worker, &incoming, (&listener, &host), record).await? {
+        Way::Onward(routed) => routed,
+        Way::Answered(answer) => return Ok((answer, Bounds::default())),
+    };
     outbound::forward(worker, incoming, &routed, record).await
 }
 

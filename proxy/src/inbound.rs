@@ -312,10 +312,9 @@ fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, reco
     // What another sidecar may say in our words.
     let from_sidecars = [ATTEMPT, DEADLINE];
     headers::remove_ours(headers, if trusted { &from_sidecars } else { &[] });
-    match &caller.certificate {
-        Some(certificate) => headers.insert(headers::CLIENT_CERTIFICATE, certificate.clone()),
-        None => headers.remove(headers::CLIENT_CERTIFICATE),
-    };
+    if let Some(certificate) = &caller.certificate {
+        headers.insert(headers::CLIENT_CERTIFICATE, certificate.clone());
+    }
     let trust = if trusted {
         trace_context::Caller::Trusted
     } else {

@@ -310,7 +310,6 @@ fn prepare(
     headers::remove_hop_by_hop(&mut head.headers);
     // What our own application may say in our words: how much time it has.
     headers::remove_ours(&mut head.headers, &[DEADLINE]);
-    head.headers.remove(headers::CLIENT_CERTIFICATE);
     trace::trace(worker, &mut head.headers, routed.caller, record);
     let mut outgoing = Outgoing {
         head,

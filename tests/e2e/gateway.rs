@@ -1,8 +1,12 @@
 //! The gateway: what the outside world reaches, under which names, and what it may say and hear.
 
+mod claims;
 mod drain;
 mod http;
 mod tls;
+
+use anyhow::Result;
+use usher_tests::{Application, Mesh, Sidecar, reply, yaml};
 
 /// The Gateway `edge`; each listener is YAML as [`http_listener`] makes it.
 fn gateway(listeners: &str) -> String {
@@ -33,4 +37,36 @@ fn route(name: &str, parent: &str, hostnames: &[&str], rules: &[(&str, &str)]) -
         "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: {name} }}\nspec:\n  \
          parentRefs: [{parent}]\n  hostnames: {hostnames:?}\n  rules:\n{rules}"
     )
+}
+
+/// Two services, `shop` and `admin`, each with its application and sidecar, and a gateway `edge`.
+struct Town {
+    mesh: Mesh,
+    shop: Application,
+    _admin: Application,
+    _sidecars: [Sidecar; 2],
+}
+
+async fn town(documents: &[String]) -> Result<Town> {
+    let mut all = vec![
+        yaml::service("shop", 8080, "http"),
+        yaml::service("admin", 8080, "http"),
+        yaml::workload("edge"),
+    ];
+    all.extend_from_slice(documents);
+    let mesh = Mesh::start(&all).await?;
+    let named = |name: &'static str| {
+        Application::answering(move |request, _| reply(200, format!("{name} {}", request.path)))
+    };
+    let (shop, admin) = (named("shop").await?, named("admin").await?);
+    let sidecars = [
+        mesh.sidecar("shop").application(&shop).start().await?,
+        mesh.sidecar("admin").application(&admin).start().await?,
+    ];
+    Ok(Town {
+        mesh,
+        shop,
+        _admin: admin,
+        _sidecars: sidecars,
+    })
 }

@@ -102,13 +102,35 @@ fn te_has_trailers(headers: &HeaderMap) -> bool {
         .any(|te| te.as_bytes().split(|b| *b == b',').any(trailers))
 }
 
-/// Removes every `x-usher-…` field but `kept`.
+/// Removes what only the mesh may say, however it is spelled: every `x-usher-…` field but `kept`, and who called
+/// ([`CLIENT_CERTIFICATE`]).
 pub fn remove_ours(headers: &mut HeaderMap, kept: &[HeaderName]) {
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with(OURS) && !kept.contains(name);
-    let ours: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
+    remove_where(headers, |name| {
+        let ours = begins_like(name, OURS) && !kept.contains(name);
+        ours || is_like(name, CLIENT_CERTIFICATE.as_str())
+    });
+}
+
+/// Removes the fields with such names.
+pub(super) fn remove_where(headers: &mut HeaderMap, such: impl Fn(&HeaderName) -> bool) {
+    let found: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| such(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
+}
+
+/// Whether a server may take the name for one that begins with `prefix`: WSGI, Rack, PHP and whatever else follows CGI
+/// (RFC 3875 §4.1.18) make one variable of `x-a` and `x_a`.
+pub(super) fn begins_like(name: &HeaderName, prefix: &str) -> bool {
+    let (name, prefix) = (name.as_str().as_bytes(), prefix.as_bytes());
+    let alike = |(have, want): (&u8, &u8)| have == want || (*have == b'_' && *want == b'-');
+    name.len() >= prefix.len() && name.iter().zip(prefix).all(alike)
+}
+
+/// Whether a server may take the name for `wanted`; see [`begins_like`].
+pub(super) fn is_like(name: &HeaderName, wanted: &str) -> bool {
+    name.as_str().len() == wanted.len() && begins_like(name, wanted)
 }
 
 /// Removes from trailers what may only stand in a head (RFC 9110 §6.5.1): whoever merges the two would else let a
@@ -123,7 +145,6 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         header::TRAILER,
         header::UPGRADE,
         header::AUTHORIZATION,
-        CLIENT_CERTIFICATE,
     ] {
         trailers.remove(name);
     }

@@ -7,11 +7,10 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use smallvec::SmallVec;
 
 use crate::error::Flag;
 
-use super::headers::{self, CLIENT_CERTIFICATE, REASON};
+use super::headers::{self, REASON, REQUEST_ID};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -33,20 +32,12 @@ pub struct Outsider<'a> {
     pub host: Option<&'a str>,
 }
 
-/// Takes from a request what only the mesh may say, and says what is true.
+/// Takes from a request what only the mesh may say, and says what is true: before anything else looks at its headers.
 pub fn come_in(headers: &mut HeaderMap, outsider: Outsider<'_>) {
-    let ours = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.starts_with(X_FORWARDED) || name.starts_with(ENVOY)
-    };
-    let claimed: SmallVec<[HeaderName; 4]> = headers.keys().filter(ours).cloned().collect();
-    for name in claimed {
-        headers.remove(name);
-    }
-    for name in [header::FORWARDED, REAL_IP, CLIENT_CERTIFICATE] {
-        headers.remove(name);
-    }
+    // First: `Connection` may name any field, and one that is written below must not go with it.
+    headers::remove_hop_by_hop(headers);
     headers::remove_ours(headers, &[]);
+    headers::remove_where(headers, is_claim);
     if let Ok(ip) = HeaderValue::try_from(outsider.ip.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, ip);
     }
@@ -58,6 +49,18 @@ pub fn come_in(headers: &mut HeaderMap, outsider: Outsider<'_>) {
     {
         headers.insert(FORWARDED_HOST, host);
     }
+}
+
+/// Fields that say what only we know, in every spelling that a server may take for them.
+fn is_claim(name: &HeaderName) -> bool {
+    let prefixes = [X_FORWARDED, ENVOY];
+    let names = [&header::FORWARDED, &REAL_IP, &REQUEST_ID];
+    prefixes
+        .iter()
+        .any(|prefix| headers::begins_like(name, prefix))
+        || names
+            .iter()
+            .any(|claim| headers::is_like(name, claim.as_str()))
 }
 
 /// The caller has sent what is no request: its connection ends with this answer.

@@ -94,6 +94,45 @@ fn our_own_fields_are_taken_from_who_may_not_say_them() {
 }
 
 #[test]
+fn whoever_called_is_nobody_s_to_say_in_any_spelling() {
+    let mut headers = map(&[
+        ("x-forwarded-client-cert", "URI=spiffe://a/ns/b/sa/c"),
+        ("x_forwarded-client_cert", "URI=spiffe://a/ns/b/sa/c"),
+        ("x_usher_attempt", "1"),
+        ("x_user", "1"),
+    ]);
+    headers::remove_ours(&mut headers, &[crate::policy::retry::ATTEMPT]);
+    assert_eq!(headers, map(&[("x_user", "1")]));
+}
+
+#[test]
+fn an_outsider_can_neither_say_nor_unsay_what_the_gateway_knows() {
+    let mut headers = map(&[
+        ("connection", "x-forwarded-for, X-Forwarded-Proto, x-own"),
+        ("x_forwarded-for", "10.9.9.9"),
+        ("x_real_ip", "10.9.9.9"),
+        ("x_request_id", "chosen"),
+        ("x_envoy_internal", "true"),
+        ("x-own", "1"),
+        ("x-other", "1"),
+    ]);
+    let outsider = outside::Outsider {
+        ip: [203, 0, 113, 9].into(),
+        tls: true,
+        host: Some("www.example.com"),
+    };
+    outside::come_in(&mut headers, outsider);
+    headers::remove_hop_by_hop(&mut headers);
+    let truth = map(&[
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "www.example.com"),
+        ("x-other", "1"),
+    ]);
+    assert_eq!(headers, truth);
+}
+
+#[test]
 fn keep_alive_timeouts_are_read() {
     let five = headers::KeepAlive::For(std::time::Duration::from_secs(5));
     assert_eq!(
