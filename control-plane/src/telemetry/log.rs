@@ -2,7 +2,13 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +22,18 @@ pub enum Format {
 /// Starts logging; a second call in a process changes nothing. `filter` is in `tracing`'s syntax, such as
 /// `info` or `warn,usher_control_plane::ca=debug`; one that cannot be read counts as `info`.
 pub fn start_log(filter: &str, format: Format) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter: Targets = filter
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = fmt::layer().with_writer(io::stderr);
     let as_text = format == Format::Automatic && io::stderr().is_terminal();
-    // Fails only when a log was started before: that one stays.
-    let _ = if as_text {
-        builder.with_target(false).try_init()
+    let lines = if as_text {
+        lines.with_target(false).boxed()
     } else {
-        builder.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).boxed()
     };
+    // Fails only when a log was started before: that one stays.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
 }
