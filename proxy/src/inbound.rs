@@ -22,8 +22,8 @@ use crate::{
     },
     error::ProxyError,
     http::{
-        Body, Interim, error_response::Dialect, finish, head, headers, serve, upgrade::Offer,
-        watched::Bounds,
+        Body, Interim, error_response::Dialect, finish, head, headers, serve, silence,
+        upgrade::Offer, watched::Bounds,
     },
     policy::{
         access::{self, Access, HttpAccess},
@@ -37,6 +37,7 @@ use crate::{
         trace_context::{self, TraceContext, ensure_request_id},
     },
     tls::{self, Accepted, Alpn, TlsError},
+    upstream::dial::Version,
     worker::{Phase, Record, Worker},
 };
 
@@ -203,7 +204,9 @@ async fn carry(
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     access_allowed(worker, &workload, &incoming, caller)?;
-    let grpc = is_grpc(incoming.headers());
+    let version = application::version(&workload, caller, is_grpc(incoming.headers()));
+    // HTTP/1 carries no gRPC, whatever a caller says.
+    let grpc = version == Version::Http2 && is_grpc(incoming.headers());
     let deadline = Deadline::of(incoming.headers(), &NO_POLICY, grpc, record.began());
     if deadline == Deadline::Expired {
         return Err(ProxyError::DeadlineExpired);
@@ -215,14 +218,15 @@ async fn carry(
         record.tcp_bytes = Some(workload.tcp_bytes.clone());
     }
     rewrite(worker, incoming.headers_mut(), caller, record);
-    deadline::write(
-        incoming.headers_mut(),
-        deadline.remaining(clock::now()),
-        grpc,
-    );
-    let version = application::version(&workload, caller, grpc);
-    let call = application::call(worker, incoming, (caller, version), record);
-    let mut response = match deadline.remaining(clock::now()) {
+    let left = deadline.remaining(clock::now());
+    deadline::write(incoming.headers_mut(), left, grpc);
+    let asked = application::Asked {
+        caller,
+        version,
+        idle: silence::within(workload.policy.idle, left),
+    };
+    let call = application::call(worker, incoming, asked, record);
+    let mut response = match left {
         None => call.await?,
         Some(left) => timeout(left, call)
             .await
@@ -238,7 +242,7 @@ async fn carry(
     ))
 }
 
-/// On this side only the caller's deadline bounds a request until it is answered.
+/// On this side only the caller's deadline, and silence, bound a request until it is answered.
 const NO_POLICY: Timeouts = Timeouts {
     request: None,
     request_is_explicit: false,

@@ -5,6 +5,7 @@
 //! over. [`request`] is the life of a request; read it from top to bottom.
 
 pub(crate) mod discover;
+mod deadline;
 mod fallback;
 mod faults;
 mod filters;
@@ -31,7 +32,7 @@ use crate::{
     },
     policy::{
         breaker::Admission,
-        retry::{RequestTraits, is_grpc},
+        retry::{ATTEMPT, RequestTraits, is_grpc},
         timeout::{DEADLINE, Deadline},
     },
     route::{self, filter::Chain, pick_backend},
@@ -297,19 +298,20 @@ fn prepare(
 ) -> Result<Outgoing, ProxyError> {
     let policy = &routed.plan.treatment.policy;
     let (mut head, mut body) = incoming.into_parts();
+    headers::remove_hop_by_hop(&mut head.headers);
+    // What our own application may say in our words: how much time it has, and how often this was tried.
+    headers::remove_ours(&mut head.headers, &[DEADLINE, ATTEMPT]);
+    // Of what goes on: an idempotency key that its receiver never sees vouches for nothing.
     let mut traits = RequestTraits::of(&policy.retry, &head.method, head.uri.path(), &head.headers);
     // Whatever its method: what an application began for an upgrade that failed is not known to be harmless.
     if head.extensions.get::<Offer>().is_some() {
-        traits.repeatable = false;
+        (traits.idempotent, traits.vouched) = (false, false);
         record.tcp_bytes = Some(routed.plan.target.metrics.tcp_bytes.clone());
     }
-    let deadline = Deadline::of(&head.headers, &policy.timeouts, traits.grpc, record.began());
+    let deadline = deadline::of(&head.headers, routed, traits, record);
     if deadline == Deadline::Expired {
         return Err(ProxyError::DeadlineExpired);
     }
-    headers::remove_hop_by_hop(&mut head.headers);
-    // What our own application may say in our words: how much time it has.
-    headers::remove_ours(&mut head.headers, &[DEADLINE]);
     trace::trace(worker, &mut head.headers, routed.caller, record);
     let mut outgoing = Outgoing {
         head,

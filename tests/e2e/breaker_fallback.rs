@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use anyhow::Result;
+use http::{HeaderMap, HeaderValue, Method};
 use usher_tests::{Application, Mesh, eventually, reply, yaml};
 
 use crate::pair;
@@ -84,6 +85,30 @@ async fn a_service_without_endpoints_is_answered_by_its_fallback_service() -> Re
     let answer = web.client().post("http://api/", "x").await?;
     assert_eq!((answer.status, answer.text().as_str()), (200, "spare"));
     assert_eq!(answer.header("x-usher-fallback"), "default/api");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stand_in_is_sent_nothing_twice_that_only_the_primary_vouches_for() -> Result<()> {
+    let retry = "  retry: { idempotencyHeader: Idempotency-Key }\n";
+    let fallback = "  fallback: { when: [NoEndpoint], backendRef: { name: spare, port: 8080 } }\n";
+    let documents = [
+        yaml::service("api", 8080, "http"),
+        yaml::service("spare", 8080, "http"),
+        yaml::traffic_policy("api", &format!("{retry}{fallback}")),
+    ];
+    let mesh = Mesh::start(&documents).await?;
+    let spare = Application::answering(|_, _| reply(503, "busy")).await?;
+    let _spare = mesh.sidecar("spare").application(&spare).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    let mut headers = HeaderMap::new();
+    headers.insert("idempotency-key", HeaderValue::from_static("17"));
+    let client = web.client();
+    let answer = client
+        .send(Method::POST, "http://api/", headers, "100".into())
+        .await?;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
+    assert_eq!(spare.received().len(), 1);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod peek;
 pub mod pump;
 mod replay;
 pub mod serve;
+pub mod silence;
 pub mod strict;
 mod tee;
 pub mod tunnel;

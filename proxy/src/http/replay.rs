@@ -35,6 +35,8 @@ struct Kept {
     trailers: Option<HeaderMap>,
     bytes: usize,
     bytes_max: usize,
+    /// The last that asked the source for more waits for it.
+    waits: bool,
     /// How the source ended, if it has.
     ended: Option<Result<(), ProxyError>>,
     /// Something passed that is not kept.
@@ -71,6 +73,7 @@ impl Replay {
             trailers: None,
             bytes: 0,
             bytes_max,
+            waits: false,
             ended: None,
             lost: false,
             passed: 0,
@@ -118,6 +121,11 @@ impl Replay {
         self.0.borrow().passed
     }
 
+    /// Whether an attempt waits for the caller to send more: what it does not get done meanwhile is not its endpoint's fault.
+    pub fn waits_for_caller(&self) -> bool {
+        self.0.borrow().waits
+    }
+
     /// Whether another attempt is possible.
     pub fn is_possible(&self) -> bool {
         self.0.borrow().is_whole()
@@ -162,7 +170,9 @@ impl Kept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        match ready!(Pin::new(&mut self.source).poll_frame(cx)) {
+        let polled = Pin::new(&mut self.source).poll_frame(cx);
+        self.waits = polled.is_pending();
+        match ready!(polled) {
             None => {
                 self.ended = Some(Ok(()));
                 Poll::Ready(None)

@@ -1,6 +1,6 @@
 //! One exchange with our own application: in which protocol, and when a second try cannot hurt.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body as _;
@@ -10,7 +10,7 @@ use usher_config::{model::Protocol, value::Port};
 use crate::{
     clock,
     error::{Processing, ProxyError},
-    http::{Body, Replay, upgrade::Offer},
+    http::{Body, Replay, silence, upgrade::Offer},
     policy::retry::is_idempotent,
     pool::Key,
     snapshot::{APPLICATION, InboundEntry},
@@ -38,14 +38,24 @@ pub(super) fn declared(workload: &InboundEntry, port: Port) -> Option<Protocol> 
         .map(|(_, protocol)| *protocol)
 }
 
+/// How our application is asked.
+pub(super) struct Asked<'a> {
+    /// On whose behalf.
+    pub caller: &'a Caller,
+    /// In which protocol.
+    pub version: Version,
+    /// For how long without a byte of the request; `None`: its deadline is shorter, or there is no bound.
+    pub idle: Option<Duration>,
+}
+
 /// One exchange with our application; a second one if the first provably did not reach it.
 pub(super) async fn call(
     worker: &Rc<Worker>,
     incoming: Request<Body>,
-    (caller, version): (&Caller, Version),
+    asked: Asked<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let address = caller.application.ok_or(ProxyError::Internal {
+    let address = asked.caller.application.ok_or(ProxyError::Internal {
         what: "inbound without an application",
     })?;
     let key = Key {
@@ -56,7 +66,7 @@ pub(super) async fn call(
     let application = Application {
         address,
         key,
-        version,
+        version: asked.version,
         connect: CONNECT_MAX,
     };
     let (head, body) = incoming.into_parts();
@@ -75,8 +85,15 @@ pub(super) async fn call(
         record.attempt(address, clock::now());
         let request = Request::from_parts(head, body);
         let open = || Ok((worker.application_connection(), ()));
-        let result = with_application(worker, application, open, request, &record.interim).await;
-        match result {
+        let interim = &record.interim;
+        let exchange = pin!(with_application(
+            worker,
+            application,
+            open,
+            request,
+            interim
+        ));
+        match silence::unless_idle(exchange, asked.idle, record.request.as_ref()).await {
             Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
                 debug!(%error, "application closed an idle connection; asking again");
             }

@@ -11,6 +11,7 @@ use crate::{
     policy::{
         breaker::Outcome,
         fallback::{self, Cause},
+        retry::RequestTraits,
     },
     upstream::call::{Called, Outgoing, Plan, call},
     worker::{Record, Worker},
@@ -77,7 +78,7 @@ fn cause(called: &Called, outgoing: &Outgoing) -> Option<Cause> {
         Err(ProxyError::BreakerOpen { .. }) => Some(Cause::Open),
         Err(ProxyError::NoEndpoint { .. }) if called.all_unprocessed => Some(Cause::NoEndpoint),
         _ if called.outcome == Some(Outcome::Failure) => Some(Cause::Exhausted {
-            repeatable: outgoing.traits.repeatable,
+            idempotent: outgoing.traits.idempotent,
             all_unprocessed: called.all_unprocessed,
         }),
         _ => None,
@@ -89,7 +90,7 @@ async fn by_service(
     worker: &Rc<Worker>,
     primary: &Plan,
     target: &ServiceTarget,
-    outgoing: &Outgoing,
+    outgoing: &mut Outgoing,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let service = if target.service == primary.target.model.name {
@@ -103,6 +104,10 @@ async fn by_service(
         service: service.model.name.clone(),
         limit: Limit::ConcurrentRequests,
     })?);
+    let retry = &service.treatment.policy.retry;
+    let head = &outgoing.head;
+    let theirs = RequestTraits::of(retry, &head.method, head.uri.path(), &head.headers);
+    outgoing.traits = outgoing.traits.both(theirs);
     let plan = Plan {
         treatment: Arc::clone(&service.treatment),
         target: service,

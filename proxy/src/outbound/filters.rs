@@ -43,7 +43,7 @@ pub(super) fn edit(outgoing: &mut Outgoing, routed: &Routed) -> Result<(), Proxy
     let plain = outgoing.before_backend.as_deref();
     for head in [Some(&outgoing.head), plain].into_iter().flatten() {
         let sent = RequestTraits::of(retry, &head.method, head.uri.path(), &head.headers);
-        outgoing.traits.repeatable &= sent.repeatable;
+        outgoing.traits = outgoing.traits.both(sent);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One attempt: the request as this attempt sends it, to one endpoint, within its time.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
 use tokio::time::timeout;
@@ -9,7 +9,7 @@ use usher_config::model::Protocol;
 use crate::{
     clock::{self, Tick},
     error::ProxyError,
-    http::{Body, headers::REASON, peek::peek},
+    http::{Body, Replay, headers::REASON, peek::peek, silence},
     policy::{
         retry::ATTEMPT,
         timeout::{self as deadline, Deadline},
@@ -55,7 +55,7 @@ pub(super) async fn attempt(
         endpoint,
         connect: policy.timeouts.connect,
     };
-    let exchange = async {
+    let exchange = pin!(async {
         let response = if endpoint.model.meshed {
             dial::through_mesh(worker, callee, request, record).await?
         } else {
@@ -67,7 +67,9 @@ pub(super) async fn attempt(
         } else {
             Ok((response, None))
         }
-    };
+    });
+    let idle = silence::within(policy.timeouts.idle, limit);
+    let exchange = silence::unless_idle(exchange, idle, outgoing.body.as_ref());
     let result = match limit {
         None => exchange.await,
         Some(limit) => match timeout(limit, exchange).await {
@@ -75,7 +77,7 @@ pub(super) async fn attempt(
             Err(_) => Err(outgoing.timed_out(plan, address, limit)),
         },
     };
-    judge(result, plan, outgoing)
+    judge(result, plan, outgoing, clock::now().since(now))
 }
 
 impl Outgoing {
@@ -109,6 +111,32 @@ impl Outgoing {
         is_ours.then(|| self.expired(plan))
     }
 
+    /// The endpoint's sidecar gave up because our caller is silent.
+    pub(super) fn silent_further_on(&self, response: &Response<Body>) -> bool {
+        let reason = response.headers().get(REASON);
+        self.waits_for_caller()
+            && reason.is_some_and(|reason| reason.as_bytes().starts_with(b"SI "))
+    }
+
+    fn waits_for_caller(&self) -> bool {
+        self.body.as_ref().is_some_and(Replay::waits_for_caller)
+    }
+
+    /// Whether it was ended for lack of time that its endpoint never had: its caller allowed less than a slow answer
+    /// takes, or still owes us its body. Neither says that an endpoint or a dependency is unwell.
+    pub(super) fn excuses(&self, error: &ProxyError, plan: &Plan, lasted: Duration) -> bool {
+        let allowed = match error {
+            ProxyError::DeadlineExpired => lasted,
+            ProxyError::RequestTimeout { .. }
+            | ProxyError::AttemptTimeout { .. }
+            | ProxyError::StreamIdle { .. } => Duration::MAX,
+            _ => return false,
+        };
+        let breaker = plan.treatment.policy.breaker.as_ref();
+        let slow = breaker.map_or(SLOW, |breaker| breaker.slow_call);
+        allowed < slow || self.waits_for_caller()
+    }
+
     fn timed_out(&self, plan: &Plan, endpoint: SocketAddr, limit: Duration) -> ProxyError {
         match self.deadline {
             Deadline::At { tick, .. } if tick <= clock::now() => self.expired(plan),
@@ -118,6 +146,9 @@ impl Outgoing {
         }
     }
 }
+
+/// What is slow where no breaker says it: a breaker's default.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Without a sidecar the endpoint's own protocol counts; undeclared, the request's.
 fn version(plan: &Plan, grpc: bool) -> Version {
@@ -136,7 +167,7 @@ fn version(plan: &Plan, grpc: bool) -> Version {
 /// Whether the trailers could still make us ask somebody else.
 fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bool {
     let policy = &plan.treatment.policy;
-    let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable;
+    let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable();
     let replaced = policy
         .fallback
         .as_ref()

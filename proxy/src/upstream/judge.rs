@@ -1,5 +1,7 @@
 //! What an attempt came to, in the eyes of the endpoint's state, the retry rule and the breaker.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Response};
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     http::Body,
     policy::{
         breaker::Outcome,
-        retry::{self, AttemptFailure, Pushback},
+        retry::{self, AttemptFailure, Pushback, is_grpc},
     },
     worker::grpc_status,
 };
@@ -64,13 +66,22 @@ pub(super) fn judge(
     result: Result<Headed, ProxyError>,
     plan: &Plan,
     outgoing: &Outgoing,
+    lasted: Duration,
 ) -> Attempted {
+    let no_answer = |error| {
+        if outgoing.excuses(&error, plan, lasted) {
+            let failure = judge_error(error.clone()).failure;
+            excused(Err(error), failure)
+        } else {
+            judge_error(error)
+        }
+    };
     let (response, late) = match result {
         Ok(headed) => headed,
-        Err(error) => return judge_error(error),
+        Err(error) => return no_answer(error),
     };
     if let Some(error) = outgoing.expired_further_on(plan, &response) {
-        return judge_error(error);
+        return no_answer(error);
     }
     let status = response.status();
     let said = late.or_else(|| Said::by(response.headers()));
@@ -87,7 +98,10 @@ pub(super) fn judge(
                 Some(Outcome::of_grpc(code)),
             )
         }
-        None if outgoing.traits.grpc && status.is_success() => (None, None, None),
+        // What is no gRPC has no trailers that could say how it went, whatever the request called itself.
+        None if outgoing.traits.grpc && status.is_success() && is_grpc(response.headers()) => {
+            (None, None, None)
+        }
         Some(_) | None => {
             let retry_after = retry::retry_after(response.headers());
             let bad =
@@ -100,11 +114,27 @@ pub(super) fn judge(
             (Some(seen), failure, Some(Outcome::of_status(status)))
         }
     };
+    if outgoing.silent_further_on(&response) {
+        return excused(Ok(response), failure);
+    }
     Attempted {
         result: Ok(response),
         seen,
         failure,
         outcome,
+    }
+}
+
+/// Nothing is learned from it. Whether it is repeated is the retry rule's matter all the same.
+fn excused(
+    result: Result<Response<Body>, ProxyError>,
+    failure: Option<AttemptFailure>,
+) -> Attempted {
+    Attempted {
+        result,
+        seen: Some(AttemptOutcome::Ignored),
+        failure,
+        outcome: Some(Outcome::Ignored),
     }
 }
 
@@ -129,7 +159,9 @@ fn judge_error(error: ProxyError) -> Attempted {
         }
         | ProxyError::UpstreamBrokeOff { .. }
         | ProxyError::UpstreamProtocol { .. } => (bad, Some(AttemptFailure::Reset)),
-        ProxyError::RequestTimeout { .. } | ProxyError::DeadlineExpired => (bad, None),
+        ProxyError::RequestTimeout { .. }
+        | ProxyError::DeadlineExpired
+        | ProxyError::StreamIdle { .. } => (bad, None),
         // The caller's own fault, or ours.
         _ => (AttemptOutcome::Ignored, None),
     };

@@ -275,6 +275,7 @@ impl Drop for Record {
         if !self.spoken {
             self.flags.set(Flag::Dc);
             self.reason = Some(ProxyError::DownstreamGone.slug());
+            self.settlement.broke_off(&ProxyError::DownstreamGone);
             self.speak(0);
         }
     }

@@ -15,8 +15,9 @@ pub enum Cause {
     NoEndpoint,
     /// Every allowed attempt failed.
     Exhausted {
-        /// The request may be done twice (see `retry::RequestTraits`).
-        repeatable: bool,
+        /// The request may be done twice, by whomever. That the primary's policy vouches for repeats does not count:
+        /// it is about the primary, whose store of keys the stand-in does not know.
+        idempotent: bool,
         /// Every attempt was provably unprocessed.
         all_unprocessed: bool,
     },
@@ -40,9 +41,9 @@ pub fn decide(policy: Option<&Fallback>, cause: Cause) -> Option<&FallbackTarget
         Cause::Open => policy.on_open,
         Cause::NoEndpoint => policy.on_no_endpoint,
         Cause::Exhausted {
-            repeatable,
+            idempotent,
             all_unprocessed,
-        } => policy.on_exhausted && (repeatable || all_unprocessed || policy.repeatable),
+        } => policy.on_exhausted && (idempotent || all_unprocessed || policy.repeatable),
     };
     applies.then_some(&policy.target)
 }

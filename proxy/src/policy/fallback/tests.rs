@@ -19,9 +19,9 @@ fn fallback(repeatable: bool) -> Fallback {
     }
 }
 
-const fn exhausted(repeatable: bool, all_unprocessed: bool) -> Cause {
+const fn exhausted(idempotent: bool, all_unprocessed: bool) -> Cause {
     Cause::Exhausted {
-        repeatable,
+        idempotent,
         all_unprocessed,
     }
 }

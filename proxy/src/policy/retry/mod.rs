@@ -20,8 +20,11 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// What a request is like, found out once, before its first attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestTraits {
-    /// Doing it twice does no harm: by method, by idempotency header, or by policy's list of gRPC methods.
-    pub repeatable: bool,
+    /// Doing it twice does no harm, whoever does it: by method. Never gRPC's, which is POST.
+    pub idempotent: bool,
+    /// Doing it twice *at the service whose policy was asked* does no harm: that service knows repetitions by an
+    /// idempotency header, or lists the gRPC method. What any other service would make of them is not known.
+    pub vouched: bool,
     /// Statuses are gRPC's.
     pub grpc: bool,
     /// Somebody above us is retrying already (`x-usher-attempt` > 1).
@@ -32,28 +35,41 @@ impl RequestTraits {
     /// Reads them off a request. `path` is normalised; for gRPC it names the method.
     pub fn of(policy: &model::Retry, method: &Method, path: &str, headers: &HeaderMap) -> Self {
         let grpc = is_grpc(headers);
-        let vouched = policy
-            .idempotency_header
-            .as_ref()
-            .is_some_and(|name| headers.contains_key(name));
-        let by_method = if grpc {
-            let called = path.strip_prefix('/').unwrap_or(path);
-            policy
-                .idempotent_methods
-                .iter()
-                .any(|method| method == called)
-        } else {
-            is_idempotent(method)
-        };
+        let by_header = policy.idempotency_header.as_ref();
+        let called = path.strip_prefix('/').unwrap_or(path);
+        let is_called = |method: &String| method == called;
+        let listed = grpc && policy.idempotent_methods.iter().any(is_called);
         let attempt = headers
             .get(ATTEMPT)
             .and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
-            repeatable: vouched || by_method,
+            idempotent: !grpc && is_idempotent(method),
+            vouched: listed || by_header.is_some_and(|name| has_key(headers, name)),
             grpc,
             nested: attempt.unwrap_or(1u32) > 1,
         }
     }
+
+    /// Whether the service whose policy was asked may be sent it twice.
+    pub fn repeatable(self) -> bool {
+        self.idempotent || self.vouched
+    }
+
+    /// May be done twice only if `other`, the same request in another form or for another service, may too.
+    #[must_use]
+    pub fn both(self, other: Self) -> Self {
+        Self {
+            idempotent: self.idempotent && other.idempotent,
+            vouched: self.vouched && other.vouched,
+            ..self
+        }
+    }
+}
+
+/// A key without a value tells its receiver no two requests apart.
+fn has_key(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let is_blank = |value: &http::HeaderValue| value.as_bytes().trim_ascii().is_empty();
+    headers.contains_key(name) && !headers.get_all(name).iter().any(is_blank)
 }
 
 /// RFC 9110 §9.2.2. An extension method is unknown to us, hence not.
@@ -228,7 +244,7 @@ fn permission(policy: &model::Retry, attempt: &Attempt) -> Result<Duration, Give
     let asked = match attempt.failure {
         AttemptFailure::ProvablyUnprocessed => return Ok(Duration::ZERO),
         // Our own hop's race, not a verdict of the service: nesting does not multiply it.
-        AttemptFailure::IdleRace if attempt.traits.repeatable => return Ok(Duration::ZERO),
+        AttemptFailure::IdleRace if attempt.traits.repeatable() => return Ok(Duration::ZERO),
         AttemptFailure::IdleRace => return Err(GiveUp::NotRepeatable),
         AttemptFailure::Status { retry_after, .. } => retry_after.unwrap_or_default(),
         AttemptFailure::GrpcStatus {
@@ -247,7 +263,7 @@ fn permission(policy: &model::Retry, attempt: &Attempt) -> Result<Duration, Give
     if !is_listed(policy, attempt) {
         return Err(GiveUp::StatusNotListed);
     }
-    if !attempt.traits.repeatable {
+    if !attempt.traits.repeatable() {
         return Err(GiveUp::NotRepeatable);
     }
     if attempt.traits.nested && !policy.allow_nested {

@@ -9,17 +9,20 @@ use usher_config::model;
 use super::*;
 
 const GRPC: RequestTraits = RequestTraits {
-    repeatable: false,
+    idempotent: false,
+    vouched: false,
     grpc: true,
     nested: false,
 };
 const POST: RequestTraits = RequestTraits {
-    repeatable: false,
+    idempotent: false,
+    vouched: false,
     grpc: false,
     nested: false,
 };
 const GET: RequestTraits = RequestTraits {
-    repeatable: true,
+    idempotent: true,
+    vouched: false,
     grpc: false,
     nested: false,
 };
@@ -136,9 +139,39 @@ fn an_idempotency_header_that_policy_names_makes_a_post_repeatable() {
         idempotency_header: Some("idempotency-key".parse().unwrap()),
         ..model::Retry::default()
     };
-    let headers = headers(&[("idempotency-key", "17")]);
-    assert!(RequestTraits::of(&named, &Method::POST, "/", &headers).repeatable);
-    assert!(!RequestTraits::of(&model::Retry::default(), &Method::POST, "/", &headers).repeatable);
+    let with = |key| headers(&[("idempotency-key", key)]);
+    let traits = |policy: &_, headers: &_| RequestTraits::of(policy, &Method::POST, "/", headers);
+    assert!(traits(&named, &with("17")).repeatable());
+    assert!(!traits(&model::Retry::default(), &with("17")).repeatable());
+    for blank in ["", " "] {
+        let mut twice = with("17");
+        twice.append("idempotency-key", HeaderValue::from_static(blank));
+        for headers in [with(blank), twice] {
+            assert!(!traits(&named, &headers).repeatable(), "{headers:?}");
+        }
+    }
+}
+
+#[test]
+fn what_one_service_vouches_for_another_does_not() {
+    let named = model::Retry {
+        idempotency_header: Some("idempotency-key".parse().unwrap()),
+        idempotent_methods: vec!["bank.Account/Debit".into()],
+        ..model::Retry::default()
+    };
+    let other = model::Retry::default();
+    let key = headers(&[("idempotency-key", "17")]);
+    let grpc = headers(&[("content-type", "application/grpc")]);
+    for (method, headers, everywhere) in [
+        (Method::POST, &key, false),
+        (Method::POST, &grpc, false),
+        (Method::GET, &key, true),
+    ] {
+        let of = |policy| RequestTraits::of(policy, &method, "/bank.Account/Debit", headers);
+        assert!(of(&named).repeatable());
+        assert_eq!(of(&named).idempotent, everywhere, "{method}");
+        assert_eq!(of(&named).both(of(&other)).repeatable(), everywhere);
+    }
 }
 
 #[test]
@@ -278,7 +311,7 @@ fn a_negative_pushback_forbids_and_an_unreadable_one_too() {
         pushback: Some(Pushback::Never),
     };
     let vouched = RequestTraits {
-        repeatable: true,
+        vouched: true,
         ..GRPC
     };
     assert_eq!(

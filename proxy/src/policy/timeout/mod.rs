@@ -52,7 +52,7 @@ impl Deadline {
         let policy = timeouts
             .request
             .filter(|_| !grpc || timeouts.request_is_explicit);
-        match (allowed_by_caller(headers), policy) {
+        match (allowed_by_caller(headers, grpc), policy) {
             (Some(caller), _) if caller <= MARGIN => Self::Expired,
             (Some(caller), Some(policy)) if policy < caller - MARGIN => {
                 Self::by_policy(now, policy)
@@ -91,11 +91,12 @@ impl Deadline {
     }
 }
 
-/// The shortest of the three headers. An unreadable one is as if absent: it promises nothing.
-fn allowed_by_caller(headers: &HeaderMap) -> Option<Duration> {
+/// The shortest of the three headers, gRPC's only for gRPC. An unreadable one is as if absent: it promises nothing.
+fn allowed_by_caller(headers: &HeaderMap, grpc: bool) -> Option<Duration> {
     let millis = |name: &HeaderName| parse_millis(headers.get(name)?.as_bytes());
     let grpc = headers
         .get(GRPC_TIMEOUT)
+        .filter(|_| grpc)
         .and_then(|value| parse_grpc_timeout(value.as_bytes()));
     [grpc, millis(&DEADLINE), millis(&ENVOY)]
         .into_iter()

@@ -50,6 +50,13 @@ fn a_deadline_that_has_passed_is_known_on_arrival() {
 }
 
 #[test]
+fn what_is_no_grpc_has_no_grpc_timeout() {
+    let headers = headers(&[("grpc-timeout", "1n")]);
+    let deadline = Deadline::of(&headers, &Timeouts::default(), false, NOW);
+    assert_eq!(millis(deadline), Some(15_000));
+}
+
+#[test]
 fn grpc_has_no_default_timeout_but_an_explicit_one_holds() {
     let timeouts = Timeouts::default();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! A pair of sidecars on real sockets: what a caller sees through them.
 
 mod application;
+mod blame;
 mod client;
 mod bounds;
 mod harness;
