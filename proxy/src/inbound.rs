@@ -101,7 +101,10 @@ async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) 
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
-        Alpn::H2 => Box::pin(serve_http2(worker, stream, caller)).await,
+        Alpn::H2 => {
+            stream.becomes_hop();
+            Box::pin(serve_http2(worker, stream, caller)).await;
+        }
         Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller, None)).await,
         Alpn::Control => debug!(%address, "caller takes this sidecar for a control plane"),
     }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::Looked;
+use super::{Looked, socket};
 
 /// A byte stream to a peer.
 #[derive(Debug)]
@@ -35,14 +35,22 @@ pub enum Stream {
 impl Stream {
     /// Dropping it from now on resets the connection instead of ending it.
     pub fn reset_on_close(&self) {
-        let connection = match self {
+        // A connection that refuses this is gone already.
+        let _ = SockRef::from(self.connection()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// HTTP/2 with another sidecar begins on it: from now on its peer is gone if it takes nothing for 20 s.
+    pub fn becomes_hop(&self) {
+        socket::tune_hop(self.connection());
+    }
+
+    fn connection(&self) -> &TcpStream {
+        match self {
             Self::Plain(inner) => inner,
             Self::Accepted(inner) => inner.get_ref().0,
             Self::Connected(inner) => inner.get_ref().0,
-            Self::Looked(inner) => return inner.inner().reset_on_close(),
-        };
-        // A connection that refuses this is gone already.
-        let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
+            Self::Looked(inner) => inner.inner().connection(),
+        }
     }
 }
 

@@ -21,6 +21,27 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client.unwrap(), server.unwrap().0)
 }
 
+/// What ends a connection whose peer reads nothing is the kernel's, and needs minutes to be seen: this is what it is told.
+#[tokio::test]
+async fn only_between_sidecars_is_a_peer_that_takes_nothing_taken_for_gone() {
+    let (stream, _peer) = pair().await;
+    tune(&stream);
+    let socket = |stream: &Stream| match stream {
+        Stream::Plain(inner) => {
+            let socket = socket2::SockRef::from(inner);
+            (
+                socket.tcp_user_timeout().unwrap(),
+                socket.tcp_keepalive_retries().unwrap(),
+            )
+        }
+        _ => panic!("plain"),
+    };
+    let stream = Stream::Plain(stream);
+    assert_eq!(socket(&stream), (None, 2));
+    stream.becomes_hop();
+    assert_eq!(socket(&stream), (Some(Duration::from_secs(20)), 2));
+}
+
 #[tokio::test]
 async fn a_half_closed_stream_still_carries_the_answer() {
     let (mut caller, downstream) = pair().await;

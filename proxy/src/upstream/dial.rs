@@ -161,6 +161,7 @@ pub async fn through_mesh(
                 };
                 let (stream, identity) =
                     connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
+                stream.becomes_hop();
                 handshake_hop(stream, peer.endpoint, Some(identity.spiffe_id), place).await
             };
             Box::pin(worker.pool.hop(key, dial)).await?
