@@ -37,6 +37,7 @@ pub fn normalize(request: &mut Request<Body>) -> Result<(), ProxyError> {
     {
         return Err(refused(Refusal::Method));
     }
+    join_cookies(request.headers_mut());
     check_headers(request.headers())?;
     let authority = authority_of(request)?;
     parse(authority.as_str())?;
@@ -76,6 +77,23 @@ pub fn to_origin_form(request: &mut Request<Body>) {
         request.headers_mut().insert(header::HOST, host);
     }
     *request.uri_mut() = uri.path_and_query.map_or_else(Uri::default, Uri::from);
+}
+
+/// Browsers send each cookie in a field of its own over HTTP/2. HTTP/1.1 knows one field (RFC 9113 §8.2.3): servers that
+/// find several join them with commas, and sessions are lost. Here and not on the way to HTTP/1.1 alone, so that many
+/// cookies are not too many fields.
+fn join_cookies(headers: &mut HeaderMap) {
+    if !has_several(headers, &header::COOKIE) {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, cookie);
+    }
 }
 
 fn invalid(reason: &'static str) -> ProxyError {

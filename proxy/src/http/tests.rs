@@ -169,6 +169,19 @@ fn one_form_of_target_whatever_the_caller_wrote() {
 }
 
 #[test]
+fn cookies_are_one_field_however_many_come() {
+    let crumbs = (0..150).map(|number| format!("c{number}=v"));
+    let mut request = Request::builder().uri("http://api/");
+    for crumb in crumbs.clone() {
+        request = request.header("cookie", crumb);
+    }
+    let mut request = request.body(Body::Empty).unwrap();
+    head::normalize(&mut request).unwrap();
+    let fields: Vec<_> = request.headers().get_all("cookie").iter().collect();
+    assert_eq!(fields, [&crumbs.collect::<Vec<_>>().join("; ")]);
+}
+
+#[test]
 fn grpc_callers_get_trailers_only() {
     let error = ProxyError::NoEndpoint {
         service: "bank/account".parse().unwrap(),
