@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 use usher_config::value::{Port, SpiffeId};
 
 use crate::{
@@ -42,26 +43,63 @@ pub(super) struct Meant {
 }
 
 impl Meant {
-    /// By where the connection was going, if the kernel handed it over: the number dialled is the application's, and
-    /// the service's port of the same number. Where that is none of the service's, the port that we were told at start
-    /// is the application's for all of them and stands for the first, as it does for who called us directly.
+    /// By where the connection was going, if the kernel handed it over: the service's port of the number dialled. Where
+    /// that is none of the service's, but the application's port that we were told at start, it stands for the first, as
+    /// it does for who called us directly.
     pub(super) fn by(worker: &Worker, destination: Option<SocketAddr>) -> Self {
+        let ports = Ports::of(worker);
+        let port = match destination {
+            None => ports.first,
+            Some(destination) => ports.dialled(destination.port()),
+        };
+        Self {
+            port,
+            application: port.and_then(|port| ports.application(port)),
+        }
+    }
+}
+
+/// Which ports our service declares, and where our application has them.
+struct Ports {
+    declared: SmallVec<[Port; 4]>,
+    first: Option<Port>,
+    /// What we were told at start; `None`: the workload only calls.
+    told: Option<SocketAddr>,
+    /// The kernel hands us what is for any of the application's ports.
+    transparent: bool,
+}
+
+impl Ports {
+    fn of(worker: &Worker) -> Self {
         let snapshot = worker.snapshot();
         let declared = snapshot.inbound().map_or(&[][..], |policy| &policy.ports);
-        let first = declared.first().map(|(port, _)| *port);
-        let Some(number) = destination.map(|destination| destination.port()) else {
-            return Self {
-                port: first,
-                application: worker.application,
-            };
-        };
-        let mut ports = declared.iter().map(|(port, _)| *port);
-        let told = worker.application.map(|address| address.port());
-        let fallback = first.filter(|_| told == Some(number));
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
         Self {
-            port: ports.find(|port| port.get() == number).or(fallback),
-            application: worker.application.map(|_| local),
+            declared: declared.iter().map(|(port, _)| *port).collect(),
+            first: declared.first().map(|(port, _)| *port),
+            told: worker.application,
+            transparent: worker.shared.own_ports.is_some(),
+        }
+    }
+
+    fn declared(&self, number: u16) -> Option<Port> {
+        let mut declared = self.declared.iter();
+        declared.find(|port| port.get() == number).copied()
+    }
+
+    fn dialled(&self, number: u16) -> Option<Port> {
+        let is_told = self.told.is_some_and(|told| told.port() == number);
+        self.declared(number).or(self.first.filter(|_| is_told))
+    }
+
+    /// Where the application has a declared port, however its caller came: what access was decided for is what is
+    /// reached. Told one port at start, it has the first there; the others have their own numbers, since in transparent
+    /// mode callers dial them. In explicit mode the one that we were told stands for all.
+    fn application(&self, port: Port) -> Option<SocketAddr> {
+        let told = self.told?;
+        if !self.transparent || self.first == Some(port) || told.port() == port.get() {
+            Some(told)
+        } else {
+            Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.get())))
         }
     }
 }
@@ -74,10 +112,12 @@ impl Caller {
         sni: Option<&str>,
         address: SocketAddr,
     ) -> Rc<Self> {
+        let ports = Ports::of(worker);
+        // Wherever it was going: the port that the SNI names, and no other.
+        let port = port_of_sni(sni).and_then(|asked| ports.declared(asked.get()));
         Rc::new(Self {
-            port: port_of_sni(worker, sni),
-            // Wherever it was going: access was decided for the port that the SNI names, and for no other.
-            application: worker.application,
+            port,
+            application: port.and_then(|port| ports.application(port)),
             certificate: certificate(worker, peer),
             requests: requests(worker, peer.spiffe_id.as_str()),
             service: Some(account(&peer.spiffe_id)),
@@ -114,15 +154,9 @@ fn requests(worker: &Worker, peer: &str) -> Requests {
     metrics.requests(Direction::Inbound, &worker.own, "", peer)
 }
 
-/// The SNI picks only among the ports that this workload declares.
-fn port_of_sni(worker: &Worker, sni: Option<&str>) -> Option<Port> {
-    let asked: Port = sni?.split('.').next()?.parse().ok()?;
-    let snapshot = worker.snapshot();
-    let declared = &snapshot.inbound()?.ports;
-    declared
-        .iter()
-        .map(|(port, _)| *port)
-        .find(|port| *port == asked)
+/// It picks only among the ports that this workload declares.
+fn port_of_sni(sni: Option<&str>) -> Option<Port> {
+    sni?.split('.').next()?.parse().ok()
 }
 
 /// Envoy's format: who we are, and the caller's certificate and name.
@@ -135,3 +169,6 @@ fn certificate(worker: &Worker, peer: &PeerIdentity) -> Option<HeaderValue> {
     );
     HeaderValue::try_from(format!("By={us};Hash={hash};URI={them}")).ok()
 }
+
+#[cfg(test)]
+mod tests;
