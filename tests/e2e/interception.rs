@@ -1,6 +1,8 @@
 //! Applications that know nothing of the mesh go through it: the kernel hands their connections to the sidecar.
 
 mod pair;
+mod ports;
+mod rules;
 
 use std::{path::PathBuf, process::Command};
 

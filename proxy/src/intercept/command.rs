@@ -28,7 +28,8 @@ Examples:
       exit code 0 if exactly these rules are installed
 
 The sidecar must run with --transparent, as a user of --exclude-uid. Loopback is never intercepted, nor is anything
-that others send to the sidecar's own listener. Only new connections are affected.
+that others send to the sidecar's own listener, or to a link-local address. Only new connections are affected. Rules
+do not outlive a reboot: install them before the sidecar starts. UDP is not intercepted.
 
 Exit codes: 0 done, 1 check: not installed, or with other settings, 64 usage, 69 nft is not installed, 71 the kernel
 refused the rules, 77 not permitted.";
@@ -97,9 +98,9 @@ struct Rules {
     /// Ports whose incoming connections are intercepted
     #[arg(long, value_name = "PORTS", default_value = "all")]
     include_inbound_ports: PortSet,
-    /// Ports whose incoming connections are not: by default SSH, so that nobody locks themselves out, and the
-    /// sidecar's own /metrics
-    #[arg(long, value_name = "PORTS", default_value = "22,15020")]
+    /// Ports whose incoming connections are not. 22 (SSH: nobody should lock themselves out) and 15020 (the sidecar's
+    /// own /metrics) are never, unless --include-inbound-ports names them
+    #[arg(long, value_name = "PORTS", default_value = "none")]
     exclude_inbound_ports: PortSet,
     /// Sources that are intercepted
     #[arg(long, value_name = "CIDRS", default_value = "all")]
@@ -109,8 +110,15 @@ struct Rules {
     exclude_inbound_cidrs: AddressSet,
 }
 
+/// See the flag's help.
+const LEFT_ALONE: [u16; 2] = [22, 15020];
+
 impl From<Rules> for Settings {
     fn from(rules: Rules) -> Self {
+        let include = rules.include_inbound_ports;
+        let is_named = |port| matches!(include, PortSet::Ranges(_)) && include.contains(port);
+        let left_alone = LEFT_ALONE.into_iter().filter(|port| !is_named(*port));
+        let exclude = left_alone.fold(rules.exclude_inbound_ports, PortSet::with);
         Self {
             outbound: Side {
                 listener: rules.outbound_port,
@@ -121,8 +129,8 @@ impl From<Rules> for Settings {
             },
             inbound: Side {
                 listener: rules.inbound_port,
-                include_ports: rules.include_inbound_ports,
-                exclude_ports: rules.exclude_inbound_ports,
+                include_ports: include,
+                exclude_ports: exclude,
                 include_addresses: rules.include_inbound_cidrs,
                 exclude_addresses: rules.exclude_inbound_cidrs,
             },

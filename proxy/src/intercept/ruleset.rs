@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use usher_config::value::Port;
+
 use super::{AddressSet, Inbound, PortSet, Settings, Side};
 
 /// The table's name, in the family `inet`: one set of rules for IPv4 and IPv6.
@@ -18,6 +20,11 @@ pub(super) const SCRATCH: &str = "usher-intercept-check";
 const DSTNAT: i32 = -100;
 /// Priority of `mangle`, where TPROXY belongs.
 const MANGLE: i32 = -150;
+
+/// Leaves packets of connections that were there before us to whom they belong. Connection tracking that starts only
+/// with our rules takes the next packet of each, whoever sends it, for the first of a new connection
+/// (`nf_conntrack_tcp_loose`): redirected, it would be answered with a reset.
+const RUNNING: &str = "tcp flags & (fin | syn | rst | ack) != syn return";
 
 /// The whole transaction that installs `settings`.
 pub fn install(settings: &Settings) -> String {
@@ -40,8 +47,8 @@ fn table(settings: &Settings, name: &str, flags: &str) -> String {
     outbound(&mut text, settings);
     match settings.mode {
         Inbound::Off => {}
-        Inbound::Redirect => inbound(&mut text, &settings.inbound, ("nat", DSTNAT), "redirect"),
-        Inbound::Tproxy => inbound(&mut text, &settings.inbound, ("filter", MANGLE), "tproxy"),
+        Inbound::Redirect => inbound(&mut text, &settings.inbound, Verdict::Redirect),
+        Inbound::Tproxy => inbound(&mut text, &settings.inbound, Verdict::Tproxy),
     }
     text.push_str("}\n");
     text
@@ -54,6 +61,7 @@ fn outbound(text: &mut String, settings: &Settings) {
         "\tchain outbound {{\n\t\ttype nat hook output priority {DSTNAT}; policy accept;\n"
     );
     rule(text, "meta l4proto != tcp return");
+    rule(text, RUNNING);
     // The sidecar's own calls: intercepted, they would come back to it for ever.
     let uids: Vec<String> = settings.exclude_uids.iter().map(u32::to_string).collect();
     if !uids.is_empty() {
@@ -65,16 +73,27 @@ fn outbound(text: &mut String, settings: &Settings) {
     // What stays on this machine's loopback is not the mesh's.
     rule(text, "ip daddr 127.0.0.0/8 return");
     rule(text, "ip6 daddr ::1 return");
-    body(text, side, "daddr", "redirect");
+    // A link-local address means something only together with an interface, which is lost on the way to the sidecar.
+    rule(text, "ip6 daddr fe80::/10 return");
+    body(text, side, "daddr", Verdict::Redirect);
     text.push_str("\t}\n");
 }
 
-fn inbound(text: &mut String, side: &Side, (kind, priority): (&str, i32), verdict: &str) {
+fn inbound(text: &mut String, side: &Side, verdict: Verdict) {
+    let (kind, priority) = match verdict {
+        Verdict::Redirect => ("nat", DSTNAT),
+        Verdict::Tproxy => ("filter", MANGLE),
+    };
     let _ = write!(
         text,
         "\tchain inbound {{\n\t\ttype {kind} hook prerouting priority {priority}; policy accept;\n"
     );
     rule(text, "meta l4proto != tcp return");
+    match verdict {
+        Verdict::Redirect => rule(text, RUNNING),
+        // No translation: each packet has to find its way here.
+        Verdict::Tproxy => {}
+    }
     rule(text, "iifname \"lo\" return");
     // What this machine only forwards (to its containers, say) is not for its application.
     rule(text, "fib daddr type != local return");
@@ -84,8 +103,30 @@ fn inbound(text: &mut String, side: &Side, (kind, priority): (&str, i32), verdic
     text.push_str("\t}\n");
 }
 
+/// How a packet gets to the sidecar.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Redirect,
+    Tproxy,
+}
+
+impl Verdict {
+    /// What becomes of a packet that is to be handed over, rule by rule.
+    fn statements(self, listener: Port) -> Vec<String> {
+        match self {
+            Self::Redirect => vec![format!("redirect to :{listener}")],
+            Self::Tproxy => vec![
+                format!("tproxy to :{listener} accept"),
+                // Where no sidecar listens the rule before lets go of the packet, and it would reach the application:
+                // dropped, a beginning is sent again, until there is one.
+                "tcp flags & (fin | syn | rst | ack) == syn drop".to_owned(),
+            ],
+        }
+    }
+}
+
 /// Exclusions, then what is included. `address`: the one that the side's sets are about.
-fn body(text: &mut String, side: &Side, address: &str, verdict: &str) {
+fn body(text: &mut String, side: &Side, address: &str, verdict: Verdict) {
     let every_port = side.exclude_ports == PortSet::All;
     let everybody = side.exclude_addresses == AddressSet::All;
     if every_port || everybody {
@@ -107,17 +148,19 @@ fn body(text: &mut String, side: &Side, address: &str, verdict: &str) {
             None => return,
         },
     };
-    let then = match verdict {
-        "tproxy" => format!("tproxy to :{} accept", side.listener),
-        _ => format!("redirect to :{}", side.listener),
-    };
-    if side.include_addresses == AddressSet::All {
-        return rule(text, &format!("{ports} {then}"));
-    }
     let (ipv4, ipv6) = side.include_addresses.elements();
-    for (family, set) in [("ip", ipv4), ("ip6", ipv6)] {
-        if let Some(set) = set {
-            rule(text, &format!("{family} {address} {set} {ports} {then}"));
+    let from =
+        |(family, set): (&str, Option<String>)| Some(format!("{family} {address} {} ", set?));
+    let from: Vec<String> = match side.include_addresses {
+        AddressSet::All => vec![String::new()],
+        AddressSet::Blocks { .. } => [("ip", ipv4), ("ip6", ipv6)]
+            .into_iter()
+            .filter_map(from)
+            .collect(),
+    };
+    for from in from {
+        for then in verdict.statements(side.listener) {
+            rule(text, &format!("{from}{ports} {then}"));
         }
     }
 }

@@ -35,11 +35,11 @@ impl PortSet {
 
     /// These ports and one more.
     #[must_use]
-    pub fn with(self, port: Port) -> Self {
+    pub fn with(self, port: u16) -> Self {
         match self {
             Self::All => Self::All,
             Self::Ranges(mut ranges) => {
-                ranges.push((port.get(), port.get()));
+                ranges.push((port, port));
                 Self::Ranges(merge(ranges))
             }
         }

@@ -25,6 +25,19 @@ fn defaults_leave_the_sidecar_and_ssh_alone() {
 }
 
 #[test]
+fn more_exclusions_do_not_lock_anybody_out() {
+    let more = settings(&["--exclude-inbound-ports", "9100"]).unwrap();
+    let named = settings(&["--include-inbound-ports", "22,8080"]).unwrap();
+    for port in [22, 9100, 15020] {
+        assert!(more.inbound.exclude_ports.contains(port), "{port}");
+    }
+    assert!(
+        !named.inbound.exclude_ports.contains(22),
+        "asked for by its number"
+    );
+}
+
+#[test]
 fn mistakes_name_the_flag_and_what_is_allowed() {
     let said = settings(&["--exclude-outbound-cidrs", "10.0.0.1/8"]).unwrap_err();
     assert!(said.contains("--exclude-outbound-cidrs"), "{said}");

@@ -32,14 +32,17 @@ fn the_default_ruleset_is_this() {
          \tchain outbound {\n\
          \t\ttype nat hook output priority -100; policy accept;\n\
          \t\tmeta l4proto != tcp return\n\
+         \t\ttcp flags & (fin | syn | rst | ack) != syn return\n\
          \t\tmeta skuid { 1337 } return\n\
          \t\tip daddr 127.0.0.0/8 return\n\
          \t\tip6 daddr ::1 return\n\
+         \t\tip6 daddr fe80::/10 return\n\
          \t\tmeta l4proto tcp redirect to :15001\n\
          \t}\n\
          \tchain inbound {\n\
          \t\ttype nat hook prerouting priority -100; policy accept;\n\
          \t\tmeta l4proto != tcp return\n\
+         \t\ttcp flags & (fin | syn | rst | ack) != syn return\n\
          \t\tiifname \"lo\" return\n\
          \t\tfib daddr type != local return\n\
          \t\ttcp dport 15006 return\n\
@@ -56,12 +59,25 @@ fn inbound_can_be_handed_over_as_it_is_or_left_alone() {
         ..settings()
     });
     assert!(tproxy.contains("type filter hook prerouting priority -150;"));
-    assert!(tproxy.contains("meta l4proto tcp tproxy to :15006 accept"));
+    // Who is handed over to nobody is handed to nobody else.
+    assert!(tproxy.contains(
+        "\t\tmeta l4proto tcp tproxy to :15006 accept\n\
+         \t\tmeta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn drop\n"
+    ));
+    let inbound = tproxy.split_once("chain inbound").unwrap().1;
+    assert!(
+        !inbound.contains("!= syn return"),
+        "each packet is handed over"
+    );
     let off = install(&Settings {
         mode: Inbound::Off,
         ..settings()
     });
     assert!(!off.contains("chain inbound"));
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Whether a chain of the text would hand over a TCP connection that has not left it at its fixed rules.
@@ -85,6 +101,7 @@ fn hands_over(text: &str, chain: &str, address: IpAddr, port: u16) -> bool {
             || rule.starts_with("meta l4proto !=")
             || rule.starts_with("iifname")
             || rule.starts_with("fib")
+            || rule.starts_with("tcp flags")
         {
             continue;
         }
@@ -94,6 +111,7 @@ fn hands_over(text: &str, chain: &str, address: IpAddr, port: u16) -> bool {
                 // The fixed rules about loopback.
                 if rest.contains("127.0.0.0/8") && address.is_loopback()
                     || rest.contains("::1") && address.is_loopback()
+                    || rest.contains("fe80::") && is_link_local(address)
                 {
                     return false;
                 }
@@ -170,7 +188,7 @@ proptest! {
     fn the_rules_do_what_the_settings_say(
         outbound in side("15001"),
         inbound in side("15006"),
-        address in prop::sample::select(vec!["10.0.0.1", "10.1.2.3", "192.0.2.7", "192.0.2.8", "203.0.113.1", "127.0.0.1", "fd00::1", "fd00:1::1", "2001:db8::1", "2001:db8::2", "::1"]),
+        address in prop::sample::select(vec!["10.0.0.1", "10.1.2.3", "192.0.2.7", "192.0.2.8", "203.0.113.1", "127.0.0.1", "fd00::1", "fd00:1::1", "2001:db8::1", "2001:db8::2", "::1", "fe80::1"]),
         port in prop_oneof![1u16.., Just(15006u16)],
     ) {
         let settings = Settings { outbound, inbound, ..settings() };
@@ -182,7 +200,7 @@ proptest! {
                 && side.include_addresses.contains(address)
                 && !side.exclude_addresses.contains(address)
         };
-        prop_assert_eq!(hands_over(&text, "outbound", address, port), wanted(&settings.outbound) && !address.is_loopback());
+        prop_assert_eq!(hands_over(&text, "outbound", address, port), wanted(&settings.outbound) && !address.is_loopback() && !is_link_local(address));
         prop_assert_eq!(hands_over(&text, "inbound", address, port), wanted(&settings.inbound) && port != 15006);
     }
 }
