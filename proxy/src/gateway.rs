@@ -28,6 +28,7 @@ use crate::{
         outside::{self, Outsider},
         serve,
         watched::Bounds,
+        windows::OUTSIDERS_WINDOW,
     },
     outbound::{self, Routed, discover},
     policy::retry::is_grpc,
@@ -134,7 +135,8 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
-    match Box::pin(serve::http2(stream, until_drain(&worker), handler)).await {
+    let until = until_drain(&worker);
+    match Box::pin(serve::http2(stream, until, OUTSIDERS_WINDOW, handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }

@@ -23,7 +23,7 @@ use crate::{
     error::ProxyError,
     http::{
         Body, Interim, error_response::Dialect, finish, head, headers, serve, silence,
-        upgrade::Offer, watched::Bounds,
+        upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
     },
     policy::{
         access::{self, Access, HttpAccess},
@@ -158,7 +158,7 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     };
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
-    match serve::http2(stream, until, handler).await {
+    match serve::http2(stream, until, CONNECTION_WINDOW, handler).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }

@@ -28,7 +28,7 @@ use crate::{
     error::{Limit, ProxyError},
     http::{
         Body, Interim, Replay, error_response::Dialect, finish, head, headers, serve,
-        upgrade::Offer, watched::Bounds,
+        upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
     },
     policy::{
         breaker::Admission,
@@ -86,7 +86,8 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAdd
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
     let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http2");
-    match Box::pin(serve::http2(stream, until_drain(&worker), handler)).await {
+    let until = until_drain(&worker);
+    match Box::pin(serve::http2(stream, until, CONNECTION_WINDOW, handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, "application's connection ended"),
     }

@@ -285,11 +285,8 @@ async fn bodies_without_end_pass_in_bounded_memory() -> Result<()> {
         .await?;
     down.peek(&mut [0]).await?;
     // Nobody reads: sooner or later nobody writes either.
-    let mut last = u64::MAX;
-    while last != moved.load(Ordering::Relaxed) {
-        last = moved.load(Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+    all_stand_still(&moved).await;
+    let last = moved.load(Ordering::Relaxed);
     assert!(
         last < MANY / 2,
         "{last} bytes are on the way to a caller that reads none"
@@ -322,6 +319,42 @@ async fn bodies_without_end_pass_in_bounded_memory() -> Result<()> {
     for (sidecar, before) in [(&api, before.0), (&web, before.1)] {
         let grown = peak(sidecar)?.saturating_sub(before);
         assert!(grown < 16 * 1024, "{grown} KiB more for {} MiB", MANY >> 20);
+    }
+    Ok(())
+}
+
+/// Waits until nothing moves any more.
+async fn all_stand_still(moved: &AtomicU64) {
+    let mut last = u64::MAX;
+    while last != moved.load(Ordering::Relaxed) {
+        last = moved.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test]
+async fn callers_that_do_not_read_hold_up_nobody_else() -> Result<()> {
+    let moved = Arc::new(AtomicU64::new(0));
+    let (port, _task) = endless_server(moved.clone()).await?;
+    let (_mesh, _api, web) = pair(port, "http").await?;
+    let mut standing = Vec::new();
+    // Several times what once filled a connection between sidecars.
+    for _ in 0..24 {
+        let mut down = TcpStream::connect(&web.outbound).await?;
+        down.write_all(b"GET /endless HTTP/1.1\r\nHost: api\r\n\r\n")
+            .await?;
+        timeout(PATIENCE, down.peek(&mut [0])).await??;
+        standing.push(down);
+    }
+    all_stand_still(&moved).await;
+    let mut down = TcpStream::connect(&web.outbound).await?;
+    down.write_all(b"GET /endless HTTP/1.1\r\nHost: api\r\n\r\n")
+        .await?;
+    let mut buffer = vec![0; 256 * 1024];
+    let mut read = 0;
+    while read < 4 * 1024 * 1024 {
+        let some = timeout(PATIENCE, down.read(&mut buffer)).await;
+        read += some.context("held up by callers who do not read")??;
     }
     Ok(())
 }

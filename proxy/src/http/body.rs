@@ -18,7 +18,9 @@ use crate::{
     upstream::{HopBody, Http1Body, SwitchedBody},
 };
 
-use super::{Interim, headers, peek::Begun, tunnel::TunnelBody, watched::Watched};
+use super::{
+    Interim, apart::data_apart, headers, peek::Begun, tunnel::TunnelBody, watched::Watched,
+};
 
 /// A message body in either direction.
 #[derive(Debug, Default)]
@@ -118,10 +120,12 @@ impl http_body::Body for Body {
             }
             Self::Incoming(incoming) => Pin::new(incoming)
                 .poll_frame(cx)
+                .map_ok(data_apart)
                 .map_ok(without_head_fields)
                 .map_err(|_| ProxyError::DownstreamBody),
             Self::Http2(recv) => recv
                 .poll_frame(cx)
+                .map_ok(data_apart)
                 .map_ok(without_head_fields)
                 .map_err(|_| ProxyError::DownstreamBody),
             Self::Replay(replay) => replay.poll_frame(cx),
@@ -129,8 +133,14 @@ impl http_body::Body for Body {
             Self::Copy(copy) => copy.poll_frame(cx),
             Self::Tunnel(body) => body.poll_frame(cx).map_err(|_| ProxyError::DownstreamBody),
             Self::Switched(body) => body.poll_frame(cx),
-            Self::FromHttp1(body) => body.poll_frame(cx).map_ok(without_head_fields),
-            Self::FromHop(body) => body.poll_frame(cx).map_ok(without_head_fields),
+            Self::FromHttp1(body) => body
+                .poll_frame(cx)
+                .map_ok(data_apart)
+                .map_ok(without_head_fields),
+            Self::FromHop(body) => body
+                .poll_frame(cx)
+                .map_ok(data_apart)
+                .map_ok(without_head_fields),
             #[cfg(test)]
             Self::Frames(frames) => Poll::Ready(frames.pop_front().map(Ok)),
             Self::Begun(body) => body.poll_frame(cx),

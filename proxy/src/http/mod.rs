@@ -1,6 +1,7 @@
 //! HTTP shared by all stories: bodies, serving, header edits, and the answers this proxy makes itself.
 
 pub mod answer;
+pub mod apart;
 mod body;
 pub mod error_response;
 mod finish;
@@ -18,6 +19,7 @@ mod tee;
 pub mod tunnel;
 pub mod upgrade;
 pub mod watched;
+pub mod windows;
 
 pub use body::{Body, RecvBody};
 pub use finish::finish;

@@ -9,14 +9,19 @@ use std::{
 use smallvec::SmallVec;
 use tokio::{sync::watch, task::spawn_local, time::Instant};
 
-use crate::{error::ProxyError, upstream::Hop};
+use crate::{
+    error::ProxyError,
+    http::windows::{CONNECTION_WINDOW, STREAM_WINDOW},
+    upstream::Hop,
+};
 
-/// Streams on one connection before another is opened. Above it one connection's flow-control window and
-/// one core's TLS become the bottleneck; the peer allows a good deal more.
-const STREAMS_BEFORE_ANOTHER: u32 = 512;
+/// Streams on one connection before another is opened: as many as its flow-control window has room for when every
+/// one of them stands still, so that callers who do not read hold up nobody else.
+const STREAMS_BEFORE_ANOTHER: u32 = CONNECTION_WINDOW / STREAM_WINDOW;
 
-/// Connections of one worker to one port of one endpoint.
-const CONNECTIONS_MAX: usize = 4;
+/// Connections of one worker to one port of one endpoint: together they carry the default of
+/// `limits.maxConcurrentRequests`, 1,024.
+const CONNECTIONS_MAX: usize = 8;
 
 /// An unused connection goes after this time: long against the pauses of a service that is in use, short
 /// against the life of an endpoint.

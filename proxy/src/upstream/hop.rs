@@ -25,21 +25,17 @@ use crate::{
     error::{Processing, ProxyError},
     http::{
         Body, Interim, RecvBody,
+        apart::fields_apart,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
         pump::pump,
         upgrade::Offer,
+        windows::{CONNECTION_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW},
     },
     tcp::{Stream, coalesce},
 };
 
 use super::upload::Upload;
 
-/// Per stream: a response of this size needs no window update at all.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// Per connection: four busy streams' worth; bounds what a slow reader makes us hold.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What may wait in `h2` for one stream beyond the peer's window.
-const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// Streams that we reset are remembered for frames still in flight, so many and so long.
 const RESET_STREAMS_MAX: usize = 64;
 const RESET_STREAM_KEPT: Duration = Duration::from_secs(2);
@@ -144,6 +140,7 @@ impl Hop {
         let (mut head, mut body) = request.into_parts();
         let bodiless = body.is_end_stream();
         let offer = Offer::to_sidecar(&mut head);
+        fields_apart(&mut head.headers);
         let sent = self
             .send
             .send_request(Request::from_parts(head, ()), bodiless);

@@ -23,10 +23,12 @@ use tokio::{
 use crate::{
     http::{
         Body, Interim, RecvBody,
+        apart::fields_apart,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
         interim::Back,
         pump::pump,
         upgrade::Accepted,
+        windows::{SEND_BUFFER_MAX, STREAM_WINDOW},
     },
     tcp::{Stream, coalesce},
 };
@@ -35,10 +37,6 @@ use super::{Bound, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
-/// As the hop's: a request of this size needs no window update.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// For preface and settings.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -48,13 +46,15 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Without a stream; as for HTTP/1.1.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
 
-/// Serves streams until the connection ends, or drains.
+/// Serves streams until the connection ends, or drains. `window`: how much of requests' bodies may be under way on the
+/// connection, in bytes.
 ///
 /// # Errors
 /// What `h2` saw: protocol violations, floods, connections that broke.
 pub async fn http2<F, Fut>(
     stream: Stream,
     mut drain: UntilDrain,
+    window: u32,
     handler: F,
 ) -> Result<Served, h2::Error>
 where
@@ -65,7 +65,7 @@ where
     let handshake = server::Builder::new()
         .max_concurrent_streams(STREAMS_MAX)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(window)
         .max_header_list_size(HEADER_BYTES_MAX + 32 * HEADERS_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
         .handshake::<_, Bytes>(io);
@@ -162,6 +162,7 @@ async fn serve_stream(mut answer: Pin<Box<impl Future<Output = Response<Body>>>>
     drop(answer);
     let (mut head, mut body) = response.into_parts();
     Accepted::to_sidecar(&mut head);
+    fields_apart(&mut head.headers);
     back.close();
     let bodiless = body.is_end_stream();
     let sent = back
