@@ -59,16 +59,21 @@ pub struct Seat {
 
 /// Accepts for ever. `ended` hears of connections that were closed at once, and of times when there could be none.
 pub async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     purpose: Purpose,
     seats: Arc<[Seat]>,
     ended: impl Fn(&'static str),
 ) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            warn!(%error, "listener cannot be watched");
-            return;
+    // A descriptor of our own: the listener stays with whoever may have to begin anew.
+    let listener = loop {
+        let own = listener.try_clone();
+        match own.and_then(tokio::net::TcpListener::from_std) {
+            Ok(own) => break own,
+            Err(error) => {
+                ended("descriptors");
+                warn!(%error, "cannot watch a listener");
+                sleep(PAUSE).await;
+            }
         }
     };
     loop {

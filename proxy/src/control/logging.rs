@@ -1,6 +1,6 @@
 //! The operational log: JSON lines on stderr, with a filter that operators can change while we run.
 
-use std::io;
+use std::{backtrace::Backtrace, io, panic};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -47,6 +47,12 @@ impl LogFilter {
             .with(filter)
             .with(lines)
             .try_init();
+        if started.is_ok() {
+            panic::set_hook(Box::new(|panic| {
+                let backtrace = Backtrace::capture();
+                tracing::error!(%panic, %backtrace, "a panic: what it was about has ended, the rest goes on");
+            }));
+        }
         Self(started.is_ok().then_some(handle))
     }
 

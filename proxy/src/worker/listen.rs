@@ -11,7 +11,6 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, spawn_local},
 };
-use tracing::error;
 use usher_config::value::Port;
 
 use crate::accept::{self, Purpose, Seat};
@@ -50,17 +49,16 @@ pub(super) async fn follow(
             if accepting.contains_key(port) {
                 continue;
             }
-            match listener.try_clone() {
-                Ok(own) => {
-                    let counting = worker.clone();
-                    let ended = move |reason| counting.handles.ended.add(counting.index, reason);
-                    let purpose = Purpose::Gateway(*port);
-                    let task = spawn_local(accept::accept(own, purpose, seats.clone(), ended));
-                    let listener = listener.clone();
-                    accepting.insert(*port, Accepting { listener, task });
-                }
-                Err(error) => error!(%error, %port, "worker cannot accept from a listener"),
-            }
+            let counting = worker.clone();
+            let ended = move |reason| counting.handles.ended.add(counting.index, reason);
+            let accept = accept::accept(
+                listener.clone(),
+                Purpose::Gateway(*port),
+                seats.clone(),
+                ended,
+            );
+            let (task, listener) = (spawn_local(accept), listener.clone());
+            accepting.insert(*port, Accepting { listener, task });
         }
         if listeners.changed().await.is_err() {
             // The control thread is gone: the process is ending.

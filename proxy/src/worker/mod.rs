@@ -10,6 +10,7 @@ mod record;
 mod seldom;
 mod settlement;
 mod start;
+mod upkeep;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 

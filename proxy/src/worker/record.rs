@@ -10,7 +10,7 @@ use usher_config::value::SpiffeId;
 
 use crate::{
     clock::{self, Tick},
-    error::{Flag, Flags, ProxyError},
+    error::{Flags, ProxyError},
     http::{Interim, Replay, watched::Observer},
     telemetry::{
         access_log::Entry,
@@ -272,12 +272,18 @@ impl Observer for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.spoken {
-            self.flags.set(Flag::Dc);
-            self.reason = Some(ProxyError::DownstreamGone.slug());
-            self.settlement.broke_off(&ProxyError::DownstreamGone);
-            self.speak(0);
+        if self.spoken {
+            return;
         }
+        // While its task is taken apart by a panic the caller gets no answer, and nobody else is to blame.
+        let error = if std::thread::panicking() {
+            ProxyError::Internal { what: "panic" }
+        } else {
+            ProxyError::DownstreamGone
+        };
+        self.error(&error);
+        self.settlement.broke_off(&ProxyError::DownstreamGone);
+        self.speak(0);
     }
 }
 

@@ -26,7 +26,11 @@ use crate::{
     telemetry::access_log::FLUSH_AFTER,
 };
 
-use super::{Active, GatewayListeners, Load, Shared, Worker, listen, load::direction};
+use super::{
+    Active, GatewayListeners, Load, Shared, Worker, listen,
+    load::direction,
+    upkeep::{keep_up, live_on},
+};
 
 /// Connections that wait for a worker; more are closed at once.
 const HANDOFFS_MAX: usize = 1024;
@@ -114,7 +118,7 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
     for ((index, load), receiver) in loads.iter().cloned().enumerate().zip(receivers) {
         let listeners = listeners
             .iter()
-            .map(|(listener, purpose)| Ok((listener.try_clone()?, purpose.clone())))
+            .map(|(listener, purpose)| Ok((Arc::new(listener.try_clone()?), purpose.clone())))
             .collect::<io::Result<_>>()?;
         let place = Place {
             index,
@@ -128,15 +132,16 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
             stopped: stopped.clone(),
         };
         let shared = shared.clone();
-        let runtime = move || -> io::Result<()> {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default())?;
-            runtime.block_on(run(place, shared));
-            Ok(())
-        };
+        let mut place = place;
         let body = move || {
-            if let Err(error) = runtime() {
+            let life = || -> io::Result<()> {
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default())?;
+                runtime.block_on(run(&mut place, shared.clone()));
+                Ok(())
+            };
+            if let Err(error) = live_on(index, life) {
                 tracing::error!(%error, "worker could not start");
             }
         };
@@ -176,36 +181,43 @@ struct Place {
     handshakes: Arc<Handshakes>,
     load: Arc<Load>,
     application: Option<SocketAddr>,
-    listeners: Vec<(TcpListener, Purpose)>,
+    listeners: Vec<(Arc<TcpListener>, Purpose)>,
     gateway: Option<watch::Receiver<GatewayListeners>>,
     seats: Arc<[Seat]>,
     receiver: mpsc::Receiver<Handoff>,
     stopped: watch::Receiver<bool>,
 }
 
-async fn run(mut place: Place, shared: Shared) {
+async fn run(place: &mut Place, shared: Shared) {
     let worker = Worker::new(
         place.index,
         shared,
         place.application,
-        place.load,
-        place.handshakes,
+        place.load.clone(),
+        place.handshakes.clone(),
     );
-    for (listener, purpose) in place.listeners {
-        let counting = worker.clone();
-        let ended = move |reason| counting.handles.ended.add(counting.index, reason);
-        spawn_local(accept::accept(
-            listener,
-            purpose,
-            place.seats.clone(),
-            ended,
-        ));
+    for (listener, purpose) in &place.listeners {
+        let (listener, purpose) = (listener.clone(), purpose.clone());
+        let (counting, seats) = (worker.clone(), place.seats.clone());
+        let accept = move || {
+            let counting = counting.clone();
+            let ended = move |reason| counting.handles.ended.add(counting.index, reason);
+            accept::accept(listener.clone(), purpose.clone(), seats.clone(), ended)
+        };
+        spawn_local(keep_up(panicked_in(&worker, "accept"), accept));
     }
-    if let Some(gateway) = place.gateway {
-        spawn_local(listen::follow(worker.clone(), gateway, place.seats.clone()));
+    if let Some(gateway) = place.gateway.clone() {
+        let (own, seats) = (worker.clone(), place.seats.clone());
+        let follow = move || listen::follow(own.clone(), gateway.clone(), seats.clone());
+        spawn_local(keep_up(panicked_in(&worker, "listen"), follow));
     }
-    spawn_local(flush_log(worker.clone()));
-    spawn_local(sweep(worker.clone()));
+    let own = worker.clone();
+    let log = move || flush_log(own.clone());
+    spawn_local(keep_up(panicked_in(&worker, "access_log"), log));
+    let own = worker.clone();
+    spawn_local(keep_up(panicked_in(&worker, "sweep"), move || {
+        sweep(own.clone())
+    }));
     loop {
         tokio::select! {
             handoff = place.receiver.recv() => match handoff {
@@ -215,6 +227,11 @@ async fn run(mut place: Place, shared: Shared) {
             _ = place.stopped.wait_for(|stopped| *stopped) => return,
         }
     }
+}
+
+fn panicked_in(worker: &Rc<Worker>, what: &'static str) -> impl Fn() + 'static {
+    let worker = worker.clone();
+    move || worker.handles.internal_errors.add(worker.index, what)
 }
 
 fn begin(worker: &Rc<Worker>, handoff: Handoff) {
