@@ -150,6 +150,6 @@ async fn respond(
 fn busy(body: BoxBody<Bytes, Infallible>) -> Response<BoxBody<Bytes, Infallible>> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+    response.headers_mut().insert(header::RETRY_AFTER, 3.into());
     response
 }
