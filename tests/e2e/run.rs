@@ -159,6 +159,17 @@ async fn an_application_that_is_not_healthy_is_explained_until_it_is() -> Result
 }
 
 #[tokio::test]
+async fn a_service_that_nobody_declared_is_refused_with_the_names_there_are() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let mut sidecar = mesh.sidecar("apy").spawn()?;
+    let status = sidecar.process.end(Duration::from_secs(20)).await;
+    let printed = sidecar.process.printed();
+    assert_eq!(status.code(), Some(69), "{printed}");
+    assert!(printed.contains("known in default: api"), "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_forward_that_leads_nowhere_is_named_at_start() -> Result<()> {
     let mesh = Mesh::start(&[yaml::service("api", 8080, "tcp")]).await?;
     let mut sidecar = mesh

@@ -79,14 +79,15 @@ pub(super) fn rejected_objects(
     rejected.collect()
 }
 
-pub(super) fn unreadable_files(parsed: &Parsed, base: &Path) -> Vec<RejectedObject> {
+pub(super) fn unreadable_files(parsed: &Parsed, next: &World, base: &Path) -> Vec<RejectedObject> {
     let files = parsed.unreadable.iter().map(|file| {
         let mistakes = parsed.mistakes.iter().filter(|mistake| {
             mistake.file == *file && mistake.key.is_none() && mistake.severity == Severity::Error
         });
+        let name = relative(file, base);
         RejectedObject {
-            object: relative(file, base),
-            last_good: true,
+            last_good: next.objects.values().any(|of| *of.file == *name),
+            object: name,
             mistakes: mistakes.map(|mistake| report(mistake, base)).collect(),
         }
     });

@@ -183,7 +183,7 @@ impl World {
         next.denied = denied;
         next.address();
         let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
-        rejected.extend(unreadable_files(parsed, base));
+        rejected.extend(unreadable_files(parsed, &next, base));
         rejected.extend(emptied);
         let remarks = remarks(parsed, &next, base);
         Reading {

@@ -84,7 +84,13 @@ impl Permission {
         loop {
             match ask(run, state).await {
                 Ok((file, identity)) => return Ok(Self::Asked { file, identity }),
-                Err(failure) if failure.code != exit::UNAVAILABLE => return Err(failure),
+                // It answered and said no: the same end as for a token of its own that it refuses.
+                Err(failure) if failure.code != exit::UNAVAILABLE => {
+                    return Err(Failure {
+                        code: exit::UNAVAILABLE,
+                        ..failure
+                    });
+                }
                 Err(_) if state.file(IDENTITY).exists() => {
                     return Ok(Self::Kept {
                         file: state.file(TOKEN),

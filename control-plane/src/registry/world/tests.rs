@@ -194,6 +194,22 @@ fn emptiness_is_an_accident_and_deletes_nothing() {
 }
 
 #[test]
+fn a_file_that_was_never_readable_has_no_last_good_version() {
+    let world = good();
+    let files = [
+        ("a.yaml", SERVICE),
+        ("b.yaml", WORKLOAD),
+        ("c.yaml", "x: ["),
+    ];
+    let reading = read(&world, &files, 2);
+    assert_eq!(reading.world.objects, world.objects);
+    let [rejected] = &reading.rejected[..] else {
+        panic!("{:?}", reading.rejected)
+    };
+    assert!(!rejected.last_good, "{rejected:?}");
+}
+
+#[test]
 fn an_object_that_moves_into_an_unreadable_file_stays() {
     let world = good();
     let moved = format!("{SERVICE}  ports: [");
