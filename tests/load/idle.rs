@@ -1,181 +1,128 @@
-//! What connections cost that nobody uses: memory of a sidecar with thousands of them, and after they are gone.
+//! What connections cost that nobody uses: memory of a proxy with thousands of them, and after they are gone.
 //!
 //! Each connection carries one request first, as a kept one has; then it only waits.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
-use usher_tests::{Mesh, yaml};
+use anyhow::{Result, ensure};
+use tokio::net::TcpStream;
 
-use crate::{measure, one_worker};
+use crate::{
+    comparison::{Comparison, Figure, Turn},
+    kept::Kept,
+    peers::{Binaries, Field, Peer, Shape, Topology},
+    process::{real, rss_kib},
+    protocol::Protocol,
+    secured::Secured,
+    tls::KeyExchange,
+    turns::Output,
+    upstream::Upstream,
+};
 
 /// How many, of each kind.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Idle {
-    /// Plaintext keep-alive connections of the application.
-    #[arg(long, default_value_t = 9_000)]
+    /// Plaintext keep-alive connections of the application
+    #[arg(long, value_name = "COUNT", default_value_t = PLAIN)]
     plain: usize,
-    /// Mutual TLS connections of callers.
-    #[arg(long, default_value_t = 2_000)]
+    /// Mutual TLS connections of callers
+    #[arg(long, value_name = "COUNT", default_value_t = MESH)]
     mesh: usize,
+    #[command(flatten)]
+    binaries: Binaries,
+    #[command(flatten)]
+    output: Output,
 }
+
+/// Plaintext connections: what ten thousand files allow.
+pub(crate) const PLAIN: usize = 9_000;
+/// Secured ones, which take their time to make.
+pub(crate) const MESH: usize = 2_000;
 
 /// How long before memory is read: buffers that are given back later do not count.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Prints a table.
-pub(crate) async fn idle(arguments: Idle, upstream: u16) -> Result<()> {
-    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
-    let api = one_worker(mesh.sidecar("api").port(upstream))
-        .start()
-        .await?;
-    let web = one_worker(mesh.sidecar("web")).start().await?;
-    println!(
-        "{:<28} {:>9} {:>11} {:>11} {:>13} {:>12}",
-        "", "idle KiB", "connections", "KiB", "KiB each", "after, x idle"
-    );
-    let pids = [web.proxy_pid()?];
-    let before = measure::rss_kib(&pids)?;
-    let mut held = Vec::new();
-    for _ in 0..arguments.plain {
-        held.push(plain(&web.outbound).await?);
-    }
-    row("plaintext keep-alive", held, before, &pids).await?;
-    let pids = [api.proxy_pid()?];
-    let connector = connector(web.state())?;
-    let before = measure::rss_kib(&pids)?;
-    let mut held = Vec::new();
-    for _ in 0..arguments.mesh {
-        held.push(meshed(&connector, &api.inbound).await?);
-    }
-    row("mutual TLS, HTTP/2", held, before, &pids).await
+const EACH: Figure = Figure::less("KiB/connection", 1);
+const BEFORE: Figure = Figure::less("idle MiB", 1);
+const WITH: Figure = Figure::less("with MiB", 1);
+const AFTER: Figure = Figure::less("after, x idle", 2);
+
+/// From the command line.
+pub(crate) async fn run(arguments: &Idle) -> Result<()> {
+    let counts = [arguments.plain, arguments.mesh];
+    let compared = compare(&arguments.binaries, counts).await?;
+    arguments.output.write(&compared)
 }
 
-async fn row<T>(name: &str, held: Vec<T>, before: u64, pids: &[u32]) -> Result<()> {
+/// The outbound proxy with plaintext connections of its application, the inbound one with those of other proxies.
+pub(crate) async fn compare(
+    binaries: &Binaries,
+    [plain, mesh]: [usize; 2],
+) -> Result<Vec<Comparison>> {
+    let upstream = Upstream::start(Protocol::Http1).await?;
+    let table = |title: &str, count: usize| {
+        let conditions = format!("{count} connections after one request each, one proxy");
+        Comparison::new(title, conditions, &[EACH, BEFORE, WITH, AFTER])
+    };
+    let mut plaintext = table("idle connections, plaintext HTTP/1.1", plain);
+    let field = Field::start(binaries, http1(Shape::Pair), &upstream).await?;
+    field.note_left_out(&mut plaintext);
+    for peer in field.peers.iter().filter(|peer| !peer.pids.is_empty()) {
+        let turn = held(peer, plain, async || in_plaintext(&peer.entry).await);
+        plaintext.record(peer.name, turn.await?);
+    }
+    drop(field);
+    let mut secured = table("idle connections, mutual TLS", mesh);
+    let field = Field::start(binaries, http1(Shape::Inbound), &upstream).await?;
+    field.note_left_out(&mut secured);
+    for peer in &field.peers {
+        let caller = Secured::new(peer, KeyExchange::X25519)?;
+        let turn = held(peer, mesh, async || caller.connect().await);
+        secured.record(peer.name, turn.await?);
+    }
+    Ok(vec![plaintext, secured])
+}
+
+fn http1(shape: Shape) -> Topology {
+    let protocol = Protocol::Http1;
+    Topology { shape, protocol }
+}
+
+/// Memory of the proxy that is called, before, with, and after so many connections.
+async fn held<C>(peer: &Peer, count: usize, connect: impl AsyncFn() -> Result<C>) -> Result<Turn> {
+    eprintln!("{}: {count} connections", peer.name);
+    let pids = peer.called_pids();
+    // The first one may meet a proxy that does not know its upstream yet.
+    usher_tests::eventually(&format!("{} answers", peer.name), async || {
+        connect().await.ok().map(drop)
+    })
+    .await;
     tokio::time::sleep(SETTLED).await;
-    let (count, with) = (held.len(), measure::rss_kib(pids)?);
+    let before = rss_kib(pids)?;
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(connect().await?);
+    }
+    tokio::time::sleep(SETTLED).await;
+    let with = rss_kib(pids)?;
     drop(held);
     tokio::time::sleep(SETTLED).await;
-    let after = measure::rss_kib(pids)?;
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "kibibytes of a process fit 53 bits"
-    )]
-    let (each, ratio) = (
-        with.saturating_sub(before) as f64 / count.max(1) as f64,
-        after as f64 / before as f64,
-    );
-    println!("{name:<28} {before:>9} {count:>11} {with:>11} {each:>13.1} {ratio:>12.2}");
-    Ok(())
+    let after = rss_kib(pids)?;
+    let each = real(with.saturating_sub(before)) / real(count.max(1) as u64);
+    Ok(Turn {
+        values: vec![
+            (EACH, each),
+            (BEFORE, real(before) / 1024.0),
+            (WITH, real(with) / 1024.0),
+            (AFTER, real(after) / real(before)),
+        ],
+        errors: 0,
+    })
 }
 
-async fn plain(outbound: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(outbound).await?;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
-        .await?;
-    let mut answer = Vec::new();
-    while !answer.windows(5).any(|end| end == b"uuuuu") || answer.len() < 1_100 {
-        let read = stream.read_buf(&mut answer).await?;
-        ensure!(read > 0, "closed: {}", String::from_utf8_lossy(&answer));
-    }
-    Ok(stream)
-}
-
-/// A connection that another sidecar could have made, kept by its sender of requests.
-async fn meshed(
-    connector: &TlsConnector,
-    inbound: &str,
-) -> Result<h2::client::SendRequest<bytes::Bytes>> {
-    let stream = TcpStream::connect(inbound).await?;
-    let name = ServerName::try_from("8080.api.default")?;
-    let stream = connector.connect(name, stream).await?;
-    let (mut send, connection) = h2::client::handshake(stream).await?;
-    tokio::spawn(connection);
-    let request = http::Request::get("http://api.default:8080/").body(())?;
-    let (response, _) = send.send_request(request, true)?;
-    let mut response = response.await?;
-    ensure!(response.status() == 200, "{response:?}");
-    while let Some(chunk) = response.body_mut().data().await {
-        let chunk = chunk?.len();
-        response.body_mut().flow_control().release_capacity(chunk)?;
-    }
-    Ok(send)
-}
-
-/// With the identity of the sidecar whose folder that is.
-fn connector(state: &Path) -> Result<TlsConnector> {
-    let kept: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(state.join("identity.json"))?)?;
-    let bytes = |value: &serde_json::Value| -> Result<Vec<u8>> {
-        Ok(STANDARD.decode(value.as_str().context("identity.json is not as expected")?)?)
-    };
-    let field = |name: &str| kept.get(name).context("identity.json is not as expected");
-    let chain = field("chain")?.as_array().context("no chain")?;
-    let chain: Result<Vec<_>> = chain
-        .iter()
-        .map(|der| Ok(CertificateDer::from(bytes(der)?)))
-        .collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(bytes(field("key")?)?));
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_client_auth_cert(chain?, key)?;
-    config.alpn_protocols = vec![b"usher/1+h2".to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// It is measured, not trusted.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+async fn in_plaintext(entry: &str) -> Result<Kept<TcpStream>> {
+    let mut kept = Kept::new(TcpStream::connect(entry).await?);
+    let status = kept.get().await?;
+    ensure!(status == 200, "status {status}");
+    Ok(kept)
 }

@@ -27,8 +27,18 @@ impl Mesh {
 
     /// As [`Mesh::start`], its gRPC on this address.
     pub async fn start_on(grpc: &str, documents: &[String]) -> Result<Self> {
+        Self::start_prepared(grpc, documents, |_| Ok(())).await
+    }
+
+    /// As [`Mesh::start_on`]; `prepare` may put something into the control plane's state before its first start.
+    pub async fn start_prepared(
+        grpc: &str,
+        documents: &[String],
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("config"))?;
+        prepare(&folder.path().join("data"))?;
         let mut mesh = Self {
             folder,
             grpc: grpc.to_owned(),
@@ -87,6 +97,11 @@ impl Mesh {
         } else {
             known.to_owned()
         }
+    }
+
+    /// Process id of the control plane, while it runs.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Process::pid)
     }
 
     /// SIGKILL: what a machine does that loses power.
