@@ -72,7 +72,7 @@ pub enum ProxyError {
         /// As the application dialled it.
         destination: SocketAddr,
     },
-    /// A gateway has nothing for this request.
+    /// There is nothing for this request here.
     #[error("{host}: {why}")]
     Misdirected {
         /// As asked for.

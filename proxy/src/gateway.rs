@@ -173,12 +173,14 @@ async fn request(
     if !grpc {
         record.interim = interim;
     }
-    let result = carry(&worker, incoming, &caller, &mut record).await;
+    let mut filters = Chain::default();
+    let result = carry(&worker, incoming, &caller, (&mut record, &mut filters)).await;
     let result = match result {
         Ok((answer, bounds)) => Ok((error_response::without_words(answer), bounds)),
         Err(error) => {
             record.error(&error);
-            let answer = error_response::respond_outside(&error, dialect);
+            let mut answer = error_response::respond_outside(&error, dialect);
+            filters.permit(answer.headers_mut());
             Ok((answer, Bounds::default()))
         }
     };
@@ -187,12 +189,12 @@ async fn request(
     response
 }
 
-/// The stages, in order.
+/// The stages, in order. `filters`: of the route, once it is known.
 async fn carry(
     worker: &Rc<Worker>,
     mut incoming: Request<Body>,
     caller: &Caller,
-    record: &mut Record,
+    (record, filters): (&mut Record, &mut Chain),
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
     head::normalize(&mut incoming)?;
     record.authority = incoming.uri().authority().cloned();
@@ -207,7 +209,8 @@ async fn carry(
         host: authority,
     };
     outside::come_in(incoming.headers_mut(), outsider);
-    let routed = match route(worker, &incoming, (&listener, &host), record).await? {
+    let found = route(worker, &incoming, (&listener, &host), (record, filters)).await?;
+    let routed = match found {
         Way::Onward(routed) => routed,
         Way::Answered(answer) => return Ok((answer, Bounds::default())),
     };
@@ -251,12 +254,13 @@ async fn route(
     worker: &Rc<Worker>,
     incoming: &Request<Body>,
     (listener, host): (&ListenerEntry, &str),
-    record: &mut Record,
+    (record, filters): (&mut Record, &mut Chain),
 ) -> Result<Way, ProxyError> {
     let uri = incoming.uri();
     let found = listener.select(&route::Request {
         port: listener.port,
         host,
+        authority: uri.authority().map_or("", http::uri::Authority::as_str),
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         method: incoming.method(),
@@ -275,7 +279,7 @@ async fn route(
         https: listener.protocol == ListenerProtocol::Https,
         port: Some(listener.port.get()),
     };
-    let mut filters = Chain::of_rule(route.filters.as_ref(), incoming.headers());
+    *filters = Chain::of_rule(route.filters.as_ref(), incoming.headers());
     if let Some(answer) = filters.answer(&asked) {
         return Ok(Way::Answered(answer.map(|()| Body::Empty)));
     }
@@ -313,7 +317,7 @@ async fn route(
     Ok(Way::Onward(Routed {
         plan,
         service,
-        filters,
+        filters: filters.clone(),
         caller: trace_context::Caller::Untrusted,
     }))
 }

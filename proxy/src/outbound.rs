@@ -25,7 +25,7 @@ use usher_config::model::BackendTarget;
 use crate::{
     clock,
     detect::{parser::Detected, reader},
-    error::{Limit, ProxyError},
+    error::{Limit, Misdirected, ProxyError},
     http::{
         Body, Interim, Replay, error_response::Dialect, finish, head, headers, serve,
         upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
@@ -44,6 +44,7 @@ use crate::{
 };
 
 use discover::Found;
+use mirror::Copies;
 
 pub use intercepted::serve_intercepted;
 pub use opaque::{serve_stream, serve_tcp};
@@ -184,13 +185,16 @@ pub(crate) async fn forward(
         filters,
         ..
     } = routed;
-    let mut outgoing = prepare(worker, incoming, routed, record)?;
+    let (mut outgoing, copies) = prepare(worker, incoming, routed, record)?;
     let leave = match faults::inject(worker, plan, &outgoing, record).await {
         Ok(()) => admit(worker, plan, service, record),
         injected => injected,
     };
     let called = match leave {
-        Ok(()) => call(worker, plan, &outgoing, record).await,
+        Ok(()) => {
+            copies.send(worker);
+            call(worker, plan, &outgoing, record).await
+        }
         Err(refusal) => Called::refused(refusal),
     };
     if let Some(outcome) = called.outcome {
@@ -224,6 +228,7 @@ async fn route(
     let asked = route::Request {
         port,
         host: uri.host().unwrap_or_default(),
+        authority: uri.authority().map_or("", http::uri::Authority::as_str),
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         method: incoming.method(),
@@ -238,6 +243,12 @@ async fn route(
         found.and_then(|(position, route)| Some((route, service.route_treatments.get(position)?)));
     let Some((route, treatment)) = found else {
         record.requests = Some(service.treatment.requests.clone());
+        if only.is_none() && service.table.governs(port) {
+            return Err(ProxyError::Misdirected {
+                host: asked.host.into(),
+                why: Misdirected::Rule,
+            });
+        }
         let plan = Plan {
             target: service.clone(),
             port,
@@ -290,13 +301,13 @@ fn onward(plan: Plan, service: &Arc<ServiceEntry>, filters: Chain) -> Way {
     })
 }
 
-/// The request as attempts will send it, and how long they may take.
+/// The request as attempts will send it, how long they may take, and its copies for mirrors.
 fn prepare(
     worker: &Rc<Worker>,
     incoming: Request<Body>,
     routed: &Routed,
     record: &mut Record,
-) -> Result<Outgoing, ProxyError> {
+) -> Result<(Outgoing, Copies), ProxyError> {
     let policy = &routed.plan.treatment.policy;
     let (mut head, mut body) = incoming.into_parts();
     headers::remove_hop_by_hop(&mut head.headers);
@@ -321,14 +332,15 @@ fn prepare(
         traits,
         deadline,
     };
+    let mut copies = Copies::default();
     if !routed.filters.is_empty() {
         filters::edit(&mut outgoing, routed)?;
-        body = mirror::start(worker, routed, &outgoing, body);
+        (body, copies) = mirror::prepare(worker, routed, &outgoing, body);
     }
     outgoing.body =
         (!body.is_end_stream()).then(|| Replay::new(body, policy.retry.replay_buffer_bytes));
     record.request = outgoing.body.clone();
-    Ok(outgoing)
+    Ok((outgoing, copies))
 }
 
 /// May it go: the breaker's leave, and a place among the requests in flight.

@@ -3,7 +3,7 @@
 
 use prost::Message;
 use usher_config::{
-    model::{Endpoint, InboundPolicy, Revision, Service, TrustBundle},
+    model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
     wire::v1,
 };
 
@@ -12,12 +12,13 @@ pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
     };
-    match kind % 5 {
+    match kind % 6 {
         0 => round_trip::<v1::Service, Service>(message),
         1 => round_trip::<v1::Endpoint, Endpoint>(message),
         2 => round_trip::<v1::InboundPolicy, InboundPolicy>(message),
         3 => round_trip::<v1::TrustBundle, TrustBundle>(message),
-        _ => round_trip::<v1::Revision, Revision>(message),
+        4 => round_trip::<v1::Revision, Revision>(message),
+        _ => round_trip::<v1::Gateway, Gateway>(message),
     }
 }
 

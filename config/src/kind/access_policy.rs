@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::value::{InvalidValue, Name, Port, SpiffeId};
+use crate::value::{InvalidValue, Name, Port, SpiffeId, path};
 
 use super::choice::choice;
 use super::{HttpMethod, Mtls, TargetRef};
@@ -107,7 +107,7 @@ const WHOLE_SEGMENTS: &str = "a `*` only after a `/`: write `/admin/*` for `/adm
 impl FromStr for PathRule {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let (path, rule): (_, fn(String) -> Self) = match text.strip_suffix('*') {
+        let (covered, rule): (_, fn(String) -> Self) = match text.strip_suffix('*') {
             // Read as a string prefix, a rule for `/admin*` would also let callers reach `/administrator`.
             Some(prefix) if prefix.len() > 1 && !prefix.ends_with(['/', '*']) => {
                 return Err(InvalidValue::new(text, WHOLE_SEGMENTS));
@@ -115,32 +115,16 @@ impl FromStr for PathRule {
             Some(prefix) => (prefix, Self::Prefix),
             None => (text, Self::Exact),
         };
-        let clean = path.starts_with('/') && !path.contains(['*', '?', '#', '\\', ';']);
-        if clean && is_normal_path(path) {
-            Ok(rule(path.to_owned()))
+        let clean = !covered.contains(['*', ';']);
+        if clean && path::is_normal(covered) {
+            Ok(rule(covered.to_owned()))
         } else {
             Err(InvalidValue::new(
                 text,
-                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash), at its end at most one `/*`",
+                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash; what is not ASCII is percent-encoded, in upper case), at its end at most one `/*`",
             ))
         }
     }
-}
-
-/// Whether normalising would leave the path alone, so that a rule can ever match what it seems to.
-pub(crate) fn is_normal_path(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    let escaped = ["%2f", "%5c", "%00", "%2e"]
-        .iter()
-        .any(|escape| lower.contains(escape));
-    let dots = path
-        .split('/')
-        .any(|segment| segment == "." || segment == "..");
-    path.starts_with('/')
-        && !path.contains("//")
-        && !escaped
-        && !dots
-        && path.chars().all(|c| !c.is_control() && !c.is_whitespace())
 }
 
 impl fmt::Display for PathRule {

@@ -151,8 +151,6 @@ choice! {
         Selector = "Selector",
         /// The Gateway's own.
         Same = "Same",
-        /// No routes at all.
-        None = "None",
     }
 }
 

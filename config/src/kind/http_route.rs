@@ -17,7 +17,8 @@ use super::{
 pub struct HttpRouteSpec {
     /// The Services or Gateways whose requests it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
-    /// Only requests to these hosts. Empty: all.
+    /// Through a Gateway, only requests to these hosts. Empty: all. For a parent that is a Service they have no effect: who
+    /// calls it has named it. A match of the header `Host` looks at the name.
     #[serde(default)]
     pub hostnames: Vec<Hostname>,
     /// At least one, at most 16; with at most 128 matches together.

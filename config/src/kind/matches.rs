@@ -7,7 +7,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::value::Pattern;
+use crate::value::{InvalidValue, Pattern};
 
 use super::choice::choice;
 
@@ -129,6 +129,36 @@ pub struct GrpcMethodMatch {
     pub service: Option<TextMatch>,
     /// The method's own name. Both fields are compared the same way.
     pub method: Option<TextMatch>,
+}
+
+impl GrpcMethodMatch {
+    /// All of a path that it takes, `/package.Service/Method`, as an expression.
+    ///
+    /// # Errors
+    /// The expressions for service and method are good apart but too large together.
+    pub fn path_pattern(&self) -> Result<Pattern, InvalidValue> {
+        let (service, method) = (
+            element(self.service.as_ref()),
+            element(self.method.as_ref()),
+        );
+        format!("/{service}/{method}").parse()
+    }
+}
+
+/// One path element as an expression.
+fn element(text: Option<&TextMatch>) -> String {
+    match text {
+        None => "[^/]+".to_owned(),
+        Some(TextMatch::RegularExpression(pattern)) => format!("(?:{})", pattern.as_str()),
+        // gRPC names are letters, digits, `_` and `.`; only the last needs care.
+        Some(TextMatch::Exact(text)) => text
+            .chars()
+            .flat_map(|c| {
+                let escape = (!c.is_alphanumeric() && c != '_').then_some('\\');
+                escape.into_iter().chain([c])
+            })
+            .collect(),
+    }
 }
 
 #[derive(Serialize, JsonSchema)]

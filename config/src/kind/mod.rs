@@ -70,8 +70,6 @@ pub use traffic_policy::{
 };
 pub use workload::{HealthCheck, HealthProbe, WorkloadSpec};
 
-pub(crate) use access_policy::is_normal_path;
-
 /// See [`MeshSpec`].
 pub type Mesh = Resource<MeshSpec>;
 /// See [`ServiceSpec`].

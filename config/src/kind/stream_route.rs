@@ -15,7 +15,6 @@ pub struct TlsRouteSpec {
     /// The Gateways whose connections it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
     /// Only connections to these hosts; at least one, at most 16.
-    #[serde(default)]
     pub hostnames: Vec<Hostname>,
     /// Exactly one: there is nothing else to match.
     pub rules: Vec<StreamRule>,

@@ -76,7 +76,7 @@ pub struct GatewayRoute {
     pub route: Route,
     /// For each backend, in order: the service's policy with the route's on top. `None`: the route says nothing, the
     /// service's own policy holds.
-    pub policies: Vec<Option<Arc<TrafficPolicy>>>,
+    pub policies: Arc<[Option<Arc<TrafficPolicy>>]>,
 }
 
 /// Where connections of a listener go.

@@ -8,7 +8,8 @@ use crate::value::{Hostname, Name, Pattern, Port, ServiceName, Weight};
 
 use super::{Filters, TrafficPolicy};
 
-/// One match of one rule of an `HTTPRoute` or `GRPCRoute`. A rule with three matches is three routes.
+/// One match of one rule of an `HTTPRoute` or `GRPCRoute`. A rule with three matches is three routes, which share what
+/// they have in common: a rule may hold megabytes, and there may be thousands of routes of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// `kind/namespace/name/rule`, for logs, metrics and breaker scope. Rules by name, else by index.
@@ -20,11 +21,11 @@ pub struct Route {
     /// Host names it applies to; empty means all.
     pub hostnames: Vec<Hostname>,
     /// What a request must look like.
-    pub matches: RouteMatch,
+    pub matches: Arc<RouteMatch>,
     /// What is done to it and to its answer.
     pub filters: Option<Arc<Filters>>,
     /// Where it goes, by weight. Empty, or all weights 0: 500 for every request that no filter answers.
-    pub backends: Vec<Backend>,
+    pub backends: Arc<[Backend]>,
     /// How it is treated on the way.
     pub policy: Arc<TrafficPolicy>,
 }

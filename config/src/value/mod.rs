@@ -5,6 +5,7 @@ mod header;
 mod name;
 mod number;
 mod origin;
+pub mod path;
 mod pattern;
 mod spiffe_id;
 mod text;

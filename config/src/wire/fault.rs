@@ -11,8 +11,8 @@ use crate::{
 
 use super::{
     DecodeError,
+    route::{decode_named_match, named_match},
     scalar::{Decoded, list, millis, percent, to_millis},
-    service::{decode_named_match, named_match},
     v1,
 };
 

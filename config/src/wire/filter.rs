@@ -6,14 +6,14 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     model::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite},
-    value::{Hostname, OriginPattern},
+    value::{Hostname, OriginPattern, path},
 };
 
 use super::{
     DecodeError,
     policy::decode_header_name,
+    route::decode_target,
     scalar::{Decoded, list, port, required, text},
-    service::decode_target,
     v1,
 };
 
@@ -108,21 +108,26 @@ impl From<&PathEdit> for v1::PathEdit {
 }
 
 fn decode_path(message: v1::PathEdit) -> Decoded<PathEdit> {
-    let absolute = |path: String| {
-        if path.starts_with('/') {
+    let normal = |path: String| {
+        // What is put before the rest of a path must not say that a parameter begins there.
+        if path::is_normal(&path) && !path.contains(';') {
             Ok(path)
         } else {
-            Err(DecodeError::at("path", path, "a path that begins with '/'"))
+            Err(DecodeError::at("path", path, "a normal path without `;`"))
         }
     };
     Ok(match required("path", message.kind)? {
-        v1::path_edit::Kind::Full(path) => PathEdit::Full(absolute(path)?),
+        v1::path_edit::Kind::Full(path) => PathEdit::Full(normal(path)?),
         v1::path_edit::Kind::Prefix(edit) => PathEdit::Prefix {
-            matched: absolute(edit.matched)?,
+            matched: if path::is_normal(&edit.matched) {
+                edit.matched
+            } else {
+                return Err(DecodeError::at("path", edit.matched, "a normal path"));
+            },
             replacement: if edit.replacement.is_empty() {
                 edit.replacement
             } else {
-                absolute(edit.replacement)?
+                normal(edit.replacement)?
             },
         },
     })

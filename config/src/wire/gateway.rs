@@ -1,7 +1,5 @@
 //! `Gateway`: listeners and the routes on them.
 
-use std::sync::Arc;
-
 use crate::{
     model::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute},
     value::Name,
@@ -9,17 +7,23 @@ use crate::{
 
 use super::{
     DecodeError,
-    scalar::{Decoded, list, port, required, service_name, text},
-    service::{decode_backend, decode_route},
+    route::{Decoder, Encoder, decode_backend},
+    scalar::{Decoded, list, port, service_name, text},
     v1,
 };
 
 impl From<&Gateway> for v1::Gateway {
     fn from(gateway: &Gateway) -> Self {
+        let mut encoder = Encoder::default();
         Self {
             namespace: gateway.name.namespace.to_string(),
             name: gateway.name.name.to_string(),
-            listeners: gateway.listeners.iter().map(Into::into).collect(),
+            listeners: gateway
+                .listeners
+                .iter()
+                .map(|listener| encode_listener(listener, &mut encoder))
+                .collect(),
+            tables: encoder.tables(),
         }
     }
 }
@@ -32,40 +36,45 @@ impl TryFrom<v1::Gateway> for Gateway {
 }
 
 fn decode_gateway(message: v1::Gateway) -> Decoded<Gateway> {
+    let tables = Decoder::new(message.tables)?;
     Ok(Gateway {
         name: service_name(&message.namespace, &message.name)?,
-        listeners: list("listeners", message.listeners, decode_listener)?,
+        listeners: list("listeners", message.listeners, |listener| {
+            decode_listener(listener, &tables)
+        })?,
     })
 }
 
-impl From<&Listener> for v1::Listener {
-    fn from(listener: &Listener) -> Self {
-        use v1::listener::Protocol as P;
-        let hostname = listener.hostname.as_ref();
-        let protocol = match listener.protocol {
-            ListenerProtocol::Http => P::Http,
-            ListenerProtocol::Https => P::Https,
-            ListenerProtocol::TlsTerminate => P::TlsTerminate,
-            ListenerProtocol::TlsPassthrough => P::TlsPassthrough,
-            ListenerProtocol::Tcp => P::Tcp,
-        };
-        Self {
-            name: listener.name.to_string(),
-            port: listener.port.get().into(),
-            hostname: hostname.map(ToString::to_string).unwrap_or_default(),
-            protocol: protocol as i32,
-            certificates: listener
-                .certificates
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            routes: listener.routes.iter().map(Into::into).collect(),
-            streams: listener.streams.iter().map(Into::into).collect(),
-        }
+fn encode_listener(listener: &Listener, encoder: &mut Encoder) -> v1::Listener {
+    use v1::listener::Protocol as P;
+    let hostname = listener.hostname.as_ref();
+    let protocol = match listener.protocol {
+        ListenerProtocol::Http => P::Http,
+        ListenerProtocol::Https => P::Https,
+        ListenerProtocol::TlsTerminate => P::TlsTerminate,
+        ListenerProtocol::TlsPassthrough => P::TlsPassthrough,
+        ListenerProtocol::Tcp => P::Tcp,
+    };
+    v1::Listener {
+        name: listener.name.to_string(),
+        port: listener.port.get().into(),
+        hostname: hostname.map(ToString::to_string).unwrap_or_default(),
+        protocol: protocol as i32,
+        certificates: listener
+            .certificates
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        routes: listener
+            .routes
+            .iter()
+            .map(|route| encoder.route(&route.route, &route.policies))
+            .collect(),
+        streams: listener.streams.iter().map(Into::into).collect(),
     }
 }
 
-fn decode_listener(message: v1::Listener) -> Decoded<Listener> {
+fn decode_listener(message: v1::Listener, tables: &Decoder) -> Decoded<Listener> {
     Ok(Listener {
         name: text("name", &message.name)?,
         port: port("port", message.port)?,
@@ -74,7 +83,9 @@ fn decode_listener(message: v1::Listener) -> Decoded<Listener> {
         certificates: list("certificates", message.certificates, |name| {
             text::<Name>("", &name)
         })?,
-        routes: list("routes", message.routes, decode_gateway_route)?,
+        routes: list("routes", message.routes, |route| {
+            decode_route(route, tables)
+        })?,
         streams: list("streams", message.streams, decode_stream)?,
     })
 }
@@ -105,40 +116,18 @@ fn protocol(number: i32) -> Decoded<ListenerProtocol> {
     }
 }
 
-impl From<&GatewayRoute> for v1::GatewayRoute {
-    fn from(route: &GatewayRoute) -> Self {
-        let policies = route.policies.iter().map(|policy| v1::BackendPolicy {
-            policy: policy.as_ref().map(|policy| (&**policy).into()),
-        });
-        Self {
-            route: Some((&route.route).into()),
-            policies: policies.collect(),
-        }
+fn decode_route(message: v1::Route, tables: &Decoder) -> Decoded<GatewayRoute> {
+    if message.hostnames.len() > 1 {
+        let found = message.hostnames.len();
+        return Err(DecodeError::at("hostnames", found, "at most one"));
     }
-}
-
-fn decode_gateway_route(message: v1::GatewayRoute) -> Decoded<GatewayRoute> {
-    let route = decode_route(required("route", message.route)?).map_err(|e| e.under("route"))?;
-    if route.hostnames.len() > 1 {
-        let found = route.hostnames.len();
-        return Err(DecodeError::at("route.hostnames", found, "at most one"));
+    let route = tables.gateway_route(message)?;
+    if route.policies.len() != route.route.backends.len() {
+        let found = route.policies.len();
+        let allowed = "as many policies of backends as its rule has backends";
+        return Err(DecodeError::at("rule", found, allowed));
     }
-    if message.policies.len() != route.backends.len() {
-        let found = message.policies.len();
-        return Err(DecodeError::at(
-            "policies",
-            found,
-            "as many as the route has backends",
-        ));
-    }
-    let policies = list("policies", message.policies, |policy| {
-        let policy = policy
-            .policy
-            .map(super::policy::decode_policy)
-            .transpose()?;
-        Ok(policy.map(Arc::new))
-    })?;
-    Ok(GatewayRoute { route, policies })
+    Ok(route)
 }
 
 impl From<&StreamRoute> for v1::StreamRoute {

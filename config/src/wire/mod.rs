@@ -12,12 +12,14 @@ mod inbound_policy;
 mod fault;
 mod load_balancer;
 mod policy;
+mod route;
 mod scalar;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use error::DecodeError;
+pub use route::routes_size;
 
 /// Code generated from `config/proto`, in the folders' structure; `tests/generated.rs` keeps it fresh.
 #[allow(

@@ -11,11 +11,11 @@ use super::{
     DecodeError,
     fault::decode_fault,
     load_balancer::decode_load_balancer,
+    route::decode_target,
     scalar::{
         Decoded, list, millis, optional_millis, percent, positive_millis, required, to_millis,
         to_optional_millis,
     },
-    service::decode_target,
     v1,
 };
 

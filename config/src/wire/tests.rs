@@ -11,6 +11,10 @@ use crate::{
     value::{Percent, Port, Weight},
 };
 
+mod routes;
+
+use routes::gateway;
+
 fn policy(retries: u32, millis: u64) -> TrafficPolicy {
     let target = ServiceTarget {
         service: "bank/fraud-rules".parse().expect("name"),
@@ -158,7 +162,7 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
             name: "HTTPRoute/bank/fraud/0".into(),
             ports: vec![port],
             hostnames: vec!["*.bank.mesh".parse().expect("host")],
-            matches: RouteMatch {
+            matches: Arc::new(RouteMatch {
                 path: PathMatch::Prefix(path),
                 method: Some(http::Method::PUT),
                 headers: vec![(
@@ -169,50 +173,16 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
                     "q".into(),
                     TextMatch::Regex("[a-z]+".parse().expect("pattern")),
                 )],
-            },
-            backends: vec![Backend {
+            }),
+            backends: Arc::new([Backend {
                 weight: Weight::ONE,
                 target: BackendTarget::Invalid("no such service".into()),
                 filters: Some(Arc::new(filters())),
-            }],
+            }]),
             policy,
             filters: Some(Arc::new(filters())),
             callers: Some("shop".parse().expect("name")),
         }],
-    }
-}
-
-fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
-    let service = service(path, retries, millis);
-    let route = service.routes.into_iter().next().expect("one");
-    let stream = StreamRoute {
-        name: "TLSRoute/bank/vault/0".into(),
-        hostname: None,
-        backends: route.backends.clone(),
-    };
-    let listener = |protocol| Listener {
-        name: "web".parse().expect("name"),
-        port: Port::try_from(443).expect("port"),
-        hostname: Some("*.example.com".parse().expect("host")),
-        protocol,
-        certificates: vec!["web".parse().expect("name")],
-        routes: vec![GatewayRoute {
-            route: route.clone(),
-            policies: vec![(retries > 5).then(|| service.policy.clone())],
-        }],
-        streams: vec![stream.clone()],
-    };
-    Gateway {
-        name: "bank/edge".parse().expect("name"),
-        listeners: [
-            ListenerProtocol::Http,
-            ListenerProtocol::Https,
-            ListenerProtocol::TlsTerminate,
-            ListenerProtocol::TlsPassthrough,
-            ListenerProtocol::Tcp,
-        ]
-        .map(listener)
-        .into(),
     }
 }
 
@@ -305,13 +275,14 @@ fn an_inbound_policy_survives_the_wire() {
 #[test]
 fn an_error_names_the_field_down_to_the_index() {
     let mut message = v1::Service::from(&service("/a".into(), 2, 0));
-    message.routes[0].r#match.as_mut().expect("match").path = Some(v1::PathMatch {
+    let tables = message.tables.as_mut().expect("a route needs them");
+    tables.matches[0].path = Some(v1::PathMatch {
         kind: Some(v1::path_match::Kind::Prefix("a".into())),
     });
     let error: DecodeError = Service::try_from(message).expect_err("relative path");
     assert_eq!(
         error.to_string(),
-        "Service: routes[0].match.path: found \"a\", allowed: a path that begins with '/'"
+        "Service: tables.matches[0].path: found \"a\", allowed: a path that begins with '/'"
     );
 }
 
@@ -339,8 +310,10 @@ fn the_fuzzer_starts_from_whole_messages() {
     };
     let service = v1::Service::from(&service("/a".into(), 2, 1500)).encode_to_vec();
     let policy = v1::InboundPolicy::from(&inbound_policy()).encode_to_vec();
+    let gateway = v1::Gateway::from(&gateway("/a".into(), 2, 1500)).encode_to_vec();
     let seeds = [
         ("service", 0, service),
+        ("gateway", 5, gateway),
         ("endpoint", 1, v1::Endpoint::from(&endpoint).encode_to_vec()),
         ("inbound-policy", 2, policy),
         (

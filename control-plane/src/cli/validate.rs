@@ -89,6 +89,7 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         Reason::Loosens
         | Reason::NotAllowedByListeners
         | Reason::NoMatchingListenerHostname
+        | Reason::TooLarge
         | Reason::NoAddress
         | Reason::Denies
         | Reason::LateFallback => true,

@@ -10,7 +10,7 @@ use usher_config::{
 
 use super::{
     Finding,
-    references::{Referrer, follow},
+    references::{Referrer, Whose, follow},
 };
 
 /// Upstream's default of `Access-Control-Max-Age`, in seconds.
@@ -67,7 +67,7 @@ fn mirror(referrer: &Referrer<'_>, written: &kind::RequestMirror) -> Result<Mirr
     let backend = &written.backend_ref;
     let service = backend.service(&referrer.object.namespace);
     // Callers did not ask for the copy, so a route's own parent is no exception.
-    let target = follow(referrer, service, backend.port, &[])
+    let target = follow(referrer, service, backend.port, Whose::Any)
         .map_err(|broken| broken.finding(referrer.object, "nothing is mirrored to it"))?;
     let (numerator, denominator) = match (written.fraction, written.percent) {
         (Some(fraction), _) => (fraction.numerator, fraction.denominator.unwrap_or(100)),

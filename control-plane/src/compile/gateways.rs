@@ -5,7 +5,7 @@ mod attach;
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use usher_config::{
-    kind::{self, BackendRef, ObjectKey, RouteKind, TlsMode},
+    kind::{self, ObjectKey, RouteKind, TlsMode},
     model::{
         BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute,
         TrafficPolicy,
@@ -17,10 +17,12 @@ use super::{
     Finding, Reason, faults, filters,
     index::Index,
     precedence::{Ranked, rank},
-    references::{Referrer, plain_backend, report_backends},
-    routes::{self, Written, backends, label, layers_of_route, prefix, targets_of_route},
+    references::{Referrer, Whose, stream_backend},
+    routes::{backends, layers_of_route, prefix, targets_of_route},
+    size::{ROUTES_BYTES_MAX, crowded_out},
     targets::{Target, Targets},
     traffic,
+    written::{Written, label, written},
 };
 use attach::{Hostnames, Place, Route, attach, intersection};
 
@@ -47,7 +49,20 @@ pub(super) fn gateways(
         };
         gateways.insert(name.clone(), gateway);
     }
-    for (place, mut routes) in requests(index, targets, findings) {
+    let mut requests = requests(index, targets, findings);
+    for name in gateways.keys() {
+        let own = requests.iter().filter(|((gateway, _), _)| gateway == name);
+        let own = own.flat_map(|(_, routes)| routes);
+        let own = own.map(|(ranked, policies)| (ranked, &**policies));
+        let too_much = crowded_out(name, own, ROUTES_BYTES_MAX, findings);
+        let own = requests
+            .iter_mut()
+            .filter(|((gateway, _), _)| gateway == name);
+        for (_, routes) in own {
+            routes.retain(|(ranked, _)| !too_much.contains(&ranked.object));
+        }
+    }
+    for (place, mut routes) in requests {
         routes.sort_by(|(a, _), (b, _)| rank(a).cmp(&rank(b)));
         if let Some(listener) = at(&mut gateways, &place) {
             listener.routes = routes
@@ -118,7 +133,7 @@ fn requests(
     targets: &Targets<'_>,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<Place, Vec<(Ranked, Policies)>> {
-    let mut all = routes::written(index, findings);
+    let mut all = written(index, findings);
     all.sort_by_key(|written| (written.accepted_at, written.key));
     let mut attached: BTreeMap<Place, Vec<(RouteKind, &ObjectKey, Hostnames)>> = BTreeMap::new();
     let mut compiled: BTreeMap<Place, Vec<(Ranked, Policies)>> = BTreeMap::new();
@@ -138,7 +153,7 @@ fn requests(
                 findings.push(conflict);
                 continue;
             }
-            let routes = compile((index, targets), written, &hostnames, findings);
+            let routes = compile((index, targets), written, (&place, &hostnames), findings);
             before.push((route.kind, written.key, hostnames));
             compiled.entry(place).or_default().extend(routes);
         }
@@ -170,13 +185,13 @@ fn conflict(
 }
 
 /// As `GatewayRoute::policies`.
-type Policies = Vec<Option<Arc<TrafficPolicy>>>;
+type Policies = Arc<[Option<Arc<TrafficPolicy>>]>;
 
 /// One route for each host name and match: a request's precedence depends on the one host name that it matches.
 fn compile(
     (index, targets): (&Index<'_>, &Targets<'_>),
     written: &Written<'_>,
-    hostnames: &Hostnames,
+    ((gateway, _), hostnames): (&Place, &Hostnames),
     findings: &mut Vec<Finding>,
 ) -> Vec<(Ranked, Policies)> {
     let mut routes = Vec::new();
@@ -191,7 +206,7 @@ fn compile(
             own: targets_of_route(written.key, rule),
         };
         let policy = rule_only.without_backend(&written.key.namespace);
-        let backends = backends(&referrer, rule, &[], findings);
+        let backends = backends(&referrer, rule, Whose::Gateway(gateway), findings);
         let filters = filters::compile(&referrer, &rule.filters, prefix(rule), findings);
         let policies: Policies = backends
             .iter()
@@ -200,22 +215,24 @@ fn compile(
                 BackendTarget::Invalid(_) => None,
             })
             .collect();
+        let name = written.label(number);
         for (hostname, (place, matches)) in hostnames
             .iter()
             .flat_map(|hostname| rule.matches.iter().enumerate().map(move |m| (hostname, m)))
         {
             let route = usher_config::model::Route {
-                name: rule.label(written.key, number),
+                name: name.clone(),
                 callers: None,
                 ports: Vec::new(),
                 hostnames: hostname.iter().cloned().collect(),
-                matches: matches.clone(),
+                matches: matches.wanted.clone(),
                 filters: filters.clone(),
                 backends: backends.clone(),
                 policy: policy.clone(),
             };
             let ranked = Ranked {
                 route,
+                call: matches.call,
                 accepted_at: written.accepted_at,
                 object: written.key.clone(),
                 place: (number, place),
@@ -288,9 +305,7 @@ fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<(Place, St
     let mut streams = Vec::new();
     for stream in &all {
         let key = stream.route.key;
-        let written = |rule: &'_ kind::StreamRule| -> Vec<BackendRef> { rule.backend_refs.clone() };
-        let backends: Vec<BackendRef> = stream.rules.iter().flat_map(written).collect();
-        report_backends(index, (key, &[]), backends.iter(), findings);
+        let names: Vec<_> = stream.rules.iter().map(|rule| rule.name.as_ref()).collect();
         let referrer = Referrer { index, object: key };
         for (place, hostnames) in attach(index, &stream.route, findings) {
             for (hostname, (number, rule)) in hostnames.into_iter().flat_map(|hostname| {
@@ -301,12 +316,12 @@ fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<(Place, St
                     .map(move |r| (hostname.clone(), r))
             }) {
                 let route = StreamRoute {
-                    name: label(key, rule.name.as_ref(), number),
+                    name: label(key, &names, number),
                     hostname,
                     backends: rule
                         .backend_refs
                         .iter()
-                        .map(|backend| plain_backend(&referrer, backend, &[]))
+                        .map(|backend| stream_backend(&referrer, backend, Whose::Any, findings))
                         .collect(),
                 };
                 streams.push((place.clone(), route));

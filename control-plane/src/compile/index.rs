@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Kind, MeshSpec, Object,
-        ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy, Workload,
+        AccessPolicy, AppProtocol, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Kind, MeshSpec,
+        Object, ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
     value::{Port, ServiceName, TrustDomain},
@@ -155,6 +155,16 @@ impl<'a> Index<'a> {
             }
             Some(_) => Ok(ServiceTarget { service, port }),
         }
+    }
+
+    /// Whether a port says that it carries no HTTP.
+    pub(super) fn is_opaque(&self, target: &ServiceTarget) -> bool {
+        let service = self.services.get(&target.service);
+        let ports = service.map(|service| &service.spec.ports);
+        ports
+            .into_iter()
+            .flatten()
+            .any(|port| port.port == target.port && port.app_protocol == Some(AppProtocol::Tcp))
     }
 
     /// Whether `service`'s namespace lets `object` refer to it.

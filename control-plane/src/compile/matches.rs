@@ -1,15 +1,63 @@
 //! What a request must look like: Gateway API's matches → the model's.
 
+use std::{cmp::Reverse, sync::Arc};
+
 use http::Method;
 use usher_config::{
     kind,
     model::{PathMatch, RouteMatch, TextMatch},
-    value::Pattern,
 };
 
+/// What a request must look like, and how precise that is.
+#[derive(Debug, Clone)]
+pub(super) struct Match {
+    pub(super) wanted: Arc<RouteMatch>,
+    /// Of a GRPCRoute: it is ranked by this, and not by the path that it becomes.
+    pub(super) call: Option<CallRank>,
+}
+
+impl Match {
+    /// Of an HTTPRoute.
+    pub(super) fn http(wanted: RouteMatch) -> Self {
+        Self {
+            wanted: Arc::new(wanted),
+            call: None,
+        }
+    }
+}
+
+/// How precise a GRPCRoute's match is: by its service, then by its method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallRank {
+    pub(super) service: ElementRank,
+    pub(super) method: ElementRank,
+}
+
+/// Smaller is tried first: all characters of a name, then an expression by its length (upstream leaves their order
+/// open), then anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ElementRank {
+    Exact(Reverse<usize>),
+    Expression(Reverse<usize>),
+    Any,
+}
+
+impl ElementRank {
+    fn of(text: Option<&kind::TextMatch>) -> Self {
+        let length = |text: &str| Reverse(text.chars().count());
+        match text {
+            Some(kind::TextMatch::Exact(text)) => Self::Exact(length(text)),
+            Some(kind::TextMatch::RegularExpression(pattern)) => {
+                Self::Expression(length(pattern.as_str()))
+            }
+            None => Self::Any,
+        }
+    }
+}
+
 /// An HTTPRoute's match.
-pub(super) fn http(written: &kind::HttpRouteMatch) -> RouteMatch {
-    RouteMatch {
+pub(super) fn http(written: &kind::HttpRouteMatch) -> Match {
+    Match::http(RouteMatch {
         path: match &written.path {
             None => PathMatch::default(),
             Some(kind::PathMatch::Exact(path)) => PathMatch::Exact(path.clone()),
@@ -23,23 +71,42 @@ pub(super) fn http(written: &kind::HttpRouteMatch) -> RouteMatch {
             .iter()
             .map(|query| (query.name.clone(), text(&query.value)))
             .collect(),
-    }
+    })
 }
 
 /// A GRPCRoute's match: gRPC is `POST /package.Service/Method`.
 ///
 /// # Errors
 /// Two expressions that compile apart but not together: too large.
-pub(super) fn grpc(written: &kind::GrpcRouteMatch) -> Result<RouteMatch, String> {
-    Ok(RouteMatch {
-        path: written
-            .method
-            .as_ref()
-            .map_or_else(|| Ok(PathMatch::default()), grpc_path)?,
+pub(super) fn grpc(written: &kind::GrpcRouteMatch) -> Result<Match, String> {
+    let method = written.method.as_ref();
+    let wanted = RouteMatch {
+        path: method.map_or_else(|| Ok(PathMatch::default()), grpc_path)?,
         method: Some(Method::POST),
         headers: headers(&written.headers),
         query: Vec::new(),
+    };
+    Ok(Match {
+        wanted: Arc::new(wanted),
+        call: Some(CallRank {
+            service: ElementRank::of(method.and_then(|method| method.service.as_ref())),
+            method: ElementRank::of(method.and_then(|method| method.method.as_ref())),
+        }),
     })
+}
+
+/// Of a GRPCRoute's rule without matches.
+pub(super) fn any_call() -> Match {
+    Match {
+        wanted: Arc::new(RouteMatch {
+            method: Some(Method::POST),
+            ..RouteMatch::default()
+        }),
+        call: Some(CallRank {
+            service: ElementRank::Any,
+            method: ElementRank::Any,
+        }),
+    }
 }
 
 fn grpc_path(method: &kind::GrpcMethodMatch) -> Result<PathMatch, String> {
@@ -51,35 +118,10 @@ fn grpc_path(method: &kind::GrpcMethodMatch) -> Result<PathMatch, String> {
             Ok(PathMatch::Prefix(format!("/{service}")))
         }
         (None, None) => Ok(PathMatch::default()),
-        (service, method) => {
-            let pattern = format!(
-                "/{}/{}",
-                element(service.as_ref()),
-                element(method.as_ref())
-            );
-            let pattern: Pattern = pattern.parse().map_err(|_| {
-                format!(
-                    "the expressions for service and method are too large together: {pattern:?}"
-                )
-            })?;
-            Ok(PathMatch::Regex(pattern))
-        }
-    }
-}
-
-/// One path element as an expression.
-fn element(text: Option<&kind::TextMatch>) -> String {
-    match text {
-        None => "[^/]+".to_owned(),
-        Some(kind::TextMatch::RegularExpression(pattern)) => format!("(?:{})", pattern.as_str()),
-        // gRPC names are letters, digits, `_` and `.`; only the last needs care.
-        Some(kind::TextMatch::Exact(text)) => text
-            .chars()
-            .flat_map(|c| {
-                let escape = (!c.is_alphanumeric() && c != '_').then_some('\\');
-                escape.into_iter().chain([c])
-            })
-            .collect(),
+        _ => method
+            .path_pattern()
+            .map(PathMatch::Regex)
+            .map_err(|invalid| format!("service and method together: {invalid}")),
     }
 }
 

@@ -14,6 +14,9 @@ mod matches;
 mod references;
 mod filters;
 mod precedence;
+mod size;
+mod written;
+mod parents;
 mod routes;
 mod gateways;
 mod services;
@@ -111,6 +114,8 @@ pub enum Reason {
     NoMatchingListenerHostname,
     /// It would weaken what a wider policy demands; `Mesh.spec.allowLoosening` would let it.
     Loosens,
+    /// With it, more would be attached to its parent than fits into one message.
+    TooLarge,
     /// The virtual range is used up.
     NoAddress,
     /// No version of an AccessPolicy was ever valid, and what it was meant for is closed until one is.
@@ -130,6 +135,7 @@ impl Reason {
             Self::NotAllowedByListeners => "NotAllowedByListeners",
             Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
             Self::Loosens => "Loosens",
+            Self::TooLarge => "TooLarge",
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",
             Self::LateFallback => "LateFallback",

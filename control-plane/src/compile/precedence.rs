@@ -1,11 +1,12 @@
 //! Which of a service's routes is tried first: Gateway API's order.
 //!
 //! More characters in a host name that is no wildcard, then in any; exact path, then (where the specification leaves a
-//! choice) expressions, then the longest prefix; then method, number of headers, number of query parameters; then the
-//! older object, its `namespace/name`, and the place in it. Expressions go before prefixes, as in Envoy Gateway:
-//! behind them, a catch-all `/` would make every expression unreachable.
+//! choice) expressions, then the longest prefix, or, for a GRPCRoute, more characters in the service, then in the method;
+//! then method, number of headers, number of query parameters; then the older object, its `namespace/name`, and the place
+//! in it. Expressions go before prefixes, as in Envoy Gateway: behind them, a catch-all `/` would make every expression
+//! unreachable.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::SystemTime};
+use std::{cmp::Reverse, time::SystemTime};
 
 use usher_config::{
     kind::ObjectKey,
@@ -13,9 +14,13 @@ use usher_config::{
     value::Hostname,
 };
 
+use super::matches::CallRank;
+
 /// A compiled route and what it is sorted by.
 pub(super) struct Ranked {
     pub(super) route: Route,
+    /// Of a GRPCRoute; goes before its path.
+    pub(super) call: Option<CallRank>,
     pub(super) accepted_at: SystemTime,
     pub(super) object: ObjectKey,
     /// Rule, then match.
@@ -33,6 +38,7 @@ pub(super) fn rank(ranked: &Ranked) -> impl Ord {
     let object = &ranked.object;
     (
         hosts(&ranked.route.hostnames),
+        ranked.call,
         path,
         matches.method.is_none(),
         Reverse(matches.headers.len()),
@@ -53,20 +59,4 @@ fn hosts(hostnames: &[Hostname]) -> impl Ord {
 
 fn specificity(host: &Hostname) -> (bool, Reverse<usize>) {
     (host.as_str().starts_with('*'), Reverse(host.as_str().len()))
-}
-
-/// Host names of one route, by equal rank: which of them a request matches decides the route's place, so names of
-/// different rank are different routes.
-pub(super) fn by_rank(hostnames: &[Hostname]) -> Vec<Vec<Hostname>> {
-    if hostnames.is_empty() {
-        return vec![Vec::new()];
-    }
-    let mut groups: BTreeMap<_, Vec<Hostname>> = BTreeMap::new();
-    for host in hostnames {
-        groups
-            .entry(specificity(host))
-            .or_default()
-            .push(host.clone());
-    }
-    groups.into_values().collect()
 }

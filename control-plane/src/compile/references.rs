@@ -4,6 +4,8 @@
 //! in one namespace could send traffic into all others. Whether it may is asked first, so that nobody learns what
 //! exists where he has no say.
 
+use std::fmt;
+
 use usher_config::{
     kind::{BackendRef, ObjectKey, grant_for},
     model::{Backend, BackendTarget, ServiceTarget},
@@ -38,16 +40,36 @@ impl Broken {
     }
 }
 
-/// Where it leads. `parents` need no grant: a route of callers (a consumer route) may name the service that they
-/// called anyway.
+/// Whose requests follow a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose<'a> {
+    /// Of a service: it needs no grant, for where callers go anyway a route of theirs (a consumer route) may name.
+    CallersOf(&'a ServiceName),
+    /// From outside.
+    Gateway(&'a ServiceName),
+    /// Nobody's in particular.
+    Any,
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallersOf(service) => write!(f, "requests to Service {service}"),
+            Self::Gateway(gateway) => write!(f, "requests through Gateway {gateway}"),
+            Self::Any => f.write_str("requests"),
+        }
+    }
+}
+
+/// Where it leads.
 pub(super) fn follow(
     referrer: &Referrer<'_>,
     service: ServiceName,
     port: Port,
-    parents: &[ServiceName],
+    whose: Whose<'_>,
 ) -> Result<ServiceTarget, Broken> {
     let (index, object) = (referrer.index, referrer.object);
-    let own = service.namespace == object.namespace || parents.contains(&service);
+    let own = service.namespace == object.namespace || whose == Whose::CallersOf(&service);
     if !own && !index.grants(object, &service) {
         let grant = grant_for(object.kind, &object.namespace, &service);
         return Err(Broken {
@@ -61,14 +83,48 @@ pub(super) fn follow(
     })
 }
 
-/// A share of a route's requests, without filters.
-pub(super) fn plain_backend(
+/// A share of a route's requests, without filters. One that leads nowhere is reported.
+pub(super) fn http_backend(
     referrer: &Referrer<'_>,
     backend: &BackendRef,
-    parents: &[ServiceName],
+    whose: Whose<'_>,
+    findings: &mut Vec<Finding>,
 ) -> Backend {
     let service = backend.service(&referrer.object.namespace);
-    let target = follow(referrer, service, backend.port, parents);
+    let target = follow(referrer, service, backend.port, whose).and_then(|target| {
+        if referrer.index.is_opaque(&target) {
+            let ServiceTarget { service, port } = &target;
+            return Err(Broken {
+                reason: Reason::RefNotResolved,
+                message: format!("port {port} of Service {service} carries no HTTP (appProtocol)"),
+            });
+        }
+        Ok(target)
+    });
+    if let Err(broken) = &target {
+        let consequence = format!("its share of {whose} gets 500");
+        findings.push(broken.clone().finding(referrer.object, &consequence));
+    }
+    share(backend, target)
+}
+
+/// A share of a route's connections. One that leads nowhere is reported.
+pub(super) fn stream_backend(
+    referrer: &Referrer<'_>,
+    backend: &BackendRef,
+    whose: Whose<'_>,
+    findings: &mut Vec<Finding>,
+) -> Backend {
+    let service = backend.service(&referrer.object.namespace);
+    let target = follow(referrer, service, backend.port, whose);
+    if let Err(broken) = &target {
+        let consequence = "its share of connections is closed";
+        findings.push(broken.clone().finding(referrer.object, consequence));
+    }
+    share(backend, target)
+}
+
+fn share(backend: &BackendRef, target: Result<ServiceTarget, Broken>) -> Backend {
     Backend {
         weight: backend.weight,
         target: match target {
@@ -76,21 +132,5 @@ pub(super) fn plain_backend(
             Err(broken) => BackendTarget::Invalid(broken.message),
         },
         filters: None,
-    }
-}
-
-/// Says which of an object's backends lead nowhere.
-pub(super) fn report_backends<'a>(
-    index: &Index<'_>,
-    (object, parents): (&ObjectKey, &[ServiceName]),
-    backends: impl Iterator<Item = &'a BackendRef>,
-    findings: &mut Vec<Finding>,
-) {
-    let referrer = Referrer { index, object };
-    for backend in backends {
-        let service = backend.service(&object.namespace);
-        if let Err(broken) = follow(&referrer, service, backend.port, parents) {
-            findings.push(broken.finding(object, "its share of requests gets 500"));
-        }
     }
 }

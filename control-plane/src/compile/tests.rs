@@ -4,6 +4,7 @@ mod filters;
 mod gateways;
 mod policies;
 mod precedence;
+mod size;
 mod treatment;
 
 use std::{

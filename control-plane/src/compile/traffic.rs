@@ -16,7 +16,7 @@ use super::{
     Finding, Reason,
     index::Index,
     load_balancer::load_balancer,
-    references::{Broken, Referrer, follow},
+    references::{Broken, Referrer, Whose, follow},
     targets::{Target, Targets},
 };
 
@@ -150,7 +150,12 @@ fn stand_in(
         name: owner.name.clone(),
     };
     let service = target.service(&owner.namespace);
-    follow(&Referrer { index, object }, service, target.port, &[])
+    follow(
+        &Referrer { index, object },
+        service,
+        target.port,
+        Whose::Any,
+    )
 }
 
 fn timeouts(spec: &kind::Timeouts, request_is_explicit: bool) -> Timeouts {

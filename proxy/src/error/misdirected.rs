@@ -1,4 +1,4 @@
-//! Why a gateway has nothing for a request.
+//! Why there is nothing for a request.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ pub enum Misdirected {
     Host,
     /// No route of the listener takes the request.
     Route,
+    /// The service has routes for the port, and none takes the request.
+    Rule,
     /// The TLS connection is one for another listener's hosts: a client that reuses connections for several names has to
     /// open another one (RFC 9110 §15.5.20).
     Connection,
@@ -21,7 +23,7 @@ impl Misdirected {
     pub const fn slug(self) -> &'static str {
         match self {
             Self::Host => "host-not-served",
-            Self::Route => "no-route",
+            Self::Route | Self::Rule => "no-route",
             Self::Connection => "host-of-another-listener",
             Self::Port => "port-closed",
         }
@@ -33,6 +35,9 @@ impl fmt::Display for Misdirected {
         f.write_str(match self {
             Self::Host => "this host is not served here",
             Self::Route => "nothing is served at this path",
+            Self::Rule => {
+                "none of its routes takes this request (a rule without matches would take what the others leave)"
+            }
             Self::Connection => "this connection is for other hosts, open another one",
             Self::Port => "nothing is served at this port any more",
         })

@@ -23,11 +23,17 @@ pub(super) async fn inject(
     record: &mut Record,
 ) -> Result<(), ProxyError> {
     match &plan.treatment.policy.fault {
-        Some(fault) if route::headers_match(&fault.headers, &outgoing.head.headers) => {
+        Some(fault) if concerns(fault, outgoing) => {
             Box::pin(suffer(worker, (plan, fault), outgoing, record)).await
         }
         Some(_) | None => Ok(()),
     }
+}
+
+fn concerns(fault: &Fault, outgoing: &Outgoing) -> bool {
+    let (headers, authority) = (&outgoing.head.headers, outgoing.head.uri.authority());
+    let authority = authority.map_or("", http::uri::Authority::as_str);
+    route::headers_match(&fault.headers, headers, authority)
 }
 
 async fn suffer(

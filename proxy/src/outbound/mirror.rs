@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use tokio::task::spawn_local;
-use usher_config::model;
+use usher_config::model::{self, ServiceTarget};
 
 use crate::{
     http::{Body, Tee, upgrade::Offer},
     random,
+    telemetry::metrics::Outcomes,
     upstream::{
         call::Outgoing,
         mirror::{Copy, MIRRORS_MAX, mirror},
@@ -17,11 +18,28 @@ use crate::{
 
 use super::{Routed, discover};
 
-/// Starts the copies that are due. The body that comes back is the original's, which feeds those of the copies.
-pub(super) fn start(worker: &Rc<Worker>, routed: &Routed, original: &Outgoing, body: Body) -> Body {
+/// Copies that are due, of a request that has no leave to go yet. Dropped: there will be none.
+#[derive(Debug, Default)]
+pub(super) struct Copies(Vec<Due>);
+
+#[derive(Debug)]
+struct Due {
+    copy: Copy,
+    target: ServiceTarget,
+    counter: Option<Outcomes>,
+}
+
+/// Makes the copies that are due. The body that comes back is the original's, which feeds those of the copies.
+pub(super) fn prepare(
+    worker: &Rc<Worker>,
+    routed: &Routed,
+    original: &Outgoing,
+    body: Body,
+) -> (Body, Copies) {
+    let mut copies = Copies::default();
     // A copy of an offer to leave HTTP would open a stream that leads nowhere.
     if original.head.extensions.get::<Offer>().is_some() {
-        return body;
+        return (body, copies);
     }
     let mut tee: Option<Tee> = None;
     let mut body = Some(body);
@@ -34,13 +52,8 @@ pub(super) fn start(worker: &Rc<Worker>, routed: &Routed, original: &Outgoing, b
             .treatment
             .mirrored(&wanted.target.service)
             .cloned();
-        let count = move |worker: &Worker, outcome| {
-            if let Some(counter) = &counter {
-                counter.add(worker.index, outcome);
-            }
-        };
         let Some(place) = worker.mirrors.enter(MIRRORS_MAX) else {
-            count(worker, "overflow");
+            count(worker, counter.as_ref(), "overflow");
             continue;
         };
         let copied = match &body {
@@ -58,18 +71,44 @@ pub(super) fn start(worker: &Rc<Worker>, routed: &Routed, original: &Outgoing, b
             deadline: original.deadline,
             place,
         };
-        let (worker, target) = (worker.clone(), wanted.target.clone());
-        spawn_local(async move {
-            let outcome = match discover::by_name(&worker, &target.service).await {
-                Ok(service) => mirror(&worker, service, target.port, copy).await,
-                Err(_) => "no_service",
-            };
-            count(&worker, outcome);
+        let target = wanted.target.clone();
+        copies.0.push(Due {
+            copy,
+            target,
+            counter,
         });
     }
-    match tee {
+    let body = match tee {
         Some(tee) => Body::Tee(Box::new(tee)),
         None => body.unwrap_or_default(),
+    };
+    (body, copies)
+}
+
+impl Copies {
+    /// Sends them, beside the original and never in its way.
+    pub(super) fn send(self, worker: &Rc<Worker>) {
+        for Due {
+            copy,
+            target,
+            counter,
+        } in self.0
+        {
+            let worker = worker.clone();
+            spawn_local(async move {
+                let outcome = match discover::by_name(&worker, &target.service).await {
+                    Ok(service) => mirror(&worker, service, target.port, copy).await,
+                    Err(_) => "no_service",
+                };
+                count(&worker, counter.as_ref(), outcome);
+            });
+        }
+    }
+}
+
+fn count(worker: &Worker, counter: Option<&Outcomes>, outcome: &'static str) {
+    if let Some(counter) = counter {
+        counter.add(worker.index, outcome);
     }
 }
 

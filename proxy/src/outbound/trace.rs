@@ -5,7 +5,7 @@ use crate::{
     worker::{Record, Worker},
 };
 
-/// Request id and trace: the caller's where its words count, else new ones.
+/// Request id and trace. Of a stranger's words only the trace id counts, so that a trace may begin in a browser.
 pub(super) fn trace(
     worker: &Worker,
     headers: &mut http::HeaderMap,
@@ -13,10 +13,17 @@ pub(super) fn trace(
     record: &mut Record,
 ) {
     record.request_id = Some(ensure_request_id(headers, caller, worker.random()));
-    let context = TraceContext::of(headers).map_or_else(
-        || TraceContext::start(sample_percent(worker), worker.random()),
-        |parent| parent.child(worker.random()),
-    );
+    let percent = || sample_percent(worker);
+    let context = match (TraceContext::of(headers), caller) {
+        (None, _) => TraceContext::start(percent(), worker.random()),
+        (Some(parent), Caller::Trusted) => parent.child(worker.random()),
+        (Some(parent), Caller::Untrusted) => parent
+            .child(worker.random())
+            .sampled_anew(percent(), worker.random()),
+    };
+    if caller == Caller::Untrusted {
+        TraceContext::remove_b3(headers);
+    }
     context.write(headers);
     record.trace_id = Some(context.trace_id);
 }

@@ -74,16 +74,21 @@ impl Chain {
 
     /// The answer to a preflight or by a redirect; with the changes that the filters make to responses.
     pub fn answer(&self, asked: &Asked<'_>) -> Option<Response<()>> {
-        let answered = self.filters().find_map(|filters| {
-            let preflight = || cors::preflight(filters.cors.as_ref()?, asked);
-            let redirect = || redirect::answer(filters.redirect.as_ref()?, asked);
+        let edited = |mut response: Response<()>| {
+            for filters in self.filters() {
+                headers::edit(response.headers_mut(), &filters.response);
+            }
+            response
+        };
+        self.filters().find_map(|filters| {
+            let preflight = || cors::preflight(filters.cors.as_ref()?, asked).map(edited);
+            let redirect = || {
+                let mut response = edited(redirect::answer(filters.redirect.as_ref()?, asked)?);
+                self.permit(response.headers_mut());
+                Some(response)
+            };
             preflight().or_else(redirect)
-        });
-        let mut response = answered?;
-        for filters in self.filters() {
-            headers::edit(response.headers_mut(), &filters.response);
-        }
-        Some(response)
+        })
     }
 
     /// Changes the request. What comes back is the request as it was before the backend's own filters, if those changed
@@ -109,6 +114,18 @@ impl Chain {
     /// Who gets a copy of this request.
     pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
         self.filters().flat_map(|filters| &filters.mirrors)
+    }
+
+    /// Says in an answer of our own what the page that asked may do with it: without that it could not even see that
+    /// it is an error. The other changes are for answers of the backend.
+    pub fn permit(&self, headers: &mut HeaderMap) {
+        let cors = self
+            .filters()
+            .rev()
+            .find_map(|filters| filters.cors.as_ref());
+        if let Some(cors) = cors {
+            cors::permit(cors, self.origin.as_ref(), headers);
+        }
     }
 
     /// Changes the response. A stand-in's is not the backend's: the backend's own filters are not for it.

@@ -7,9 +7,10 @@
 pub mod authority;
 pub mod filter;
 mod hosts;
-pub mod path;
 mod query;
 mod table;
+
+pub use usher_config::value::path;
 
 pub use hosts::Hosts;
 pub use table::{Request, Table, headers_match, pick_backend, pick_backend_at};

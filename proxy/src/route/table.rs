@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, header};
 use smallvec::SmallVec;
 use usher_config::{
     model::{Backend, PathMatch, Route, RouteMatch, TextMatch},
@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub port: Port,
     /// Lower case, without a port.
     pub host: &'a str,
+    /// As written: what a match of the header `Host` looks at, which is no field any more.
+    pub authority: &'a str,
     /// Normalised, without the query.
     pub path: &'a str,
     /// Without `?`; empty if there is none.
@@ -82,7 +84,13 @@ impl Table {
         &self.routes
     }
 
-    /// The first route that takes the request, with its position; `None`: the service's own policy applies.
+    /// Whether there are routes for this port: then what none of them takes is refused (GEP-1426, "Route presence").
+    pub fn governs(&self, port: Port) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|route| route.ports.is_empty() || route.ports.contains(&port))
+    }
+
+    /// The first route that takes the request, with its position.
     pub fn select(&self, request: &Request<'_>) -> Option<(usize, &Route)> {
         if self.routes.len() <= FEW {
             return self.routes.iter().enumerate().find(|(_, route)| {
@@ -147,7 +155,7 @@ fn others_match(route: &Route, request: &Request<'_>) -> bool {
         method,
         headers,
         query,
-    } = &route.matches;
+    } = &*route.matches;
     (route.ports.is_empty() || route.ports.contains(&request.port))
         && (route.hostnames.is_empty()
             || route
@@ -157,17 +165,25 @@ fn others_match(route: &Route, request: &Request<'_>) -> bool {
         && method
             .as_ref()
             .is_none_or(|method| method == request.method)
-        && headers_match(headers, request.headers)
+        && headers_match(headers, request.headers, request.authority)
         && query.iter().all(|(name, wanted)| {
             query::first(request.query, name).is_some_and(|value| text_matches(wanted, &value))
         })
 }
 
-/// Whether all of these are there.
-pub fn headers_match(wanted: &[(HeaderName, TextMatch)], headers: &HeaderMap) -> bool {
-    wanted
-        .iter()
-        .all(|(name, wanted)| header_matches(name, wanted, headers))
+/// Whether all of these are there; `Host` is the authority.
+pub fn headers_match(
+    wanted: &[(HeaderName, TextMatch)],
+    headers: &HeaderMap,
+    authority: &str,
+) -> bool {
+    wanted.iter().all(|(name, wanted)| {
+        if name == header::HOST {
+            text_matches(wanted, authority)
+        } else {
+            header_matches(name, wanted, headers)
+        }
+    })
 }
 
 /// Several values of one name are one, joined by commas (RFC 9110 §5.3).

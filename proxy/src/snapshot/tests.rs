@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use usher_config::model::{
-    Breaker, BreakerScope, Endpoint, Protocol, Route, RouteMatch, Service, ServicePort,
-    TrafficPolicy,
+    Breaker, BreakerScope, Endpoint, Protocol, Route, Service, ServicePort, TrafficPolicy,
 };
 
 use super::*;
@@ -149,8 +148,8 @@ fn the_matches_of_one_rule_share_its_breaker() {
         name: name.into(),
         ports: Vec::new(),
         hostnames: Vec::new(),
-        matches: RouteMatch::default(),
-        backends: Vec::new(),
+        matches: Arc::default(),
+        backends: Arc::default(),
         policy: policy.clone(),
         filters: None,
         callers: None,

@@ -21,6 +21,14 @@ const B3: &str = "b3";
 const B3_TRACE: &str = "x-b3-traceid";
 const B3_SPAN: &str = "x-b3-spanid";
 const B3_SAMPLED: &str = "x-b3-sampled";
+const B3_ALL: [&str; 6] = [
+    B3,
+    B3_TRACE,
+    B3_SPAN,
+    B3_SAMPLED,
+    "x-b3-parentspanid",
+    "x-b3-flags",
+];
 
 /// Longest request id that is kept: longer ones are no ids.
 const REQUEST_ID_MAX: usize = 128;
@@ -67,6 +75,16 @@ impl TraceContext {
         })
     }
 
+    /// The same trace, recorded in `percent` of cases whatever its caller wants: who is not trusted may say what belongs
+    /// together, and not how much of it we pay for.
+    #[must_use]
+    pub fn sampled_anew(self, percent: u8, random: u64) -> Self {
+        Self {
+            sampled: random::happens(percent, random),
+            ..self
+        }
+    }
+
     /// The same trace, from a span of our own.
     #[must_use]
     pub fn child(self, random: u64) -> Self {
@@ -87,6 +105,13 @@ impl TraceContext {
             self.trace_id, self.span_id
         );
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// Takes B3 from a request whose context is known: it would contradict what is written.
+    pub fn remove_b3(headers: &mut HeaderMap) {
+        for name in B3_ALL {
+            headers.remove(name);
+        }
     }
 
     /// Writes the context onto a request; a `tracestate` without its `traceparent` means nothing.

@@ -72,7 +72,7 @@ impl Interest {
 
 /// Services that a request to `service` may end up at.
 fn leads_to(service: &Service) -> Vec<ServiceName> {
-    let backends = service.routes.iter().flat_map(|route| &route.backends);
+    let backends = service.routes.iter().flat_map(|route| &*route.backends);
     let backends = backends.filter_map(|backend| match &backend.target {
         BackendTarget::Service(target) => Some(target.service.clone()),
         BackendTarget::Invalid(_) => None,

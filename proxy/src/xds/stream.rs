@@ -44,6 +44,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A stream that lasted this long was a good one: the next wait is short again.
 const GOOD_STREAM: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
+/// The largest resource is a gateway, whose routes the control plane keeps below half of this (gRPC's default of 4 MiB is
+/// less than one route may have written into it). A bound at all, so that a mistake there cannot take our memory.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// A batch is answered with as many requests as it has parts; more than this means that nobody is reading.
 const REQUESTS_MAX: usize = 256;
 
@@ -137,7 +140,8 @@ impl Xds {
             .parts
             .control_plane
             .channel(self.parts.material.clone());
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let client = AggregatedDiscoveryServiceClient::new(channel);
+        let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let first = self.subscription.opened(Instant::now());
         if let Err(status) = send(&requests, first) {
             return status;

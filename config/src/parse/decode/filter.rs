@@ -14,7 +14,10 @@ use crate::{
     value::{Hostname, OriginPattern},
 };
 
-use super::{reference, route::is_plain_path};
+use super::{
+    reference,
+    route::{is_plain_path, normal_path},
+};
 
 /// Upstream's bound.
 const FILTERS_MAX: usize = 16;
@@ -309,7 +312,7 @@ fn path(place: &Place<'_>, prefix: Prefix) -> Option<PathModifier> {
     let plain = |text: &str| is_plain_path(text) && !text.contains(';');
     let text = fields.required(own, |place| {
         let valid = |text: &str| plain(text) || (!full && text.is_empty());
-        place.read(|text| valid(text).then(|| text.to_owned()), PATH)
+        normal_path(&place, valid, PATH)
     });
     if !full && prefix == Prefix::None {
         place.wrong::<()>(

@@ -7,11 +7,10 @@ use crate::{
         GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HeaderMatch, HttpFilter,
         HttpFilterType, HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec,
         HttpRouteTimeouts, PathMatch, PathMatchType, QueryMatch, TextMatch, TextMatchType,
-        is_normal_path,
     },
     parse::fields::{Fields, Once},
     parse::place::Place,
-    value::{Hostname, Name},
+    value::{Hostname, Name, path},
 };
 
 use super::{
@@ -161,7 +160,7 @@ fn retry(place: Place<'_>) -> Option<HttpRouteRetry> {
 fn http_match(place: &Place<'_>) -> Option<HttpRouteMatch> {
     let mut fields = place.fields()?;
     let matches = HttpRouteMatch {
-        path: fields.optional("path", path),
+        path: fields.optional("path", path_match),
         method: fields.optional("method", |place| place.choice()),
         headers: headers(&mut fields),
         query_params: query_params(&mut fields),
@@ -170,13 +169,12 @@ fn http_match(place: &Place<'_>) -> Option<HttpRouteMatch> {
     Some(matches)
 }
 
-fn path(place: Place<'_>) -> Option<PathMatch> {
+fn path_match(place: Place<'_>) -> Option<PathMatch> {
     let mut fields = place.fields()?;
     let kind = fields
         .optional("type", |place| place.choice())
         .unwrap_or(PathMatchType::PathPrefix);
-    let plain =
-        |place: Place<'_>| place.read(|text| is_plain_path(text).then(|| text.to_owned()), PATH);
+    let plain = |place: Place<'_>| normal_path(&place, is_plain_path, PATH);
     let matches = match (kind, fields.at("value")) {
         (PathMatchType::Exact, value) => {
             value.map_or(Some("/".into()), plain).map(PathMatch::Exact)
@@ -193,7 +191,24 @@ fn path(place: Place<'_>) -> Option<PathMatch> {
 }
 
 pub(super) fn is_plain_path(text: &str) -> bool {
-    text.len() <= 1024 && is_normal_path(text) && !text.contains(['?', '#'])
+    text.len() <= 1024 && path::is_normal(text)
+}
+
+/// A path that requests can have; where it is another spelling of one, that one is shown.
+pub(super) fn normal_path(
+    place: &Place<'_>,
+    valid: impl Fn(&str) -> bool,
+    allowed: &str,
+) -> Option<String> {
+    let text = place.text()?;
+    let normal = path::meant(text).filter(|normal| !valid(text) && valid(normal));
+    match normal {
+        Some(normal) => {
+            let found = format!("`{}`", super::super::tree::shorten(text));
+            place.wrong(found, format!("the path as it is sent, `{normal}`"))
+        }
+        None => place.read(|text| valid(text).then(|| text.to_owned()), allowed),
+    }
 }
 
 fn text(kind: TextMatchType, place: &Place<'_>) -> Option<TextMatch> {
@@ -294,5 +309,10 @@ fn grpc_method(place: Place<'_>) -> Option<GrpcMethodMatch> {
     if !written {
         return place.wrong("neither `service` nor `method`", "at least one of them");
     }
-    Some(GrpcMethodMatch { service, method })
+    let matches = GrpcMethodMatch { service, method };
+    if kind == TextMatchType::RegularExpression && matches.path_pattern().is_err() {
+        let found = "expressions for service and method that are too large together";
+        return place.wrong(found, "smaller ones");
+    }
+    Some(matches)
 }

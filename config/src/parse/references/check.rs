@@ -1,11 +1,12 @@
 //! The references of one object, each followed.
 
 mod gateway;
+mod route;
 
 use crate::{
     kind::{
-        BackendObject, BackendRef, Fallback, FallbackTarget, GrpcFilter, HttpFilter, Object,
-        ParentKind, ParentRef, Service, TargetKind, TargetRef, grant_for,
+        Fallback, FallbackTarget, Object, ParentKind, ParentRef, Service, TargetKind, TargetRef,
+        grant_for,
     },
     parse::{Located, Mistake, Severity, report::nearest},
     value::{Name, Port, ServiceName},
@@ -26,44 +27,15 @@ impl<'a> Check<'a, '_> {
     pub(super) fn object(&mut self) {
         match &self.located.object {
             Object::Service(service) => self.service(service),
-            Object::HttpRoute(route) => {
-                self.parents(&route.spec.parent_refs);
-                let parents = self.parents_of(&route.spec.parent_refs);
-                for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    let refs = rule.backend_refs.iter();
-                    self.backends(refs.map(|entry| &entry.backend), at, &parents);
-                    let mirrors = http_mirrors(&rule.filters);
-                    self.mirrors(mirrors, &format!("spec.rules[{at}]"));
-                    for (entry, number) in rule.backend_refs.iter().zip(0..) {
-                        let field = format!("spec.rules[{at}].backendRefs[{number}]");
-                        self.mirrors(http_mirrors(&entry.filters), &field);
-                    }
-                }
-            }
-            Object::GrpcRoute(route) => {
-                self.parents(&route.spec.parent_refs);
-                let parents = self.parents_of(&route.spec.parent_refs);
-                for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    let refs = rule.backend_refs.iter();
-                    self.backends(refs.map(|entry| &entry.backend), at, &parents);
-                    self.mirrors(grpc_mirrors(&rule.filters), &format!("spec.rules[{at}]"));
-                    for (entry, number) in rule.backend_refs.iter().zip(0..) {
-                        let field = format!("spec.rules[{at}].backendRefs[{number}]");
-                        self.mirrors(grpc_mirrors(&entry.filters), &field);
-                    }
-                }
-            }
+            Object::HttpRoute(route) => self.http_route(&route.spec),
+            Object::GrpcRoute(route) => self.grpc_route(&route.spec),
             Object::TlsRoute(route) => {
                 self.parents(&route.spec.parent_refs);
-                for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    self.backends(rule.backend_refs.iter(), at, &[]);
-                }
+                self.stream_backends(&route.spec.rules);
             }
             Object::TcpRoute(route) => {
                 self.parents(&route.spec.parent_refs);
-                for (rule, at) in route.spec.rules.iter().zip(0..) {
-                    self.backends(rule.backend_refs.iter(), at, &[]);
-                }
+                self.stream_backends(&route.spec.rules);
             }
             Object::Gateway(gateway) => self.gateway(gateway),
             Object::TrafficPolicy(policy) => {
@@ -158,37 +130,6 @@ impl<'a> Check<'a, '_> {
                     near,
                 );
             }
-        }
-    }
-
-    fn parents_of(&self, parents: &[ParentRef]) -> Vec<ServiceName> {
-        let own = self.namespace();
-        let services = parents
-            .iter()
-            .filter(|parent| parent.kind == ParentKind::Service);
-        services.map(|parent| parent.parent(own)).collect()
-    }
-
-    fn backends<'b>(
-        &mut self,
-        backends: impl Iterator<Item = &'b BackendRef>,
-        rule: usize,
-        parents: &[ServiceName],
-    ) {
-        for (backend, at) in backends.zip(0..) {
-            let field = format!("spec.rules[{rule}].backendRefs[{at}]");
-            let name = backend.service(self.namespace());
-            // Callers of the parent go there anyway: a consumer route only says how.
-            let allowed = parents.contains(&name);
-            self.backend(&name, backend.port, &field, allowed);
-        }
-    }
-
-    fn mirrors(&mut self, mirrors: Vec<(usize, &BackendObject)>, field: &str) {
-        for (at, backend) in mirrors {
-            let field = format!("{field}.filters[{at}].requestMirror.backendRef");
-            let name = backend.service(self.namespace());
-            self.backend(&name, backend.port, &field, false);
         }
     }
 
@@ -335,20 +276,6 @@ impl<'a> Check<'a, '_> {
             );
         }
     }
-}
-
-fn http_mirrors(filters: &[HttpFilter]) -> Vec<(usize, &BackendObject)> {
-    let mirrors = filters.iter().enumerate();
-    mirrors
-        .filter_map(|(at, filter)| Some((at, filter.mirror()?)))
-        .collect()
-}
-
-fn grpc_mirrors(filters: &[GrpcFilter]) -> Vec<(usize, &BackendObject)> {
-    let mirrors = filters.iter().enumerate();
-    mirrors
-        .filter_map(|(at, filter)| Some((at, filter.mirror()?)))
-        .collect()
 }
 
 /// At most eight of them, for people.

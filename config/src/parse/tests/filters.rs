@@ -11,7 +11,7 @@ fn http(rule: &str) -> Parsed {
     ))
 }
 
-const MISTAKES: [(&str, &[&str]); 27] = [
+const MISTAKES: [(&str, &[&str]); 29] = [
     (
         "filters: [{type: URLRewrite, urlRewrite: {hostname: a}},\n     {type: URLRewrite, urlRewrite: {hostname: b}}]",
         &["8: spec.rules[0].filters[1]: `URLRewrite` for the second time"],
@@ -54,6 +54,14 @@ const MISTAKES: [(&str, &[&str]); 27] = [
     (
         "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /a/../b}}}]",
         &["7: spec.rules[0].filters[0].urlRewrite.path.replaceFullPath: `/a/../b`"],
+    ),
+    (
+        "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /caf\u{e9}}}}]",
+        &["7: spec.rules[0].filters[0].urlRewrite.path.replaceFullPath: `/caf\u{e9}`"],
+    ),
+    (
+        "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /100%}}}]",
+        &["7: spec.rules[0].filters[0].urlRewrite.path.replaceFullPath: `/100%`"],
     ),
     (
         "filters: [{type: URLRewrite, cors: {}}]",

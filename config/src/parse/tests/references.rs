@@ -151,3 +151,24 @@ fn two_services_cannot_share_an_address() {
         &"3: spec.clusterIP: `10.0.0.1`, which Service default/a has already".to_owned()
     ));
 }
+
+#[test]
+fn host_names_for_a_service_alone_are_said_to_do_nothing() {
+    let route = |parents: &str| {
+        parse(&format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{selector: {{app: a}}, ports: [{{port: 1}}]}}\n---\n\
+             apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {{name: a, labels: {{app: a}}}}\nspec: {{serviceAccount: a}}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: a}}\nspec:\n  parentRefs: [{parents}]\n  \
+             hostnames: [a.example]\n  rules: [{{backendRefs: [{{name: a, port: 1}}]}}]\n"
+        ))
+    };
+    let service = "{group: '', kind: Service, name: a}";
+    let said_of = |parents: &str| {
+        let said = said(&route(parents));
+        said.into_iter()
+            .filter(|said| said.contains("spec.hostnames"))
+            .count()
+    };
+    assert_eq!(said_of(service), 1);
+    assert_eq!(said_of(&format!("{service}, {{name: edge}}")), 0);
+}

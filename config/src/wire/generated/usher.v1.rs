@@ -20,6 +20,9 @@ pub struct Service {
     /// In the order in which they are tried (Gateway API precedence, already sorted).
     #[prost(message, repeated, tag = "7")]
     pub routes: ::prost::alloc::vec::Vec<Route>,
+    /// what they refer to
+    #[prost(message, optional, tag = "8")]
+    pub tables: ::core::option::Option<RouteTables>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePort {
@@ -30,28 +33,50 @@ pub struct ServicePort {
     #[prost(enumeration = "Protocol", tag = "3")]
     pub protocol: i32,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+/// One match of one rule, for some host names.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {
+    /// position in RouteTables.rules
+    #[prost(uint32, tag = "1")]
+    pub rule: u32,
+    /// position in RouteTables.matches
+    #[prost(uint32, tag = "2")]
+    pub r#match: u32,
+    /// Service ports it applies to; empty: all.
+    #[prost(uint32, repeated, tag = "3")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, repeated, tag = "4")]
+    pub hostnames: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// only for callers in this namespace, who then follow no other routes; empty: for all
+    #[prost(string, tag = "5")]
+    pub callers: ::prost::alloc::string::String,
+}
+/// What the routes of one resource share, each sent once: a rule with 128 matches for 16 host names is 2,048 routes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteTables {
+    #[prost(message, repeated, tag = "1")]
+    pub policies: ::prost::alloc::vec::Vec<TrafficPolicy>,
+    #[prost(message, repeated, tag = "2")]
+    pub matches: ::prost::alloc::vec::Vec<RouteMatch>,
+    #[prost(message, repeated, tag = "3")]
+    pub rules: ::prost::alloc::vec::Vec<RouteRule>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteRule {
     /// `kind/namespace/name/rule`, the rule by name or index.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Service ports it applies to; empty: all.
-    #[prost(uint32, repeated, tag = "2")]
-    pub ports: ::prost::alloc::vec::Vec<u32>,
-    #[prost(string, repeated, tag = "3")]
-    pub hostnames: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[prost(message, optional, tag = "4")]
-    pub r#match: ::core::option::Option<RouteMatch>,
-    #[prost(message, repeated, tag = "5")]
+    #[prost(message, repeated, tag = "2")]
     pub backends: ::prost::alloc::vec::Vec<Backend>,
-    #[prost(message, optional, tag = "6")]
-    pub policy: ::core::option::Option<TrafficPolicy>,
+    /// position in RouteTables.policies
+    #[prost(uint32, tag = "3")]
+    pub policy: u32,
     /// absent: none
-    #[prost(message, optional, tag = "7")]
+    #[prost(message, optional, tag = "4")]
     pub filters: ::core::option::Option<Filters>,
-    /// only for callers in this namespace, who then follow no other routes; empty: for all
-    #[prost(string, tag = "8")]
-    pub callers: ::prost::alloc::string::String,
+    /// Of a gateway's rules only: for each backend 1 + the position of its policy; 0: as the service says itself.
+    #[prost(uint32, repeated, tag = "5")]
+    pub backend_policies: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RouteMatch {
@@ -881,6 +906,9 @@ pub struct Gateway {
     pub name: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub listeners: ::prost::alloc::vec::Vec<Listener>,
+    /// what their routes refer to
+    #[prost(message, optional, tag = "4")]
+    pub tables: ::core::option::Option<RouteTables>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {
@@ -896,8 +924,9 @@ pub struct Listener {
     /// names; keys never travel
     #[prost(string, repeated, tag = "5")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// each with at most one hostname, and without ports and callers
     #[prost(message, repeated, tag = "6")]
-    pub routes: ::prost::alloc::vec::Vec<GatewayRoute>,
+    pub routes: ::prost::alloc::vec::Vec<Route>,
     #[prost(message, repeated, tag = "7")]
     pub streams: ::prost::alloc::vec::Vec<StreamRoute>,
 }
@@ -952,21 +981,6 @@ pub mod listener {
             }
         }
     }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GatewayRoute {
-    /// at most one hostname
-    #[prost(message, optional, tag = "1")]
-    pub route: ::core::option::Option<Route>,
-    /// one for each backend of the route
-    #[prost(message, repeated, tag = "2")]
-    pub policies: ::prost::alloc::vec::Vec<BackendPolicy>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct BackendPolicy {
-    /// absent: the service's own
-    #[prost(message, optional, tag = "1")]
-    pub policy: ::core::option::Option<TrafficPolicy>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamRoute {

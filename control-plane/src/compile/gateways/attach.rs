@@ -100,7 +100,6 @@ fn allows(listener: &kind::Listener, own: &Name, route: &Route<'_>) -> bool {
     let namespace = &route.key.namespace;
     let from_there = match namespaces.from.unwrap_or(FromNamespaces::Same) {
         FromNamespaces::All => true,
-        FromNamespaces::None => false,
         FromNamespaces::Same => namespace == own,
         FromNamespaces::Selector => {
             let labels = [(NAMESPACE_LABEL.to_owned(), namespace.to_string())].into();

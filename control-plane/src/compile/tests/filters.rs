@@ -91,7 +91,7 @@ fn another_namespaces_backend_is_invalid_without_a_grant() {
     assert_eq!(reasons, [Reason::RefNotPermitted]);
     let message = &findings[0].message;
     assert!(
-        message.starts_with("its share of requests gets 500"),
+        message.starts_with("its share of requests to Service bank/a gets 500"),
         "{message}"
     );
     assert!(
@@ -130,6 +130,54 @@ fn a_consumer_route_is_for_callers_in_its_namespace_and_may_lead_to_its_parent()
         route.backends[0].target,
         BackendTarget::Service(_)
     ));
+}
+
+/// It is exempt from the grant only for callers of itself, and the others are told.
+#[test]
+fn a_consumer_route_with_several_parents_says_for_whom_it_leads_nowhere() {
+    let rule = "backendRefs: [{name: a, namespace: bank, port: 8080}]";
+    let both = "name: a, namespace: bank}, {group: '', kind: Service, name: b, namespace: bank";
+    let compiled = compile(&world(&[
+        &service("a"),
+        &service("b"),
+        &route("shop", both, rule),
+    ]));
+    let target = |name: &str| {
+        compiled.services[&named(name)].routes[0].backends[0]
+            .target
+            .clone()
+    };
+    assert!(matches!(target("bank/a"), BackendTarget::Service(_)));
+    assert!(matches!(target("bank/b"), BackendTarget::Invalid(_)));
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(finding.reason, Reason::RefNotPermitted);
+    let message = &finding.message;
+    assert!(
+        message.contains("requests to Service bank/b gets 500"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_backend_that_carries_no_http_is_said_to_be_none() {
+    let rule = "backendRefs: [{name: sql, port: 5432}]";
+    let sql = "apiVersion: v1\nkind: Service\nmetadata: {name: sql, namespace: bank}\nspec: {selector: {app: sql}, ports: [{port: 5432, appProtocol: tcp}]}\n";
+    let compiled = compile(&world(&[
+        &service("a"),
+        sql,
+        &route("bank", "name: a", rule),
+    ]));
+    assert!(matches!(
+        compiled.services[&named("bank/a")].routes[0].backends[0].target,
+        BackendTarget::Invalid(_)
+    ));
+    let message = &compiled.findings[0].message;
+    assert!(
+        message.contains("port 5432 of Service bank/sql carries no HTTP"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn a_host_name_belongs_to_routes_of_one_kind_the_older_ones() {
     ]));
     assert_eq!(
         attached(&compiled, "any"),
-        [("third", "b.com"), ("first", "a.com")]
+        [("first", "a.com"), ("third", "b.com")]
     );
     assert!(matches!(
         reasons(&compiled, "second").as_slice(),
@@ -270,5 +270,5 @@ fn a_backend_has_the_policy_of_its_service_under_that_of_the_route() {
         .timeouts;
     assert_eq!(timeouts.request, Some(Duration::from_secs(3)));
     assert_eq!(timeouts.idle, Some(Duration::from_secs(7)));
-    assert_eq!(silent.policies, [None, None], "the service's own");
+    assert_eq!(silent.policies[..], [None, None], "the service's own");
 }

@@ -123,40 +123,17 @@ fn each_criterion_decides_before_all_that_come_after_it() {
     }
 }
 
+/// GEP-1426: what is called has a name already, and a route that is shared with a gateway has those of the outside.
 #[test]
-fn a_longer_matching_host_goes_before_every_path() {
-    let with_hosts = |name: &str, hosts: &str, matches: &str| {
-        let route = http_route(name, &rule(name, matches));
-        route.replace("  rules:", &format!("  hostnames: [{hosts}]\n  rules:"))
-    };
-    let wide = with_hosts(
-        "wide",
-        "'*.bank.example', '*.example', a.bank.example",
-        "{path: {type: Exact, value: /x}}",
-    );
-    let narrow = with_hosts("narrow", "b.bank.example, '*.shop.bank.example'", "{}");
-    let none = http_route("none", &rule("none", "{path: {type: Exact, value: /x}}"));
-    let compiled = compile(&world(&[&service("a"), &wide, &narrow, &none]));
+fn host_names_of_a_route_mean_nothing_to_its_parent_service() {
+    let hosts = "  hostnames: [shop.example.com, '*.example.com']\n  rules:";
+    let shared =
+        http_route("shared", &rule("shared", "{path: {value: /x}}")).replace("  rules:", hosts);
+    let plain = http_route("plain", &rule("plain", "{path: {type: Exact, value: /x}}"));
+    let compiled = compile(&world(&[&service("a"), &shared, &plain]));
     let routes = &compiled.services[&named("bank/a")].routes;
-    let found: Vec<String> = routes
-        .iter()
-        .map(|route| {
-            let hosts = route.hostnames.iter().map(ToString::to_string);
-            let name = route.name.rsplit('/').next().expect("a rule");
-            format!("{name} {}", hosts.collect::<Vec<_>>().join(","))
-        })
-        .collect();
-    assert_eq!(
-        found,
-        [
-            "wide a.bank.example",
-            "narrow b.bank.example",
-            "narrow *.shop.bank.example",
-            "wide *.bank.example",
-            "wide *.example",
-            "none ",
-        ]
-    );
+    assert_eq!(route_names(routes), ["plain", "shared"]);
+    assert!(routes.iter().all(|route| route.hostnames.is_empty()));
 }
 
 #[test]
@@ -213,7 +190,7 @@ fn a_grpc_method_is_a_path_that_is_posted() {
     let routes = &compiled.services[&named("bank/a")].routes;
     assert_eq!(
         route_names(routes),
-        ["method", "any-service", "service", "all"]
+        ["method", "service", "any-service", "all"]
     );
     assert!(
         routes
@@ -226,13 +203,100 @@ fn a_grpc_method_is_a_path_that_is_posted() {
         PathMatch::Exact("/bank.v1.Account/Debit".into())
     );
     assert_eq!(
-        routes[2].matches.path,
+        routes[1].matches.path,
         PathMatch::Prefix("/bank.v1.Account".into())
     );
-    let PathMatch::Regex(any_service) = &routes[1].matches.path else {
+    let PathMatch::Regex(any_service) = &routes[2].matches.path else {
         panic!("an expression")
     };
     assert!(any_service.is_match("/grpc.health.v1.Health/Check"));
     assert!(!any_service.is_match("/grpc.health.v1.Health/Checked"));
     assert!(!any_service.is_match("/a/b/Check"));
+}
+
+fn grpc_route(name: &str, rules: &str) -> String {
+    http_route(name, rules).replace("HTTPRoute", "GRPCRoute")
+}
+
+/// GRPCRoute: most characters in a matching service, then in a matching method, then headers.
+#[test]
+fn calls_are_ranked_by_service_then_method_then_headers() {
+    let ladder = [
+        "{method: {service: bank.v1.Account, method: GetBalance}}",
+        "{method: {service: bank.v1.Account, method: Get}, headers: [{name: a, value: b}]}",
+        "{method: {service: bank.v1.Account, method: Get}}",
+        "{method: {service: bank.v1.Account}, headers: [{name: a, value: b}, {name: c, value: d}]}",
+        "{method: {service: bank.v1.Account}}",
+        "{method: {service: bank.v1, method: GetBalanceOfAll}}",
+        "{method: {type: RegularExpression, service: 'bank[.].*', method: Get.*}}",
+        "{method: {type: RegularExpression, service: 'bank[.].*'}}",
+        "{method: {type: RegularExpression, service: 'b.*', method: Get.*Balance.*}}",
+        "{method: {method: GetBalance}}",
+        "{method: {type: RegularExpression, method: Get.*}}",
+        "{headers: [{name: a, value: b}]}",
+        "{}",
+    ];
+    for (place, before) in ladder.iter().enumerate() {
+        for after in &ladder[place + 1..] {
+            // Age, name and place in the list all speak for the other one.
+            let older = grpc_route("a-older", &rule("after", after));
+            let younger = grpc_route("z-younger", &rule("before", before));
+            let compiled = compile(&world(&[&service("a"), &older, &younger]));
+            let apart = route_names(&compiled.services[&named("bank/a")].routes).join(" ");
+            let rules = rule("after", after) + &rule("before", before);
+            let compiled = compile(&world(&[&service("a"), &grpc_route("r", &rules)]));
+            let together = route_names(&compiled.services[&named("bank/a")].routes).join(" ");
+            assert_eq!(
+                [apart, together],
+                ["before after"; 2],
+                "{before} and {after}"
+            );
+        }
+    }
+}
+
+/// GEP-1426, "Route types".
+#[test]
+fn a_port_has_one_kind_of_route_and_calls_go_first() {
+    let http = http_route("older", &rule("requests", "{}"));
+    let on = |port: &str| {
+        let parent = format!("name: a, sectionName: {port}}}]");
+        grpc_route("younger", &rule("calls", "{}")).replace("name: a}]", &parent)
+    };
+    let compiled = compile(&world(&[&service("a"), &http, &on("rpc")]));
+    let routes = &compiled.services[&named("bank/a")].routes;
+    let found: Vec<(&str, Vec<u16>)> = routes
+        .iter()
+        .map(|route| {
+            let name = route.name.rsplit('/').next().expect("a rule");
+            (name, route.ports.iter().map(|port| port.get()).collect())
+        })
+        .collect();
+    assert_eq!(found, [("requests", vec![8080]), ("calls", vec![50051])]);
+    let [conflict] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(conflict.reason, Reason::Conflicted);
+    assert_eq!(conflict.object.name.as_str(), "older");
+    assert!(
+        conflict.message.contains("port 50051"),
+        "{}",
+        conflict.message
+    );
+    // Of callers who follow routes of their own, others have no say.
+    let consumer = http_route("theirs", &rule("theirs", "{}"))
+        .replace("namespace: bank", "namespace: shop")
+        .replace("name: a}]", "name: a, namespace: bank}]")
+        .replace("{name: a, port", "{name: a, namespace: bank, port");
+    let compiled = compile(&world(&[&service("a"), &consumer, &on("rpc")]));
+    assert_eq!(compiled.findings, []);
+}
+
+#[test]
+fn a_rule_that_is_named_like_a_number_keeps_its_label_to_itself() {
+    let rules = "  - {name: '1', backendRefs: [{name: a, port: 8080}]}\n  - {matches: [{path: {value: /x}}], backendRefs: [{name: a, port: 8080}]}\n  \
+                 - {matches: [{path: {value: /y/z}}], backendRefs: [{name: a, port: 8080}]}\n";
+    let compiled = compile(&world(&[&service("a"), &http_route("r", rules)]));
+    let routes = &compiled.services[&named("bank/a")].routes;
+    assert_eq!(route_names(routes), ["2", "#1", "1"]);
 }

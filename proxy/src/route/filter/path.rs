@@ -28,8 +28,9 @@ fn changed<'a>(edit: &'a PathEdit, path: &'a str) -> Cow<'a, str> {
             matched,
             replacement,
         } => {
-            // `*` (of OPTIONS) has no prefix; nor has what a route did not match.
-            let Some(rest) = path.strip_prefix(matched.trim_end_matches('/')) else {
+            // `*` (of OPTIONS) has no prefix; nor has what another rewrite has made of what the route matched.
+            let rest = path.strip_prefix(matched.trim_end_matches('/'));
+            let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
                 return Cow::Borrowed(path);
             };
             let stem = replacement.trim_end_matches('/');

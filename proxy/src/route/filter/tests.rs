@@ -56,6 +56,27 @@ fn prefixes_are_replaced_as_in_the_specifications_table() {
     assert_eq!(rewritten(full, "http://a/old/x?y=z"), "http://a/new?y=z");
 }
 
+#[test]
+fn a_second_rewrite_replaces_whole_elements_only() {
+    let rewrite = |edit| {
+        Arc::new(Filters {
+            rewrite: Some(Rewrite {
+                hostname: None,
+                path: Some(edit),
+            }),
+            ..Filters::default()
+        })
+    };
+    for (backend, expected) in [("/bar", "/foobar/x"), ("", "/foobar/x")] {
+        let mut chain =
+            Chain::of_rule(Some(&rewrite(prefix("/foo", "/foobar"))), &HeaderMap::new());
+        chain.for_backend(Some(&rewrite(prefix("/foo", backend))), &HeaderMap::new());
+        let mut head = head("http://a/foo/x");
+        chain.edit_request(&mut head).unwrap();
+        assert_eq!(head.uri.path(), expected);
+    }
+}
+
 /// Element by element, as a reader of the specification would do it by hand.
 fn naive(path: &str, matched: &str, replacement: &str) -> String {
     let elements = |text: &str| -> Vec<String> {
@@ -83,6 +104,21 @@ proptest! {
         let found = found.strip_prefix("http://a").unwrap();
         prop_assert_eq!(found, naive(&path, &matched, &replacement));
         prop_assert_eq!(super::super::path::normalize(found), Ok(found.into()));
+    }
+
+    /// What configuration takes, and decoding from the wire.
+    #[test]
+    fn an_accepted_replacement_never_fails_on_a_normal_path(
+        path in "(/[a-z.;%0-9A-F]{0,4}){1,4}", matched in "(/[a-z.;%0-9A-F]{0,3}){0,2}/?",
+        replacement in "(/[a-z.%0-9A-F\u{e9}]{0,4}){0,3}/?", full: bool,
+    ) {
+        use super::super::path::{is_normal, normalize};
+        let Ok(path) = normalize(&path) else { return Ok(()) };
+        prop_assume!(is_normal(&matched) && (is_normal(&replacement) || (!full && replacement.is_empty())));
+        let edit = if full { PathEdit::Full(replacement) } else { prefix(&matched, &replacement) };
+        let found = rewritten(edit, &format!("http://a{path}"));
+        let found = found.strip_prefix("http://a").unwrap();
+        prop_assert_eq!(normalize(found), Ok(found.into()));
     }
 
     #[test]
@@ -286,6 +322,41 @@ fn a_response_says_what_its_page_may_read_and_the_backend_has_no_say() {
     assert!(exposed.is_some_and(|names| names.contains("x-a") && !names.contains('*')));
     let headers = answered(cors(), "http://a.shop.example");
     assert_eq!(text(&headers, "access-control-allow-origin"), None);
+}
+
+#[test]
+fn our_own_answers_may_be_read_by_the_page_that_asked() {
+    let headers = from("https://a.shop.example");
+    let redirect = Redirect {
+        https: Some(true),
+        hostname: None,
+        port: None,
+        path: None,
+        status: StatusCode::FOUND,
+    };
+    let filters = Filters {
+        cors: Some(cors()),
+        redirect: Some(redirect),
+        ..Filters::default()
+    };
+    let chain = Chain::of_rule(Some(&Arc::new(filters)), &headers);
+    let asked = Asked {
+        method: &Method::GET,
+        headers: &headers,
+        uri: &Uri::from_static("http://a/"),
+        https: false,
+        port: None,
+    };
+    let redirected = chain.answer(&asked).unwrap();
+    let mut error = HeaderMap::new();
+    chain.permit(&mut error);
+    for headers in [redirected.headers(), &error] {
+        let origin = text(headers, "access-control-allow-origin");
+        assert_eq!(origin, Some("https://a.shop.example"));
+    }
+    let mut unfiltered = HeaderMap::new();
+    Chain::default().permit(&mut unfiltered);
+    assert!(unfiltered.is_empty());
 }
 
 #[test]

@@ -16,8 +16,8 @@ fn route(name: &str, matches: RouteMatch) -> Route {
         name: name.into(),
         ports: Vec::new(),
         hostnames: Vec::new(),
-        matches,
-        backends: Vec::new(),
+        matches: matches.into(),
+        backends: Arc::default(),
         policy: Arc::default(),
         filters: None,
         callers: None,
@@ -45,6 +45,7 @@ struct Asked {
     method: Method,
     headers: HeaderMap,
     host: String,
+    authority: String,
 }
 
 fn asked(path: &str) -> Asked {
@@ -54,6 +55,7 @@ fn asked(path: &str) -> Asked {
         method: Method::GET,
         headers: HeaderMap::new(),
         host: "account.bank".into(),
+        authority: "Account.bank:8080".into(),
     }
 }
 
@@ -62,6 +64,7 @@ impl Asked {
         Request {
             port: "8080".parse().unwrap(),
             host: &self.host,
+            authority: &self.authority,
             path: &self.path,
             query: &self.query,
             method: &self.method,
@@ -130,6 +133,42 @@ fn methods_headers_and_queries_must_all_match() {
     fitting.query = "who=bob+x".into();
     fitting.headers.remove("version");
     assert!(!takes(matches, &fitting));
+}
+
+#[test]
+fn a_match_of_the_header_host_looks_at_the_authority() {
+    let matches = |wanted: TextMatch| RouteMatch {
+        headers: vec![(header::HOST, wanted)],
+        ..RouteMatch::default()
+    };
+    let mut asked = asked("/");
+    asked
+        .headers
+        .insert(header::HOST, HeaderValue::from_static("other"));
+    for (wanted, taken) in [
+        (TextMatch::Exact("Account.bank:8080".into()), true),
+        (TextMatch::Exact("account.bank".into()), false),
+        (TextMatch::Exact("other".into()), false),
+        (
+            TextMatch::Regex("(?i)account\\.bank(:\\d+)?".parse().unwrap()),
+            true,
+        ),
+    ] {
+        assert_eq!(takes(matches(wanted.clone()), &asked), taken, "{wanted:?}");
+    }
+}
+
+#[test]
+fn routes_govern_their_ports() {
+    let narrowed = |ports: Vec<Port>| Route {
+        ports,
+        ..route("r", path(exact("/nowhere")))
+    };
+    let port = |number: &str| number.parse::<Port>().unwrap();
+    let some = Table::new(vec![narrowed(vec![port("80"), port("81")])]);
+    assert!(some.governs(port("81")) && !some.governs(port("82")));
+    assert!(Table::new(vec![narrowed(Vec::new())]).governs(port("82")));
+    assert!(!Table::default().governs(port("80")));
 }
 
 #[test]

@@ -78,6 +78,27 @@ fn sampling_follows_the_percentage() {
 }
 
 #[test]
+fn a_stranger_says_which_trace_and_not_whether_it_is_paid_for() {
+    let parent = parse(GOOD.as_bytes()).unwrap();
+    assert!(parent.sampled, "the caller's wish");
+    let sampled = (0..10_000)
+        .map(|n| parent.sampled_anew(10, random::split(n).0))
+        .inspect(|context| assert_eq!(context.trace_id, parent.trace_id))
+        .filter(|context| context.sampled)
+        .count();
+    assert!((900..1100).contains(&sampled), "{sampled}");
+    let mut b3 = headers(&[
+        ("b3", "1"),
+        ("x-b3-traceid", "1"),
+        ("x-b3-flags", "1"),
+        ("x-b3-parentspanid", "1"),
+        ("traceparent", GOOD),
+    ]);
+    TraceContext::remove_b3(&mut b3);
+    assert_eq!(b3, headers(&[("traceparent", GOOD)]));
+}
+
+#[test]
 fn request_ids_are_kept_only_from_those_who_are_trusted_and_sane() {
     let sent = || headers(&[("x-request-id", "abc-17")]);
     assert_eq!(ensure_request_id(&mut sent(), Caller::Trusted, 1), "abc-17");

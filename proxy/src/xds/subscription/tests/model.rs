@@ -6,8 +6,8 @@ use prost::Message;
 use prost_types::Any;
 use usher_config::{
     model::{
-        Backend, BackendTarget, Endpoint, Protocol, Revision, Route, RouteMatch, Service,
-        ServicePort, ServiceTarget,
+        Backend, BackendTarget, Endpoint, Protocol, Revision, Route, Service, ServicePort,
+        ServiceTarget,
     },
     value::Weight,
     wire::{discovery::Resource, v1},
@@ -34,11 +34,11 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
         name: format!("r{generation}").into(),
         ports: Vec::new(),
         hostnames: Vec::new(),
-        matches: RouteMatch::default(),
+        matches: Default::default(),
         backends: if index == 0 {
-            vec![backend]
+            [backend].into()
         } else {
-            Vec::new()
+            Default::default()
         },
         policy: Default::default(),
         filters: None,

@@ -72,6 +72,31 @@ fn what_readers_could_disagree_on_is_refused() {
     }
 }
 
+#[test]
+fn configuration_names_paths_as_they_are_sent() {
+    for path in ["/", "/a/b", "/caf%C3%A9", "/a;v=1", "/.hidden", "/a/"] {
+        assert!(is_normal(path), "{path}");
+        assert_eq!(meant(path).as_deref(), Some(path));
+    }
+    for (path, normal) in [
+        ("/caf\u{e9}", Some("/caf%C3%A9")),
+        ("/caf%c3%a9", Some("/caf%C3%A9")),
+        ("/%41/%7Ea", Some("/A/~a")),
+        ("/a b", Some("/a%20b")),
+        ("/a/../b", Some("/b")),
+        ("/100%", None),
+        ("/a\\b", None),
+        ("/a%2fb", None),
+        ("/a//b", None),
+        ("a", None),
+        ("*", None),
+        ("", None),
+    ] {
+        assert!(!is_normal(path), "{path}");
+        assert_eq!(meant(path).as_deref(), normal, "{path}");
+    }
+}
+
 proptest! {
     #[test]
     fn normalising_twice_changes_nothing(path in "/([a-c./;%]|%2[0-9eEfF]|%6[1-3]|%5c|\\.\\.){0,12}") {

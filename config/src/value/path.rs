@@ -1,11 +1,12 @@
-//! One normal form of a request's path, for routing, access and upstream alike.
+//! One normal form of a request's path, for routing, access and upstream alike; and for configuration that names paths,
+//! since a rule for a path that is not normal would match nothing.
 //!
 //! Dot segments are resolved and percent-encoded unreserved characters decoded (RFC 3986 §6.2.2). What the
 //! application might read differently than we do is refused, because a path that means `/public/x` to policy
 //! and `/admin` to the application is a hole in policy: encoded `/`, `\` and NUL, a backslash, and `;`
 //! parameters anywhere but at the end of the last segment (`/public/..;/admin`). Slashes are not merged.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Why a path is refused with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,27 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Ok(text);
     }
     resolve_dots(&text).map(Cow::Owned)
+}
+
+/// Whether configuration may name the path: it is normal, so requests can have it. No empty segments: normalising keeps
+/// them, since an application may mean them, but Gateway API's paths have none.
+pub fn is_normal(path: &str) -> bool {
+    let normal = normalize(path).is_ok_and(|normal| normal == path);
+    normal && path != "*" && !path.contains("//")
+}
+
+/// The normal path that an author who wrote this one probably means: as it is sent.
+pub fn meant(path: &str) -> Option<String> {
+    let mut ascii = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'!'..=b'~' => ascii.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            _ => drop(write!(ascii, "%{byte:02X}")),
+        }
+    }
+    let normal = normalize(&ascii).ok()?.into_owned();
+    is_normal(&normal).then_some(normal)
 }
 
 /// Decodes unreserved characters, upper-cases the digits of what stays encoded.
