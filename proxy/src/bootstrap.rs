@@ -85,6 +85,12 @@ pub struct GatewayRole {
     pub listen: Vec<(Port, SocketAddr)>,
     /// What `certificateRefs` name.
     pub certificates: Vec<CertificateFiles>,
+    /// How many proxies before it are believed in `X-Forwarded-For`, and the last of them in `X-Forwarded-Proto`: they
+    /// have to write both themselves. Default 0: whoever connects is the caller.
+    pub trusted_hops: u8,
+    /// How long it goes on as ever after `/ready` has turned 503, so that balancers see that before connections are
+    /// refused; part of `drain_grace`, of which it is half by default.
+    pub drain_notice: Duration,
 }
 
 /// `NAME=CERT,KEY`: PEM files, looked at again every second.
@@ -139,7 +145,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 23] = [
+pub const SETTINGS: [Setting; 25] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -255,6 +261,16 @@ pub const SETTINGS: [Setting; 23] = [
         value: "NAME=CERT,KEY",
         help: "Gateway: PEM files for a certificateRef's name, read again when they change; repeatable",
     },
+    Setting {
+        name: "trusted-hops",
+        value: "N",
+        help: "Gateway: how many proxies before it are believed in X-Forwarded-For and X-Forwarded-Proto, which they must write themselves [default: 0]",
+    },
+    Setting {
+        name: "drain-notice",
+        value: "DURATION",
+        help: "Gateway: how long it goes on as ever after /ready has turned 503 [default: half of drain-grace]",
+    },
 ];
 
 /// One thing that is wrong with the start-up settings.
@@ -293,6 +309,11 @@ pub enum Stop {
 }
 
 impl Bootstrap {
+    /// How long a gateway goes on as ever once it is to leave; `None`: this is a sidecar.
+    pub fn drain_notice(&self) -> Option<Duration> {
+        self.gateway.as_ref().map(|role| role.drain_notice)
+    }
+
     /// Whether the application must not be reachable around the sidecar. Where the kernel hands over what comes from
     /// outside, its address does not matter.
     pub fn guards_application(&self) -> bool {

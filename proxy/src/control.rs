@@ -272,6 +272,7 @@ impl Start {
             registration: registering
                 .as_ref()
                 .map(|registering| registering.deregister.clone()),
+            notice: self.bootstrap.drain_notice(),
             trigger,
             traffic,
         };

@@ -60,6 +60,12 @@ struct Caller {
 
 /// Serves a connection until it ends.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, port: Port) {
+    // Kept for as long as the connection lasts.
+    let place = worker.outsiders.as_ref();
+    let place = place.map(|outsiders| outsiders.enter(address.ip()));
+    if matches!(place, Some(None)) {
+        return worker.handles.ended.add(worker.index, "peer");
+    }
     let snapshot = worker.snapshot();
     let Some(at) = snapshot
         .gateway()
@@ -78,7 +84,13 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, p
         return serve_tls(worker, stream, &at, caller).await;
     }
     if at.opaque {
-        return opaque::serve(worker, Stream::Plain(stream), at.listeners.unnamed(), "").await;
+        return opaque::serve(
+            worker,
+            Stream::Plain(stream),
+            (at.listeners.unnamed(), ""),
+            &caller,
+        )
+        .await;
     }
     let Ok(detected) = reader::look(&stream, FIRST_BYTES_MAX).await else {
         return;
@@ -104,12 +116,12 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, at: &GatewayPort, mut 
     };
     match shaken {
         Shaken::Passed { stream, sni } => {
-            opaque::serve(worker, stream, Some(&listener), &sni).await;
+            opaque::serve(worker, stream, (Some(&listener), &sni), &caller).await;
         }
         Shaken::Opened { stream, sni, .. }
             if listener.protocol == ListenerProtocol::TlsTerminate =>
         {
-            opaque::serve(worker, stream, Some(&listener), &sni).await;
+            opaque::serve(worker, stream, (Some(&listener), &sni), &caller).await;
         }
         Shaken::Opened { stream, h2, .. } => {
             caller.listener = Some(listener.name.clone());
@@ -126,7 +138,7 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, at: &GatewayPort, mut 
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http1");
-    match Box::pin(serve::http1(stream, until_drain(&worker), handler)).await {
+    match Box::pin(serve::http1(stream, terms(&worker), handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
@@ -135,18 +147,25 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
-    let until = until_drain(&worker);
-    match Box::pin(serve::http2(stream, until, OUTSIDERS_WINDOW, handler)).await {
+    match Box::pin(serve::http2(
+        stream,
+        terms(&worker),
+        OUTSIDERS_WINDOW,
+        handler,
+    ))
+    .await
+    {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
 }
 
-fn until_drain(worker: &Worker) -> serve::UntilDrain {
-    serve::UntilDrain {
+fn terms(worker: &Worker) -> (serve::UntilDrain, serve::Idle) {
+    let until = serve::UntilDrain {
         drain: worker.shared.drain.clone(),
         phase: Phase::OutboundDraining,
-    }
+    };
+    (until, serve::Idle::OUTSIDE)
 }
 
 /// One request: always an answer, and nothing of ours in it.
@@ -170,6 +189,7 @@ async fn request(
         protocol,
     ));
     record.requests = Some(worker.handles.unrouted.clone());
+    record.client = Some(caller.address.ip());
     if !grpc {
         record.interim = interim;
     }
@@ -207,8 +227,9 @@ async fn carry(
         ip: caller.address.ip(),
         tls: caller.listener.is_some(),
         host: authority,
+        trusted_hops: worker.shared.trusted_hops,
     };
-    outside::come_in(incoming.headers_mut(), outsider);
+    record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
     let found = route(worker, &incoming, (&listener, &host), (record, filters)).await?;
     let routed = match found {
         Way::Onward(routed) => routed,

@@ -145,7 +145,7 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     };
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http1");
-    match serve::http1(stream, until, handler).await {
+    match serve::http1(stream, (until, serve::Idle::MESH), handler).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
@@ -158,7 +158,14 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     };
     let handler =
         |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
-    match serve::http2(stream, until, CONNECTION_WINDOW, handler).await {
+    match serve::http2(
+        stream,
+        (until, serve::Idle::MESH),
+        CONNECTION_WINDOW,
+        handler,
+    )
+    .await
+    {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }

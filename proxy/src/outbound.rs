@@ -18,7 +18,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body as _;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 use usher_config::model::BackendTarget;
 
@@ -79,7 +79,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
 /// `meant`: where an intercepted connection was going.
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
     let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http1");
-    match Box::pin(serve::http1(stream, until_drain(&worker), handler)).await {
+    match Box::pin(serve::http1(stream, terms(&worker), handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, "application's connection ended"),
     }
@@ -87,18 +87,25 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAdd
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
     let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http2");
-    let until = until_drain(&worker);
-    match Box::pin(serve::http2(stream, until, CONNECTION_WINDOW, handler)).await {
+    match Box::pin(serve::http2(
+        stream,
+        terms(&worker),
+        CONNECTION_WINDOW,
+        handler,
+    ))
+    .await
+    {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, "application's connection ended"),
     }
 }
 
-fn until_drain(worker: &Worker) -> serve::UntilDrain {
-    serve::UntilDrain {
+fn terms(worker: &Worker) -> (serve::UntilDrain, serve::Idle) {
+    let until = serve::UntilDrain {
         drain: worker.shared.drain.clone(),
         phase: Phase::OutboundDraining,
-    }
+    };
+    (until, serve::Idle::MESH)
 }
 
 /// One request: always an answer.
@@ -205,7 +212,7 @@ pub(crate) async fn forward(
     let mut response = fallback::or_fallback(worker, plan, &mut outgoing, called, record).await?;
     outgoing.release();
     filters.edit_response(response.headers_mut(), filters::answerer(record));
-    Ok((response, bounds(plan)))
+    Ok((response, Bounds::of(&plan.treatment.policy.timeouts)))
 }
 
 /// Which rules, whose endpoints; or what a filter answers.
@@ -385,15 +392,5 @@ fn admit(
             service: service.model.name.clone(),
             retry_after,
         }),
-    }
-}
-
-fn bounds(plan: &Plan) -> Bounds {
-    let timeouts = &plan.treatment.policy.timeouts;
-    Bounds {
-        idle: timeouts.idle,
-        until: timeouts
-            .stream_max
-            .map(|limit| (Instant::now() + limit, limit)),
     }
 }

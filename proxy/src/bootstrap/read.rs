@@ -47,7 +47,7 @@ pub(super) fn bootstrap(
     let access_log = reader.optional("access-log", |text| Ok(access_log(text)));
     let zone = reader.optional("zone", |text| Ok(text.to_owned()));
     let transparent = reader.optional("transparent", transparent);
-    let gateway = gateway::role(&mut reader);
+    let gateway = gateway::role(&mut reader, drain_grace.unwrap_or(DRAIN_GRACE));
     let danger_exposed_application = reader.optional("danger-exposed-application", boolean);
 
     let (

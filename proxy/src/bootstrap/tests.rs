@@ -138,3 +138,34 @@ fn transparent_mode_is_asked_for_by_name() {
     );
     assert_eq!(read(&MINIMAL, &[]).unwrap().transparent, None);
 }
+
+#[test]
+fn a_gateway_believes_nobody_and_gives_notice_unless_told_otherwise() {
+    let with = |more: &[&str]| {
+        let arguments = [&MINIMAL[..], &["--gateway"], more].concat();
+        read(&arguments, &[]).map(|bootstrap| bootstrap.gateway.unwrap())
+    };
+    let role = with(&[]).unwrap();
+    assert_eq!(
+        (role.trusted_hops, role.drain_notice),
+        (0, Duration::from_secs(5))
+    );
+    let role = with(&[
+        "--trusted-hops",
+        "2",
+        "--drain-grace",
+        "1m",
+        "--drain-notice",
+        "20s",
+    ])
+    .unwrap();
+    assert_eq!(
+        (role.trusted_hops, role.drain_notice),
+        (2, Duration::from_secs(20))
+    );
+    let refused = |more: &[&str]| mistakes(&[&MINIMAL[..], &["--gateway"], more].concat(), &[]);
+    assert!(refused(&["--trusted-hops", "9"]).contains("from 0 to 8"));
+    assert!(refused(&["--drain-notice", "10s"]).contains("less than drain-grace"));
+    let text = mistakes(&[&MINIMAL[..], &["--trusted-hops", "1"]].concat(), &[]);
+    assert!(text.contains("only a gateway has it"), "{text}");
+}

@@ -17,10 +17,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use usher_config::value::Port;
+use usher_config::{
+    model::Gateway,
+    value::{Name, Port},
+};
 
 use super::{
-    Exit, Standing, Start,
+    Exit, Readiness, Standing, Start,
     listeners::{Addresses, listen_plainly},
 };
 use crate::{
@@ -38,6 +41,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Listening {
     pub(super) role: GatewayRole,
     pub(super) store: Arc<Store>,
+    pub(super) readiness: Readiness,
     pub(super) standing: Standing,
     pub(super) directory: StateDir,
     pub(super) addresses: Addresses,
@@ -52,10 +56,12 @@ impl Start {
         let Some(role) = &self.bootstrap.gateway else {
             return Ok(None);
         };
-        certificates::keep(role, &shared.certificates, &self.standing)?;
+        let observers = (&self.standing, &self.metrics);
+        certificates::keep(role, &shared.certificates, observers)?;
         let listening = Listening {
             role: role.clone(),
             store: self.store.clone(),
+            readiness: self.readiness.clone(),
             standing: self.standing.clone(),
             directory: self.directory.clone(),
             addresses: self.addresses.clone(),
@@ -76,6 +82,7 @@ impl Listening {
     async fn run(mut self, sender: watch::Sender<GatewayListeners>) {
         let mut changes = self.store.changes();
         let mut refused: BTreeSet<Port> = BTreeSet::new();
+        let mut uncertified = BTreeSet::new();
         loop {
             changes.borrow_and_update();
             let before = sender.borrow().clone();
@@ -83,6 +90,13 @@ impl Listening {
             if next.keys().ne(before.keys()) {
                 self.publish(&next);
                 sender.send_replace(Arc::new(next));
+            }
+            if let Some(gateway) = self.store.load().gateway() {
+                self.check_certificates(&gateway.model, &mut uncertified);
+                let blind = uncertified.iter().any(|lack: &Lack| lack.only);
+                if refused.is_empty() && !blind {
+                    self.readiness.complete();
+                }
             }
             let changed = async {
                 if changes.changed().await.is_err() {
@@ -132,6 +146,31 @@ impl Listening {
         next
     }
 
+    /// Says once of each listener which of its certificates no `--certificate` names.
+    fn check_certificates(&self, gateway: &Gateway, said: &mut BTreeSet<Lack>) {
+        let files: Vec<&Name> = self.role.certificates.iter().map(|one| &one.name).collect();
+        let lacking = lacking(gateway, &files);
+        for lack in lacking.difference(said) {
+            let Lack {
+                listener,
+                certificate,
+                only,
+            } = lack;
+            warn!(%listener, %certificate, "gateway has no files for a certificate");
+            let consequence = if *only {
+                "TLS callers of it are refused"
+            } else {
+                "its other certificates are shown"
+            };
+            let notice = format!(
+                "listener {listener} of the Gateway: no files for certificate {certificate} \
+                 (--certificate {certificate}=CERT,KEY): {consequence}"
+            );
+            self.standing.tell(|facts| facts.notices.push(notice));
+        }
+        *said = lacking;
+    }
+
     fn say_refused(
         &self,
         port: Port,
@@ -175,3 +214,32 @@ impl Listening {
         }
     }
 }
+
+/// A certificate that a listener wants and this process was not given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Lack {
+    listener: Name,
+    certificate: Name,
+    /// The listener has no other: it can serve nobody.
+    only: bool,
+}
+
+fn lacking(gateway: &Gateway, files: &[&Name]) -> BTreeSet<Lack> {
+    let of_listener = |listener: &usher_config::model::Listener| {
+        let wanted = listener.certificates.iter();
+        let lacking: Vec<&Name> = wanted.filter(|name| !files.contains(name)).collect();
+        let only = lacking.len() == listener.certificates.len();
+        let lack = |certificate: &Name| Lack {
+            listener: listener.name.clone(),
+            certificate: certificate.clone(),
+            only,
+        };
+        lacking.into_iter().map(lack).collect::<Vec<_>>()
+    };
+    let terminating = gateway.listeners.iter();
+    let terminating = terminating.filter(|listener| listener.protocol.terminates());
+    terminating.flat_map(of_listener).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -21,6 +21,8 @@ pub(super) struct Leaving {
     pub(super) readiness: Readiness,
     /// `None`: this workload only calls.
     pub(super) registration: Option<mpsc::Sender<Deregister>>,
+    /// Of a gateway: callers come through a balancer, which confirms nothing and sees `/ready` at its next probe.
+    pub(super) notice: Option<Duration>,
     pub(super) trigger: DrainTrigger,
     pub(super) traffic: Traffic,
 }
@@ -47,6 +49,9 @@ impl Leaving {
                 }
             }
         }
+        if let Some(notice) = self.notice {
+            sleep(notice.min(grace)).await;
+        }
         self.trigger.advance(Phase::InboundDraining);
         let left = grace.saturating_sub(begun.elapsed());
         if timeout(left, self.traffic.idle(Direction::Inbound))
@@ -61,6 +66,7 @@ impl Leaving {
 
     /// The application has ended, or is about to: its calls finish, within `grace`.
     pub(super) async fn outbound(&self, grace: Duration) {
+        let grace = grace.saturating_sub(self.notice.unwrap_or_default());
         self.trigger.advance(Phase::OutboundDraining);
         if timeout(grace, self.traffic.idle(Direction::Outbound))
             .await

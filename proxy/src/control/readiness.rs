@@ -12,16 +12,16 @@ use crate::snapshot::Store;
 pub struct Readiness {
     store: Arc<Store>,
     serving: Arc<AtomicBool>,
-    /// There is nothing to serve before the Gateway is known.
-    gateway: bool,
+    /// Of a gateway: whether all that it was first told to serve is served.
+    complete: Option<Arc<AtomicBool>>,
 }
 
 impl Readiness {
-    /// Not yet. `gateway`: a Gateway has to be known too.
+    /// Not yet. `gateway`: a Gateway has to be known too, and served ([`Self::complete`]).
     pub fn new(store: Arc<Store>, gateway: bool) -> Self {
         Self {
             store,
-            gateway,
+            complete: gateway.then(Arc::default),
             serving: Arc::default(),
         }
     }
@@ -29,6 +29,14 @@ impl Readiness {
     /// Workers run.
     pub fn serve(&self) {
         self.serving.store(true, Ordering::Relaxed);
+    }
+
+    /// A gateway's listeners are all there, once: what later changes leave unserved is said (`/standing`), but ends
+    /// nothing for the others.
+    pub fn complete(&self) {
+        if let Some(complete) = &self.complete {
+            complete.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whoever sends us traffic should stop.
@@ -41,6 +49,9 @@ impl Readiness {
         let snapshot = self.store.load();
         self.serving.load(Ordering::Relaxed)
             && snapshot.revision().is_some()
-            && (!self.gateway || snapshot.gateway().is_some())
+            && self
+                .complete
+                .as_ref()
+                .is_none_or(|complete| complete.load(Ordering::Relaxed))
     }
 }

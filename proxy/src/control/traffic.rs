@@ -51,6 +51,11 @@ pub(super) fn shared(
         store: start.store.clone(),
         material: material.clone(),
         certificates: Arc::default(),
+        trusted_hops: start
+            .bootstrap
+            .gateway
+            .as_ref()
+            .map_or(0, |role| role.trusted_hops),
         discovery,
         drain,
         metrics: start.metrics.clone(),

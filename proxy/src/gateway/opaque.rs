@@ -7,13 +7,15 @@ use usher_config::model::BackendTarget;
 
 use crate::{outbound, route::pick_backend, snapshot::ListenerEntry, tcp::Stream, worker::Worker};
 
+use super::Caller;
+
 /// Carries a connection to where the listener's routes lead for `host` (empty: none was named). One that leads nowhere
 /// is closed: bytes cannot say why.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: Stream,
-    listener: Option<&Arc<ListenerEntry>>,
-    host: &str,
+    (listener, host): (Option<&Arc<ListenerEntry>>, &str),
+    caller: &Caller,
 ) {
     let Some(listener) = listener else { return };
     let route = match host {
@@ -27,7 +29,8 @@ pub(super) async fn serve(
     let backend = pick_backend(&route.backends, worker.random());
     match backend.map(|backend| &backend.target) {
         Some(BackendTarget::Service(target)) => {
-            outbound::serve_stream(worker, stream, target, route.name.clone()).await;
+            let came = (route.name.clone(), caller.address.ip());
+            outbound::serve_stream(worker, stream, target, came).await;
         }
         Some(BackendTarget::Invalid(reason)) => {
             debug!(route = %route.name, reason, "connection leads nowhere");

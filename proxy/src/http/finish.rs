@@ -1,6 +1,6 @@
 //! The last stage of every story: a result becomes the response that the caller gets, watched to its end.
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 
 use crate::{error::ProxyError, worker::Record};
@@ -25,8 +25,12 @@ pub fn finish(
     headers::remove_hop_by_hop(response.headers_mut());
     record.head(response.status(), response.headers());
     let two_way = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let bodiless = record.answers_head();
+    if bodiless {
+        announce_length(&mut response);
+    }
     response.map(|body| {
-        if body.is_end_stream() && !two_way {
+        if bodiless || (body.is_end_stream() && !two_way) {
             record.end(0, Ok(()));
             return Body::Empty;
         }
@@ -34,4 +38,19 @@ pub fn finish(
         let watched = Watched::new(body, record, bounds, request);
         Body::Watched(Box::new(if two_way { watched.two_way() } else { watched }))
     })
+}
+
+/// What is answered to HEAD has no body (RFC 9110 §9.3.2), only its length: over HTTP/2 strict callers take a body there for
+/// a broken stream.
+pub(super) fn announce_length(response: &mut Response<Body>) {
+    let length = response.body().size_hint().exact();
+    let length = length.filter(|length| *length > 0);
+    if let Some(length) = length
+        && !response.headers().contains_key(header::CONTENT_LENGTH)
+    {
+        let length = HeaderValue::from(length);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+    }
 }

@@ -120,6 +120,7 @@ fn an_outsider_can_neither_say_nor_unsay_what_the_gateway_knows() {
         ip: [203, 0, 113, 9].into(),
         tls: true,
         host: Some("www.example.com"),
+        trusted_hops: 0,
     };
     outside::come_in(&mut headers, outsider);
     headers::remove_hop_by_hop(&mut headers);
@@ -130,6 +131,74 @@ fn an_outsider_can_neither_say_nor_unsay_what_the_gateway_knows() {
         ("x-other", "1"),
     ]);
     assert_eq!(headers, truth);
+}
+
+#[test]
+fn proxies_before_a_gateway_are_believed_as_far_as_they_are_known() {
+    let come_in = |hops: u8, fields: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let outsider = outside::Outsider {
+            ip: [10, 0, 0, 9].into(),
+            tls: false,
+            host: None,
+            trusted_hops: hops,
+        };
+        let client = outside::come_in(&mut headers, outsider).to_string();
+        let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+        [client, text("x-forwarded-for"), text("x-forwarded-proto")]
+    };
+    let two = [
+        ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-proto", "https"),
+    ];
+    assert_eq!(come_in(0, &two), ["10.0.0.9", "10.0.0.9", "http"]);
+    assert_eq!(
+        come_in(1, &two),
+        ["10.0.0.1", "10.0.0.1, 10.0.0.9", "https"]
+    );
+    assert_eq!(
+        come_in(2, &two),
+        ["203.0.113.9", "203.0.113.9, 10.0.0.1, 10.0.0.9", "https"]
+    );
+    // Who came past the proxies has not written as many.
+    assert_eq!(come_in(4, &two), ["10.0.0.9", "10.0.0.9", "http"]);
+    for (entry, client) in [
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:80", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("unknown", "10.0.0.9"),
+        ("", "10.0.0.9"),
+    ] {
+        let fields = [("x-forwarded-for", entry), ("x-forwarded-proto", "gopher")];
+        let [found, _, scheme] = come_in(1, &fields);
+        assert_eq!(
+            (found.as_str(), scheme.as_str()),
+            (client, "http"),
+            "{entry}"
+        );
+    }
+    let taken_away = [("connection", "x-forwarded-for"), two[1]];
+    assert_eq!(come_in(1, &taken_away)[0], "10.0.0.9");
+}
+
+#[tokio::test]
+async fn what_is_answered_to_head_has_a_length_and_no_body() {
+    let mut response = http::Response::new(frames(&["usher: no\n"]));
+    response.headers_mut().remove("content-length");
+    finish::announce_length(&mut response);
+    assert!(
+        response.headers().get("content-length").is_none(),
+        "unknown"
+    );
+    let mut response = http::Response::new(Body::Full("usher: no\n".into()));
+    finish::announce_length(&mut response);
+    assert_eq!(response.headers()["content-length"], "10");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
+use usher_config::model::Timeouts;
 
 use crate::error::ProxyError;
 
@@ -32,6 +33,18 @@ pub struct Bounds {
     pub idle: Option<Duration>,
     /// No later than.
     pub until: Option<(Instant, Duration)>,
+}
+
+impl Bounds {
+    /// What a policy allows, for a response that begins now.
+    pub fn of(timeouts: &Timeouts) -> Self {
+        Self {
+            idle: timeouts.idle,
+            until: timeouts
+                .stream_max
+                .map(|limit| (Instant::now() + limit, limit)),
+        }
+    }
 }
 
 /// See the module.

@@ -3,7 +3,11 @@
 //! There is no request to repeat and none to judge: the endpoint's verdict is whether the connection comes
 //! about, and connections that do not are tried elsewhere, because no byte has gone yet.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
@@ -42,27 +46,27 @@ pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTa
     carry_bytes(worker, Stream::Plain(stream), &destination, None).await;
 }
 
-/// Carries one connection to `target`, where a gateway's `route` has led it.
+/// Carries one connection of `client` to `target`, where a gateway's `route` has led it.
 pub async fn serve_stream(
     worker: Rc<Worker>,
     downstream: Stream,
     target: &ServiceTarget,
-    route: Arc<str>,
+    (route, client): (Arc<str>, IpAddr),
 ) {
     let target = target.clone();
     let destination = Destination { target, only: None };
-    carry_bytes(worker, downstream, &destination, Some(route)).await;
+    carry_bytes(worker, downstream, &destination, Some((route, client))).await;
 }
 
 pub(super) async fn carry_bytes(
     worker: Rc<Worker>,
     mut downstream: Stream,
     destination: &Destination,
-    route: Option<Arc<str>>,
+    from_outside: Option<(Arc<str>, IpAddr)>,
 ) {
     let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
     record.requests = Some(worker.handles.unrouted.clone());
-    record.route = route;
+    (record.route, record.client) = from_outside.unzip();
     match open(&worker, destination, &mut record).await {
         Ok(mut opened) => {
             let _open = worker.endpoint_connection();

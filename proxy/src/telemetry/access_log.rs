@@ -10,7 +10,7 @@ mod writer;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -70,6 +70,8 @@ pub struct Entry<'a> {
     pub destination: Option<&'a str>,
     /// The service that was asked.
     pub destination_service: Option<&'a str>,
+    /// Where an outsider calls from, as far as a gateway can know.
+    pub client: Option<IpAddr>,
     /// The endpoint of the last attempt.
     pub upstream: Option<SocketAddr>,
     /// Made.

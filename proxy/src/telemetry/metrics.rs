@@ -66,6 +66,7 @@ enum Row {
     TcpBytes,
     TlsHandshakes,
     SvidExpiry,
+    CertificateExpiry,
     ConfigRevision,
     ControlPlaneContact,
     Detected,
@@ -78,7 +79,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 25] = [
+const FAMILIES: [(Row, Family); 26] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -111,6 +112,8 @@ const FAMILIES: [(Row, Family); 25] = [
         help: "How many TLS handshakes succeeded, were resumed, or failed?" }),
     (Row::SvidExpiry, Family { name: "usher_svid_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &[],
         help: "When does this workload's certificate expire, as Unix time?" }),
+    (Row::CertificateExpiry, Family { name: "usher_certificate_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &["certificate"],
+        help: "When does a certificate that this gateway shows to the outside world expire, as Unix time?" }),
     (Row::ConfigRevision, Family { name: "usher_config_revision", kind: Kind::Gauge, labels: &[],
         help: "Which revision of the configuration is in force?" }),
     (Row::ControlPlaneContact, Family { name: "usher_control_plane_contact_timestamp_seconds", kind: Kind::Gauge, labels: &[],
@@ -302,6 +305,11 @@ impl Metrics {
     /// Unix time, in seconds.
     pub fn svid_expiry(&self) -> Gauge {
         self.gauge(Row::SvidExpiry, &[])
+    }
+
+    /// Unix time, in seconds, of a gateway's certificate by its name.
+    pub fn certificate_expiry(&self, certificate: &str) -> Gauge {
+        self.gauge(Row::CertificateExpiry, &[certificate])
     }
 
     /// The revision in force.

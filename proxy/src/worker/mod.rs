@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::Tick,
-    policy::limits::{Handshakes, InFlight},
+    policy::limits::{InFlight, Peers},
     pool::Pool,
     snapshot::{Snapshot, Store},
     telemetry::{
@@ -47,6 +47,8 @@ pub struct Shared {
     pub material: Arc<ArcSwap<Material>>,
     /// What a gateway shows to the outside world; empty for sidecars.
     pub certificates: Arc<Certificates>,
+    /// How many proxies before a gateway are believed in what they say of their callers; 0: none.
+    pub trusted_hops: u8,
     /// For services that the configuration lacks.
     pub discovery: Discovery,
     /// When to leave.
@@ -74,7 +76,9 @@ pub struct Worker {
     /// What this worker has under way.
     pub load: Arc<Load>,
     /// Inbound TLS handshakes of all workers.
-    pub handshakes: Arc<Handshakes>,
+    pub handshakes: Arc<Peers>,
+    /// Connections from outside of all workers; `None`: this is no gateway, or proxies are known to be before it.
+    pub outsiders: Option<Arc<Peers>>,
     /// Copies of requests under way.
     pub mirrors: Arc<InFlight>,
     /// `namespace/name` of our own service.
@@ -153,7 +157,7 @@ impl Worker {
         shared: Shared,
         application: Option<SocketAddr>,
         load: Arc<Load>,
-        handshakes: Arc<Handshakes>,
+        (handshakes, outsiders): (Arc<Peers>, Option<Arc<Peers>>),
     ) -> Rc<Self> {
         let metrics = &shared.metrics;
         Rc::new(Self {
@@ -176,6 +180,7 @@ impl Worker {
             },
             load,
             handshakes,
+            outsiders,
             mirrors: Arc::default(),
             own: shared.store.own().to_string().into(),
             warnings: Warnings::default(),

@@ -3,7 +3,12 @@
 //! Whatever way it ends, it speaks exactly once: finished responses through [`Observer`], dropped ones
 //! (the caller went away) through `Drop`.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, uri};
 use usher_config::value::SpiffeId;
@@ -47,6 +52,8 @@ pub struct Record {
     /// On the way out our own service. On the way in `namespace/service-account` of the caller: a certificate names
     /// no service, and a header that did would be hearsay.
     pub source_service: Option<Arc<str>>,
+    /// Where an outsider calls from.
+    pub client: Option<IpAddr>,
     /// The answerer's verified identity.
     pub destination: Option<SpiffeId>,
     /// The service that was asked.
@@ -82,6 +89,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether its answer has no body, whatever it says.
+    pub fn answers_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Of a request whose head has just come.
     pub fn begin(
         worker: &Rc<Worker>,
@@ -106,6 +118,7 @@ impl Record {
                 Direction::Outbound => Some(worker.own.clone()),
                 Direction::Inbound => None,
             },
+            client: None,
             destination: None,
             service: None,
             upstream: None,
@@ -237,6 +250,7 @@ impl Record {
             route: self.route.as_deref(),
             source: self.source.as_ref().map(SpiffeId::as_str),
             source_service: self.source_service.as_deref(),
+            client: self.client,
             destination: self.destination.as_ref().map(SpiffeId::as_str),
             destination_service: self.service.as_deref(),
             upstream: self.upstream,

@@ -22,7 +22,7 @@ use usher_config::model::ServiceTarget;
 use crate::{
     accept::{self, Arrival, Handoff, Purpose, Seat},
     clock, gateway, inbound, outbound,
-    policy::limits::Handshakes,
+    policy::limits::Peers,
     telemetry::access_log::FLUSH_AFTER,
 };
 
@@ -113,7 +113,12 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
     let mut listeners = listeners(settings.outbound, settings.inbound, settings.tcp)?;
     listeners.extend(settings.ipv6);
     let (stop, stopped) = watch::channel(false);
-    let handshakes = Arc::new(Handshakes::new(fastrand::u64(..)));
+    let handshakes = Arc::new(Peers::handshakes(fastrand::u64(..)));
+    let strangers = settings.gateway.is_some() && shared.trusted_hops == 0;
+    let outsiders = strangers.then(|| {
+        let workers = u32::try_from(count).unwrap_or(u32::MAX);
+        Arc::new(Peers::outsiders(fastrand::u64(..), workers))
+    });
     let mut threads = Vec::with_capacity(count);
     for ((index, load), receiver) in loads.iter().cloned().enumerate().zip(receivers) {
         let listeners = listeners
@@ -122,7 +127,7 @@ pub fn start(settings: WorkerSettings, shared: &Shared) -> io::Result<Workers> {
             .collect::<io::Result<_>>()?;
         let place = Place {
             index,
-            handshakes: handshakes.clone(),
+            peers: (handshakes.clone(), outsiders.clone()),
             load,
             application: settings.application,
             listeners,
@@ -178,7 +183,7 @@ fn listeners(
 
 struct Place {
     index: usize,
-    handshakes: Arc<Handshakes>,
+    peers: (Arc<Peers>, Option<Arc<Peers>>),
     load: Arc<Load>,
     application: Option<SocketAddr>,
     listeners: Vec<(Arc<TcpListener>, Purpose)>,
@@ -194,7 +199,7 @@ async fn run(place: &mut Place, shared: Shared) {
         shared,
         place.application,
         place.load.clone(),
-        place.handshakes.clone(),
+        place.peers.clone(),
     );
     for (listener, purpose) in &place.listeners {
         let (listener, purpose) = (listener.clone(), purpose.clone());

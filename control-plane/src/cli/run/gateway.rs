@@ -13,7 +13,7 @@ use std::{
 
 use clap::Args;
 use tokio::{process::Command, time::sleep};
-use usher_config::value::{Name, parse_duration};
+use usher_config::value::{Name, format_duration, parse_duration};
 
 use super::{
     super::locate::DataDirectory, Outcome, Run, permission::Permission, progress::Progress, ready,
@@ -36,8 +36,8 @@ Any number of processes may run one Gateway.
 NAME in --certificate is the name in the listener's certificateRefs. CERT is a chain in PEM, the server's own certificate
 first; KEY its key in PEM, readable by its owner only (chmod 600). Both are read again when they change.
 
-Ctrl-C or SIGTERM: /ready answers 503, callers are asked to go elsewhere, what is under way finishes (drain), then the
-gateway ends. The second one ends it at once.
+Ctrl-C or SIGTERM: /ready answers 503, for --drain-notice everything else goes on as ever, then callers are asked to go
+elsewhere, what is under way finishes (drain), and the gateway ends. The second one ends it at once.
 
 Exit codes: 0 ended by a signal, 64 usage, 69 the control plane does not answer, refused the token, or does not let its
 account run the gateway, 70 the gateway failed, 71 a certificate or an address cannot be had.";
@@ -106,6 +106,13 @@ pub(super) struct Listening {
     /// PEM files for the name of a certificateRef: NAME=CERT,KEY (repeatable)
     #[arg(long, value_name = "NAME=CERT,KEY")]
     certificate: Vec<String>,
+    /// How many proxies before the gateway are believed in X-Forwarded-For and X-Forwarded-Proto; they must write both
+    /// themselves
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    trusted_hops: u8,
+    /// How long it goes on as ever once /ready answers 503, a part of --drain-grace [default: half of it]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    drain_notice: Option<Duration>,
 }
 
 impl Listening {
@@ -118,6 +125,12 @@ impl Listening {
         }
         for certificate in &self.certificate {
             command.arg("--certificate").arg(certificate);
+        }
+        command
+            .arg("--trusted-hops")
+            .arg(self.trusted_hops.to_string());
+        if let Some(notice) = self.drain_notice {
+            command.arg("--drain-notice").arg(format_duration(notice));
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The settings of a gateway, and those that it cannot have.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
-use usher_config::value::{InvalidValue, Port};
+use usher_config::value::{InvalidValue, Port, parse_duration};
 
 use super::{Parsed, Reader, boolean, path, socket_address};
 use crate::bootstrap::{CertificateFiles, GatewayRole, Mistake};
@@ -18,14 +21,36 @@ const OF_SIDECARS: [&str; 7] = [
     "danger-exposed-application",
 ];
 
-const OF_GATEWAYS: [&str; 3] = ["listen-ip", "listen", "certificate"];
+const OF_GATEWAYS: [&str; 5] = [
+    "listen-ip",
+    "listen",
+    "certificate",
+    "trusted-hops",
+    "drain-notice",
+];
+
+/// More proxies in a row than anybody has; a larger number is a mistake that would let callers say who they are.
+const TRUSTED_HOPS_MAX: u8 = 8;
 
 /// The role, if this is a gateway.
-pub(super) fn role(reader: &mut Reader<'_>) -> Option<GatewayRole> {
+pub(super) fn role(reader: &mut Reader<'_>, drain_grace: Duration) -> Option<GatewayRole> {
     let is_gateway = reader.optional("gateway", boolean).unwrap_or(false);
     let listen_ip = reader.optional("listen-ip", ip);
     let listen = reader.list("listen", listen);
     let certificates = reader.list("certificate", certificate);
+    let trusted_hops = reader.optional("trusted-hops", hops);
+    let drain_notice = reader.optional("drain-notice", parse_duration);
+    if let Some(notice) = drain_notice.filter(|notice| *notice >= drain_grace)
+        && let Some((source, _)) = reader.layers.all("drain-notice")
+    {
+        let message = format!(
+            "found {notice:?}, allowed: less than drain-grace ({drain_grace:?}), of which it is a part"
+        );
+        reader.mistakes.push(Mistake {
+            source: source.clone(),
+            message,
+        });
+    }
     let (foreign, why): (&[&'static str], _) = if is_gateway {
         (&OF_SIDECARS, "a gateway has no application: leave it out")
     } else {
@@ -49,6 +74,8 @@ pub(super) fn role(reader: &mut Reader<'_>) -> Option<GatewayRole> {
         listen_ip: listen_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         listen,
         certificates,
+        trusted_hops: trusted_hops.unwrap_or(0),
+        drain_notice: drain_notice.unwrap_or(drain_grace / 2),
     })
 }
 
@@ -71,6 +98,11 @@ fn repeated<T: PartialEq + ToString>(
         }
         seen.push(key);
     }
+}
+
+fn hops(text: &str) -> Parsed<u8> {
+    let hops = text.parse().ok().filter(|hops| *hops <= TRUSTED_HOPS_MAX);
+    hops.ok_or_else(|| InvalidValue::new(text, "a number of proxies from 0 to 8"))
 }
 
 fn ip(text: &str) -> Parsed<IpAddr> {

@@ -6,14 +6,15 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use nix::unistd::{Gid, getegid, getgroups};
 use rustls::server::ProducesTickets;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -22,6 +23,7 @@ use usher_config::value::Name;
 use super::super::{Exit, Standing};
 use crate::{
     bootstrap::{CertificateFiles, GatewayRole},
+    telemetry::metrics::{Gauge, Metrics},
     tls::edge::{self, Certificate, CertificateError, Certificates},
 };
 
@@ -37,7 +39,7 @@ enum Refused {
     Unreadable { path: PathBuf, cause: io::Error },
     #[error("{} is larger than {FILE_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
-    #[error("{} holds a private key and others can read it (mode {mode:04o}): chmod 600", path.display())]
+    #[error("{} holds a private key and others can read or change it (mode {mode:04o}): chmod 600, or 640 where its group is one of this process", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} and {}: {cause}", certificate.display(), key.display())]
     Unusable {
@@ -61,6 +63,31 @@ struct Look {
 struct Watched {
     files: CertificateFiles,
     looks: Option<[Option<Look>; 2]>,
+    expiry: Gauge,
+    /// What was said of the one in use.
+    said: Validity,
+}
+
+/// How long a certificate will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Validity {
+    Fine,
+    /// Whoever renews it should have done so: ACME clients begin 30 days before.
+    EndsSoon,
+    Expired,
+}
+
+/// See [`Validity::EndsSoon`].
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+impl Validity {
+    fn of(not_after: SystemTime, now: SystemTime) -> Self {
+        match not_after.duration_since(now) {
+            Err(_) => Self::Expired,
+            Ok(left) if left < SOON => Self::EndsSoon,
+            Ok(_) => Self::Fine,
+        }
+    }
 }
 
 /// Reads all pairs and keeps reading them.
@@ -70,14 +97,18 @@ struct Watched {
 pub(in super::super) fn keep(
     role: &GatewayRole,
     certificates: &Arc<Certificates>,
-    standing: &Standing,
+    (standing, metrics): (&Standing, &Metrics),
 ) -> Result<(), Exit> {
     let tickets = edge::tickets().map_err(io::Error::other);
     let tickets = tickets.map_err(Exit::system("make keys for TLS sessions"))?;
     let mut watched: Vec<Watched> = Vec::new();
     for files in &role.certificates {
-        let files = files.clone();
-        watched.push(Watched { files, looks: None });
+        watched.push(Watched {
+            files: files.clone(),
+            looks: None,
+            expiry: metrics.certificate_expiry(files.name.as_str()),
+            said: Validity::Fine,
+        });
     }
     let mut current = HashMap::new();
     for pair in &mut watched {
@@ -85,6 +116,7 @@ pub(in super::super) fn keep(
         let read = pair.read(&tickets).map_err(io::Error::other);
         let what = format!("use certificate {} (--certificate)", pair.files.name);
         let certificate = read.map_err(Exit::system(what))?;
+        pair.speak_of(&certificate, standing);
         current.insert(pair.files.name.clone(), Arc::new(certificate));
     }
     certificates.replace(current);
@@ -107,6 +139,9 @@ async fn follow(
     loop {
         ticks.tick().await;
         for pair in &mut watched {
+            if let Some(current) = certificates.load().get(&pair.files.name) {
+                pair.speak_of(current, &standing);
+            }
             let looks = Some(pair.look());
             if pair.looks == looks {
                 continue;
@@ -144,16 +179,42 @@ impl Watched {
         [look(&self.files.certificate), look(&self.files.key)]
     }
 
+    /// Says how long the one in use will do, whenever that changes.
+    fn speak_of(&mut self, certificate: &Certificate, standing: &Standing) {
+        let not_after = certificate.not_after;
+        let seconds = not_after
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        self.expiry.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        let validity = Validity::of(not_after, SystemTime::now());
+        if std::mem::replace(&mut self.said, validity) == validity {
+            return;
+        }
+        let name = &self.files.name;
+        match validity {
+            Validity::Fine => {}
+            Validity::EndsSoon => {
+                warn!(certificate = %name, "certificate expires in less than 14 days");
+            }
+            Validity::Expired => {
+                warn!(certificate = %name, "certificate has expired, callers refuse it");
+                let notice = format!("certificate {name} has expired: callers refuse it");
+                standing.tell(|facts| facts.notices.push(notice));
+            }
+        }
+    }
+
     fn read(&self, tickets: &Arc<dyn ProducesTickets>) -> Result<Certificate, Refused> {
         let CertificateFiles {
             certificate, key, ..
         } = &self.files;
         let (chain, _) = read(certificate)?;
-        let (secret, mode) = read(key)?;
-        if mode & 0o077 != 0 {
+        let (secret, metadata) = read(key)?;
+        if is_exposed(metadata.mode(), || is_group_of_ours(metadata.gid())) {
             return Err(Refused::Exposed {
                 path: key.clone(),
-                mode: mode & 0o7777,
+                mode: metadata.mode() & 0o7777,
             });
         }
         Certificate::new(&chain, &secret, tickets).map_err(|cause| Refused::Unusable {
@@ -164,14 +225,25 @@ impl Watched {
     }
 }
 
-/// A file's content, and the mode of just that file.
-fn read(path: &Path) -> Result<(Vec<u8>, u32), Refused> {
+/// Whether others than its owner can change the file, or others than this process's own groups read it. A Secret that
+/// Kubernetes mounts for a process without root is readable through a group (`fsGroup`) and in no other way.
+fn is_exposed(mode: u32, own_group: impl FnOnce() -> bool) -> bool {
+    mode & 0o027 != 0 || (mode & 0o040 != 0 && !own_group())
+}
+
+fn is_group_of_ours(group: u32) -> bool {
+    let group = Gid::from_raw(group);
+    group == getegid() || getgroups().is_ok_and(|groups| groups.contains(&group))
+}
+
+/// A file's content, and what is known of just that file.
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Refused> {
     let unreadable = |cause| Refused::Unreadable {
         path: path.to_owned(),
         cause,
     };
     let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode();
+    let metadata = file.metadata().map_err(unreadable)?;
     let mut content = Vec::new();
     file.take(FILE_MAX + 1)
         .read_to_end(&mut content)
@@ -180,5 +252,8 @@ fn read(path: &Path) -> Result<(Vec<u8>, u32), Refused> {
         let path = path.to_owned();
         return Err(Refused::TooLarge { path });
     }
-    Ok((content, mode))
+    Ok((content, metadata))
 }
+
+#[cfg(test)]
+mod tests;

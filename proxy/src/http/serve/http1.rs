@@ -32,7 +32,7 @@ use crate::{
 };
 
 use super::{
-    Bound, Served, UntilDrain,
+    Bound, Idle, Served, UntilDrain,
     guarded::GuardedStream,
     watch::{Decision, InFlight, Watch},
 };
@@ -47,7 +47,7 @@ const BUFFER: usize = headers::HEADER_BUFFER + 8 * 1024;
 /// What hyper saw: mostly callers that went away; malformed requests have been answered.
 pub async fn http1<F, Fut>(
     stream: Stream,
-    mut drain: UntilDrain,
+    (mut drain, idle): (UntilDrain, Idle),
     handler: F,
 ) -> Result<Served, hyper::Error>
 where
@@ -73,7 +73,7 @@ where
         .serve_connection(TokioIo::new(io), service);
     let mut draining = pin!(drain.reached());
     let mut drained = false;
-    let mut look = pin!(watch.watch());
+    let mut look = pin!(watch.watch(idle));
     let mut ended_by = Served::Whole;
     poll_fn(|cx| {
         // First of all: hyper drops a connection that is to shut down before it has read from it, and a

@@ -33,7 +33,7 @@ use crate::{
     tcp::{Stream, coalesce},
 };
 
-use super::{Bound, Served, UntilDrain};
+use super::{Bound, Idle, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
@@ -43,9 +43,6 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// For a caller to close too, after its last answer. It has been told to, and closes at once as a rule.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
-/// Without a stream; as for HTTP/1.1.
-const IDLE_MAX: Duration = Duration::from_secs(3_600);
-
 /// Serves streams until the connection ends, or drains. `window`: how much of requests' bodies may be under way on the
 /// connection, in bytes.
 ///
@@ -53,7 +50,7 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// What `h2` saw: protocol violations, floods, connections that broke.
 pub async fn http2<F, Fut>(
     stream: Stream,
-    mut drain: UntilDrain,
+    (mut drain, bounds): (UntilDrain, Idle),
     window: u32,
     handler: F,
 ) -> Result<Served, h2::Error>
@@ -75,7 +72,7 @@ where
     let mut connection = connection?;
     let mut draining = pin!(drain.reached());
     let mut drained = false;
-    let mut idle = pin!(sleep(IDLE_MAX));
+    let mut idle = pin!(sleep(bounds.first));
     let (mut used, mut served) = (false, Served::Whole);
     let ended = poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
@@ -85,7 +82,7 @@ where
         if served == Served::Whole && idle.as_mut().poll(cx).is_ready() {
             if used || connection.has_streams() {
                 used = false;
-                idle.as_mut().reset(Instant::now() + IDLE_MAX);
+                idle.as_mut().reset(Instant::now() + bounds.between);
                 // Polled once, so that it wakes us.
                 let _ = idle.as_mut().poll(cx);
             } else {

@@ -11,7 +11,33 @@ mod watch;
 pub use http1::http1;
 pub use http2::http2;
 
+use std::time::Duration;
+
 use crate::worker::{Drain, Phase, Worker};
+
+/// How long a caller's connection may do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// Until its first request.
+    pub first: Duration,
+    /// After an answer.
+    pub between: Duration,
+}
+
+impl Idle {
+    /// In the mesh: an hour, the longest keep-alive that clients commonly use. Who connects here is known.
+    pub const MESH: Self = Self {
+        first: Duration::from_secs(3_600),
+        between: Duration::from_secs(3_600),
+    };
+
+    /// From outside: who connects has a request at hand, and may come back for another as browsers and balancers do
+    /// (nginx's 75 s). Longer would let strangers hold places at no cost.
+    pub const OUTSIDE: Self = Self {
+        first: Duration::from_secs(10),
+        between: Duration::from_secs(75),
+    };
+}
 
 /// How a connection ended that did not break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +66,7 @@ pub enum Bound {
     SlowBody,
     /// An answer was not read for five minutes.
     Unread,
-    /// No request for an hour.
+    /// No request, see [`Idle`].
     Idle,
     /// HTTP/2: neither preface nor settings within 10 s.
     SlowHandshake,

@@ -15,13 +15,10 @@ use tokio::time::sleep;
 
 use crate::error::Refusal;
 
-use super::Bound;
+use super::{Bound, Idle};
 
 /// Two looks at a head that is not yet complete: at least 10 s, at most 20 s.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// Looks without a byte or a request: an hour, the longest keep-alive that clients commonly use.
-const IDLE_LOOKS_MAX: u32 = 360;
 
 /// Looks at an answer that the caller does not read: five minutes, as the default `timeouts.idle`.
 const UNREAD_LOOKS_MAX: u32 = 30;
@@ -113,7 +110,7 @@ impl Watch {
     }
 
     /// Returns when the connection has been at one thing for too long.
-    pub(super) async fn watch(&self) -> Bound {
+    pub(super) async fn watch(&self, bounds: Idle) -> Bound {
         let mut suspect: Option<u64> = None;
         let (mut idle, mut unread, mut body) = (0, 0, 0);
         loop {
@@ -131,7 +128,11 @@ impl Watch {
             if self.reading_head() && suspect == Some(self.requests.get()) {
                 return Bound::SlowHead;
             }
-            if idle >= IDLE_LOOKS_MAX {
+            let most = match requests {
+                0 => bounds.first,
+                _ => bounds.between,
+            };
+            if LOOK_EVERY * idle >= most {
                 return Bound::Idle;
             }
             if unread >= UNREAD_LOOKS_MAX {
@@ -168,3 +169,6 @@ impl Drop for InFlight {
         self.0.reads_settled.set(self.0.reads.get());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,15 @@
 //! until it is dropped, so no path can forget to give its place back.
 
 mod gauge;
-mod handshakes;
+mod peers;
 
 use std::sync::Arc;
 
 use gauge::Gauge;
 
-pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_PEER_MAX, Handshake, Handshakes};
+pub use peers::{
+    HANDSHAKES_MAX, HANDSHAKES_PER_PEER_MAX, OUTSIDERS_PER_PEER_MAX, PeerPlace, Peers,
+};
 
 /// Things of one kind in flight, all workers together.
 #[derive(Debug)]

@@ -37,6 +37,9 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
             text(out, name, value);
         }
     }
+    if let Some(client) = entry.client {
+        let _ = write!(out, ",\"client\":\"{client}\"");
+    }
     if let Some(upstream) = entry.upstream {
         let _ = write!(out, ",\"upstream\":\"{upstream}\"");
     }

@@ -27,6 +27,7 @@ fn entry<'a>() -> Entry<'a> {
         source_service: None,
         destination: None,
         destination_service: Some("bank/account"),
+        client: Some([203, 0, 113, 9].into()),
         upstream: Some(([127, 0, 0, 1], 8080).into()),
         attempts: 2,
         request_bytes: 17,

@@ -114,6 +114,7 @@ impl Sidecar {
             store: store.clone(),
             material: Arc::new(ArcSwap::from_pointee(material)),
             certificates: Arc::default(),
+            trusted_hops: 0,
             discovery,
             drain,
             metrics,
