@@ -3,6 +3,9 @@
 mod claims;
 mod drain;
 mod http;
+mod ready;
+mod routes;
+mod size;
 mod tls;
 
 use anyhow::Result;
@@ -43,7 +46,7 @@ fn route(name: &str, parent: &str, hostnames: &[&str], rules: &[(&str, &str)]) -
 struct Town {
     mesh: Mesh,
     shop: Application,
-    _admin: Application,
+    admin: Application,
     _sidecars: [Sidecar; 2],
 }
 
@@ -66,7 +69,7 @@ async fn town(documents: &[String]) -> Result<Town> {
     Ok(Town {
         mesh,
         shop,
-        _admin: admin,
+        admin,
         _sidecars: sidecars,
     })
 }

@@ -99,6 +99,43 @@ async fn the_most_specific_match_wins_whatever_its_place() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_no_rule_takes_is_refused_where_there_are_routes() -> Result<()> {
+    let rule = "  - matches: [{ path: { value: /public } }]
+    backendRefs: [{ name: api, port: 8080 }]
+";
+    let split = split(rule).await?;
+    assert_eq!(split.web.get("http://api/public/x").await?.text(), "api");
+    let answer = split.web.get("http://api/admin").await?;
+    assert_eq!(
+        (answer.status, answer.header("x-usher-reason")),
+        (404, "NR no-route".to_owned())
+    );
+    assert!(
+        answer.text().contains("a rule without matches"),
+        "{}",
+        answer.text()
+    );
+    // Other services have no routes and go on as they do.
+    assert_eq!(split.web.get("http://v1/admin").await?.text(), "v1");
+    let client = split.web.client().http2();
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    let answer = client
+        .send(
+            Method::POST,
+            "http://api/bank.Admin/Close",
+            headers,
+            Bytes::new(),
+        )
+        .await?;
+    assert_eq!(
+        (answer.status, answer.header("grpc-status")),
+        (200, "14".to_owned())
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn weights_share_and_a_broken_backend_costs_only_its_share() -> Result<()> {
     let split = split(
         "  - backendRefs:

@@ -30,6 +30,10 @@ impl Gateway {
         for port in ports {
             command.arg("--listen").arg(format!("{port}=127.0.0.1:0"));
         }
+        // Tests that stop a gateway seldom have a balancer that has to hear of it.
+        if !more.iter().any(|argument| argument == "--drain-notice") {
+            command.args(["--drain-notice", "0s"]);
+        }
         command.args(more);
         Ok(Self {
             process: Process::start(command, state.join("run.log")),
@@ -57,6 +61,11 @@ impl Gateway {
 
     fn addresses(&self) -> Option<serde_json::Value> {
         serde_json::from_slice(&std::fs::read(self.state.join("addresses.json")).ok()?).ok()
+    }
+
+    /// `ip:port` of `/metrics`, `/ready` and `/live`, once they are there.
+    pub fn metrics_address(&self) -> Option<String> {
+        Some(self.addresses()?["metrics"].as_str()?.to_owned())
     }
 
     /// Where a port of the Gateway is bound, once it is.

@@ -112,3 +112,45 @@ async fn a_share_of_requests_is_mirrored() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_request_that_is_refused_here_is_not_copied() -> Result<()> {
+    let [api, copied] = [Application::echo().await?, Application::echo().await?];
+    let rules = "  - filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: copied, port: 8080 } } }]
+    backendRefs: [{ name: api, port: 8080 }]
+";
+    let fault = yaml::fault_policy(
+        "api",
+        "  expireAfter: 1h\n  headers: [{ name: x-refuse, value: 'yes' }]\n  abort: { percent: 100, status: 503 }\n",
+    );
+    let mesh = Mesh::start(&[
+        route(rules),
+        fault,
+        yaml::service("api", 8080, "http"),
+        yaml::service("copied", 8080, "http"),
+    ])
+    .await?;
+    let _api = mesh.sidecar("api").application(&api).start().await?;
+    let _copied = mesh.sidecar("copied").application(&copied).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    for _ in 0..5 {
+        let refused = super::send(
+            &web,
+            Method::GET,
+            "http://api/refused",
+            &[("x-refuse", "yes")],
+        )
+        .await?;
+        assert_eq!(refused.status, 503);
+    }
+    assert_eq!(web.get("http://api/sent").await?.status, 200);
+    let first = eventually("a copy is there", async || {
+        copied.received().into_iter().next()
+    })
+    .await;
+    assert_eq!(
+        first.path, "/sent",
+        "no copy of what was refused came before"
+    );
+    Ok(())
+}

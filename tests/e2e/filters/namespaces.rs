@@ -83,7 +83,11 @@ spec:
     // Who has consumer routes follows no others.
     for path in ["/theirs", "/owners"] {
         let answer = web.get(&format!("http://shop.other{path}")).await?;
-        assert_eq!(answer.status, 503, "{path}");
+        assert_eq!(
+            (answer.status, answer.header("x-usher-reason")),
+            (404, "NR no-route".to_owned()),
+            "{path}"
+        );
     }
     Ok(())
 }

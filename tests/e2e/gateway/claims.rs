@@ -154,3 +154,63 @@ async fn routes_are_chosen_by_what_is_true_and_not_by_what_is_claimed() -> Resul
     assert_eq!((answer.status, answer.text()), (200, "shop /".to_owned()));
     Ok(())
 }
+
+#[tokio::test]
+async fn the_proxies_before_a_gateway_say_who_called_and_the_log_has_it() -> Result<()> {
+    let documents = [
+        gateway(&http_listener("web", 80, None)),
+        route("shop", "{name: edge}", &[], &[("/", "shop")]),
+    ];
+    let town = town(&documents).await?;
+    let one = ["--trusted-hops".to_owned(), "1".to_owned()];
+    for (more, path, client, way) in [
+        (&one[..], "/told", "203.0.113.9", "203.0.113.9, 127.0.0.1"),
+        (&[][..], "/untold", "127.0.0.1", "127.0.0.1"),
+    ] {
+        let edge = Gateway::start(&town.mesh, "edge", &[80], more).await?;
+        let mut claims = HeaderMap::new();
+        claims.insert("x-forwarded-for", "10.9.9.9, 203.0.113.9".parse()?);
+        let (web, url) = (edge.client(80), format!("http://www.example.com{path}"));
+        let answer = web
+            .send(Method::GET, &url, claims, Default::default())
+            .await?;
+        assert_eq!(answer.status, 200);
+        let received = town.shop.received();
+        let last = received.last().expect("one");
+        assert_eq!(last.headers["x-forwarded-for"], way);
+        let logged = eventually("the request is in the gateway's log", async || {
+            let lines = edge.access_log();
+            lines.into_iter().find(|line| line["path"] == path)
+        })
+        .await;
+        assert_eq!(logged["client"], client, "{logged}");
+    }
+    Ok(())
+}
+
+/// What the outside starts is one trace; how much of it is recorded is the mesh's to say.
+#[tokio::test]
+async fn an_outsider_names_its_trace_and_does_not_make_us_record_it() -> Result<()> {
+    let documents = [
+        gateway(&http_listener("web", 80, None)),
+        route("shop", "{name: edge}", &[], &[("/", "shop")]),
+    ];
+    let town = town(&documents).await?;
+    let edge = Gateway::start(&town.mesh, "edge", &[80], &[]).await?;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let mut claims = HeaderMap::new();
+    claims.insert(
+        "traceparent",
+        format!("00-{trace}-b7ad6b7169203331-01").parse()?,
+    );
+    claims.insert("b3", "1".parse()?);
+    let (web, url) = (edge.client(80), "http://www.example.com/");
+    web.send(Method::GET, url, claims, Default::default())
+        .await?;
+    let received = town.shop.received();
+    let headers = &received[0].headers;
+    let parent = headers["traceparent"].to_str()?;
+    assert!(parent.contains(trace), "{parent}");
+    assert!(headers.get("b3").is_none());
+    Ok(())
+}

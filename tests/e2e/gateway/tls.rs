@@ -240,7 +240,7 @@ async fn a_key_that_others_can_read_stops_the_start() -> Result<()> {
     let code = eventually("it ends", async || edge.process.ended()).await;
     let said = edge.process.printed();
     assert!(
-        said.contains("others can read it") && said.contains("chmod 600"),
+        said.contains("others can read or change it") && said.contains("chmod 600"),
         "{said}"
     );
     assert_eq!(code.code(), Some(71), "{said}");

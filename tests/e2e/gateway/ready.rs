@@ -1,0 +1,57 @@
+//! A gateway is ready when it can serve what it is told to, and says what keeps it from that.
+
+use std::net::TcpListener;
+
+use anyhow::{Context as _, Result};
+use usher_tests::{Client, Gateway, Mesh, eventually, yaml};
+
+use super::{gateway, http_listener};
+
+async fn status(edge: &Gateway) -> Option<u16> {
+    let metrics = edge.metrics_address()?;
+    let answer = Client::direct(&metrics).get("/ready").await.ok()?;
+    Some(answer.status)
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_keeps_a_gateway_from_being_ready() -> Result<()> {
+    let mesh = Mesh::start(&[
+        yaml::workload("edge"),
+        gateway(&http_listener("web", 80, None)),
+    ])
+    .await?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let listen = format!("80={}", taken.local_addr()?);
+    let edge = Gateway::spawn(&mesh, "edge", &[], &["--listen".to_owned(), listen]).await?;
+    eventually("people are told", async || {
+        edge.process
+            .printed()
+            .contains("cannot listen on")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(status(&edge).await.context("it answers")?, 503);
+    drop(taken);
+    eventually("it is ready", async || {
+        (status(&edge).await == Some(200)).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_without_files_keeps_a_gateway_from_being_ready() -> Result<()> {
+    let secure = "  - { name: web, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: web }] } }\n";
+    let mesh = Mesh::start(&[yaml::workload("edge"), gateway(secure)]).await?;
+    let mut edge = Gateway::spawn(&mesh, "edge", &[443], &[]).await?;
+    edge.bound(443).await;
+    eventually("people are told", async || {
+        let printed = edge.process.printed();
+        printed
+            .contains("no files for certificate web")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(status(&edge).await.context("it answers")?, 503);
+    Ok(())
+}
