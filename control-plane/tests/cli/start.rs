@@ -138,7 +138,7 @@ fn an_unknown_service_or_account_is_answered_with_the_near_names() {
         let mut run = without_token(plane.home.path(), &sidecar, service);
         let refused = output(run.args(["--", "true"]));
         let said = stderr(&refused);
-        assert_eq!(refused.status.code(), Some(70), "{said}");
+        assert_eq!(refused.status.code(), Some(69), "{said}");
         for part in words {
             assert!(said.contains(part), "{part} is not in: {said}");
         }
