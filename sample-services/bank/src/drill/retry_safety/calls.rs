@@ -103,6 +103,11 @@ impl Call {
         }
     }
 
+    /// Whoever does it, and however often.
+    pub(super) fn does_no_harm(&self) -> bool {
+        self.method == Method::GET
+    }
+
     /// For people: `POST flaky-rest 503`, `POST flaky-rest 503-once with a key`.
     pub(super) fn name(&self) -> String {
         let method = if self.protocol == Protocol::Grpc {
