@@ -17,7 +17,7 @@ use std::{
 
 use usher_config::{
     model::ServiceTarget,
-    value::{Name, Port, ServiceName},
+    value::{CertificateName, Name, Port, ServiceName},
 };
 
 pub use layers::{Environment, Source};
@@ -93,11 +93,11 @@ pub struct GatewayRole {
     pub drain_notice: Duration,
 }
 
-/// `NAME=CERT,KEY`: PEM files, looked at again every second.
+/// `[NS/]NAME=CERT,KEY`: PEM files, looked at again every second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// As `certificateRefs` have it.
-    pub name: Name,
+    /// As `certificateRefs` have it; `namespace/name` where that is not the Gateway's own.
+    pub name: CertificateName,
     /// The chain, the server's own certificate first.
     pub certificate: PathBuf,
     /// Its key; nobody but its owner may read the file.
@@ -258,7 +258,7 @@ pub const SETTINGS: [Setting; 25] = [
     },
     Setting {
         name: "certificate",
-        value: "NAME=CERT,KEY",
+        value: "[NS/]NAME=CERT,KEY",
         help: "Gateway: PEM files for a certificateRef's name, read again when they change; repeatable",
     },
     Setting {

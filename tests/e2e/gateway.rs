@@ -1,9 +1,11 @@
 //! The gateway: what the outside world reaches, under which names, and what it may say and hear.
 
+mod certificates;
 mod claims;
 mod drain;
 mod http;
 mod ready;
+mod roots;
 mod routes;
 mod size;
 mod tls;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::value::{Hostname, Name, Port};
+use crate::value::{Hostname, Name, Port, ServiceName};
 
 use super::{CoreGroup, choice::choice};
 
@@ -104,10 +104,21 @@ pub struct CertificateRef {
     /// Always a Secret; may be left out.
     #[schemars(with = "Option<SecretKind>")]
     pub kind: SecretKind,
-    /// Always the Gateway's own; may be left out.
+    /// Default: the Gateway's own. Another one has to allow it by a ReferenceGrant, and the certificate is then called
+    /// `namespace/name`.
     pub namespace: Option<Name>,
     /// Which one.
     pub name: Name,
+}
+
+impl CertificateRef {
+    /// `namespace/name`, for a Gateway in `own`.
+    pub fn full_name(&self, own: &Name) -> ServiceName {
+        ServiceName {
+            namespace: self.namespace.clone().unwrap_or_else(|| own.clone()),
+            name: self.name.clone(),
+        }
+    }
 }
 
 choice! {

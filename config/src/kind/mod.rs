@@ -57,7 +57,7 @@ pub use reference::{
     BackendKind, BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE,
     ParentGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
 };
-pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrantSpec, grant_for};
+pub use reference_grant::{GrantFrom, GrantTo, Granted, ReferenceGrantSpec, grant_for};
 pub use resilience::{
     Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, FallbackWhen, Forced,
     ResponseHeader, StaticResponse, SuccessRate,

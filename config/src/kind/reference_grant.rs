@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::value::{Name, ServiceName};
 
 /// Objects of other namespaces may refer to objects of this one: any of `from` to any of `to`. Without it, a route's
-/// backend in another namespace gets its share of requests answered with 500.
+/// backend in another namespace gets its share of requests answered with 500, and a Gateway does not show a certificate of
+/// another namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
@@ -24,7 +25,7 @@ pub struct ReferenceGrantSpec {
 pub struct GrantFrom {
     /// Of the kind: `gateway.networking.k8s.io` for routes.
     pub group: String,
-    /// `HTTPRoute`, `GRPCRoute`, …
+    /// `HTTPRoute`, `Gateway`, …
     pub kind: String,
     /// Theirs.
     pub namespace: Name,
@@ -36,24 +37,49 @@ pub struct GrantFrom {
 pub struct GrantTo {
     /// Of the kind: empty for Services.
     pub group: String,
-    /// `Service`, …
+    /// `Service`, or `Secret` for certificates of a Gateway.
     pub kind: String,
     /// Default: all of them.
     pub name: Option<Name>,
 }
 
+/// What references of ours lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granted {
+    /// Backends, mirrors, fallbacks.
+    Service,
+    /// Certificates.
+    Secret,
+}
+
+impl Granted {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
 /// What somebody would have to write so that an object of `kind` in `own` may refer to `to`.
-pub fn grant_for(kind: super::Kind, own: &Name, to: &ServiceName) -> String {
+pub fn grant_for(kind: super::Kind, own: &Name, (granted, to): (Granted, &ServiceName)) -> String {
     let (group, _) = kind.api_version().split_once('/').unwrap_or(("", ""));
     format!(
-        "a ReferenceGrant in the namespace `{}` with `from: [{{group: {group}, kind: {kind}, namespace: {own}}}]` and `to: [{{group: \"\", kind: Service, name: {}}}]`",
-        to.namespace, to.name
+        "a ReferenceGrant in the namespace `{}` with `from: [{{group: {group}, kind: {kind}, namespace: {own}}}]` and `to: [{{group: \"\", kind: {}, name: {}}}]`",
+        to.namespace,
+        granted.word(),
+        to.name
     )
 }
 
 impl ReferenceGrantSpec {
-    /// Whether an object of `kind` in `namespace` may refer to the Service `name` of the grant's own namespace.
-    pub fn allows(&self, kind: super::Kind, namespace: &Name, name: &Name) -> bool {
+    /// Whether an object of `kind` in `namespace` may refer to this object of the grant's own namespace.
+    pub fn allows(
+        &self,
+        kind: super::Kind,
+        namespace: &Name,
+        (granted, name): (Granted, &Name),
+    ) -> bool {
         let (group, _) = kind.api_version().split_once('/').unwrap_or(("", ""));
         let word = super::Choice::word(kind);
         let from = |from: &GrantFrom| {
@@ -61,8 +87,8 @@ impl ReferenceGrantSpec {
         };
         let to = |to: &GrantTo| {
             to.group.is_empty()
-                && to.kind == "Service"
-                && to.name.as_ref().is_none_or(|granted| granted == name)
+                && to.kind == granted.word()
+                && to.name.as_ref().is_none_or(|only| only == name)
         };
         self.from.iter().any(from) && self.to.iter().any(to)
     }

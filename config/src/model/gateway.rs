@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::value::{Hostname, Name, Port, ServiceName};
+use crate::value::{CertificateName, Hostname, Name, Port, ServiceName};
 
 use super::{Backend, Route, TrafficPolicy};
 
@@ -27,7 +27,7 @@ pub struct Listener {
     /// What is spoken, and what for.
     pub protocol: ListenerProtocol,
     /// Where TLS ends here: names of the certificates to show, the first that fits.
-    pub certificates: Vec<Name>,
+    pub certificates: Vec<CertificateName>,
     /// Where requests go, for the protocols with HTTP; in the order in which they are tried among those of one
     /// hostname.
     pub routes: Vec<GatewayRoute>,

@@ -12,7 +12,7 @@ mod text;
 
 pub use duration::{format_duration, parse_duration};
 pub use header::HeaderText;
-pub use name::{Hostname, InstanceName, Name, ServiceName};
+pub use name::{CertificateName, Hostname, InstanceName, Name, ServiceName};
 pub use number::{Percent, Port, Weight};
 pub use origin::OriginPattern;
 pub use pattern::Pattern;

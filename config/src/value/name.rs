@@ -107,6 +107,49 @@ impl FromStr for InstanceName {
     }
 }
 
+/// What a gateway calls a certificate: `name`, or `namespace/name` of one that another namespace lets it show.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateName(Arc<str>);
+
+impl CertificateName {
+    /// As `--certificate` and metrics spell it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&Name> for CertificateName {
+    fn from(name: &Name) -> Self {
+        Self(name.as_str().into())
+    }
+}
+
+impl From<&ServiceName> for CertificateName {
+    fn from(name: &ServiceName) -> Self {
+        Self(name.to_string().into())
+    }
+}
+
+impl FromStr for CertificateName {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (namespace, name) = text.split_once('/').unzip();
+        let labels = [namespace, Some(name.unwrap_or(text))];
+        if labels.into_iter().flatten().all(is_label) {
+            Ok(Self(text.into()))
+        } else {
+            let allowed = "`name` or `namespace/name`, each a DNS-1123 label";
+            Err(InvalidValue::new(text, allowed))
+        }
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A lower-case host name, or one whose first label is `*` (Gateway API's `Hostname`), without a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hostname(Arc<str>);

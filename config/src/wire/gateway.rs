@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute},
-    value::Name,
+    value::CertificateName,
 };
 
 use super::{
@@ -81,7 +81,7 @@ fn decode_listener(message: v1::Listener, tables: &Decoder) -> Decoded<Listener>
         hostname: optional("hostname", &message.hostname)?,
         protocol: protocol(message.protocol)?,
         certificates: list("certificates", message.certificates, |name| {
-            text::<Name>("", &name)
+            text::<CertificateName>("", &name)
         })?,
         routes: list("routes", message.routes, |route| {
             decode_route(route, tables)

@@ -17,7 +17,7 @@ use super::{
     Finding, Reason, faults, filters,
     index::Index,
     precedence::{Ranked, rank},
-    references::{Referrer, Whose, stream_backend},
+    references::{Referrer, Whose, certificate, stream_backend},
     routes::{backends, layers_of_route, prefix, targets_of_route},
     size::{ROUTES_BYTES_MAX, crowded_out},
     targets::{Target, Targets},
@@ -42,7 +42,10 @@ pub(super) fn gateways(
     let mut gateways: BTreeMap<ServiceName, Gateway> = BTreeMap::new();
     for (name, gateway) in &index.gateways {
         report_orphan(index, name, gateway.key, findings);
-        let listeners = gateway.object.spec.listeners.iter().map(listener);
+        let object = gateway.key;
+        let referrer = Referrer { index, object };
+        let listeners = gateway.object.spec.listeners.iter();
+        let listeners = listeners.map(|written| listener(&referrer, written, findings));
         let gateway = Gateway {
             name: name.clone(),
             listeners: listeners.collect(),
@@ -89,7 +92,11 @@ fn at<'a>(
     gateways.get_mut(gateway)?.listeners.get_mut(*listener)
 }
 
-fn listener(written: &kind::Listener) -> Listener {
+fn listener(
+    referrer: &Referrer<'_>,
+    written: &kind::Listener,
+    findings: &mut Vec<Finding>,
+) -> Listener {
     let certificates = written.tls.iter().flat_map(|tls| &tls.certificate_refs);
     Listener {
         name: written.name.clone(),
@@ -104,7 +111,9 @@ fn listener(written: &kind::Listener) -> Listener {
             (kind::ListenerProtocol::Tls, _) => ListenerProtocol::TlsPassthrough,
             (kind::ListenerProtocol::Tcp, _) => ListenerProtocol::Tcp,
         },
-        certificates: certificates.map(|one| one.name.clone()).collect(),
+        certificates: certificates
+            .filter_map(|one| certificate(referrer, one, findings))
+            .collect(),
         routes: Vec::new(),
         streams: Vec::new(),
     }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, AppProtocol, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Kind, MeshSpec,
-        Object, ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy, Workload,
+        AccessPolicy, AppProtocol, FaultPolicy, Gateway, Granted, GrpcRoute, HttpRoute, Kind,
+        MeshSpec, Object, ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy,
+        Workload,
     },
     model::ServiceTarget,
     value::{Port, ServiceName, TrustDomain},
@@ -167,12 +168,16 @@ impl<'a> Index<'a> {
             .any(|port| port.port == target.port && port.app_protocol == Some(AppProtocol::Tcp))
     }
 
-    /// Whether `service`'s namespace lets `object` refer to it.
-    pub(super) fn grants(&self, object: &ObjectKey, service: &ServiceName) -> bool {
+    /// Whether its namespace lets `object` refer to it.
+    pub(super) fn grants(
+        &self,
+        object: &ObjectKey,
+        (granted, to): (Granted, &ServiceName),
+    ) -> bool {
         self.grants.iter().any(|grant| {
             let (kind, own) = (object.kind, &object.namespace);
-            grant.metadata.namespace == service.namespace
-                && grant.spec.allows(kind, own, &service.name)
+            grant.metadata.namespace == to.namespace
+                && grant.spec.allows(kind, own, (granted, &to.name))
         })
     }
 

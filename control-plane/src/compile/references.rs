@@ -7,9 +7,9 @@
 use std::fmt;
 
 use usher_config::{
-    kind::{BackendRef, ObjectKey, grant_for},
+    kind::{BackendRef, CertificateRef, Granted, ObjectKey, grant_for},
     model::{Backend, BackendTarget, ServiceTarget},
-    value::{Port, ServiceName},
+    value::{CertificateName, Port, ServiceName},
 };
 
 use super::{Finding, Reason, index::Index};
@@ -70,8 +70,8 @@ pub(super) fn follow(
 ) -> Result<ServiceTarget, Broken> {
     let (index, object) = (referrer.index, referrer.object);
     let own = service.namespace == object.namespace || whose == Whose::CallersOf(&service);
-    if !own && !index.grants(object, &service) {
-        let grant = grant_for(object.kind, &object.namespace, &service);
+    if !own && !index.grants(object, (Granted::Service, &service)) {
+        let grant = grant_for(object.kind, &object.namespace, (Granted::Service, &service));
         return Err(Broken {
             reason: Reason::RefNotPermitted,
             message: format!("Service {service} is in another namespace; it takes {grant}"),
@@ -122,6 +122,32 @@ pub(super) fn stream_backend(
         findings.push(broken.clone().finding(referrer.object, consequence));
     }
     share(backend, target)
+}
+
+/// What a certificate of a Gateway is called; `None`: it is another namespace's, which has not allowed it.
+pub(super) fn certificate(
+    referrer: &Referrer<'_>,
+    written: &CertificateRef,
+    findings: &mut Vec<Finding>,
+) -> Option<CertificateName> {
+    let (index, object) = (referrer.index, referrer.object);
+    let name = written.full_name(&object.namespace);
+    if name.namespace == object.namespace {
+        return Some(CertificateName::from(&name.name));
+    }
+    let to = (Granted::Secret, &name);
+    if index.grants(object, to) {
+        return Some(CertificateName::from(&name));
+    }
+    let grant = grant_for(object.kind, &object.namespace, to);
+    findings.push(Finding {
+        object: object.clone(),
+        reason: Reason::RefNotPermitted,
+        message: format!(
+            "certificate {name} is not shown: it is another namespace's; it takes {grant}"
+        ),
+    });
+    None
 }
 
 fn share(backend: &BackendRef, target: Result<ServiceTarget, Broken>) -> Backend {

@@ -169,3 +169,24 @@ fn a_gateway_believes_nobody_and_gives_notice_unless_told_otherwise() {
     let text = mistakes(&[&MINIMAL[..], &["--trusted-hops", "1"]].concat(), &[]);
     assert!(text.contains("only a gateway has it"), "{text}");
 }
+
+#[test]
+fn a_certificate_may_be_another_namespaces() {
+    fn with(text: &str) -> Vec<&str> {
+        [&MINIMAL[..], &["--gateway", "--certificate", text]].concat()
+    }
+    for name in ["web", "vault/web"] {
+        let bootstrap = read(&with(&format!("{name}=a.crt,a.key")), &[]).unwrap();
+        let files = &bootstrap.gateway.unwrap().certificates[0];
+        assert_eq!(files.name.as_str(), name);
+    }
+    for text in [
+        "a/b/c=a.crt,a.key",
+        "/web=a.crt,a.key",
+        "Web=a.crt,a.key",
+        "vault/=a.crt,a.key",
+    ] {
+        let said = mistakes(&with(text), &[]);
+        assert!(said.contains("[NS/]NAME=CERT,KEY"), "{said}");
+    }
+}

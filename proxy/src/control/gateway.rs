@@ -19,7 +19,7 @@ use tokio::{
 use tracing::{info, warn};
 use usher_config::{
     model::Gateway,
-    value::{Name, Port},
+    value::{CertificateName, Name, Port},
 };
 
 use super::{
@@ -148,7 +148,8 @@ impl Listening {
 
     /// Says once of each listener which of its certificates no `--certificate` names.
     fn check_certificates(&self, gateway: &Gateway, said: &mut BTreeSet<Lack>) {
-        let files: Vec<&Name> = self.role.certificates.iter().map(|one| &one.name).collect();
+        let files: Vec<&CertificateName> =
+            self.role.certificates.iter().map(|one| &one.name).collect();
         let lacking = lacking(gateway, &files);
         for lack in lacking.difference(said) {
             let Lack {
@@ -219,17 +220,17 @@ impl Listening {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Lack {
     listener: Name,
-    certificate: Name,
+    certificate: CertificateName,
     /// The listener has no other: it can serve nobody.
     only: bool,
 }
 
-fn lacking(gateway: &Gateway, files: &[&Name]) -> BTreeSet<Lack> {
+fn lacking(gateway: &Gateway, files: &[&CertificateName]) -> BTreeSet<Lack> {
     let of_listener = |listener: &usher_config::model::Listener| {
         let wanted = listener.certificates.iter();
-        let lacking: Vec<&Name> = wanted.filter(|name| !files.contains(name)).collect();
+        let lacking: Vec<&CertificateName> = wanted.filter(|name| !files.contains(name)).collect();
         let only = lacking.len() == listener.certificates.len();
-        let lack = |certificate: &Name| Lack {
+        let lack = |certificate: &CertificateName| Lack {
             listener: listener.name.clone(),
             certificate: certificate.clone(),
             only,

@@ -7,7 +7,7 @@ use usher_config::{
         BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, Route, StreamRoute,
         TrafficPolicy,
     },
-    value::{Hostname, Name, Port, ServiceName},
+    value::{CertificateName, Hostname, Name, Port, ServiceName},
 };
 
 use crate::route::{self, Hosts, Table};
@@ -49,7 +49,7 @@ pub struct ListenerEntry {
     /// Which hosts are served; `None`: all.
     pub hostname: Option<Hostname>,
     /// To show where TLS ends here, the first that fits.
-    pub certificates: Vec<Name>,
+    pub certificates: Vec<CertificateName>,
     /// Where connections go.
     pub streams: Hosts<StreamRoute>,
     hosts: Hosts<HostEntry>,

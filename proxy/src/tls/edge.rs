@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::{StartHandshake, server::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use usher_config::value::Name;
+use usher_config::value::CertificateName;
 
 use super::{TlsError, handshake::UNRECOGNIZED_NAME};
 
@@ -168,22 +168,22 @@ pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
 
 /// All certificates of this process, by the names that listeners call them. Swapped as a whole.
 #[derive(Debug, Default)]
-pub struct Certificates(ArcSwap<HashMap<Name, Arc<Certificate>>>);
+pub struct Certificates(ArcSwap<HashMap<CertificateName, Arc<Certificate>>>);
 
 impl Certificates {
     /// From now on these.
-    pub fn replace(&self, certificates: HashMap<Name, Arc<Certificate>>) {
+    pub fn replace(&self, certificates: HashMap<CertificateName, Arc<Certificate>>) {
         self.0.store(Arc::new(certificates));
     }
 
     /// Those that there are.
-    pub fn load(&self) -> Arc<HashMap<Name, Arc<Certificate>>> {
+    pub fn load(&self) -> Arc<HashMap<CertificateName, Arc<Certificate>>> {
         self.0.load_full()
     }
 
     /// What to show of `names`: the first that covers the host and that the caller can verify; else the first that it
     /// can verify, so that it learns what is wrong. `None`: there is none.
-    fn choose(&self, names: &[Name], hello: &Hello) -> Option<Arc<Certificate>> {
+    fn choose(&self, names: &[CertificateName], hello: &Hello) -> Option<Arc<Certificate>> {
         let all = self.0.load();
         let usable = |certificate: &&Arc<Certificate>| {
             certificate.key.key.choose_scheme(&hello.schemes).is_some()
@@ -263,7 +263,7 @@ impl Hello {
     pub async fn answer(
         self,
         certificates: &Certificates,
-        names: &[Name],
+        names: &[CertificateName],
         inside: Inside,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
         let Some(certificate) = certificates.choose(names, &self) else {

@@ -1,123 +1,21 @@
 //! TLS from outside: the certificate for the name asked for, renewed without a restart; connections that are passed on
 //! unopened, and opaque ones.
 
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, version::TLS12};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
-use usher_tests::{Application, Gateway, Mesh, Sidecar, eventually, reply, yaml};
+use tokio_rustls::TlsAcceptor;
+use usher_tests::{Gateway, Mesh, eventually, yaml};
 
-use super::{gateway, route};
-
-/// A private root and the leaves that it signs.
-struct Root {
-    certificate: rcgen::Certificate,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-}
-
-impl Root {
-    fn new() -> Result<Self> {
-        let key = rcgen::KeyPair::generate()?;
-        let mut parameters = rcgen::CertificateParams::new(Vec::new())?;
-        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let certificate = parameters.self_signed(&key)?;
-        let issuer = rcgen::Issuer::new(parameters, key);
-        Ok(Self {
-            certificate,
-            issuer,
-        })
-    }
-
-    /// Chain and key in PEM.
-    fn leaf(&self, names: &[&str]) -> Result<(String, String)> {
-        let key = rcgen::KeyPair::generate()?;
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let leaf = rcgen::CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
-        Ok((leaf.pem(), key.serialize_pem()))
-    }
-
-    fn client(&self, alpn: &[&[u8]], only_1_2: bool) -> Result<TlsConnector> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone())?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = match only_1_2 {
-            true => builder.with_protocol_versions(&[&TLS12])?,
-            false => builder.with_safe_default_protocol_versions()?,
-        };
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Ok(TlsConnector::from(Arc::new(config)))
-    }
-}
-
-fn write(path: &std::path::Path, text: &str, mode: u32) -> Result<()> {
-    std::fs::write(path, text)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(())
-}
-
-/// `--certificate NAME=…`, the files written.
-fn certificate(mesh: &Mesh, name: &str, (chain, key): &(String, String)) -> Result<[String; 2]> {
-    let (certificate, secret) = files(mesh, name);
-    write(&certificate, chain, 0o644)?;
-    write(&secret, key, 0o600)?;
-    let value = format!("{name}={},{}", certificate.display(), secret.display());
-    Ok(["--certificate".to_owned(), value])
-}
-
-fn files(mesh: &Mesh, name: &str) -> (PathBuf, PathBuf) {
-    (
-        mesh.path(&format!("{name}.crt")),
-        mesh.path(&format!("{name}.key")),
-    )
-}
-
-async fn connect(client: &TlsConnector, address: &str, host: &str) -> Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(host.to_owned())?;
-    Ok(client.connect(name, stream).await?)
-}
-
-/// The answer's head and body, over HTTP/1.1.
-async fn get(stream: &mut TlsStream<TcpStream>, host: &str, path: &str) -> Result<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-fn leaf_of(stream: &TlsStream<TcpStream>) -> Vec<u8> {
-    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default()
-}
-
-fn tls_listener(name: &str, (port, protocol): (u16, &str), hostname: &str, tls: &str) -> String {
-    format!(
-        "  - {{ name: {name}, port: {port}, protocol: {protocol}, hostname: \"{hostname}\", tls: {tls} }}\n"
-    )
-}
-
-/// The mesh with one service `shop`, and its gateway's documents.
-async fn mesh(documents: &[String]) -> Result<(Mesh, Application, Sidecar)> {
-    let mut all = vec![yaml::service("shop", 8080, "http"), yaml::workload("edge")];
-    all.extend_from_slice(documents);
-    let mesh = Mesh::start(&all).await?;
-    let shop = Application::answering(|request, _| {
-        let proto = request.headers.get("x-forwarded-proto");
-        let proto = proto.map_or("", |value| value.to_str().unwrap_or_default());
-        reply(200, format!("shop {} {proto}", request.path))
-    })
-    .await?;
-    let sidecar = mesh.sidecar("shop").application(&shop).start().await?;
-    Ok((mesh, shop, sidecar))
-}
+use super::{
+    gateway,
+    roots::{Root, certificate, connect, files, get, leaf_of, mesh, tls_listener, write},
+    route,
+};
 
 fn two_hosts() -> [String; 2] {
     let listeners = [

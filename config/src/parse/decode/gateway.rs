@@ -11,7 +11,7 @@ use crate::{
     },
     parse::fields::{Fields, Once},
     parse::place::Place,
-    value::{Name, Port},
+    value::Port,
 };
 
 use super::{labels, reference};
@@ -19,7 +19,7 @@ use super::{labels, reference};
 /// Upstream's bound.
 const LISTENERS_MAX: usize = 64;
 
-pub(super) fn gateway(place: &Place<'_>, namespace: Option<&Name>) -> Option<GatewaySpec> {
+pub(super) fn gateway(place: &Place<'_>) -> Option<GatewaySpec> {
     let mut fields = place.fields()?;
     for later in [
         "addresses",
@@ -34,7 +34,7 @@ pub(super) fn gateway(place: &Place<'_>, namespace: Option<&Name>) -> Option<Gat
     let (mut names, mut matches) = (Once::default(), Once::default());
     let mut spoken: HashMap<Port, ListenerProtocol> = HashMap::new();
     let listeners = fields.list("listeners", 1..=LISTENERS_MAX, |place| {
-        let listener = listener(&place, namespace)?;
+        let listener = listener(&place)?;
         names.check(&place, listener.name.as_str());
         let first = *spoken.entry(listener.port).or_insert(listener.protocol);
         if family(first) != family(listener.protocol) {
@@ -68,7 +68,7 @@ fn family(protocol: ListenerProtocol) -> ListenerProtocol {
     }
 }
 
-fn listener(place: &Place<'_>, namespace: Option<&Name>) -> Option<Listener> {
+fn listener(place: &Place<'_>) -> Option<Listener> {
     let mut fields = place.fields()?;
     let name = fields.required("name", |place| place.parse());
     let hostname = fields.optional("hostname", |place| place.parse());
@@ -79,7 +79,7 @@ fn listener(place: &Place<'_>, namespace: Option<&Name>) -> Option<Listener> {
     {
         place.wrong::<()>("a hostname", "none: TCP connections name no host");
     }
-    let tls = tls(&mut fields, protocol, namespace);
+    let tls = tls(&mut fields, protocol);
     let allowed_routes = fields.group("allowedRoutes", allowed_routes);
     let kinds = fields.at("allowedRoutes");
     fields.finish();
@@ -114,11 +114,7 @@ fn carried_kinds(listener: &Listener, allowed: Option<Place<'_>>) {
     }
 }
 
-fn tls(
-    fields: &mut Fields<'_>,
-    protocol: Option<ListenerProtocol>,
-    namespace: Option<&Name>,
-) -> Option<ListenerTls> {
+fn tls(fields: &mut Fields<'_>, protocol: Option<ListenerProtocol>) -> Option<ListenerTls> {
     match protocol {
         Some(protocol @ (ListenerProtocol::Http | ListenerProtocol::Tcp)) => {
             fields.optional("tls", |place| {
@@ -128,18 +124,12 @@ fn tls(
                 )
             })
         }
-        Some(protocol) => fields.required("tls", |place| listener_tls(&place, protocol, namespace)),
-        None => fields.optional("tls", |place| {
-            listener_tls(&place, ListenerProtocol::Tls, namespace)
-        }),
+        Some(protocol) => fields.required("tls", |place| listener_tls(&place, protocol)),
+        None => fields.optional("tls", |place| listener_tls(&place, ListenerProtocol::Tls)),
     }
 }
 
-fn listener_tls(
-    place: &Place<'_>,
-    protocol: ListenerProtocol,
-    namespace: Option<&Name>,
-) -> Option<ListenerTls> {
+fn listener_tls(place: &Place<'_>, protocol: ListenerProtocol) -> Option<ListenerTls> {
     let mut fields = place.fields()?;
     for later in ["options", "frontendValidation"] {
         fields.unsupported(later);
@@ -159,9 +149,7 @@ fn listener_tls(
         Some(TlsMode::Passthrough) => 0..=0,
     };
     let mode = mode.unwrap_or(TlsMode::Terminate);
-    let certificate_refs = fields.list("certificateRefs", count, |place| {
-        certificate(&place, namespace)
-    });
+    let certificate_refs = fields.list("certificateRefs", count, |place| certificate(&place));
     fields.finish();
     Some(ListenerTls {
         mode,
@@ -169,7 +157,7 @@ fn listener_tls(
     })
 }
 
-fn certificate(place: &Place<'_>, own: Option<&Name>) -> Option<CertificateRef> {
+fn certificate(place: &Place<'_>) -> Option<CertificateRef> {
     let mut fields = place.fields()?;
     let group = fields
         .optional("group", |place| place.choice())
@@ -177,16 +165,7 @@ fn certificate(place: &Place<'_>, own: Option<&Name>) -> Option<CertificateRef> 
     let kind = fields
         .optional("kind", |place| place.choice())
         .unwrap_or(SecretKind::Secret);
-    let namespace: Option<Name> = fields.optional("namespace", |place| {
-        let namespace: Name = place.parse()?;
-        match own {
-            Some(own) if *own != namespace => place.wrong(
-                format!("`{namespace}`"),
-                format!("`{own}`: a gateway shows certificates of its own namespace only"),
-            ),
-            _ => Some(namespace),
-        }
-    });
+    let namespace = fields.optional("namespace", |place| place.parse());
     let name = fields.required("name", |place| place.parse());
     fields.finish();
     Some(CertificateRef {

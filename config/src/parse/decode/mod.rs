@@ -115,7 +115,7 @@ fn with_spec(
         Kind::HttpRoute => put(metadata, route::http(spec), Object::HttpRoute),
         Kind::GrpcRoute => put(metadata, route::grpc(spec), Object::GrpcRoute),
         Kind::ReferenceGrant => put(metadata, reference::grant(spec), Object::ReferenceGrant),
-        Kind::Gateway => put(metadata, gateway::gateway(spec, namespace), Object::Gateway),
+        Kind::Gateway => put(metadata, gateway::gateway(spec), Object::Gateway),
         Kind::TlsRoute => put(metadata, gateway::tls_route(spec), Object::TlsRoute),
         Kind::TcpRoute => put(metadata, gateway::tcp_route(spec), Object::TcpRoute),
         Kind::TrafficPolicy => put(

@@ -5,8 +5,8 @@ mod route;
 
 use crate::{
     kind::{
-        Fallback, FallbackTarget, Object, ParentKind, ParentRef, Service, TargetKind, TargetRef,
-        grant_for,
+        Fallback, FallbackTarget, Granted, Kind, Object, ParentKind, ParentRef, Service,
+        TargetKind, TargetRef, grant_for,
     },
     parse::{Located, Mistake, Severity, report::nearest},
     value::{Name, Port, ServiceName},
@@ -149,16 +149,24 @@ impl<'a> Check<'a, '_> {
     /// may be written a moment later.
     fn backend(&mut self, name: &ServiceName, port: Port, field: &str, allowed: bool) {
         let kind = self.located.object.kind();
-        if !allowed && !self.index.allows(kind, self.namespace(), name) {
-            let found = format!("`{name}`, whose namespace has not allowed it");
-            let words = (found, grant_for(kind, self.namespace(), name));
-            let field = format!("{field}.namespace");
-            self.add(Severity::Warning, &field, words, None);
+        if !allowed {
+            self.granted(kind, (Granted::Service, name), field);
         }
         if let Some(service) = self.known_service(name, &format!("{field}.name"), Severity::Warning)
         {
             self.port(service, port, &format!("{field}.port"), Severity::Warning);
         }
+    }
+
+    /// Whether its namespace has allowed a reference to it.
+    fn granted(&mut self, kind: Kind, to: (Granted, &ServiceName), field: &str) {
+        if self.index.allows(kind, self.namespace(), to) {
+            return;
+        }
+        let found = format!("`{}`, whose namespace has not allowed it", to.1);
+        let words = (found, grant_for(kind, self.namespace(), to));
+        let field = format!("{field}.namespace");
+        self.add(Severity::Warning, &field, words, None);
     }
 
     /// The service, if it is there and readable; its absence is reported.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{Gateway, Kind, Object, ReferenceGrant, Service, TargetKind},
+    kind::{Gateway, Granted, Kind, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
     value::{Name, ServiceName},
 };
@@ -112,12 +112,18 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Whether an object may refer to a Service of another namespace, as far as can be known.
-    pub(super) fn allows(&self, kind: Kind, own: &Name, to: &ServiceName) -> bool {
-        let granted = |grant: &&ReferenceGrant| {
-            grant.metadata.namespace == to.namespace && grant.spec.allows(kind, own, &to.name)
+    /// Whether an object may refer to something of another namespace, as far as can be known.
+    pub(super) fn allows(
+        &self,
+        kind: Kind,
+        own: &Name,
+        (granted, to): (Granted, &ServiceName),
+    ) -> bool {
+        let grants = |grant: &&ReferenceGrant| {
+            let there = grant.metadata.namespace == to.namespace;
+            there && grant.spec.allows(kind, own, (granted, &to.name))
         };
-        *own == to.namespace || self.ungranted || self.grants.iter().any(granted)
+        *own == to.namespace || self.ungranted || self.grants.iter().any(grants)
     }
 
     /// The names of the services of a namespace.

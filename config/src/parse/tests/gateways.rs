@@ -44,7 +44,7 @@ fn a_listener_is_checked_against_its_protocol_and_its_neighbours() {
         ),
         (
             "  - {name: a, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: a, namespace: other}]}}\n",
-            "`other`",
+            "`other/a`, whose namespace has not allowed it",
         ),
         (
             "  - {name: a, port: 1, protocol: TCP, hostname: a.com}\n",

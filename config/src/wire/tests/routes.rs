@@ -17,7 +17,10 @@ pub(super) fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
         port: Port::try_from(443).expect("port"),
         hostname: Some("*.example.com".parse().expect("host")),
         protocol,
-        certificates: vec!["web".parse().expect("name")],
+        certificates: vec![
+            "web".parse().expect("name"),
+            "shop/web".parse().expect("name"),
+        ],
         routes: vec![GatewayRoute {
             route: route.clone(),
             policies: Arc::new([(retries > 5).then(|| service.policy.clone())]),

@@ -33,8 +33,9 @@ Examples:
 A Gateway is run by the Workload of its name: its serviceAccount is the identity that services behind the gateway see.
 Any number of processes may run one Gateway.
 
-NAME in --certificate is the name in the listener's certificateRefs. CERT is a chain in PEM, the server's own certificate
-first; KEY its key in PEM, readable by its owner only (chmod 600). Both are read again when they change.
+NAME in --certificate is the name in the listener's certificateRefs, with NS/ before it if that names another namespace.
+CERT is a chain in PEM, the server's own certificate first; KEY its key in PEM, readable by its owner only (chmod 600), or
+by a group of this process. Both are read again when they change.
 
 Ctrl-C or SIGTERM: /ready answers 503, for --drain-notice everything else goes on as ever, then callers are asked to go
 elsewhere, what is under way finishes (drain), and the gateway ends. The second one ends it at once.
@@ -104,7 +105,7 @@ pub(super) struct Listening {
     #[arg(long, value_name = "PORT=ADDR:PORT")]
     listen: Vec<String>,
     /// PEM files for the name of a certificateRef: NAME=CERT,KEY (repeatable)
-    #[arg(long, value_name = "NAME=CERT,KEY")]
+    #[arg(long, value_name = "[NS/]NAME=CERT,KEY")]
     certificate: Vec<String>,
     /// How many proxies before the gateway are believed in X-Forwarded-For and X-Forwarded-Proto; they must write both
     /// themselves

@@ -272,3 +272,29 @@ fn a_backend_has_the_policy_of_its_service_under_that_of_the_route() {
     assert_eq!(timeouts.idle, Some(Duration::from_secs(7)));
     assert_eq!(silent.policies[..], [None, None], "the service's own");
 }
+
+#[test]
+fn a_certificate_of_another_namespace_takes_a_grant() {
+    let gateway = EDGE.replace(
+        "{name: one}, {name: two}",
+        "{name: one}, {name: two, namespace: vault}",
+    );
+    let grant = |from: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{name: g, namespace: vault}}\nspec:\n  \
+             from: [{{group: gateway.networking.k8s.io, kind: {from}, namespace: bank}}]\n  to: [{{group: '', kind: Secret}}]\n"
+        )
+    };
+    let shown = |documents: &[&str]| {
+        let compiled = compile(&world(documents));
+        let names = listener(&compiled, "secret").certificates.iter();
+        let names: Vec<String> = names.map(ToString::to_string).collect();
+        let refused = compiled.findings.iter().map(|finding| finding.reason);
+        (names, refused.collect::<Vec<_>>())
+    };
+    let refused = (vec!["one".to_owned()], vec![Reason::RefNotPermitted]);
+    assert_eq!(shown(&[&gateway]), refused);
+    assert_eq!(shown(&[&gateway, &grant("HTTPRoute")]), refused);
+    let both = vec!["one".to_owned(), "vault/two".to_owned()];
+    assert_eq!(shown(&[&gateway, &grant("Gateway")]), (both, vec![]));
+}

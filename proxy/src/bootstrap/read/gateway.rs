@@ -128,7 +128,7 @@ fn certificate(text: &str) -> Parsed<CertificateFiles> {
     let invalid = || {
         InvalidValue::new(
             text,
-            "NAME=CERT,KEY: a certificateRef's name and two PEM files, such as web=/etc/tls/tls.crt,/etc/tls/tls.key",
+            "[NS/]NAME=CERT,KEY: a certificateRef's name (and its namespace, if that is another one) and two PEM files, such as web=/etc/tls/tls.crt,/etc/tls/tls.key",
         )
     };
     let (name, files) = text.split_once('=').ok_or_else(invalid)?;

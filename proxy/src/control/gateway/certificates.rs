@@ -18,7 +18,7 @@ use nix::unistd::{Gid, getegid, getgroups};
 use rustls::server::ProducesTickets;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
-use usher_config::value::Name;
+use usher_config::value::CertificateName;
 
 use super::super::{Exit, Standing};
 use crate::{
@@ -151,7 +151,8 @@ async fn follow(
             match pair.read(&tickets) {
                 Ok(certificate) => {
                     info!(certificate = %name, "certificate read again");
-                    let mut all: HashMap<Name, Arc<Certificate>> = (*certificates.load()).clone();
+                    let mut all: HashMap<CertificateName, Arc<Certificate>> =
+                        (*certificates.load()).clone();
                     all.insert(name, Arc::new(certificate));
                     certificates.replace(all);
                 }

@@ -7,12 +7,13 @@ use super::*;
 #[test]
 fn a_certificate_without_files_is_told_by_listener() {
     let name = |text: &str| text.parse::<Name>().unwrap();
+    let certificate = |text: &str| text.parse::<CertificateName>().unwrap();
     let listener = |own: &str, protocol, certificates: &[&str]| Listener {
         name: name(own),
         port: "443".parse().unwrap(),
         hostname: None,
         protocol,
-        certificates: certificates.iter().map(|text| name(text)).collect(),
+        certificates: certificates.iter().map(|text| certificate(text)).collect(),
         routes: Vec::new(),
         streams: Vec::new(),
     };
@@ -25,11 +26,21 @@ fn a_certificate_without_files_is_told_by_listener() {
             listener("passed", ListenerProtocol::TlsPassthrough, &["three"]),
         ],
     };
-    let found = lacking(&gateway, &[&name("one")]);
+    let found = lacking(&gateway, &[&certificate("one")]);
     let found: Vec<_> = found
         .iter()
         .map(|lack| (lack.listener.as_str(), lack.certificate.as_str(), lack.only))
         .collect();
     assert_eq!(found, [("both", "two", false), ("typo", "oen", true)]);
-    assert!(lacking(&gateway, &[&name("one"), &name("two"), &name("oen")]).is_empty());
+    assert!(
+        lacking(
+            &gateway,
+            &[
+                &certificate("one"),
+                &certificate("two"),
+                &certificate("oen")
+            ]
+        )
+        .is_empty()
+    );
 }

@@ -1,7 +1,7 @@
 //! References to gateways, and a gateway's own to those who run it.
 
 use crate::{
-    kind::{Gateway, Listener, ParentRef},
+    kind::{Gateway, Granted, Kind, Listener, ParentRef},
     parse::{Severity, report::nearest},
     value::{Name, ServiceName},
 };
@@ -9,8 +9,16 @@ use crate::{
 use super::{Check, listed};
 
 impl Check<'_, '_> {
-    /// Without a Workload of its name nobody may run it.
+    /// Without a Workload of its name nobody may run it; certificates of others take their word.
     pub(super) fn gateway(&mut self, gateway: &Gateway) {
+        for (listener, at) in gateway.spec.listeners.iter().zip(0..) {
+            let refs = listener.tls.iter().flat_map(|tls| &tls.certificate_refs);
+            for (certificate, number) in refs.zip(0..) {
+                let field = format!("spec.listeners[{at}].tls.certificateRefs[{number}]");
+                let named = certificate.full_name(self.namespace());
+                self.granted(Kind::Gateway, (Granted::Secret, &named), &field);
+            }
+        }
         let name = gateway.full_name();
         let known = self.index.workloads.contains(&name) || self.index.services.contains_key(&name);
         if known || self.index.partial {
