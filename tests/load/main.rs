@@ -47,7 +47,7 @@ use crate::{peers::Shape, protocol::Protocol};
   cargo build --workspace --bins --profile dist
   target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
   target/dist/usher-load pair --protocol grpc --seconds 5 --rounds 3 --json pair.json --svg pair.svg
-  target/dist/usher-load all --json all.json --svg all.svg        half an hour with every peer
+  target/dist/usher-load all --json all.json --svg all.svg        twenty minutes with every peer
   target/dist/usher-load soak --minutes 60 --json soak.json")]
 struct Arguments {
     #[command(subcommand)]
