@@ -73,21 +73,17 @@ async fn a_customer_stays_with_an_instance_whichever_sidecar_asks() -> Result<()
 async fn the_own_zone_answers_while_it_can_and_the_next_one_when_it_cannot() -> Result<()> {
     let policy = yaml::traffic_policy("api", "  loadBalancer: { zones: { failover: [near] } }\n");
     let mesh = Mesh::start(&[yaml::service("api", 8080, "http"), policy]).await?;
-    let zone = "USHER_PROXY_ZONE";
     let (own, near, far) = (
         named("own").await?,
         named("near").await?,
         named("far").await?,
     );
-    let sidecar = |application| mesh.sidecar("api").application(application);
-    let _far = sidecar(&far).environment(zone, "far").start().await?;
-    let _near = sidecar(&near).environment(zone, "near").start().await?;
-    let mine = sidecar(&own).environment(zone, "here").start().await?;
-    let web = mesh
-        .sidecar("web")
-        .environment(zone, "here")
-        .start()
-        .await?;
+    let within = |service, zone: &str| mesh.sidecar(service).argument("--zone").argument(zone);
+    let sidecar = |application, zone| within("api", zone).application(application);
+    let _far = sidecar(&far, "far").start().await?;
+    let _near = sidecar(&near, "near").start().await?;
+    let mine = sidecar(&own, "here").start().await?;
+    let web = within("web", "here").start().await?;
     eventually("the own zone answers", async || {
         (web.get("http://api/").await.ok()?.text() == "own").then_some(())
     })

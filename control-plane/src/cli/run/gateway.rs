@@ -72,6 +72,9 @@ pub(in super::super) struct Gateway {
     /// Address of the gateway's metrics, /ready and /live
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     metrics: SocketAddr,
+    /// Where this process runs, for zone preference [default: the Workload's zone]
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
     /// One line for each request: a file, `-` for stdout, or off
     #[arg(long, value_name = "PATH|-|off", default_value = "-")]
     access_log: String,
@@ -160,6 +163,7 @@ impl Gateway {
             outbound: nowhere,
             metrics: self.metrics,
             advertise: None,
+            zone: self.zone,
             access_log: Some(self.access_log),
             proxy_log: Some(self.proxy_log),
             proxy: self.proxy,

@@ -107,6 +107,9 @@ pub(super) struct Run {
     /// Address that others are told, IP or IP:PORT [default: the sidecar finds out]
     #[arg(long, value_name = "ADDR")]
     advertise: Option<String>,
+    /// Where this instance runs, for zone preference [default: the Workload's zone]
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
     /// One line for each request: a file, `-` for stdout, or off
     /// [default: `access.log` in the state directory: stdout is the command's own]
     #[arg(long, value_name = "PATH|-|off")]

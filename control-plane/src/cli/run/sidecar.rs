@@ -144,6 +144,7 @@ impl Sidecar {
         let optional = [
             ("--application-port", run.port.map(|port| port.to_string())),
             ("--advertise", run.advertise.clone()),
+            ("--zone", run.zone.clone()),
             ("--access-log", Some(access_log(run, state))),
         ];
         for (flag, value) in optional {
