@@ -43,20 +43,36 @@ pub(super) fn standing(snapshot: &Snapshot, standing: &Standing) -> Value {
     value
 }
 
-/// Every breaker, with the state it is in at `now`. One that several routes share is listed once, without a route.
+/// Every breaker, with the state it is in at `now`, a gateway's routes' included. One that several routes share is listed
+/// once, without a route.
 pub(super) fn breakers(snapshot: &Snapshot, now: Tick) -> Value {
-    let mut listed: Vec<Value> = Vec::new();
-    for service in sorted(snapshot) {
-        let mut seen = Vec::new();
+    let of_services = sorted(snapshot).into_iter().flat_map(|service| {
         let treatments = service.route_treatments.iter().chain([&service.treatment]);
-        for entry in treatments.filter_map(|treatment| treatment.breaker.as_ref()) {
-            if !seen.iter().any(|other| Arc::ptr_eq(other, &entry.breaker)) {
-                seen.push(entry.breaker.clone());
-                listed.push(breaker(service, entry, now));
-            }
+        treatments.map(|treatment| (service.label.to_string(), treatment))
+    });
+    let of_gateway = snapshot.gateway().into_iter().flat_map(|gateway| {
+        let treatments = gateway.treatments();
+        treatments.map(|(service, treatment)| {
+            let service = service.map(ToString::to_string);
+            (service.unwrap_or_default(), treatment)
+        })
+    });
+    let mut found: Vec<(String, &BreakerEntry)> = Vec::new();
+    for (service, treatment) in of_services.chain(of_gateway) {
+        let Some(entry) = &treatment.breaker else {
+            continue;
+        };
+        let is_known =
+            |(_, known): &(String, &BreakerEntry)| Arc::ptr_eq(&known.breaker, &entry.breaker);
+        if !found.iter().any(is_known) {
+            found.push((service, entry));
         }
     }
-    Value::Array(listed)
+    found.sort_by(|(a, one), (b, other)| (a, &one.route).cmp(&(b, &other.route)));
+    let listed = found
+        .iter()
+        .map(|(service, entry)| breaker(service, entry, now));
+    Value::Array(listed.collect())
 }
 
 fn sorted(snapshot: &Snapshot) -> Vec<&Arc<ServiceEntry>> {
@@ -97,11 +113,11 @@ fn endpoint(entry: &EndpointEntry, now: Tick) -> Value {
     })
 }
 
-fn breaker(service: &ServiceEntry, entry: &BreakerEntry, now: Tick) -> Value {
+fn breaker(service: &str, entry: &BreakerEntry, now: Tick) -> Value {
     let view = entry.breaker.view(now);
     let open = matches!(view.phase, Phase::Open);
     json!({
-        "service": service.model.name.to_string(),
+        "service": service,
         "route": &*entry.route,
         "state": format!("{:?}", view.phase),
         "generation": view.generation,

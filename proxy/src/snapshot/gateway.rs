@@ -78,6 +78,13 @@ impl GatewayEntry {
         self.ports.get(&port)
     }
 
+    /// How its routes' requests are treated, each once; by the service that they lead to.
+    pub fn treatments(&self) -> impl Iterator<Item = (Option<&ServiceName>, &Arc<Treatment>)> {
+        self.treatments
+            .iter()
+            .map(|((_, service), treatment)| (service.as_ref(), treatment))
+    }
+
     /// The ports that should be listened on.
     pub fn ports(&self) -> impl Iterator<Item = Port> {
         self.ports.keys().copied()

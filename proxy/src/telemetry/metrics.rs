@@ -238,7 +238,7 @@ impl Metrics {
         self.outcomes(Row::Attempts, &[service])
     }
 
-    /// Retries by outcome: `retried`, `budget`, or `retry::GiveUp::as_str`.
+    /// Retries by outcome: `retried`, `budget_spent`, `refused`, or `retry::GiveUp::as_str`.
     pub fn retries(&self, service: &str) -> Outcomes {
         self.outcomes(Row::Retries, &[service])
     }

@@ -72,8 +72,8 @@ impl GaugeCell {
     }
 }
 
-/// Distinct last labels of one series before `overflow`.
-const OUTCOMES: usize = 12;
+/// Distinct last labels of one series before `overflow`: attempts have fourteen.
+const OUTCOMES: usize = 16;
 
 /// The first last label was paid for when the series was made, so that unused handles count too.
 const fn price(slot: usize) -> u32 {
@@ -128,9 +128,9 @@ impl OutcomeCell {
     }
 }
 
-/// Distinct pairs of code and flag of one series before `overflow`. Sixteen is more than a healthy and a
-/// sick day of one route have together.
-const PAIRS: usize = 16;
+/// Distinct pairs of code and flag of one series before `overflow`. A REST route has a dozen codes on a healthy day, and an
+/// incident adds as many flags: it must not find the places taken.
+const PAIRS: usize = 32;
 
 /// Requests by code and flag.
 #[derive(Debug)]

@@ -176,7 +176,7 @@ fn series_beyond_the_maximum_become_one() {
 fn more_pairs_than_a_series_has_room_for_become_one() {
     let scraped = scraped();
     let requests = scraped.metrics.requests(Direction::Inbound, "s", "r", "p");
-    for code in 200..240 {
+    for code in 200..256 {
         requests.add(0, StatusCode::from_u16(code).unwrap(), None);
     }
     assert!(
@@ -184,6 +184,25 @@ fn more_pairs_than_a_series_has_room_for_become_one() {
             .text()
             .contains(r#"code="overflow",flag="overflow"} 24"#)
     );
+}
+
+#[test]
+fn every_way_in_which_an_attempt_can_end_has_room() {
+    let scraped = scraped();
+    let attempts = scraped.metrics.attempts("bank/account");
+    let ends = [
+        "ok", "4xx", "5xx", "UF", "UR", "UC", "UPE", "CR", "UT", "UO", "DE", "DC", "LR", "SI",
+    ];
+    for end in ends {
+        attempts.add(0, end);
+    }
+    let text = scraped.text();
+    for end in ends {
+        assert!(
+            text.contains(&format!("outcome=\"{end}\"")),
+            "{end}: {text}"
+        );
+    }
 }
 
 #[test]
