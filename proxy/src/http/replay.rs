@@ -12,13 +12,16 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::error::ProxyError;
 
 use super::Body;
+
+/// Chunks whose sum is no more become one.
+const JOINED_MAX: usize = 1024;
 
 /// What several attempts share.
 #[derive(Debug, Clone)]
@@ -204,9 +207,22 @@ impl Kept {
             self.chunks = VecDeque::new();
             self.read = 0;
         } else {
-            self.chunks.push_back(chunk);
-            self.read += 1;
+            self.push(chunk);
+            self.read = self.chunks.len();
         }
+    }
+
+    /// Small chunks are joined: each would hold a place here, and the buffer that it was read into. Called only when all
+    /// that is kept has been read.
+    fn push(&mut self, chunk: Bytes) {
+        let joins = |last: &mut Bytes| last.len() + chunk.len() <= JOINED_MAX;
+        let Some(last) = self.chunks.pop_back_if(joins) else {
+            return self.chunks.push_back(chunk);
+        };
+        let copied = |shared: Bytes| BytesMut::from(shared.as_ref());
+        let mut joined = last.try_into_mut().unwrap_or_else(copied);
+        joined.extend_from_slice(&chunk);
+        self.chunks.push_back(joined.freeze());
     }
 }
 

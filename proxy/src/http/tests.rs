@@ -36,6 +36,27 @@ async fn a_small_body_can_be_sent_again_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_body_in_many_small_pieces_is_kept_in_few() {
+    let (first, rest) = (["1"; 700], ["2"; 3000]);
+    let replay = Replay::new(frames(&[&first[..], &rest[..]].concat()), 4096);
+    let mut begun = Body::Replay(replay.attempt().unwrap());
+    for _ in 0..first.len() {
+        poll_fn(|cx| Pin::new(&mut begun).poll_frame(cx)).await;
+    }
+    let whole = first.concat() + &rest.concat();
+    assert_eq!(read(replay.attempt().unwrap()).await, whole);
+    let mut pieces = 0;
+    let mut again = Body::Replay(replay.attempt().unwrap());
+    while poll_fn(|cx| Pin::new(&mut again).poll_frame(cx))
+        .await
+        .is_some()
+    {
+        pieces += 1;
+    }
+    assert_eq!(pieces, 4);
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_passes_once() {
     let replay = Replay::new(frames(&["12345", "67890"]), 8);
     assert_eq!(read(replay.attempt().unwrap()).await, "1234567890");
