@@ -197,6 +197,8 @@ pub enum ProxyError {
     IdleRace {
         /// Who.
         endpoint: SocketAddr,
+        /// How long it had been idle before.
+        idled: Duration,
     },
     /// The connection or stream ended in the middle of the response.
     #[error("endpoint {endpoint} broke off during its response")]

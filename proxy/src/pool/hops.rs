@@ -49,12 +49,30 @@ impl Hops {
         }
         let dialling = self.dialling.borrow().clone();
         let mut dialled = match dialling {
-            Some(dialled) => dialled,
+            Some(dialled) => {
+                // With it goes the place of a connection that somebody else is making.
+                drop(dial);
+                dialled
+            }
             None => self.clone().start(dial()),
         };
         match dialled.wait_for(Option::is_some).await {
             Ok(result) => result.clone().unwrap_or(Err(ABANDONED)),
-            Err(_) => Err(ABANDONED),
+            Err(_) => {
+                self.forget_abandoned();
+                Err(ABANDONED)
+            }
+        }
+    }
+
+    /// A dial that panicked answers nobody, and must not keep others from dialling.
+    fn forget_abandoned(&self) {
+        let mut dialling = self.dialling.borrow_mut();
+        if dialling
+            .as_ref()
+            .is_some_and(|dialled| dialled.has_changed().is_err())
+        {
+            *dialling = None;
         }
     }
 

@@ -18,9 +18,6 @@ const PROMISE_MAX: Duration = Duration::from_secs(60);
 /// What `Keep-Alive: timeout` promises is shortened by a round trip and a scheduling delay.
 const SAFETY: Duration = Duration::from_millis(500);
 
-/// What is learned goes no lower: below it nothing would ever be reused, and nothing learned that it could.
-const LEARNED_MIN: Duration = Duration::from_millis(10);
-
 /// After so long without another race the learned bound doubles.
 const DOUBLES_AFTER: Duration = Duration::from_secs(60);
 
@@ -42,9 +39,9 @@ pub(super) fn bound(keep: KeepAlive, learned: Option<Learned>, now: Instant) -> 
 
 impl Learned {
     /// A connection was closed under a request after it had idled for `idled`. Half of it: the peer may have begun
-    /// to close long before we noticed.
+    /// to close long before we noticed. Not called for times so short that next to nothing could be reused.
     pub(super) fn from_race(idled: Duration, before: Option<Self>, now: Instant) -> Self {
-        let bound = (idled / 2).max(LEARNED_MIN);
+        let bound = idled / 2;
         let before = before.map(|before| before.holds(now));
         Self {
             bound: before.map_or(bound, |before| before.min(bound)),

@@ -103,6 +103,38 @@ async fn what_a_peer_promises_counts_less_a_margin_and_up_to_a_minute() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn who_waits_for_a_connection_that_another_dials_holds_no_place() {
+    let hops = Rc::new(Hops::default());
+    let dials = hops.clone();
+    spawn_local(async move { dials.take(std::future::pending).await.is_ok() });
+    tokio::task::yield_now().await;
+    let place = Rc::new(());
+    let (waits, held) = (hops.clone(), place.clone());
+    let dial = move || {
+        drop(held);
+        std::future::pending()
+    };
+    spawn_local(async move { waits.take(dial).await.is_ok() });
+    tokio::task::yield_now().await;
+    assert_eq!(Rc::strong_count(&place), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_dial_that_panics_keeps_nobody_else_from_dialling() {
+    let hops = Rc::new(Hops::default());
+    let refusal = || ProxyError::UpstreamProtocol {
+        endpoint: ([127, 0, 0, 1], 1).into(),
+    };
+    let panics = hops.clone().take(|| async move {
+        assert!(std::hint::black_box(false), "on purpose");
+        Err(refusal())
+    });
+    assert!(matches!(panics.await, Err(ProxyError::Internal { .. })));
+    let next = hops.take(|| async move { Err(refusal()) }).await;
+    assert!(matches!(next, Err(ProxyError::UpstreamProtocol { .. })));
+}
+
 proptest! {
     /// No promise outlives a race, and races only ever make the bound smaller.
     #[test]

@@ -192,10 +192,13 @@ impl Http1 {
             // The request's own body failed: its source knows why.
             ProxyError::DownstreamBody
         } else if let Some(idled) = self.idled {
-            if let Some(home) = self.home.upgrade() {
+            // What dies sooner was not closed for its idleness, and teaches nothing about how long others may idle.
+            if idled >= IDLED_MIN
+                && let Some(home) = self.home.upgrade()
+            {
                 home.raced(idled);
             }
-            ProxyError::IdleRace { endpoint }
+            ProxyError::IdleRace { endpoint, idled }
         } else {
             ProxyError::UpstreamReset {
                 endpoint,
@@ -204,6 +207,10 @@ impl Http1 {
         }
     }
 }
+
+/// No server closes what has been idle for less: one whose connections die so soon after an exchange has crashed, or
+/// drops what it should answer.
+pub(super) const IDLED_MIN: Duration = Duration::from_millis(250);
 
 /// A response body that comes over HTTP/1.1; at its end the connection is free.
 #[derive(Debug)]
