@@ -10,7 +10,14 @@ mod state;
 mod window;
 mod word;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use usher_config::model::{self, BreakerMode, Forced};
 
@@ -30,6 +37,8 @@ pub struct Breaker {
     rules: Rules,
     word: Word,
     window: Window,
+    /// Another one took its place: who still holds this one moves nothing that anybody sees.
+    retired: AtomicBool,
 }
 
 /// What a request that wants to pass is told.
@@ -115,6 +124,7 @@ impl Breaker {
     /// The same dependency under new settings: phase and generation stay, counts start again. Permits of
     /// the old one no longer count; a half-open one is settled by new trials or by its wait.
     pub fn renewed(&self, settings: model::Breaker, workers: usize) -> Self {
+        self.retired.store(true, Ordering::Release);
         Self::with_state(settings, workers, self.word.load())
     }
 
@@ -131,6 +141,7 @@ impl Breaker {
             word: Word::new(state),
             window,
             settings,
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -159,7 +170,7 @@ impl Breaker {
         let step = self
             .word
             .apply(Event::Ask, Moment { now, random }, &self.rules);
-        let transition = Transition::of(step, now);
+        let transition = self.transition(step, now);
         match step.after.phase {
             Phase::Closed => self.pass(Kind::Counted, worker, step.after, transition),
             Phase::HalfOpen if step.after != step.before => {
@@ -223,6 +234,11 @@ impl Breaker {
         }
     }
 
+    fn transition(&self, step: Step, now: Tick) -> Option<Transition> {
+        let retired = self.retired.load(Ordering::Acquire);
+        Transition::of(step, now).filter(|_| !retired)
+    }
+
     fn should_trip(&self, counts: Counts) -> bool {
         let enough = counts.total >= u64::from(self.settings.min_requests.max(1));
         let reaches = |part: u64, percent: usher_config::value::Percent| {
@@ -275,7 +291,7 @@ impl Permit {
         let step = breaker
             .word
             .apply(event, Moment { now, random }, &breaker.rules);
-        Transition::of(step, now)
+        breaker.transition(step, now)
     }
 
     fn count(&self, exchange: Exchange, now: Tick) -> Option<Event> {

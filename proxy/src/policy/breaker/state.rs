@@ -1,8 +1,8 @@
 //! The breaker's rule: `(state, event, time) → state`, nothing else.
 //!
 //! Closed → Open when the window says so; Open → HalfOpen when somebody asks after the rest; HalfOpen →
-//! Closed after as many successes as there are permits, → Open on one failure or when no verdict came in
-//! time. Every change of phase starts a new generation; answers of an older one change nothing, so a slow
+//! Closed after as many successes as there are permits, → Open on one failure or when trials hang until the wait is
+//! over. Every change of phase starts a new generation; answers of an older one change nothing, so a slow
 //! call from before the outage can neither open nor close the breaker. In half-open
 //! `permits left + trials under way + successes` is constant: exactly so many trials are let through.
 
@@ -134,13 +134,20 @@ impl State {
         }
     }
 
-    /// Half-open without a verdict in time: the trials hang, which is an answer too.
+    /// Half-open without a verdict in time: the trials hang, which is an answer too. Where none is under way nobody was
+    /// asked: the wait begins anew with the next that is.
     fn lapsed(self, at: Moment, rules: &Rules) -> Self {
         let late = self.phase == Phase::HalfOpen && at.now.as_millis() >= self.until_ms;
-        if late {
+        if !late {
+            self
+        } else if self.permits == 0 || self.permits + self.successes < rules.permits {
             self.opened(self.trips + 1, at, rules)
         } else {
-            self
+            let until = at.now + rules.max_wait;
+            Self {
+                until_ms: until.as_millis_ceil().min(UNTIL_MAX),
+                ..self
+            }
         }
     }
 

@@ -206,6 +206,29 @@ fn trials_that_hang_reopen_after_the_wait() {
 }
 
 #[test]
+fn a_breaker_that_is_hardly_asked_waits_for_its_trials() {
+    let breaker = breaker(settings());
+    let rest = open(&breaker);
+    assert_eq!(exchange(&breaker, rest, Outcome::Success), None);
+    assert_eq!(exchange(&breaker, rest + 6_000, Outcome::Success), None);
+    // After the wait, in which nobody was asked in vain.
+    let closed = exchange(&breaker, rest + 12_000, Outcome::Success);
+    assert_eq!(closed.unwrap().to, Phase::Closed);
+}
+
+#[test]
+fn a_breaker_whose_place_was_taken_announces_nothing() {
+    let old = breaker(settings());
+    let under_way: Vec<Permit> = (0..30).map(|_| permit(&old, 0)).collect();
+    let new = Arc::new(old.renewed(settings(), 2));
+    for permit in under_way {
+        assert_eq!(permit.record(Outcome::Failure, MS, at(0), 7), None);
+    }
+    assert_eq!(new.view(at(0)).phase, Phase::Closed);
+    open(&new);
+}
+
+#[test]
 fn answers_of_an_older_generation_change_nothing() {
     let breaker = breaker(settings());
     let old: Vec<Permit> = (0..50).map(|_| permit(&breaker, 0)).collect();
