@@ -45,6 +45,11 @@ pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
 }
 
 fn metrics(admin: &Admin) -> Answer {
+    // Endpoints also leave while they are ejected, and nobody is told: who asks is told how it is.
+    for service in admin.store.load().services() {
+        let ejected = service.running.roster.ejected();
+        service.metrics.ejected.set(i64::from(ejected));
+    }
     let mut body = Vec::new();
     match TextEncoder::new().encode(&admin.metrics.gather(), &mut body) {
         Ok(()) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body),

@@ -44,6 +44,38 @@ async fn body(answer: serve::Answer) -> String {
 }
 
 #[tokio::test]
+async fn a_scrape_says_how_many_are_ejected_now() {
+    let (admin, _commands) = admin();
+    let name: usher_config::value::ServiceName = "bank/account".parse().unwrap();
+    let service = usher_config::model::Service {
+        name: name.clone(),
+        virtual_addresses: Vec::new(),
+        ports: Vec::new(),
+        identities: Vec::new(),
+        policy: Arc::default(),
+        routes: Vec::new(),
+    };
+    admin.store.apply(Change {
+        services: vec![(name.clone(), Some(service))],
+        ..Change::default()
+    });
+    let service = admin.store.load().service(&name).cloned().unwrap();
+    let scraped = async |ejected: u32| {
+        let answer = metrics_port::handle(&admin, &request(Method::GET, "/metrics"));
+        let line = format!("usher_ejected_endpoints{{service=\"bank/account\"}} {ejected}");
+        let text = body(answer).await;
+        assert!(text.contains(&line), "{text}");
+    };
+    let roster = &service.running.roster;
+    roster.resize(2);
+    assert!(roster.reserve(50, 1));
+    scraped(1).await;
+    // As an endpoint does that leaves while it is out.
+    roster.release();
+    scraped(0).await;
+}
+
+#[tokio::test]
 async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
     let (admin, _commands) = admin();
     let status =

@@ -60,7 +60,10 @@ pub fn choose(group: &Group, now: Tick, chance: u64, avoid: &[usize]) -> Result<
         quick.or_else(|| choice.best_of_all(|position| !spared(position)))
     };
     choices()
-        .find_map(quick)
+        .skip(1)
+        .filter(|_| group.ejects && chance.is_multiple_of(PROBED_AFAR))
+        .find_map(|choice| choice.due_probe(avoid))
+        .or_else(|| choices().find_map(quick))
         .or_else(|| choices().find_map(|choice| choice.best_of_all(|_| true)))
         .or_else(|| anybody(group, choices()))
         .ok_or(NoPick::AllFull)
@@ -105,7 +108,28 @@ struct Candidate<'g> {
 /// row are never all out.
 const RING_STEPS: usize = 32;
 
+/// One choice in so many looks for endpoints that were ejected while their zone was in use and would not be asked any
+/// more: they would keep their places among the ejected for as long as nearer zones are well.
+const PROBED_AFAR: u64 = 64;
+
+/// How many endpoints of such a zone are looked at.
+const LOOKED_AT_AFAR: usize = 32;
+
 impl<'g> Choice<'g> {
+    /// An ejected endpoint whose time is over, beginning anywhere.
+    fn due_probe(&self, avoid: &[usize]) -> Option<Pick> {
+        let count = self.tier.len();
+        let start = random::index(random::split(self.chance).1, count);
+        let mut some = (0..count.min(LOOKED_AT_AFAR)).map(|step| (start + step) % count);
+        some.find_map(|n| {
+            let (_, member) = self.group.nth(self.tier, n)?;
+            if member.state.is_in() {
+                return None;
+            }
+            self.candidate(n, avoid)?.take(self.group)
+        })
+    }
+
     fn candidate(&self, n: usize, avoid: &[usize]) -> Option<Candidate<'g>> {
         let (position, member) = self.group.nth(self.tier, n)?;
         if avoid.contains(&position) || self.is_full(member) {

@@ -65,6 +65,11 @@ impl EndpointState {
         self.began_ms.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Its own sidecar or its weight keeps it out: it leaves its place among the ejected to one that needs it.
+    pub fn retire(&self, now: Tick) {
+        self.standing.apply(Event::Retired, now, &self.roster);
+    }
+
     /// How long it has been of use since it began or came back from ejection; `None`: as long as we know.
     pub(super) fn in_use_for(&self, now: Tick) -> Option<Duration> {
         let state = self.standing.load();

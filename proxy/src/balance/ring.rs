@@ -3,7 +3,8 @@
 //! Every endpoint has points on a ring of hashes, as many as its weight deserves; a key belongs to the next point.
 //! Where a point lies follows from the endpoint's name alone, so all callers' sidecars agree, before and after a
 //! restart. An endpoint that joins takes keys from the others and moves none between them (Karger 1997; Envoy's
-//! `RING_HASH`).
+//! `RING_HASH`), unless it is heavier than all: points are relative to the heaviest, so when that one comes or goes the
+//! others have more or fewer, and keys move among them too.
 
 use crate::random;
 

@@ -76,7 +76,7 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             }
             // Endpoints go with their service, and none wait for one: it brings all of its own along, and
             // whatever was kept until then would by now be somebody else's address.
-            None => drop(services.remove(&name)),
+            None => forget(services.remove(&name)),
         }
     }
     let numbers = services
@@ -104,6 +104,12 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
             .map(Arc::new)
             .or_else(|| previous.trust.clone()),
         revision: change.revision.or_else(|| previous.revision.clone()),
+    }
+}
+
+fn forget(service: Option<Arc<ServiceEntry>>) {
+    if let Some(service) = service {
+        service.metrics.ejected.set(0);
     }
 }
 

@@ -112,8 +112,9 @@ impl Builder<'_> {
     ) -> Vec<EndpointEntry> {
         let roster = &running.roster;
         // Who fails its own health check is no reserve: counting it would let all the others be ejected.
-        let ready = |endpoint: &&Arc<Endpoint>| endpoint.healthy && endpoint.weight.get() > 0;
-        let ready = endpoints.values().filter(ready).count();
+        let is_ready = |endpoint: &Endpoint| endpoint.healthy && endpoint.weight.get() > 0;
+        let ready = endpoints.values().filter(|endpoint| is_ready(endpoint));
+        let ready = ready.count();
         roster.resize(u32::try_from(ready).unwrap_or(u32::MAX));
         let same_identities = self
             .before
@@ -138,6 +139,9 @@ impl Builder<'_> {
                     || Arc::new(EndpointState::new(roster.clone(), now)),
                     |before| before.state.clone(),
                 );
+                if !is_ready(&model) {
+                    state.retire(now);
+                }
                 let load = before.map_or_else(Arc::default, |before| before.load.clone());
                 let joins = !alone && before.is_none_or(|before| !before.model.healthy);
                 if joins && model.healthy {

@@ -41,6 +41,8 @@ pub(crate) enum Event {
     ProbeFailed,
     /// The probe ended without a verdict.
     ProbeCancelled,
+    /// It may not be chosen any more, whatever its standing: nobody will probe it.
+    Retired,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,12 @@ impl State {
                     ..self
                 }
             }
+            (Standing::Out | Standing::Probing, Event::Retired) => Self {
+                standing: Standing::In,
+                failures: 0,
+                at_ms: now.as_millis().min(AT_MAX),
+                ..self
+            },
             (Standing::Probing, Event::ProbeFailed) => self.ejected(now, luck, rules),
             (Standing::Probing, Event::ProbeCancelled) => Self {
                 standing: Standing::Out,

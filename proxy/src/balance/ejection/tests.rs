@@ -83,6 +83,26 @@ fn a_full_roster_keeps_the_next_in_and_at_the_brink() {
     assert_eq!(fail(&words[1]).after.standing, Standing::Out);
 }
 
+#[test]
+fn who_may_not_be_chosen_any_more_leaves_its_place_outside() {
+    let roster = Roster::new();
+    roster.resize(2);
+    let room = Room {
+        percent: 50,
+        min_ready: 1,
+    };
+    let words = [Word::new(), Word::new()];
+    for word in &words {
+        let rate = Event::RateTooLow;
+        word.apply_bad(rate, (Tick::ZERO, 0), &RULES, (&roster, room));
+        assert_eq!(word.load().standing, Standing::Out);
+        word.apply(Event::Retired, Tick::ZERO, &roster);
+        assert_eq!((word.load().standing, roster.ejected()), (Standing::In, 0));
+    }
+    words[0].apply(Event::Retired, Tick::ZERO, &roster);
+    assert_eq!(roster.ejected(), 0);
+}
+
 proptest! {
     #[test]
     fn a_state_survives_packing(

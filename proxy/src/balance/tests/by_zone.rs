@@ -127,3 +127,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ejected_endpoints_of_a_zone_that_is_not_in_use_are_probed_now_and_then() {
+    for algorithm in ALGORITHMS {
+        let fleet = zoned(&[("a", true), ("a", true), ("b", true)], algorithm);
+        let Some(Change::Ejected { lasts }) = eject(&fleet, 2, 0, &settings()) else {
+            panic!("stayed in")
+        };
+        let due = Tick::ZERO + lasts;
+        let mut probes = 0;
+        for chance in 0..1_000 {
+            let mut pick = choose(&fleet.group, due, random::split(chance).0, &[]).unwrap();
+            let afar = pick.position == 2;
+            assert!(!afar || pick.attempt.is_probe());
+            probes += u32::from(afar);
+            pick.attempt
+                .record(&success(due.as_millis()), Some(&settings()));
+        }
+        assert_eq!(probes, 1, "{algorithm:?}");
+        assert_eq!(fleet.roster.ejected(), 0);
+    }
+}
