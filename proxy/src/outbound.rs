@@ -32,6 +32,7 @@ use crate::{
     },
     policy::{
         breaker::Admission,
+        limits::Place,
         retry::{ATTEMPT, RequestTraits, is_grpc},
         timeout::{DEADLINE, Deadline},
     },
@@ -350,25 +351,16 @@ fn prepare(
     Ok((outgoing, copies))
 }
 
-/// May it go: the breaker's leave, and a place among the requests in flight.
+/// May it go: the breaker's leave, and then a place among the requests in flight. In this order: an open breaker says
+/// that the service is not to be asked, however full it still is of calls that hang, and that a fallback may answer.
 fn admit(
     worker: &Worker,
     plan: &Plan,
     service: &Arc<ServiceEntry>,
     record: &mut Record,
 ) -> Result<(), ProxyError> {
-    let limits = &plan.target.model.policy.limits;
-    let place = plan
-        .target
-        .running
-        .load
-        .requests
-        .enter(limits.max_concurrent_requests);
-    record.settlement.place = Some(place.ok_or_else(|| ProxyError::Overflow {
-        service: plan.target.model.name.clone(),
-        limit: Limit::ConcurrentRequests,
-    })?);
     let Some(entry) = &plan.treatment.breaker else {
+        record.settlement.place = Some(place(&plan.target)?);
         return Ok(());
     };
     let answer = entry
@@ -379,6 +371,8 @@ fn admit(
     }
     match answer.admission {
         Admission::Admitted(permit) => {
+            // Without one the permit goes back.
+            record.settlement.place = Some(place(&plan.target)?);
             if permit.would_refuse() {
                 let instead = fallback::instead_of_refusal(&plan.treatment.policy);
                 entry.observed.add(worker.index, instead);
@@ -393,4 +387,13 @@ fn admit(
             retry_after,
         }),
     }
+}
+
+fn place(target: &ServiceEntry) -> Result<Place, ProxyError> {
+    let most = target.model.policy.limits.max_concurrent_requests;
+    let place = target.running.load.requests.enter(most);
+    place.ok_or_else(|| ProxyError::Overflow {
+        service: target.model.name.clone(),
+        limit: Limit::ConcurrentRequests,
+    })
 }

@@ -1,13 +1,16 @@
 //! A dependency that fails is given a rest, and somebody else answers meanwhile.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use anyhow::Result;
 use http::{HeaderMap, HeaderValue, Method};
-use usher_tests::{Application, Mesh, eventually, reply, yaml};
+use usher_tests::{Application, Mesh, eventually, reply, reply_after, yaml};
 
 use crate::pair;
 
@@ -85,6 +88,34 @@ async fn a_service_without_endpoints_is_answered_by_its_fallback_service() -> Re
     let answer = web.client().post("http://api/", "x").await?;
     assert_eq!((answer.status, answer.text().as_str()), (200, "spare"));
     assert_eq!(answer.header("x-usher-fallback"), "default/api");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_stand_in_when_no_time_is_left() -> Result<()> {
+    let hangs = Application::answering(|_, _| reply_after(Duration::from_secs(30), 200, "late"));
+    let hangs = hangs.await?;
+    let policy = "  timeouts: { request: 300ms }
+  fallback: { when: [Exhausted], repeatable: true, backendRef: { name: spare, port: 8080 } }
+";
+    let documents = [
+        yaml::service("api", 8080, "http"),
+        yaml::service("spare", 8080, "http"),
+        yaml::traffic_policy("api", policy),
+    ];
+    let mesh = Mesh::start(&documents).await?;
+    let spare = Application::answering(|_, _| reply(200, "spare")).await?;
+    let _spare = mesh.sidecar("spare").application(&spare).start().await?;
+    let _api = mesh.sidecar("api").application(&hangs).start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    // A connection to the spare is there: nothing but time is missing.
+    assert_eq!(web.get("http://spare/").await?.status, 200);
+    let answer = web.get("http://api/").await?;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.header("x-usher-fallback"), "");
+    assert_eq!(spare.received().len(), 1);
+    let fallbacks = web.metric("usher_fallbacks_total", &[]).await?;
+    assert_eq!(fallbacks, 0.0, "nobody has stood in");
     Ok(())
 }
 

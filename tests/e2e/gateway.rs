@@ -8,6 +8,7 @@ mod ready;
 mod roots;
 mod routes;
 mod size;
+mod source;
 mod tls;
 
 use anyhow::Result;

@@ -110,7 +110,8 @@ pub struct Breaker {
     pub min_requests: Option<u32>,
     /// Opens at this share of failures, 1–100. Default 50 (resilience4j's).
     pub failure_rate: Option<Percent>,
-    /// A call that takes longer is slow. Default 2 s.
+    /// A call that takes longer is slow. Default 2 s. A call that its caller's own deadline ended sooner counts for neither
+    /// side: keep this below the deadlines that callers set.
     pub slow_call_duration: Option<Timespan>,
     /// Opens at this share of slow calls, 1–100. Default 100: only when nothing is fast any more.
     pub slow_call_rate: Option<Percent>,
@@ -118,9 +119,10 @@ pub struct Breaker {
     pub open_for: Option<Timespan>,
     /// Longest rest. Default 60 s: the end of an outage is noticed within a minute.
     pub max_open_for: Option<Timespan>,
-    /// Trial requests after a rest, 1–15; all must succeed. Default 3: one may be luck.
+    /// Trial requests after a rest, 1–15; all must succeed, and be fast: a slow one has not shown that the service is
+    /// well, whatever `slowCallRate` says. Default 3: one may be luck.
     pub half_open_permits: Option<u32>,
-    /// Trials without a verdict for this long count as failed. Default 10 s.
+    /// Trials that are under way for this long without a verdict count as failed. Default 10 s.
     pub max_wait: Option<Timespan>,
 }
 

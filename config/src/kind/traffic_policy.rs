@@ -131,13 +131,15 @@ pub(super) fn both<T: Clone>(
 #[schemars(deny_unknown_fields)]
 pub struct Timeouts {
     /// To the final response's headers, retries included. Default 15 s (Envoy's): longer than people wait. For
-    /// gRPC only a value written by somebody counts; otherwise `grpc-timeout` alone.
+    /// gRPC only a value written by somebody counts; otherwise `grpc-timeout` alone. On ports with `appProtocol: http`
+    /// nothing is gRPC, and at a gateway only what a GRPCRoute or `appProtocol: grpc` says is.
     pub request: Option<Timespan>,
     /// One attempt, to its response headers; at most `request`. Default unlimited: `request` bounds it.
     pub backend_request: Option<Timespan>,
     /// TCP connection to an endpoint. Default 1 s: inside a data centre anything longer is a lost SYN.
     pub connect: Option<Timespan>,
-    /// Without a byte either way once headers have passed. Default 5 min.
+    /// Without a byte either way, before the response's headers too: what has no other limit (gRPC without a deadline)
+    /// must not hold its place for ever. Default 5 min.
     pub idle: Option<Timespan>,
     /// Whole life of a stream. Default unlimited: watches and chats live long.
     pub stream_max_duration: Option<Timespan>,
@@ -174,8 +176,8 @@ pub struct Retry {
     pub grpc_statuses: Option<Vec<GrpcStatus>>,
     /// gRPC methods that may be repeated, `package.Service/Method`. Default none.
     pub idempotent_methods: Option<Vec<String>>,
-    /// A request that carries it may be repeated whatever its method (`Idempotency-Key`). Default none: the
-    /// application must keep that promise.
+    /// A request that carries it, with a value, may be repeated whatever its method (`Idempotency-Key`). Default none:
+    /// the application must keep that promise. It is this service's alone: a fallback is not asked because of it.
     #[serde(serialize_with = "write_header")]
     #[schemars(with = "Option<String>")]
     pub idempotency_header: Option<HeaderName>,

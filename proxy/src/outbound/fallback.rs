@@ -1,12 +1,13 @@
 //! Fallback: when the primary cannot answer, who does, and how the answer says so.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Response};
 use usher_config::model::{FallbackTarget, ServiceTarget, TrafficPolicy};
 
 use crate::{
-    error::{Flag, Limit, ProxyError},
+    clock,
+    error::{Flag, ProxyError},
     http::{Body, Replay, error_response, headers},
     policy::{
         breaker::Outcome,
@@ -49,24 +50,29 @@ pub(super) async fn or_fallback(
     {
         return called.result;
     }
-    if let Err(error) = &called.result {
-        // Why the primary did not answer; the fallback's flag comes second.
-        record.flags.set(error.flag());
-    }
-    record.flags.set(Flag::Fb);
-    record.policy = Some(policy.name.clone());
-    plan.target
-        .metrics
-        .fallbacks
-        .add(worker.index, cause.as_str());
     let mut response = match target {
-        FallbackTarget::Response(answer) => error_response::fixed(answer),
+        FallbackTarget::Response(answer) => {
+            flag(&called, record);
+            error_response::fixed(answer)
+        }
         FallbackTarget::Service(target) => {
+            let Some(stand_in) = stand_in(worker, plan, target, (outgoing, record)).await else {
+                // The primary's own words say more than that nobody could stand in for it.
+                return called.result;
+            };
+            flag(&called, record);
+            // Its answer would hold the request's body; and nobody is there any more.
             drop(called);
-            outgoing.forget_backend();
-            Box::pin(by_service(worker, plan, target, outgoing, record)).await?
+            record.settlement.place = None;
+            Box::pin(by_service(worker, &stand_in, outgoing, record)).await?
         }
     };
+    record.flags.set(Flag::Fb);
+    record.policy = Some(policy.name.clone());
+    if !response.status().is_server_error() {
+        let fallbacks = &plan.target.metrics.fallbacks;
+        fallbacks.add(worker.index, cause.as_str());
+    }
     if let Ok(name) = HeaderValue::from_str(&policy.name) {
         response.headers_mut().insert(headers::FALLBACK, name);
     }
@@ -85,34 +91,51 @@ fn cause(called: &Called, outgoing: &Outgoing) -> Option<Cause> {
     }
 }
 
-/// The other service by its own rules, but without its breaker and fallback: this is the last resort.
-async fn by_service(
+/// Why the primary did not answer; the fallback's flag comes second.
+fn flag(called: &Called, record: &mut Record) {
+    if let Err(error) = &called.result {
+        record.flags.set(error.flag());
+    }
+}
+
+/// The other service, with a place there; `None`: there is no time left for it, or it could only refuse.
+async fn stand_in(
     worker: &Rc<Worker>,
     primary: &Plan,
     target: &ServiceTarget,
-    outgoing: &mut Outgoing,
-    record: &mut Record,
-) -> Result<Response<Body>, ProxyError> {
+    (outgoing, record): (&Outgoing, &mut Record),
+) -> Option<Plan> {
     let service = if target.service == primary.target.model.name {
         primary.target.clone()
     } else {
-        discover::by_name(worker, &target.service).await?
+        discover::by_name(worker, &target.service).await.ok()?
     };
+    let is_late = outgoing.deadline.remaining(clock::now()) == Some(Duration::ZERO);
+    if is_late || service.port(target.port)?.group.eligible() == 0 {
+        return None;
+    }
     let most = service.model.policy.limits.max_concurrent_requests;
-    let place = service.running.load.requests.enter(most);
-    record.settlement.fallback_place = Some(place.ok_or_else(|| ProxyError::Overflow {
-        service: service.model.name.clone(),
-        limit: Limit::ConcurrentRequests,
-    })?);
-    let retry = &service.treatment.policy.retry;
-    let head = &outgoing.head;
-    let theirs = RequestTraits::of(retry, &head.method, head.uri.path(), &head.headers);
-    outgoing.traits = outgoing.traits.both(theirs);
-    let plan = Plan {
+    let place = service.running.load.requests.enter(most)?;
+    record.settlement.fallback_place = Some(place);
+    Some(Plan {
         treatment: Arc::clone(&service.treatment),
         target: service,
         port: target.port,
         only: None,
-    };
-    call(worker, &plan, outgoing, record).await.result
+    })
+}
+
+/// The other service by its own rules, but without its breaker and fallback: this is the last resort.
+async fn by_service(
+    worker: &Rc<Worker>,
+    stand_in: &Plan,
+    outgoing: &mut Outgoing,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    outgoing.forget_backend();
+    let head = &outgoing.head;
+    let retry = &stand_in.treatment.policy.retry;
+    let theirs = RequestTraits::of(retry, &head.method, head.uri.path(), &head.headers);
+    outgoing.traits = outgoing.traits.both(theirs);
+    call(worker, stand_in, outgoing, record).await.result
 }

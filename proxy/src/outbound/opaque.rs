@@ -7,20 +7,24 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::sleep};
 use tracing::debug;
 use usher_config::model::ServiceTarget;
 
 use crate::{
     balance::{self, Attempt, AttemptOutcome, Observation, affinity},
     clock,
-    error::{Limit, Processing, ProxyError},
+    error::{Flag, Limit, Processing, ProxyError},
     http::watched::Observer,
-    policy::limits::Places,
+    policy::{
+        limits::Places,
+        retry::{self, AttemptFailure, Decision, RequestTraits},
+    },
     snapshot::{PortEntry, ServiceEntry},
     tcp::{Stream, copy},
     telemetry::metrics::Direction,
@@ -113,12 +117,15 @@ async fn open(
         known: service.port_numbers(),
     };
     let port = service.port(target.port).ok_or_else(no_port)?;
+    let budget = &service.treatment.budget;
+    budget.deposit(worker.index, clock::now());
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut dialled = 0;
     loop {
         let began = clock::now();
         // Opaque streams have nothing to be kept together by but who calls.
         let by = &service.model.policy.load_balancer.hash;
-        let key = affinity::key(by, &HeaderMap::new(), "", worker.shared.store.source());
+        let key = affinity::key(by, &HeaderMap::new(), "", record.caller());
         let chance = key.unwrap_or_else(|| worker.random());
         let picked = match only {
             Some(address) => exactly(&service, port, *address),
@@ -140,7 +147,6 @@ async fn open(
             random: worker.random(),
         };
         tell_endpoint(worker, &service, &mut pick.attempt, &seen);
-        let attempts_max = 1 + usize::try_from(service.model.policy.retry.attempts).unwrap_or(0);
         match result {
             Ok((stream, endpoint, places)) => {
                 return Ok(Opened {
@@ -155,14 +161,52 @@ async fn open(
                 if only.is_none()
                     && error.endpoint_is_full()
                     && tried.len() < port.group.eligible() => {}
-            Err(error)
-                if error.processing() == Processing::Unknown
-                    || tried.len() >= attempts_max
-                    || only.is_some() =>
-            {
+            Err(error) if error.processing() == Processing::Unknown || only.is_some() => {
                 return Err(error);
             }
-            Err(error) => debug!(%error, "trying another endpoint"),
+            Err(error) => {
+                dialled += 1;
+                let Some(wait) = wait_before_dialling(worker, &service, dialled, record) else {
+                    return Err(error);
+                };
+                debug!(%error, "trying another endpoint");
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Before another endpoint is dialled after so many; `None`: none is. No byte has gone: what holds for a request that
+/// was provably not processed holds here, budget and backoff included. A database that is down is not to be dialled
+/// three times as often.
+fn wait_before_dialling(
+    worker: &Worker,
+    service: &ServiceEntry,
+    dialled: u32,
+    record: &mut Record,
+) -> Option<Duration> {
+    let failed = retry::Attempt {
+        traits: RequestTraits::OPAQUE,
+        number: dialled,
+        failure: AttemptFailure::ProvablyUnprocessed,
+        body_replayable: true,
+        trial: false,
+        remaining: None,
+    };
+    let retries = &service.metrics.retries;
+    match retry::decide(&service.model.policy.retry, &failed, worker.random()) {
+        Decision::Retry { after } if service.treatment.budget.withdraw(clock::now()) => {
+            retries.add(worker.index, "retried");
+            Some(after)
+        }
+        Decision::Retry { .. } => {
+            retries.add(worker.index, "budget_spent");
+            record.flags.set(Flag::Rb);
+            None
+        }
+        Decision::GiveUp(reason) => {
+            retries.add(worker.index, reason.as_str());
+            None
         }
     }
 }

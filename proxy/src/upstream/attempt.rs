@@ -1,8 +1,9 @@
 //! One attempt: the request as this attempt sends it, to one endpoint, within its time.
 
-use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
+use http_body::Body as _;
 use tokio::time::timeout;
 use usher_config::model::Protocol;
 
@@ -24,30 +25,39 @@ use super::{
     judge::{Attempted, Headed, Said, judge},
 };
 
-/// Makes the attempt and judges it.
+/// Who is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aim<'a> {
+    pub plan: &'a Plan,
+    pub port: &'a PortEntry,
+    /// The endpoint's.
+    pub position: usize,
+    /// It decides whether an ejected endpoint or an open breaker comes back: somebody waits for the verdict.
+    pub decides: bool,
+}
+
+/// Makes the attempt and judges it. Also says when its response had begun: what comes later is not its endpoint's time.
 pub(super) async fn attempt(
     worker: &Rc<Worker>,
-    (plan, port, position): (&Plan, &PortEntry, usize),
+    aim: Aim<'_>,
     outgoing: &Outgoing,
     record: &mut Record,
     number: u32,
-) -> Attempted {
+) -> (Attempted, Tick) {
+    let Aim { plan, port, .. } = aim;
+    let now = clock::now();
+    let lost = |what| (Attempted::over(ProxyError::Internal { what }), now);
     let policy = &plan.treatment.policy;
-    let Some(endpoint) = plan.target.endpoints.get(position) else {
-        return Attempted::over(ProxyError::Internal {
-            what: "chosen endpoint is not in its snapshot",
-        });
+    let Some(endpoint) = plan.target.endpoints.get(aim.position) else {
+        return lost("chosen endpoint is not in its snapshot");
     };
     let address = endpoint.model.address;
-    let now = clock::now();
     record.attempt(address, now);
     let limit = outgoing
         .deadline
         .attempt(policy.timeouts.backend_request, now);
     let Some(request) = outgoing.request(number, now) else {
-        return Attempted::over(ProxyError::Internal {
-            what: "a body was repeated that is gone",
-        });
+        return lost("a body was repeated that is gone");
     };
     let callee = Callee {
         service: &plan.target,
@@ -55,6 +65,7 @@ pub(super) async fn attempt(
         endpoint,
         connect: policy.timeouts.connect,
     };
+    let begun = Cell::new(None);
     let exchange = pin!(async {
         let response = if endpoint.model.meshed {
             dial::through_mesh(worker, callee, request, record).await?
@@ -62,10 +73,11 @@ pub(super) async fn attempt(
             let version = version(plan, outgoing.traits.grpc);
             dial::in_plaintext(worker, callee, version, request, &record.interim).await?
         };
-        if holds_back(plan, outgoing, &response) {
+        begun.set(Some(clock::now()));
+        if holds_back(aim, outgoing, &response) {
             first_frame(response).await
         } else {
-            Ok((response, None))
+            Ok(Headed::of(response))
         }
     });
     let idle = silence::within(policy.timeouts.idle, limit);
@@ -77,7 +89,9 @@ pub(super) async fn attempt(
             Err(_) => Err(outgoing.timed_out(plan, address, limit)),
         },
     };
-    judge(result, plan, outgoing, clock::now().since(now))
+    let ended = clock::now();
+    let attempted = judge(result, aim, outgoing, ended.since(now));
+    (attempted, begun.get().unwrap_or(ended))
 }
 
 impl Outgoing {
@@ -164,15 +178,16 @@ fn version(plan: &Plan, grpc: bool) -> Version {
     }
 }
 
-/// Whether the trailers could still make us ask somebody else.
-fn holds_back(plan: &Plan, outgoing: &Outgoing, response: &Response<Body>) -> bool {
-    let policy = &plan.treatment.policy;
+/// Whether the trailers could still make us ask somebody else, or decide what must be decided soon.
+fn holds_back(aim: Aim<'_>, outgoing: &Outgoing, response: &Response<Body>) -> bool {
+    let policy = &aim.plan.treatment.policy;
     let retried = !policy.retry.grpc_statuses.is_empty() && outgoing.traits.repeatable();
     let replaced = policy
         .fallback
         .as_ref()
         .is_some_and(|fallback| fallback.on_exhausted);
-    outgoing.traits.grpc && (retried || replaced) && grpc_status(response.headers()).is_none()
+    let matters = retried || replaced || aim.decides;
+    outgoing.traits.grpc && matters && grpc_status(response.headers()).is_none()
 }
 
 /// How long headers are held back for what may only be said in trailers: an answer that fails at once is caught,
@@ -185,6 +200,9 @@ async fn first_frame(response: Response<Body>) -> Result<Headed, ProxyError> {
         Ok(peeked) => peeked?,
         Err(_) => None,
     };
-    let said = trailers.as_ref().and_then(Said::by);
-    Ok((Response::from_parts(head, body), said))
+    Ok(Headed {
+        under_way: trailers.is_none() && !body.is_end_stream(),
+        said: trailers.as_ref().and_then(Said::by),
+        response: Response::from_parts(head, body),
+    })
 }

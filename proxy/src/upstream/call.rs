@@ -24,7 +24,10 @@ use crate::{
     worker::{Record, Worker, tell_endpoint},
 };
 
-use super::{attempt::attempt, judge::Attempted};
+use super::{
+    attempt::{Aim, attempt},
+    judge::Attempted,
+};
 
 /// Where a request goes and how it is treated on the way.
 #[derive(Debug, Clone)]
@@ -71,6 +74,17 @@ impl Outgoing {
 }
 
 impl Outgoing {
+    fn failed(&self, failure: AttemptFailure, number: u32, record: &Record) -> retry::Attempt {
+        retry::Attempt {
+            traits: self.traits,
+            number,
+            failure,
+            body_replayable: self.body.as_ref().is_none_or(Replay::is_possible),
+            trial: record.settlement.is_trial(),
+            remaining: self.deadline.remaining(clock::now()),
+        }
+    }
+
     /// Why it ends when its time is over.
     pub fn expired(&self, plan: &Plan) -> ProxyError {
         match self.deadline {
@@ -116,12 +130,7 @@ pub async fn call(
     record: &mut Record,
 ) -> Called {
     let Some(port) = plan.target.port(plan.port) else {
-        let service = plan.target.model.name.clone();
-        return Called::refused(ProxyError::NoSuchPort {
-            service,
-            port: Some(plan.port),
-            known: plan.target.port_numbers(),
-        });
+        return Called::refused(no_such_port(plan));
     };
     plan.target.mark_used();
     plan.treatment.budget.deposit(worker.index, clock::now());
@@ -129,46 +138,47 @@ pub async fn call(
     let mut number = 0;
     let mut all_unprocessed = true;
     let mut earlier: Option<Failed> = None;
-    let key = kept_together(worker, plan, &outgoing.head);
+    let key = kept_together(plan, &outgoing.head, record);
     loop {
         let began = clock::now();
         let chance = key.unwrap_or_else(|| worker.random());
-        let mut pick = match pick(plan, port, (began, chance), &tried) {
+        let mut pick = match pick((plan, port), outgoing, (began, chance), &tried) {
             Ok(pick) => pick,
             Err(refusal) => return or_earlier(worker, plan, earlier, refusal, all_unprocessed),
         };
         tried.push(pick.position);
         number += 1;
-        let place = (plan, port, pick.position);
-        let attempted = attempt(worker, place, outgoing, record, number).await;
-        let now = clock::now();
+        let aim = Aim {
+            plan,
+            port,
+            position: pick.position,
+            decides: pick.attempt.is_probe() || record.settlement.is_trial(),
+        };
+        let (attempted, headed) = attempt(worker, aim, outgoing, record, number).await;
+        if is_refused(&attempted) {
+            record.no_attempt();
+        }
         if plan.only.is_none() && is_full(&attempted) && tried.len() < port.group.eligible() {
-            // No attempt was made after all.
             number -= 1;
             continue;
         }
-        record.settlement.response_time(now.since(record.began()));
+        let waited = headed.since(record.began());
+        record.settlement.response_time(waited);
         if let Err(refusal @ ProxyError::Overflow { .. }) = &attempted.result
             && earlier.is_some()
         {
             return or_earlier(worker, plan, earlier, refusal.clone(), all_unprocessed);
         }
-        learn(worker, plan, &attempted, &mut pick.attempt, (began, now));
+        learn(worker, plan, &attempted, &mut pick.attempt, (began, headed));
         let failure = attempted.failure;
         all_unprocessed &= failure == Some(AttemptFailure::ProvablyUnprocessed);
         let again = failure.and_then(|failure| {
-            let attempt = retry::Attempt {
-                traits: outgoing.traits,
-                number,
-                failure,
-                body_replayable: outgoing.body.as_ref().is_none_or(Replay::is_possible),
-                trial: record.settlement.is_trial(),
-                remaining: outgoing.deadline.remaining(now),
-            };
-            wait_before_retry(worker, plan, &attempt, record)
+            let failed = outgoing.failed(failure, number, record);
+            wait_before_retry(worker, plan, &failed, record)
         });
         let Some(wait) = again else {
-            keep(plan, &attempted, pick.attempt, record);
+            let took = headed.since(began);
+            keep(plan, &attempted, (pick.attempt, took), record);
             return Called {
                 result: attempted.result,
                 outcome: attempted.outcome,
@@ -184,18 +194,35 @@ pub async fn call(
     }
 }
 
-/// Which endpoint is next: the one that the caller dialled, or the best that is not in `tried`.
+fn no_such_port(plan: &Plan) -> ProxyError {
+    ProxyError::NoSuchPort {
+        service: plan.target.model.name.clone(),
+        port: Some(plan.port),
+        known: plan.target.port_numbers(),
+    }
+}
+
+/// Which endpoint is next: the one that the caller dialled, or the best that is not in `tried`. None if no time is left:
+/// who is asked then can only be late.
 fn pick(
-    plan: &Plan,
-    port: &PortEntry,
+    (plan, port): (&Plan, &PortEntry),
+    outgoing: &Outgoing,
     (now, chance): (Tick, u64),
     tried: &[usize],
 ) -> Result<Pick, ProxyError> {
+    if outgoing.deadline.remaining(now) == Some(Duration::ZERO) {
+        return Err(outgoing.expired(plan));
+    }
     let picked = match plan.only {
         Some(position) => balance::exactly(&port.group, position),
         None => balance::choose(&port.group, now, chance, tried),
     };
     picked.map_err(|refusal| no_pick(refusal, &plan.target))
+}
+
+/// Here, by a limit: nobody was asked.
+fn is_refused(attempted: &Attempted) -> bool {
+    matches!(attempted.result, Err(ProxyError::Overflow { .. }))
 }
 
 fn is_full(attempted: &Attempted) -> bool {
@@ -204,19 +231,24 @@ fn is_full(attempted: &Attempted) -> bool {
 }
 
 /// A response's load at its endpoint lasts until it has passed.
-fn keep(plan: &Plan, attempted: &Attempted, attempt: balance::Attempt, record: &mut Record) {
+fn keep(
+    plan: &Plan,
+    attempted: &Attempted,
+    (attempt, took): (balance::Attempt, Duration),
+    record: &mut Record,
+) {
     if attempted.result.is_ok() {
-        let open = attempted.seen.is_none();
+        let open = attempted.seen.is_none().then_some(took);
         let service = plan.target.clone();
         record.settlement.keep_attempt(attempt, service, open);
     }
 }
 
 /// The hash of what the request shares with others that go to the same endpoint.
-fn kept_together(worker: &Worker, plan: &Plan, head: &request::Parts) -> Option<u64> {
+fn kept_together(plan: &Plan, head: &request::Parts, record: &Record) -> Option<u64> {
     let by = &plan.target.model.policy.load_balancer.hash;
     let query = head.uri.query().unwrap_or_default();
-    affinity::key(by, &head.headers, query, worker.shared.store.source())
+    affinity::key(by, &head.headers, query, record.caller())
 }
 
 /// What an attempt came to that is to be followed by another one.

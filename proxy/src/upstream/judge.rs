@@ -15,7 +15,7 @@ use crate::{
     worker::grpc_status,
 };
 
-use super::call::{Outgoing, Plan};
+use super::{attempt::Aim, call::Outgoing, http1::IDLED_MIN};
 
 /// What one attempt came to.
 pub(super) struct Attempted {
@@ -28,8 +28,25 @@ pub(super) struct Attempted {
     pub outcome: Option<Outcome>,
 }
 
-/// A response, and what its trailers said if they came first.
-pub(super) type Headed = (Response<Body>, Option<Said>);
+/// A response that has begun.
+pub(super) struct Headed {
+    pub response: Response<Body>,
+    /// What its trailers said, if they came first.
+    pub said: Option<Said>,
+    /// It was looked at, and is a stream that goes on: the first message has come, or nothing at all for a while.
+    pub under_way: bool,
+}
+
+impl Headed {
+    /// Not looked at.
+    pub(super) fn of(response: Response<Body>) -> Self {
+        Self {
+            response,
+            said: None,
+            under_way: false,
+        }
+    }
+}
 
 /// How a gRPC call ended, from whichever headers say so.
 #[derive(Debug, Clone, Copy)]
@@ -64,10 +81,11 @@ impl Attempted {
 /// Judges.
 pub(super) fn judge(
     result: Result<Headed, ProxyError>,
-    plan: &Plan,
+    aim: Aim<'_>,
     outgoing: &Outgoing,
     lasted: Duration,
 ) -> Attempted {
+    let plan = aim.plan;
     let no_answer = |error| {
         if outgoing.excuses(&error, plan, lasted) {
             let failure = judge_error(error.clone()).failure;
@@ -76,7 +94,11 @@ pub(super) fn judge(
             judge_error(error)
         }
     };
-    let (response, late) = match result {
+    let Headed {
+        response,
+        said,
+        under_way,
+    } = match result {
         Ok(headed) => headed,
         Err(error) => return no_answer(error),
     };
@@ -84,7 +106,7 @@ pub(super) fn judge(
         return no_answer(error);
     }
     let status = response.status();
-    let said = late.or_else(|| Said::by(response.headers()));
+    let said = said.or_else(|| Said::by(response.headers()));
     let (seen, failure, outcome) = match said {
         Some(Said { code, pushback }) if outgoing.traits.grpc && status.is_success() => {
             let after = match pushback {
@@ -100,7 +122,10 @@ pub(super) fn judge(
         }
         // What is no gRPC has no trailers that could say how it went, whatever the request called itself.
         None if outgoing.traits.grpc && status.is_success() && is_grpc(response.headers()) => {
-            (None, None, None)
+            // A watch says in its trailers how it went, hours later: who waits to be let in again goes by its beginning.
+            let well = aim.decides && under_way;
+            let seen = well.then_some(AttemptOutcome::Success);
+            (seen, None, well.then_some(Outcome::Success))
         }
         Some(_) | None => {
             let retry_after = retry::retry_after(response.headers());
@@ -151,6 +176,9 @@ fn judge_error(error: ProxyError) -> Attempted {
             AttemptOutcome::Ignored,
             Some(AttemptFailure::ProvablyUnprocessed),
         ),
+        ProxyError::IdleRace { idled, .. } if *idled < IDLED_MIN => {
+            (bad, Some(AttemptFailure::IdleRace))
+        }
         ProxyError::IdleRace { .. } => (AttemptOutcome::Ignored, Some(AttemptFailure::IdleRace)),
         ProxyError::AttemptTimeout { .. } => (bad, Some(AttemptFailure::PerTryTimeout)),
         ProxyError::UpstreamReset {

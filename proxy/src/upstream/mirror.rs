@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    attempt::attempt,
+    attempt::{Aim, attempt},
     call::{Outgoing, Plan, learn},
 };
 
@@ -103,9 +103,14 @@ async fn send(worker: &Rc<Worker>, plan: &Plan, outgoing: &Outgoing) -> &'static
         return "no_endpoint";
     };
     let mut record = Record::silent(worker, outgoing.head.method.clone());
-    let place = (plan, port, pick.position);
-    let attempted = attempt(worker, place, outgoing, &mut record, 1).await;
-    let times = (began, clock::now());
+    let aim = Aim {
+        plan,
+        port,
+        position: pick.position,
+        decides: pick.attempt.is_probe(),
+    };
+    let (attempted, headed) = attempt(worker, aim, outgoing, &mut record, 1).await;
+    let times = (began, headed);
     learn(worker, plan, &attempted, &mut pick.attempt, times);
     match attempted.result {
         Ok(response) if response.status().is_server_error() => {

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, uri};
 use usher_config::value::SpiffeId;
 
 use crate::{
+    balance::affinity,
     clock::{self, Tick},
     error::{Flags, ProxyError},
     http::{Interim, Replay, watched::Observer},
@@ -154,12 +155,26 @@ impl Record {
         self.began
     }
 
+    /// The hash of who calls: an outsider by its address, else our own instance.
+    pub fn caller(&self) -> u64 {
+        match self.client.map(|ip| ip.to_canonical()) {
+            None => self.worker.shared.store.source(),
+            Some(IpAddr::V4(ip)) => affinity::hash(&ip.octets()),
+            Some(IpAddr::V6(ip)) => affinity::hash(&ip.octets()),
+        }
+    }
+
     /// An attempt begins.
     pub fn attempt(&mut self, endpoint: SocketAddr, now: Tick) {
         self.attempts += 1;
         self.upstream = Some(endpoint);
         self.attempt_began = Some(now);
         self.head_at = None;
+    }
+
+    /// The attempt that had begun came to nothing before it was one: a limit was reached.
+    pub fn no_attempt(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
     }
 
     /// The response's head that goes to the caller.

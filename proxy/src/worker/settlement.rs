@@ -29,8 +29,8 @@ pub struct Settlement {
     pub fallback_place: Option<Place>,
     permit: Option<(Permit, BreakerEntry, Arc<ServiceEntry>)>,
     attempt: Option<(Attempt, Arc<ServiceEntry>)>,
-    /// The attempt's verdict is still to come.
-    attempt_open: bool,
+    /// The attempt's verdict is still to come: how long its endpoint took until the head.
+    attempt_open: Option<Duration>,
     response_time: Duration,
     delayed: Duration,
     broken: bool,
@@ -66,8 +66,14 @@ impl Settlement {
     }
 
     /// Keeps the successful attempt: its load lasts until the response has passed. `open`: its verdict will
-    /// come with the trailers.
-    pub fn keep_attempt(&mut self, attempt: Attempt, service: Arc<ServiceEntry>, open: bool) {
+    /// come with the trailers, and this is how long its endpoint took for the head. Not what the caller waited: earlier
+    /// attempts were slow elsewhere.
+    pub fn keep_attempt(
+        &mut self,
+        attempt: Attempt,
+        service: Arc<ServiceEntry>,
+        open: Option<Duration>,
+    ) {
         self.attempt = Some((attempt, service));
         self.attempt_open = open;
     }
@@ -82,17 +88,21 @@ impl Settlement {
         }
     }
 
+    /// Only what the upstream did speaks against it: callers leave, and this proxy ends streams that are too long or
+    /// silent, as its policy says.
     pub(super) fn broke_off(&mut self, error: &ProxyError) {
         match error {
-            ProxyError::DownstreamGone | ProxyError::DownstreamBody => self.ignored = true,
-            _ => self.broken = true,
+            ProxyError::UpstreamReset { .. }
+            | ProxyError::UpstreamBrokeOff { .. }
+            | ProxyError::UpstreamProtocol { .. } => self.broken = true,
+            _ => self.ignored = true,
         }
     }
 
     /// Pays what is still owed.
     pub(super) fn at_end(&mut self, worker: &Worker, grpc_status: Option<u8>, now: Tick) {
         if self.ignored && grpc_status.is_none() {
-            // Dropped without a word: cancelled by the caller.
+            // Dropped without a word: ended before anybody could tell how it would have gone.
             self.permit = None;
             self.attempt = None;
             return;
@@ -105,7 +115,7 @@ impl Settlement {
         };
         self.tell_breaker(worker, outcome, now);
         if let Some((mut attempt, service)) = self.attempt.take()
-            && (self.attempt_open || self.broken)
+            && (self.attempt_open.is_some() || self.broken)
         {
             let outcome = match grpc_status {
                 Some(code) if !self.broken => AttemptOutcome::of_grpc(code, None),
@@ -113,7 +123,7 @@ impl Settlement {
             };
             let seen = Observation {
                 outcome,
-                response_time: self.response_time,
+                response_time: self.attempt_open.unwrap_or(self.response_time),
                 now,
                 random: worker.random(),
             };
@@ -142,10 +152,6 @@ pub fn tell_endpoint(
             info!(service = %service.label, "endpoint returned");
         }
     }
-    service
-        .metrics
-        .ejected
-        .set(i64::from(service.running.roster.ejected()));
 }
 
 /// A breaker's change of phase: metric and log line.

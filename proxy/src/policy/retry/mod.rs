@@ -32,6 +32,14 @@ pub struct RequestTraits {
 }
 
 impl RequestTraits {
+    /// Of bytes that mean nothing to us.
+    pub const OPAQUE: Self = Self {
+        idempotent: false,
+        vouched: false,
+        grpc: false,
+        nested: false,
+    };
+
     /// Reads them off a request. `path` is normalised; for gRPC it names the method.
     pub fn of(policy: &model::Retry, method: &Method, path: &str, headers: &HeaderMap) -> Self {
         let grpc = is_grpc(headers);

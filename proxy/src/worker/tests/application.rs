@@ -33,6 +33,10 @@ pub(super) enum Answer {
     GrpcPushback,
     /// The body and this `grpc-status` in trailers.
     Grpc { code: u8 },
+    /// The head of a gRPC stream, and nothing more.
+    Silence,
+    /// A gRPC stream that has one message and does not end.
+    Watch,
     /// The body as it comes.
     Stream,
     /// Nothing.
@@ -134,17 +138,34 @@ async fn respond(
                 ("grpc-retry-pushback-ms".parse().unwrap(), (-1).into()),
             ]);
             let frames = [Ok(Frame::trailers(trailers))];
-            response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+            response = grpc(StreamBody::new(futures_util::stream::iter(frames)).boxed());
         }
         Answer::Grpc { code } => {
             let trailers =
                 HeaderMap::from_iter([("grpc-status".parse().unwrap(), u16::from(code).into())]);
             let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
-            response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+            response = grpc(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+        }
+        Answer::Silence => {
+            let frames = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+            response = grpc(StreamBody::new(frames).boxed());
+        }
+        Answer::Watch => {
+            let first = [Ok(Frame::data(Bytes::from_static(b"first")))];
+            let first = futures_util::stream::iter(first);
+            let frames = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+            response = grpc(StreamBody::new(frames).boxed());
         }
         Answer::Stream | Answer::Never | Answer::BusyAtOnce => {}
     }
     Ok(response)
+}
+
+fn grpc(body: BoxBody<Bytes, Infallible>) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(body);
+    let kind = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 fn busy(body: BoxBody<Bytes, Infallible>) -> Response<BoxBody<Bytes, Infallible>> {

@@ -44,6 +44,11 @@ fn assert_closed(mesh: &Mesh) {
     assert_eq!(response.status(), StatusCode::OK, "{}", text(&response));
 }
 
+fn open_breaker(mesh: &Mesh) {
+    mesh.answer(Answer::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    harness::eventually(|| reason(&mesh.http1("http://account.bank/", "")).starts_with("BO"));
+}
+
 /// Asks, and leaves when the application has heard of it.
 fn ask_and_leave(mesh: &Mesh) {
     let before = mesh.seen().len();
@@ -69,8 +74,7 @@ fn a_trial_whose_caller_leaves_gives_its_permit_back() {
     let breaker = policy.breaker.as_mut().unwrap();
     breaker.open_for = Duration::from_millis(50);
     let mesh = Mesh::start(policy);
-    mesh.answer(Answer::Status(StatusCode::INTERNAL_SERVER_ERROR));
-    harness::eventually(|| reason(&mesh.http1("http://account.bank/", "")).starts_with("BO"));
+    open_breaker(&mesh);
     mesh.answer(Answer::Never);
     let before = mesh.seen().len();
     let mut trial = None;
@@ -213,4 +217,67 @@ fn a_key_that_its_receiver_never_sees_vouches_for_nothing() {
         headers.insert("connection", "idempotency-key".parse().unwrap());
     });
     assert_eq!(mesh.seen().len(), 1);
+}
+
+#[test]
+fn streams_that_end_as_configured_are_no_failures() {
+    let mut policy = touchy();
+    policy.timeouts.stream_max = Some(Duration::from_millis(50));
+    let mesh = Mesh::start(policy);
+    mesh.answer(Answer::Watch);
+    mesh.calls_while(MANY, || {
+        harness::eventually(|| mesh.seen().len() == MANY && mesh.active().0 == 0);
+    });
+    assert_closed(&mesh);
+}
+
+#[test]
+fn a_stream_that_has_begun_well_closes_the_breaker() {
+    let mut policy = touchy();
+    let breaker = policy.breaker.as_mut().unwrap();
+    breaker.open_for = Duration::from_millis(50);
+    let mesh = Mesh::start(policy);
+    open_breaker(&mesh);
+    mesh.answer(Answer::Watch);
+    let mut stream = None;
+    harness::eventually(|| {
+        let response = mesh.grpc_begun("account.bank");
+        let through = !response.headers().contains_key("x-usher-reason");
+        stream = through.then_some(response);
+        through
+    });
+    assert_closed(&mesh);
+    assert_eq!(mesh.active().0, 1, "the stream goes on");
+    drop(stream);
+}
+
+#[test]
+fn an_open_breaker_is_heard_however_full_its_service_is() {
+    let mut policy = touchy();
+    let breaker = policy.breaker.as_mut().unwrap();
+    breaker.open_for = Duration::from_secs(60);
+    let mesh = Mesh::start(policy.clone());
+    mesh.answer(Answer::Never);
+    mesh.raw_while("POST / HTTP/1.1\r\nHost: account.bank\r\n\r\n", || {
+        harness::eventually(|| mesh.seen().len() == 1);
+        open_breaker(&mesh);
+        policy.limits.max_concurrent_requests = 1;
+        mesh.outbound(|service| service.policy = policy.into());
+        let response = mesh.http1("http://account.bank/", "");
+        assert_eq!(reason(&response), "BO breaker-open");
+    });
+}
+
+#[test]
+fn a_head_is_held_for_trailers_only_for_a_while() {
+    let mut policy = TrafficPolicy::default();
+    policy.retry.grpc_statuses = vec![14];
+    policy.retry.idempotent_methods = vec!["bank.Account/Debit".into()];
+    let mesh = Mesh::start(policy);
+    mesh.answer(Answer::Silence);
+    let began = std::time::Instant::now();
+    drop(mesh.grpc_begun("account.bank"));
+    let held = began.elapsed();
+    assert!(held >= Duration::from_secs(1), "{held:?}");
+    assert!(held < Duration::from_secs(10), "{held:?}");
 }

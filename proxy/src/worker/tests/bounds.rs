@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use usher_config::model::{MtlsMode, TrafficPolicy};
+use usher_config::model::{Algorithm, MtlsMode, TrafficPolicy};
 
 use crate::{policy::limits::HANDSHAKES_PER_PEER_MAX, telemetry::metrics::Direction};
 
@@ -76,6 +76,35 @@ fn who_shares_a_busy_connection_is_not_pending() {
         });
         mesh.calls_while(2, || harness::eventually(|| mesh.active().1 == 514));
     });
+}
+
+#[test]
+fn who_would_wait_for_an_endpoint_where_nobody_may_wait_is_refused() {
+    let mut policy = TrafficPolicy::default();
+    policy.limits.per_endpoint.max_pending_requests = Some(0);
+    let mesh = Mesh::start(policy);
+    let request = "GET /nowhere/ HTTP/1.1\r\nHost: account.bank\r\nConnection: close\r\n\r\n";
+    let answer = mesh.raw(request);
+    assert!(answer.contains("x-usher-reason: UO "), "{answer}");
+    assert!(mesh.seen().is_empty());
+    let line = mesh.logged_by_caller("/nowhere/");
+    assert!(line.contains("\"attempts\":0,"), "{line}");
+}
+
+#[test]
+fn an_endpoint_that_was_passed_over_is_no_attempt() {
+    let mut policy = TrafficPolicy::default();
+    policy.load_balancer.algorithm = Algorithm::RoundRobin;
+    let mesh = Mesh::start(policy.clone());
+    assert_eq!(mesh.get("http://account.bank/").status(), StatusCode::OK);
+    policy.limits.per_endpoint.max_pending_requests = Some(0);
+    mesh.beside("127.0.0.1:1".parse().unwrap(), policy);
+    for number in 0..4 {
+        let response = mesh.get(&format!("http://account.bank/to/{number}/"));
+        assert_eq!(response.status(), StatusCode::OK, "{}", text(&response));
+        let (line, _) = mesh.logged(&format!("/to/{number}/"));
+        assert!(line.contains("\"attempts\":1,"), "{line}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use usher_config::model::{InboundPolicy, Service, TrafficPolicy};
 
@@ -112,6 +113,31 @@ impl Mesh {
         });
     }
 
+    /// A second endpoint, where no sidecar is, and this policy.
+    pub(super) fn beside(&self, address: SocketAddr, policy: TrafficPolicy) {
+        let mut other = endpoint(address);
+        other.name = "bank/account/b".parse().unwrap();
+        self.caller.store.apply(Change {
+            services: vec![("bank/account".parse().unwrap(), Some(service(policy)))],
+            endpoints: vec![
+                (
+                    ENDPOINT.parse().unwrap(),
+                    Some(endpoint(self.callee.inbound)),
+                ),
+                (other.name.clone(), Some(other)),
+            ],
+            ..Change::default()
+        });
+    }
+
+    /// How long the first endpoint is expected to take.
+    pub(super) fn expected(&self) -> Duration {
+        let snapshot = self.caller.store.load();
+        let service = snapshot.service(&"bank/account".parse().unwrap());
+        let endpoint = &service.unwrap().endpoints[0];
+        endpoint.state.view(crate::clock::now()).expected
+    }
+
     /// The service has no sidecar, and this policy.
     pub(super) fn without_sidecar(&self, policy: TrafficPolicy) {
         let mut plain = endpoint(self.application.address);
@@ -125,19 +151,11 @@ impl Mesh {
 
     /// The first access log lines of caller and callee that have `word` in them.
     pub(super) fn logged(&self, word: &str) -> (String, String) {
-        let line = |sidecar: &Sidecar| {
-            let mut found = None;
-            eventually(|| {
-                let text = std::fs::read_to_string(sidecar.log.path()).unwrap();
-                found = text
-                    .lines()
-                    .find(|line| line.contains(word))
-                    .map(str::to_owned);
-                found.is_some()
-            });
-            found.unwrap()
-        };
-        (line(&self.caller), line(&self.callee))
+        (self.caller.logged(word), self.callee.logged(word))
+    }
+
+    pub(super) fn logged_by_caller(&self, word: &str) -> String {
+        self.caller.logged(word)
     }
 
     /// A connection to the application's side of the caller's sidecar, or to the callee's sidecar itself.
@@ -293,6 +311,16 @@ impl Mesh {
             let collected = body.collect().await.unwrap();
             let trailers = collected.trailers().cloned();
             (head, collected.to_bytes(), trailers)
+        })
+    }
+
+    /// Asks, and returns as soon as the answer has begun.
+    pub(super) fn grpc_begun(&self, authority: &str) -> Response<Incoming> {
+        let request = grpc_request(authority, super::whole(Bytes::new()));
+        self.runtime.block_on(async {
+            let mut sender = h2c(self.caller.outbound).await;
+            let response = tokio::time::timeout(DEADLINE, sender.send_request(request)).await;
+            response.unwrap().unwrap()
         })
     }
 

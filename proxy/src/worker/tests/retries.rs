@@ -1,9 +1,13 @@
 //! What a failed attempt leaves behind for the next one, and what it says about whether there should be one.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use usher_config::model::TrafficPolicy;
+use usher_config::model::{Algorithm, TrafficPolicy};
 
 use crate::telemetry::metrics::Direction;
 
@@ -33,6 +37,26 @@ fn an_upload_that_was_refused_early_is_sent_whole_to_the_next() {
     caller.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{:.200}", answer);
     assert_eq!(mesh.seen().last().unwrap().1.len(), body.len());
+}
+
+#[test]
+fn an_endpoint_pays_for_no_time_that_was_lost_at_another() {
+    // It takes connections and never says a word.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut policy = TrafficPolicy::default();
+    policy.load_balancer.algorithm = Algorithm::RoundRobin;
+    policy.timeouts.connect = Duration::from_millis(500);
+    let mesh = Mesh::start(policy.clone());
+    mesh.answer(Answer::Grpc { code: 0 });
+    mesh.grpc("account.bank", Bytes::new());
+    mesh.beside(mute.local_addr().unwrap(), policy);
+    // One of two turns is lost.
+    for _ in 0..2 {
+        let (_, _, trailers) = mesh.grpc("account.bank", Bytes::new());
+        assert_eq!(trailers.unwrap()["grpc-status"], "0");
+    }
+    let expected = mesh.expected();
+    assert!(expected < Duration::from_millis(500), "{expected:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ use crate::{
     xds::{self, Resolution},
 };
 
+use super::harness::eventually;
+
 /// A sidecar with its workers and its own view of the configuration.
 pub(super) struct Sidecar {
     pub(super) store: Arc<Store>,
@@ -149,5 +151,17 @@ impl Sidecar {
             tcp,
             log,
         }
+    }
+
+    /// The first line of its access log that has `word` in it.
+    pub(super) fn logged(&self, word: &str) -> String {
+        let mut found = None;
+        eventually(|| {
+            let text = std::fs::read_to_string(self.log.path()).unwrap();
+            let line = text.lines().find(|line| line.contains(word));
+            found = line.map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
     }
 }
