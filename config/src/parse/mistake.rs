@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use crate::kind::{Kind, ObjectKey};
@@ -166,7 +166,7 @@ pub(super) fn render(
     renderer.render(&[group]).to_string()
 }
 
-/// Two lines around a position, the position underlined; nothing where the text is not at hand.
+/// Two lines around a position, the position underlined; only the file's name where the text is not at hand.
 fn excerpt<'a>(
     sources: &'a BTreeMap<PathBuf, Arc<str>>,
     file: &'a Path,
@@ -174,7 +174,9 @@ fn excerpt<'a>(
     kind: AnnotationKind,
     label: &'a str,
 ) -> Option<Element<'a>> {
-    let source = sources.get(file)?;
+    let Some(source) = sources.get(file) else {
+        return Some(Origin::path(file.to_string_lossy()).into());
+    };
     let line = source
         .split_inclusive('\n')
         .nth(usize::try_from(position.line).ok()?.checked_sub(1)?)?;

@@ -78,7 +78,7 @@ pub(super) fn read(text: &str, first_line: u32) -> Result<Option<Node>, Unreadab
         match event {
             Ok((Event::StreamEnd, _)) => break,
             Ok((event, span)) => builder.take(event, span)?,
-            Err(error) => return Err(builder.syntax(&error)),
+            Err(error) => return Err(builder.syntax(text, &error)),
         }
     }
     Ok(builder.root)
@@ -191,13 +191,43 @@ impl Builder {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> Unreadable {
+    fn syntax(&self, text: &str, error: &ScanError) -> Unreadable {
+        let line = error.marker().line();
+        if error.info().contains("tab")
+            && let Some(tabbed) = tab_for_indentation(text, line)
+        {
+            return Unreadable {
+                position: Position {
+                    line: self.first_line.saturating_add(number(tabbed)),
+                    column: 1,
+                    length: 1,
+                },
+                found: "a tab that indents".into(),
+                allowed: "spaces: YAML does not indent by tabs".into(),
+            };
+        }
+        let mut position = self.place(error.marker());
+        // What misses its end is noticed after the last line, where nothing can be shown.
+        if let Some((last, shown)) = text.lines().enumerate().last()
+            && line > last + 1
+        {
+            position.line = self.first_line.saturating_add(number(last));
+            position.column = number(shown.chars().count()).max(1);
+        }
         Unreadable {
-            position: self.place(error.marker()),
+            position,
             found: format!("text that is not YAML ({})", error.info()),
             allowed: "a YAML document".into(),
         }
     }
+}
+
+/// The first line from `line` (the first is 1) on that a tab indents, counted from 0. The scanner may notice one line
+/// before it, where it looks for the end of what is there.
+fn tab_for_indentation(text: &str, line: usize) -> Option<usize> {
+    let indents = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    let mut lines = text.lines().enumerate().skip(line.saturating_sub(1));
+    lines.find(|(_, line)| indents(line)).map(|(at, _)| at)
 }
 
 fn is_text_tag(tag: &Tag) -> bool {

@@ -177,6 +177,28 @@ fn a_directory_is_read_in_order_and_without_hidden_files() {
     let parsed = parse_directory(root.path()).expect("readable");
     assert_eq!(said(&parsed), ["1: : bytes that are not UTF-8"]);
     assert_eq!(parsed.unreadable, [root.path().join("a.yaml")]);
+    let shown = parsed.render(&parsed.mistakes[0], Colours::Plain);
+    assert!(shown.contains("a.yaml"), "{shown}");
     assert_eq!(*parsed.objects[0].file, root.path().join("b/c/mesh.yml"));
     assert!(parse_directory(&root.path().join("none")).is_err());
+}
+
+#[test]
+fn what_misses_its_end_and_what_a_tab_indents_is_shown_in_its_own_line() {
+    for (text, place, shown) in [
+        ("kind: Mesh\nspec: [web\n", "2:10", "spec: [web"),
+        ("kind: Mesh\nspec:\n  a: 1\n\tb: 2\n", "4:1", "b: 2"),
+    ] {
+        let parsed = parse_files(&[(PathBuf::from("mesh.yaml"), text.to_owned())]);
+        let [mistake] = &parsed.mistakes[..] else {
+            panic!("{:?}", parsed.mistakes)
+        };
+        let found = format!("{}:{}", mistake.position.line, mistake.position.column);
+        assert_eq!(found, place, "{mistake}");
+        let rendered = parsed.render(mistake, Colours::Plain);
+        assert!(
+            rendered.contains("mesh.yaml") && rendered.contains(shown),
+            "{rendered}"
+        );
+    }
 }

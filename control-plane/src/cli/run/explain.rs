@@ -47,11 +47,17 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
         )
         .advise("a new token: usher token create --namespace NS --service-account SA, into the file of --token-file")
         .advise("is it the right control plane? --control-plane HOST:PORT"),
-        Some(exit::SYSTEM) => Failure::new(
-            exit::SYSTEM,
-            format!("the sidecar did not get what it needs of this machine{reason}"),
-        )
-        .advise("an address in use belongs to another process: give another one, or port 0 for any that is free"),
+        Some(exit::SYSTEM) => {
+            let failure = Failure::new(
+                exit::SYSTEM,
+                format!("the proxy did not get what it needs of this machine{reason}"),
+            );
+            if reason.contains("in use") {
+                failure.advise("an address in use belongs to another process: give another one, or port 0 for any that is free")
+            } else {
+                failure
+            }
+        }
         Some(exit::CONFIGURATION) => Failure::new(
             exit::CONFIGURATION,
             format!(

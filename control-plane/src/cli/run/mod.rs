@@ -39,8 +39,8 @@ pub(super) use tied::Tied;
 
 const AFTER_HELP: &str = "\
 Examples:
-  usher run --service web --namespace shop --port 8080 -- python3 -m http.server
-      an instance of `web` that listens on $HOST:$PORT
+  usher run --service web --namespace shop --port 8080 -- python3 -m http.server --bind 127.0.0.1 8080
+      an instance of `web`; a program of your own listens on $HOST:$PORT
   usher run --service worker --namespace shop -- ./worker
       a workload that only calls: http://web.shop/ from inside reaches `web`, over mutual TLS
   usher run --service web --namespace shop --port 8080 --tcp 127.0.0.1:5432=db.shop:5432 -- ./web
