@@ -314,12 +314,6 @@ impl Bootstrap {
         self.gateway.as_ref().map(|role| role.drain_notice)
     }
 
-    /// Whether the application must not be reachable around the sidecar. Where the kernel hands over what comes from
-    /// outside, its address does not matter.
-    pub fn guards_application(&self) -> bool {
-        !self.danger_exposed_application && self.transparent.is_none()
-    }
-
     /// Reads `arguments` (program name first), the environment, and the bootstrap file that they name.
     ///
     /// # Errors

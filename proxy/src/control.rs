@@ -4,6 +4,7 @@
 //! workers, then the stream, renewal, health and registration side by side. It ends by draining.
 
 mod admission;
+mod descriptors;
 mod exit;
 mod exposure;
 mod forwards;
@@ -20,6 +21,7 @@ mod serving;
 mod signals;
 mod standing;
 mod traffic;
+mod witness;
 
 use std::{
     ffi::OsString,
@@ -152,6 +154,7 @@ impl Start {
             "sidecar"
         };
         info!(role, service = %bootstrap.service, control_plane = bootstrap.control_plane, "proxy starts");
+        descriptors::raise(bootstrap.workers.get());
         if bootstrap.danger_exposed_application {
             warn!(
                 "danger: the application may be reachable around this sidecar, and then no policy protects it"
@@ -240,11 +243,13 @@ impl Start {
         let traffic = Traffic::start((self.listeners, gateway), &self.bootstrap, &shared)?;
         self.readiness.serve();
 
+        let transparent = self.bootstrap.transparent.is_some();
         let application = inbound.zip(self.bootstrap.application_port);
         let registering = application.map(|(inbound, application)| {
             let guarded = Guarded {
                 application,
                 inbound,
+                transparent,
             };
             let (health, reported) = watch::channel(Default::default());
             tokio::spawn(show_health(reported.clone(), self.standing.clone()));
@@ -260,7 +265,7 @@ impl Start {
                 zone: self.bootstrap.zone.clone(),
                 health: reported,
                 greeted: self.greeted.clone(),
-                guarded: self.bootstrap.guards_application().then_some(guarded),
+                guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
             };
             Registering {
                 task: tokio::spawn(registration.run(leave)),
@@ -279,6 +284,7 @@ impl Start {
         let grace = self.bootstrap.drain_grace;
         Serving {
             leaving,
+            transparent,
             grace,
             signals: self.signals,
             commands: self.commands,

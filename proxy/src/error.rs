@@ -106,11 +106,11 @@ pub enum ProxyError {
         /// Its port.
         port: Port,
     },
-    /// The control plane did not answer in time.
-    #[error("service {service} could not be looked up within {limit:?}")]
+    /// The control plane did not answer in time, or not usably.
+    #[error("{sought} could not be looked up within {limit:?}")]
     DiscoveryTimeout {
-        /// Who was asked for.
-        service: ServiceName,
+        /// A service, or whoever is at an address.
+        sought: Arc<str>,
         /// How long we waited.
         limit: Duration,
     },

@@ -31,21 +31,24 @@ use crate::{
         timeout::{self as deadline, DEADLINE, Deadline},
     },
     snapshot::InboundEntry,
-    tcp::Stream,
+    tcp::{Looked, Stream},
     telemetry::{
         metrics::Direction,
         trace_context::{self, TraceContext, ensure_request_id},
     },
-    tls::{self, Accepted, Alpn, TlsError},
+    tls::{self, Accepted, Alpn, Greeted, TlsError},
     upstream::dial::Version,
     worker::{Phase, Record, Worker},
 };
 
 use caller::{Caller, Meant};
 
-/// For a caller's first bytes. Sidecars speak first; a plaintext caller that waits for the application to speak
-/// is served as opaque when it does, at the latest after this time.
-const FIRST_BYTES_MAX: Duration = Duration::from_secs(1);
+/// For a caller's first bytes. Sidecars and HTTP callers speak first; who connects ahead of a request may take its time.
+const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
+
+/// The same, where opaque bytes may reach our application: a plaintext caller that waits for it to speak is served as
+/// opaque when it does, at the latest after this time.
+const OPAQUE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// To our own application: it is on this machine and answers at once or not at all.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -60,8 +63,14 @@ pub async fn serve(
 ) {
     let meant = Meant::by(&worker, destination);
     let mut ahead = None;
-    let speaks_first = Box::pin(opaque::speaks_first(&worker, &meant, &mut ahead));
-    let detected = match reader::look_unless(&stream, FIRST_BYTES_MAX, speaks_first).await {
+    let first = if opaque::takes_opaque_plaintext(&worker, &meant) {
+        let speaks_first = Box::pin(opaque::speaks_first(&worker, &meant, &mut ahead));
+        reader::look_unless(&stream, OPAQUE_WAIT_MAX, speaks_first).await
+    } else {
+        let detected = reader::look(&stream, FIRST_BYTES_MAX).await;
+        detected.map(First::Caller)
+    };
+    let detected = match first {
         Ok(First::Caller(detected)) => detected,
         Ok(First::Called(())) => {
             worker.handles.detected.add(worker.index, "server_first");
@@ -75,29 +84,32 @@ pub async fn serve(
         Detected::Unknown | Detected::NeedMore => ahead,
         Detected::Tls | Detected::Http1 | Detected::Http2Preface => None,
     };
-    if detected == Detected::Tls {
-        return Box::pin(serve_mesh(worker, stream, address)).await;
-    }
     let caller = Caller::plaintext(&worker, address, &meant);
     match detected {
         Detected::Http1 => Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await,
         Detected::Http2Preface => {
             Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
         }
-        // It should be HTTP and is not quite: the strict reader says why it is refused.
-        Detected::Unknown if opaque::is_http_only(&worker, &caller) => {
+        Detected::Tls => match Box::pin(handshake(&worker, stream, address)).await {
+            Some(Greeted::Sidecar(accepted)) => serve_mesh(worker, *accepted, address).await,
+            // To us an application's own TLS is as opaque, and as unknown, as any other bytes.
+            Some(Greeted::Application(stream, seen)) => {
+                let stream = Looked::after(Stream::Plain(stream), &seen).into_stream();
+                Box::pin(opaque::serve(worker, stream, caller, None)).await;
+            }
+            None => {}
+        },
+        // It should be HTTP and is not quite, or not yet: the strict reader waits, and says why it is refused.
+        Detected::Unknown | Detected::NeedMore if opaque::is_http_only(&worker, &caller) => {
             Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await;
         }
-        Detected::Tls | Detected::Unknown | Detected::NeedMore => {
+        Detected::Unknown | Detected::NeedMore => {
             Box::pin(opaque::serve(worker, Stream::Plain(stream), caller, ahead)).await;
         }
     }
 }
 
-async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let Some(accepted) = Box::pin(handshake(&worker, stream, address)).await else {
-        return;
-    };
+async fn serve_mesh(worker: Rc<Worker>, accepted: Accepted, address: SocketAddr) {
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
@@ -110,21 +122,25 @@ async fn serve_mesh(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) 
     }
 }
 
-/// Who calls, within the bounds on handshakes; `None`: counted and logged.
-async fn handshake(worker: &Worker, stream: TcpStream, address: SocketAddr) -> Option<Accepted> {
+/// Who begins with TLS, within the bounds on handshakes; `None`: counted and logged.
+async fn handshake(worker: &Worker, stream: TcpStream, address: SocketAddr) -> Option<Greeted> {
     let count = |outcome| worker.handles.handshakes_inbound.add(worker.index, outcome);
     let Some(_place) = worker.handshakes.enter(address.ip()) else {
         count("overflow");
         if worker.warnings.handshakes.is_due(clock::now()) {
             warn!(%address, "more TLS handshakes under way than this sidecar takes");
         }
+        Stream::Plain(stream).reset_on_close();
         return None;
     };
     let material = worker.shared.material.load_full();
     match tls::accept(stream, &material, worker.shared.store.own()).await {
-        Ok(accepted) => {
-            count("ok");
-            Some(accepted)
+        Ok(greeted) => {
+            count(match greeted {
+                Greeted::Sidecar(_) => "ok",
+                Greeted::Application(..) => "not_mesh",
+            });
+            Some(greeted)
         }
         Err(error) => {
             count(error.outcome());

@@ -60,17 +60,16 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     };
     worker.handles.detected.add(worker.index, detected.as_str());
     match detected {
-        // Nearly HTTP is refused with a reason, by the strict reader.
-        Detected::Http1 | Detected::Unknown => {
+        // Nearly HTTP is refused with a reason, by the strict reader; who connects ahead of a request may take its time.
+        Detected::Http1 | Detected::Unknown | Detected::NeedMore => {
             serve_http1(worker, Stream::Plain(stream), None).await;
         }
         Detected::Http2Preface => serve_http2(worker, Stream::Plain(stream), None).await,
         // Opaque bytes name no destination here: they need a listener of their own (`--tcp`).
-        Detected::Tls | Detected::NeedMore => {
+        Detected::Tls => {
             if worker.warnings.opaque.is_due(clock::now()) {
                 warn!(
-                    detected = detected.as_str(),
-                    "closed a connection of the application that speaks no plain HTTP: opaque bytes need a listener of their own (--tcp), and TLS is the sidecar's task"
+                    "closed a connection of the application that speaks TLS: that is the sidecar's task, and opaque bytes need a listener of their own (--tcp)"
                 );
             }
         }

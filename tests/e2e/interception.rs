@@ -1,8 +1,10 @@
 //! Applications that know nothing of the mesh go through it: the kernel hands their connections to the sidecar.
 
+mod outage;
 mod pair;
 mod ports;
 mod rules;
+mod streams;
 
 use std::{path::PathBuf, process::Command};
 

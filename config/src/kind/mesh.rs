@@ -43,9 +43,16 @@ impl MeshSpec {
 choice! {
     /// Where intercepted connections may go.
     pub enum OutboundTraffic {
-        /// Anywhere: to services through the mesh, to everybody else as they are.
+        /// Anywhere: to services through the mesh, to everybody else as they are. Refused is only an address of which
+        /// nobody can say whose it is, because the control plane does not answer and never has about this one: it may
+        /// be a service's, and what an application tells it must not travel in plaintext.
         PassThrough = "PassThrough",
-        /// To services of the registry only; other connections are refused.
+        /// As PassThrough, and to such an address as well, in plaintext: for applications that keep calling new
+        /// addresses outside, and had rather risk that than wait for a control plane.
+        PassThroughUnknown = "PassThroughUnknown",
+        /// To services of the registry only; other connections are refused. Only TCP is intercepted: UDP, and with it
+        /// names and QUIC, still leaves. Large answers of DNS come by TCP: leave it out of the rules
+        /// (`usher-proxy intercept install --exclude-outbound-ports 53`).
         RegistryOnly = "RegistryOnly",
     }
 }

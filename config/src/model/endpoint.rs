@@ -11,6 +11,9 @@ pub struct Endpoint {
     pub name: InstanceName,
     /// Its sidecar's inbound listener, or the application itself where `meshed` is false.
     pub address: SocketAddr,
+    /// Proven to be where it is: who dials the address, and not the service, means this instance. An address that was
+    /// only claimed (`--advertise`) leads callers of the service to it, and nobody else.
+    pub address_is_own: bool,
     /// Spoken to over mutual TLS.
     pub meshed: bool,
     /// Its share among its siblings.

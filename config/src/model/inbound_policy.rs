@@ -35,9 +35,11 @@ pub struct InboundPolicy {
 /// Where intercepted connections of a workload may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OutboundTraffic {
-    /// Anywhere; what is no service, as it is.
+    /// Anywhere; what is known to be no service, as it is.
     #[default]
     PassThrough,
+    /// The same for what nobody could be asked about.
+    PassThroughUnknown,
     /// To services only.
     RegistryOnly,
 }

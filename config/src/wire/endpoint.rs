@@ -20,6 +20,7 @@ impl From<&Endpoint> for v1::Endpoint {
             service: endpoint.name.service.name.to_string(),
             instance: endpoint.name.instance.to_string(),
             address: endpoint.address.to_string(),
+            address_is_own: endpoint.address_is_own,
             meshed: endpoint.meshed,
             weight: endpoint.weight.get(),
             zone: endpoint.zone.clone(),
@@ -53,6 +54,7 @@ fn decode_endpoint(message: v1::Endpoint) -> Decoded<Endpoint> {
         },
         address: address
             .ok_or_else(|| DecodeError::at("address", &message.address, "`ip:port`, port not 0"))?,
+        address_is_own: message.address_is_own,
         meshed: message.meshed,
         weight: weight("weight", message.weight)?,
         zone: message.zone,

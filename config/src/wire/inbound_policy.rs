@@ -35,6 +35,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             telemetry: Some((&policy.telemetry).into()),
             idle_ms: Some(to_optional_millis(policy.idle)),
             registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
+            pass_unknown: policy.outbound == OutboundTraffic::PassThroughUnknown,
             zone: policy.zone.clone(),
         }
     }
@@ -72,10 +73,10 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             Some(idle) => optional_millis("idle_ms", idle)?,
             None => Timeouts::default().idle,
         },
-        outbound: if message.registry_only {
-            OutboundTraffic::RegistryOnly
-        } else {
-            OutboundTraffic::PassThrough
+        outbound: match (message.registry_only, message.pass_unknown) {
+            (true, _) => OutboundTraffic::RegistryOnly,
+            (false, true) => OutboundTraffic::PassThroughUnknown,
+            (false, false) => OutboundTraffic::PassThrough,
         },
     })
 }

@@ -258,7 +258,7 @@ fn inbound_policy() -> InboundPolicy {
             ..Telemetry::default()
         },
         idle: Some(Duration::from_secs(7)),
-        outbound: OutboundTraffic::RegistryOnly,
+        outbound: OutboundTraffic::PassThroughUnknown,
         zone: "berlin-1".into(),
     }
 }
@@ -293,6 +293,7 @@ fn the_fuzzer_starts_from_whole_messages() {
     let endpoint = Endpoint {
         name: "bank/account/a1".parse().expect("name"),
         address: "127.0.0.1:15006".parse().expect("address"),
+        address_is_own: true,
         meshed: true,
         weight: Weight::ONE,
         zone: "a".into(),

@@ -15,7 +15,7 @@ use usher_config::{
 };
 
 use super::{
-    Authority, PeerIdentity,
+    Authority, Peer,
     svid::ProvenKey,
     token::{JoinToken, Refusal, Subject, TokenStore},
 };
@@ -97,10 +97,10 @@ impl AuthorityService {
 
     fn renew_inner(
         &self,
-        peer: Option<PeerIdentity>,
+        peer: Option<Peer>,
         request: &v1::RenewRequest,
     ) -> Result<v1::SvidResponse, Status> {
-        let Some(PeerIdentity(Some(id))) = peer else {
+        let Some(id) = peer.and_then(|peer| peer.identity) else {
             return Err(Status::unauthenticated(
                 "renewal needs the identity that is renewed, as this connection's client certificate",
             ));
@@ -133,7 +133,7 @@ impl authority_server::Authority for AuthorityService {
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::SvidResponse>, Status> {
-        let peer = request.extensions().get::<PeerIdentity>().cloned();
+        let peer = request.extensions().get::<Peer>().cloned();
         let result = self.renew_inner(peer, request.get_ref());
         self.metrics.count(Proof::Svid, &result);
         result.map(Response::new)

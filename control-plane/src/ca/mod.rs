@@ -11,7 +11,7 @@ pub mod attest;
 mod peer;
 
 pub use authority::Authority;
-pub use peer::PeerIdentity;
+pub use peer::Peer;
 
 #[cfg(test)]
 mod tests;

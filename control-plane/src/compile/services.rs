@@ -89,6 +89,7 @@ pub(super) fn caller_inbound(
 fn outbound(index: &Index<'_>) -> OutboundTraffic {
     match index.mesh.outbound_traffic {
         Some(kind::OutboundTraffic::RegistryOnly) => OutboundTraffic::RegistryOnly,
+        Some(kind::OutboundTraffic::PassThroughUnknown) => OutboundTraffic::PassThroughUnknown,
         Some(kind::OutboundTraffic::PassThrough) | None => OutboundTraffic::PassThrough,
     }
 }

@@ -1,7 +1,7 @@
 //! Port 15012: TLS 1.3 connections from sidecars, each with the identity its handshake proved.
 //!
 //! A client certificate is optional, since a sidecar that joins has none yet; one that is shown must chain to
-//! our root. Services decide by [`PeerIdentity`], which every request carries. Nothing here waits for a slow
+//! our root. Services decide by [`Peer`], which every request carries. Nothing here waits for a slow
 //! peer: handshakes have a deadline and a bound, connections have a bound, and a connection ends when the
 //! certificate that opened it does (a stream could otherwise outlive its right to exist).
 
@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use usher_config::value::TrustDomain;
 
 use crate::{
-    ca::{PeerIdentity, svid::Claims},
+    ca::{Peer, svid::Claims},
     telemetry::metrics::{Handshake, ListenerMetrics},
 };
 
@@ -163,6 +163,8 @@ impl Shaker {
         permit: OwnedSemaphorePermit,
     ) -> Result<MeshStream, HandshakeError> {
         tcp.set_nodelay(true)?;
+        let address = tcp.peer_addr().ok();
+        let address = address.map(|address| address.ip().to_canonical());
         // Not `readable`, which may be true without a byte to read.
         timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut [0]))
             .await
@@ -204,7 +206,7 @@ impl Shaker {
         let ends = Instant::now() + lifetime;
         Ok(MeshStream::new(
             stream,
-            PeerIdentity(identity),
+            Peer { identity, address },
             ends,
             (permit, stranger, open),
         ))

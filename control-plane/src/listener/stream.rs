@@ -16,12 +16,12 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{ca::PeerIdentity, telemetry::metrics::OpenConnection};
+use crate::{ca::Peer, telemetry::metrics::OpenConnection};
 
 /// A verified connection; counts as open until dropped.
 pub struct MeshStream {
     tls: TlsStream<TcpStream>,
-    peer: PeerIdentity,
+    peer: Peer,
     end: Pin<Box<Sleep>>,
     _held: Held,
 }
@@ -34,12 +34,7 @@ pub(super) type Held = (
 );
 
 impl MeshStream {
-    pub(super) fn new(
-        tls: TlsStream<TcpStream>,
-        peer: PeerIdentity,
-        ends: Instant,
-        held: Held,
-    ) -> Self {
+    pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, ends: Instant, held: Held) -> Self {
         Self {
             tls,
             peer,
@@ -49,15 +44,15 @@ impl MeshStream {
     }
 
     /// Whose connection it is.
-    pub fn peer(&self) -> &PeerIdentity {
+    pub fn peer(&self) -> &Peer {
         &self.peer
     }
 }
 
 /// tonic puts this into the extensions of every request of the connection.
 impl Connected for MeshStream {
-    type ConnectInfo = PeerIdentity;
-    fn connect_info(&self) -> PeerIdentity {
+    type ConnectInfo = Peer;
+    fn connect_info(&self) -> Peer {
         self.peer.clone()
     }
 }

@@ -22,7 +22,7 @@ use usher_config::value::SpiffeId;
 use super::{Listener, MeshStream, tls};
 use crate::{
     ca::{
-        Authority, PeerIdentity,
+        Authority, Peer,
         svid::{Claims, ProvenKey},
     },
     telemetry::metrics::Metrics,
@@ -155,7 +155,10 @@ async fn an_svid_of_ours_is_the_peers_identity() {
     let accepted = next(&mut port).await;
     assert_eq!(
         accepted.peer(),
-        &PeerIdentity(Some(id.parse().expect("valid")))
+        &Peer {
+            identity: Some(id.parse().expect("valid")),
+            address: Some([127, 0, 0, 1].into()),
+        }
     );
     assert!(
         port.metrics
@@ -188,7 +191,7 @@ async fn a_client_without_a_certificate_is_nobody() {
     let _stream = connect(&port, client(None, &TLS13))
         .await
         .expect("accepted");
-    assert_eq!(next(&mut port).await.peer(), &PeerIdentity(None));
+    assert_eq!(next(&mut port).await.peer().identity, None);
 }
 
 #[tokio::test]
@@ -265,5 +268,5 @@ async fn silent_peers_keep_nobody_out() {
         .await
         .expect("sooner than the silent ones are dropped")
         .expect("accepted");
-    assert_eq!(next(&mut port).await.peer(), &PeerIdentity(None));
+    assert_eq!(next(&mut port).await.peer().identity, None);
 }

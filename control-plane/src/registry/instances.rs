@@ -24,6 +24,8 @@ pub const INSTANCES_MAX: usize = 10_000;
 pub struct Instance {
     /// Its sidecar's inbound listener.
     pub address: SocketAddr,
+    /// It registered from that address: whoever dials it means this instance.
+    pub address_is_own: bool,
     /// Its sidecar's verdict on its application.
     pub healthy: bool,
     /// What the failing check got; empty when healthy, or when nobody said. For people only.

@@ -1,7 +1,7 @@
 //! `usher.v1.Registry`: instances come, stay while they renew, and go without losing a request.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,10 @@ use usher_config::{
     },
 };
 
-use crate::{state::State, xds::authenticate::authenticate};
+use crate::{
+    state::State,
+    xds::authenticate::{authenticate, came_from},
+};
 
 use super::instances::{Instance, LEASE, LeaseGone, NotRegistered, Renewal};
 
@@ -109,6 +112,7 @@ impl Registry for RegistryService {
 
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
         let identity = authenticate(request.extensions())?;
+        let from = came_from(request.extensions());
         let request = request.into_inner();
         let name = self.permitted(
             &identity,
@@ -122,6 +126,7 @@ impl Registry for RegistryService {
         }
         let instance = Instance {
             address,
+            address_is_own: from.is_some_and(|from| is_own(address.ip(), from)),
             healthy: request.healthy,
             health_reason: one_line(&request.health_reason),
             zone: request.zone,
@@ -215,6 +220,14 @@ fn lease_gone(error: LeaseGone) -> Status {
     Status::not_found(error.to_string())
 }
 
+/// Whether who registers from `from` is at `address`. Else whoever has an identity could have what others send to any
+/// address, a payment provider's say, taken for calls to itself.
+fn is_own(address: IpAddr, from: IpAddr) -> bool {
+    let address = address.to_canonical();
+    // From this machine, and so its addresses are the instance's.
+    address == from || from.is_loopback() && UdpSocket::bind((address, 0)).is_ok()
+}
+
 fn reachable(text: &str) -> Result<SocketAddr, Status> {
     let address: Option<SocketAddr> = text.parse().ok();
     address
@@ -227,3 +240,6 @@ fn reachable(text: &str) -> Result<SocketAddr, Status> {
             ))
         })
 }
+
+#[cfg(test)]
+mod tests;

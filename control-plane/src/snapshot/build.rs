@@ -168,6 +168,7 @@ pub fn endpoints_of(
                 instance: name.clone(),
             },
             address: instance.address,
+            address_is_own: instance.address_is_own,
             meshed: true,
             weight: backing.weight,
             zone: zone.clone(),
@@ -195,6 +196,7 @@ fn endpoint_set(
         .collect();
     let at = endpoints
         .iter()
+        .filter(|endpoint| endpoint.address_is_own)
         .map(|endpoint| endpoint.address.ip())
         .collect();
     (set, at)

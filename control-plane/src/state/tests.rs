@@ -28,6 +28,7 @@ fn identity() -> SpiffeId {
 fn instance() -> Instance {
     Instance {
         address: "127.0.0.1:15006".parse().expect("valid"),
+        address_is_own: true,
         healthy: true,
         health_reason: String::new(),
         zone: String::new(),
@@ -347,7 +348,12 @@ async fn a_service_is_found_by_its_virtual_address_and_by_its_instances() {
     };
     let lease = state.register(&name(), elsewhere).expect("room");
     let other: InstanceName = "bank/account/b".parse().expect("valid");
-    state.register(&other, instance()).expect("room");
+    let somebody_elses = Instance {
+        address: "203.0.113.7:443".parse().expect("valid"),
+        address_is_own: false,
+        ..instance()
+    };
+    state.register(&other, somebody_elses).expect("room");
     until(&mut snapshots, |snapshot| endpoints(snapshot) == 2).await;
     let snapshot = snapshots.borrow().clone();
     let at = |address: &str| {
@@ -359,6 +365,7 @@ async fn a_service_is_found_by_its_virtual_address_and_by_its_instances() {
     assert_eq!(at(&virtual_address.to_string()), account);
     assert_eq!(at("10.1.2.3"), account);
     assert!(at("10.1.2.4").is_empty());
+    assert!(at("203.0.113.7").is_empty(), "said, and not proven");
     assert!(at("127.0.0.1").is_empty(), "another place on every machine");
     state
         .deregister(&name(), &lease, &identity())

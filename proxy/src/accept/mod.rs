@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::sleep};
+use socket2::SockRef;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::sleep,
+};
 use tracing::warn;
 use usher_config::{model::ServiceTarget, value::Port};
 
@@ -20,8 +24,9 @@ use crate::worker::Load;
 
 pub use arrival::Arrival;
 
-/// Connections of one worker; more are closed at once. With 32 KiB each this bounds a worker at 256 MiB.
-const CONNECTIONS_MAX: u32 = 8_192;
+/// Connections of one worker; more are reset at once. With 32 KiB each, which only those hold more than whose other side
+/// is slow, this bounds a worker at 256 MiB.
+pub const CONNECTIONS_MAX: u32 = 8_192;
 
 /// After the process ran out of descriptors: long enough not to spin, short enough not to be noticed.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -57,12 +62,21 @@ pub struct Seat {
     pub sender: mpsc::Sender<Handoff>,
 }
 
-/// Accepts for ever. `ended` hears of connections that were closed at once, and of times when there could be none.
+/// What becomes of callers that cannot be served.
+#[derive(Debug)]
+pub enum Lost<'a> {
+    /// One was reset at once: every worker has as many as it takes.
+    Refused,
+    /// Nobody's connection ended, but somebody waits for one.
+    Waiting(&'a io::Error),
+}
+
+/// Accepts for ever. `lost` hears of callers that cannot be served.
 pub async fn accept(
     listener: Arc<TcpListener>,
     purpose: Purpose,
     seats: Arc<[Seat]>,
-    ended: impl Fn(&'static str),
+    lost: impl Fn(Lost<'_>),
 ) {
     // A descriptor of our own: the listener stays with whoever may have to begin anew.
     let listener = loop {
@@ -85,14 +99,12 @@ pub async fn accept(
         {
             Ok(stream) => {
                 if !hand_out(stream, &purpose, &seats) {
-                    ended("connections");
+                    lost(Lost::Refused);
                 }
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                // Nobody's connection ended, but somebody waits for one.
-                ended("descriptors");
-                warn!(%error, "cannot accept connections");
+                lost(Lost::Waiting(&error));
                 sleep(PAUSE).await;
             }
         }
@@ -116,6 +128,7 @@ fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) -> bool {
         return false;
     };
     if seat.load.connections() >= CONNECTIONS_MAX {
+        refuse(&stream);
         return false;
     }
     seat.load.add_connection(purpose);
@@ -123,8 +136,15 @@ fn hand_out(stream: TcpStream, purpose: &Purpose, seats: &[Seat]) -> bool {
         stream,
         purpose: purpose.clone(),
     });
-    if handed.is_err() {
-        seat.load.remove_connection(purpose);
-    }
-    handed.is_ok()
+    let Err(TrySendError::Full(handoff) | TrySendError::Closed(handoff)) = handed else {
+        return true;
+    };
+    seat.load.remove_connection(purpose);
+    refuse(&handoff.stream);
+    false
+}
+
+/// Its end would be a whole answer without a byte.
+fn refuse(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -32,6 +32,20 @@ pub enum Exit {
         /// Its port.
         application: Port,
     },
+    /// Others reach the application without passing us, since nothing hands us what they send. Code 78.
+    #[error(
+        "the application is reachable around the sidecar: something listens on {listener}, and no rule of this machine \
+         hands connections from outside to port {application} over to this sidecar. Install them (usher-proxy intercept \
+         install, port {application} not excluded, --inbound-port that of --inbound, which is on all addresses): they do \
+         not outlive a reboot. Or make the application listen on 127.0.0.1:{application}, or accept that no policy of \
+         the mesh protects it with --danger-exposed-application"
+    )]
+    NotIntercepted {
+        /// Its listener.
+        listener: SocketAddr,
+        /// Its port.
+        application: Port,
+    },
     /// The kernel's list of listeners cannot be read. Code 78.
     #[error("cannot tell whether the application is reachable around the sidecar")]
     ExposureUnknown {
@@ -94,6 +108,7 @@ impl Exit {
             Self::IdentityRefused(_) => 69,
             Self::System { .. } => 71,
             Self::ApplicationExposed { .. }
+            | Self::NotIntercepted { .. }
             | Self::ExposureUnknown { .. }
             | Self::InterceptsItself { .. } => 78,
         }

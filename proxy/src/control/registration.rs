@@ -18,7 +18,7 @@ use usher_config::{
     },
 };
 
-use super::{exit::Exit, exposure::exposed_listener};
+use super::{exit::Exit, exposure::exposed_listener, witness::hands_over};
 use crate::{
     control_plane::ControlPlane,
     health::{Health, Report},
@@ -65,6 +65,8 @@ pub(super) struct Guarded {
     pub application: Port,
     /// Our own inbound listener.
     pub inbound: SocketAddr,
+    /// The kernel should hand us what others send to the application.
+    pub transparent: bool,
 }
 
 /// Leave, and say whether every caller knows.
@@ -80,12 +82,12 @@ impl Registration {
     /// Until told to leave, or until the application turns out to be exposed.
     ///
     /// # Errors
-    /// [`Exit::ApplicationExposed`].
+    /// [`Exit::ApplicationExposed`], [`Exit::NotIntercepted`].
     pub(super) async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
         let (mut lease, mut failures) = (None::<Lease>, 0_u32);
         loop {
             let health = self.health.borrow_and_update().clone();
-            self.check_exposure(health.health)?;
+            self.check_exposure(health.health).await?;
             let pause = match self.report(lease.take(), &health).await {
                 Ok(renewed) => {
                     failures = 0;
@@ -121,16 +123,27 @@ impl Registration {
         }
     }
 
-    fn check_exposure(&self, health: Health) -> Result<(), Exit> {
+    async fn check_exposure(&self, health: Health) -> Result<(), Exit> {
         let Some(Guarded {
             application,
             inbound,
+            transparent,
         }) = self.guarded
         else {
             return Ok(());
         };
         match exposed_listener(application, Some(inbound)) {
             Ok(None) => Ok(()),
+            Ok(Some(listener)) if transparent => {
+                let material = self.material.load_full();
+                if hands_over(application, &material, &self.service).await {
+                    return Ok(());
+                }
+                Err(Exit::NotIntercepted {
+                    listener,
+                    application,
+                })
+            }
             Ok(Some(listener)) => Err(Exit::ApplicationExposed {
                 listener,
                 application,

@@ -1,8 +1,9 @@
 //! Whether the kernel's rules leave this sidecar's own connections alone: else each call that it makes would come
 //! back to it as one of the application's, for ever.
 //!
-//! It calls itself on an address that is not loopback. That connection arrives where it was sent, or, intercepted, at
-//! the outbound listener instead. No packet leaves the machine.
+//! It calls itself: on an address that the rules hand over for every user but those excluded, and, for rules that are not
+//! ours, on one that is not loopback. That connection arrives where it was sent, or, intercepted, elsewhere or nowhere.
+//! No packet leaves the machine.
 
 use std::{
     io,
@@ -13,14 +14,18 @@ use std::{
 use nix::unistd::geteuid;
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::debug;
 
 use super::Exit;
+use crate::intercept::ruleset::WITNESS_OF_UID;
 
 /// Within one machine a connection takes microseconds; a machine that is busy is given more.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
+
+/// Rules may come, or change, after us; each turn of a loop costs two connections and a few hundred microseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Documentation addresses (RFC 5737, RFC 3849): only asked for the way to them.
 const ANYWHERE: [IpAddr; 2] = [
@@ -33,22 +38,41 @@ const ANYWHERE: [IpAddr; 2] = [
 /// # Errors
 /// [`Exit::InterceptsItself`].
 pub(super) async fn run() -> Result<(), Exit> {
+    check(WITNESS_OF_UID.into()).await?;
     for destination in ANYWHERE {
-        match arrives(destination).await {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(Exit::InterceptsItself {
-                    uid: geteuid().as_raw(),
-                });
-            }
+        match own_address(destination).await {
+            Ok(own) => check(own).await?,
             Err(error) => debug!(%error, "no address to test interception with"),
         }
     }
     Ok(())
 }
 
-/// Whether a connection to our own address reaches it.
-async fn arrives(towards: IpAddr) -> io::Result<bool> {
+/// Returns when rules have come that do not.
+pub(super) async fn watch() -> Exit {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if let Err(exit) = check(WITNESS_OF_UID.into()).await {
+            return exit;
+        }
+    }
+}
+
+async fn check(own: IpAddr) -> Result<(), Exit> {
+    match arrives(own).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Exit::InterceptsItself {
+            uid: geteuid().as_raw(),
+        }),
+        Err(error) => {
+            debug!(%error, %own, "cannot test interception");
+            Ok(())
+        }
+    }
+}
+
+/// The address from which this machine calls in that direction.
+async fn own_address(towards: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match towards {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -56,13 +80,18 @@ async fn arrives(towards: IpAddr) -> io::Result<bool> {
     // Connecting a datagram socket only chooses a route, and with it our address.
     let route = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
     route.connect(SocketAddr::new(towards, 9)).await?;
-    let own = route.local_addr()?.ip();
-    if own.is_loopback() {
-        return Ok(true);
-    }
+    Ok(route.local_addr()?.ip())
+}
+
+/// Whether a connection to an address of our own reaches it.
+async fn arrives(own: IpAddr) -> io::Result<bool> {
     let listener = TcpListener::bind(SocketAddr::new(own, 0)).await?;
     let address = listener.local_addr()?;
-    let called = timeout(ARRIVES_WITHIN, TcpStream::connect(address)).await??;
+    let called = match timeout(ARRIVES_WITHIN, TcpStream::connect(address)).await? {
+        // We do listen there: it went elsewhere, where nobody does.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(false),
+        called => called?,
+    };
     let caller = called.local_addr()?;
     let arrived = timeout(ARRIVES_WITHIN, async {
         loop {

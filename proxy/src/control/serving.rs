@@ -1,6 +1,11 @@
 //! From the first request to the last: waits for a reason to leave, then leaves.
 
-use std::{future::Future, io, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -8,7 +13,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Exit, leaving::Leaving, registration::Deregister, signals::Signals};
+use super::{Exit, leaving::Leaving, registration::Deregister, self_test, signals::Signals};
 use crate::admin::Command;
 
 /// A running registration.
@@ -24,6 +29,8 @@ pub(super) struct Registering {
 #[derive(Debug)]
 pub(super) struct Serving {
     pub(super) leaving: Leaving,
+    /// The kernel hands us connections, by rules that may change.
+    pub(super) transparent: bool,
     /// For a drain whose request names none.
     pub(super) grace: Duration,
     pub(super) signals: Signals,
@@ -52,15 +59,17 @@ impl Serving {
     /// Until drained. A second signal while leaving means: at once.
     ///
     /// # Errors
-    /// When the application turns out to be reachable around us.
+    /// When the application turns out to be reachable around us, or rules hand us our own connections.
     pub(super) async fn run(self, mut registering: Option<Registering>) -> Result<(), Exit> {
         let Self {
             leaving,
+            transparent,
             grace,
             mut signals,
             mut commands,
         } = self;
         let mut inbound = Inbound::Serving;
+        let mut intercepts_itself = pin!(self_test::watch());
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             tokio::select! {
@@ -76,6 +85,7 @@ impl Serving {
                 },
                 () = inbound.drained(), if !waiting.is_empty() => answer(&mut waiting),
                 ended = ended(&mut registering) => ended?,
+                exit = &mut intercepts_itself, if transparent => return Err(exit),
             }
         }
         let whole = async {

@@ -348,6 +348,7 @@ fn endpoint() -> v1::Endpoint {
         service: "account".into(),
         instance: "a".into(),
         address: "127.0.0.1:9".into(),
+        address_is_own: true,
         meshed: true,
         weight: 1,
         healthy: true,

@@ -8,6 +8,13 @@ use std::time::Duration;
 
 use tokio::{net::TcpStream, time::sleep};
 
+/// A caller that speaks first does so at once, with its handshake's last packet: before this time the called one is not
+/// troubled with a connection that may not be for it.
+pub const CALLER_FIRST: Duration = Duration::from_millis(2);
+
+/// Bytes that belong together come together: later than this after half of a frame's head, the rest is not one's.
+pub const REST_FOLLOWS: Duration = Duration::from_millis(5);
+
 /// Returns when `server` has said something that no HTTP server says first, or has closed. Takes nothing.
 pub async fn speaks_first(server: &TcpStream) {
     let mut first = [0; 9];
@@ -20,8 +27,8 @@ pub async fn speaks_first(server: &TcpStream) {
             Some(true) => return std::future::pending().await,
             Some(false) => return,
             None => {
-                // Half a frame head: the rest follows at once, or this is no HTTP/2.
-                sleep(Duration::from_millis(5)).await;
+                // Half a frame's head: the rest follows at once, or this is no HTTP/2.
+                sleep(REST_FOLLOWS).await;
                 match server.peek(&mut first).await {
                     Ok(more) if more > seen => {}
                     _ => return,
@@ -29,6 +36,11 @@ pub async fn speaks_first(server: &TcpStream) {
             }
         }
     }
+}
+
+/// As [`speaks_first`], for streams that cannot be peeked at: what its first bytes say. `None`: too few to tell.
+pub fn is_first_of_http(bytes: &[u8]) -> Option<bool> {
+    says_http(bytes.get(..9).unwrap_or(bytes))
 }
 
 /// Whether a server's first bytes are HTTP's: HTTP/2's SETTINGS frame (RFC 9113 §3.4), which some servers send

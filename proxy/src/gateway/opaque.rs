@@ -10,21 +10,23 @@ use crate::{outbound, route::pick_backend, snapshot::ListenerEntry, tcp::Stream,
 use super::Caller;
 
 /// Carries a connection to where the listener's routes lead for `host` (empty: none was named). One that leads nowhere
-/// is closed: bytes cannot say why.
+/// is reset: bytes cannot say why, and an end would be a whole answer without one.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: Stream,
     (listener, host): (Option<&Arc<ListenerEntry>>, &str),
     caller: &Caller,
 ) {
-    let Some(listener) = listener else { return };
+    let Some(listener) = listener else {
+        return stream.reset_on_close();
+    };
     let route = match host {
         "" => listener.streams.unnamed(),
         host => listener.streams.most_precise(host),
     };
     let Some(route) = route else {
         debug!(listener = %listener.name, host, "no route takes this connection");
-        return;
+        return stream.reset_on_close();
     };
     let backend = pick_backend(&route.backends, worker.random());
     match backend.map(|backend| &backend.target) {
@@ -34,7 +36,11 @@ pub(super) async fn serve(
         }
         Some(BackendTarget::Invalid(reason)) => {
             debug!(route = %route.name, reason, "connection leads nowhere");
+            stream.reset_on_close();
         }
-        None => debug!(route = %route.name, "no backend has a weight"),
+        None => {
+            debug!(route = %route.name, "no backend has a weight");
+            stream.reset_on_close();
+        }
     }
 }

@@ -34,26 +34,21 @@ use crate::{
 };
 
 use super::{
-    CONNECT_MAX, FIRST_BYTES_MAX,
+    CONNECT_MAX, OPAQUE_WAIT_MAX,
     application::declared,
     caller::{Caller, Meant},
     decide_access, no_such_port, serve_http1, serve_http2, transport_allowed,
 };
 
-/// A caller that speaks first does so at once, with its handshake's last packet: before this time the application
-/// is not troubled with a connection that may not be for it.
-const CALLER_FIRST: Duration = Duration::from_millis(2);
-
-/// Connects to our application for a plaintext caller of whom nothing is known yet, as far as opaque bytes may reach it
-/// at all, and returns as soon as it has spoken. The connection stays in `application` whoever spoke first.
+/// Connects to our application for a plaintext caller of whom nothing is known yet, and returns as soon as it has spoken.
+/// The connection stays in `application` whoever spoke first.
 pub(super) async fn speaks_first(
     worker: &Worker,
     meant: &Meant,
     application: &mut Option<Application>,
 ) {
-    sleep(CALLER_FIRST).await;
+    sleep(server::CALLER_FIRST).await;
     if let Some(address) = meant.application
-        && takes_opaque_plaintext(worker, meant)
         && let Ok(stream) = connect::plain(address, CONNECT_MAX).await
     {
         let open = worker.application_connection();
@@ -63,7 +58,8 @@ pub(super) async fn speaks_first(
     std::future::pending().await
 }
 
-fn takes_opaque_plaintext(worker: &Worker, meant: &Meant) -> bool {
+/// Whether bytes of a plaintext caller of whom nothing is known yet may reach our application.
+pub(super) fn takes_opaque_plaintext(worker: &Worker, meant: &Meant) -> bool {
     let snapshot = worker.snapshot();
     let Some(workload) = snapshot.workload() else {
         return false;
@@ -96,18 +92,23 @@ pub(super) async fn serve(
     record.source = caller.identity.clone();
     record.source_service = caller.service.clone();
     record.requests = Some(caller.requests.clone());
-    match open(&worker, downstream, &caller, ahead, &mut record).await {
-        Ok(Opened::Opaque(opaque)) => relay(&worker, *opaque, &mut record).await,
-        Ok(Opened::Http1(stream)) => {
-            record.retract();
-            serve_http1(worker, stream, caller).await;
+    let mut downstream = Looked::new(downstream);
+    match open(&worker, &mut downstream, &caller, ahead, &mut record).await {
+        Ok(Opened::Opaque(opaque)) => {
+            relay(&worker, downstream.into_stream(), *opaque, &mut record).await;
         }
-        Ok(Opened::Http2(stream)) => {
+        Ok(Opened::Http1) => {
             record.retract();
-            serve_http2(worker, stream, caller).await;
+            serve_http1(worker, downstream.into_stream(), caller).await;
+        }
+        Ok(Opened::Http2) => {
+            record.retract();
+            serve_http2(worker, downstream.into_stream(), caller).await;
         }
         Err(error) => {
             debug!(%error, address = %caller.address, "opaque stream refused");
+            // Its end would be a whole answer without a byte.
+            downstream.reset_on_close();
             record.end(0, Err(&error));
         }
     }
@@ -116,12 +117,11 @@ pub(super) async fn serve(
 /// What the caller wants, as far as it may have it.
 enum Opened {
     Opaque(Box<Opaque>),
-    Http1(Stream),
-    Http2(Stream),
+    Http1,
+    Http2,
 }
 
 struct Opaque {
-    downstream: Stream,
     application: Application,
     workload: std::sync::Arc<InboundEntry>,
 }
@@ -134,9 +134,9 @@ pub(super) struct Application {
 
 async fn open(
     worker: &Rc<Worker>,
-    downstream: Stream,
+    downstream: &mut Looked,
     caller: &Caller,
-    ahead: Option<Application>,
+    mut application: Option<Application>,
     record: &mut Record,
 ) -> Result<Opened, ProxyError> {
     let workload = worker.snapshot().workload().cloned();
@@ -151,43 +151,44 @@ async fn open(
         port,
         http: None,
     };
-    let downstream = match declared(&workload, port) {
-        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc) => {
-            return Err(speaks_http(&workload.policy.service, port));
-        }
-        Some(Protocol::Tcp) => downstream,
+    let protocol = declared(&workload, port);
+    if is_http(protocol) {
+        return Err(speaks_http(&workload.policy.service, port));
+    }
+    let allowed = decide_access(worker, &workload, &asked);
+    match protocol {
+        Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc | Protocol::Tcp) => {}
         Some(Protocol::Detect) | None => {
             // Rules on methods and paths refuse opaque bytes, but not yet what may turn out to be HTTP.
-            let allowed = decide_access(worker, &workload, &asked);
-            let application = match &allowed {
-                Ok(()) => Some(connected(worker, caller, ahead, record).await?),
-                Err(_) => None,
-            };
-            let mut looked = Looked::new(downstream);
+            if allowed.is_ok() {
+                application = Some(connected(worker, caller, application, record).await?);
+            }
             let said_first = application.as_ref().map(|application| &application.stream);
-            match first_words(&mut looked, said_first, workload.policy.idle).await? {
-                Words::Http1 => return Ok(Opened::Http1(looked.into_stream())),
-                Words::Http2 => return Ok(Opened::Http2(looked.into_stream())),
+            match first_words(downstream, said_first, workload.policy.idle).await? {
+                Words::Http1 => return Ok(Opened::Http1),
+                Words::Http2 => return Ok(Opened::Http2),
                 Words::Opaque => {}
             }
-            allowed?;
-            let downstream = looked.into_stream();
-            return opaque(worker, (downstream, caller), application, workload, record).await;
         }
-    };
-    decide_access(worker, &workload, &asked)?;
-    opaque(worker, (downstream, caller), ahead, workload, record).await
+    }
+    allowed?;
+    let application = connected(worker, caller, application, record).await?;
+    Ok(Opened::Opaque(Box::new(Opaque {
+        application,
+        workload,
+    })))
 }
 
 /// Whether the port that is meant declares HTTP.
 pub(super) fn is_http_only(worker: &Worker, caller: &Caller) -> bool {
     let snapshot = worker.snapshot();
-    let protocol = snapshot
-        .workload()
-        .zip(caller.port)
-        .and_then(|(workload, port)| declared(workload, port));
+    let workload = snapshot.workload().zip(caller.port);
+    is_http(workload.and_then(|(workload, port)| declared(workload, port)))
+}
+
+fn is_http(declared: Option<Protocol>) -> bool {
     matches!(
-        protocol,
+        declared,
         Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc)
     )
 }
@@ -197,21 +198,6 @@ fn speaks_http(service: &ServiceName, port: Port) -> ProxyError {
     ProxyError::InvalidRequest {
         reason: "port-speaks-http",
     }
-}
-
-async fn opaque(
-    worker: &Rc<Worker>,
-    (downstream, caller): (Stream, &Caller),
-    application: Option<Application>,
-    workload: std::sync::Arc<InboundEntry>,
-    record: &mut Record,
-) -> Result<Opened, ProxyError> {
-    let application = connected(worker, caller, application, record).await?;
-    Ok(Opened::Opaque(Box::new(Opaque {
-        downstream,
-        application,
-        workload,
-    })))
 }
 
 async fn connected(
@@ -234,12 +220,15 @@ async fn connected(
     Ok(Application { stream, open })
 }
 
-async fn relay(worker: &Rc<Worker>, opaque: Opaque, record: &mut Record) {
-    let Opaque {
-        mut downstream,
+async fn relay(
+    worker: &Rc<Worker>,
+    mut downstream: Stream,
+    Opaque {
         application,
         workload,
-    } = opaque;
+    }: Opaque,
+    record: &mut Record,
+) {
     let Application {
         stream,
         open: _open,
@@ -247,7 +236,7 @@ async fn relay(worker: &Rc<Worker>, opaque: Opaque, record: &mut Record) {
     let mut upstream = Stream::Plain(stream);
     record.head(StatusCode::OK, &HeaderMap::new());
     let idle = workload.policy.idle;
-    let (copied, result) = copy(&mut downstream, &mut upstream, idle).await;
+    let (copied, result) = copy(&mut downstream, &mut upstream, idle, &worker.scratch).await;
     let bytes = &workload.tcp_bytes;
     bytes.add_many(worker.index, "up", copied.from_downstream);
     bytes.add_many(worker.index, "down", copied.from_upstream);
@@ -282,7 +271,7 @@ async fn first_words(
     // It may be the application's turn: that wait is bounded as for any opaque stream without a byte.
     let silent = match application {
         Some(_) => idle,
-        None => Some(FIRST_BYTES_MAX),
+        None => Some(OPAQUE_WAIT_MAX),
     };
     let mut until = silent.map(|silent| Instant::now() + silent);
     let undecided = ProxyError::InvalidRequest {
@@ -310,7 +299,7 @@ async fn first_words(
                     Detected::NeedMore if seen.len() > FIRST_LINE_MAX => return Err(undecided),
                     // Still the beginning of a line: waiting longer, or a byte at a time, must not be a way around.
                     Detected::NeedMore if seen.len() == more => {
-                        until = Some(Instant::now() + FIRST_BYTES_MAX);
+                        until = Some(Instant::now() + OPAQUE_WAIT_MAX);
                     }
                     Detected::NeedMore => {}
                 }

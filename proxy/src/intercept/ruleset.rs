@@ -4,7 +4,7 @@
 //! rules of other tables keep their say. The text first adds the table and deletes it: as one transaction it then
 //! replaces what was there, whether that was nothing, the same, or an older version's.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::Ipv4Addr};
 
 use usher_config::value::Port;
 
@@ -12,6 +12,15 @@ use super::{AddressSet, Inbound, PortSet, Settings, Side};
 
 /// The table's name, in the family `inet`: one set of rules for IPv4 and IPv6.
 pub const TABLE: &str = "usher-intercept";
+
+/// A connection of this machine to any port of this address is handed over as one from outside to that port would be,
+/// whoever's it is: so a sidecar finds out whether anything is. On loopback, which is never intercepted otherwise; without
+/// the rules it reaches whatever listens on all addresses.
+pub const WITNESS: Ipv4Addr = Ipv4Addr::new(127, 0, 15, 6);
+
+/// A connection to this address is handed over as an application's unless its user is excluded: so a sidecar finds out
+/// whether it is, whatever ports and destinations the rules are about.
+pub const WITNESS_OF_UID: Ipv4Addr = Ipv4Addr::new(127, 0, 15, 1);
 
 /// Where `check` loads what should be, to compare with what is. Dormant: never applied to a packet.
 pub(super) const SCRATCH: &str = "usher-intercept-check";
@@ -62,6 +71,10 @@ fn outbound(text: &mut String, settings: &Settings) {
     );
     rule(text, "meta l4proto != tcp return");
     rule(text, RUNNING);
+    match settings.mode {
+        Inbound::Off => {}
+        Inbound::Redirect | Inbound::Tproxy => witness(text, &settings.inbound),
+    }
     // The sidecar's own calls: intercepted, they would come back to it for ever.
     let uids: Vec<String> = settings.exclude_uids.iter().map(u32::to_string).collect();
     if !uids.is_empty() {
@@ -70,6 +83,13 @@ fn outbound(text: &mut String, settings: &Settings) {
             &format!("meta skuid {{ {} }} return", uids.join(", ")),
         );
     }
+    rule(
+        text,
+        &format!(
+            "ip daddr {WITNESS_OF_UID} meta l4proto tcp redirect to :{}",
+            side.listener
+        ),
+    );
     // What stays on this machine's loopback is not the mesh's.
     rule(text, "ip daddr 127.0.0.0/8 return");
     rule(text, "ip6 daddr ::1 return");
@@ -77,6 +97,28 @@ fn outbound(text: &mut String, settings: &Settings) {
     rule(text, "ip6 daddr fe80::/10 return");
     body(text, side, "daddr", Verdict::Redirect);
     text.push_str("\t}\n");
+}
+
+/// The ports of the inbound side, whose sources have no meaning here.
+fn witness(text: &mut String, inbound: &Side) {
+    if let Some(ports) = inbound.exclude_ports.elements() {
+        rule(
+            text,
+            &format!("ip daddr {WITNESS} tcp dport {ports} return"),
+        );
+    }
+    let included = match (&inbound.include_ports, &inbound.exclude_ports) {
+        (_, PortSet::All) => None,
+        (PortSet::All, PortSet::Ranges(_)) => Some("meta l4proto tcp".to_owned()),
+        (some, PortSet::Ranges(_)) => some.elements().map(|ports| format!("tcp dport {ports}")),
+    };
+    if let Some(included) = included {
+        let listener = inbound.listener;
+        rule(
+            text,
+            &format!("ip daddr {WITNESS} {included} redirect to :{listener}"),
+        );
+    }
 }
 
 fn inbound(text: &mut String, side: &Side, verdict: Verdict) {

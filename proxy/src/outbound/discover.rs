@@ -47,10 +47,10 @@ pub(super) async fn by_authority(
                 .await
                 .map_err(|error| in_its_words(error, &authority.host))?,
             Some(Meaning::Address(address)) => {
-                worker.shared.discovery.resolve_address(address).await;
+                let answer = worker.shared.discovery.resolve_address(address).await;
                 match worker.snapshot().service_by_host(&authority.host) {
                     Some(service) => service.clone(),
-                    None => return by_endpoint(worker, address, &authority),
+                    None => return by_endpoint(worker, (address, answer), &authority),
                 }
             }
             None => return Err(no_such_host(&authority)),
@@ -74,12 +74,16 @@ pub(super) async fn by_authority(
 /// An address that is not a service's own may be an endpoint's.
 fn by_endpoint(
     worker: &Rc<Worker>,
-    address: IpAddr,
+    (address, answer): (IpAddr, Resolution),
     authority: &authority::Authority<'_>,
 ) -> Result<Found, ProxyError> {
     let destination = SocketAddr::new(address, authority.port.map_or(80, Port::get));
-    let found = find(&worker.snapshot(), destination, None);
-    speaks_http(found.ok_or_else(|| no_such_host(authority))?)
+    let snapshot = worker.snapshot();
+    match find(&snapshot, destination, None) {
+        Some(found) => speaks_http(found),
+        None if is_decided(&snapshot, destination, answer) => Err(no_such_host(authority)),
+        None => Err(timed_out(destination)),
+    }
 }
 
 fn no_such_host(authority: &authority::Authority<'_>) -> ProxyError {
@@ -100,19 +104,31 @@ fn speaks_http(found: Found) -> Result<Found, ProxyError> {
 /// Whom a request on an intercepted connection means: always somebody at its destination.
 ///
 /// # Errors
-/// [`ProxyError::NoSuchDestination`], [`ProxyError::PortIsTcp`], and what [`at`] says.
+/// [`ProxyError::NoSuchDestination`], [`ProxyError::DiscoveryTimeout`], [`ProxyError::PortIsTcp`], and what [`at`] says.
 pub(super) async fn by_destination(
     worker: &Rc<Worker>,
     destination: SocketAddr,
     authority: &str,
 ) -> Result<Found, ProxyError> {
     let authority = head::parse(authority)?;
-    let found = at(worker, destination, Some(&authority.host)).await?;
-    speaks_http(found.ok_or(ProxyError::NoSuchDestination { destination })?)
+    match at(worker, destination, Some(&authority.host)).await? {
+        At::Found(found) => speaks_http(found),
+        At::Nobody => Err(ProxyError::NoSuchDestination { destination }),
+        At::Unanswered => Err(timed_out(destination)),
+    }
 }
 
-/// Who is at a destination; `None`: nobody whom the mesh knows, or nobody could be asked. `host` chooses among
-/// several services there.
+/// Who is at a destination.
+#[derive(Debug)]
+pub(super) enum At {
+    Found(Found),
+    /// Nobody of the mesh.
+    Nobody,
+    /// Nobody can say: it may be somebody of the mesh.
+    Unanswered,
+}
+
+/// Who is at a destination. `host` chooses among several services there.
 ///
 /// # Errors
 /// [`ProxyError::NoSuchPort`] of a service's own address: nobody else can be there.
@@ -120,28 +136,46 @@ pub(super) async fn at(
     worker: &Rc<Worker>,
     destination: SocketAddr,
     host: Option<&str>,
-) -> Result<Option<Found>, ProxyError> {
+) -> Result<At, ProxyError> {
     if let Some(found) = find(&worker.snapshot(), destination, host) {
-        return Ok(Some(found));
+        return Ok(At::Found(found));
     }
-    worker
-        .shared
-        .discovery
-        .resolve_address(destination.ip())
-        .await;
+    let discovery = &worker.shared.discovery;
+    let answer = discovery.resolve_address(destination.ip()).await;
     let snapshot = worker.snapshot();
     if let Some(found) = find(&snapshot, destination, host) {
-        return Ok(Some(found));
+        return Ok(At::Found(found));
     }
     let mut services = snapshot.services_at(destination.ip()).iter();
-    let owner = services.find(|service| is_virtual(service, destination));
-    owner.map_or(Ok(None), |service| {
-        Err(ProxyError::NoSuchPort {
-            service: service.model.name.clone(),
+    if let Some(owner) = services.find(|service| is_virtual(service, destination)) {
+        return Err(ProxyError::NoSuchPort {
+            service: owner.model.name.clone(),
             port: Port::try_from(u32::from(destination.port())).ok(),
-            known: service.port_numbers(),
-        })
-    })
+            known: owner.port_numbers(),
+        });
+    }
+    if is_decided(&snapshot, destination, answer) {
+        Ok(At::Nobody)
+    } else {
+        Ok(At::Unanswered)
+    }
+}
+
+/// Whether nobody being found at a destination means that nobody of the mesh is there. Services may share a machine with
+/// somebody else's port; but one that was found and is gone again says nothing.
+fn is_decided(snapshot: &Snapshot, destination: SocketAddr, answer: Resolution) -> bool {
+    match answer {
+        Resolution::Unknown => true,
+        Resolution::Found => !snapshot.services_at(destination.ip()).is_empty(),
+        Resolution::TimedOut => false,
+    }
+}
+
+pub(super) fn timed_out(destination: SocketAddr) -> ProxyError {
+    ProxyError::DiscoveryTimeout {
+        sought: format!("whose address {destination} is").into(),
+        limit: DISCOVERY_TIMEOUT,
+    }
 }
 
 fn is_virtual(service: &ServiceEntry, destination: SocketAddr) -> bool {
@@ -149,13 +183,20 @@ fn is_virtual(service: &ServiceEntry, destination: SocketAddr) -> bool {
     own.contains(&destination.ip())
 }
 
-/// Of the services at the destination's address: the one that `host` names, else the first by name.
+/// Of the services at the destination's address: the one whose own it is, else of those with an instance there the one
+/// that `host` names, else the first by name.
 fn find(snapshot: &Snapshot, destination: SocketAddr, host: Option<&str>) -> Option<Found> {
     let named = host.and_then(|host| snapshot.service_by_host(host));
     let is_named = |service: &&Arc<ServiceEntry>| {
         named.is_some_and(|named| named.model.name == service.model.name)
     };
     let services = snapshot.services_at(destination.ip());
+    let own = services
+        .iter()
+        .find(|service| is_virtual(service, destination));
+    if let Some(own) = own {
+        return meant(own, destination);
+    }
     let by_host = services.iter().filter(is_named);
     by_host
         .chain(services)
@@ -174,7 +215,10 @@ fn meant(service: &Arc<ServiceEntry>, destination: SocketAddr) -> Option<Found> 
             only: None,
         });
     }
-    let exactly = |endpoint: &EndpointEntry| endpoint.model.address == destination;
+    // What an instance only claims leads callers of its service there, but nobody who dials the address.
+    let exactly = |endpoint: &EndpointEntry| {
+        endpoint.model.address_is_own && endpoint.model.address == destination
+    };
     let exact = service.endpoints.iter().position(exactly);
     // A sidecar's own address stands for the port that its callers mean when they name none.
     let port = declared.or_else(|| {
@@ -183,7 +227,8 @@ fn meant(service: &Arc<ServiceEntry>, destination: SocketAddr) -> Option<Found> 
     })?;
     let there = |(_, endpoint): &(usize, &EndpointEntry)| {
         let ports = &endpoint.model.ports;
-        endpoint.model.address.ip() == destination.ip()
+        endpoint.model.address_is_own
+            && endpoint.model.address.ip() == destination.ip()
             && (ports.is_empty() || ports.contains(&port.port))
     };
     let endpoints = || service.endpoints.iter().enumerate().filter(there);
@@ -222,7 +267,7 @@ pub(crate) async fn by_name(
         return Ok(known.clone());
     }
     let timed_out = || ProxyError::DiscoveryTimeout {
-        service: name.clone(),
+        sought: format!("service {name}").into(),
         limit: DISCOVERY_TIMEOUT,
     };
     match worker.shared.discovery.resolve(name).await {

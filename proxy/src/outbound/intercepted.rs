@@ -13,7 +13,10 @@ use usher_config::model::{OutboundTraffic, Protocol, ServiceTarget};
 
 use crate::{
     clock,
-    detect::{parser::Detected, reader},
+    detect::{
+        parser::Detected,
+        reader::{self, First},
+    },
     error::ProxyError,
     http::watched::Observer as _,
     tcp::{Stream, copy},
@@ -23,26 +26,25 @@ use crate::{
 };
 
 use super::{
-    discover::{self, Found},
+    discover::{self, At, Found},
     opaque::{self, Destination},
     serve_http1, serve_http2,
 };
 
-/// For the first bytes to a port that declares nothing: after it, the other end is taken to speak first. A port on
-/// which it does should say so (`appProtocol: tcp`) and waits for nothing.
+/// For the first bytes to a port that declares nothing: after it, bytes are carried whoever speaks.
 const FIRST_BYTES_MAX: Duration = Duration::from_secs(1);
 
 /// For a connection to whoever is not of the mesh. Longer than the mesh's own: they may be far.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// What is not of the mesh has no policy; pools of connections to databases rest for long. A peer that is gone is
-/// found out by TCP's keepalive in seconds.
-const IDLE_MAX: Option<Duration> = Some(Duration::from_secs(3600));
+/// What is not of the mesh has no policy and passes as it is: sessions and subscriptions may rest for days. A peer that is
+/// gone is found out by TCP's keepalive in seconds.
+const IDLE_MAX: Option<Duration> = None;
 
 /// Serves a connection from our application to `destination` until it ends.
 pub async fn serve_intercepted(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr) {
     match discover::at(&worker, destination, None).await {
-        Ok(Some(found)) if found.protocol == Protocol::Tcp => {
+        Ok(At::Found(found)) if found.protocol == Protocol::Tcp => {
             let target = target(&found);
             Box::pin(opaque::carry_bytes(
                 worker,
@@ -52,22 +54,28 @@ pub async fn serve_intercepted(worker: Rc<Worker>, stream: TcpStream, destinatio
             ))
             .await;
         }
-        Ok(Some(found)) => Box::pin(talk(worker, stream, destination, found)).await,
-        Ok(None) if passes(&worker) => Box::pin(pass_through(worker, stream, destination)).await,
-        Ok(None) => {
-            let error = ProxyError::NoSuchDestination { destination };
-            Box::pin(refuse(worker, stream, destination, error)).await;
+        Ok(At::Found(found)) if found.protocol == Protocol::Detect => {
+            Box::pin(listen(worker, stream, destination, found)).await;
         }
+        Ok(At::Found(found)) => Box::pin(talk(worker, stream, destination, found)).await,
+        Ok(nobody) => match refusal(&worker, &nobody, destination) {
+            None => Box::pin(pass_through(worker, stream, destination)).await,
+            Some(error) => Box::pin(refuse(worker, stream, destination, error)).await,
+        },
         Err(error) => Box::pin(refuse(worker, stream, destination, error)).await,
     }
 }
 
-/// Before there is a configuration nobody knows what may pass.
-fn passes(worker: &Worker) -> bool {
+/// Why a connection may not pass as it is. Whom nobody could be asked about may be a service, to which the application's
+/// words must not go in plaintext; and before there is a configuration nobody knows what may pass.
+fn refusal(worker: &Worker, at: &At, destination: SocketAddr) -> Option<ProxyError> {
     let snapshot = worker.snapshot();
-    snapshot
-        .inbound()
-        .is_some_and(|policy| policy.outbound == OutboundTraffic::PassThrough)
+    match (at, snapshot.inbound().map(|policy| policy.outbound)) {
+        (_, Some(OutboundTraffic::PassThroughUnknown))
+        | (At::Nobody, Some(OutboundTraffic::PassThrough)) => None,
+        (At::Unanswered, _) => Some(discover::timed_out(destination)),
+        (At::Found(_) | At::Nobody, _) => Some(ProxyError::NoSuchDestination { destination }),
+    }
 }
 
 fn target(found: &Found) -> Destination {
@@ -83,41 +91,60 @@ fn target(found: &Found) -> Destination {
     }
 }
 
-/// To a port that speaks HTTP, or has not said what it speaks.
+/// To a port that declares HTTP.
 async fn talk(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, found: Found) {
-    let declared = found.protocol != Protocol::Detect;
-    let limit = if declared {
-        super::FIRST_BYTES_MAX
-    } else {
-        FIRST_BYTES_MAX
-    };
-    let Ok(detected) = reader::look(&stream, limit).await else {
+    let Ok(detected) = reader::look(&stream, super::FIRST_BYTES_MAX).await else {
         return;
     };
     worker.handles.detected.add(worker.index, detected.as_str());
     match detected {
-        Detected::Http1 => {
-            serve_http1(worker, Stream::Plain(stream), Some(destination)).await;
-        }
         Detected::Http2Preface => {
             serve_http2(worker, Stream::Plain(stream), Some(destination)).await;
         }
-        // Nearly HTTP is refused with a reason, by the strict reader.
-        Detected::Unknown if declared => {
+        // Nearly HTTP is refused with a reason, by the strict reader; who connects ahead of a request may take its time.
+        Detected::Http1 | Detected::Unknown | Detected::NeedMore => {
             serve_http1(worker, Stream::Plain(stream), Some(destination)).await;
         }
-        Detected::Tls | Detected::NeedMore if declared => {
+        Detected::Tls => {
+            reset(&stream);
             if worker.warnings.opaque.is_due(clock::now()) {
                 warn!(
                     service = %found.service.label,
                     port = %found.port,
-                    detected = detected.as_str(),
-                    "closed a connection of the application that speaks no plain HTTP to a port that declares it: declare appProtocol tcp, or leave TLS to the sidecar"
+                    "closed a connection of the application that speaks TLS to a port that declares plain HTTP: declare appProtocol tcp, or leave TLS to the sidecar"
                 );
             }
         }
-        Detected::Tls | Detected::Unknown | Detected::NeedMore => {
-            let target = target(&found);
+    }
+}
+
+/// To a port that has not said what it speaks: whoever speaks first does.
+async fn listen(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, found: Found) {
+    let target = target(&found);
+    let mut ahead = None;
+    let speaks_first = Box::pin(opaque::speaks_first(&worker, &target, &mut ahead));
+    let Ok(first) = reader::look_unless(&stream, FIRST_BYTES_MAX, speaks_first).await else {
+        return;
+    };
+    let outcome = match &first {
+        First::Caller(detected) => detected.as_str(),
+        First::Called(()) => "server_first",
+    };
+    worker.handles.detected.add(worker.index, outcome);
+    match (first, ahead) {
+        (First::Caller(detected @ (Detected::Http1 | Detected::Http2Preface)), ahead) => {
+            drop(ahead);
+            let stream = Stream::Plain(stream);
+            if detected == Detected::Http1 {
+                serve_http1(worker, stream, Some(destination)).await;
+            } else {
+                serve_http2(worker, stream, Some(destination)).await;
+            }
+        }
+        (First::Caller(_) | First::Called(()), Some(ahead)) => {
+            ahead.carry(&worker, Stream::Plain(stream)).await;
+        }
+        (First::Caller(_) | First::Called(()), None) => {
             opaque::carry_bytes(worker, Stream::Plain(stream), &target, None).await;
         }
     }
@@ -159,7 +186,7 @@ async fn pass_through(worker: Rc<Worker>, stream: TcpStream, destination: Socket
     let _open = worker.endpoint_connection();
     record.head(StatusCode::OK, &HeaderMap::new());
     let (mut downstream, mut upstream) = (Stream::Plain(stream), Stream::Plain(upstream));
-    let (copied, result) = copy(&mut downstream, &mut upstream, IDLE_MAX).await;
+    let (copied, result) = copy(&mut downstream, &mut upstream, IDLE_MAX, &worker.scratch).await;
     let bytes = &worker.handles.passed_bytes;
     bytes.add_many(worker.index, "up", copied.from_downstream);
     bytes.add_many(worker.index, "down", copied.from_upstream);

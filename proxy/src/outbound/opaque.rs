@@ -12,13 +12,17 @@ use std::{
 
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tracing::debug;
 use usher_config::model::ServiceTarget;
 
 use crate::{
     balance::{self, Attempt, AttemptOutcome, Observation, affinity},
     clock,
+    detect::server,
     error::{Flag, Limit, Processing, ProxyError},
     http::watched::Observer,
     policy::{
@@ -26,7 +30,7 @@ use crate::{
         retry::{self, AttemptFailure, Decision, RequestTraits},
     },
     snapshot::{PortEntry, ServiceEntry},
-    tcp::{Stream, copy},
+    tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
     tls::Alpn,
     upstream::{connect, dial::Callee},
@@ -64,38 +68,129 @@ pub async fn serve_stream(
 
 pub(super) async fn carry_bytes(
     worker: Rc<Worker>,
-    mut downstream: Stream,
+    downstream: Stream,
     destination: &Destination,
     from_outside: Option<(Arc<str>, IpAddr)>,
 ) {
-    let mut record = Record::begin(&worker, Direction::Outbound, Method::CONNECT, "tcp");
-    record.requests = Some(worker.handles.unrouted.clone());
+    let mut record = begin(&worker);
     (record.route, record.client) = from_outside.unzip();
     match open(&worker, destination, &mut record).await {
-        Ok(mut opened) => {
-            let _open = worker.endpoint_connection();
-            record.head(StatusCode::OK, &HeaderMap::new());
-            let idle = opened.service.model.policy.timeouts.idle;
-            let (copied, result) = copy(&mut downstream, &mut opened.stream, idle).await;
-            let bytes = &opened.service.metrics.tcp_bytes;
-            bytes.add_many(worker.index, "up", copied.from_downstream);
-            bytes.add_many(worker.index, "down", copied.from_upstream);
-            let ended = result.map_err(|end| {
-                debug!(error = %end, "opaque stream broke off");
-                connect::broke_off(&end, opened.endpoint, idle)
-            });
-            record.request_bytes = copied.from_downstream;
-            record.end(copied.from_upstream, ended.as_ref().copied());
-        }
+        Ok((upstream, opened)) => relay(&worker, (downstream, upstream), opened, record).await,
         Err(error) => {
             debug!(%error, "opaque stream could not be opened");
+            // Its end would be a whole answer without a byte.
+            downstream.reset_on_close();
             record.end(0, Err(&error));
         }
     }
 }
 
+fn begin(worker: &Rc<Worker>) -> Record {
+    let mut record = Record::begin(worker, Direction::Outbound, Method::CONNECT, "tcp");
+    record.requests = Some(worker.handles.unrouted.clone());
+    record
+}
+
+/// A stream that was opened before it was known that there will be one. Dropped, nothing has happened.
+pub(super) struct Ahead {
+    opened: Opened,
+    /// What the called one has said.
+    called: Looked,
+    record: Tentative,
+}
+
+impl Ahead {
+    /// There is to be one.
+    pub(super) async fn carry(mut self, worker: &Rc<Worker>, downstream: Stream) {
+        if let Some(record) = self.record.0.take() {
+            let streams = (downstream, self.called.into_stream());
+            relay(worker, streams, self.opened, record).await;
+        }
+    }
+}
+
+/// The record of what may turn out not to have happened.
+struct Tentative(Option<Record>);
+
+impl Drop for Tentative {
+    fn drop(&mut self) {
+        if let Some(record) = self.0.take() {
+            record.retract();
+        }
+    }
+}
+
+/// Opens a stream to `destination` for a caller who has not said anything yet, and returns as soon as the called one has
+/// said what no HTTP server says first. The stream stays in `ahead` whoever spoke first; where none can be opened, it is
+/// the caller's turn.
+pub(super) async fn speaks_first(
+    worker: &Rc<Worker>,
+    destination: &Destination,
+    ahead: &mut Option<Ahead>,
+) {
+    sleep(server::CALLER_FIRST).await;
+    let mut record = Tentative(Some(begin(worker)));
+    let Some(writable) = &mut record.0 else {
+        return;
+    };
+    match open(worker, destination, writable).await {
+        Ok((upstream, opened)) => {
+            let called = Looked::new(upstream);
+            let ahead = ahead.insert(Ahead {
+                opened,
+                called,
+                record,
+            });
+            says_no_http(&mut ahead.called).await;
+        }
+        Err(error) => {
+            debug!(%error, "no stream could be opened ahead of the caller's first words");
+            drop(record);
+            std::future::pending().await
+        }
+    }
+}
+
+/// Returns when the called one has said so, or has ended.
+async fn says_no_http(called: &mut Looked) {
+    loop {
+        let more = match called.seen() {
+            [] => called.more().await,
+            // Half a frame's head: the rest follows at once, or this is no HTTP/2.
+            _ => timeout(server::REST_FOLLOWS, called.more())
+                .await
+                .unwrap_or(Ok(0)),
+        };
+        match (more, server::is_first_of_http(called.seen())) {
+            (Ok(0) | Err(_), _) | (Ok(_), Some(false)) => return,
+            (Ok(_), Some(true)) => return std::future::pending().await,
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+async fn relay(
+    worker: &Rc<Worker>,
+    (mut downstream, mut upstream): (Stream, Stream),
+    opened: Opened,
+    mut record: Record,
+) {
+    let _open = worker.endpoint_connection();
+    record.head(StatusCode::OK, &HeaderMap::new());
+    let idle = opened.service.model.policy.timeouts.idle;
+    let (copied, result) = copy(&mut downstream, &mut upstream, idle, &worker.scratch).await;
+    let bytes = &opened.service.metrics.tcp_bytes;
+    bytes.add_many(worker.index, "up", copied.from_downstream);
+    bytes.add_many(worker.index, "down", copied.from_upstream);
+    let ended = result.map_err(|end| {
+        debug!(error = %end, "opaque stream broke off");
+        connect::broke_off(&end, opened.endpoint, idle)
+    });
+    record.request_bytes = copied.from_downstream;
+    record.end(copied.from_upstream, ended.as_ref().copied());
+}
+
 struct Opened {
-    stream: Stream,
     endpoint: SocketAddr,
     service: Arc<ServiceEntry>,
     _attempt: Attempt,
@@ -106,7 +201,7 @@ async fn open(
     worker: &Rc<Worker>,
     Destination { target, only }: &Destination,
     record: &mut Record,
-) -> Result<Opened, ProxyError> {
+) -> Result<(Stream, Opened), ProxyError> {
     let service = discover::by_name(worker, &target.service).await?;
     service.mark_used();
     record.service = Some(service.label.clone());
@@ -149,13 +244,13 @@ async fn open(
         tell_endpoint(worker, &service, &mut pick.attempt, &seen);
         match result {
             Ok((stream, endpoint, places)) => {
-                return Ok(Opened {
-                    stream,
+                let opened = Opened {
                     endpoint,
                     service: service.clone(),
                     _attempt: pick.attempt,
                     _places: places,
-                });
+                };
+                return Ok((stream, opened));
             }
             Err(error)
                 if only.is_none()

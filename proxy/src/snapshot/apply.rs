@@ -200,7 +200,8 @@ fn addresses(
     let mut named: Vec<&Arc<ServiceEntry>> = services.values().collect();
     named.sort_by(|one, other| one.model.name.cmp(&other.model.name));
     for entry in named {
-        let endpoints = entry.endpoints.iter().map(|e| e.model.address.ip());
+        let own = entry.endpoints.iter().filter(|e| e.model.address_is_own);
+        let endpoints = own.map(|e| e.model.address.ip());
         for address in entry
             .model
             .virtual_addresses

@@ -28,6 +28,7 @@ fn endpoint(name: &str, port: u16) -> (InstanceName, Option<Endpoint>) {
     let endpoint = Endpoint {
         name: name.clone(),
         address: ([127, 0, 0, 1], port).into(),
+        address_is_own: true,
         meshed: true,
         weight: usher_config::value::Weight::ONE,
         zone: String::new(),
@@ -85,6 +86,17 @@ fn an_address_leads_to_every_service_there() {
     assert_eq!(at("127.0.0.1"), ["bank/aaa", "bank/account"]);
     assert_eq!(at("240.240.0.1"), ["bank/account"]);
     assert!(at("240.240.0.2").is_empty());
+    let (name, mut claimed) = endpoint("bank/account/claims", 1);
+    let claim = claimed.as_mut().unwrap();
+    claim.address = "203.0.113.7:443".parse().unwrap();
+    claim.address_is_own = false;
+    store.apply(Change {
+        endpoints: vec![(name, claimed)],
+        ..Change::default()
+    });
+    let snapshot = store.load();
+    let there = snapshot.services_at("203.0.113.7".parse().unwrap());
+    assert!(there.is_empty(), "claimed by an instance, and not proven");
 }
 
 #[test]

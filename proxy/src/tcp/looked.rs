@@ -51,7 +51,16 @@ impl Looked {
 
     /// To be read from its first byte.
     pub fn into_stream(self) -> Stream {
-        Stream::Looked(Box::new(self))
+        if self.seen.is_empty() {
+            self.inner
+        } else {
+            Stream::Looked(Box::new(self))
+        }
+    }
+
+    /// As [`Stream::reset_on_close`].
+    pub fn reset_on_close(&self) {
+        self.inner.reset_on_close();
     }
 
     /// The stream itself.

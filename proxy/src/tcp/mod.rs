@@ -7,7 +7,7 @@ mod socket;
 mod stream;
 
 pub use coalesce::{Coalesced, Flusher, coalesce};
-pub use copy::{BrokeOff, Copied, copy};
+pub use copy::{BrokeOff, Copied, Scratch, copy};
 pub use looked::Looked;
 pub use socket::tune;
 pub use stream::Stream;

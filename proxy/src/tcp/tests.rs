@@ -14,7 +14,7 @@ use tokio::{
 
 use super::*;
 
-async fn pair() -> (TcpStream, TcpStream) {
+pub(super) async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -49,7 +49,7 @@ async fn a_half_closed_stream_still_carries_the_answer() {
     let proxy = tokio::task::LocalSet::new();
     let copying = proxy.run_until(async move {
         let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
-        copy(&mut downstream, &mut upstream, None).await
+        copy(&mut downstream, &mut upstream, None, &Scratch::default()).await
     });
     let talking = async {
         caller.write_all(b"question").await.unwrap();
@@ -80,7 +80,9 @@ async fn a_stream_that_breaks_off_does_not_end_cleanly() {
     let (upstream, mut called) = pair().await;
     let copying = async move {
         let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
-        copy(&mut downstream, &mut upstream, None).await.1
+        copy(&mut downstream, &mut upstream, None, &Scratch::default())
+            .await
+            .1
     };
     let talking = async {
         called.write_all(b"half an ans").await.unwrap();
@@ -94,6 +96,34 @@ async fn a_stream_that_breaks_off_does_not_end_cleanly() {
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// The write towards who broke off is the first to notice, and the read after it finds nothing but an end.
+#[tokio::test]
+async fn half_an_answer_is_none_though_its_caller_is_still_talking() {
+    let (mut caller, downstream) = pair().await;
+    let (upstream, mut called) = pair().await;
+    let copying = async move {
+        let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
+        copy(&mut downstream, &mut upstream, None, &Scratch::default())
+            .await
+            .1
+    };
+    let talking = async {
+        called.write_all(b"half an ans").await.unwrap();
+        let mut half = [0; 11];
+        caller.read_exact(&mut half).await.unwrap();
+        called.write_all(b"wer, not all").await.unwrap();
+        caller.try_write(b"and another thing").unwrap();
+        Stream::Plain(called).reset_on_close();
+        let mut rest = Vec::new();
+        let ended = caller.read_to_end(&mut rest).await;
+        (rest, ended)
+    };
+    let (copied, (rest, ended)) = tokio::join!(copying, talking);
+    assert!(matches!(copied, Err(BrokeOff::Upstream(_))), "{copied:?}");
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert!(b"wer, not all".starts_with(&rest));
+}
+
 #[tokio::test]
 async fn an_idle_stream_ends() {
     let (_caller, downstream) = pair().await;
@@ -103,6 +133,7 @@ async fn an_idle_stream_ends() {
         &mut downstream,
         &mut upstream,
         Some(Duration::from_millis(20)),
+        &Scratch::default(),
     )
     .await;
     assert!(matches!(result, Err(BrokeOff::Idle)));

@@ -5,31 +5,26 @@
 //! early data (0-RTT could be replayed). The client hello is read before anything is answered: the name in it picks the
 //! listener, which may pass the connection on unopened.
 
-use std::{collections::HashMap, io, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
 use rustls::{
-    ServerConfig, SignatureScheme,
+    ServerConfig,
     crypto::aws_lc_rs::{self, Ticketer},
-    server::{Accepted, Acceptor, ProducesTickets},
+    server::ProducesTickets,
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{StartHandshake, server::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use usher_config::value::CertificateName;
 
-use super::{TlsError, handshake::UNRECOGNIZED_NAME};
+use super::TlsError;
 
-/// A client hello with every extension anybody uses, post-quantum key shares included, is below 4 KiB.
-const HELLO_MAX: usize = 16 * 1024;
+pub use super::hello::{Hello, hello};
 
 /// A chain to a public root has three or four.
 const CHAIN_MAX: usize = 16;
@@ -196,66 +191,7 @@ impl Certificates {
     }
 }
 
-/// A connection whose client hello has been read and not been answered.
-pub struct Hello {
-    stream: TcpStream,
-    seen: BytesMut,
-    accepted: Accepted,
-    schemes: Vec<SignatureScheme>,
-    sni: Option<String>,
-}
-
-/// Reads the client hello.
-///
-/// # Errors
-/// [`TlsError::Handshake`]: it is none, too large, or the connection ended. The caller has been told what TLS has a word
-/// for.
-pub async fn hello(mut stream: TcpStream) -> Result<Hello, TlsError> {
-    let mut acceptor = Acceptor::default();
-    let mut seen = BytesMut::with_capacity(2048);
-    loop {
-        let before = seen.len();
-        let count = stream
-            .read_buf(&mut seen)
-            .await
-            .map_err(TlsError::Handshake)?;
-        if count == 0 || seen.len() > HELLO_MAX {
-            return Err(TlsError::Handshake(io::ErrorKind::InvalidData.into()));
-        }
-        let mut new = seen.get(before..).unwrap_or_default();
-        while !new.is_empty() {
-            acceptor.read_tls(&mut new).map_err(TlsError::Handshake)?;
-        }
-        match acceptor.accept() {
-            Ok(None) => {}
-            Ok(Some(accepted)) => {
-                let hello = accepted.client_hello();
-                let (sni, schemes) = (hello.server_name(), hello.signature_schemes());
-                return Ok(Hello {
-                    sni: sni.map(|sni| sni.trim_end_matches('.').to_ascii_lowercase()),
-                    schemes: schemes.to_vec(),
-                    stream,
-                    seen,
-                    accepted,
-                });
-            }
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                // Whether the caller hears of it changes nothing.
-                let _ = alert.write_all(&mut bytes);
-                let _ = stream.write_all(&bytes).await;
-                return Err(TlsError::Handshake(io::Error::other(error)));
-            }
-        }
-    }
-}
-
 impl Hello {
-    /// The host that the caller asks for, lower case.
-    pub fn sni(&self) -> Option<&str> {
-        self.sni.as_deref()
-    }
-
     /// Finishes the handshake with the certificate of `names` that fits.
     ///
     /// # Errors
@@ -275,16 +211,5 @@ impl Hello {
             .into_stream(config)
             .await
             .map_err(TlsError::Handshake)
-    }
-
-    /// The connection from its first byte on, and what of it has been read.
-    pub fn into_parts(self) -> (TcpStream, BytesMut) {
-        (self.stream, self.seen)
-    }
-
-    /// Tells the caller that its host is not served here, and ends the connection.
-    pub async fn refuse(mut self) {
-        let _ = self.stream.write_all(&UNRECOGNIZED_NAME).await;
-        let _ = self.stream.shutdown().await;
     }
 }

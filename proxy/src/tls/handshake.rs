@@ -2,15 +2,17 @@
 
 use std::{fmt::Write as _, io, sync::Arc, time::Duration, time::SystemTime};
 
-use rustls::{CommonState, server::Acceptor};
+use bytes::BytesMut;
+use rustls::CommonState;
 use rustls_pki_types::ServerName;
 use sha2::{Digest, Sha256};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{StartHandshake, TlsConnector, client, server};
 
 use usher_config::value::{ServiceName, SpiffeId};
 
 use super::{
+    hello::{Hello, hello},
     leaf::{Leaf, PeerRefused},
     material::{Alpn, Material},
 };
@@ -40,6 +42,15 @@ pub struct Accepted {
     pub alpn: Alpn,
     /// Which service port it means: `<port>.<service>.<namespace>`.
     pub sni: Option<String>,
+}
+
+/// What a connection that begins with TLS turns out to be.
+#[derive(Debug)]
+pub enum Greeted {
+    /// Another sidecar's.
+    Sidecar(Box<Accepted>),
+    /// An application's own TLS, which is not ours to end: the connection, and what of it has been read.
+    Application(TcpStream, BytesMut),
 }
 
 /// A connection to another sidecar.
@@ -112,12 +123,25 @@ pub async fn accept(
     stream: TcpStream,
     material: &Material,
     own: &ServiceName,
+) -> Result<Greeted, TlsError> {
+    let greet = async {
+        let hello = hello(stream).await?;
+        if !hello.is_sidecars() {
+            let (stream, seen) = hello.into_parts();
+            return Ok(Greeted::Application(stream, seen));
+        }
+        let accepted = verified(answer(hello, material, own).await?, material)?;
+        Ok(Greeted::Sidecar(Box::new(accepted)))
+    };
+    let limit = HANDSHAKE_TIMEOUT;
+    let greeted = timeout(limit, greet).await;
+    greeted.unwrap_or(Err(TlsError::Timeout { limit }))
+}
+
+fn verified(
+    stream: server::TlsStream<TcpStream>,
+    material: &Material,
 ) -> Result<Accepted, TlsError> {
-    let stream = timeout(HANDSHAKE_TIMEOUT, answer(stream, material, own))
-        .await
-        .map_err(|_| TlsError::Timeout {
-            limit: HANDSHAKE_TIMEOUT,
-        })??;
     let connection = stream.get_ref().1;
     let alpn = connection
         .alpn_protocol()
@@ -134,36 +158,24 @@ pub async fn accept(
     })
 }
 
-/// Reads the client hello before anything is answered: an address that belonged to another service until a moment
-/// ago is still dialled by that service's callers. Refused here, their requests are provably unprocessed, and
-/// they go elsewhere; accepted, they would be served by the wrong service wherever one identity runs both.
+/// An address that belonged to another service until a moment ago is still dialled by that service's callers. Refused
+/// before anything is answered, their requests are provably unprocessed, and they go elsewhere; accepted, they would be
+/// served by the wrong service wherever one identity runs both.
 async fn answer(
-    stream: TcpStream,
+    hello: Hello,
     material: &Material,
     own: &ServiceName,
 ) -> Result<server::TlsStream<TcpStream>, TlsError> {
-    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream)
-        .await
-        .map_err(TlsError::Handshake)?;
-    let other = hello
-        .client_hello()
-        .server_name()
-        .filter(|sni| !means(sni, own))
-        .map(str::to_owned);
-    if let Some(asked) = other {
-        // They are told why; whether they hear it changes nothing.
-        let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
-        let _ = hello.io.shutdown().await;
+    let other = hello.sni().filter(|sni| !means(sni, own));
+    if let Some(asked) = other.map(str::to_owned) {
+        hello.refuse().await;
         return Err(TlsError::OtherService { asked });
     }
-    hello
+    StartHandshake::from_parts(hello.accepted, hello.stream)
         .into_stream(material.server.clone())
         .await
         .map_err(TlsError::Handshake)
 }
-
-/// A fatal alert in a record of its own (RFC 8446 §6, RFC 6066 §3): type, version, length, level, description.
-pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Whether an SNI `<port>.<service>.<namespace>` means a port of this service.
 fn means(sni: &str, own: &ServiceName) -> bool {

@@ -7,12 +7,13 @@
 
 pub mod edge;
 mod handshake;
+mod hello;
 mod leaf;
 mod material;
 mod verifier;
 
 pub use handshake::{
-    Accepted, Connected, HANDSHAKE_TIMEOUT, PeerIdentity, TlsError, accept, connect,
+    Accepted, Connected, Greeted, HANDSHAKE_TIMEOUT, PeerIdentity, TlsError, accept, connect,
 };
 pub use leaf::{Leaf, PeerRefused, spki_sha256};
 pub use material::{Alpn, Material, MaterialError, pinned_client};

@@ -110,6 +110,14 @@ fn id(text: &str) -> SpiffeId {
     text.parse().unwrap()
 }
 
+/// As a sidecar, or not.
+async fn let_in(stream: TcpStream, server: &Material) -> Result<Accepted, TlsError> {
+    match accept(stream, server, &own()).await? {
+        Greeted::Sidecar(accepted) => Ok(*accepted),
+        Greeted::Application(..) => Err(TlsError::NotMesh),
+    }
+}
+
 /// Both ends' outcomes of one connection; one byte goes each way, so that tickets arrive.
 async fn meet(
     server: &Material,
@@ -119,7 +127,7 @@ async fn meet(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let accepting = async {
-        let mut accepted = accept(listener.accept().await.unwrap().0, server, &own()).await?;
+        let mut accepted = let_in(listener.accept().await.unwrap().0, server).await?;
         // The other end may have refused us and left.
         let _ = accepted.stream.write_all(b"x").await;
         let _ = accepted.stream.read(&mut [0]).await;
@@ -285,19 +293,48 @@ async fn a_caller_without_a_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn other_application_protocols_are_not_the_mesh() {
+async fn other_application_protocols_are_an_applications_own() {
     let authority = TestAuthority::new();
     let (mut alice, bob) = (authority.material(ALICE), authority.material(BOB));
-    let mut config = (*alice.client_h2).clone();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    alice.client_h2 = config.clone().into();
-    assert!(meet(&bob, &alice, &[id(BOB)]).await.0.is_err());
-    config.alpn_protocols = Vec::new();
-    alice.client_h2 = config.into();
-    assert!(matches!(
-        meet(&bob, &alice, &[id(BOB)]).await.0,
-        Err(TlsError::NotMesh)
-    ));
+    for offered in [vec![], vec![b"h2".to_vec()], vec![b"usher/2+h2".to_vec()]] {
+        let mut config = (*alice.client_h2).clone();
+        config.alpn_protocols = offered;
+        alice.client_h2 = config.into();
+        assert!(matches!(
+            meet(&bob, &alice, &[id(BOB)]).await.0,
+            Err(TlsError::NotMesh)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn an_applications_own_tls_is_left_as_it_came() {
+    let authority = TestAuthority::new();
+    let bob = authority.material(BOB);
+    let hello = foreign_hello("kafka.bank");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut caller = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    caller.write_all(&hello).await.unwrap();
+    caller.shutdown().await.unwrap();
+    match accept(stream, &bob, &own()).await.unwrap() {
+        Greeted::Application(_, seen) => assert_eq!(seen, hello),
+        Greeted::Sidecar(_) => panic!("a sidecar"),
+    }
+}
+
+/// What a TLS client that knows nothing of the mesh says first.
+pub(crate) fn foreign_hello(host: &'static str) -> Vec<u8> {
+    let config = pinned_client([0; 32]).unwrap();
+    let mut config = (*config).clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = host.try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }
 
 #[tokio::test(start_paused = true)]

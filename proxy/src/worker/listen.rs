@@ -13,7 +13,7 @@ use tokio::{
 };
 use usher_config::value::Port;
 
-use crate::accept::{self, Purpose, Seat};
+use crate::accept::{self, Lost, Purpose, Seat};
 
 use super::Worker;
 
@@ -49,13 +49,13 @@ pub(super) async fn follow(
             if accepting.contains_key(port) {
                 continue;
             }
-            let counting = worker.clone();
-            let ended = move |reason| counting.handles.ended.add(counting.index, reason);
+            let told = worker.clone();
+            let lost = move |lost: Lost<'_>| told.lost(&lost);
             let accept = accept::accept(
                 listener.clone(),
                 Purpose::Gateway(*port),
                 seats.clone(),
-                ended,
+                lost,
             );
             let (task, listener) = (spawn_local(accept), listener.clone());
             accepting.insert(*port, Accepting { listener, task });

@@ -16,12 +16,15 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::{
-    clock::Tick,
+    accept::Lost,
+    clock::{self, Tick},
     policy::limits::{InFlight, Peers},
     pool::Pool,
     snapshot::{Snapshot, Store},
+    tcp::Scratch,
     telemetry::{
         access_log::{AccessLog, Entry, WorkerLog},
         metrics::{Direction, Gauge, Metrics, Outcomes, Requests, Side},
@@ -83,6 +86,8 @@ pub struct Worker {
     pub mirrors: Arc<InFlight>,
     /// `namespace/name` of our own service.
     pub own: Arc<str>,
+    /// Where its opaque streams read into.
+    pub scratch: Scratch,
     /// Warnings about callers, of which a flood is no news.
     pub warnings: Warnings,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
@@ -127,6 +132,8 @@ pub struct Warnings {
     pub misdirected: Seldom,
     /// More handshakes than we take.
     pub handshakes: Seldom,
+    /// More than there are descriptors for.
+    pub descriptors: Seldom,
     /// On the way to ourselves.
     pub loops: Seldom,
     /// Asking a gateway for a certificate that it lacks.
@@ -183,6 +190,7 @@ impl Worker {
             outsiders,
             mirrors: Arc::default(),
             own: shared.store.own().to_string().into(),
+            scratch: Scratch::default(),
             warnings: Warnings::default(),
             snapshot: RefCell::new(shared.store.reader()),
             log: RefCell::new(shared.access_log.worker(index)),
@@ -205,6 +213,19 @@ impl Worker {
     pub fn log(&self, entry: &Entry<'_>, now: Tick) {
         self.log.borrow_mut().log(entry, now);
         self.logged.notify_one();
+    }
+
+    /// Callers that could not be served.
+    fn lost(&self, lost: &Lost<'_>) {
+        match lost {
+            Lost::Refused => self.handles.ended.add(self.index, "connections"),
+            Lost::Waiting(error) => {
+                self.handles.ended.add(self.index, "descriptors");
+                if self.warnings.descriptors.is_due(clock::now()) {
+                    warn!(%error, "cannot accept connections");
+                }
+            }
+        }
     }
 
     /// Counts a connection to our application, from its dialling on.

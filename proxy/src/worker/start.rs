@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use usher_config::model::ServiceTarget;
 
 use crate::{
-    accept::{self, Arrival, Handoff, Purpose, Seat},
+    accept::{self, Arrival, Handoff, Lost, Purpose, Seat},
     clock, gateway, inbound, outbound,
     policy::limits::Peers,
     telemetry::access_log::FLUSH_AFTER,
@@ -203,11 +203,11 @@ async fn run(place: &mut Place, shared: Shared) {
     );
     for (listener, purpose) in &place.listeners {
         let (listener, purpose) = (listener.clone(), purpose.clone());
-        let (counting, seats) = (worker.clone(), place.seats.clone());
+        let (told, seats) = (worker.clone(), place.seats.clone());
         let accept = move || {
-            let counting = counting.clone();
-            let ended = move |reason| counting.handles.ended.add(counting.index, reason);
-            accept::accept(listener.clone(), purpose.clone(), seats.clone(), ended)
+            let told = told.clone();
+            let lost = move |lost: Lost<'_>| told.lost(&lost);
+            accept::accept(listener.clone(), purpose.clone(), seats.clone(), lost)
         };
         spawn_local(keep_up(panicked_in(&worker, "accept"), accept));
     }

@@ -22,7 +22,7 @@ pub enum Resolution {
     Found,
     /// The mesh has no such service. Remembered for 5 s.
     Unknown,
-    /// No answer in time, or too many are waiting.
+    /// No answer in time, none that can be used, or too many are waiting.
     TimedOut,
 }
 

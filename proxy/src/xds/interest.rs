@@ -43,6 +43,10 @@ impl Interest {
         self.dialled.insert(service.clone(), now);
     }
 
+    pub(super) fn used_all(&mut self, now: Instant) {
+        self.dialled.values_mut().for_each(|used| *used = now);
+    }
+
     pub(super) fn expire(&mut self, now: Instant) {
         self.dialled
             .retain(|_, used| now.saturating_duration_since(*used) < IDLE_MAX);

@@ -1,7 +1,8 @@
 //! What we knew, on disk, so that a restart without a control plane serves.
 //!
 //! The file is one `DeltaDiscoveryResponse` with everything in it: the protocol's own encoding, read by the
-//! protocol's own total decoder, so that a file of another version loses single resources at most.
+//! protocol's own total decoder, so that a file of another version loses single resources at most. Addresses at which
+//! nobody of the mesh is are in it as the protocol says that, as removed.
 
 use std::{io, time::Instant};
 
@@ -63,6 +64,7 @@ pub fn encode(subscription: &Subscription) -> Vec<u8> {
     }));
     DeltaDiscoveryResponse {
         resources,
+        removed_resources: subscription.nobodys().collect(),
         ..Default::default()
     }
     .encode_to_vec()
@@ -119,6 +121,9 @@ pub fn decode(bytes: &[u8], subscription: &mut Subscription, now: Instant) -> Op
         }
     }
     staged.revision.as_ref()?;
+    for name in &file.removed_resources {
+        subscription.restore_nobody(name, now);
+    }
     Some(subscription.restore(staged, now))
 }
 

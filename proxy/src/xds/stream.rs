@@ -263,6 +263,7 @@ impl Xds {
         });
         let effects = self.subscription.tick(now);
         let requests = self.perform(effects);
+        self.dirty |= self.subscription.learnt_of_addresses();
         self.save();
         requests
     }

@@ -215,9 +215,12 @@ impl Subscription {
         self.interest.used(service, now);
     }
 
-    /// Time has passed: idle services go, and what a new control plane never learnt of.
+    /// Time has passed: idle services go, and what a new control plane never learnt of. Nothing goes that could not be
+    /// asked for again.
     pub fn tick(&mut self, now: Instant) -> Effects {
-        self.interest.expire(now);
+        if self.is_synchronised() {
+            self.interest.expire(now);
+        }
         let due: Vec<Key> = self
             .missing
             .iter()
@@ -273,7 +276,7 @@ impl Subscription {
             self.note_nobody(name, now, &mut effects);
         }
         if self.staged.revision.is_some() {
-            self.commit(&mut effects);
+            self.commit(&mut effects, now);
             self.conclude_addresses(now, &mut effects);
         }
         effects.requests.push(answer(response, &mistakes));
@@ -289,7 +292,7 @@ impl Subscription {
         effects
     }
 
-    fn commit(&mut self, effects: &mut Effects) {
+    fn commit(&mut self, effects: &mut Effects, now: Instant) {
         let staged = std::mem::take(&mut self.staged);
         for (name, service) in &staged.services {
             let resolution = if service.is_some() {
@@ -301,9 +304,7 @@ impl Subscription {
             self.unknown.remove(name);
         }
         effects.change = Some(self.known.commit(staged));
-        if let Some(stream) = &mut self.stream {
-            stream.synchronised = true;
-        }
+        self.synchronise(now);
     }
 
     fn stage(&mut self, received: Received) {

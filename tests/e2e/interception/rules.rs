@@ -1,13 +1,15 @@
 //! What the rules do to connections, whoever runs or does not run behind them.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use usher_tests::{Host, Network};
+use usher_tests::{Host, Mesh, Network, eventually, yaml};
 
-use super::pair::{api, intercept};
+use super::pair::{Sidecar, api, get, intercept};
 
 #[tokio::test]
 async fn connections_that_were_there_before_the_rules_stay() -> Result<()> {
@@ -67,5 +69,60 @@ async fn without_a_sidecar_nobody_reaches_the_application() -> Result<()> {
     let _not_transparent = host.listen("0.0.0.0:15006")?;
     assert!(reach().is_err(), "handed over to nobody");
     assert!(application.received().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_reachable_around_its_sidecar_is_not_served() -> Result<()> {
+    let Some(network) = Network::new()? else {
+        return Ok(());
+    };
+    let rules: [(&str, &[&str]); 3] = [
+        ("after-a-reboot", &["remove"]),
+        ("only-calls", &["install", "--inbound", "off"]),
+        ("left-out", &["install", "--exclude-inbound-ports", "8080"]),
+    ];
+    let services = rules.map(|(name, _)| yaml::service(name, 8080, "http"));
+    let mesh = Mesh::start_on("10.77.0.1:0", &services).await?;
+    for (name, rules) in rules {
+        let host = network.host()?;
+        assert_eq!(intercept(&host, rules).code, Some(0));
+        let application = api(&host, "0.0.0.0:8080")?;
+        let more = ["--application-port", "8080"];
+        let mut sidecar = Sidecar::spawn(&mesh, &host, name, 1337, &more)?;
+        let status = sidecar.process.end(Duration::from_secs(20)).await;
+        let said = sidecar.process.printed();
+        assert_eq!(status.code(), Some(78), "{name}: {said}");
+        assert!(
+            said.contains("usher-proxy intercept install"),
+            "{name}: {said}"
+        );
+        drop(application);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_that_do_not_exclude_the_sidecar_end_it_whatever_else_they_say() -> Result<()> {
+    let Some(network) = Network::new()? else {
+        return Ok(());
+    };
+    let mesh = Mesh::start_on("10.77.0.1:0", &[]).await?;
+    let only_some = ["install", "--include-outbound-ports", "80"];
+    let (before, after) = (network.host()?, network.host()?);
+    assert_eq!(intercept(&before, &only_some).code, Some(0));
+    let mut first = Sidecar::spawn(&mesh, &before, "web", 0, &[])?;
+    let status = first.process.end(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(78));
+    let mut second = Sidecar::spawn(&mesh, &after, "web", 4711, &[])?;
+    eventually("it serves", async || {
+        let answer = get(&after, "127.0.0.1:15020", "x", "/ready").await.ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
+    assert_eq!(intercept(&after, &only_some).code, Some(0));
+    let status = second.process.end(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(78));
+    assert!(second.process.printed().contains("--exclude-uid 4711"));
     Ok(())
 }

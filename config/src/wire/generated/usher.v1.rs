@@ -744,6 +744,9 @@ pub struct Endpoint {
     /// the service's ports it serves
     #[prost(uint32, repeated, tag = "9")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+    /// proven: who dials `address` means this instance
+    #[prost(bool, tag = "10")]
+    pub address_is_own: bool,
 }
 /// What an instance of the named service enforces on the requests it receives.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -772,6 +775,9 @@ pub struct InboundPolicy {
     /// of the workloads behind the service, if they have one; what a sidecar was started with goes before
     #[prost(string, tag = "10")]
     pub zone: ::prost::alloc::string::String,
+    /// of those connections, also what nobody can say anything about
+    #[prost(bool, tag = "11")]
+    pub pass_unknown: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {

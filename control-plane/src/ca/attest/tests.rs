@@ -21,7 +21,7 @@ use super::{
         tests::{account, authority, greedy_csr, plain_csr},
         token::tests::{HOUR, wanted},
     },
-    AuthorityService, PeerIdentity, TokenStore,
+    AuthorityService, Peer, TokenStore,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -90,7 +90,7 @@ async fn renewal_needs_an_identity_and_gives_the_same() {
         _directory,
         ..
     } = service();
-    let request = |peer: Option<PeerIdentity>| {
+    let request = |peer: Option<Peer>| {
         let mut request = Request::new(v1::RenewRequest {
             csr_der: greedy_csr(),
         });
@@ -99,11 +99,11 @@ async fn renewal_needs_an_identity_and_gives_the_same() {
         }
         request
     };
-    for peer in [None, Some(PeerIdentity(None))] {
+    for peer in [None, Some(Peer::default())] {
         let refused = service.renew(request(peer)).await.expect_err("nobody");
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
-    let peer = PeerIdentity(Some(account()));
+    let peer = Peer::from(account());
     let renewed = service
         .renew(request(Some(peer)))
         .await
@@ -133,9 +133,7 @@ async fn nobody_is_signed_for_whom_configuration_does_not_declare() {
         let mut request = Request::new(v1::RenewRequest {
             csr_der: plain_csr(),
         });
-        request
-            .extensions_mut()
-            .insert(PeerIdentity(Some(account())));
+        request.extensions_mut().insert(Peer::from(account()));
         service.renew(request)
     };
     declared.store(false, Ordering::SeqCst);

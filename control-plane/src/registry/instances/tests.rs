@@ -15,6 +15,7 @@ fn identity(account: &str) -> SpiffeId {
 fn instance() -> Instance {
     Instance {
         address: "127.0.0.1:15006".parse().expect("valid"),
+        address_is_own: true,
         healthy: true,
         health_reason: String::new(),
         zone: String::new(),

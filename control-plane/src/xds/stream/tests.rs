@@ -20,7 +20,7 @@ use usher_config::{
 };
 
 use crate::{
-    ca::PeerIdentity,
+    ca::Peer,
     registry::{MemoryStore, RegistryService},
 };
 
@@ -61,9 +61,7 @@ async fn serve() -> (State, Channel) {
         let identity = "spiffe://usher.local/ns/bank/sa/account"
             .parse()
             .expect("valid");
-        request
-            .extensions_mut()
-            .insert(PeerIdentity(Some(identity)));
+        request.extensions_mut().insert(Peer::from(identity));
         Ok(request)
     };
     let ads = AdsService::new(state.clone());

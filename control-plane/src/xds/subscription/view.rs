@@ -8,7 +8,8 @@ use crate::snapshot::{EndpointSet, Resource, Snapshot};
 
 use super::{super::Topic, ALL};
 
-/// Before an address in the name of a service: `addr/240.240.0.7`.
+/// Before an address in the name of a service: `addr/240.240.0.7`. A namespace may have that name too, but no service
+/// the name of an address.
 const ADDRESS: &str = "addr/";
 
 /// A snapshot as one proxy may see it.
@@ -41,7 +42,7 @@ impl<'a> View<'a> {
             }
             Topic::Gateway => one(configured.gateways.get_key_value(name)),
             Topic::InboundPolicy => one(configured.inbound.get_key_value(name)),
-            Topic::Service => match name.strip_prefix(ADDRESS) {
+            Topic::Service => match address(name) {
                 Some(address) => self.at(address),
                 None => one(configured.services.get_key_value(name)),
             },
@@ -55,13 +56,8 @@ impl<'a> View<'a> {
         }
     }
 
-    fn at(&self, text: &str) -> Found<'a> {
-        // Other spellings of an address would be other names for the same.
-        let address = text
-            .parse()
-            .ok()
-            .filter(|ip: &IpAddr| ip.to_string() == text);
-        let names = address.map_or(&[][..], |address| self.snapshot.services_at(address));
+    fn at(&self, address: IpAddr) -> Found<'a> {
+        let names = self.snapshot.services_at(address);
         let services = &self.snapshot.configured.services;
         let found = names.iter().filter_map(|name| services.get_key_value(name));
         let found: Vec<_> = found.map(|(name, resource)| (&**name, resource)).collect();
@@ -76,6 +72,13 @@ impl<'a> View<'a> {
     pub(super) fn spares(&self, name: &str) -> bool {
         self.snapshot.settling && !self.snapshot.withdrawn.contains(name)
     }
+}
+
+/// Other spellings of an address would be other names for the same.
+fn address(name: &str) -> Option<IpAddr> {
+    let text = name.strip_prefix(ADDRESS)?;
+    let address: IpAddr = text.parse().ok()?;
+    (address.to_string() == text).then_some(address)
 }
 
 fn one<'a>(entry: Option<(&'a Arc<str>, &'a Resource)>) -> Found<'a> {

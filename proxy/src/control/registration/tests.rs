@@ -93,11 +93,23 @@ async fn an_exposed_application_is_not_registered() {
     let guarded = Guarded {
         application: u32::from(port).try_into().unwrap(),
         inbound: "127.0.0.1:15006".parse().unwrap(),
+        transparent: false,
     };
     let rig = start("10.0.0.1:15006", Some(guarded)).await;
     assert!(matches!(
         rig.task.await.unwrap(),
         Err(Exit::ApplicationExposed { .. })
+    ));
+    let intercepted = Guarded {
+        transparent: true,
+        ..guarded
+    };
+    // What answers where the rules would bear witness is the application itself, which cannot prove to be us.
+    let rig = start("10.0.0.1:15006", Some(intercepted)).await;
+    drop(application);
+    assert!(matches!(
+        rig.task.await.unwrap(),
+        Err(Exit::NotIntercepted { .. })
     ));
     assert!(rig.fake.calls().is_empty());
 }

@@ -33,7 +33,9 @@ fn the_default_ruleset_is_this() {
          \t\ttype nat hook output priority -100; policy accept;\n\
          \t\tmeta l4proto != tcp return\n\
          \t\ttcp flags & (fin | syn | rst | ack) != syn return\n\
+         \t\tip daddr 127.0.15.6 meta l4proto tcp redirect to :15006\n\
          \t\tmeta skuid { 1337 } return\n\
+         \t\tip daddr 127.0.15.1 meta l4proto tcp redirect to :15001\n\
          \t\tip daddr 127.0.0.0/8 return\n\
          \t\tip6 daddr ::1 return\n\
          \t\tip6 daddr fe80::/10 return\n\
@@ -74,6 +76,7 @@ fn inbound_can_be_handed_over_as_it_is_or_left_alone() {
         ..settings()
     });
     assert!(!off.contains("chain inbound"));
+    assert!(!off.contains("127.0.15.6"), "nothing to bear witness to");
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -102,6 +105,7 @@ fn hands_over(text: &str, chain: &str, address: IpAddr, port: u16) -> bool {
             || rule.starts_with("iifname")
             || rule.starts_with("fib")
             || rule.starts_with("tcp flags")
+            || rule.starts_with("ip daddr 127.0.15.")
         {
             continue;
         }
@@ -181,6 +185,28 @@ fn side(listener: &'static str) -> impl Strategy<Value = Side> {
             exclude_addresses,
         },
     )
+}
+
+#[test]
+fn the_witness_has_the_ports_of_what_comes_from_outside() {
+    let with = |include: &str, exclude: &str| {
+        let mut settings = settings();
+        settings.inbound.include_ports = include.parse().unwrap();
+        settings.inbound.exclude_ports = exclude.parse().unwrap();
+        let text = install(&settings);
+        let rules = text.lines().map(str::trim);
+        let rules = rules.filter_map(|rule| rule.strip_prefix("ip daddr 127.0.15.6 "));
+        rules.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        with("8080,9090", "22"),
+        [
+            "tcp dport { 22 } return",
+            "tcp dport { 8080, 9090 } redirect to :15006"
+        ]
+    );
+    assert!(with("all", "all").is_empty());
+    assert_eq!(with("none", "22"), ["tcp dport { 22 } return"]);
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -14,6 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 /// Bytes there, and all that comes back until it closes or pauses.
 pub(super) fn talk(to: SocketAddr, request: &[u8]) -> String {
+    heard(to, request).0
+}
+
+/// The same, and whether the connection was reset.
+pub(super) fn heard(to: SocketAddr, request: &[u8]) -> (String, bool) {
     let mut stream = TcpStream::connect(to).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
@@ -21,13 +26,14 @@ pub(super) fn talk(to: SocketAddr, request: &[u8]) -> String {
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
-    while let Ok(read) = stream.read(&mut chunk) {
-        answer.extend_from_slice(&chunk[..read]);
-        if read == 0 {
-            break;
+    let reset = loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break false,
+            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+            Err(error) => break error.kind() == io::ErrorKind::ConnectionReset,
         }
-    }
-    String::from_utf8_lossy(&answer).into_owned()
+    };
+    (String::from_utf8_lossy(&answer).into_owned(), reset)
 }
 
 pub(super) fn grpc_request<B>(authority: &str, body: B) -> Request<B> {

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     application::{Answer, Application, Seen},
-    client::{grpc_request, h2c, talk},
+    client::{grpc_request, h2c, heard, talk},
     post,
     sidecar::{ENDPOINT, Sidecar, endpoint, inbound_policy, service},
     streamed,
@@ -292,6 +292,16 @@ impl Mesh {
 
     pub(super) fn tcp(&self, request: &[u8]) -> String {
         talk(self.caller.tcp, request)
+    }
+
+    /// In plaintext to the callee's sidecar; also whether it reset the connection.
+    pub(super) fn plaintext(&self, request: &[u8]) -> (String, bool) {
+        heard(self.callee.inbound, request)
+    }
+
+    /// Whether an opaque connection that says this is reset without an answer.
+    pub(super) fn is_reset(&self, request: &[u8]) -> bool {
+        heard(self.caller.tcp, request) == (String::new(), true)
     }
 
     /// An opaque connection on which nothing is said.

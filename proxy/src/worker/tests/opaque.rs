@@ -1,8 +1,13 @@
 //! Opaque streams through both sidecars, and HTTP that hides in one.
 
-use std::time::Duration;
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    time::Duration,
+};
 
-use usher_config::model::{AccessRule, InboundPolicy, PathRule, Protocol, TrafficPolicy};
+use usher_config::model::{AccessRule, InboundPolicy, MtlsMode, PathRule, Protocol, TrafficPolicy};
+
+use crate::{telemetry::metrics::Direction, tls::tests::foreign_hello};
 
 use super::{
     access,
@@ -99,7 +104,7 @@ fn http_in_an_opaque_stream_is_treated_as_http() {
         mesh.tcp(claim("/admin").as_bytes())
             .starts_with("HTTP/1.1 403")
     );
-    assert_eq!(mesh.tcp(b"\x16 opaque"), "", "no rule allows opaque bytes");
+    assert!(mesh.is_reset(b"\x16 opaque"), "no rule allows opaque bytes");
     assert_eq!(mesh.seen().len(), 2);
 }
 
@@ -112,8 +117,71 @@ fn no_opaque_stream_reaches_a_port_that_speaks_http() {
         }
     });
     let claim = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=me\r\n\r\n";
-    assert_eq!(mesh.tcp(claim), "");
+    assert!(mesh.is_reset(claim), "an end would be an empty answer");
     assert!(mesh.seen().is_empty());
+}
+
+#[test]
+fn a_stream_that_leads_nowhere_is_reset() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.remove_endpoint();
+    assert!(mesh.is_reset(b"anything"));
+}
+
+#[test]
+fn an_applications_own_tls_is_plaintext_to_us() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    let hello = foreign_hello("account.bank");
+    assert_eq!(mesh.plaintext(&hello), (String::new(), true), "strict");
+    for protocol in [Protocol::Tcp, Protocol::Detect] {
+        mesh.inbound(|policy| {
+            policy.mtls = MtlsMode::Permissive;
+            for (_, declared) in &mut policy.ports {
+                *declared = protocol;
+            }
+        });
+        // The application speaks HTTP, and says so: the bytes have reached it.
+        let (answer, _) = mesh.plaintext(&hello);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{protocol:?}: {answer}");
+    }
+    mesh.inbound(|policy| {
+        policy.mtls = MtlsMode::Permissive;
+        for (_, declared) in &mut policy.ports {
+            *declared = Protocol::Http1;
+        }
+    });
+    assert_eq!(
+        mesh.plaintext(&hello),
+        (String::new(), true),
+        "plain HTTP is declared"
+    );
+}
+
+#[test]
+fn a_caller_may_connect_ahead_of_its_request() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(|policy| {
+        policy.mtls = MtlsMode::Permissive;
+        for (_, declared) in &mut policy.ports {
+            *declared = Protocol::Http1;
+        }
+    });
+    let mut early = mesh.connect(Direction::Inbound);
+    early
+        .set_read_timeout(Some(Duration::from_millis(1_500)))
+        .unwrap();
+    let silence = early.read(&mut [0]).unwrap_err();
+    assert!(
+        matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{silence}"
+    );
+    early
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 12];
+    early.set_read_timeout(None).unwrap();
+    early.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
 /// Ports that carry any bytes.

@@ -65,6 +65,7 @@ pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
         name: ENDPOINT.parse().unwrap(),
         address,
+        address_is_own: true,
         meshed: true,
         weight: Weight::ONE,
         zone: String::new(),

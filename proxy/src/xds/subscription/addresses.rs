@@ -2,7 +2,8 @@
 //!
 //! The services are then subscribed by their names like all others, and the address is dropped: from there on a
 //! service's own addresses and those of its endpoints say what they mean. That an address means nobody holds for as
-//! long as that a service does not exist, and for longer while there is no control plane to say otherwise.
+//! long as that a service does not exist, and for longer while there is no control plane to say otherwise: what the
+//! application has outside the mesh is then told from what may be in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +27,7 @@ const PREFIX: &str = "addr/";
 /// Addresses asked for at once; more are told [`Resolution::TimedOut`] at once.
 const PENDING_MAX: usize = 1_000;
 
-/// Answers remembered; the one that ends first goes first.
+/// Answers remembered; the oldest goes first.
 const ANSWERS_MAX: usize = 4_096;
 
 /// How long a question may find no control plane before the next ones are not kept waiting: what the application
@@ -38,10 +39,19 @@ const ALONE_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Addresses {
     /// The services that each means, as far as they have been named.
     pending: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
-    /// And until when they hold.
-    answers: BTreeMap<IpAddr, (Resolution, Instant)>,
+    answers: BTreeMap<IpAddr, Answer>,
     /// Since when questions have found no control plane.
     alone: Option<Instant>,
+    /// There is somebody where nobody was, or the other way round.
+    learnt: bool,
+}
+
+/// What an address means.
+#[derive(Debug)]
+struct Answer {
+    /// Nobody, if there are none.
+    services: BTreeSet<ServiceName>,
+    until: Instant,
 }
 
 impl Addresses {
@@ -50,34 +60,35 @@ impl Addresses {
         self.pending.keys().map(name)
     }
 
-    fn remember(&mut self, address: IpAddr, resolution: Resolution, now: Instant) {
+    fn remember(&mut self, address: IpAddr, services: BTreeSet<ServiceName>, now: Instant) {
         if self.answers.len() >= ANSWERS_MAX {
-            self.answers.retain(|_, (_, until)| now < *until);
-        }
-        if self.answers.len() >= ANSWERS_MAX {
-            let first = self.answers.iter().min_by_key(|(_, (_, until))| *until);
+            let first = self.answers.iter().min_by_key(|(_, answer)| answer.until);
             if let Some(address) = first.map(|(address, _)| *address) {
                 self.answers.remove(&address);
             }
         }
-        self.answers
-            .insert(address, (resolution, now + NEGATIVE_TTL));
+        let until = now + NEGATIVE_TTL;
+        let nobody = services.is_empty();
+        let before = self.answers.insert(address, Answer { services, until });
+        self.learnt |= before.is_none_or(|before| before.services.is_empty() != nobody);
     }
 }
 
 impl Subscription {
     /// The application dials an address at which the snapshot knows nobody.
     pub fn ask_address(&mut self, address: IpAddr, now: Instant) -> Asked {
-        let synchronised = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.synchronised);
-        match self.addresses.answers.get(&address) {
+        let synchronised = self.is_synchronised();
+        if let Some(Answer { services, until }) = self.addresses.answers.get(&address) {
+            let known = &self.known.services;
+            let all_there = services.iter().all(|service| known.contains_key(service));
             // A control plane that is away cannot have changed its mind.
-            Some((resolution, until)) if now < *until || !synchronised => {
-                return Asked::Answered(*resolution);
+            if all_there && (now < *until || !synchronised) {
+                return Asked::Answered(if services.is_empty() {
+                    Resolution::Unknown
+                } else {
+                    Resolution::Found
+                });
             }
-            _ => {}
         }
         if !synchronised {
             let since = *self.addresses.alone.get_or_insert(now);
@@ -121,7 +132,27 @@ impl Subscription {
         if let Some(address) = address(removed)
             && self.addresses.pending.remove(&address).is_some()
         {
-            self.answer_address(address, Resolution::Unknown, now, effects);
+            self.addresses.remember(address, BTreeSet::new(), now);
+            self.answer_address(address, Resolution::Unknown, effects);
+        }
+    }
+
+    /// Whether [`Self::nobodys`] are others than at the last call.
+    pub(in crate::xds) fn learnt_of_addresses(&mut self) -> bool {
+        std::mem::take(&mut self.addresses.learnt)
+    }
+
+    /// Addresses at which nobody of the mesh was when they were last asked for.
+    pub(in crate::xds) fn nobodys(&self) -> impl Iterator<Item = String> {
+        let answers = self.addresses.answers.iter();
+        let nobodys = answers.filter(|(_, answer)| answer.services.is_empty());
+        nobodys.map(|(address, _)| name(address))
+    }
+
+    /// One of them, as an earlier run knew it.
+    pub(in crate::xds) fn restore_nobody(&mut self, name: &str, now: Instant) {
+        if let Some(address) = address(name) {
+            self.addresses.remember(address, BTreeSet::new(), now);
         }
     }
 
@@ -137,29 +168,23 @@ impl Subscription {
             .iter()
             .filter(|(_, services)| !services.is_empty() && services.iter().all(is_decided))
             .map(|(address, services)| {
-                let somebody = services.iter().any(|service| known.contains_key(service));
-                (*address, somebody)
+                let all_there = services.iter().all(|service| known.contains_key(service));
+                (*address, all_there)
             })
             .collect();
-        for (address, somebody) in decided {
-            self.addresses.pending.remove(&address);
-            let resolution = if somebody {
-                Resolution::Found
+        for (address, all_there) in decided {
+            let services = self.addresses.pending.remove(&address).unwrap_or_default();
+            if all_there {
+                self.addresses.remember(address, services, now);
+                self.answer_address(address, Resolution::Found, effects);
             } else {
-                Resolution::Unknown
-            };
-            self.answer_address(address, resolution, now, effects);
+                // Somebody is there, but what was said of them cannot be used: that is no leave to take them for nobody.
+                self.answer_address(address, Resolution::TimedOut, effects);
+            }
         }
     }
 
-    fn answer_address(
-        &mut self,
-        address: IpAddr,
-        resolution: Resolution,
-        now: Instant,
-        effects: &mut Effects,
-    ) {
-        self.addresses.remember(address, resolution, now);
+    fn answer_address(&mut self, address: IpAddr, resolution: Resolution, effects: &mut Effects) {
         effects.addresses.push((address, resolution));
         let no_more: DeltaDiscoveryRequest =
             change_of(type_url::SERVICE, Vec::new(), vec![name(&address)]);

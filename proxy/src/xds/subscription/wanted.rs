@@ -15,6 +15,22 @@ use super::{
 use crate::snapshot::Change;
 
 impl Subscription {
+    /// The control plane of this stream has said everything: what it has not, it does not have.
+    pub(super) fn is_synchronised(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.synchronised)
+    }
+
+    pub(super) fn synchronise(&mut self, now: Instant) {
+        if let Some(stream) = &mut self.stream
+            && !stream.synchronised
+        {
+            stream.synchronised = true;
+            // What idled while nobody could be asked has its time again.
+            self.interest.used_all(now);
+        }
+    }
+
     /// Makes the subscription what is wanted: asks for what is new, drops what nobody needs any more.
     pub(super) fn reconcile(&mut self) -> Effects {
         let wanted = self.wanted();

@@ -140,3 +140,79 @@ fn without_a_control_plane_only_the_first_questions_wait() {
     let effects = rig.receive(type_url::SERVICE, Vec::new(), &[ADDRESS]);
     assert_eq!(effects.addresses[0].1, Resolution::Unknown);
 }
+
+#[test]
+fn what_cannot_be_used_of_somebody_does_not_make_them_nobody() {
+    let mut rig = Rig::synchronised();
+    rig.ask().unwrap_err();
+    let mut unusable = meant();
+    unusable.resource.as_mut().unwrap().value = b"of another version".to_vec();
+    rig.receive(type_url::SERVICE, vec![unusable], &[]);
+    let effects = rig.revision();
+    let address = "240.240.0.7".parse().unwrap();
+    assert_eq!(effects.addresses, [(address, Resolution::TimedOut)]);
+    assert_eq!(dropped(&effects), [ADDRESS]);
+    assert_eq!(asked(&rig.ask().unwrap_err()), [ADDRESS], "not remembered");
+}
+
+#[test]
+fn who_was_found_and_is_gone_again_is_asked_for_again() {
+    let mut rig = Rig::synchronised();
+    rig.ask().unwrap_err();
+    rig.receive(type_url::SERVICE, vec![meant()], &[]);
+    rig.revision();
+    let none: [&str; 0] = [];
+    rig.receive(type_url::ENDPOINT, Vec::new(), &["n/s2/*"]);
+    rig.receive(type_url::SERVICE, vec![meant()], &none);
+    assert_eq!(rig.revision().addresses.len(), 1);
+    assert_eq!(rig.ask(), Ok(Resolution::Found));
+    rig.receive(type_url::SERVICE, Vec::new(), &["n/s2"]);
+    rig.revision();
+    assert_eq!(asked(&rig.ask().unwrap_err()), [ADDRESS]);
+}
+
+#[test]
+fn services_that_idle_while_nobody_can_be_asked_are_kept() {
+    let mut rig = Rig::synchronised();
+    rig.subscription.ask(&name(2), rig.now);
+    rig.receive(type_url::SERVICE, vec![content("n/s2", 1)], &[]);
+    rig.revision();
+    let is_known = |rig: &Rig| rig.subscription.known().services.contains_key(&name(2));
+    let later = |rig: &mut Rig, seconds| {
+        rig.now += Duration::from_secs(seconds);
+        rig.subscription.tick(rig.now);
+    };
+    rig.subscription.closed();
+    later(&mut rig, 11 * 60);
+    assert!(is_known(&rig), "while there is no control plane");
+    rig.subscription.opened(rig.now);
+    later(&mut rig, 60);
+    assert!(is_known(&rig), "before it has said everything");
+    rig.revision();
+    later(&mut rig, 9 * 60);
+    assert!(is_known(&rig), "its time has begun again");
+    later(&mut rig, 61);
+    assert!(!is_known(&rig));
+}
+
+#[test]
+fn who_is_outside_is_remembered_across_a_restart() {
+    use crate::xds::last_known_good::{decode, encode};
+    let mut rig = Rig::synchronised();
+    rig.ask().unwrap_err();
+    assert!(!rig.subscription.learnt_of_addresses());
+    rig.receive(type_url::SERVICE, Vec::new(), &[ADDRESS]);
+    assert!(rig.subscription.learnt_of_addresses());
+    let mut restarted = Rig::new();
+    decode(
+        &encode(&rig.subscription),
+        &mut restarted.subscription,
+        rig.now,
+    )
+    .unwrap();
+    assert_eq!(restarted.ask(), Ok(Resolution::Unknown));
+    restarted.subscription.opened(restarted.now);
+    restarted.revision();
+    restarted.now += NEGATIVE_TTL;
+    assert_eq!(asked(&restarted.ask().unwrap_err()), [ADDRESS]);
+}

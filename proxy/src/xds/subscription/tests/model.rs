@@ -62,6 +62,7 @@ pub(super) fn endpoint(index: usize, instance: usize, generation: u64) -> Endpoi
     Endpoint {
         name: format!("n/s{index}/i{instance}").parse().unwrap(),
         address: ([127, 0, 0, 1], 1000 + u16::try_from(instance).unwrap()).into(),
+        address_is_own: true,
         meshed: true,
         weight: Weight::ONE,
         zone: format!("z{generation}"),
