@@ -17,7 +17,6 @@ use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::sleep,
 };
-use tracing::warn;
 use usher_config::{model::ServiceTarget, value::Port};
 
 use crate::worker::Load;
@@ -84,8 +83,7 @@ pub async fn accept(
         match own.and_then(tokio::net::TcpListener::from_std) {
             Ok(own) => break own,
             Err(error) => {
-                ended("descriptors");
-                warn!(%error, "cannot watch a listener");
+                lost(Lost::Waiting(&error));
                 sleep(PAUSE).await;
             }
         }
