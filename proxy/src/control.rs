@@ -243,13 +243,12 @@ impl Start {
         let traffic = Traffic::start((self.listeners, gateway), &self.bootstrap, &shared)?;
         self.readiness.serve();
 
-        let transparent = self.bootstrap.transparent.is_some();
         let application = inbound.zip(self.bootstrap.application_port);
         let registering = application.map(|(inbound, application)| {
             let guarded = Guarded {
                 application,
                 inbound,
-                transparent,
+                transparent: self.bootstrap.transparent.is_some(),
             };
             let (health, reported) = watch::channel(Default::default());
             tokio::spawn(show_health(reported.clone(), self.standing.clone()));
@@ -284,7 +283,7 @@ impl Start {
         let grace = self.bootstrap.drain_grace;
         Serving {
             leaving,
-            transparent,
+            transparent: self.bootstrap.transparent.is_some(),
             grace,
             signals: self.signals,
             commands: self.commands,
