@@ -233,13 +233,7 @@ impl Start {
 
         let shared = traffic::shared(&self, &material, discovery, drain)?;
         let gateway = self.listen_as_gateway(&shared)?;
-        let inbound = self
-            .listeners
-            .inbound
-            .as_ref()
-            .map(|listener| listener.local_addr())
-            .transpose();
-        let inbound = inbound.map_err(Exit::system("find out the inbound address"))?;
+        let inbound = self.listeners.inbound_address()?;
         let traffic = Traffic::start((self.listeners, gateway), &self.bootstrap, &shared)?;
         self.readiness.serve();
 

@@ -163,6 +163,16 @@ impl Listeners {
             .collect()
     }
 
+    /// Where other sidecars reach us; `None`: the workload only calls.
+    ///
+    /// # Errors
+    /// [`Exit::System`].
+    pub(super) fn inbound_address(&self) -> Result<Option<SocketAddr>, Exit> {
+        let inbound = self.inbound.as_ref().map(TcpListener::local_addr);
+        let inbound = inbound.transpose();
+        inbound.map_err(Exit::system("find out the inbound address"))
+    }
+
     /// Where we are.
     ///
     /// # Errors
