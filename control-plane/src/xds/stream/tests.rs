@@ -58,7 +58,7 @@ async fn serve() -> (State, Channel) {
         .expect("bound");
     let address = listener.local_addr().expect("bound");
     let identify = |mut request: Request<()>| {
-        let identity = "spiffe://usher.local/ns/bank/sa/account"
+        let identity: SpiffeId = "spiffe://usher.local/ns/bank/sa/account"
             .parse()
             .expect("valid");
         request.extensions_mut().insert(Peer::from(identity));
