@@ -105,8 +105,8 @@ async fn an_exposed_application_is_not_registered() {
         ..guarded
     };
     // What answers where the rules would bear witness is the application itself, which cannot prove to be us.
+    std::thread::spawn(move || while application.accept().is_ok() {});
     let rig = start("10.0.0.1:15006", Some(intercepted)).await;
-    drop(application);
     assert!(matches!(
         rig.task.await.unwrap(),
         Err(Exit::NotIntercepted { .. })

@@ -147,7 +147,10 @@ fn what_cannot_be_used_of_somebody_does_not_make_them_nobody() {
     rig.ask().unwrap_err();
     let mut unusable = meant();
     unusable.resource.as_mut().unwrap().value = b"of another version".to_vec();
-    rig.receive(type_url::SERVICE, vec![unusable], &[]);
+    // Once by its address, and once more by the name that is then subscribed.
+    for _ in 0..2 {
+        rig.receive(type_url::SERVICE, vec![unusable.clone()], &[]);
+    }
     let effects = rig.revision();
     let address = "240.240.0.7".parse().unwrap();
     assert_eq!(effects.addresses, [(address, Resolution::TimedOut)]);
