@@ -27,7 +27,7 @@ const DOCUMENTS: [(&str, &[&str]); 14] = [
     ("- a\n- b\n", &["1: : a list"]),
     (
         "kind: [\n",
-        &["2: : text that is not YAML (while parsing a node, did not find expected node content)"],
+        &["1: : text that is not YAML (while parsing a node, did not find expected node content)"],
     ),
     (
         "a: &x 1\nb: *x\n",
