@@ -40,7 +40,8 @@ fn examples() -> Vec<(String, Value)> {
 }
 
 fn validator() -> Validator {
-    jsonschema::validator_for(&usher_config::schema::combined()).expect("a schema")
+    let schema: Value = serde_json::from_str(usher_config::schema::COMBINED).expect("JSON");
+    jsonschema::validator_for(&schema).expect("a schema")
 }
 
 #[test]

@@ -66,6 +66,16 @@ fn the_examples_are_valid_as_they_are() -> Result<()> {
 }
 
 #[test]
+fn the_schema_for_editors_is_printed() -> Result<()> {
+    let output = run(&binary("usher"), ["schema"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let schema: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    let field = "/$defs/TrafficPolicy/$defs/TrafficPolicySpec/properties/breaker/description";
+    assert!(schema.pointer(field).is_some(), "the breaker is described");
+    Ok(())
+}
+
+#[test]
 fn every_planted_mistake_is_found_in_one_pass_at_its_line() -> Result<()> {
     let folder = tempfile::tempdir()?;
     copy(&examples(), folder.path())?;

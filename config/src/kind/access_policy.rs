@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -11,9 +12,9 @@ use super::choice::choice;
 use super::{HttpMethod, Mtls, TargetRef};
 
 /// Who may do what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AccessPolicySpec {
     /// What it is attached to (Mesh, Namespace or Service); at least one.
     pub target_refs: Vec<TargetRef>,
@@ -41,8 +42,8 @@ choice! {
 }
 
 /// `from` × `to`: in each list any entry suffices, an empty list asks nothing, all lists must agree.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AccessRule {
     /// Who. Default: everybody that `mtls` lets in.
     #[serde(default)]
@@ -53,9 +54,9 @@ pub struct AccessRule {
 }
 
 /// Who.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AccessFrom {
     /// `namespace/name`, or `name` in the policy's own namespace; of this mesh's trust domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -69,8 +70,8 @@ pub struct AccessFrom {
 }
 
 /// What.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AccessTo {
     /// A rule with one never allows TCP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

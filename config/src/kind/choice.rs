@@ -20,7 +20,8 @@ macro_rules! choice {
         $($(#[$variant_meta:meta])* $variant:ident = $word:literal $(| $alias:literal)*,)*
     }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum $name {
             $($(#[$variant_meta])* #[serde(rename = $word $(, alias = $alias)*)] $variant,)*
         }

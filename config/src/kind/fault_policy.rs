@@ -1,6 +1,7 @@
 //! `FaultPolicy`: errors and delays made on purpose, to see what callers do about them; always for a limited time.
 
 use http::StatusCode;
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -10,9 +11,9 @@ use super::{GrpcStatus, HeaderMatch, TargetRef};
 
 /// Faults in requests on their way to a service, made by each caller's sidecar before anything is sent. Breakers,
 /// ejection, retries and fallbacks take no notice: a rehearsal must not set off the real thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct FaultPolicySpec {
     /// What it is attached to (Service, HTTPRoute or GRPCRoute, or a rule of one); at least one. The narrowest target
     /// holds alone.
@@ -30,9 +31,9 @@ pub struct FaultPolicySpec {
 }
 
 /// Requests that wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct FaultDelay {
     /// How many, 1–100. Drawn for itself: 10 % delay and 10 % abort meet in 1 %.
     pub percent: Percent,
@@ -41,9 +42,9 @@ pub struct FaultDelay {
 }
 
 /// Requests that are answered by the sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct FaultAbort {
     /// How many, 1–100.
     pub percent: Percent,
@@ -54,12 +55,13 @@ pub struct FaultAbort {
 }
 
 /// What an aborted request is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum FaultAnswer {
     /// An HTTP status, 400–599.
     #[serde(serialize_with = "write_status")]
-    Status(#[schemars(with = "u16")] StatusCode),
+    Status(#[cfg_attr(test, schemars(with = "u16"))] StatusCode),
     /// A gRPC code.
     GrpcStatus(GrpcStatus),
 }

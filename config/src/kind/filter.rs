@@ -7,6 +7,7 @@
 
 mod written;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -75,9 +76,9 @@ pub enum GrpcFilter {
 
 /// Changes to headers: first `remove`, then `set`, then `add`. Names that only the mesh may write, or that belong to
 /// one connection, are refused ([`reserved_header`]).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HeaderModifier {
     /// Instead of what is there. At most 16.
     #[serde(default)]
@@ -87,17 +88,17 @@ pub struct HeaderModifier {
     pub add: Vec<ModifiedHeader>,
     /// Any case. At most 16.
     #[serde(default, serialize_with = "written::write_names")]
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub remove: Vec<http::HeaderName>,
 }
 
 /// A header as a modifier leaves it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ModifiedHeader {
     /// Any case.
     #[serde(serialize_with = "written::write_name")]
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub name: http::HeaderName,
     /// 1 to 4096 printable ASCII characters.
     pub value: HeaderText,
@@ -106,9 +107,9 @@ pub struct ModifiedHeader {
 /// A copy of the request, sent to one endpoint of another service. Its answer is dropped, and nothing about it ever
 /// holds up or fails the request itself: the copy's body is what has passed already, and a mirror that falls more
 /// than 64 KiB behind, or comes while too many are under way, is given up (`usher_mirrored_requests_total`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct RequestMirror {
     /// Who gets the copies.
     pub backend_ref: BackendObject,
@@ -119,8 +120,8 @@ pub struct RequestMirror {
 }
 
 /// A share: `numerator` of `denominator`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Fraction {
     /// At most `denominator`.
     pub numerator: u32,
@@ -129,15 +130,15 @@ pub struct Fraction {
 }
 
 /// A port of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct BackendObject {
     /// Always the core group; may be left out.
-    #[schemars(with = "Option<CoreGroup>")]
+    #[cfg_attr(test, schemars(with = "Option<CoreGroup>"))]
     pub group: CoreGroup,
     /// Always a Service; may be left out.
-    #[schemars(with = "Option<ParentKind>")]
+    #[cfg_attr(test, schemars(with = "Option<ParentKind>"))]
     pub kind: ParentKind,
     /// Default: the route's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
@@ -166,9 +167,9 @@ choice! {
 
 /// The answer that it is elsewhere; the request is not forwarded, so its rule has no backends. What is not given is as
 /// in the request.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct RequestRedirect {
     /// With it the port is the scheme's own, unless one is given.
     pub scheme: Option<RedirectScheme>,
@@ -183,9 +184,9 @@ pub struct RequestRedirect {
 }
 
 /// Another host or path, for whoever gets the request. The service that is called stays, as do log and trace.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct UrlRewrite {
     /// In `Host`, without a port. No wildcard.
     pub hostname: Option<Hostname>,
@@ -214,9 +215,9 @@ pub enum PathModifier {
 
 /// Cross-origin resource sharing (GEP-1767): pages of these origins may call. Preflights are answered at once. With
 /// the filter the route speaks for the backend, whose own `Access-Control-*` answers are taken away.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Cors {
     /// `*` alone, or `scheme://host[:port]`, its host `*` or beginning with `*.`. At most 64.
     #[serde(default)]

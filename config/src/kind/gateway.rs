@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,9 +15,9 @@ use crate::value::{Hostname, Name, Port, ServiceName};
 use super::{CoreGroup, choice::choice};
 
 /// The listeners of one gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GatewaySpec {
     /// Always `usher`: a Gateway of another class is another product's.
     pub gateway_class_name: GatewayClass,
@@ -34,9 +35,9 @@ choice! {
 }
 
 /// A port, a protocol and a host name: what routes attach to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Listener {
     /// What `sectionName` of a route's parentRef calls it; unique in the Gateway.
     pub name: Name,
@@ -69,12 +70,12 @@ choice! {
 }
 
 /// What becomes of TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ListenerTls {
     /// Default Terminate. Passthrough only with protocol TLS.
-    #[schemars(with = "Option<TlsMode>")]
+    #[cfg_attr(test, schemars(with = "Option<TlsMode>"))]
     pub mode: TlsMode,
     /// What to show to callers: of several the first that covers the caller's SNI and that the caller can verify. At
     /// least one for Terminate, none for Passthrough.
@@ -94,15 +95,15 @@ choice! {
 
 /// A certificate with its key, by name. Off Kubernetes the gateway process has the files
 /// (`usher gateway --certificate NAME=CERT,KEY`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct CertificateRef {
     /// Always the core group; may be left out.
-    #[schemars(with = "Option<CoreGroup>")]
+    #[cfg_attr(test, schemars(with = "Option<CoreGroup>"))]
     pub group: CoreGroup,
     /// Always a Secret; may be left out.
-    #[schemars(with = "Option<SecretKind>")]
+    #[cfg_attr(test, schemars(with = "Option<SecretKind>"))]
     pub kind: SecretKind,
     /// Default: the Gateway's own. Another one has to allow it by a ReferenceGrant, and the certificate is then called
     /// `namespace/name`.
@@ -130,9 +131,9 @@ choice! {
 }
 
 /// Whose routes may attach.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AllowedRoutes {
     /// From which namespaces.
     #[serde(default)]
@@ -143,9 +144,9 @@ pub struct AllowedRoutes {
 }
 
 /// From which namespaces routes may come.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct RouteNamespaces {
     /// Default Same.
     pub from: Option<FromNamespaces>,
@@ -166,9 +167,9 @@ choice! {
 }
 
 /// A label selector: everything in it must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct NamespaceSelector {
     /// Labels with exactly these values.
     #[serde(default)]
@@ -179,9 +180,9 @@ pub struct NamespaceSelector {
 }
 
 /// One condition on a label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SelectorExpression {
     /// Which label.
     pub key: String,
@@ -225,12 +226,12 @@ impl NamespaceSelector {
 }
 
 /// A kind of route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct RouteGroupKind {
     /// Always Gateway API's; may be left out.
-    #[schemars(with = "Option<GatewayGroup>")]
+    #[cfg_attr(test, schemars(with = "Option<GatewayGroup>"))]
     pub group: GatewayGroup,
     /// Which one.
     pub kind: RouteKind,

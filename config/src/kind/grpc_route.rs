@@ -1,5 +1,6 @@
 //! `GRPCRoute` (Gateway API v1): gRPC calls → services. Shape and meaning are upstream's.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -8,9 +9,9 @@ use crate::value::{Hostname, Name};
 use super::{GrpcBackendRef, GrpcFilter, GrpcMethodMatch, HeaderMatch, ParentRef};
 
 /// Which gRPC calls go where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrpcRouteSpec {
     /// The Services or Gateways whose calls it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
@@ -23,9 +24,9 @@ pub struct GrpcRouteSpec {
 }
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrpcRouteRule {
     /// What policies' `sectionName` and metrics call it.
     pub name: Option<Name>,
@@ -41,9 +42,9 @@ pub struct GrpcRouteRule {
 }
 
 /// All of these must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrpcRouteMatch {
     /// Default: every method.
     pub method: Option<GrpcMethodMatch>,

@@ -1,6 +1,7 @@
 //! `HTTPRoute` (Gateway API v1): HTTP requests → services. Shape and meaning are upstream's.
 
 use http::StatusCode;
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -11,9 +12,9 @@ use super::{
 };
 
 /// Which HTTP requests go where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpRouteSpec {
     /// The Services or Gateways whose requests it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
@@ -26,9 +27,9 @@ pub struct HttpRouteSpec {
 }
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpRouteRule {
     /// What policies' `sectionName` and metrics call it.
     pub name: Option<Name>,
@@ -50,9 +51,9 @@ pub struct HttpRouteRule {
 }
 
 /// All of these must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpRouteMatch {
     /// Default: every path.
     pub path: Option<PathMatch>,
@@ -67,9 +68,9 @@ pub struct HttpRouteMatch {
 }
 
 /// GEP-1742. `0s` means unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpRouteTimeouts {
     /// To the final response's headers, retries included.
     pub request: Option<Timespan>,
@@ -78,13 +79,13 @@ pub struct HttpRouteTimeouts {
 }
 
 /// GEP-1731. Only requests that may safely be repeated are.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpRouteRetry {
     /// Statuses that are retried, 400–599.
     #[serde(serialize_with = "super::traffic_policy::write_codes")]
-    #[schemars(with = "Option<Vec<u16>>")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<u16>>"))]
     pub codes: Option<Vec<StatusCode>>,
     /// Retries after the first attempt.
     pub attempts: Option<u32>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -11,9 +12,9 @@ use super::choice::choice;
 use super::traffic_policy::both;
 
 /// How an endpoint is chosen. Holds for the whole service: what is written for a route has no effect.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct LoadBalancer {
     /// Default PeakEwma: it leaves slow endpoints alone without being told which are slow.
     pub algorithm: Option<Algorithm>,
@@ -56,8 +57,8 @@ choice! {
 }
 
 /// What requests are kept together by.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(JsonSchema), schemars(rename_all = "camelCase"))]
 pub enum HashKey {
     /// The value of this header.
     Header(String),
@@ -66,7 +67,7 @@ pub enum HashKey {
     /// The value of this query parameter, as written in the URL.
     Query(String),
     /// Who calls: for a sidecar its own instance, for a gateway the client's address.
-    #[schemars(transform = no_fields)]
+    #[cfg_attr(test, schemars(transform = no_fields))]
     Source {},
 }
 
@@ -85,6 +86,7 @@ impl Serialize for HashKey {
 }
 
 /// `source` has no fields, and takes none.
+#[cfg(test)]
 fn no_fields(schema: &mut schemars::Schema) {
     let object = schema.as_object_mut();
     let source = object
@@ -97,9 +99,9 @@ fn no_fields(schema: &mut schemars::Schema) {
 }
 
 /// How an endpoint begins that is new, well again, or back from ejection: caches are cold, code is not compiled yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SlowStart {
     /// How long until it has its whole share. Default 30 s; `0s` undoes what a wider policy says.
     pub window: Option<Timespan>,
@@ -122,9 +124,9 @@ impl SlowStart {
 }
 
 /// Which zone's endpoints come first: one's own, then those listed, then all others.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Zones {
     /// Default Own: writing `zones` turns preference on.
     pub prefer: Option<ZonePreference>,

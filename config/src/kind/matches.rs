@@ -4,6 +4,7 @@
 //! as `type` beside `value` with a default; the `…Shape` structs are that spelling, for writing and for the schema.
 
 use http::HeaderName;
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -161,9 +162,9 @@ fn element(text: Option<&TextMatch>) -> String {
     }
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(rename = "PathMatch")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct PathMatchShape<'a> {
     /// Default PathPrefix.
     r#type: Option<PathMatchType>,
@@ -171,9 +172,9 @@ struct PathMatchShape<'a> {
     value: Option<&'a str>,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(rename = "ValueMatch")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct ValueMatchShape<'a> {
     /// Default Exact.
     r#type: Option<TextMatchType>,
@@ -183,9 +184,9 @@ struct ValueMatchShape<'a> {
     value: &'a str,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(rename = "GRPCMethodMatch")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct GrpcMethodMatchShape<'a> {
     /// Default Exact.
     r#type: Option<TextMatchType>,
@@ -254,6 +255,7 @@ impl Serialize for GrpcMethodMatch {
 /// The schema of a type is that of its shape on paper.
 macro_rules! schema_as {
     ($type:ty, $shape:ty) => {
+        #[cfg(test)]
         impl schemars::JsonSchema for $type {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 <$shape as schemars::JsonSchema>::schema_name()

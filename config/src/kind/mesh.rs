@@ -2,6 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -10,9 +11,9 @@ use crate::value::{InvalidValue, Percent, TrustDomain};
 use super::choice::choice;
 
 /// The mesh as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct MeshSpec {
     /// The first part of every SPIFFE ID. Default `usher.local`: cannot clash with a public name. Changing it
     /// later renames every workload.
@@ -58,8 +59,8 @@ choice! {
 }
 
 /// Whether plaintext is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Mtls {
     /// Default Strict: what is in the mesh is spoken to through the mesh.
     pub mode: Option<MtlsMode>,
@@ -76,9 +77,9 @@ choice! {
 }
 
 /// What sidecars write down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Telemetry {
     /// One line per request.
     #[serde(default)]
@@ -89,9 +90,9 @@ pub struct Telemetry {
 }
 
 /// One line per request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct AccessLog {
     /// Which requests get one. Default All.
     pub mode: Option<AccessLogMode>,
@@ -100,9 +101,9 @@ pub struct AccessLog {
 }
 
 /// Traces that begin in the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Tracing {
     /// Share of requests without a trace that start one. Default 1: enough to see shapes, too little to cost.
     /// A trace that arrives is continued as its sender decided.
@@ -193,6 +194,7 @@ impl Serialize for VirtualCidr {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for VirtualCidr {
     fn inline_schema() -> bool {
         true

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -92,13 +93,13 @@ impl fmt::Display for ObjectKey {
 }
 
 /// What every object says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Metadata {
     /// Unique among its kind in the namespace.
     pub name: Name,
     /// Default `default`, as everywhere in Kubernetes. A Mesh has none.
-    #[schemars(with = "Option<Name>")]
+    #[cfg_attr(test, schemars(with = "Option<Name>"))]
     pub namespace: Name,
     /// What selectors look at. At most 64; keys and values as in Kubernetes, at most 63 characters each
     /// (keys with a prefix 317).

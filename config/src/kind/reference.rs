@@ -1,5 +1,6 @@
 //! How objects point at each other.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -56,15 +57,15 @@ choice! {
 
 /// Whose requests a route takes. Upstream's defaults are a Gateway; for a Service `group: ""` and `kind: Service` are
 /// written out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ParentRef {
     /// That of the kind. Default: Gateway API's.
-    #[schemars(with = "Option<ParentGroup>")]
+    #[cfg_attr(test, schemars(with = "Option<ParentGroup>"))]
     pub group: ParentGroup,
     /// Default Gateway.
-    #[schemars(with = "Option<ParentKind>")]
+    #[cfg_attr(test, schemars(with = "Option<ParentKind>"))]
     pub kind: ParentKind,
     /// Default: the route's own. Another one for a Gateway is up to the listeners' `allowedRoutes`; for a Service it
     /// makes a *consumer* route: only callers in the route's namespace follow it.
@@ -85,15 +86,15 @@ impl ParentRef {
 }
 
 /// A share of a rule's requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct BackendRef {
     /// Always the core group; may be left out.
-    #[schemars(with = "Option<CoreGroup>")]
+    #[cfg_attr(test, schemars(with = "Option<CoreGroup>"))]
     pub group: CoreGroup,
     /// Always a Service; may be left out.
-    #[schemars(with = "Option<BackendKind>")]
+    #[cfg_attr(test, schemars(with = "Option<BackendKind>"))]
     pub kind: BackendKind,
     /// Default: the route's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
@@ -102,7 +103,7 @@ pub struct BackendRef {
     /// Which of its ports.
     pub port: Port,
     /// Its share relative to its siblings. Default 1; 0 takes nothing.
-    #[schemars(with = "Option<Weight>")]
+    #[cfg_attr(test, schemars(with = "Option<Weight>"))]
     pub weight: Weight,
 }
 
@@ -114,9 +115,9 @@ impl BackendRef {
 }
 
 /// A share of an HTTPRoute rule's requests, and what is done to it alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename = "HTTPBackendRef")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HttpBackendRef {
     /// Who gets it.
     #[serde(flatten)]
@@ -127,9 +128,9 @@ pub struct HttpBackendRef {
 }
 
 /// A share of a GRPCRoute rule's calls, and what is done to it alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename = "GRPCBackendRef")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrpcBackendRef {
     /// Who gets it.
     #[serde(flatten)]
@@ -140,9 +141,9 @@ pub struct GrpcBackendRef {
 }
 
 /// A port of a service that stands in (`fallback.backendRef`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ServiceRef {
     /// Default: the policy's own. Another one needs a ReferenceGrant there.
     pub namespace: Option<Name>,
@@ -221,9 +222,9 @@ pub struct TargetRef {
 }
 
 /// How a [`TargetRef`] looks on paper.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(rename = "TargetRef", rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct TargetRefShape {
     /// The kind's API group; may be left out.
     group: Option<String>,

@@ -1,6 +1,7 @@
 //! `ReferenceGrant` (Gateway API v1): whose references into this namespace are allowed. Shape and meaning are
 //! upstream's.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,9 +10,9 @@ use crate::value::{Name, ServiceName};
 /// Objects of other namespaces may refer to objects of this one: any of `from` to any of `to`. Without it, a route's
 /// backend in another namespace gets its share of requests answered with 500, and a Gateway does not show a certificate of
 /// another namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ReferenceGrantSpec {
     /// Who may refer; 1 to 16.
     pub from: Vec<GrantFrom>,
@@ -20,8 +21,8 @@ pub struct ReferenceGrantSpec {
 }
 
 /// Objects of one kind in one namespace. Kinds that Usher does not know are for others to read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrantFrom {
     /// Of the kind: `gateway.networking.k8s.io` for routes.
     pub group: String,
@@ -32,8 +33,8 @@ pub struct GrantFrom {
 }
 
 /// Objects of one kind, or one of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct GrantTo {
     /// Of the kind: empty for Services.
     pub group: String,

@@ -1,6 +1,7 @@
 //! The parts of `TrafficPolicy` that act on failure: ejection (one endpoint), breaker (the dependency), fallback.
 
 use http::StatusCode;
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -11,9 +12,9 @@ use super::choice::choice;
 use super::traffic_policy::both;
 
 /// When one endpoint is taken out of balancing. Counts attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Ejection {
     /// Default true: writing `ejection` turns it on; `false` turns off what a wider policy turned on.
     pub enabled: Option<bool>,
@@ -66,9 +67,9 @@ impl Ejection {
 }
 
 /// Ejection by share of successes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct SuccessRate {
     /// Below it the endpoint goes out. No default: what is normal differs by service.
     pub threshold: Percent,
@@ -94,9 +95,9 @@ impl SuccessRate {
 }
 
 /// When a whole dependency is given a rest. Counts exchanges after retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Breaker {
     /// One breaker for the service, or one per route. Default Service.
     pub scope: Option<BreakerScope>,
@@ -196,9 +197,9 @@ choice! {
 }
 
 /// What answers when the primary cannot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Fallback {
     /// When. Default `[Open, NoEndpoint]`: the cases in which the primary certainly did nothing.
     pub when: Option<Vec<FallbackWhen>>,
@@ -228,7 +229,8 @@ choice! {
 }
 
 /// Who answers instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum FallbackTarget {
     /// Another service; it has no fallback of its own in this role.
@@ -238,12 +240,12 @@ pub enum FallbackTarget {
 }
 
 /// A fixed answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct StaticResponse {
     /// Any final status, 200–599. Default 200.
     #[serde(serialize_with = "write_status")]
-    #[schemars(with = "Option<u16>")]
+    #[cfg_attr(test, schemars(with = "Option<u16>"))]
     pub status: StatusCode,
     /// At most 32, sent in this order; `content-length` and hop-by-hop headers are the proxy's.
     #[serde(default)]
@@ -254,16 +256,16 @@ pub struct StaticResponse {
 }
 
 /// A header of a fixed answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ResponseHeader {
     /// Any case.
     #[serde(serialize_with = "write_name")]
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub name: http::HeaderName,
     /// Printable.
     #[serde(serialize_with = "write_value")]
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub value: http::HeaderValue,
 }
 

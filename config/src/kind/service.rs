@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -10,9 +11,9 @@ use crate::value::{Name, Port};
 use super::choice::choice;
 
 /// A named set of endpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ServiceSpec {
     /// Labels that a Workload of the same namespace must carry, all of them, for its instances to answer as this
     /// service. Empty selects nobody (as in Kubernetes).
@@ -37,9 +38,9 @@ impl ServiceSpec {
 }
 
 /// One port of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct ServicePort {
     /// Needed where there are several ports.
     pub name: Option<Name>,
@@ -52,7 +53,7 @@ pub struct ServicePort {
     /// speaks first (SMTP, MySQL) is connected to meanwhile.
     pub app_protocol: Option<AppProtocol>,
     /// The transport; TCP is the only one carried.
-    #[schemars(with = "Option<Transport>")]
+    #[cfg_attr(test, schemars(with = "Option<Transport>"))]
     pub protocol: Transport,
 }
 

@@ -1,5 +1,6 @@
 //! `TLSRoute` and `TCPRoute` (Gateway API): connections → services. Shape and meaning are upstream's.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -8,9 +9,9 @@ use crate::value::{Hostname, Name};
 use super::{BackendRef, ParentRef};
 
 /// Which TLS connections go where, by the name that the caller asks for (SNI).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct TlsRouteSpec {
     /// The Gateways whose connections it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
@@ -21,9 +22,9 @@ pub struct TlsRouteSpec {
 }
 
 /// Where a listener's TCP connections go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct TcpRouteSpec {
     /// The Gateways whose connections it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
@@ -32,9 +33,9 @@ pub struct TcpRouteSpec {
 }
 
 /// The one rule of a route for connections.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct StreamRule {
     /// What logs call it.
     pub name: Option<Name>,

@@ -4,6 +4,7 @@
 //! them lies [`TrafficPolicySpec::defaults`]. [`TrafficPolicySpec::over`] is that rule, in one place.
 
 use http::{HeaderName, StatusCode};
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -13,9 +14,9 @@ use super::choice::choice;
 use super::{Algorithm, Breaker, Ejection, Fallback, LoadBalancer, TargetRef};
 
 /// How requests are treated.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct TrafficPolicySpec {
     /// What it is attached to; at least one.
     pub target_refs: Vec<TargetRef>,
@@ -126,9 +127,9 @@ pub(super) fn both<T: Clone>(
 }
 
 /// Bounds on time. `0s` means unlimited, except for `connect`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Timeouts {
     /// To the final response's headers, retries included. Default 15 s (Envoy's): longer than people wait. For
     /// gRPC only a value written by somebody counts; otherwise `grpc-timeout` alone. On ports with `appProtocol: http`
@@ -158,9 +159,9 @@ impl Timeouts {
 }
 
 /// When a failed attempt may be repeated: never unless it is provably safe.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Retry {
     /// Retries after the first attempt, 0–10; 0 turns retries off. Default 2.
     pub attempts: Option<u32>,
@@ -169,7 +170,7 @@ pub struct Retry {
     pub backoff: Backoff,
     /// Statuses of repeatable requests that are retried, 400–599. Default 502, 503, 504: what a failing hop says.
     #[serde(serialize_with = "write_codes")]
-    #[schemars(with = "Option<Vec<u16>>")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<u16>>"))]
     pub codes: Option<Vec<StatusCode>>,
     /// gRPC codes that are retried for `idempotentMethods`, or with the idempotency header. Default none: gRPC
     /// is POST, and UNAVAILABLE does not say that nothing happened.
@@ -179,7 +180,7 @@ pub struct Retry {
     /// A request that carries it, with a value, may be repeated whatever its method (`Idempotency-Key`). Default none:
     /// the application must keep that promise. It is this service's alone: a fallback is not asked because of it.
     #[serde(serialize_with = "write_header")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub idempotency_header: Option<HeaderName>,
     /// How much of a request's body is kept for a repeat, 0–16 MiB. Default 64 KiB; larger bodies are not retried.
     pub replay_buffer_bytes: Option<u32>,
@@ -222,8 +223,8 @@ impl Retry {
 }
 
 /// Full jitter in `[0, min((2^n − 1) · base, max))`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Backoff {
     /// Default 25 ms: a few round trips.
     pub base: Option<Timespan>,
@@ -232,8 +233,8 @@ pub struct Backoff {
 }
 
 /// Retries are at most `percent` of the requests in `interval`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Budget {
     /// Default 20: an outage adds a fifth of load, not a multiple.
     pub percent: Option<Percent>,
@@ -242,8 +243,8 @@ pub struct Budget {
 }
 
 /// `count` retries per `interval`, whatever the budget says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct MinRetryRate {
     /// Default 10.
     pub count: Option<u32>,
@@ -252,9 +253,9 @@ pub struct MinRetryRate {
 }
 
 /// How much at once, per service and proxy. Overflow is refused at once, never queued without bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Limits {
     /// Connections to all endpoints together, at least 1. Default 1024 (Envoy's, as below). A worker thread may
     /// always have one to each endpoint, as in Envoy: with none it could only refuse.
@@ -289,9 +290,9 @@ impl Limits {
 }
 
 /// How much at once for one endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct PerEndpointLimits {
     /// Connections, at least 1. Default unlimited: `limits.maxConnections` bounds their sum. A worker thread may
     /// always have one.

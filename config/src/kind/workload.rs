@@ -1,14 +1,15 @@
 //! `Workload`: the instances of an application off Kubernetes, described once for all of them.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::value::{Name, Timespan, Weight};
 
 /// What all instances have in common. Instances register themselves; this says who they may be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct WorkloadSpec {
     /// Whose identity the instances hold: the *only* source of a service's expected identities off Kubernetes.
     pub service_account: Name,
@@ -21,9 +22,9 @@ pub struct WorkloadSpec {
 }
 
 /// How a sidecar finds out whether its application is well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct HealthCheck {
     /// What is asked; exactly one of `http`, `grpc`, `tcp`.
     #[serde(flatten)]
@@ -40,9 +41,9 @@ pub struct HealthCheck {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = closed)]
+#[cfg_attr(test, derive(JsonSchema), schemars(transform = closed))]
 pub enum HealthProbe {
     /// GET: 200–399 is well.
     Http {
@@ -60,6 +61,7 @@ pub enum HealthProbe {
 }
 
 /// No other fields in the chosen way; beside it there are those of [`HealthCheck`].
+#[cfg(test)]
 fn closed(schema: &mut schemars::Schema) {
     let ways = schema
         .as_object_mut()

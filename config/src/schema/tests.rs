@@ -1,6 +1,29 @@
-//! Facts about the schemas.
+//! Facts about the schemas, and that the checked-in one is what the structs say:
+//! `UPDATE=1 cargo nextest run --workspace -E 'test(schema::)'` rewrites it.
 
-use super::*;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{
+    COMBINED,
+    generate::{combined, schemas},
+};
+
+#[test]
+fn the_checked_in_schema_is_what_the_structs_say() {
+    let fresh = combined();
+    if std::env::var_os("UPDATE").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/usher.json");
+        let text = serde_json::to_string_pretty(&fresh).unwrap() + "\n";
+        std::fs::write(path, text).unwrap();
+        return;
+    }
+    assert!(
+        fresh == serde_json::from_str::<Value>(COMBINED).unwrap(),
+        "schema/usher.json is not up to date: run this test with UPDATE=1"
+    );
+}
 
 #[test]
 fn every_kind_has_a_schema_that_describes_its_fields() {

@@ -3,8 +3,11 @@
 //! Reading is not here: `FromStr`/`TryFrom` of each type is the only way in, so that a mistake keeps its
 //! position and its list of what is allowed, which serde would lose.
 
-use std::{borrow::Cow, time::Duration};
+#[cfg(test)]
+use std::borrow::Cow;
+use std::time::Duration;
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -64,6 +67,7 @@ macro_rules! written_as {
 
 macro_rules! described_as {
     ($($type:ident: $schema:tt;)*) => {$(
+        #[cfg(test)]
         impl JsonSchema for $type {
             fn inline_schema() -> bool {
                 true

@@ -13,6 +13,7 @@ mod client;
 mod locate;
 mod paint;
 mod run;
+mod schema;
 mod serve;
 mod services;
 mod status;
@@ -70,6 +71,7 @@ enum Verb {
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
+    Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
     Token(token::Token),
@@ -98,6 +100,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.execute(&program),
         Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
+        Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),

@@ -1,5 +1,6 @@
 //! How filters look on paper: `type`, and the field of its name.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -23,13 +24,13 @@ pub(super) fn write_names<S: Serializer>(
     serializer.collect_seq(names.iter().map(http::HeaderName::as_str))
 }
 
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Default, Serialize)]
 #[serde(rename = "HTTPFilter", rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct HttpFilterShape<'a> {
     /// Which of the others is there.
     #[serde(rename = "type")]
-    #[schemars(with = "HttpFilterType")]
+    #[cfg_attr(test, schemars(with = "HttpFilterType"))]
     kind: Option<HttpFilterType>,
     /// For `RequestHeaderModifier`.
     request_header_modifier: Option<&'a HeaderModifier>,
@@ -45,13 +46,13 @@ struct HttpFilterShape<'a> {
     cors: Option<&'a Cors>,
 }
 
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Default, Serialize)]
 #[serde(rename = "GRPCFilter", rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct GrpcFilterShape<'a> {
     /// Which of the others is there.
     #[serde(rename = "type")]
-    #[schemars(with = "GrpcFilterType")]
+    #[cfg_attr(test, schemars(with = "GrpcFilterType"))]
     kind: Option<GrpcFilterType>,
     /// For `RequestHeaderModifier`.
     request_header_modifier: Option<&'a HeaderModifier>,
@@ -61,9 +62,9 @@ struct GrpcFilterShape<'a> {
     request_mirror: Option<&'a RequestMirror>,
 }
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 #[serde(rename = "PathModifier", rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 struct PathModifierShape<'a> {
     /// Which of the others is there.
     r#type: PathModifierType,
