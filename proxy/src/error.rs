@@ -192,6 +192,15 @@ pub enum ProxyError {
         /// Whether the request may have had an effect.
         processing: Processing,
     },
+    /// The endpoint's sidecar says that its application has not seen the request (RFC 9113 §8.7, `REFUSED_STREAM`). It
+    /// alone can say so: the peer is verified, and what an application says of itself is no stream of the mesh.
+    #[error(
+        "the sidecar of endpoint {endpoint} refused the request, which its application has not seen: its access log says why"
+    )]
+    RefusedUnseen {
+        /// Whose.
+        endpoint: SocketAddr,
+    },
     /// A reused HTTP/1.1 connection died before any response byte: most likely its idle timeout fired.
     #[error("reused connection to endpoint {endpoint} was closed under the request")]
     IdleRace {
@@ -285,6 +294,7 @@ impl ProxyError {
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
             | Self::UpstreamReset { .. }
+            | Self::RefusedUnseen { .. }
             | Self::IdleRace { .. }
             | Self::UpstreamBrokeOff { .. }
             | Self::UpstreamProtocol { .. }
@@ -322,9 +332,10 @@ impl ProxyError {
             Self::BreakerOpen { .. } => Flag::Bo,
             Self::FaultInjected { .. } => Flag::Fi,
             Self::Overflow { .. } => Flag::Uo,
-            Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::TlsFailed { .. } => {
-                Flag::Uf
-            }
+            Self::ConnectFailed { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::TlsFailed { .. }
+            | Self::RefusedUnseen { .. } => Flag::Uf,
             Self::UpstreamReset { .. } => Flag::Ur,
             Self::IdleRace { .. } => Flag::Cr,
             Self::UpstreamBrokeOff { .. } => Flag::Uc,
@@ -362,6 +373,7 @@ impl ProxyError {
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",
             Self::UpstreamReset { .. } => "upstream-reset",
+            Self::RefusedUnseen { .. } => "refused-unseen",
             Self::UpstreamBrokeOff { .. } => "upstream-broke-off",
             Self::IdleRace { .. } => "reused-connection-closed",
             Self::UpstreamProtocol { .. } => "upstream-protocol-violation",
@@ -378,16 +390,5 @@ impl ProxyError {
     /// An endpoint's own limit refused: another endpoint may do, and nothing was sent yet.
     pub fn endpoint_is_full(&self) -> bool {
         matches!(self, Self::Overflow { limit, .. } if limit.is_per_endpoint())
-    }
-
-    /// Whether the application has provably not seen the request.
-    pub fn processing(&self) -> Processing {
-        match self {
-            Self::ConnectFailed { .. } | Self::ConnectTimeout { .. } | Self::TlsFailed { .. } => {
-                Processing::Unprocessed
-            }
-            Self::UpstreamReset { processing, .. } => *processing,
-            _ => Processing::Unknown,
-        }
     }
 }

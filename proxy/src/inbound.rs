@@ -22,7 +22,7 @@ use crate::{
     },
     error::ProxyError,
     http::{
-        Body, Interim, error_response::Dialect, finish, head, headers, serve, silence,
+        Body, Interim, error_response::Dialect, finish, head, headers, refuse, serve, silence,
         upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
     },
     policy::{
@@ -187,7 +187,7 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     }
 }
 
-/// One request: always an answer.
+/// One request: always an answer, or the refusal that stands for one between sidecars.
 async fn request(
     worker: Rc<Worker>,
     (incoming, interim): (Request<Body>, Interim),
@@ -208,8 +208,12 @@ async fn request(
     if !grpc && (caller.identity.is_none() || Interim::is_asked_for(incoming.headers())) {
         record.interim = interim;
     }
-    let result = carry(&worker, incoming, &caller, &mut record).await;
-    finish(result, dialect, record)
+    match carry(&worker, incoming, &caller, &mut record).await {
+        Err(error) if caller.identity.is_some() && error.is_unprocessed() => {
+            refuse(&error, dialect, record)
+        }
+        result => finish(result, dialect, record),
+    }
 }
 
 /// The stages, in order.

@@ -14,6 +14,7 @@ mod balancing;
 mod bank;
 mod breaker_fallback;
 mod control_plane_outage;
+mod crash;
 mod drain;
 mod drills;
 mod faults;

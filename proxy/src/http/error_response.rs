@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use usher_config::model::{FaultAnswer, StaticResponse};
 
-use crate::error::{Flag, Misdirected, ProxyError, Refusal};
+use crate::error::{Flag, Misdirected, Processing, ProxyError, Refusal};
 
 use super::{Body, headers};
 
@@ -149,8 +149,16 @@ pub fn status(error: &ProxyError) -> StatusCode {
         | ProxyError::Overflow { .. }
         | ProxyError::ConnectFailed { .. }
         | ProxyError::ConnectTimeout { .. }
-        | ProxyError::TlsFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        ProxyError::UpstreamReset { .. }
+        | ProxyError::TlsFailed { .. }
+        | ProxyError::RefusedUnseen { .. }
+        | ProxyError::UpstreamReset {
+            processing: Processing::Unprocessed,
+            ..
+        } => StatusCode::SERVICE_UNAVAILABLE,
+        ProxyError::UpstreamReset {
+            processing: Processing::Unknown,
+            ..
+        }
         | ProxyError::IdleRace { .. }
         | ProxyError::UpstreamBrokeOff { .. }
         | ProxyError::UpstreamProtocol { .. } => StatusCode::BAD_GATEWAY,

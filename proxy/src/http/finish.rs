@@ -40,6 +40,22 @@ pub fn finish(
     })
 }
 
+/// In place of an answer, to another sidecar: its request has not been seen by anybody, and may go elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused;
+
+/// Refuses another sidecar's request, which is provably unprocessed: its stream is reset with `REFUSED_STREAM` (RFC 9113
+/// §8.7). No header could say the same: applications write headers. Log and metrics have what anybody else would be answered.
+pub fn refuse(error: &ProxyError, dialect: Dialect, mut record: Box<Record>) -> Response<Body> {
+    let unsaid = error_response::respond(error, dialect);
+    record.error(error);
+    record.head(unsaid.status(), unsaid.headers());
+    record.end(0, Ok(()));
+    let mut refusal = Response::new(Body::Empty);
+    refusal.extensions_mut().insert(Refused);
+    refusal
+}
+
 /// What is answered to HEAD has no body (RFC 9110 §9.3.2), only its length: over HTTP/2 strict callers take a body there for
 /// a broken stream.
 pub(super) fn announce_length(response: &mut Response<Body>) {

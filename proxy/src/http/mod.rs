@@ -22,7 +22,7 @@ pub mod watched;
 pub mod windows;
 
 pub use body::{Body, RecvBody};
-pub use finish::finish;
+pub use finish::{finish, refuse};
 pub use interim::Interim;
 pub use replay::{Replay, ReplayBody};
 pub use tee::{CopyBody, CopyWatch, Fate, Tee};

@@ -9,7 +9,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
 use super::{error_response::Dialect, *};
-use crate::error::{Flag, ProxyError};
+use crate::error::{Flag, Processing, ProxyError};
 
 fn frames(texts: &[&'static str]) -> Body {
     let frame = |text: &&'static str| Frame::data(Bytes::from_static(text.as_bytes()));
@@ -269,6 +269,18 @@ fn cookies_are_one_field_however_many_come() {
     head::normalize(&mut request).unwrap();
     let fields: Vec<_> = request.headers().get_all("cookie").iter().collect();
     assert_eq!(fields, [&crumbs.collect::<Vec<_>>().join("; ")]);
+}
+
+#[test]
+fn what_was_provably_not_done_may_be_tried_again_elsewhere() {
+    let endpoint = "127.0.0.1:1".parse().unwrap();
+    for (processing, status) in [(Processing::Unprocessed, 503), (Processing::Unknown, 502)] {
+        let error = ProxyError::UpstreamReset {
+            endpoint,
+            processing,
+        };
+        assert_eq!(error_response::status(&error), status);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use usher_config::{model::Protocol, value::Port};
 
 use crate::{
     clock,
-    error::{Processing, ProxyError},
+    error::ProxyError,
     http::{Body, Replay, silence, upgrade::Offer},
     policy::retry::is_idempotent,
     pool::Key,
@@ -74,6 +74,7 @@ pub(super) async fn call(
     let body = (!body.is_end_stream()).then(|| Replay::new(body, REPLAY_MAX));
     record.request = body.clone();
     let again = head.clone();
+    let mut earlier = None;
     for head in [head, again] {
         let body = match &body {
             None => Body::Empty,
@@ -94,22 +95,30 @@ pub(super) async fn call(
             interim
         ));
         match silence::unless_idle(exchange, asked.idle, record.request.as_ref()).await {
-            Err(error) if record.attempts < 2 && is_stale_connection(&error, idempotent) => {
+            Err(error) if earlier.is_none() && is_stale_connection(&error, idempotent) => {
                 debug!(%error, "application closed an idle connection; asking again");
+                earlier = Some(error);
             }
             result => {
                 // Nothing will be said twice any more: what was kept for it can go.
                 if let Some(replay) = &record.request {
                     replay.release();
                 }
-                return result;
+                return result.map_err(|error| either(earlier, error));
             }
         }
     }
-    Err(ProxyError::UpstreamReset {
-        endpoint: address,
-        processing: Processing::Unknown,
-    })
+    Err(earlier.unwrap_or(ProxyError::Internal {
+        what: "a body that nobody has read is gone",
+    }))
+}
+
+/// A repeat that came nowhere changes nothing about what the first may have done.
+fn either(earlier: Option<ProxyError>, error: ProxyError) -> ProxyError {
+    match earlier {
+        Some(earlier) if !earlier.is_unprocessed() && error.is_unprocessed() => earlier,
+        Some(_) | None => error,
+    }
 }
 
 /// For the one repeat that a stale connection may cost.
@@ -117,8 +126,11 @@ const REPLAY_MAX: usize = 64 * 1024;
 
 fn is_stale_connection(error: &ProxyError, idempotent: bool) -> bool {
     match error {
-        ProxyError::UpstreamReset { processing, .. } => *processing == Processing::Unprocessed,
+        ProxyError::UpstreamReset { .. } => error.is_unprocessed(),
         ProxyError::IdleRace { .. } => idempotent,
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

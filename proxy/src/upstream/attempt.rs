@@ -10,7 +10,12 @@ use usher_config::model::Protocol;
 use crate::{
     clock::{self, Tick},
     error::ProxyError,
-    http::{Body, Replay, headers::REASON, peek::peek, silence},
+    http::{
+        Body, Replay,
+        headers::{self, REASON},
+        peek::peek,
+        silence,
+    },
     policy::{
         retry::ATTEMPT,
         timeout::{self as deadline, Deadline},
@@ -71,7 +76,11 @@ pub(super) async fn attempt(
             dial::through_mesh(worker, callee, request, record).await?
         } else {
             let version = version(plan, outgoing.traits.grpc);
-            dial::in_plaintext(worker, callee, version, request, &record.interim).await?
+            let answer = dial::in_plaintext(worker, callee, version, request, &record.interim);
+            let mut response = answer.await?;
+            // Only a sidecar takes such words out of what its application says.
+            headers::remove_ours(response.headers_mut(), &[]);
+            response
         };
         begun.set(Some(clock::now()));
         if holds_back(aim, outgoing, &response) {

@@ -129,7 +129,7 @@ impl Hop {
     /// The request's URI must have scheme and authority. What comes before the answer goes to `interim`.
     ///
     /// # Errors
-    /// [`ProxyError::UpstreamReset`] with what is known of the request's effect,
+    /// [`ProxyError::UpstreamReset`] with what is known of the request's effect, [`ProxyError::RefusedUnseen`],
     /// [`ProxyError::UpstreamProtocol`], and whatever broke the request's own body.
     pub async fn exchange(
         &mut self,
@@ -160,9 +160,7 @@ impl Hop {
         let mut response = match answered.await {
             Ok(response) => response,
             Err(error) => {
-                return Err(upload
-                    .failure()
-                    .unwrap_or_else(|| classify(&error, endpoint)));
+                return Err(upload.failure().unwrap_or_else(|| self.classify(&error)));
             }
         };
         if let Some(offer) = offer {
@@ -178,6 +176,28 @@ impl Hop {
                 lease,
             }))
         }))
+    }
+
+    /// What a failed stream says about its request (RFC 9113 §8.7).
+    ///
+    /// `h2` fails a stream with a remote GOAWAY only if its identifier is above the last one that the peer
+    /// processed; streams below it fail with an I/O error when the connection ends.
+    fn classify(&self, error: &h2::Error) -> ProxyError {
+        let endpoint = self.state.endpoint;
+        let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        if error.is_remote() && refused && self.peer().is_some() {
+            return ProxyError::RefusedUnseen { endpoint };
+        }
+        if error.is_remote() && (refused || error.is_go_away()) {
+            return unprocessed(endpoint);
+        }
+        if error.is_library() {
+            return ProxyError::UpstreamProtocol { endpoint };
+        }
+        ProxyError::UpstreamReset {
+            endpoint,
+            processing: Processing::Unknown,
+        }
     }
 }
 
@@ -236,23 +256,5 @@ fn unprocessed(endpoint: SocketAddr) -> ProxyError {
     ProxyError::UpstreamReset {
         endpoint,
         processing: Processing::Unprocessed,
-    }
-}
-
-/// What a failed stream says about its request (RFC 9113 §8.7).
-///
-/// `h2` fails a stream with a remote GOAWAY only if its identifier is above the last one that the peer
-/// processed; streams below it fail with an I/O error when the connection ends.
-fn classify(error: &h2::Error, endpoint: SocketAddr) -> ProxyError {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    if error.is_remote() && (refused || error.is_go_away()) {
-        return unprocessed(endpoint);
-    }
-    if error.is_library() {
-        return ProxyError::UpstreamProtocol { endpoint };
-    }
-    ProxyError::UpstreamReset {
-        endpoint,
-        processing: Processing::Unknown,
     }
 }

@@ -168,7 +168,8 @@ fn judge_error(error: ProxyError) -> Attempted {
     let (seen, failure) = match &error {
         ProxyError::ConnectFailed { .. }
         | ProxyError::ConnectTimeout { .. }
-        | ProxyError::TlsFailed { .. } => (bad, Some(AttemptFailure::ProvablyUnprocessed)),
+        | ProxyError::TlsFailed { .. }
+        | ProxyError::RefusedUnseen { .. } => (bad, Some(AttemptFailure::ProvablyUnprocessed)),
         ProxyError::UpstreamReset {
             processing: Processing::Unprocessed,
             ..

@@ -27,7 +27,7 @@ pub(super) const NUMBER: &str = "x-number";
 pub(crate) struct Application {
     protocol: Protocol,
     ledger: PathBuf,
-    /// On 127.0.0.1.
+    /// On 127.0.0.1; 0: any that is free. The address is the first line that it prints.
     #[arg(long, env = "PORT")]
     port: u16,
 }
@@ -35,6 +35,7 @@ pub(crate) struct Application {
 /// Until it is killed.
 pub(crate) async fn serve(arguments: &Application) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", arguments.port)).await?;
+    println!("{}", listener.local_addr()?);
     let ledger = Ledger::at(arguments.ledger.clone());
     loop {
         let (stream, _) = listener.accept().await?;

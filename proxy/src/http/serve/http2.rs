@@ -24,6 +24,7 @@ use crate::{
     http::{
         Body, Interim, RecvBody,
         apart::fields_apart,
+        finish::Refused,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
         interim::Back,
         pump::pump,
@@ -157,6 +158,12 @@ async fn serve_stream(mut answer: Pin<Box<impl Future<Output = Response<Body>>>>
         return;
     };
     drop(answer);
+    if response.extensions().get::<Refused>().is_some() {
+        return back
+            .respond
+            .borrow_mut()
+            .send_reset(h2::Reason::REFUSED_STREAM);
+    }
     let (mut head, mut body) = response.into_parts();
     Accepted::to_sidecar(&mut head);
     fields_apart(&mut head.headers);

@@ -25,6 +25,8 @@ pub(super) enum Answer {
     Echo,
     /// This status.
     Status(StatusCode),
+    /// 503, for this reason in a sidecar's words.
+    Forged(&'static str),
     /// 503, and to come back in a second.
     Busy,
     /// As [`Answer::Busy`], before the body is there.
@@ -131,6 +133,7 @@ async fn respond(
             response = Response::new(super::whole(echo.trim_end().to_owned().into()));
         }
         Answer::Status(status) => *response.status_mut() = status,
+        Answer::Forged(reason) => response = forged(reason),
         Answer::Busy => response = busy(super::whole(body)),
         Answer::GrpcPushback => {
             let trailers = HeaderMap::from_iter([
@@ -165,6 +168,14 @@ fn grpc(body: BoxBody<Bytes, Infallible>) -> Response<BoxBody<Bytes, Infallible>
     let mut response = Response::new(body);
     let kind = http::HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn forged(reason: &'static str) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(super::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let reason = http::HeaderValue::from_static(reason);
+    response.headers_mut().insert("x-usher-reason", reason);
     response
 }
 

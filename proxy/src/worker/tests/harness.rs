@@ -32,6 +32,7 @@ use super::{
 };
 
 pub(super) struct Mesh {
+    pub(super) authority: TestAuthority,
     caller: Sidecar,
     callee: Sidecar,
     application: Application,
@@ -75,6 +76,7 @@ impl Mesh {
             .build()
             .unwrap();
         Self {
+            authority,
             caller,
             callee,
             application,
@@ -382,15 +384,5 @@ impl Mesh {
             heard
         });
         (said, heard)
-    }
-}
-
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        for sidecar in [&mut self.caller, &mut self.callee] {
-            if let Some(workers) = sidecar.workers.take() {
-                workers.stop();
-            }
-        }
     }
 }

@@ -4,8 +4,10 @@ mod application;
 mod blame;
 mod client;
 mod bounds;
+mod goaway;
 mod harness;
 mod opaque;
+mod refusals;
 mod retries;
 mod sidecar;
 

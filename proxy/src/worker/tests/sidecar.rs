@@ -166,3 +166,11 @@ impl Sidecar {
         found.unwrap()
     }
 }
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        if let Some(workers) = self.workers.take() {
+            workers.stop();
+        }
+    }
+}
