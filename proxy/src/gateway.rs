@@ -136,22 +136,34 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, at: &GatewayPort, mut 
 }
 
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
-    let handler =
-        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http1");
-    match Box::pin(serve::http1(stream, terms(&worker), handler)).await {
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(
+            worker.clone(),
+            (incoming, interim),
+            caller.clone(),
+            "http1",
+        ))
+    };
+    match Box::pin(serve::http1(stream, terms(&worker), &handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
 }
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
-    let handler =
-        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(
+            worker.clone(),
+            (incoming, interim),
+            caller.clone(),
+            "http2",
+        ))
+    };
     match Box::pin(serve::http2(
         stream,
         terms(&worker),
         OUTSIDERS_WINDOW,
-        handler,
+        &handler,
     ))
     .await
     {

@@ -159,9 +159,15 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         drain: worker.shared.drain.clone(),
         phase: Phase::InboundDraining,
     };
-    let handler =
-        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http1");
-    match serve::http1(stream, (until, serve::Idle::MESH), handler).await {
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(
+            worker.clone(),
+            (incoming, interim),
+            caller.clone(),
+            "http1",
+        ))
+    };
+    match serve::http1(stream, (until, serve::Idle::MESH), &handler).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }
@@ -172,13 +178,19 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         drain: worker.shared.drain.clone(),
         phase: Phase::InboundDraining,
     };
-    let handler =
-        |incoming, interim| request(worker.clone(), (incoming, interim), caller.clone(), "http2");
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(
+            worker.clone(),
+            (incoming, interim),
+            caller.clone(),
+            "http2",
+        ))
+    };
     match serve::http2(
         stream,
         (until, serve::Idle::MESH),
         CONNECTION_WINDOW,
-        handler,
+        &handler,
     )
     .await
     {

@@ -78,20 +78,24 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
 
 /// `meant`: where an intercepted connection was going.
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
-    let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http1");
-    match Box::pin(serve::http1(stream, terms(&worker), handler)).await {
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(worker.clone(), (incoming, interim), meant, "http1"))
+    };
+    match Box::pin(serve::http1(stream, terms(&worker), &handler)).await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, "application's connection ended"),
     }
 }
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
-    let handler = |incoming, interim| request(worker.clone(), (incoming, interim), meant, "http2");
+    let handler = |incoming, interim| -> serve::Handling {
+        Box::pin(request(worker.clone(), (incoming, interim), meant, "http2"))
+    };
     match Box::pin(serve::http2(
         stream,
         terms(&worker),
         CONNECTION_WINDOW,
-        handler,
+        &handler,
     ))
     .await
     {

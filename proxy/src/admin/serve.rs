@@ -1,8 +1,9 @@
 //! HTTP/1.1 for a handful of clients: bounded connections, time limits, small answers.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -39,25 +40,36 @@ impl Slots {
 /// Serves one connection to its end, on a task of its own.
 pub(super) fn serve<S, H, F>(stream: S, slot: Option<OwnedSemaphorePermit>, handler: H)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Send + 'static,
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    tokio::spawn(async move {
-        let service = service_fn(|request| {
-            let answer = handler(request);
-            async { Ok::<_, Infallible>(answer.await) }
-        });
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        if let Err(error) = served {
-            debug!(%error, "admin connection ended");
-        }
-        drop(slot);
-    });
+    let handler = move |request| -> Handling { Box::pin(handler(request)) };
+    tokio::spawn(serve_boxed(Box::pin(stream), slot, Box::new(handler)));
+}
+
+/// Of one type for TCP and sockets of the file system: hyper's server is not compiled twice.
+trait Connection: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Connection for S {}
+
+type Handling = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+async fn serve_boxed(
+    stream: Pin<Box<dyn Connection>>,
+    slot: Option<OwnedSemaphorePermit>,
+    handler: Box<dyn Fn(Request<Incoming>) -> Handling + Send + Sync>,
+) {
+    let service = service_fn(|request| handler(request).map(Ok::<_, Infallible>));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        debug!(%error, "admin connection ended");
+    }
+    drop(slot);
 }
 
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {

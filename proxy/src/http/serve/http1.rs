@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
@@ -32,7 +32,7 @@ use crate::{
 };
 
 use super::{
-    Bound, Idle, Served, UntilDrain,
+    Bound, Handler, Idle, Served, UntilDrain,
     guarded::GuardedStream,
     watch::{Decision, InFlight, Watch},
 };
@@ -45,15 +45,11 @@ const BUFFER: usize = headers::HEADER_BUFFER + 8 * 1024;
 ///
 /// # Errors
 /// What hyper saw: mostly callers that went away; malformed requests have been answered.
-pub async fn http1<F, Fut>(
+pub async fn http1(
     stream: Stream,
     (mut drain, idle): (UntilDrain, Idle),
-    handler: F,
-) -> Result<Served, hyper::Error>
-where
-    F: Fn(Request<Body>, Interim) -> Fut,
-    Fut: Future<Output = Response<Body>>,
-{
+    handler: Handler<'_>,
+) -> Result<Served, hyper::Error> {
     let watch = Rc::new(Watch::default());
     let switched = Switched::default();
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -61,7 +57,7 @@ where
         if let Some(refusal) = watch.refusal() {
             request.extensions_mut().insert(refusal);
         }
-        let answered = answer(&handler, request, (&watch, in_flight), &switched);
+        let answered = answer(handler, request, (&watch, in_flight), &switched);
         // hyper keeps a place of the future's size in every connection, idle ones too.
         Box::pin(answered.map(Ok::<_, Infallible>))
     });
@@ -121,16 +117,12 @@ where
 /// What goes on once hyper is done with a connection that has left HTTP, and what it is to be sent.
 type Switched = RefCell<Option<Box<(Tunnel, Body)>>>;
 
-async fn answer<F, Fut>(
-    handler: &F,
+async fn answer(
+    handler: Handler<'_>,
     request: Request<Incoming>,
     (watch, in_flight): (&Watch, InFlight),
     switched: &Switched,
-) -> Response<Answer>
-where
-    F: Fn(Request<Body>, Interim) -> Fut,
-    Fut: Future<Output = Response<Body>>,
-{
+) -> Response<Answer> {
     let (request, tunnel) = expect_upgrade(request);
     let mut response = handler(request, Interim::default()).await;
     close_if_refused(&mut response);

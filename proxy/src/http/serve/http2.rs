@@ -3,13 +3,7 @@
 //! Floods are bounded: streams by settings; resets, pings, settings and empty frames by `h2`'s own budgets;
 //! headers by size and, in the stories, by count.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use h2::server;
@@ -34,7 +28,7 @@ use crate::{
     tcp::{Stream, coalesce},
 };
 
-use super::{Bound, Idle, Served, UntilDrain};
+use super::{Bound, Handler, Handling, Idle, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
@@ -49,16 +43,12 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What `h2` saw: protocol violations, floods, connections that broke.
-pub async fn http2<F, Fut>(
+pub async fn http2(
     stream: Stream,
     (mut drain, bounds): (UntilDrain, Idle),
     window: u32,
-    handler: F,
-) -> Result<Served, h2::Error>
-where
-    F: Fn(Request<Body>, Interim) -> Fut,
-    Fut: Future<Output = Response<Body>> + 'static,
-{
+    handler: Handler<'_>,
+) -> Result<Served, h2::Error> {
     let (io, flusher) = coalesce(stream);
     let handshake = server::Builder::new()
         .max_concurrent_streams(STREAMS_MAX)
@@ -98,8 +88,7 @@ where
                     let back = Back::new(respond);
                     let interim = Interim::to(&back);
                     let request = incoming(request, &interim);
-                    // One box that is never moved again: a task's own cell is copied several times.
-                    spawn_local(serve_stream(Box::pin(handler(request, interim)), back));
+                    spawn_local(serve_stream(handler(request, interim), back));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -147,7 +136,7 @@ fn incoming(request: Request<h2::RecvStream>, interim: &Interim) -> Request<Body
 }
 
 /// Answers one stream; a reset by the caller ends everything that was done for it.
-async fn serve_stream(mut answer: Pin<Box<impl Future<Output = Response<Body>>>>, back: Rc<Back>) {
+async fn serve_stream(mut answer: Handling, back: Rc<Back>) {
     let answered = poll_fn(|cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(response));

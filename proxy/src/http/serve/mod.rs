@@ -11,9 +11,20 @@ mod watch;
 pub use http1::http1;
 pub use http2::http2;
 
-use std::time::Duration;
+use std::{future::Future, pin::Pin, time::Duration};
 
-use crate::worker::{Drain, Phase, Worker};
+use http::{Request, Response};
+
+use crate::{
+    http::{Body, Interim},
+    worker::{Drain, Phase, Worker},
+};
+
+/// What answers a connection's requests. Of one type, so that each server is compiled once for all directions.
+pub type Handler<'a> = &'a dyn Fn(Request<Body>, Interim) -> Handling;
+
+/// An answer under way: one box that is never moved again.
+pub type Handling = Pin<Box<dyn Future<Output = Response<Body>>>>;
 
 /// How long a caller's connection may do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
