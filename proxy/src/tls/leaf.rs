@@ -109,6 +109,17 @@ impl Leaf {
     }
 }
 
+/// From when until when a DER certificate holds, both inclusive.
+///
+/// # Errors
+/// [`PeerRefused::Unreadable`].
+pub(super) fn validity(der: &[u8]) -> Result<(SystemTime, SystemTime), PeerRefused> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| PeerRefused::Unreadable(error.to_string()))?;
+    let validity = certificate.validity();
+    Ok((instant(validity.not_before), instant(validity.not_after)))
+}
+
 /// Times before 1970 are 1970: such a certificate has expired either way.
 fn instant(time: ASN1Time) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))

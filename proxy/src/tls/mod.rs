@@ -8,6 +8,7 @@
 pub mod edge;
 mod handshake;
 mod hello;
+mod known;
 mod leaf;
 mod material;
 mod verifier;

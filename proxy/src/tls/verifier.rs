@@ -17,7 +17,10 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use usher_config::value::TrustDomain;
 
-use super::leaf::{Leaf, PeerRefused, spki_sha256};
+use super::{
+    known::{KnownPeers, Validity, fingerprint},
+    leaf::{Leaf, PeerRefused, spki_sha256, validity},
+};
 
 /// Verifies peers of one mesh, in both directions.
 #[derive(Debug)]
@@ -25,6 +28,23 @@ pub(super) struct MeshVerifier {
     roots: Vec<TrustAnchor<'static>>,
     trust_domain: TrustDomain,
     algorithms: WebPkiSupportedAlgorithms,
+    known: KnownPeers,
+}
+
+/// What a peer is verified as.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Server = 0,
+    Client = 1,
+}
+
+impl Role {
+    const fn usage(self) -> KeyUsage {
+        match self {
+            Self::Server => KeyUsage::server_auth(),
+            Self::Client => KeyUsage::client_auth(),
+        }
+    }
 }
 
 impl MeshVerifier {
@@ -45,6 +65,7 @@ impl MeshVerifier {
             roots,
             trust_domain,
             algorithms,
+            known: KnownPeers::default(),
         })
     }
 
@@ -53,13 +74,17 @@ impl MeshVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-        usage: KeyUsage,
+        role: Role,
     ) -> Result<(), Error> {
+        let fingerprint = fingerprint(role as u8, end_entity, intermediates);
+        if self.known.hold(&fingerprint, system_time(now)) {
+            return Ok(());
+        }
         let leaf = verify_path(
             &self.roots,
             self.algorithms,
             (end_entity, intermediates),
-            (now, usage),
+            (now, role.usage()),
         )?;
         if leaf.spiffe_id.trust_domain != self.trust_domain {
             let expected = self.trust_domain.clone();
@@ -68,8 +93,24 @@ impl MeshVerifier {
                 expected,
             }));
         }
+        if let Some(validity) = of_all((leaf.not_before, leaf.not_after), intermediates) {
+            self.known.remember(fingerprint, validity);
+        }
         Ok(())
     }
+}
+
+/// When all hold; `None`: one that the path did without cannot be read.
+fn of_all(leaf: Validity, intermediates: &[CertificateDer<'_>]) -> Option<Validity> {
+    let mut intermediates = intermediates.iter();
+    intermediates.try_fold(leaf, |(from, until), der| {
+        let (not_before, not_after) = validity(der).ok()?;
+        Some((from.max(not_before), until.min(not_after)))
+    })
+}
+
+fn system_time(now: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs())
 }
 
 fn verify_path(
@@ -86,8 +127,7 @@ fn verify_path(
         })
         .map_err(chain_error)?;
     let leaf = Leaf::read(end_entity).map_err(refused)?;
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-    if leaf.holds_at(now) {
+    if leaf.holds_at(system_time(now)) {
         Ok(leaf)
     } else {
         Err(CertificateError::Expired.into())
@@ -121,7 +161,7 @@ impl ServerCertVerifier for MeshVerifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates, now, KeyUsage::server_auth())?;
+        self.verify(end_entity, intermediates, now, Role::Server)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -160,7 +200,7 @@ impl ClientCertVerifier for MeshVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates, now, KeyUsage::client_auth())?;
+        self.verify(end_entity, intermediates, now, Role::Client)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -241,3 +281,6 @@ impl ServerCertVerifier for PinnedVerifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
