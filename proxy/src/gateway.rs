@@ -159,14 +159,9 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
             "http2",
         ))
     };
-    match Box::pin(serve::http2(
-        stream,
-        terms(&worker),
-        OUTSIDERS_WINDOW,
-        &handler,
-    ))
-    .await
-    {
+    let window = OUTSIDERS_WINDOW;
+    let served = Box::pin(serve::http2(stream, terms(&worker), window, &handler));
+    match served.await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, address = %caller.address, "caller's connection ended"),
     }

@@ -91,14 +91,9 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAdd
     let handler = |incoming, interim| -> serve::Handling {
         Box::pin(request(worker.clone(), (incoming, interim), meant, "http2"))
     };
-    match Box::pin(serve::http2(
-        stream,
-        terms(&worker),
-        CONNECTION_WINDOW,
-        &handler,
-    ))
-    .await
-    {
+    let window = CONNECTION_WINDOW;
+    let served = Box::pin(serve::http2(stream, terms(&worker), window, &handler));
+    match served.await {
         Ok(served) => served.count(&worker),
         Err(error) => debug!(%error, "application's connection ended"),
     }
