@@ -3,12 +3,9 @@
 //!
 //! One table belongs to one trust bundle and goes with it, so a root that was taken back vouches for nobody.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::HashMap, time::SystemTime};
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
@@ -37,14 +34,14 @@ pub(super) fn fingerprint(
     digest.finalize().into()
 }
 
-/// The peers that one trust bundle has vouched for.
+/// The peers that one trust bundle has vouched for. Read by every handshake, copied by the first one of each peer.
 #[derive(Debug, Default)]
-pub(super) struct KnownPeers(Mutex<HashMap<Fingerprint, Validity>>);
+pub(super) struct KnownPeers(ArcSwap<HashMap<Fingerprint, Validity>>);
 
 impl KnownPeers {
     /// Whether these certificates were verified, and hold at `now` too.
     pub(super) fn hold(&self, fingerprint: &Fingerprint, now: SystemTime) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.load();
         known
             .get(fingerprint)
             .is_some_and(|(from, until)| *from <= now && now <= *until)
@@ -52,11 +49,14 @@ impl KnownPeers {
 
     /// These certificates were verified; all of them hold for so long.
     pub(super) fn remember(&self, fingerprint: Fingerprint, validity: Validity) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= PEERS_MAX {
-            known.clear();
-        }
-        known.insert(fingerprint, validity);
+        self.0.rcu(|known| {
+            let mut known = match known.len() {
+                ..PEERS_MAX => HashMap::clone(known),
+                PEERS_MAX.. => HashMap::new(),
+            };
+            known.insert(fingerprint, validity);
+            known
+        });
     }
 }
 
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let known = KnownPeers::default();
-        for number in 0..10 * PEERS_MAX {
+        for number in 0..3 * PEERS_MAX {
             let mut fingerprint = [0; 32];
             fingerprint[..8].copy_from_slice(&number.to_be_bytes());
             known.remember(fingerprint, (at(0), at(1)));
             assert!(known.hold(&fingerprint, at(1)));
-            assert!(known.0.lock().unwrap().len() <= PEERS_MAX);
+            assert!(known.0.load().len() <= PEERS_MAX);
         }
     }
 
