@@ -216,3 +216,25 @@ async fn help_has_examples_for_every_verb() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_port_that_somebody_had_before_the_command_is_said_to_be_taken() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let foreign = Application::echo().await?;
+    let api = mesh.sidecar("api").application(&foreign).start().await?;
+    let taken = format!(
+        "port {} is in use, and the command has not been started",
+        foreign.port()
+    );
+    let healthy = format!("who has port {} is healthy", foreign.port());
+    eventually(
+        "it is said, and nobody else is called healthy",
+        async || {
+            let printed = api.process.printed();
+            assert!(!printed.contains("the application is healthy"), "{printed}");
+            (printed.contains(&taken) && printed.contains(&healthy)).then_some(())
+        },
+    )
+    .await;
+    Ok(())
+}

@@ -18,7 +18,7 @@ mod tied;
 
 use std::{
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -36,6 +36,9 @@ use supervise::Application;
 
 pub(super) use gateway::Gateway;
 pub(super) use tied::Tied;
+
+/// For whoever has the command's port to take a connection: it is on this machine.
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -194,6 +197,15 @@ impl Run {
         if let Some(hint) = supervise::terminal_hint(self) {
             progress.say(&hint);
         }
+        // Looked at now: a moment later it may be the command.
+        let taken = self.port.filter(|port| is_taken(*port));
+        if let Some(port) = taken {
+            progress.warn(&format!(
+                "port {port} is in use, and the command has not been started yet: what is sent to {} goes to whoever has \
+                 it\n  who is it? ss -ltnp 'sport = :{port}'",
+                self.full_service()
+            ));
+        }
         let application = match Application::start(self, sidecar.addresses()?) {
             Ok(application) => application,
             Err(failure) => {
@@ -205,7 +217,7 @@ impl Run {
         let asking = sidecar.asking();
         let follow = async {
             match asking {
-                Some(asking) => asking.follow(progress, Told::default()).await,
+                Some(asking) => asking.follow(progress, Told::of(taken)).await,
                 None => std::future::pending().await,
             }
         };
@@ -297,6 +309,12 @@ impl Run {
         self.inbound
             .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(ip), 0))
     }
+}
+
+/// Whether somebody takes connections on 127.0.0.1 already.
+fn is_taken(port: Port) -> bool {
+    let there = SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()));
+    TcpStream::connect_timeout(&there, TAKEN_WITHIN).is_ok()
 }
 
 fn is_loopback(host: &str) -> bool {

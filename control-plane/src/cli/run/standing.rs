@@ -8,6 +8,7 @@ use std::{convert::Infallible, time::Duration};
 use http::Method;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
+use usher_config::value::Port;
 
 use super::{super::client::Server, progress::Progress};
 
@@ -113,9 +114,19 @@ pub(super) struct Told {
     healthy: bool,
     notices: usize,
     refused: bool,
+    /// The port of the application, if somebody had it before the command started.
+    taken: Option<Port>,
 }
 
 impl Told {
+    /// Nothing yet.
+    pub(super) fn of(taken: Option<Port>) -> Self {
+        Self {
+            taken,
+            ..Self::default()
+        }
+    }
+
     /// What is new. Pure: `now` is an argument.
     pub(super) fn news(&mut self, standing: &Standing, now: Instant) -> Vec<News> {
         let mut news = Vec::new();
@@ -143,12 +154,17 @@ impl Told {
             let first = !std::mem::replace(&mut self.healthy, true);
             self.unhealthy_since = None;
             let again = std::mem::take(&mut self.unhealthy);
-            return match (first, again) {
-                (_, true) => Some("the application is healthy now: callers are sent to it"),
-                (true, false) => Some("the application is healthy: callers are sent to it"),
-                (false, false) => None,
+            return match (first, again, self.taken) {
+                (_, true, _) => Some("the application is healthy now: callers are sent to it".into()),
+                (true, false, None) => {
+                    Some("the application is healthy: callers are sent to it".into())
+                }
+                (true, false, Some(port)) => Some(format!(
+                    "who has port {port} is healthy: callers are sent there, be it the command or not"
+                )),
+                (false, false, _) => None,
             }
-            .map(|text| News::Good(text.to_owned()));
+            .map(News::Good);
         }
         let since = *self.unhealthy_since.get_or_insert(now);
         if self.unhealthy || now.duration_since(since) < UNHEALTHY_FOR {

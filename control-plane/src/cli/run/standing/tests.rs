@@ -59,3 +59,16 @@ fn a_sidecars_words_on_admission_are_understood() {
     let pending = standing(r#"{"admission":{"state":"pending"},"revision":3}"#);
     assert_eq!(pending.admission, Some(Admission::Pending));
 }
+
+#[test]
+fn who_had_the_port_before_the_command_is_not_called_the_application() {
+    let mut told = Told::of("9111".parse().ok());
+    let news = told.news(&standing(WELL), Instant::now());
+    let [News::Good(text)] = news.as_slice() else {
+        panic!("{news:?}");
+    };
+    assert!(
+        text.contains("who has port 9111") && !text.contains("the application"),
+        "{text}"
+    );
+}
