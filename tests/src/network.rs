@@ -57,7 +57,9 @@ impl Network {
         }
         for command in [
             "link set lo up",
-            "link add usher0 type bridge",
+            // An address of its own: else it takes the lowest of its ports', which changes when a host comes, and what
+            // is sent to the old one is lost until its sender asks again.
+            "link add usher0 address 02:00:00:4d:00:01 type bridge",
             "addr add 10.77.0.1/24 dev usher0",
             "addr add fd77::1/64 dev usher0 nodad",
             "link set usher0 up",
