@@ -373,6 +373,7 @@ impl Start {
             self.control_plane.clone(),
             token_file.clone(),
             trusted,
+            self.metrics.svid_renewals(),
         ));
     }
 }

@@ -15,14 +15,16 @@ use usher_config::{model::TrustBundle, value::ServiceName};
 use super::{exit::Exit, standing::Standing};
 use crate::{
     control_plane::ControlPlane,
-    identity::{AttestError, Failures, Keeper, Proof, Svid, attest, due, proof, renew},
+    identity::{AttestError, Keeper, Last, Proof, Svid, attest, due, is_short, proof, renew},
     state_dir::StateDir,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, Outcomes},
     tls::Material,
 };
 
 /// The wall clock may jump (suspend, NTP): a long wait is looked at again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The shard of metrics that is no worker's.
+const CONTROL: usize = usize::MAX;
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How old `usher_svid_expiry_timestamp_seconds` may be.
@@ -85,10 +87,11 @@ pub(super) async fn keep(
     control_plane: ControlPlane,
     token_file: Option<PathBuf>,
     mut trust: watch::Receiver<Option<TrustBundle>>,
+    renewals: Outcomes,
 ) {
-    let (mut failures, mut chance) = (None::<Failures>, fastrand::f64());
+    let (mut last, mut chance) = (Last::None, fastrand::f64());
     loop {
-        let due = due(keeper.leaf(), failures, chance);
+        let due = due(keeper.leaf(), last, chance);
         let wait = due
             .duration_since(SystemTime::now())
             .unwrap_or_default()
@@ -106,24 +109,30 @@ pub(super) async fn keep(
         };
         let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
         chance = fastrand::f64();
-        failures = match replaced {
-            Ok(()) => None,
+        let now = SystemTime::now();
+        let ends_in = keeper.leaf().not_after.duration_since(now);
+        let ends_in = ends_in.unwrap_or_default();
+        last = match replaced {
+            Ok(()) if is_short(keeper.leaf(), now) => {
+                renewals.add(CONTROL, "short");
+                warn!(
+                    ?ends_in,
+                    "a renewed identity is nearly over again: the mesh's root is, or this clock and the control plane's differ"
+                );
+                Last::Renewed { at: now }
+            }
+            Ok(()) => {
+                renewals.add(CONTROL, "renewed");
+                Last::Renewed { at: now }
+            }
             Err(problem) => {
-                let now = SystemTime::now();
-                let ends_in = keeper
-                    .leaf()
-                    .not_after
-                    .duration_since(now)
-                    .unwrap_or_default();
+                renewals.add(CONTROL, "failed");
                 error!(
                     error = chain(&problem),
                     ?ends_in,
                     "identity could not be renewed"
                 );
-                let count = failures
-                    .map_or(0, |failures| failures.count)
-                    .saturating_add(1);
-                Some(Failures { count, last: now })
+                last.failed(now)
             }
         };
     }

@@ -13,7 +13,7 @@ mod svid;
 pub use attest::{AttestError, attest, renew};
 pub use join_token::{InvalidJoinToken, JoinToken};
 pub use keeper::Keeper;
-pub use rotation::{Failures, Proof, RENEW_AT, RENEW_AT_JITTER, due, proof};
+pub use rotation::{Last, Proof, RENEW_AT, RENEW_AT_JITTER, due, is_short, proof};
 pub use svid::{Svid, SvidError};
 
 #[cfg(test)]

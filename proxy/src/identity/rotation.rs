@@ -1,7 +1,9 @@
 //! When to renew the SVID: at half its life, spread by ± 5 %, and ever again until it works.
 //!
 //! Half leaves 12 hours of a 24-hour SVID for a control plane that is down; the spread keeps workloads that
-//! started together from renewing together. Pure: time and chance are arguments.
+//! started together from renewing together. An SVID that ends with its root, or comes from a clock that differs from ours,
+//! may be past its half when it is new: the next one would be no better, so it is not asked for at once.
+//! Pure: time and chance are arguments.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,17 +14,46 @@ pub const RENEW_AT: f64 = 0.5;
 /// Spread around [`RENEW_AT`], to both sides, as a share of the life.
 pub const RENEW_AT_JITTER: f64 = 0.05;
 
+/// From one SVID to the next at least, less up to half of it for the spread. A minute is nothing of 24 hours, and asks no
+/// control plane for more than it has to spare at the end of a root.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
+
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Of the 12 hours left, five minutes are nothing; and a control plane that came back is noticed soon.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
-/// Attempts that failed since the last SVID.
+/// What became of the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failures {
-    /// How many, in a row.
-    pub count: u32,
-    /// When the last one did.
-    pub last: SystemTime,
+pub enum Last {
+    /// There was none in this run.
+    None,
+    /// A new SVID.
+    Renewed {
+        /// When.
+        at: SystemTime,
+    },
+    /// None.
+    Failed {
+        /// How many times in a row.
+        count: u32,
+        /// When the last time.
+        at: SystemTime,
+    },
+}
+
+impl Last {
+    /// After one more failure.
+    #[must_use]
+    pub fn failed(self, at: SystemTime) -> Self {
+        let before = match self {
+            Self::Failed { count, .. } => count,
+            Self::None | Self::Renewed { .. } => 0,
+        };
+        Self::Failed {
+            count: before.saturating_add(1),
+            at,
+        }
+    }
 }
 
 /// What is shown to get the next SVID.
@@ -35,22 +66,32 @@ pub enum Proof {
 }
 
 /// When the next attempt is due; `chance` is uniform in `0.0..1.0` and the same until the attempt is made.
-pub fn due(leaf: &Leaf, failures: Option<Failures>, chance: f64) -> SystemTime {
+pub fn due(leaf: &Leaf, last: Last, chance: f64) -> SystemTime {
     let chance = chance.clamp(0.0, 1.0);
-    match failures {
-        None => {
-            let life = leaf
-                .not_after
-                .duration_since(leaf.not_before)
-                .unwrap_or_default();
-            leaf.not_before + life.mul_f64(RENEW_AT + RENEW_AT_JITTER * (2.0 * chance - 1.0))
-        }
-        Some(Failures { count, last }) => {
+    let half = share(leaf, RENEW_AT + RENEW_AT_JITTER * (2.0 * chance - 1.0));
+    // Half of it to all of it.
+    let spread = |wait: Duration| wait.mul_f64(0.5 + chance / 2.0);
+    match last {
+        Last::None => half,
+        Last::Renewed { at } => half.max(at + spread(RENEW_EVERY)),
+        Last::Failed { count, at } => {
             let doublings = count.saturating_sub(1).min(16);
             let full = RETRY_MIN.saturating_mul(1 << doublings).min(RETRY_MAX);
-            last + full.mul_f64(0.5 + chance / 2.0)
+            at + spread(full)
         }
     }
+}
+
+/// Whether an SVID that is new at `now` has so little left that only the bound on renewals keeps us from asking for the
+/// next one at once.
+pub fn is_short(leaf: &Leaf, now: SystemTime) -> bool {
+    share(leaf, RENEW_AT) < now + RENEW_EVERY
+}
+
+/// When such a share of its life is over.
+fn share(leaf: &Leaf, share: f64) -> SystemTime {
+    let life = leaf.not_after.duration_since(leaf.not_before);
+    leaf.not_before + life.unwrap_or_default().mul_f64(share)
 }
 
 /// What to show at `now`.

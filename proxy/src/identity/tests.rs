@@ -30,21 +30,41 @@ proptest! {
     ) {
         let born = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let leaf = leaf(0, life, born);
-        let share = due(&leaf, None, chance).duration_since(born).unwrap().as_secs_f64() / life as f64;
+        let share = due(&leaf, Last::None, chance).duration_since(born).unwrap().as_secs_f64() / life as f64;
         prop_assert!((0.449..=0.551).contains(&share), "{share}");
     }
 
     #[test]
     fn a_failed_renewal_is_tried_again_within_five_minutes(count in 1..u32::MAX, chance in 0.0..1.0_f64) {
-        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let wait = due(&leaf(10, 10, last), Some(Failures { count, last }), chance).duration_since(last).unwrap();
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let wait = due(&leaf(10, 10, at), Last::Failed { count, at }, chance).duration_since(at).unwrap();
         prop_assert!(wait >= Duration::from_millis(500) && wait <= Duration::from_secs(300), "{wait:?}");
+    }
+
+    /// As the control plane signs: five minutes back, and no longer than its root.
+    #[test]
+    fn renewals_keep_their_distance_whatever_is_left_of_the_root(left in 0..90_000_u64, chance in 0.0..1.0_f64) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let new = leaf(300, left, at);
+        let wait = due(&new, Last::Renewed { at }, chance).duration_since(at).unwrap();
+        prop_assert!(wait >= Duration::from_secs(30), "{wait:?}");
+        let most = Duration::from_secs(60).max(Duration::from_secs((300 + left) * 55 / 100));
+        prop_assert!(wait <= most, "{wait:?}");
+        prop_assert_eq!(is_short(&new, at), left < 420);
     }
 
     #[test]
     fn no_text_breaks_the_token_parser(text in ".{0,120}") {
         let _ = text.parse::<JoinToken>();
     }
+}
+
+#[test]
+fn failures_are_counted_until_one_attempt_succeeds() {
+    let at = SystemTime::UNIX_EPOCH;
+    let twice = Last::Renewed { at }.failed(at).failed(at);
+    assert_eq!(twice, Last::Failed { count: 2, at });
+    assert_eq!(Last::None.failed(at), Last::Failed { count: 1, at });
 }
 
 #[test]

@@ -66,6 +66,7 @@ enum Row {
     TcpBytes,
     TlsHandshakes,
     SvidExpiry,
+    SvidRenewals,
     CertificateExpiry,
     ConfigRevision,
     ControlPlaneContact,
@@ -79,7 +80,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 26] = [
+const FAMILIES: [(Row, Family); 27] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -112,6 +113,8 @@ const FAMILIES: [(Row, Family); 26] = [
         help: "How many TLS handshakes succeeded, were resumed, or failed?" }),
     (Row::SvidExpiry, Family { name: "usher_svid_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &[],
         help: "When does this workload's certificate expire, as Unix time?" }),
+    (Row::SvidRenewals, Family { name: "usher_svid_renewals_total", kind: Kind::Outcomes, labels: &["outcome"],
+        help: "How many renewals of this workload's certificate were made, brought one that was nearly over (short), or failed?" }),
     (Row::CertificateExpiry, Family { name: "usher_certificate_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &["certificate"],
         help: "When does a certificate that this gateway shows to the outside world expire, as Unix time?" }),
     (Row::ConfigRevision, Family { name: "usher_config_revision", kind: Kind::Gauge, labels: &[],
@@ -305,6 +308,11 @@ impl Metrics {
     /// Unix time, in seconds.
     pub fn svid_expiry(&self) -> Gauge {
         self.gauge(Row::SvidExpiry, &[])
+    }
+
+    /// Renewals: `renewed`, `short` and `failed`.
+    pub fn svid_renewals(&self) -> Outcomes {
+        self.outcomes(Row::SvidRenewals, &[])
     }
 
     /// Unix time, in seconds, of a gateway's certificate by its name.

@@ -68,6 +68,7 @@ fn use_everything(metrics: &Metrics) {
         .add_many(0, "up", 4096);
     metrics.tls_handshakes(inbound).add(0, "full");
     metrics.svid_expiry().set(1_800_000_000);
+    metrics.svid_renewals().add(0, "renewed");
     metrics.certificate_expiry("web").set(1_800_000_000);
     metrics.config_revision().set(7);
     metrics.control_plane_contact().set(1_800_000_000);
