@@ -232,7 +232,7 @@ impl Start {
         self.find_out(&material, &discovery);
 
         let shared = traffic::shared(&self, &material, discovery, drain)?;
-        let gateway = self.listen_as_gateway(&shared)?;
+        let (gateway, misfit) = self.listen_as_gateway(&shared)?.unzip();
         let inbound = self.listeners.inbound_address()?;
         let traffic = Traffic::start((self.listeners, gateway), &self.bootstrap, &shared)?;
         self.readiness.serve();
@@ -279,6 +279,7 @@ impl Start {
             leaving,
             transparent: self.bootstrap.transparent.is_some(),
             grace,
+            misfit,
             signals: self.signals,
             commands: self.commands,
         }

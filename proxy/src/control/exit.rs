@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, process::ExitCode};
 
 use serde_json::json;
-use usher_config::value::Port;
+use usher_config::value::{Port, ServiceName};
 
 use super::keep_identity::chain;
 use crate::{bootstrap::InvalidBootstrap, identity::AttestError, state_dir::StateDir};
@@ -17,6 +17,24 @@ pub enum Exit {
     /// The start-up settings are wrong. Code 64.
     #[error("{0}")]
     Usage(InvalidBootstrap),
+    /// `--listen` is for a port that the Gateway does not have, and one that it has would be open on `--listen-ip`.
+    /// Code 64.
+    #[error(
+        "--listen {port}=…: the Gateway {gateway} has no port {port}, allowed: {}; or, if that port is still to come, \
+         a --listen for {} too",
+        join(ports),
+        join(others)
+    )]
+    NoSuchListener {
+        /// Whose.
+        gateway: ServiceName,
+        /// As given.
+        port: Port,
+        /// Those that it has.
+        ports: Vec<Port>,
+        /// Of those: without an address of their own.
+        others: Vec<Port>,
+    },
     /// The control plane will not give us an identity. Code 69.
     #[error("no identity")]
     IdentityRefused(#[source] AttestError),
@@ -104,7 +122,7 @@ impl Exit {
     /// sysexits(3), where it has a fitting one.
     fn number(&self) -> u8 {
         match self {
-            Self::Usage(_) => 64,
+            Self::Usage(_) | Self::NoSuchListener { .. } => 64,
             Self::IdentityRefused(_) => 69,
             Self::System { .. } => 71,
             Self::ApplicationExposed { .. }
@@ -113,4 +131,9 @@ impl Exit {
             | Self::InterceptsItself { .. } => 78,
         }
     }
+}
+
+fn join(ports: &[Port]) -> String {
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    ports.join(", ")
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
@@ -47,12 +47,12 @@ pub(super) struct Listening {
     pub(super) addresses: Addresses,
 }
 
+/// What a gateway listens on, and why it cannot go on, if it cannot.
+pub(super) type Door = (watch::Receiver<GatewayListeners>, oneshot::Receiver<Exit>);
+
 impl Start {
     /// Listens as the Gateway says, if we are one, and reads its certificates.
-    pub(super) fn listen_as_gateway(
-        &self,
-        shared: &Shared,
-    ) -> Result<Option<watch::Receiver<GatewayListeners>>, Exit> {
+    pub(super) fn listen_as_gateway(&self, shared: &Shared) -> Result<Option<Door>, Exit> {
         let Some(role) = &self.bootstrap.gateway else {
             return Ok(None);
         };
@@ -71,11 +71,39 @@ impl Start {
 }
 
 impl Listening {
-    /// From now on: what is listened on.
-    pub(super) fn start(self) -> watch::Receiver<GatewayListeners> {
+    /// From now on.
+    pub(super) fn start(self) -> Door {
         let (sender, listeners) = watch::channel(GatewayListeners::default());
-        tokio::spawn(self.run(sender));
-        listeners
+        let (refuse, refused) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(exit) = self.check_listen().await {
+                // Whoever hears it ends us; nobody does who is ending anyway.
+                let _ = refuse.send(exit);
+                return;
+            }
+            self.run(sender).await;
+        });
+        (listeners, refused)
+    }
+
+    /// Waits for the Gateway, and compares what we were told with it, before anything is bound: a port that was meant to
+    /// be somewhere else would be open to everybody. Once it fitted, the Gateway may change as it likes.
+    async fn check_listen(&self) -> Result<(), Exit> {
+        let mut changes = self.store.changes();
+        loop {
+            changes.borrow_and_update();
+            if let Some(gateway) = self.store.load().gateway() {
+                for port in to_come(&self.role.listen, &gateway.model)? {
+                    let notice =
+                        format!("port {port} of --listen: the Gateway has no such port yet");
+                    self.standing.tell(|facts| facts.notices.push(notice));
+                }
+                return Ok(());
+            }
+            if changes.changed().await.is_err() {
+                sleep(TRY_AGAIN).await;
+            }
+        }
     }
 
     /// Never returns.
@@ -213,6 +241,24 @@ impl Listening {
         if let Err(error) = self.addresses.publish(&self.directory) {
             warn!(%error, "addresses.json could not be written");
         }
+    }
+}
+
+/// Which of the ports that were given an address the Gateway does not have. They may be still to come; but where another
+/// one has no address of its own, it most likely was the one that is meant.
+fn to_come(listen: &[(Port, SocketAddr)], gateway: &Gateway) -> Result<Vec<Port>, Exit> {
+    let ports: BTreeSet<Port> = gateway.listeners.iter().map(|one| one.port).collect();
+    let given: BTreeSet<Port> = listen.iter().map(|(port, _)| *port).collect();
+    let to_come: Vec<Port> = given.difference(&ports).copied().collect();
+    let others: Vec<Port> = ports.difference(&given).copied().collect();
+    match to_come.first() {
+        Some(port) if !others.is_empty() => Err(Exit::NoSuchListener {
+            gateway: gateway.name.clone(),
+            port: *port,
+            ports: ports.into_iter().collect(),
+            others,
+        }),
+        Some(_) | None => Ok(to_come),
     }
 }
 

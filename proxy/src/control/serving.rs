@@ -33,6 +33,8 @@ pub(super) struct Serving {
     pub(super) transparent: bool,
     /// For a drain whose request names none.
     pub(super) grace: Duration,
+    /// Of a gateway: why it is not what its settings say.
+    pub(super) misfit: Option<oneshot::Receiver<Exit>>,
     pub(super) signals: Signals,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -59,17 +61,20 @@ impl Serving {
     /// Until drained. A second signal while leaving means: at once.
     ///
     /// # Errors
-    /// When the application turns out to be reachable around us, or rules hand us our own connections.
+    /// When the application turns out to be reachable around us, rules hand us our own connections, or a gateway's
+    /// settings are about another Gateway than there is.
     pub(super) async fn run(self, mut registering: Option<Registering>) -> Result<(), Exit> {
         let Self {
             leaving,
             transparent,
             grace,
+            misfit,
             mut signals,
             mut commands,
         } = self;
         let mut inbound = Inbound::Serving;
         let mut intercepts_itself = pin!(self_test::watch());
+        let mut misfit = pin!(told(misfit));
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             tokio::select! {
@@ -86,6 +91,7 @@ impl Serving {
                 () = inbound.drained(), if !waiting.is_empty() => answer(&mut waiting),
                 ended = ended(&mut registering) => ended?,
                 exit = &mut intercepts_itself, if transparent => return Err(exit),
+                exit = &mut misfit => return Err(exit),
             }
         }
         let whole = async {
@@ -111,6 +117,16 @@ fn answer(waiting: &mut Vec<oneshot::Sender<()>>) {
         // Whoever asked may have given up.
         let _ = done.send(());
     }
+}
+
+/// Returns only if there is something to tell.
+async fn told(misfit: Option<oneshot::Receiver<Exit>>) -> Exit {
+    if let Some(misfit) = misfit
+        && let Ok(exit) = misfit.await
+    {
+        return exit;
+    }
+    std::future::pending().await
 }
 
 /// Returns when the registration has ended; never where there is none (any more).

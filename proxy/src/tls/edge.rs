@@ -131,6 +131,11 @@ impl Certificate {
     }
 }
 
+/// Whether there is a private key in some PEM.
+pub fn holds_key(pem: &[u8]) -> bool {
+    PrivateKeyDer::from_pem_slice(pem).is_ok()
+}
+
 fn config(
     key: &Arc<CertifiedKey>,
     tickets: &Arc<dyn ProducesTickets>,

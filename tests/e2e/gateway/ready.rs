@@ -55,3 +55,23 @@ async fn a_certificate_without_files_keeps_a_gateway_from_being_ready() -> Resul
     assert_eq!(status(&edge).await.context("it answers")?, 503);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_address_for_a_port_that_the_gateway_lacks_opens_nothing() -> Result<()> {
+    let mesh = Mesh::start(&[
+        yaml::workload("edge"),
+        gateway(&http_listener("web", 80, None)),
+    ])
+    .await?;
+    let typo = ["--listen".to_owned(), "81=127.0.0.1:0".to_owned()];
+    let mut edge = Gateway::spawn(&mesh, "edge", &[], &typo).await?;
+    let status = edge.process.end(std::time::Duration::from_secs(20)).await;
+    let printed = edge.process.printed();
+    assert_eq!(status.code(), Some(64), "{printed}");
+    assert!(
+        printed.contains("the Gateway default/edge has no port 81, allowed: 80"),
+        "{printed}"
+    );
+    assert!(edge.address(80).is_none(), "{printed}");
+    Ok(())
+}

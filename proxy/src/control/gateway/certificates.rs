@@ -41,6 +41,8 @@ enum Refused {
     TooLarge { path: PathBuf },
     #[error("{} holds a private key and others can read or change it (mode {mode:04o}): chmod 600, or 640 where its group is one of this process", path.display())]
     Exposed { path: PathBuf, mode: u32 },
+    #[error("{} holds a private key and {} holds none: the certificate is named first, then its key (NAME=CERT,KEY)", certificate.display(), key.display())]
+    Swapped { certificate: PathBuf, key: PathBuf },
     #[error("{} and {}: {cause}", certificate.display(), key.display())]
     Unusable {
         certificate: PathBuf,
@@ -212,6 +214,12 @@ impl Watched {
         } = &self.files;
         let (chain, _) = read(certificate)?;
         let (secret, metadata) = read(key)?;
+        if edge::holds_key(&chain) && !edge::holds_key(&secret) {
+            return Err(Refused::Swapped {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            });
+        }
         if is_exposed(metadata.mode(), || is_group_of_ours(metadata.gid())) {
             return Err(Refused::Exposed {
                 path: key.clone(),
