@@ -81,6 +81,8 @@ struct Conversation {
     id: Option<StreamId>,
     subscriptions: Subscriptions,
     acknowledgements: Acknowledgements,
+    /// All that the proxy wants at first has been asked for.
+    begun: bool,
     /// The rest of the batch that is being sent.
     pending: VecDeque<DeltaDiscoveryResponse>,
     /// Something happened since the last comparison.
@@ -111,6 +113,7 @@ impl Conversation {
             id: None,
             subscriptions: Subscriptions::default(),
             acknowledgements: Acknowledgements::default(),
+            begun: false,
             pending: VecDeque::new(),
             dirty: false,
         }
@@ -156,7 +159,11 @@ impl Conversation {
             while let Some(Some(request)) = self.requests.next().now_or_never() {
                 self.received(request?)?;
             }
-            if self.dirty && self.pending.is_empty() && self.acknowledgements.has_room() {
+            if self.begun
+                && self.dirty
+                && self.pending.is_empty()
+                && self.acknowledgements.has_room()
+            {
                 self.compare();
             }
         }
@@ -183,7 +190,9 @@ impl Conversation {
             self.answered(&request);
         }
         if request.type_url == type_url::REVISION {
-            // Every batch ends with one, asked for or not.
+            // Every batch ends with one, asked for or not. A proxy that starts asks for it last: until then the rest of
+            // what it wants may be on its way.
+            (self.begun, self.dirty) = (true, true);
             return Ok(());
         }
         let topic = Topic::from_type_url(&request.type_url).ok_or_else(|| {

@@ -95,6 +95,26 @@ async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
         revision: Some(revision),
         ..Change::default()
     });
+    assert_eq!(
+        status(&admin),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no policy of its own yet"
+    );
+    let policy = usher_config::model::InboundPolicy {
+        service: "bank/account".parse().unwrap(),
+        mtls: Default::default(),
+        ports: Vec::new(),
+        access: Vec::new(),
+        health_check: None,
+        telemetry: Default::default(),
+        idle: None,
+        outbound: Default::default(),
+        zone: String::new(),
+    };
+    admin.store.apply(Change {
+        inbound: Some(policy),
+        ..Change::default()
+    });
     assert_eq!(status(&admin), StatusCode::OK);
     admin.readiness.leave();
     assert_eq!(status(&admin), StatusCode::SERVICE_UNAVAILABLE);

@@ -1,4 +1,4 @@
-//! Ready: identity and a first revision are in, workers run, and we are not leaving.
+//! Ready: identity, a first revision and our own policy are in, workers run, and we are not leaving.
 
 use std::sync::{
     Arc,
@@ -49,6 +49,8 @@ impl Readiness {
         let snapshot = self.store.load();
         self.serving.load(Ordering::Relaxed)
             && snapshot.revision().is_some()
+            // Without it nobody is let in, and no intercepted connection out.
+            && snapshot.inbound().is_some()
             && self
                 .complete
                 .as_ref()

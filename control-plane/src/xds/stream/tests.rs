@@ -224,6 +224,39 @@ async fn a_batch_is_closed_by_its_revision_and_acknowledged_into_the_status() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_asks_bit_by_bit_gets_its_first_batch_whole() {
+    let (state, channel) = serve().await;
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let (requests, receiver) = mpsc::channel(16);
+    let ask = async |type_url: &str, name: &str| {
+        let request = DeltaDiscoveryRequest {
+            node: Some(Node {
+                id: "bank/account/a".into(),
+                ..Node::default()
+            }),
+            type_url: type_url.into(),
+            resource_names_subscribe: vec![name.into()],
+            ..DeltaDiscoveryRequest::default()
+        };
+        requests.send(request).await.expect("open");
+    };
+    ask(type_url::TRUST_BUNDLE, "*").await;
+    let responses = client.delta_aggregated_resources(ReceiverStream::new(receiver));
+    let responses = responses.await.expect("accepted").into_inner();
+    // It has been read, and would have been answered by now.
+    eventually(|| !state.status().proxies.is_empty()).await;
+    ask(type_url::INBOUND_POLICY, "bank/account").await;
+    ask(type_url::REVISION, "*").await;
+    let mut proxy = Proxy {
+        requests,
+        responses,
+    };
+    let batch = summary(&proxy.batch().await);
+    let names: Vec<_> = batch.iter().flat_map(|(_, names, _)| names).collect();
+    assert!(names.contains(&&"bank/account".to_owned()), "{batch:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_service_is_answered_at_once() {
     let (_state, channel) = serve().await;
     let mut proxy = Proxy::connect(channel).await;
