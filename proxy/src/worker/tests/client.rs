@@ -23,7 +23,11 @@ pub(super) fn heard(to: SocketAddr, request: &[u8]) -> (String, bool) {
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
         .unwrap();
-    stream.write_all(request).unwrap();
+    if let Err(error) = stream.write_all(request) {
+        // It was reset before it had been written to.
+        let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        return (String::new(), kinds.contains(&error.kind()));
+    }
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     let reset = loop {
