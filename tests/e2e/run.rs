@@ -238,3 +238,32 @@ async fn a_port_that_somebody_had_before_the_command_is_said_to_be_taken() -> Re
     .await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_control_plane_says_which_address_it_cannot_have() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().to_str().expect("path");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let taken = taken.local_addr()?.to_string();
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("path");
+    let serve = |listen: &str| {
+        let addresses = ["--listen", listen, "--http", "127.0.0.1:0"];
+        let all = [
+            &["serve", "--config", config, "--data", data],
+            &addresses[..],
+        ]
+        .concat();
+        run(&binary("usher"), all)
+    };
+    let output = serve(&taken);
+    assert_eq!(output.code, Some(71), "{output:?}");
+    assert!(output.stderr.contains(&taken), "{output:?}");
+    let output = serve("15012");
+    assert_eq!(output.code, Some(64), "{output:?}");
+    assert!(
+        output.stderr.contains("such as 127.0.0.1:15012"),
+        "{output:?}"
+    );
+    Ok(())
+}

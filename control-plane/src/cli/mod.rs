@@ -20,7 +20,7 @@ mod status;
 mod token;
 mod validate;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -36,7 +36,7 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// Something failed that should not: the message says what.
     pub const FAILED: u8 = 70;
-    /// `usher run`: an address or a file that the sidecar needs cannot be had.
+    /// An address or a file that is needed cannot be had.
     pub const SYSTEM: u8 = 71;
     /// The configuration forbids it: a Mesh that cannot start, an application open around its sidecar.
     pub const CONFIGURATION: u8 = 78;
@@ -170,6 +170,12 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
         .build()
         .map_err(|error| Failure::of(exit::FAILED, &error))?
         .block_on(future)
+}
+
+/// An address to listen on, as an argument.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let allowed = "an IP address and a port, such as 127.0.0.1:15012, 0.0.0.0:15012 or [::1]:15012; port 0: any that is free";
+    text.parse().map_err(|_| format!("allowed: {allowed}"))
 }
 
 /// Prints one JSON document.

@@ -29,7 +29,8 @@ Examples:
 
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
-Exit codes: 0 stopped as asked, 64 usage, 70 cannot start, 78 the Mesh object forbids to start.")]
+Exit codes: 0 stopped as asked, 64 usage, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
+78 the Mesh object forbids to start.")]
 pub(super) struct Serve {
     /// Directory with the configuration, YAML at any depth
     #[arg(long, value_name = "DIR")]
@@ -37,10 +38,10 @@ pub(super) struct Serve {
     #[command(flatten)]
     data: DataDirectory,
     /// Address for sidecars: mutual TLS; port 0: any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15012")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15012", value_parser = super::address)]
     listen: SocketAddr,
     /// Address for REST and metrics: read only, without proof, so loopback unless you mean it
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010", value_parser = super::address)]
     http: SocketAddr,
     /// Print the addresses as one JSON document, and log in JSON
     #[arg(long)]
@@ -168,6 +169,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Authority(AuthorityError::OtherTrustDomain { .. }) => exit::CONFIGURATION,
         StartError::Mesh { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
+        StartError::Listen { .. } => exit::SYSTEM,
         _ => exit::FAILED,
     };
     let failure = Failure::of(code, error);

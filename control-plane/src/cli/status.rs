@@ -59,7 +59,15 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
             error => {
                 let cause = Failure::of(exit::UNAVAILABLE, &error).message;
                 let message = format!("no control plane answers on http://{authority}: {cause}");
-                Failure::new(exit::UNAVAILABLE, message)
+                let failure = Failure::new(exit::UNAVAILABLE, message);
+                let failure = match error {
+                    ClientError::Http(_) => failure.advise(
+                        "is that the port for sidecars (usher serve --listen, 15012)? This one is asked on the port of \
+                         --http, 15010",
+                    ),
+                    _ => failure,
+                };
+                failure
                     .advise("start one: usher serve --config DIR")
                     .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
             }

@@ -67,6 +67,8 @@ impl FakeSidecar {
     pub(super) fn run_with(&self, flags: &[&str], command: &[&str]) -> Command {
         let token = self.home.path().join("given");
         write(&token, "usher1.a.b.c\n");
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&token, own).expect("ours");
         let mut run = usher(self.home.path());
         run.args([
             "run",

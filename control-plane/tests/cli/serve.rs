@@ -250,7 +250,7 @@ fn an_occupied_port_is_explained() {
         "--config",
     ]);
     let (code, said) = Process::start(serve.arg(home.path().join("mesh"))).end();
-    assert_eq!(code, Some(70));
+    assert_eq!(code, Some(71));
     assert!(
         said.contains(&address) && said.contains("usher status"),
         "{said}"

@@ -78,6 +78,24 @@ fn quiet_silences_the_sidecars_log_too_unless_the_user_set_its_filter() {
     }
 }
 
+#[test]
+fn a_token_file_that_everybody_can_read_is_warned_of() {
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        let sidecar = FakeSidecar::new("");
+        let mut run = sidecar.run(&["true"]);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(sidecar.home.path().join("given"), mode).expect("ours");
+        let ran = output(&mut run);
+        assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+        assert_eq!(
+            stderr(&ran).contains("chmod 600"),
+            warned,
+            "{}",
+            stderr(&ran)
+        );
+    }
+}
+
 fn without_token(
     home: &std::path::Path,
     sidecar: &FakeSidecar,

@@ -35,7 +35,7 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
     match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(exit::USAGE) => Failure::new(
             exit::USAGE,
-            format!("the sidecar did not accept its arguments{reason}"),
+            format!("the proxy did not accept its arguments{reason}"),
         ),
         Some(exit::UNAVAILABLE) => Failure::new(
             exit::UNAVAILABLE,
@@ -58,14 +58,13 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
                 failure
             }
         }
+        // Its own words say what is reachable and what to do.
         Some(exit::CONFIGURATION) => Failure::new(
             exit::CONFIGURATION,
-            format!(
-                "the application can be reached around its sidecar: it listens on more than 127.0.0.1{reason}"
-            ),
-        )
-        .advise("let it listen on $HOST:$PORT")
-        .advise("or accept the danger: --danger-exposed-application"),
+            words.unwrap_or_else(|| {
+                "the application can be reached around its sidecar: it must listen on 127.0.0.1 only".to_owned()
+            }),
+        ),
         _ => Failure::new(exit::FAILED, format!("the sidecar ended: {status}{reason}")),
     }
 }

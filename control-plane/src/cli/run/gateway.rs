@@ -70,7 +70,7 @@ pub(in super::super) struct Gateway {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Address of the gateway's metrics, /ready and /live
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::super::address)]
     metrics: SocketAddr,
     /// Where this process runs, for zone preference [default: the Workload's zone]
     #[arg(long, value_name = "NAME")]

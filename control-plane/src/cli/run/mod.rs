@@ -99,13 +99,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Address for other sidecars [default: 127.0.0.1:0 if the control plane is on loopback, else 0.0.0.0:0]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address)]
     inbound: Option<SocketAddr>,
     /// Address for the command's calls; loopback only
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::address)]
     outbound: SocketAddr,
     /// Address of the sidecar's metrics
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::address)]
     metrics: SocketAddr,
     /// Address that others are told, IP or IP:PORT [default: the sidecar finds out]
     #[arg(long, value_name = "ADDR")]

@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt,
     num::NonZeroU32,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -72,10 +73,21 @@ impl Permission {
     ) -> Result<Self, Failure> {
         if let Some(file) = &run.token_file {
             // Read once, so that a wrong path is said here and not by a log line of the sidecar.
-            std::fs::File::open(file).map_err(|error| {
+            let unreadable = |error: std::io::Error| {
                 let message = format!("cannot read the token file {}: {error}", file.display());
                 Failure::new(exit::USAGE, message)
-            })?;
+            };
+            let opened = std::fs::File::open(file).map_err(unreadable)?;
+            let metadata = opened.metadata().map_err(unreadable)?;
+            let mode = metadata.mode() & 0o7777;
+            if metadata.is_file() && mode & 0o007 != 0 {
+                progress.warn(&format!(
+                    "the token file {} is everybody's on this machine (mode {:04o}), and whoever has it may be this service: \
+                     chmod 600",
+                    file.display(),
+                    mode
+                ));
+            }
             return Ok(Self::Given(file.clone()));
         }
         let asked_at = Instant::now();
