@@ -160,13 +160,15 @@ impl World {
                 Err(mistake) => complaints.entry(key).or_default().push(mistake),
             }
         }
-        for rejected in &parsed.rejected {
+        // An object that is written twice is refused twice, and complained of once.
+        let refused: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
+        for refused in refused {
             let mistakes = parsed.mistakes.iter().filter(|mistake| {
-                mistake.key.as_ref() == Some(&rejected.key) && mistake.severity == Severity::Error
+                mistake.key.as_ref() == Some(refused) && mistake.severity == Severity::Error
             });
             let mistakes = mistakes.map(|mistake| report(mistake, base));
             complaints
-                .entry(rejected.key.clone())
+                .entry(refused.clone())
                 .or_default()
                 .extend(mistakes);
         }

@@ -40,6 +40,25 @@ fn good() -> World {
 }
 
 #[test]
+fn an_object_that_is_written_twice_is_complained_of_once() {
+    let broken = SERVICE.replace("8080", "808000");
+    let twice = format!("{broken}---\n{broken}");
+    let reading = read(&World::default(), &[("a.yaml", &twice)], 1);
+    let [rejected] = &reading.rejected[..] else {
+        panic!("{:?}", reading.rejected)
+    };
+    let mut said: Vec<_> = rejected
+        .mistakes
+        .iter()
+        .map(|mistake| (&mistake.at, &mistake.message))
+        .collect();
+    let all = said.len();
+    said.sort();
+    said.dedup();
+    assert_eq!(said.len(), all, "{:?}", rejected.mistakes);
+}
+
+#[test]
 fn an_object_with_a_mistake_keeps_its_last_good_version_and_the_rest_flows() {
     let world = good();
     let broken = SERVICE.replace("8080", "808000");
