@@ -32,6 +32,11 @@ use super::{Bound, Handler, Handling, Idle, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
+/// Streams that we reset are remembered for what their callers still send: as many as there can be, for refusals come in
+/// swarms when an application is gone. What belongs to no stream that is remembered counts as a flood.
+const RESET_STREAMS_MAX: usize = 1_000;
+/// How long. A caller stops within a round trip.
+const RESET_STREAM_KEPT: Duration = Duration::from_secs(2);
 /// For preface and settings.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -56,6 +61,8 @@ pub async fn http2(
         .initial_connection_window_size(window)
         .max_header_list_size(HEADER_BYTES_MAX + 32 * HEADERS_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
+        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .reset_stream_duration(RESET_STREAM_KEPT)
         .handshake::<_, Bytes>(io);
     let Ok(connection) = timeout(HANDSHAKE_MAX, handshake).await else {
         return Ok(Served::Bounded(Bound::SlowHandshake));
@@ -171,3 +178,6 @@ async fn serve_stream(mut answer: Handling, back: Rc<Back>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
