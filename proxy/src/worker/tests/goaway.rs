@@ -1,8 +1,8 @@
 //! An application that speaks HTTP/2 and says GOAWAY: streams above its last one were not processed, the others may have been.
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -114,7 +114,13 @@ fn serve(mut stream: TcpStream, act: Act, taken: &AtomicUsize) -> Option<()> {
                 let announced = goaway(u32::MAX >> 1, NO_ERROR);
                 stream.write_all(&[announced, answer].concat()).ok()?;
             }
-            Act::Leave { last, error } => return stream.write_all(&goaway(last, error)).ok(),
+            Act::Leave { last, error } => {
+                stream.write_all(&goaway(last, error)).ok()?;
+                stream.shutdown(Shutdown::Write).ok()?;
+                // Closed with something unread the connection would be reset, and the GOAWAY might be lost.
+                let _ = io::copy(&mut stream, &mut io::sink());
+                return None;
+            }
         }
     }
 }
