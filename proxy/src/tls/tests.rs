@@ -49,6 +49,18 @@ impl TestAuthority {
         }
     }
 
+    /// An authority below this one; its `root` is its certificate.
+    pub(crate) fn below(&self, (from, to): (SystemTime, SystemTime)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        (params.not_before, params.not_after) = (from.into(), to.into());
+        let root = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, root }
+    }
+
     pub(crate) fn sign(&self, uris: &[&str], (from, to): (SystemTime, SystemTime)) -> Signed {
         let key = KeyPair::generate().unwrap();
         let mut params = leaf_params(uris);

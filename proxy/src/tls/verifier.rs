@@ -80,7 +80,7 @@ impl MeshVerifier {
         if self.known.hold(&fingerprint, system_time(now)) {
             return Ok(());
         }
-        let leaf = verify_path(
+        let (leaf, path_length) = verify_path(
             &self.roots,
             self.algorithms,
             (end_entity, intermediates),
@@ -93,14 +93,17 @@ impl MeshVerifier {
                 expected,
             }));
         }
-        if let Some(validity) = of_all((leaf.not_before, leaf.not_after), intermediates) {
+        // Whoever adds certificates that nobody signed is verified every time: there is no end of what can be added.
+        if path_length == intermediates.len()
+            && let Some(validity) = of_all((leaf.not_before, leaf.not_after), intermediates)
+        {
             self.known.remember(fingerprint, validity);
         }
         Ok(())
     }
 }
 
-/// When all hold; `None`: one that the path did without cannot be read.
+/// When all hold; `None`: there is one that cannot be read.
 fn of_all(leaf: Validity, intermediates: &[CertificateDer<'_>]) -> Option<Validity> {
     let mut intermediates = intermediates.iter();
     intermediates.try_fold(leaf, |(from, until), der| {
@@ -113,22 +116,23 @@ fn system_time(now: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs())
 }
 
+/// The leaf, and how many of the intermediates lead from it to a root.
 fn verify_path(
     roots: &[TrustAnchor<'_>],
     algorithms: WebPkiSupportedAlgorithms,
     (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     (now, usage): (UnixTime, KeyUsage),
-) -> Result<Leaf, Error> {
-    EndEntityCert::try_from(end_entity)
+) -> Result<(Leaf, usize), Error> {
+    let path_length = EndEntityCert::try_from(end_entity)
         .and_then(|certificate| {
             certificate
                 .verify_for_usage(algorithms.all, roots, intermediates, now, usage, None, None)
-                .map(|_| ())
+                .map(|path| path.intermediate_certificates().count())
         })
         .map_err(chain_error)?;
     let leaf = Leaf::read(end_entity).map_err(refused)?;
     if leaf.holds_at(system_time(now)) {
-        Ok(leaf)
+        Ok((leaf, path_length))
     } else {
         Err(CertificateError::Expired.into())
     }

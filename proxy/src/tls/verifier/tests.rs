@@ -7,11 +7,11 @@ use super::*;
 const ALICE: &str = "spiffe://usher.local/ns/bank/sa/alice";
 
 fn verifier(authority: &TestAuthority) -> MeshVerifier {
-    let algorithms = rustls::crypto::aws_lc_rs::default_provider();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
     MeshVerifier::new(
         "usher.local".parse().unwrap(),
         std::slice::from_ref(&authority.root),
-        algorithms.signature_verification_algorithms,
+        provider.signature_verification_algorithms,
     )
     .unwrap()
 }
@@ -60,7 +60,27 @@ fn nobody_is_known_who_was_refused_or_resembles_one_who_was_not() {
             assert!(verifier.verify(&der, &[], now, Role::Client).is_err());
         }
     }
-    // A certificate that the path did without is part of what was shown.
-    let print = fingerprint(Role::Client as u8, &known, &[CertificateDer::from(good)]);
-    assert!(!verifier.known.hold(&print, SystemTime::now()));
+    for addition in [good, b"no certificate".to_vec()] {
+        let shown = [CertificateDer::from(addition)];
+        assert!(verifier.verify(&known, &shown, now, Role::Client).is_ok());
+        let print = fingerprint(Role::Client as u8, &known, &shown);
+        assert!(!verifier.known.hold(&print, SystemTime::now()));
+    }
+}
+
+#[test]
+fn a_path_is_known_until_its_first_certificate_ends() {
+    let authority = TestAuthority::new();
+    let verifier = verifier(&authority);
+    let (from, until) = today();
+    let hour = Duration::from_secs(3_600);
+    let below = authority.below((from, until - hour));
+    let der = CertificateDer::from(below.sign(&[ALICE], (from, until)).chain.remove(0));
+    let path = [CertificateDer::from(below.root)];
+    let verify = |at| verifier.verify(&der, &path, unix(at), Role::Server);
+    assert!(verify(until - 2 * hour).is_ok());
+    let print = fingerprint(Role::Server as u8, &der, &path);
+    assert!(verifier.known.hold(&print, until - 2 * hour));
+    assert!(!verifier.known.hold(&print, until - hour / 2));
+    assert!(verify(until - hour / 2).is_err());
 }
