@@ -37,6 +37,8 @@ struct Pending<S> {
     last_turn: usize,
     /// Something went into `io` that has not been flushed.
     dirty: bool,
+    /// It takes nothing any more. Who flushes hears of it; who writes does not: `h2` would give up what it can still read.
+    broken: Option<io::ErrorKind>,
 }
 
 /// Splits a stream into the end to write to and the end to flush.
@@ -46,6 +48,7 @@ pub fn coalesce<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> (Coalesced<S>, Flus
         bytes: BytesMut::new(),
         last_turn: 0,
         dirty: false,
+        broken: None,
     }));
     (Coalesced(shared.clone()), Flusher(shared))
 }
@@ -57,6 +60,24 @@ impl<S: AsyncWrite + Unpin> Pending<S> {
             self.bytes.reserve(self.last_turn.max(bytes.len()));
         }
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether there is room; what cannot be written is forgotten.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.bytes.len() >= PENDING_MAX {
+            let drained = ready!(self.poll_drain(cx));
+            self.note(&drained);
+        }
+        if self.broken.is_some() {
+            self.bytes = BytesMut::new();
+        }
+        Poll::Ready(())
+    }
+
+    fn note(&mut self, result: &io::Result<()>) {
+        if let Err(error) = result {
+            self.broken = Some(error.kind());
+        }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -80,6 +101,15 @@ impl<S: AsyncWrite + Unpin> Pending<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(kind) = self.broken {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let flushed = ready!(self.poll_through(cx));
+        self.note(&flushed);
+        Poll::Ready(flushed)
+    }
+
+    fn poll_through(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         if self.dirty {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
@@ -128,9 +158,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut pending = self.0.borrow_mut();
-        if pending.bytes.len() >= PENDING_MAX {
-            ready!(pending.poll_drain(cx))?;
-        }
+        ready!(pending.poll_room(cx));
         pending.gather(buf);
         Poll::Ready(Ok(buf.len()))
     }
@@ -141,9 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut pending = self.0.borrow_mut();
-        if pending.bytes.len() >= PENDING_MAX {
-            ready!(pending.poll_drain(cx))?;
-        }
+        ready!(pending.poll_room(cx));
         for buf in bufs {
             pending.gather(buf);
         }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use h2::{Reason, client};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use tokio::task::spawn_local;
+use tokio::{task::spawn_local, time::timeout};
 use usher_config::value::SpiffeId;
 
 use crate::{
@@ -29,16 +29,19 @@ use crate::{
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
         pump::pump,
         upgrade::Offer,
-        windows::{CONNECTION_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW},
+        windows::{CONNECTION_WINDOW, RESET_STREAM_KEPT, SEND_BUFFER_MAX, STREAM_WINDOW},
     },
     tcp::{Stream, coalesce},
 };
 
 use super::upload::Upload;
 
-/// Streams that we reset are remembered for frames still in flight, so many and so long.
-const RESET_STREAMS_MAX: usize = 64;
-const RESET_STREAM_KEPT: Duration = Duration::from_secs(2);
+/// Streams that we reset are remembered for answers on their way, so many: callers leave and attempts time out in swarms too, and
+/// 1,024 answers to forgotten streams in its life end a connection.
+const RESET_STREAMS_MAX: usize = 8_192;
+
+/// What a peer has said before it left is read for so long at most, once it cannot be written to.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that requests can be sent on. Clones share it; it closes when the last one is gone and
 /// the last stream has ended.
@@ -87,15 +90,20 @@ pub async fn handshake<G: 'static>(
     let shared = state.clone();
     spawn_local(async move {
         let _guard = guard;
-        let end = poll_fn(|cx| {
+        let written = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
             if polled.is_pending() && matches!(flusher.poll_flush(cx), Poll::Ready(Err(_))) {
-                return Poll::Ready(());
+                return Poll::Ready(Err(()));
             }
-            polled.map(drop)
+            polled.map(|_| Ok(()))
         });
-        end.await;
+        let written = written.await;
         shared.closed.set(true);
+        // A peer that closed with something unread has reset the connection, but what it said before is still to be read:
+        // a GOAWAY says which requests it has not seen.
+        if written.is_err() {
+            let _ = timeout(LAST_WORDS_MAX, connection).await;
+        }
     });
     Ok(Hop { send, state })
 }

@@ -23,7 +23,7 @@ use crate::{
         interim::Back,
         pump::pump,
         upgrade::Accepted,
-        windows::{SEND_BUFFER_MAX, STREAM_WINDOW},
+        windows::{RESET_STREAM_KEPT, SEND_BUFFER_MAX, STREAM_WINDOW},
     },
     tcp::{Stream, coalesce},
 };
@@ -32,11 +32,10 @@ use super::{Bound, Handler, Handling, Idle, Served, UntilDrain};
 
 /// One caller's streams at once. A sidecar opens a second connection long before.
 const STREAMS_MAX: u32 = 1_000;
-/// Streams that we reset are remembered for what their callers still send: as many as there can be, for refusals come in
-/// swarms when an application is gone. What belongs to no stream that is remembered counts as a flood.
-const RESET_STREAMS_MAX: usize = 1_000;
-/// How long. A caller stops within a round trip.
-const RESET_STREAM_KEPT: Duration = Duration::from_secs(2);
+/// Streams that we reset are remembered for what their callers still send; what comes for forgotten ones ends the connection,
+/// soon or at once. Refusals come in swarms when an application is gone, so one is remembered for each of these bytes of
+/// the connection's window, in which all that is late has to be: 8,192 for a sidecar, 512 for an outsider.
+const WINDOW_PER_RESET: u32 = 2 * 1024;
 /// For preface and settings.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -61,7 +60,7 @@ pub async fn http2(
         .initial_connection_window_size(window)
         .max_header_list_size(HEADER_BYTES_MAX + 32 * HEADERS_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
-        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .max_concurrent_reset_streams(usize::try_from(window / WINDOW_PER_RESET).unwrap_or(0))
         .reset_stream_duration(RESET_STREAM_KEPT)
         .handshake::<_, Bytes>(io);
     let Ok(connection) = timeout(HANDSHAKE_MAX, handshake).await else {

@@ -29,6 +29,8 @@ enum Act {
     Answer,
     /// GOAWAY with this last stream and error, and the end of the connection.
     Leave { last: u32, error: u32 },
+    /// GOAWAY before the first stream, and a connection that is reset: something is left unread.
+    Drop,
     /// Announces the end, as graceful servers do first, and answers.
     AnnounceAndAnswer,
 }
@@ -106,13 +108,19 @@ fn serve(mut stream: TcpStream, act: Act, taken: &AtomicUsize) -> Option<()> {
         }
         let id = u32::from_be_bytes(id);
         let answer = frame(HEADERS, END_STREAM | END_HEADERS, id, &[STATUS_200]);
-        let processed = !matches!(act, Act::Leave { last, .. } if last < id);
+        let processed =
+            !matches!(act, Act::Drop) && !matches!(act, Act::Leave { last, .. } if last < id);
         taken.fetch_add(usize::from(processed), Ordering::SeqCst);
         match act {
             Act::Answer => stream.write_all(&answer).ok()?,
             Act::AnnounceAndAnswer => {
                 let announced = goaway(u32::MAX >> 1, NO_ERROR);
                 stream.write_all(&[announced, answer].concat()).ok()?;
+            }
+            Act::Drop => {
+                // The body, which is never read.
+                stream.peek(&mut [0]).ok()?;
+                return stream.write_all(&goaway(0, NO_ERROR)).ok();
             }
             Act::Leave { last, error } => {
                 stream.write_all(&goaway(last, error)).ok()?;
@@ -184,6 +192,19 @@ fn who_takes_no_stream_at_all_is_left_for_another_endpoint() {
     let response = pay(&mesh);
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["x-usher-reason"], "UF refused-unseen");
+}
+
+#[test]
+fn what_was_said_before_a_connection_was_reset_is_heard() {
+    let mesh = Mesh::start(in_turn());
+    let application = Application::start(|_| Act::Drop);
+    let _sidecar = beside(&mesh, &application);
+    mesh.remove_endpoint();
+    for _ in 0..20 {
+        let response = pay(&mesh);
+        assert_eq!(response.headers()["x-usher-reason"], "UF refused-unseen");
+    }
+    assert_eq!(application.taken(), 0);
 }
 
 #[test]
