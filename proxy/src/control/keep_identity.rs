@@ -91,6 +91,7 @@ pub(super) async fn keep(
 ) {
     let (mut last, mut chance) = (Last::None, fastrand::f64());
     loop {
+        last = last.known_at(SystemTime::now());
         let due = due(keeper.leaf(), last, chance);
         let wait = due
             .duration_since(SystemTime::now())

@@ -42,6 +42,19 @@ pub enum Last {
 }
 
 impl Last {
+    /// As known at `now`: a clock that was ahead, and has been set back, must not keep us waiting until then.
+    #[must_use]
+    pub fn known_at(self, now: SystemTime) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Renewed { at } => Self::Renewed { at: at.min(now) },
+            Self::Failed { count, at } => Self::Failed {
+                count,
+                at: at.min(now),
+            },
+        }
+    }
+
     /// After one more failure.
     #[must_use]
     pub fn failed(self, at: SystemTime) -> Self {

@@ -68,6 +68,22 @@ fn failures_are_counted_until_one_attempt_succeeds() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_keeps_nobody_waiting() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000_000);
+    let ahead = now + Duration::from_secs(30 * 86_400);
+    for last in [
+        Last::Renewed { at: ahead },
+        Last::Failed {
+            count: 30,
+            at: ahead,
+        },
+    ] {
+        let wait = due(&leaf(80_000, 6_400, now), last.known_at(now), 1.0).duration_since(now);
+        assert!(wait.unwrap() <= Duration::from_secs(300), "{last:?}");
+    }
+}
+
+#[test]
 fn an_ended_svid_proves_nothing() {
     let now = SystemTime::now();
     assert_eq!(proof(&leaf(10, 10, now), now), Proof::Svid);
