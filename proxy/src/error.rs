@@ -192,10 +192,11 @@ pub enum ProxyError {
         /// Whether the request may have had an effect.
         processing: Processing,
     },
-    /// The endpoint's sidecar says that its application has not seen the request (RFC 9113 §8.7, `REFUSED_STREAM`). It
-    /// alone can say so: the peer is verified, and what an application says of itself is no stream of the mesh.
+    /// The endpoint's sidecar says that its application has not seen the request (RFC 9113 §8.7, `REFUSED_STREAM`), or
+    /// passes on that the application says so itself, in HTTP/2. No header can say it.
     #[error(
-        "the sidecar of endpoint {endpoint} refused the request, which its application has not seen: its access log says why"
+        "the sidecar of endpoint {endpoint} refused the request, which its application has not processed (not reachable, or \
+         it said so): the access log there says more"
     )]
     RefusedUnseen {
         /// Whose.

@@ -52,6 +52,8 @@ pub fn refuse(error: &ProxyError, dialect: Dialect, mut record: Box<Record>) -> 
     record.head(unsaid.status(), unsaid.headers());
     record.end(0, Ok(()));
     let mut refusal = Response::new(Body::Empty);
+    // For whoever does not know a refusal.
+    *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     refusal.extensions_mut().insert(Refused);
     refusal
 }
