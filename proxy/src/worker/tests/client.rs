@@ -19,7 +19,13 @@ pub(super) fn talk(to: SocketAddr, request: &[u8]) -> String {
 
 /// The same, and whether the connection was reset.
 pub(super) fn heard(to: SocketAddr, request: &[u8]) -> (String, bool) {
-    let mut stream = TcpStream::connect(to).unwrap();
+    let mut stream = match TcpStream::connect(to) {
+        // Accepted and reset before `connect` has returned.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            return (String::new(), true);
+        }
+        connected => connected.unwrap(),
+    };
     stream
         .set_read_timeout(Some(Duration::from_secs(2)))
         .unwrap();
