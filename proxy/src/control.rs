@@ -7,6 +7,7 @@ mod admission;
 mod descriptors;
 mod exit;
 mod exposure;
+mod following;
 mod forwards;
 mod gateway;
 mod keep_identity;
@@ -49,7 +50,7 @@ use crate::{
     telemetry::metrics::Metrics,
     tls::Material,
     worker,
-    xds::{self, Discovery, stream::Xds, subscription::Subscription},
+    xds::{self, Discovery},
 };
 
 pub use exit::Exit;
@@ -338,43 +339,6 @@ impl Start {
             self.store.clone(),
             discovery.clone(),
             self.standing.clone(),
-        ));
-    }
-
-    fn follow_control_plane(&self, keeper: Keeper, questions: mpsc::Receiver<xds::Question>) {
-        let Bootstrap {
-            service,
-            tcp,
-            token_file,
-            ..
-        } = &self.bootstrap;
-        let pinned = tcp.iter().map(|forward| forward.target.service.clone());
-        let mut subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
-        if self.bootstrap.gateway.is_some() {
-            subscription = subscription.of_gateway();
-        }
-        let (trust, trusted) = watch::channel(None);
-        let parts = xds::stream::Parts {
-            control_plane: self.control_plane.clone(),
-            material: keeper.material(),
-            store: self.store.clone(),
-            questions,
-            trust,
-            opened: self.greeted.clone(),
-            directory: self.directory.clone(),
-            contact: self.metrics.control_plane_contact(),
-        };
-        tokio::spawn(Xds::new(parts, subscription).run());
-        tokio::spawn(keep_identity::watch_expiry(
-            self.metrics.clone(),
-            keeper.material(),
-        ));
-        tokio::spawn(keep_identity::keep(
-            keeper,
-            self.control_plane.clone(),
-            token_file.clone(),
-            trusted,
-            self.metrics.svid_renewals(),
         ));
     }
 }
