@@ -228,10 +228,20 @@ impl Start {
         };
         let material = keeper.material();
         let (discovery, questions) = xds::discovery();
-        let (trigger, drain) = worker::drain();
-        self.follow_control_plane(keeper, questions);
+        let following = self.follow_control_plane(keeper, questions);
         self.find_out(&material, &discovery);
+        let ended = self.serve(material, discovery).await;
+        following.end().await;
+        ended
+    }
 
+    /// From the first request to the last.
+    async fn serve(
+        self,
+        material: Arc<ArcSwap<Material>>,
+        discovery: Discovery,
+    ) -> Result<(), Exit> {
+        let (trigger, drain) = worker::drain();
         let shared = traffic::shared(&self, &material, discovery, drain)?;
         let (gateway, misfit) = self.listen_as_gateway(&shared)?.unzip();
         let inbound = self.listeners.inbound_address()?;

@@ -1,7 +1,9 @@
 //! Without a control plane traffic goes on; with a new one changes arrive.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use usher_tests::{Application, eventually, yaml};
+use usher_tests::{Application, Mesh, eventually, yaml};
 
 use crate::pair;
 
@@ -48,4 +50,45 @@ async fn a_sidecar_that_restarts_without_a_control_plane_serves_from_what_it_kne
         .await?;
     assert_eq!(again.get("http://api/").await?.status, 200);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_command_of_a_moment_knows_its_services_when_it_runs_again_during_an_outage() -> Result<()>
+{
+    let application = Application::echo().await?;
+    let mut mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let _api = mesh
+        .sidecar("api")
+        .application(&application)
+        .start()
+        .await?;
+    let state = mesh.path("job");
+    std::fs::create_dir(&state)?;
+    assert_eq!(job(&mesh, &state).await?, "200");
+    mesh.kill_server();
+    assert_eq!(job(&mesh, &state).await?, "200");
+    Ok(())
+}
+
+/// One call, by a command that ends at once; the status that it got.
+async fn job(mesh: &Mesh, state: &std::path::Path) -> Result<String> {
+    let mut job = mesh
+        .sidecar("web")
+        .argument("--state-dir")
+        .argument(state.to_str().expect("path"))
+        .argument("--quiet")
+        .command(&[
+            "curl",
+            "-so",
+            "/dev/null",
+            "-w",
+            "status=%{http_code}",
+            "http://api/",
+        ])
+        .spawn()?;
+    let ended = job.process.end(Duration::from_secs(30)).await;
+    let printed = job.process.printed();
+    anyhow::ensure!(ended.success(), "{printed}");
+    let status = printed.split("status=").nth(1).unwrap_or_default();
+    Ok(status.chars().take(3).collect())
 }

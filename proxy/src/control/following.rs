@@ -1,6 +1,16 @@
 //! What follows the control plane for as long as we run: the stream, and the identity that its trust bundle is for.
+//!
+//! It ends after everything else: until then requests ask for services. What was heard last is on disk before the
+//! process ends, since a command that runs for less than a second is a good user of the mesh too.
 
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::warn;
 
 use super::{Start, keep_identity};
 use crate::{
@@ -13,13 +23,38 @@ use crate::{
     },
 };
 
+/// For the last known good configuration to be on disk at the end: one that hangs must not keep the process, and
+/// `usher run` waits 5 s for all of it.
+const SAVED_WITHIN: Duration = Duration::from_secs(2);
+
+/// The running stream.
+#[derive(Debug)]
+pub(super) struct Following {
+    stream: JoinHandle<()>,
+    leave: oneshot::Sender<()>,
+}
+
+impl Following {
+    /// Hears nothing any more, and keeps what it has heard for the next start.
+    pub(super) async fn end(self) {
+        // Its end is the message.
+        drop(self.leave);
+        if timeout(SAVED_WITHIN, self.stream).await.is_err() {
+            warn!(
+                limit = ?SAVED_WITHIN,
+                "the disk is slow: the next start may know an older configuration"
+            );
+        }
+    }
+}
+
 impl Start {
-    /// From now on.
+    /// From now on, until [`Following::end`].
     pub(super) fn follow_control_plane(
         &self,
         keeper: Keeper,
         questions: mpsc::Receiver<xds::Question>,
-    ) {
+    ) -> Following {
         let Bootstrap {
             service,
             tcp,
@@ -42,7 +77,8 @@ impl Start {
             directory: self.directory.clone(),
             contact: self.metrics.control_plane_contact(),
         };
-        tokio::spawn(Xds::new(parts, subscription).run());
+        let (leave, left) = oneshot::channel();
+        let stream = tokio::spawn(Xds::new(parts, subscription).run(left));
         tokio::spawn(keep_identity::watch_expiry(
             self.metrics.clone(),
             keeper.material(),
@@ -54,5 +90,6 @@ impl Start {
             trusted,
             self.metrics.svid_renewals(),
         ));
+        Following { stream, leave }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -9,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +28,7 @@ use super::{
     Question, Resolution, Sought, WAITERS_MAX,
     contact::Contact,
     last_known_good,
+    saving::Saving,
     subscription::{Asked, Effects, Subscription},
 };
 use crate::{
@@ -77,9 +78,7 @@ pub struct Xds {
     parts: Parts,
     subscription: Subscription,
     waiters: HashMap<Sought, Vec<oneshot::Sender<Resolution>>>,
-    /// Something changed since the last save.
-    dirty: bool,
-    saving: Option<JoinHandle<()>>,
+    saving: Saving,
     contact: Contact,
 }
 
@@ -100,20 +99,30 @@ impl Xds {
             Ok(None) => {}
             Err(error) => warn!(%error, "last known good configuration could not be read"),
         }
+        let saving = Saving::new(parts.directory.clone());
         let mut xds = Self {
             parts,
             subscription,
             waiters: HashMap::new(),
-            dirty: false,
-            saving: None,
+            saving,
             contact: Contact::new(Instant::now()),
         };
         xds.heard();
         xds
     }
 
-    /// Never returns: ends with the process.
-    pub async fn run(mut self) {
+    /// Until `leave` is told or dropped; what is known then is on disk when this returns.
+    pub async fn run(mut self, leave: oneshot::Receiver<()>) {
+        tokio::select! {
+            never = self.follow() => match never {},
+            _ = leave => {}
+        }
+        self.note_addresses();
+        self.saving.finish(&self.subscription).await;
+    }
+
+    /// One stream after the other.
+    async fn follow(&mut self) -> Infallible {
         let mut failures = 0;
         loop {
             let begun = Instant::now();
@@ -263,9 +272,15 @@ impl Xds {
         });
         let effects = self.subscription.tick(now);
         let requests = self.perform(effects);
-        self.dirty |= self.subscription.learnt_of_addresses();
-        self.save();
+        self.note_addresses();
+        self.saving.save(&self.subscription);
         requests
+    }
+
+    fn note_addresses(&mut self) {
+        if self.subscription.learnt_of_addresses() {
+            self.saving.note_change();
+        }
     }
 
     fn ask(&mut self, Question { sought, answer }: Question) -> Vec<DeltaDiscoveryRequest> {
@@ -292,7 +307,7 @@ impl Xds {
 
     fn perform(&mut self, effects: Effects) -> Vec<DeltaDiscoveryRequest> {
         if let Some(change) = effects.change {
-            self.dirty = true;
+            self.saving.note_change();
             if let Some(trust) = change.trust.clone() {
                 self.parts.trust.send_replace(Some(trust));
             }
@@ -308,28 +323,6 @@ impl Xds {
             }
         }
         effects.requests
-    }
-
-    /// At most once per tick, and never two at once: a slow disk only makes the file older.
-    fn save(&mut self) {
-        if !self.dirty
-            || self
-                .saving
-                .as_ref()
-                .is_some_and(|saving| !saving.is_finished())
-        {
-            return;
-        }
-        self.dirty = false;
-        let (bytes, directory) = (
-            last_known_good::encode(&self.subscription),
-            self.parts.directory.clone(),
-        );
-        self.saving = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = last_known_good::save(&directory, &bytes) {
-                warn!(%error, "last known good configuration could not be kept");
-            }
-        }));
     }
 }
 

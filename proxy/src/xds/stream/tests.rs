@@ -1,5 +1,6 @@
 //! The stream against a control plane in this process.
 
+use tokio::task::JoinHandle;
 use usher_config::value::ServiceName;
 
 use super::*;
@@ -12,6 +13,7 @@ use crate::{
 struct Rig {
     store: Arc<Store>,
     discovery: Discovery,
+    leave: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -29,10 +31,12 @@ fn start(control_plane: ControlPlane, fake: &Fake, directory: &StateDir) -> Rig 
         directory: directory.clone(),
         contact: Metrics::new(1).control_plane_contact(),
     };
-    let task = tokio::spawn(Xds::new(parts, Subscription::new(own, "i", [])).run());
+    let (leave, left) = oneshot::channel();
+    let task = tokio::spawn(Xds::new(parts, Subscription::new(own, "i", [])).run(left));
     Rig {
         store,
         discovery,
+        leave,
         task,
     }
 }
@@ -53,15 +57,8 @@ async fn a_dialled_service_arrives_with_its_endpoints_and_survives_a_restart_alo
     let snapshot = rig.store.load();
     assert_eq!(snapshot.service(&account).unwrap().endpoints.len(), 1);
     assert_eq!(snapshot.revision().unwrap().number, 7);
-    let saved = async {
-        while !directory.file("last-known-good.pb").exists() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), saved)
-        .await
-        .unwrap();
-    rig.task.abort();
+    drop(rig.leave);
+    rig.task.await.unwrap();
 
     let nobody = ControlPlane::new("127.0.0.1:1");
     let rig = start(nobody, &fake, &directory);

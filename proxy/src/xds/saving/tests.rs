@@ -1,0 +1,42 @@
+//! What is on disk at the end.
+
+use super::*;
+
+fn known() -> Subscription {
+    Subscription::new("bank/transaction".parse().unwrap(), "i", [])
+}
+
+#[tokio::test]
+async fn what_was_learnt_since_the_last_save_is_saved_at_the_end_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(folder.path()).unwrap();
+    let mut saving = Saving::new(directory.clone());
+    saving.finish(&known()).await;
+    assert_eq!(last_known_good::load(&directory).unwrap(), None);
+    saving.note_change();
+    saving.save(&known());
+    // While the first is under way there is no second.
+    saving.note_change();
+    saving.save(&known());
+    assert!(saving.due);
+    saving.finish(&known()).await;
+    assert!(!saving.due && saving.under_way.is_none());
+    let kept = last_known_good::load(&directory).unwrap();
+    assert_eq!(kept, Some(last_known_good::encode(&known())));
+}
+
+#[tokio::test]
+async fn what_the_disk_refused_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let directory = StateDir::open(&path).unwrap();
+    let mut saving = Saving::new(directory.clone());
+    std::fs::remove_dir(&path).unwrap();
+    saving.note_change();
+    saving.finish(&known()).await;
+    assert!(saving.due && saving.failed);
+    std::fs::create_dir(&path).unwrap();
+    saving.finish(&known()).await;
+    assert!(!saving.due && !saving.failed);
+    assert!(last_known_good::load(&directory).unwrap().is_some());
+}
