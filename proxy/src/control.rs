@@ -55,7 +55,7 @@ use crate::{
 
 pub use exit::Exit;
 pub use logging::{InvalidFilter, LogFilter};
-pub use readiness::Readiness;
+pub use readiness::{Readiness, Unready};
 pub use standing::{Admission, Facts, Standing};
 
 use admission::Question;
@@ -184,8 +184,9 @@ impl Start {
             instance: instance.clone(),
         };
         let store = Arc::new(store.of_instance(&name, &bootstrap.zone));
-        let readiness = Readiness::new(store.clone(), bootstrap.gateway.is_some());
         let standing = Standing::default();
+        let is_gateway = bootstrap.gateway.is_some();
+        let readiness = Readiness::new(store.clone(), standing.clone(), is_gateway);
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {
             store: store.clone(),

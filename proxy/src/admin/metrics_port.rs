@@ -9,6 +9,7 @@ use super::{
     Admin,
     serve::{Answer, Slots, answer, serve, text},
 };
+use crate::health::{Health, Report};
 
 /// Never returns.
 pub async fn serve_metrics(listener: TcpListener, admin: Admin) {
@@ -37,10 +38,34 @@ pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" if admin.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
-        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/ready" => ready(admin),
         "/metrics" => metrics(admin),
         _ => text(StatusCode::NOT_FOUND, "allowed: /metrics, /ready, /live\n"),
+    }
+}
+
+/// The status is for machines; people read why, and what they may take for it: their application's health.
+fn ready(admin: &Admin) -> Answer {
+    if let Some(why) = admin.readiness.unready() {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {why}\n"),
+        );
+    }
+    match &admin.standing.load().health {
+        Some(Report {
+            health: Health::Unhealthy,
+            failure,
+        }) => {
+            let failure = failure.as_deref().unwrap_or("not checked yet");
+            text(
+                StatusCode::OK,
+                format!(
+                    "ready, but callers are not sent here: the application is not healthy: {failure}\n"
+                ),
+            )
+        }
+        Some(_) | None => text(StatusCode::OK, "ready\n"),
     }
 }
 

@@ -20,12 +20,13 @@ fn admin() -> (Admin, mpsc::Receiver<Command>) {
     metrics.register(&registry).unwrap();
     let store = Arc::new(Store::new("bank/account".parse().unwrap(), 1, metrics));
     let (sender, commands) = mpsc::channel(1);
-    let readiness = Readiness::new(store.clone(), false);
+    let standing = Standing::default();
+    let readiness = Readiness::new(store.clone(), standing.clone(), false);
     (
         Admin {
             store,
             readiness,
-            standing: Standing::default(),
+            standing,
             metrics: registry,
             log: LogFilter::default(),
             commands: sender,
@@ -118,6 +119,12 @@ async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
     assert_eq!(status(&admin), StatusCode::OK);
     admin.readiness.leave();
     assert_eq!(status(&admin), StatusCode::SERVICE_UNAVAILABLE);
+    let why = body(metrics_port::handle(
+        &admin,
+        &request(Method::GET, "/ready"),
+    ))
+    .await;
+    assert_eq!(why, "not ready: it is leaving (drain)\n");
     let live = metrics_port::handle(&admin, &request(Method::GET, "/live"));
     assert_eq!(live.status(), StatusCode::OK, "leaving is not dying");
 }

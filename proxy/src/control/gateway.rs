@@ -7,6 +7,7 @@ mod certificates;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -109,7 +110,7 @@ impl Listening {
     /// Never returns.
     async fn run(mut self, sender: watch::Sender<GatewayListeners>) {
         let mut changes = self.store.changes();
-        let mut refused: BTreeSet<Port> = BTreeSet::new();
+        let mut refused = BTreeMap::new();
         let mut uncertified = BTreeSet::new();
         loop {
             changes.borrow_and_update();
@@ -121,10 +122,10 @@ impl Listening {
             }
             if let Some(gateway) = self.store.load().gateway() {
                 self.check_certificates(&gateway.model, &mut uncertified);
-                let blind = uncertified.iter().any(|lack: &Lack| lack.only);
-                if refused.is_empty() && !blind {
-                    self.readiness.complete();
-                }
+                let blind = uncertified.iter().filter(|lack: &&Lack| lack.only);
+                let blind = blind.map(ToString::to_string);
+                self.readiness
+                    .lacks(refused.values().cloned().chain(blind).collect());
             }
             let changed = async {
                 if changes.changed().await.is_err() {
@@ -144,7 +145,7 @@ impl Listening {
     fn follow(
         &self,
         before: &GatewayListeners,
-        refused: &mut BTreeSet<Port>,
+        refused: &mut BTreeMap<Port, String>,
     ) -> BTreeMap<Port, Arc<TcpListener>> {
         let snapshot = self.store.load();
         let wanted: BTreeSet<Port> = match snapshot.gateway() {
@@ -154,7 +155,7 @@ impl Listening {
         for port in before.keys().filter(|port| !wanted.contains(port)) {
             info!(%port, "gateway listens no longer");
         }
-        refused.retain(|port| wanted.contains(port));
+        refused.retain(|port, _| wanted.contains(port));
         let mut next = BTreeMap::new();
         for port in wanted {
             if let Some(listener) = before.get(&port) {
@@ -187,14 +188,11 @@ impl Listening {
             } = lack;
             warn!(%listener, %certificate, "gateway has no files for a certificate");
             let consequence = if *only {
-                "TLS callers of it are refused"
+                format!("TLS callers of it are refused{}", self.not_ready())
             } else {
-                "its other certificates are shown"
+                "its other certificates are shown".to_owned()
             };
-            let notice = format!(
-                "listener {listener} of the Gateway: no files for certificate {certificate} \
-                 (--certificate {certificate}=CERT,KEY): {consequence}"
-            );
+            let notice = format!("{lack}: {consequence}");
             self.standing.tell(|facts| facts.notices.push(notice));
         }
         *said = lacking;
@@ -205,9 +203,9 @@ impl Listening {
         port: Port,
         address: SocketAddr,
         error: &std::io::Error,
-        refused: &mut BTreeSet<Port>,
+        refused: &mut BTreeMap<Port, String>,
     ) {
-        if !refused.insert(port) {
+        if refused.contains_key(&port) {
             return;
         }
         warn!(%port, %address, %error, "gateway cannot listen, trying again");
@@ -220,9 +218,20 @@ impl Listening {
             }
             _ => String::new(),
         };
-        let notice =
+        let reason =
             format!("port {port} of the Gateway: cannot listen on {address}: {error}{advice}");
+        let notice = format!("{reason}{}", self.not_ready());
+        refused.insert(port, reason);
         self.standing.tell(|facts| facts.notices.push(notice));
+    }
+
+    /// What else follows from something that the gateway lacks.
+    fn not_ready(&self) -> &'static str {
+        if self.readiness.is_whole() {
+            ""
+        } else {
+            "; until then /ready answers 503"
+        }
     }
 
     fn address(&self, port: Port) -> SocketAddr {
@@ -269,6 +278,21 @@ struct Lack {
     certificate: CertificateName,
     /// The listener has no other: it can serve nobody.
     only: bool,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            listener,
+            certificate,
+            only: _,
+        } = self;
+        write!(
+            f,
+            "listener {listener} of the Gateway: no files for certificate {certificate} \
+             (--certificate {certificate}=CERT,KEY)"
+        )
+    }
 }
 
 fn lacking(gateway: &Gateway, files: &[&CertificateName]) -> BTreeSet<Lack> {

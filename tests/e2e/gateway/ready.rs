@@ -13,6 +13,14 @@ async fn status(edge: &Gateway) -> Option<u16> {
     Some(answer.status)
 }
 
+/// What keeps it from being ready.
+async fn why(edge: &Gateway) -> Result<String> {
+    let metrics = edge.metrics_address().context("it has one")?;
+    let answer = Client::direct(&metrics).get("/ready").await?;
+    anyhow::ensure!(answer.status == 503, "{}", answer.text());
+    Ok(answer.text())
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_keeps_a_gateway_from_being_ready() -> Result<()> {
     let mesh = Mesh::start(&[
@@ -30,7 +38,11 @@ async fn a_port_that_is_taken_keeps_a_gateway_from_being_ready() -> Result<()> {
             .then_some(())
     })
     .await;
-    assert_eq!(status(&edge).await.context("it answers")?, 503);
+    let why = why(&edge).await?;
+    assert!(
+        why.starts_with("not ready: port 80 of the Gateway: cannot listen on"),
+        "{why}"
+    );
     drop(taken);
     eventually("it is ready", async || {
         (status(&edge).await == Some(200)).then_some(())
@@ -52,7 +64,13 @@ async fn a_certificate_without_files_keeps_a_gateway_from_being_ready() -> Resul
             .then_some(())
     })
     .await;
-    assert_eq!(status(&edge).await.context("it answers")?, 503);
+    let why = why(&edge).await?;
+    assert_eq!(
+        why,
+        "not ready: listener web of the Gateway: no files for certificate web (--certificate web=CERT,KEY)\n"
+    );
+    let printed = edge.process.printed();
+    assert!(printed.contains("/ready answers 503"), "{printed}");
     Ok(())
 }
 

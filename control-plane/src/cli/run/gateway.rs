@@ -37,6 +37,9 @@ NAME in --certificate is the name in the listener's certificateRefs, with NS/ be
 CERT is a chain in PEM, the server's own certificate first; KEY its key in PEM, readable by its owner only (chmod 600), or
 by a group of this process. Both are read again when they change.
 
+/ready answers 200 once every port of the Gateway is listened on and every TLS listener has a certificate; until then it
+answers 503 and says which one lacks what.
+
 Ctrl-C or SIGTERM: /ready answers 503, for --drain-notice everything else goes on as ever, then callers are asked to go
 elsewhere, what is under way finishes (drain), and the gateway ends. The second one ends it at once.
 
