@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +18,7 @@ use crate::{
 
 use super::place::Place;
 use super::report::Report;
-use super::{Located, Mistake, Parsed, Position, Rejected, decode, references, tree};
+use super::{Located, Mistake, Parsed, Position, Rejected, Severity, decode, references, tree};
 
 /// Larger documents are refused; an object that people wrote has kilobytes.
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -55,39 +56,48 @@ pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
 /// # Errors
 /// As [`parse_directory`].
 pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
-    let mut paths = Vec::new();
+    let mut found = Found::default();
     for place in places {
         let metadata = fs::metadata(place).map_err(|error| named(place, &error))?;
         if metadata.is_dir() {
-            list(place, 0, &mut paths)?;
+            list(place, 0, &mut found)?;
         } else {
-            paths.push(place.clone());
+            found.files.insert(place.clone());
         }
     }
-    paths.sort();
-    // The same file may be reached by two of the places; it is one file still.
-    paths.dedup();
     let mut parsed = Parsed::default();
-    for path in paths {
+    for path in found.files {
         match read(&path)? {
             Ok(text) => parse_file(&path, &text, &mut parsed),
             Err((found, allowed)) => {
-                let words = (found.to_owned(), allowed.to_owned());
-                parsed.mistakes.push(Mistake::new(
-                    path.clone(),
-                    START,
-                    String::new(),
-                    words.0,
-                    words.1,
-                ));
+                parsed.mistakes.push(whole_file(&path, found, allowed));
                 parsed.unreadable.push(path);
             }
         }
     }
+    for path in found.dangling {
+        let allowed = "a link to a file: what that held counts as deleted";
+        let mut mistake = whole_file(&path, "a link that leads nowhere", allowed);
+        mistake.severity = Severity::Warning;
+        parsed.mistakes.push(mistake);
+    }
     Ok(finish(parsed))
 }
 
-fn list(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> io::Result<()> {
+/// What directories hold, in order of path. The same file may be reached by two places; it is one file still.
+#[derive(Default)]
+struct Found {
+    files: BTreeSet<PathBuf>,
+    /// Links to files that are not there.
+    dangling: BTreeSet<PathBuf>,
+}
+
+fn whole_file(path: &Path, found: &str, allowed: &str) -> Mistake {
+    let (found, allowed) = (found.to_owned(), allowed.to_owned());
+    Mistake::new(path.to_owned(), START, String::new(), found, allowed)
+}
+
+fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
     if depth > FOLDERS_MAX {
         let error = format!(
             "{} is more than {FOLDERS_MAX} folders deep",
@@ -108,8 +118,9 @@ fn list(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> io::Result<
         }
         // Follows links: a mounted ConfigMap has nothing else. A dangling one is no file.
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, paths)?,
-            Ok(metadata) if metadata.is_file() && is_yaml => paths.push(path),
+            Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, found)?,
+            Ok(metadata) if metadata.is_file() && is_yaml => drop(found.files.insert(path)),
+            Err(_) if path.is_symlink() && is_yaml => drop(found.dangling.insert(path)),
             Ok(_) | Err(_) => {}
         }
     }

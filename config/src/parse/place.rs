@@ -191,6 +191,9 @@ impl<'a> Place<'a> {
     fn whole_number(&self, allowed: impl FnOnce() -> String) -> Option<u64> {
         match self.meaning() {
             Some(Meaning::Number(number)) if number.is_u64() => number.as_u64(),
+            Some(Meaning::Text(text)) if text.parse::<u64>().is_ok() => {
+                self.unquoted(text, &allowed())
+            }
             _ => self.expected(&allowed()),
         }
     }
@@ -198,8 +201,19 @@ impl<'a> Place<'a> {
     pub(super) fn boolean(&self) -> Option<bool> {
         match self.meaning() {
             Some(Meaning::Truth(truth)) => Some(truth),
+            Some(Meaning::Text(text)) if text.parse::<bool>().is_ok() => {
+                self.unquoted(text, "true or false")
+            }
             _ => self.expected("true or false"),
         }
+    }
+
+    /// Its quotes are the only mistake.
+    fn unquoted<T>(&self, text: &str, allowed: &str) -> Option<T> {
+        self.wrong(
+            format!("the text {}", quoted(text)),
+            format!("{allowed}, without quotes"),
+        )
     }
 
     /// One word of a closed list.

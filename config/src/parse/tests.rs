@@ -7,6 +7,7 @@ mod filters;
 mod mistakes;
 mod references;
 mod properties;
+mod quotes;
 mod treatment;
 
 use super::*;

@@ -120,7 +120,10 @@ pub(super) fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Conditi
                     Severity::Error => "Invalid".to_owned(),
                     Severity::Warning => "Warning".to_owned(),
                 },
-                message: format!("{at}: {path}: {message}"),
+                message: match path.as_str() {
+                    "" => format!("{at}: {message}"),
+                    path => format!("{at}: {path}: {message}"),
+                },
             }
         });
     remarks.collect()

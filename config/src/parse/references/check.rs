@@ -1,5 +1,6 @@
 //! The references of one object, each followed.
 
+mod access;
 mod gateway;
 mod route;
 
@@ -42,7 +43,10 @@ impl<'a> Check<'a, '_> {
                 self.targets(&policy.spec.target_refs);
                 self.fallback(policy.spec.fallback.as_ref());
             }
-            Object::AccessPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::AccessPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.callers(&policy.spec.rules);
+            }
             Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
             Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }

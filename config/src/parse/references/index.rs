@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::{
     kind::{Gateway, Granted, Kind, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
-    value::{Name, ServiceName},
+    value::{Name, ServiceName, TrustDomain},
 };
 
 /// What exists.
@@ -17,6 +17,10 @@ pub(super) struct Index<'a> {
     /// Rule names of routes; `None` for a route that is rejected.
     pub(super) routes: BTreeMap<(TargetKind, ServiceName), Option<BTreeSet<&'a Name>>>,
     pub(super) mesh: Option<&'a Name>,
+    /// This mesh's; `None`: the Mesh is rejected.
+    pub(super) trust_domain: Option<TrustDomain>,
+    /// Of the Workloads: who there can be.
+    pub(super) accounts: BTreeSet<(&'a Name, &'a Name)>,
     pub(super) labels: HashMap<&'a Name, Vec<&'a BTreeMap<String, String>>>,
     /// Whose references are allowed.
     pub(super) grants: Vec<&'a ReferenceGrant>,
@@ -34,6 +38,8 @@ impl<'a> Index<'a> {
             workloads: BTreeSet::new(),
             routes: BTreeMap::new(),
             mesh: None,
+            trust_domain: Some(TrustDomain::default()),
+            accounts: BTreeSet::new(),
             labels: HashMap::new(),
             grants: Vec::new(),
             ungranted: !parsed.unreadable.is_empty(),
@@ -49,7 +55,10 @@ impl<'a> Index<'a> {
                 Kind::Service => drop(index.services.insert(name, None)),
                 Kind::HttpRoute => drop(index.routes.insert((TargetKind::HttpRoute, name), None)),
                 Kind::GrpcRoute => drop(index.routes.insert((TargetKind::GrpcRoute, name), None)),
-                Kind::Mesh => index.mesh = Some(&key.name),
+                Kind::Mesh => {
+                    index.mesh = Some(&key.name);
+                    index.trust_domain = None;
+                }
                 Kind::Workload => index.partial = true,
                 Kind::Gateway => drop(index.gateways.insert(name, None)),
                 // What it would have granted is not known.
@@ -69,7 +78,10 @@ impl<'a> Index<'a> {
 
     fn add(&mut self, object: &'a Object) {
         match object {
-            Object::Mesh(mesh) => self.mesh = Some(&mesh.metadata.name),
+            Object::Mesh(mesh) => {
+                self.mesh = Some(&mesh.metadata.name);
+                self.trust_domain = Some(mesh.spec.trust_domain.clone().unwrap_or_default());
+            }
             Object::Service(service) => {
                 self.services.insert(service.full_name(), Some(service));
             }
@@ -78,6 +90,8 @@ impl<'a> Index<'a> {
             }
             Object::Workload(workload) => {
                 self.workloads.insert(workload.full_name());
+                self.accounts
+                    .insert((&workload.metadata.namespace, &workload.spec.service_account));
                 self.labels
                     .entry(&workload.metadata.namespace)
                     .or_default()

@@ -184,6 +184,21 @@ fn a_directory_is_read_in_order_and_without_hidden_files() {
 }
 
 #[test]
+fn a_link_to_a_file_that_is_not_there_is_a_warning() {
+    let root = tempfile::tempdir().expect("writable");
+    let link = |name: &str, to: &str| {
+        std::os::unix::fs::symlink(to, root.path().join(name)).expect("writable");
+    };
+    link("gone.yaml", "../other/mesh.yaml");
+    // Not YAML, and an editor's lock.
+    link("gone.txt", "nowhere");
+    link(".#mesh.yaml", "user@host.1");
+    let parsed = parse_directory(root.path()).expect("readable");
+    assert_eq!(said(&parsed), ["1: : a link that leads nowhere"]);
+    assert!(!parsed.has_errors() && parsed.unreadable.is_empty());
+}
+
+#[test]
 fn what_misses_its_end_and_what_a_tab_indents_is_shown_in_its_own_line() {
     for (text, place, shown) in [
         ("kind: Mesh\nspec: [web\n", "2:10", "spec: [web"),

@@ -172,3 +172,68 @@ fn host_names_for_a_service_alone_are_said_to_do_nothing() {
     assert_eq!(said_of(service), 1);
     assert_eq!(said_of(&format!("{service}, {{name: edge}}")), 0);
 }
+
+#[test]
+fn a_caller_that_no_workload_can_be_is_a_warning_with_the_nearest() {
+    const WEB: &str = "\
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: {name: web, namespace: shop}
+spec: {serviceAccount: web}
+---
+";
+    let policy = |from: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: a, namespace: bank}}\n\
+             spec:\n  targetRefs: [{{kind: Service, name: account}}]\n  rules:\n  - from: {from}\n---\n"
+        )
+    };
+    for (from, expected) in [
+        ("{serviceAccounts: [account, shop/web]}", None),
+        (
+            "{serviceAccounts: [account, acount]}",
+            Some(
+                "spec.rules[0].from.serviceAccounts[1]: found `acount`, but no Workload has this service account, \
+                 allowed: account; did you mean `account`?",
+            ),
+        ),
+        (
+            "{serviceAccounts: [web]}",
+            Some(
+                "spec.rules[0].from.serviceAccounts[0]: found `web`, but no Workload has this service account, \
+                 allowed: account",
+            ),
+        ),
+        (
+            "{serviceAccounts: [shp/web]}",
+            Some(
+                "spec.rules[0].from.serviceAccounts[0]: found `shp/web`, but no Workload has this service account, \
+                 allowed: account, shop/web; did you mean `shop/web`?",
+            ),
+        ),
+        (
+            "{principals: [spiffe://usher.local/ns/shop/sa/wbe]}",
+            Some(
+                "spec.rules[0].from.principals[0]: found `spiffe://usher.local/ns/shop/sa/wbe`, but no Workload has \
+                 this service account, allowed: shop/web; did you mean `shop/web`?",
+            ),
+        ),
+        ("{principals: [spiffe://elsewhere/ns/shop/sa/wbe]}", None),
+    ] {
+        let parsed = with_service(&(policy(from) + WEB));
+        assert!(!parsed.has_errors(), "{from}");
+        let said: Vec<String> = parsed.mistakes.iter().map(ToString::to_string).collect();
+        let said: Vec<&str> = said
+            .iter()
+            .filter_map(|text| Some(text.split_once("AccessPolicy bank/a: ")?.1))
+            .collect();
+        assert_eq!(said, Vec::from_iter(expected), "{from}");
+    }
+    // Without any Workload it is a part of a configuration.
+    let alone = parse(&policy("{serviceAccounts: [nobody]}"));
+    let warned = alone
+        .mistakes
+        .iter()
+        .any(|mistake| mistake.found.contains("nobody"));
+    assert!(!warned, "{:?}", alone.mistakes);
+}
