@@ -24,6 +24,10 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+/// For everybody who looks around.
+const ALLOWED: &str = "allowed: GET /v1/status, /v1/services, /v1/revisions, /metrics, /healthz; for people: usher status, \
+                       usher services\n";
+
 /// What REST answers from.
 #[derive(Clone)]
 pub struct Rest {
@@ -43,6 +47,7 @@ pub fn router(rest: Rest, address: SocketAddr) -> Router {
         .route("/v1/revisions", get(revisions))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
+        .fallback(async || (StatusCode::NOT_FOUND, ALLOWED))
         .with_state(rest);
     if address.ip().is_loopback() {
         router.layer(middleware::from_fn(addressed_to_loopback))

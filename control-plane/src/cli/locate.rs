@@ -61,8 +61,12 @@ impl ServerAddress {
     /// `host:port`. A data directory that was named is meant: whoever else answers on the usual port is another mesh.
     pub(super) fn authority(&self) -> Result<String, Failure> {
         if let Some(url) = &self.server {
-            let authority = url.trim_start_matches("http://").trim_end_matches('/');
-            return Ok(authority.to_owned());
+            return authority(url).ok_or_else(|| {
+                let message = format!(
+                    "--server (USHER_SERVER): found `{url}`, allowed: http://HOST:PORT, such as http://127.0.0.1:15010"
+                );
+                Failure::new(exit::USAGE, message)
+            });
         }
         match self.data.addresses() {
             Some(addresses) => Ok(addresses.http.to_string()),
@@ -79,4 +83,14 @@ impl ServerAddress {
             }
         }
     }
+}
+
+/// `HOST:PORT` of `http://HOST:PORT`.
+fn authority(url: &str) -> Option<String> {
+    let text = url.trim_start_matches("http://").trim_end_matches('/');
+    let authority: http::uri::Authority = text.parse().ok()?;
+    let is_whole = authority.port_u16().is_some_and(|port| port != 0)
+        && !authority.host().is_empty()
+        && !text.contains('@');
+    is_whole.then(|| text.to_owned())
 }

@@ -17,7 +17,7 @@ Examples:
 
 READY is healthy/registered; a dash stands for a workload that only calls: nobody calls it, so it has no instances.
 
-Exit codes: 0 shown, 64 no such namespace, 69 no control plane answers.")]
+Exit codes: 0 shown, 64 usage or no such namespace, 69 no control plane answers.")]
 pub(super) struct Services {
     /// Only this namespace
     #[arg(long, value_name = "NS")]

@@ -18,7 +18,7 @@ Examples:
   usher status
   usher status --json | jq '.rejected'
 
-Exit codes: 0 shown, 69 no control plane answers.")]
+Exit codes: 0 shown, 64 usage, 69 no control plane answers.")]
 pub(super) struct Status {
     #[command(flatten)]
     server: ServerAddress,
@@ -127,6 +127,7 @@ fn services_line(services: &[ServiceReport]) -> String {
     };
     let callers = match callers.len() {
         0 => String::new(),
+        1 => paint(DIM, "  and 1 that only calls"),
         number => paint(DIM, format!("  and {number} that only call")),
     };
     format!("{}     {count}{callers}{down}", paint(HEAD, "services"))

@@ -1,5 +1,7 @@
 //! What operators see of the state.
 
+mod stranded;
+
 use std::time::SystemTime;
 
 use crate::{
@@ -16,6 +18,7 @@ impl State {
     pub fn status(&self) -> StatusReport {
         let configuration = self.0.configuration.load();
         let services = services(&configuration, &lock(&self.0.registry));
+        let proxies = self.0.connected.reports();
         let findings = configuration
             .compiled
             .findings
@@ -34,11 +37,14 @@ impl State {
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
             conditions: once(
-                findings.chain(expired(&configuration.compiled)).collect(),
+                findings
+                    .chain(expired(&configuration.compiled))
+                    .chain(stranded::stranded(&configuration.compiled, &proxies))
+                    .collect(),
                 configuration.remarks.clone(),
             ),
             services,
-            proxies: self.0.connected.reports(),
+            proxies,
         }
     }
 

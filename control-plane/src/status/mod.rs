@@ -69,8 +69,8 @@ pub struct MistakeReport {
 pub struct Condition {
     /// `Kind namespace/name`.
     pub object: String,
-    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies`, `LateFallback` or
-    /// `Expired`;
+    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies`, `LateFallback`,
+    /// `Expired`, or, of proxies that are connected, `NotAdmitted` and `NoGateway`;
     /// `Invalid` or `Warning` for what the text itself shows.
     pub reason: String,
     /// One line, naming every object involved.
@@ -125,6 +125,9 @@ pub struct ProxyReport {
     pub node: String,
     /// Verified SPIFFE ID.
     pub identity: String,
+    /// It is a gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_gateway: bool,
     /// The last revision it acknowledged; 0: none yet.
     pub revision: u64,
     /// It has acknowledged everything that concerns it in the current revision. A revision that changes nothing

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::watch;
 use usher_config::value::SpiffeId;
 
+use super::{Topic, subscription::Subscriptions};
 use crate::status::{NackReport, ProxyReport};
 
 /// After a proxy's progress, others that progress at the same time are waited for: ten thousand
@@ -82,6 +83,20 @@ impl Connected {
     pub fn left(&self, id: StreamId) {
         self.streams().by_id.remove(&id);
         self.progressed();
+    }
+
+    /// It has asked for something of `topic`, or dropped it: whose endpoints it is told, or that it is a gateway.
+    pub fn asked(&self, id: StreamId, topic: Topic, subscriptions: &Subscriptions) {
+        match topic {
+            Topic::Endpoint => {
+                let names = subscriptions.names(topic);
+                let services = names.filter_map(|name| name.strip_suffix("/*"));
+                let services = services.map(str::to_owned).collect();
+                self.follows(id, services);
+            }
+            Topic::Gateway => self.update(id, |entry| entry.report.is_gateway = true),
+            Topic::Service | Topic::InboundPolicy | Topic::TrustBundle => {}
+        }
     }
 
     /// It is about to be told the endpoints of these services.

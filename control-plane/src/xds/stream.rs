@@ -1,9 +1,6 @@
 //! The stream itself: requests in, batches out, one task per proxy.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
@@ -208,15 +205,8 @@ impl Conversation {
                 .subscribe(topic, names, request.initial_resource_versions)
                 .map_err(|error| Status::resource_exhausted(error.to_string()))?;
         }
-        if topic == Topic::Endpoint
-            && let Some(id) = self.id
-        {
-            let services = self.subscriptions.names(Topic::Endpoint);
-            let services: BTreeSet<String> = services
-                .filter_map(|name| name.strip_suffix("/*"))
-                .map(str::to_owned)
-                .collect();
-            self.connected.follows(id, services);
+        if let Some(id) = self.id {
+            self.connected.asked(id, topic, &self.subscriptions);
         }
         self.dirty = true;
         Ok(())

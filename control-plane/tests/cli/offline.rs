@@ -41,6 +41,9 @@ fn a_wrong_command_line_exits_64() {
         ],
         &["token", "create", "--namespace", "bank"],
         &["serve", "--config", "/nonexistent"],
+        &["status", "--server", "foo"],
+        &["status", "--server", "https://127.0.0.1:15010"],
+        &["services", "--server", "http://127.0.0.1:0"],
     ] {
         let wrong = output(usher(home.path()).args(arguments));
         assert_eq!(

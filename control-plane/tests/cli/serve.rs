@@ -215,15 +215,15 @@ fn metrics_answer_and_other_host_names_do_not_get_them() {
     let addresses = fs::read(plane.data().join("addresses.json")).expect("exists");
     let addresses: serde_json::Value = serde_json::from_slice(&addresses).expect("JSON");
     let http = addresses["http"].as_str().expect("an address");
-    let ask = |host: &str| {
+    let ask = |host: &str, path: &str| {
         let mut stream = std::net::TcpStream::connect(http).expect("answers");
-        let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
         answer
     };
-    let metrics = ask(http);
+    let metrics = ask(http, "/metrics");
     for part in [
         "200 OK",
         "usher_configuration_revision 1",
@@ -231,7 +231,12 @@ fn metrics_answer_and_other_host_names_do_not_get_them() {
     ] {
         assert!(metrics.contains(part), "{part} is not in: {metrics}");
     }
-    assert!(ask("evil.example").starts_with("HTTP/1.1 421"));
+    assert!(ask("evil.example", "/metrics").starts_with("HTTP/1.1 421"));
+    let lost = ask(http, "/");
+    assert!(
+        lost.starts_with("HTTP/1.1 404") && lost.contains("allowed: GET /v1/status"),
+        "{lost}"
+    );
 }
 
 #[test]
