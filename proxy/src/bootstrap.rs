@@ -33,6 +33,8 @@ pub struct Bootstrap {
     pub control_plane: String,
     /// Where a join token is; read at every attestation. Needed unless the state directory has an SVID.
     pub token_file: Option<PathBuf>,
+    /// Whose SVID the one in the state directory must be. Default `None`: any account's of the namespace.
+    pub service_account: Option<Name>,
     /// Key, SVID, last good configuration, addresses.
     pub state_dir: PathBuf,
     /// The application on 127.0.0.1. `None`: the workload only calls, and registers nothing.
@@ -145,7 +147,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 25] = [
+pub const SETTINGS: [Setting; 26] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -170,6 +172,11 @@ pub const SETTINGS: [Setting; 25] = [
         name: "token-file",
         value: "PATH",
         help: "Join token; needed until the state directory has an identity",
+    },
+    Setting {
+        name: "service-account",
+        value: "NAME",
+        help: "Use an identity that the state directory has only if it is this account's [default: anyone's]",
     },
     Setting {
         name: "state-dir",

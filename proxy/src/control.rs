@@ -104,7 +104,7 @@ where
     match run(bootstrap, LogFilter::start(log_filter.as_deref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
-            error!(reason = keep_identity::chain(&exit), "sidecar ends");
+            error!(reason = keep_identity::chain(&exit), "proxy ends");
             exit.code()
         }
     }
@@ -301,16 +301,10 @@ impl Start {
 
     /// `None`: told to end before there was one.
     async fn identity(&mut self) -> Result<Option<Keeper>, Exit> {
-        let Bootstrap {
-            service,
-            token_file,
-            ..
-        } = &self.bootstrap;
         let svid = keep_identity::first_svid(
             &self.directory,
             &self.control_plane,
-            service,
-            token_file.as_deref(),
+            &self.bootstrap,
             &self.standing,
         );
         tokio::pin!(svid);
@@ -335,6 +329,7 @@ impl Start {
         self.standing.tell(|facts| {
             facts.identity = Some(identity);
             facts.waiting_for = None;
+            facts.checking = !self.bootstrap.tcp.is_empty();
         });
         let question = Question {
             control_plane: self.control_plane.clone(),
@@ -345,12 +340,17 @@ impl Start {
             again: admission::ASK_AGAIN,
         };
         tokio::spawn(question.ask());
-        tokio::spawn(forwards::check(
-            self.bootstrap.tcp.clone(),
-            self.store.clone(),
-            discovery.clone(),
-            self.standing.clone(),
-        ));
+        let check = forwards::Check {
+            forwards: self.bootstrap.tcp.clone(),
+            store: self.store.clone(),
+            discovery: discovery.clone(),
+            names: forwards::Names {
+                control_plane: self.control_plane.clone(),
+                material: material.clone(),
+            },
+            standing: self.standing.clone(),
+        };
+        tokio::spawn(check.run());
     }
 }
 

@@ -140,6 +140,21 @@ fn without_a_control_plane_the_wait_ends() {
         said.contains("waiting up to 300ms") && said.contains("usher serve"),
         "{said}"
     );
+    // Nothing is left of what has never begun.
+    assert!(!home.path().join("usher/run/bank.account").exists());
+}
+
+#[test]
+fn who_names_a_control_plane_elsewhere_hears_that_it_takes_a_token() {
+    let home = tempfile::tempdir().expect("writable");
+    let sidecar = FakeSidecar::new("");
+    let mut run = without_token(home.path(), &sidecar, ["bank", "account"]);
+    run.args(["--control-plane", "elsewhere.invalid:15012"]);
+    let failed = output(run.args(["--ready-timeout", "300ms", "--", "true"]));
+    let said = stderr(&failed);
+    assert_eq!(failed.status.code(), Some(69), "{said}");
+    let wanted = "no --token-file to join at elsewhere.invalid:15012 with";
+    assert_eq!(said.matches(wanted).count(), 2, "{said}");
 }
 
 #[test]
@@ -191,7 +206,7 @@ fn workloads_that_only_call_are_no_services_without_instances() {
     assert_eq!(row, ["bank", "teller", "-", "-", "-", "bank/teller"]);
     let status = stdout(&output(plane.usher().arg("status")));
     assert!(
-        status.contains("0/1 ready") && status.contains("1 that only call"),
+        status.contains("0/1 ready") && status.contains("and 1 that only calls"),
         "{status}"
     );
     assert!(!status.contains("bank/teller"), "{status}");
@@ -201,6 +216,17 @@ fn workloads_that_only_call_are_no_services_without_instances() {
     assert!(
         said.contains("known namespaces: bank") && said.contains("did you mean bank?"),
         "{said}"
+    );
+}
+
+#[test]
+fn a_quickstart_whose_server_runs_has_nothing_that_is_not_ready() {
+    let quickstart = include_str!("../../../config/examples/quickstart/services.yaml");
+    let plane = ControlPlane::start(&format!("{MESH}---\n{quickstart}"));
+    let status = stdout(&output(plane.usher().arg("status")));
+    assert!(
+        status.contains("and 1 that only calls") && !status.contains("default/web"),
+        "{status}"
     );
 }
 

@@ -33,6 +33,7 @@ pub(super) fn bootstrap(
     let instance = reader.optional("instance", |text| text.parse::<Name>());
     let control_plane = reader.optional("control-plane", host_and_port);
     let token_file = reader.optional("token-file", path);
+    let service_account = reader.optional("service-account", |text| text.parse::<Name>());
     let state_dir = reader.required("state-dir", path);
     let application_port = reader.optional("application-port", |text| text.parse::<Port>());
     let inbound = reader.or_default("inbound", INBOUND, socket_address);
@@ -77,6 +78,7 @@ pub(super) fn bootstrap(
         instance,
         control_plane: control_plane.unwrap_or_else(|| CONTROL_PLANE.to_owned()),
         token_file,
+        service_account,
         application_port,
         inbound,
         advertise,
@@ -156,8 +158,12 @@ fn path(text: &str) -> Parsed<PathBuf> {
 }
 
 fn socket_address(text: &str) -> Parsed<SocketAddr> {
-    text.parse()
-        .map_err(|_| InvalidValue::new(text, "an IP address and a port, such as 127.0.0.1:0"))
+    text.parse().map_err(|_| {
+        InvalidValue::new(
+            text,
+            "an IP address and a port, such as 127.0.0.1:15001; port 0: any that is free",
+        )
+    })
 }
 
 fn loopback(text: &str) -> Parsed<SocketAddr> {
@@ -222,6 +228,12 @@ fn tcp_forward(text: &str, own: Option<&Name>) -> Parsed<TcpForward> {
         name: name.parse().map_err(|_| invalid())?,
     };
     let port = port.parse().map_err(|_| invalid())?;
+    if local.parse::<SocketAddr>().is_err() {
+        return Err(InvalidValue::new(
+            local,
+            "before `=` a loopback address and a port, such as 127.0.0.1:5432",
+        ));
+    }
     Ok(TcpForward {
         local: loopback(local)?,
         target: ServiceTarget { service, port },

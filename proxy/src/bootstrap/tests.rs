@@ -73,6 +73,16 @@ fn all_mistakes_are_reported_at_once_with_their_place() {
 }
 
 #[test]
+fn a_forward_without_a_local_address_is_shown_one() {
+    let forward = ["--tcp", "15432=postgres.bank:5432"];
+    let said = mistakes(&[&MINIMAL[..], &forward].concat(), &[]);
+    assert!(
+        said.contains("found \"15432\", allowed: before `=` a loopback address and a port, such as 127.0.0.1:5432"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.yaml");

@@ -1,7 +1,7 @@
 //! The SVID's life: kept, attested, renewed in time, and rebuilt whenever the trust bundle changes.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,10 +10,11 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
-use usher_config::{model::TrustBundle, value::ServiceName};
+use usher_config::{model::TrustBundle, value::SpiffeId};
 
 use super::{exit::Exit, standing::Standing};
 use crate::{
+    bootstrap::Bootstrap,
     control_plane::ControlPlane,
     identity::{AttestError, Keeper, Last, Proof, Svid, attest, due, is_short, proof, renew},
     state_dir::StateDir,
@@ -37,17 +38,20 @@ const EXPIRY_EVERY: Duration = Duration::from_secs(5);
 pub(super) async fn first_svid(
     directory: &StateDir,
     control_plane: &ControlPlane,
-    service: &ServiceName,
-    token_file: Option<&Path>,
+    bootstrap: &Bootstrap,
     standing: &Standing,
 ) -> Result<Svid, Exit> {
     match Svid::load(directory, SystemTime::now()) {
-        Ok(Some(svid)) if svid.leaf.spiffe_id.namespace == service.namespace => {
+        Ok(Some(svid)) if is_meant(&svid.leaf.spiffe_id, bootstrap) => {
             info!(spiffe_id = %svid.leaf.spiffe_id, "identity kept from an earlier run");
+            standing.tell(|facts| facts.identity_kept = true);
             return Ok(svid);
         }
         Ok(Some(svid)) => {
-            warn!(spiffe_id = %svid.leaf.spiffe_id, "kept identity is of another namespace and ignored");
+            warn!(
+                spiffe_id = %svid.leaf.spiffe_id,
+                "kept identity is of another namespace or service account and ignored"
+            );
         }
         Ok(None) => {}
         Err(error) => warn!(
@@ -57,7 +61,7 @@ pub(super) async fn first_svid(
     }
     let mut failures = 0_u32;
     loop {
-        match attest(control_plane, token_file).await {
+        match attest(control_plane, bootstrap.token_file.as_deref()).await {
             Ok(svid) => {
                 info!(spiffe_id = %svid.leaf.spiffe_id, "identity attested");
                 return Ok(svid);
@@ -79,6 +83,13 @@ pub(super) async fn first_svid(
             }
         }
     }
+}
+
+/// Whether a kept identity is the one that this start asks for.
+fn is_meant(kept: &SpiffeId, bootstrap: &Bootstrap) -> bool {
+    let account = bootstrap.service_account.as_ref();
+    kept.namespace == bootstrap.service.namespace
+        && account.is_none_or(|account| *account == kept.service_account)
 }
 
 /// Never returns: renews at half life, follows the trust bundle.
@@ -176,3 +187,6 @@ pub(super) async fn watch_expiry(metrics: Metrics, material: Arc<ArcSwap<Materia
         expiry.set(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;

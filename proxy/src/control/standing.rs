@@ -33,12 +33,16 @@ pub enum Admission {
 pub struct Facts {
     /// The SPIFFE ID we hold.
     pub identity: Option<String>,
+    /// It is from an earlier run: no token was used.
+    pub identity_kept: bool,
     /// Why we are not further: the last failure with the control plane.
     pub waiting_for: Option<String>,
     /// May we be the service whose name we were given?
     pub admission: Admission,
     /// The last check of our application; absent: it was not checked yet, or there is none.
     pub health: Option<Report>,
+    /// Settings are still being compared with the mesh: there may be notices in a moment.
+    pub checking: bool,
     /// Settings that will not work as they are, found out by asking the mesh.
     pub notices: Vec<String>,
 }

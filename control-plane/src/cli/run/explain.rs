@@ -23,7 +23,8 @@ struct LastWords {
 }
 
 /// Why it ended, as far as the code tells; with its own reason, where it left one in `last_words`.
-pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
+/// `role`: `sidecar` or `gateway`.
+pub(super) fn ended(status: ExitStatus, role: &str, last_words: &Path) -> Failure {
     let words = std::fs::read(last_words)
         .ok()
         .and_then(|text| serde_json::from_slice::<LastWords>(&text).ok())
@@ -42,7 +43,7 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
             // Its own words begin with "no identity".
             words.map_or_else(
                 || "the control plane refused this workload's identity".to_owned(),
-                |words| format!("the sidecar has {words}"),
+                |words| format!("the {role} has {words}"),
             ),
         )
         .advise("a new token: usher token create --namespace NS --service-account SA, into the file of --token-file")
@@ -65,7 +66,7 @@ pub(super) fn ended(status: ExitStatus, last_words: &Path) -> Failure {
                 "the application can be reached around its sidecar: it must listen on 127.0.0.1 only".to_owned()
             }),
         ),
-        _ => Failure::new(exit::FAILED, format!("the sidecar ended: {status}{reason}")),
+        _ => Failure::new(exit::FAILED, format!("the {role} ended: {status}{reason}")),
     }
 }
 

@@ -201,14 +201,21 @@ async fn serve(run: &Run, proxy: &Path) -> Outcome {
             return Ok(supervise::killed_by(signal));
         }
     };
-    if let Err(failure) = ready {
-        sidecar.stop().await;
-        return Err(failure);
+    let mut told = Told::of(run.proxy_role());
+    match ready {
+        Ok(standing) => {
+            permission.say_unused(&standing, progress);
+            told.tell_notices(&standing, progress);
+        }
+        Err(failure) => {
+            sidecar.stop().await;
+            return Err(failure);
+        }
     }
     let asking = sidecar.asking();
     let follow = async {
         match asking {
-            Some(asking) => asking.follow(progress, Told::default()).await,
+            Some(asking) => asking.follow(progress, told).await,
             None => std::future::pending().await,
         }
     };

@@ -179,8 +179,13 @@ impl Run {
         };
         progress.say(&permission.to_string());
         let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
+        let mut told = Told::of(self.proxy_role());
         let stopped = tokio::select! {
-            ready = ready::wait(&mut sidecar, self, &state, progress) => ready.map(|()| None),
+            ready = ready::wait(&mut sidecar, self, &state, progress) => ready.map(|standing| {
+                permission.say_unused(&standing, progress);
+                told.tell_notices(&standing, progress);
+                None
+            }),
             signal = signals.next_stop() => Ok(Some(supervise::killed_by(signal))),
         };
         match stopped {
@@ -206,6 +211,7 @@ impl Run {
                 self.full_service()
             ));
         }
+        told.port_is_taken(taken);
         let application = match Application::start(self, sidecar.addresses()?) {
             Ok(application) => application,
             Err(failure) => {
@@ -217,7 +223,7 @@ impl Run {
         let asking = sidecar.asking();
         let follow = async {
             match asking {
-                Some(asking) => asking.follow(progress, Told::of(taken)).await,
+                Some(asking) => asking.follow(progress, told).await,
                 None => std::future::pending().await,
             }
         };
@@ -267,6 +273,14 @@ impl Run {
     /// `namespace/service`.
     fn full_service(&self) -> String {
         format!("{}/{}", self.namespace, self.service)
+    }
+
+    /// What stands between the mesh and the command, or the outside.
+    fn proxy_role(&self) -> &'static str {
+        match self.gateway {
+            Some(_) => "gateway",
+            None => "sidecar",
+        }
     }
 
     /// What waits for the proxy.

@@ -15,9 +15,10 @@ use std::{
 };
 
 use tokio::time::Instant;
+use usher_config::value::Name;
 
 use super::{
-    super::token::request_token, Failure, Run, exit, progress::Progress,
+    super::token::request_token, Failure, Run, exit, progress::Progress, standing::Standing,
     state_directory::StateDirectory,
 };
 use crate::{admin::operator::CreateToken, private_files::write_private};
@@ -52,17 +53,22 @@ pub(super) enum Permission {
     /// The user's file: theirs to keep fresh.
     Given(PathBuf),
     /// Ours, from the control plane on this machine.
-    Asked {
-        /// Where it is.
-        file: PathBuf,
-        /// `namespace/account` that it permits.
-        identity: String,
-    },
+    Asked(Asked),
     /// None yet, as the control plane is away; the sidecar has an identity from before.
     Kept {
         /// Where a token will be.
         file: PathBuf,
     },
+}
+
+/// A token of ours.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Where it is.
+    file: PathBuf,
+    namespace: String,
+    /// Whom of it it permits to be.
+    account: String,
 }
 
 impl Permission {
@@ -95,7 +101,7 @@ impl Permission {
         let mut said = false;
         loop {
             match ask(run, state).await {
-                Ok((file, identity)) => return Ok(Self::Asked { file, identity }),
+                Ok(asked) => return Ok(Self::Asked(asked)),
                 // It answered and said no: the same end as for a token of its own that it refuses.
                 Err(failure) if failure.code != exit::UNAVAILABLE => {
                     return Err(Failure {
@@ -108,9 +114,12 @@ impl Permission {
                         file: state.file(TOKEN),
                     });
                 }
-                Err(failure) if asked_at.elapsed() >= limit => return Err(failure),
+                Err(failure) if asked_at.elapsed() >= limit => {
+                    return Err(without_token(run.control_plane.as_deref(), failure));
+                }
                 Err(failure) => {
                     if !std::mem::replace(&mut said, true) {
+                        let failure = without_token(run.control_plane.as_deref(), failure);
                         progress.warn(&format!("waiting up to {limit:?}: {}", failure.message));
                     }
                 }
@@ -122,7 +131,27 @@ impl Permission {
     /// The token's file.
     pub(super) fn file(&self) -> &PathBuf {
         match self {
-            Self::Given(file) | Self::Asked { file, .. } | Self::Kept { file } => file,
+            Self::Given(file) | Self::Asked(Asked { file, .. }) | Self::Kept { file } => file,
+        }
+    }
+
+    /// The account that the identity will be, where that is known.
+    pub(super) fn account<'a>(&'a self, run: &'a Run) -> Option<&'a str> {
+        match self {
+            Self::Asked(asked) => Some(&asked.account),
+            Self::Given(_) | Self::Kept { .. } => run.service_account.as_ref().map(Name::as_str),
+        }
+    }
+
+    /// A token that was given and not looked at may be any: its owner should know.
+    pub(super) fn say_unused(&self, standing: &Standing, progress: Progress) {
+        if let (Self::Given(file), Some(identity), true) =
+            (self, &standing.identity, standing.identity_kept)
+        {
+            progress.say(&format!(
+                "{identity} is the identity of an earlier run; the token in {} is for when that has ended",
+                file.display()
+            ));
         }
     }
 
@@ -130,7 +159,7 @@ impl Permission {
     pub(super) async fn keep_fresh(&self, run: &Run, state: &StateDirectory) -> Infallible {
         let mut asked_at = match self {
             Self::Given(_) => return std::future::pending().await,
-            Self::Asked { .. } => SystemTime::now(),
+            Self::Asked(_) => SystemTime::now(),
             Self::Kept { .. } => SystemTime::UNIX_EPOCH,
         };
         loop {
@@ -147,7 +176,7 @@ impl Permission {
 impl Drop for Permission {
     /// A spent or expiring secret is of use to nobody.
     fn drop(&mut self) {
-        if let Self::Asked { file, .. } | Self::Kept { file } = self {
+        if let Self::Asked(Asked { file, .. }) | Self::Kept { file } = self {
             let _ = std::fs::remove_file(file);
         }
     }
@@ -157,7 +186,7 @@ impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(file) => write!(f, "joining with the token in {}", file.display()),
-            Self::Asked { identity, .. } => write!(f, "joining as {identity}"),
+            Self::Asked(asked) => write!(f, "joining as {}/{}", asked.namespace, asked.account),
             Self::Kept { .. } => {
                 f.write_str("no control plane answers here: going on with the identity from before")
             }
@@ -165,7 +194,20 @@ impl fmt::Display for Permission {
     }
 }
 
-async fn ask(run: &Run, state: &StateDirectory) -> Result<(PathBuf, String), Failure> {
+/// A token is asked for on this machine, wherever the control plane is that was `given`: who named one elsewhere would
+/// wonder why.
+fn without_token(given: Option<&str>, failure: Failure) -> Failure {
+    let Some(control_plane) = given else {
+        return failure;
+    };
+    let message = format!(
+        "no --token-file to join at {control_plane} with, and none is made here: {}",
+        failure.message
+    );
+    Failure { message, ..failure }
+}
+
+async fn ask(run: &Run, state: &StateDirectory) -> Result<Asked, Failure> {
     let request = CreateToken {
         namespace: run.namespace.to_string(),
         service_account: run.service_account.as_ref().map(ToString::to_string),
@@ -177,8 +219,9 @@ async fn ask(run: &Run, state: &StateDirectory) -> Result<(PathBuf, String), Fai
     let file = state.file(TOKEN);
     write_private(&file, created.token.as_bytes())
         .map_err(|error| Failure::of(exit::FAILED, &error))?;
-    Ok((
+    Ok(Asked {
         file,
-        format!("{}/{}", created.namespace, created.service_account),
-    ))
+        namespace: created.namespace,
+        account: created.service_account,
+    })
 }

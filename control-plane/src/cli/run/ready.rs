@@ -23,8 +23,8 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 /// How long the command of a sidecar that knows the mesh waits for news of it.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a sidecar that runs what it knew is given to hear whether it still may.
-const ADMISSION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a sidecar that runs what it knew is given to hear whether it still may, and whether its settings fit.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// When the user first hears of the wait, and how often from then on.
 const FIRST_WORD: Duration = Duration::from_secs(1);
@@ -53,23 +53,23 @@ fn verdict(standing: &Standing, waited: Duration) -> Verdict {
         return Verdict::Wait;
     };
     // A control plane that is away says nothing; what was known before still holds.
-    let is_asking = standing.admission == Some(Admission::Pending)
-        && standing.waiting_for.is_none()
-        && waited < ADMISSION_TIMEOUT;
-    if is_asking {
+    let is_asking =
+        standing.admission == Some(Admission::Pending) && standing.waiting_for.is_none();
+    // A command that meets a listener of --tcp which leads nowhere should not be the first to hear of it.
+    if (is_asking || standing.checking) && waited < ANSWERS_WITHIN {
         Verdict::Wait
     } else {
         Verdict::Ready(revision)
     }
 }
 
-/// Waits until the command may start.
+/// Waits until the command may start; how the sidecar stands then.
 pub(super) async fn wait(
     sidecar: &mut Sidecar,
     run: &Run,
     state: &StateDirectory,
     progress: Progress,
-) -> Result<(), Failure> {
+) -> Result<Standing, Failure> {
     progress.say(&sidecar.listening().await?);
     // Without an identity, what it knew is of no use.
     let is_known = [IDENTITY, LAST_KNOWN_GOOD]
@@ -87,8 +87,9 @@ pub(super) async fn wait(
         let standing = sidecar.standing().await.unwrap_or_default();
         match verdict(&standing, started.elapsed()) {
             Verdict::Ready(revision) => {
-                progress.say(&format!("sidecar has configuration, revision {revision}"));
-                return Ok(());
+                let role = run.proxy_role();
+                progress.say(&format!("{role} has configuration, revision {revision}"));
+                return Ok(standing);
             }
             Verdict::Refused(reason) => {
                 // Kept, it would be shown again by the next run, whatever its token says.
@@ -100,6 +101,7 @@ pub(super) async fn wait(
         let waited = started.elapsed();
         let cause = standing
             .waiting_for
+            .clone()
             .unwrap_or_else(|| format!("the first answer of {}", run.control_plane()));
         if waited >= limit {
             return if is_known {
@@ -108,7 +110,7 @@ pub(super) async fn wait(
                      fail until the control plane answers",
                     run.subject()
                 ));
-                Ok(())
+                Ok(standing)
             } else {
                 let failure = not_ready(run, limit, &cause);
                 Err(sidecar.with_log(failure))

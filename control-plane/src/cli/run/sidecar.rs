@@ -15,7 +15,7 @@ use http::Method;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use tokio::{
-    process::Child,
+    process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 use usher_config::value::format_duration;
@@ -59,6 +59,8 @@ pub(super) struct SidecarAddresses {
 #[derive(Debug)]
 pub(super) struct Sidecar {
     child: Child,
+    /// `sidecar` or `gateway`.
+    role: &'static str,
     addresses_file: PathBuf,
     addresses: Option<SidecarAddresses>,
     log: Option<PathBuf>,
@@ -119,45 +121,7 @@ impl Sidecar {
             }
         }
         let mut command = tied::command(program.as_os_str());
-        command
-            .arg("--service")
-            .arg(run.service.as_str())
-            .arg("--namespace")
-            .arg(run.namespace.as_str())
-            .arg("--control-plane")
-            .arg(run.control_plane())
-            .arg("--token-file")
-            .arg(permission.file())
-            .arg("--state-dir")
-            .arg(state.path())
-            .arg("--metrics")
-            .arg(run.metrics.to_string())
-            .arg("--drain-grace")
-            .arg(format_duration(run.drain_grace));
-        match &run.gateway {
-            Some(listening) => listening.arguments(&mut command),
-            None => {
-                command.arg("--inbound").arg(run.inbound().to_string());
-                command.arg("--outbound").arg(run.outbound.to_string());
-            }
-        }
-        let optional = [
-            ("--application-port", run.port.map(|port| port.to_string())),
-            ("--advertise", run.advertise.clone()),
-            ("--zone", run.zone.clone()),
-            ("--access-log", Some(access_log(run, state))),
-        ];
-        for (flag, value) in optional {
-            if let Some(value) = value {
-                command.arg(flag).arg(value);
-            }
-        }
-        for tunnel in &run.tcp {
-            command.arg("--tcp").arg(tunnel);
-        }
-        if run.danger_exposed_application {
-            command.arg("--danger-exposed-application");
-        }
+        arguments(&mut command, run, (state, permission));
         if run.quiet && env::var_os(LOG_FILTER).is_none() {
             command.env(LOG_FILTER, "warn");
         }
@@ -168,11 +132,13 @@ impl Sidecar {
             .process_group(0)
             .kill_on_drop(true);
         let child = command.spawn().map_err(|error| {
-            let message = format!("cannot start the sidecar {}: {error}", program.display());
+            let (role, program) = (run.proxy_role(), program.display());
+            let message = format!("cannot start the {role} {program}: {error}");
             Failure::new(exit::FAILED, message)
         })?;
         Ok(Self {
             child,
+            role: run.proxy_role(),
             addresses_file,
             addresses: None,
             log,
@@ -182,7 +148,8 @@ impl Sidecar {
 
     /// Waits until it listens, and says where.
     pub(super) async fn listening(&mut self) -> Result<String, Failure> {
-        let addresses = self.wait_for_addresses().await?;
+        self.wait_for_addresses().await?;
+        let addresses = self.addresses()?;
         let outbound = addresses
             .outbound
             .map(|outbound| format!("outbound {outbound}"));
@@ -194,11 +161,7 @@ impl Sidecar {
             .map(|metrics| format!(", metrics http://{metrics}/metrics"));
         Ok(format!(
             "{} listens: {}{}{}",
-            if outbound.is_some() {
-                "sidecar"
-            } else {
-                "gateway"
-            },
+            self.role,
             outbound.unwrap_or_else(|| "as its Gateway says".to_owned()),
             inbound.unwrap_or_default(),
             metrics.unwrap_or_default()
@@ -225,15 +188,16 @@ impl Sidecar {
         Some(Ask(Server::Unix(admin.clone())))
     }
 
-    async fn wait_for_addresses(&mut self) -> Result<&SidecarAddresses, Failure> {
+    async fn wait_for_addresses(&mut self) -> Result<(), Failure> {
         let started = Instant::now();
         loop {
             self.must_run()?;
             if let Some(addresses) = self.addresses_now() {
-                return Ok(self.addresses.insert(addresses));
+                self.addresses = Some(addresses);
+                return Ok(());
             }
             if started.elapsed() > BIND_TIMEOUT {
-                let message = format!("the sidecar does not listen after {BIND_TIMEOUT:?}");
+                let message = format!("the {} does not listen after {BIND_TIMEOUT:?}", self.role);
                 return Err(self.with_log(Failure::new(exit::FAILED, message)));
             }
             sleep(POLL_EVERY).await;
@@ -242,7 +206,10 @@ impl Sidecar {
 
     /// Where it listens.
     pub(super) fn addresses(&self) -> Result<&SidecarAddresses, Failure> {
-        let missing = || Failure::new(exit::FAILED, "the sidecar has not said where it listens");
+        let missing = || {
+            let message = format!("the {} has not said where it listens", self.role);
+            Failure::new(exit::FAILED, message)
+        };
         self.addresses.as_ref().ok_or_else(missing)
     }
 
@@ -308,12 +275,63 @@ impl Sidecar {
     }
 
     fn explain(&self, status: ExitStatus) -> Failure {
-        self.with_log(explain::ended(status, &self.last_words))
+        self.with_log(explain::ended(status, self.role, &self.last_words))
     }
 
     /// Shows the end of the log, unless the user has it on the screen already.
     pub(super) fn with_log(&self, failure: Failure) -> Failure {
         explain::with_log(failure, self.log.as_deref())
+    }
+}
+
+/// What it is told.
+fn arguments(
+    command: &mut Command,
+    run: &Run,
+    (state, permission): (&StateDirectory, &Permission),
+) {
+    command
+        .arg("--service")
+        .arg(run.service.as_str())
+        .arg("--namespace")
+        .arg(run.namespace.as_str())
+        .arg("--control-plane")
+        .arg(run.control_plane())
+        .arg("--token-file")
+        .arg(permission.file())
+        .arg("--state-dir")
+        .arg(state.path())
+        .arg("--metrics")
+        .arg(run.metrics.to_string())
+        .arg("--drain-grace")
+        .arg(format_duration(run.drain_grace));
+    match &run.gateway {
+        Some(listening) => listening.arguments(command),
+        None => {
+            command.arg("--inbound").arg(run.inbound().to_string());
+            command.arg("--outbound").arg(run.outbound.to_string());
+        }
+    }
+    let optional = [
+        ("--application-port", run.port.map(|port| port.to_string())),
+        (
+            "--service-account",
+            permission.account(run).map(str::to_owned),
+        ),
+        ("--advertise", run.advertise.clone()),
+        ("--zone", run.zone.clone()),
+        ("--access-log", Some(access_log(run, state))),
+    ];
+    for (flag, value) in optional {
+        if let Some(value) = value {
+            command.arg(flag).arg(value);
+        }
+    }
+    for tunnel in &run.tcp {
+        command.arg("--tcp").arg(tunnel);
+    }
+    if run.danger_exposed_application {
+        command.arg("--danger-exposed-application");
     }
 }
 

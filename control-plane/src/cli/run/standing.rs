@@ -29,12 +29,16 @@ pub(super) struct Standing {
     pub(super) revision: Option<u64>,
     /// SPIFFE ID.
     pub(super) identity: Option<String>,
+    /// It is from an earlier run.
+    pub(super) identity_kept: bool,
     /// Why it is not further.
     pub(super) waiting_for: Option<String>,
     /// Absent: it does not say, so nothing speaks against it.
     pub(super) admission: Option<Admission>,
     /// Absent: no application, or not checked yet.
     pub(super) health: Option<Health>,
+    /// There may be notices in a moment.
+    pub(super) checking: bool,
     /// Settings that will not work.
     pub(super) notices: Vec<String>,
 }
@@ -87,12 +91,7 @@ impl Ask {
             let Some(standing) = self.standing().await else {
                 continue;
             };
-            for news in told.news(&standing, Instant::now()) {
-                match news {
-                    News::Good(text) => progress.say(&text),
-                    News::Bad(text) => progress.warn(&text),
-                }
-            }
+            told.tell(&standing, progress);
         }
     }
 }
@@ -106,9 +105,20 @@ pub(super) enum News {
     Bad(String),
 }
 
+impl News {
+    fn tell(&self, progress: Progress) {
+        match self {
+            Self::Good(text) => progress.say(text),
+            Self::Bad(text) => progress.warn(text),
+        }
+    }
+}
+
 /// What the user has heard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
+    /// `sidecar` or `gateway`.
+    role: &'static str,
     unhealthy_since: Option<Instant>,
     unhealthy: bool,
     healthy: bool,
@@ -120,24 +130,53 @@ pub(super) struct Told {
 
 impl Told {
     /// Nothing yet.
-    pub(super) fn of(taken: Option<Port>) -> Self {
+    pub(super) fn of(role: &'static str) -> Self {
         Self {
-            taken,
-            ..Self::default()
+            role,
+            unhealthy_since: None,
+            unhealthy: false,
+            healthy: false,
+            notices: 0,
+            refused: false,
+            taken: None,
         }
+    }
+
+    /// The command starts now, and somebody has its port already.
+    pub(super) fn port_is_taken(&mut self, port: Option<Port>) {
+        self.taken = port;
+    }
+
+    /// Says what the command should not be the first to hear of.
+    pub(super) fn tell_notices(&mut self, standing: &Standing, progress: Progress) {
+        for notice in self.notices(standing) {
+            notice.tell(progress);
+        }
+    }
+
+    /// Says what is new.
+    pub(super) fn tell(&mut self, standing: &Standing, progress: Progress) {
+        for news in self.news(standing, Instant::now()) {
+            news.tell(progress);
+        }
+    }
+
+    fn notices<'a>(&mut self, standing: &'a Standing) -> impl Iterator<Item = News> + use<'a> {
+        let heard = self.notices;
+        self.notices = heard.max(standing.notices.len());
+        let unheard = standing.notices.iter().skip(heard);
+        unheard.cloned().map(News::Bad)
     }
 
     /// What is new. Pure: `now` is an argument.
     pub(super) fn news(&mut self, standing: &Standing, now: Instant) -> Vec<News> {
-        let mut news = Vec::new();
-        let unheard = standing.notices.iter().skip(self.notices);
-        news.extend(unheard.cloned().map(News::Bad));
-        self.notices = self.notices.max(standing.notices.len());
+        let mut news: Vec<News> = self.notices(standing).collect();
         match &standing.admission {
             Some(Admission::Refused(reason)) if !self.refused => {
                 self.refused = true;
                 news.push(News::Bad(format!(
-                    "the control plane no longer lets this sidecar be its service: {reason}"
+                    "the control plane no longer lets this {} be its service: {reason}",
+                    self.role
                 )));
             }
             Some(Admission::Admitted) => self.refused = false,

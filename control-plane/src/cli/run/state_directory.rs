@@ -1,11 +1,13 @@
 //! The sidecar's state directory: its key, its SVID, its last known configuration.
 //!
 //! One for each running instance, and the same one again after a restart, so that an instance keeps its name
-//! and identity. A lock tells instances on one machine apart: the second one takes the next directory.
+//! and identity. A lock tells instances on one machine apart: the second one takes the next directory. A run that came
+//! to nothing (a misspelt service) leaves none behind.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,11 +17,35 @@ use crate::private_files::private_directory;
 /// How many instances of one service may run on one data directory.
 const INSTANCES_MAX: u32 = 1_000;
 
+const LOCK: &str = "lock";
+
 /// A directory that is ours until dropped.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: Lock,
+}
+
+#[derive(Debug)]
+struct Lock {
+    _file: File,
+    /// The directory was not there before.
+    is_first: bool,
+}
+
+impl Drop for StateDirectory {
+    /// With the lock still held: who waits for it sees that the file has no name any more ([`StateDirectory::lock`]).
+    fn drop(&mut self) {
+        if !self.lock.is_first {
+            return;
+        }
+        let mut others = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        if others.all(|entry| entry.file_name() == LOCK) {
+            let _ = fs::remove_file(self.path.join(LOCK));
+            // Somebody may have put something there: then it stays.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 impl StateDirectory {
@@ -35,7 +61,7 @@ impl StateDirectory {
             return match Self::lock(path) {
                 Ok(Some(lock)) => Ok(Self {
                     path: path.clone(),
-                    _lock: lock,
+                    lock,
                 }),
                 Ok(None) => Err(Failure::new(
                     exit::FAILED,
@@ -58,7 +84,7 @@ impl StateDirectory {
                 _ => base.with_file_name(format!("{}.{}-{number}", run.namespace, run.service)),
             };
             if let Some(lock) = Self::lock(&path).map_err(|error| fail(&path, &error))? {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, lock });
             }
         }
         let message = format!(
@@ -68,16 +94,31 @@ impl StateDirectory {
         Err(Failure::new(exit::FAILED, message))
     }
 
-    fn lock(path: &Path) -> io::Result<Option<File>> {
-        private_directory(path)?;
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(path.join("lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+    /// `None`: somebody else has it.
+    fn lock(path: &Path) -> io::Result<Option<Lock>> {
+        loop {
+            let is_first = !path.exists();
+            private_directory(path)?;
+            let opened = File::options()
+                .create(true)
+                .append(true)
+                .open(path.join(LOCK));
+            let file = match opened {
+                // It was removed between these two lines.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            match file.try_lock() {
+                Ok(()) if file.metadata()?.nlink() == 0 => {}
+                Ok(()) => {
+                    return Ok(Some(Lock {
+                        _file: file,
+                        is_first,
+                    }));
+                }
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
 

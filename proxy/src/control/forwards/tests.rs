@@ -26,10 +26,19 @@ fn an_unknown_service_or_port_is_named_and_the_known_ports_are_listed() {
         port: port.parse().unwrap(),
     };
     let db = service();
-    assert_eq!(problem(&target("5432"), Resolution::Found, Some(&db)), None);
-    let said = problem(&target("1"), Resolution::Found, Some(&db)).unwrap();
+    assert_eq!(
+        problem(&target("5432"), (Resolution::Found, &[]), Some(&db)),
+        None
+    );
+    let said = problem(&target("1"), (Resolution::Found, &[]), Some(&db)).unwrap();
     assert_eq!(said, "service bank/db has no port 1 (known: 5432)");
-    let said = problem(&target("1"), Resolution::Unknown, None).unwrap();
+    let said = problem(&target("1"), (Resolution::Unknown, &[]), None).unwrap();
     assert_eq!(said, "there is no service bank/db");
-    assert_eq!(problem(&target("1"), Resolution::TimedOut, None), None);
+    let known = ["dbs.bank".to_owned(), "web.shop".to_owned()];
+    let said = problem(&target("1"), (Resolution::Unknown, &known), None).unwrap();
+    assert_eq!(said, "there is no service bank/db (did you mean dbs.bank?)");
+    assert_eq!(
+        problem(&target("1"), (Resolution::TimedOut, &[]), None),
+        None
+    );
 }

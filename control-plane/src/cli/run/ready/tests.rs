@@ -34,6 +34,12 @@ fn a_command_starts_with_a_configuration_and_an_admitted_identity() {
     for (standing, expected) in cases {
         assert_eq!(verdict(&standing, none), expected, "{standing:?}");
     }
+    let checking = Standing {
+        checking: true,
+        ..standing(Some(3), Admission::Admitted, None)
+    };
+    assert_eq!(verdict(&checking, none), Verdict::Wait);
+    assert_eq!(verdict(&checking, ANSWERS_WITHIN), Verdict::Ready(3));
     let silent = standing(Some(3), Admission::Pending, None);
-    assert_eq!(verdict(&silent, ADMISSION_TIMEOUT), Verdict::Ready(3));
+    assert_eq!(verdict(&silent, ANSWERS_WITHIN), Verdict::Ready(3));
 }

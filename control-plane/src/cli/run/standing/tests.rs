@@ -12,7 +12,7 @@ const WELL: &str = r#"{"health":{"health":"healthy","failure":null}}"#;
 
 #[test]
 fn a_sick_application_is_told_once_after_five_seconds_and_again_when_well() {
-    let (mut told, start) = (Told::default(), Instant::now());
+    let (mut told, start) = (Told::of("sidecar"), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     assert!(told.news(&standing(SICK), at(0)).is_empty());
     assert!(told.news(&standing(SICK), at(4)).is_empty());
@@ -39,7 +39,7 @@ fn a_sick_application_is_told_once_after_five_seconds_and_again_when_well() {
 
 #[test]
 fn notices_are_told_once_each() {
-    let mut told = Told::default();
+    let mut told = Told::of("sidecar");
     let one = standing(r#"{"notices":["a"]}"#);
     let two = standing(r#"{"notices":["a","b"]}"#);
     let now = Instant::now();
@@ -62,7 +62,8 @@ fn a_sidecars_words_on_admission_are_understood() {
 
 #[test]
 fn who_had_the_port_before_the_command_is_not_called_the_application() {
-    let mut told = Told::of("9111".parse().ok());
+    let mut told = Told::of("sidecar");
+    told.port_is_taken("9111".parse().ok());
     let news = told.news(&standing(WELL), Instant::now());
     let [News::Good(text)] = news.as_slice() else {
         panic!("{news:?}");
@@ -70,5 +71,17 @@ fn who_had_the_port_before_the_command_is_not_called_the_application() {
     assert!(
         text.contains("who has port 9111") && !text.contains("the application"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_gateway_that_is_no_longer_admitted_is_called_one() {
+    let mut told = Told::of("gateway");
+    let refused = standing(r#"{"admission":{"state":"refused","reason":"gone"}}"#);
+    assert_eq!(
+        told.news(&refused, Instant::now()),
+        [News::Bad(
+            "the control plane no longer lets this gateway be its service: gone".into()
+        )]
     );
 }
