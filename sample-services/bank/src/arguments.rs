@@ -78,7 +78,12 @@ pub(crate) struct DrillArguments {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+    match parse_duration(text) {
+        Ok(duration) if duration.is_zero() => {
+            Err("found no time at all, allowed: some seconds, such as 30s".to_owned())
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 #[cfg(test)]

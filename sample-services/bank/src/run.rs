@@ -20,6 +20,14 @@ use crate::{
 /// How often the screen is drawn and the dead are looked for.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How a run ended that nothing stopped.
+enum Ended {
+    /// After as long as it was to run.
+    InTime,
+    /// By Ctrl-C, or because nobody reads any more.
+    Interrupted,
+}
+
 /// Runs the bank until Ctrl-C, or as long as `--for` says.
 ///
 /// # Errors
@@ -33,8 +41,8 @@ pub(crate) async fn run(
     let mut watch = Watch::new();
     let mut screen = Screen::on_standard_output();
     let ended = tokio::select! {
-        ended = open_and_watch(&mut bank, arguments, (&mut watch, &mut screen)) => ended,
-        () = interrupted.wait() => Ok(()),
+        ended = open_and_watch(&mut bank, arguments, (&mut watch, &mut screen)) => ended.map(|()| Ended::InTime),
+        () = interrupted.wait() => Ok(Ended::Interrupted),
     };
     screen.leave();
     if let Err(error) = &ended {
@@ -44,7 +52,16 @@ pub(crate) async fn run(
     bank.close(&output::line).await;
     watch.count(&bank.teller_stats(), Instant::now());
     output::line(watch.summary().trim_end());
-    let is_well = ended.is_ok() && (arguments.duration.is_none() || watch.nothing_failed());
+    let is_well = match ended {
+        Err(_) => false,
+        Ok(_) if arguments.duration.is_none() => true,
+        Ok(Ended::Interrupted) => watch.nothing_failed(),
+        Ok(Ended::InTime) if !watch.has_paid() => {
+            output::trouble("bank: no payment was made in that time: give --for some seconds");
+            false
+        }
+        Ok(Ended::InTime) => watch.nothing_failed(),
+    };
     Ok(if is_well {
         ExitCode::SUCCESS
     } else {

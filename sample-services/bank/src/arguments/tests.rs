@@ -18,6 +18,12 @@ fn run_is_what_happens_without_a_verb() {
 }
 
 #[test]
+fn no_time_at_all_is_a_usage_mistake() {
+    let error = Arguments::try_parse_from(["bank", "--for", "0s"]).unwrap_err();
+    assert!(error.to_string().contains("such as 30s"), "{error}");
+}
+
+#[test]
 fn a_drill_needs_a_known_name() {
     assert!(Arguments::try_parse_from(["bank", "drill", "all", "--json"]).is_ok());
     assert!(Arguments::try_parse_from(["bank", "drill", "fraud-down", "payment"]).is_ok());

@@ -99,6 +99,7 @@ impl View {
                 .pid
                 .filter(|_| control_plane.revision.is_some()),
         );
+        watch.see_revision(control_plane.revision);
         let complaints = bank.control_plane.complaints().await;
         let mut view = Self {
             uptime: watch.uptime(),

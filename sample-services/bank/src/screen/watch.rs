@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     processes: BTreeMap<String, Pids>,
     /// The control plane that answered last.
     control_plane: Option<Pid>,
+    /// Of the configuration that was in force when last looked at.
+    revision: Option<f64>,
     troubles: Vec<Trouble>,
 }
 
@@ -68,6 +70,7 @@ impl Watch {
             breakers: Vec::new(),
             processes: BTreeMap::new(),
             control_plane: None,
+            revision: None,
             troubles: Vec::new(),
         }
     }
@@ -170,6 +173,17 @@ impl Watch {
         }
     }
 
+    /// Takes in which configuration is in force, and notes when it is a newer one.
+    pub(crate) fn see_revision(&mut self, in_force: Option<f64>) {
+        let Some(revision) = in_force else {
+            return;
+        };
+        let before = self.revision.replace(revision);
+        if before.is_some_and(|before| before < revision) {
+            self.note(&format!("new configuration: revision {revision:.0}"));
+        }
+    }
+
     /// Takes in what the control plane complains about, and notes what is new; `command` tells more of it.
     pub(crate) fn see_troubles(&mut self, troubles: &[Trouble], command: &str) {
         let new: Vec<_> = troubles
@@ -230,10 +244,14 @@ impl Watch {
         std::mem::take(&mut self.news)
     }
 
-    /// Payments were made, none failed, and nobody died.
+    /// No payment failed, and nobody died.
     pub(crate) fn nothing_failed(&self) -> bool {
-        let total = self.total();
-        total.ok > 0 && total.failed == 0 && self.deaths.is_empty()
+        self.total().failed == 0 && self.deaths.is_empty()
+    }
+
+    /// Some payment was made.
+    pub(crate) fn has_paid(&self) -> bool {
+        self.total().ok > 0
     }
 
     /// The last words of a run.

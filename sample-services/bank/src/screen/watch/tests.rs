@@ -47,13 +47,28 @@ fn rates_are_of_the_last_seconds_only() {
 }
 
 #[test]
-fn one_failure_or_no_payment_is_not_nothing_failed() {
+fn one_failure_is_not_nothing_failed() {
     let mut watch = Watch::new();
-    assert!(!watch.nothing_failed());
+    assert!(watch.nothing_failed() && !watch.has_paid());
     watch.count(&stats(1, 5, 0), Instant::now());
-    assert!(watch.nothing_failed());
+    assert!(watch.nothing_failed() && watch.has_paid());
     watch.count(&stats(2, 6, 1), Instant::now());
     assert!(!watch.nothing_failed());
+}
+
+#[test]
+fn a_good_edit_is_an_event() {
+    let mut watch = Watch::new();
+    for seen in [Some(1.0), None, Some(1.0)] {
+        watch.see_revision(seen);
+    }
+    assert_eq!(watch.news(), Vec::<String>::new());
+    watch.see_revision(Some(2.0));
+    let news = watch.news();
+    assert!(
+        matches!(&news[..], [one] if one.ends_with("new configuration: revision 2")),
+        "{news:?}"
+    );
 }
 
 #[test]
