@@ -59,6 +59,12 @@ pub use generated::envoy::service::discovery::v3 as discovery;
 pub use generated::google::rpc;
 pub use generated::usher::v1;
 
+/// What a proxy says about itself in `Node.client_features`, as other xDS clients do.
+pub mod client_feature {
+    /// It stands beside no application that is called: it registers no instance.
+    pub const ONLY_CALLS: &str = "usher.only-calls";
+}
+
 /// The type URLs under which the native protocol's resources travel.
 pub mod type_url {
     /// [`crate::model::Service`], named `ns/name`.

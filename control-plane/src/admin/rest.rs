@@ -110,7 +110,8 @@ fn observe(rest: &Rest) {
         .revision
         .set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
     gauges.rejected_objects.set(count(status.rejected.len()));
-    let called = status.services.iter().filter(|one| !one.only_calls);
+    // Every Service has a port, a Workload none.
+    let called = status.services.iter().filter(|one| !one.ports.is_empty());
     gauges.services.set(count(called.count()));
     gauges.endpoints.set(count(endpoints().count()));
     gauges.endpoints_ready.set(count(

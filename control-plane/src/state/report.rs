@@ -2,13 +2,13 @@
 
 mod stranded;
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::{
     clock,
     compile::Compiled,
     registry::store::RevisionRecord,
-    status::{Condition, EndpointReport, RevisionStatus, ServiceReport, StatusReport},
+    status::{Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport},
 };
 
 use super::{Configuration, Registry, State, lock};
@@ -17,8 +17,9 @@ impl State {
     /// Everything, now.
     pub fn status(&self) -> StatusReport {
         let configuration = self.0.configuration.load();
-        let services = services(&configuration, &lock(&self.0.registry));
         let proxies = self.0.connected.reports();
+        let mut services = services(&configuration, &lock(&self.0.registry));
+        note_callers(&mut services, &proxies);
         let findings = configuration
             .compiled
             .findings
@@ -142,6 +143,20 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
     reports
 }
 
+/// A Service that people wrote for a workload that nobody calls: where all that runs of it only calls, nothing is missing.
+fn note_callers(services: &mut [ServiceReport], proxies: &[ProxyReport]) {
+    let mut callers: BTreeMap<&str, bool> = BTreeMap::new();
+    for proxy in proxies {
+        if let Some((service, _)) = proxy.node.rsplit_once('/') {
+            *callers.entry(service).or_insert(true) &= proxy.only_calls;
+        }
+    }
+    for service in services.iter_mut().filter(|one| one.endpoints.is_empty()) {
+        let name = format!("{}/{}", service.namespace, service.name);
+        service.only_calls |= callers.get(&*name) == Some(&true);
+    }
+}
+
 /// Workloads behind no Service. One that some Service selects has its instances there.
 fn callers(compiled: &Compiled) -> impl Iterator<Item = ServiceReport> {
     let called = |identity| {
@@ -159,3 +174,6 @@ fn callers(compiled: &Compiled) -> impl Iterator<Item = ServiceReport> {
         ..ServiceReport::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

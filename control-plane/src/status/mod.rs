@@ -91,7 +91,8 @@ pub struct ServiceReport {
     pub ports: Vec<u16>,
     /// Who may answer as this service, or may call as this workload.
     pub identities: Vec<String>,
-    /// A Workload behind no Service: it calls others, nobody calls it, so no instances are expected.
+    /// No instances are expected: a Workload behind no Service, or a Service without any whose connected sidecars were all
+    /// started without an application's port.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_calls: bool,
     /// By instance name.
@@ -125,6 +126,9 @@ pub struct ProxyReport {
     pub node: String,
     /// Verified SPIFFE ID.
     pub identity: String,
+    /// It registers no instance: it was started without an application's port.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_calls: bool,
     /// It is a gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gateway: bool,

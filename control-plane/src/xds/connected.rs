@@ -8,7 +8,10 @@ use std::{
 };
 
 use tokio::sync::watch;
-use usher_config::value::SpiffeId;
+use usher_config::{
+    value::SpiffeId,
+    wire::{client_feature, discovery::Node},
+};
 
 use super::{Topic, subscription::Subscriptions};
 use crate::status::{NackReport, ProxyReport};
@@ -58,13 +61,17 @@ impl Connected {
     }
 
     /// A proxy has opened a stream.
-    pub fn joined(&self, node: String, identity: &SpiffeId, since: String) -> StreamId {
+    pub fn joined(&self, node: &Node, identity: &SpiffeId, since: String) -> StreamId {
         let mut streams = self.streams();
         let id = StreamId(streams.next);
         streams.next += 1;
         let report = ProxyReport {
-            node,
+            node: node.id.clone(),
             identity: identity.to_string(),
+            only_calls: node
+                .client_features
+                .iter()
+                .any(|feature| feature == client_feature::ONLY_CALLS),
             connected_since: since,
             ..ProxyReport::default()
         };

@@ -168,20 +168,16 @@ impl Conversation {
 
     fn received(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
         if self.id.is_none() {
-            let node = request
-                .node
-                .as_ref()
-                .map(|node| node.id.clone())
-                .unwrap_or_default();
+            let node = request.node.clone().unwrap_or_default();
             // Shown to operators: a name, and one in the namespace that its certificate says.
-            let named = node.parse::<InstanceName>();
+            let named = node.id.parse::<InstanceName>();
             if !named.is_ok_and(|name| name.service.namespace == self.identity.namespace) {
                 return Err(Status::invalid_argument(
                     "the first request must name its node as namespace/service/instance, in the namespace of its \
                      identity",
                 ));
             }
-            self.id = Some(self.connected.joined(node, &self.identity, now_text()));
+            self.id = Some(self.connected.joined(&node, &self.identity, now_text()));
         }
         if !request.response_nonce.is_empty() {
             self.answered(&request);

@@ -65,6 +65,8 @@ impl Start {
         let mut subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
         if self.bootstrap.gateway.is_some() {
             subscription = subscription.of_gateway();
+        } else if self.bootstrap.application_port.is_none() {
+            subscription = subscription.that_only_calls();
         }
         let (trust, trusted) = watch::channel(None);
         let parts = Parts {

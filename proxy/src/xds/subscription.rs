@@ -7,6 +7,7 @@
 
 mod addresses;
 mod messages;
+mod restored;
 mod wanted;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use usher_config::{
     value::{InstanceName, ServiceName},
     wire::{
+        client_feature,
         discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node},
         type_url,
     },
@@ -31,7 +33,7 @@ use super::{
     known::{Known, Received, Staged},
 };
 use addresses::Addresses;
-use messages::{answer, change_of, every_endpoint};
+use messages::{answer, change_of, every_endpoint, node};
 
 /// How long "there is no such service" holds without asking again.
 pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
@@ -105,15 +107,10 @@ impl Subscription {
         instance: &str,
         pinned: impl IntoIterator<Item = ServiceName>,
     ) -> Self {
-        let node = Node {
-            id: format!("{own}/{instance}"),
-            cluster: own.to_string(),
-            user_agent_name: concat!("usher-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
-        };
         Self {
+            node: node(&own, instance),
             own,
             gateway: false,
-            node,
             interest: Interest::new(pinned),
             known: Known::default(),
             staged: Staged::default(),
@@ -131,12 +128,11 @@ impl Subscription {
         self
     }
 
-    /// Takes in what an earlier run knew. Its services are wanted again: most likely they will be dialled.
-    pub(super) fn restore(&mut self, staged: Staged, now: Instant) -> Change {
-        for name in staged.services.keys() {
-            self.interest.used(name, now);
-        }
-        self.known.commit(staged)
+    /// For a sidecar that registers nothing.
+    pub fn that_only_calls(mut self) -> Self {
+        let features = &mut self.node.client_features;
+        features.push(client_feature::ONLY_CALLS.to_owned());
+        self
     }
 
     pub(super) fn known(&self) -> &Known {

@@ -10,6 +10,8 @@ pub struct Node {
     pub cluster: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
     pub user_agent_name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "10")]
+    pub client_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeltaDiscoveryRequest {

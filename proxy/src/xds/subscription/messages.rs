@@ -3,7 +3,7 @@
 use usher_config::{
     value::ServiceName,
     wire::{
-        discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+        discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node},
         rpc,
     },
 };
@@ -45,5 +45,15 @@ pub(super) fn answer(
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+/// Who asks: the instance of `own`.
+pub(super) fn node(own: &ServiceName, instance: &str) -> Node {
+    Node {
+        id: format!("{own}/{instance}"),
+        cluster: own.to_string(),
+        user_agent_name: concat!("usher-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
+        client_features: Vec::new(),
     }
 }

@@ -297,6 +297,38 @@ fn a_restart_brings_back_what_was_known_and_resumes_with_its_versions() {
     assert_eq!(services.initial_resource_versions["n/s2"], "5");
 }
 
+#[test]
+fn a_state_directory_that_another_service_had_lets_in_nobody() {
+    let policy = usher_config::model::InboundPolicy {
+        service: "n/own".parse().unwrap(),
+        mtls: Default::default(),
+        ports: Vec::new(),
+        access: Vec::new(),
+        health_check: None,
+        telemetry: Default::default(),
+        idle: None,
+        outbound: Default::default(),
+        zone: String::new(),
+    };
+    for (service, taken) in [("n/own", true), ("n/other", false)] {
+        let mut subscription = Subscription::new(service.parse().unwrap(), "i", []);
+        let staged = Staged {
+            inbound: Some(crate::xds::known::Versioned {
+                version: "1".to_owned(),
+                model: policy.clone(),
+            }),
+            ..Staged::default()
+        };
+        let change = subscription.restore(staged, Instant::now());
+        let known = subscription.known().inbound.is_some();
+        assert_eq!(
+            (change.inbound.is_some(), known),
+            (taken, taken),
+            "{service}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_on_disk_stop_a_start(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
