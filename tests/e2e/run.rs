@@ -190,6 +190,25 @@ async fn a_forward_that_leads_nowhere_is_named_at_start() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_command_of_a_moment_hears_of_its_forwards_first() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "tcp")]).await?;
+    let mut sidecar = mesh
+        .sidecar("web")
+        .argument("--quiet")
+        .argument("--tcp")
+        .argument("127.0.0.1:0=ap:8080")
+        .command(&["echo", "command-was-started"])
+        .spawn()?;
+    sidecar.process.end(Duration::from_secs(20)).await;
+    let printed = sidecar.process.printed();
+    let words =
+        "usher: --tcp 127.0.0.1:0: there is no service default/ap (did you mean api.default?)";
+    let (told, started) = (printed.find(words), printed.find("command-was-started"));
+    assert!(told.is_some() && told < started, "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn help_has_examples_for_every_verb() -> Result<()> {
     for verb in [
         &["serve"][..],

@@ -96,6 +96,25 @@ fn a_token_file_that_everybody_can_read_is_warned_of() {
     }
 }
 
+#[test]
+fn a_token_that_was_not_needed_is_said_to_be() {
+    for (kept, said) in [(true, true), (false, false)] {
+        let sidecar = FakeSidecar::new("");
+        let standing = serde_json::json!({
+            "revision": 3, "identity": "spiffe://m/ns/bank/sa/account", "identityKept": kept,
+            "notices": ["port 1: nobody is there"],
+        });
+        write(&sidecar.home.path().join("standing"), &standing.to_string());
+        let ran = output(&mut sidecar.run(&["true"]));
+        assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+        let words = "spiffe://m/ns/bank/sa/account is the identity of an earlier run; the token in";
+        assert_eq!(stderr(&ran).contains(words), said, "{}", stderr(&ran));
+        let lines = stderr(&ran);
+        let at = |part: &str| lines.find(part).expect("told");
+        assert!(at("nobody is there") < at("started true"), "{lines}");
+    }
+}
+
 fn without_token(
     home: &std::path::Path,
     sidecar: &FakeSidecar,
@@ -126,6 +145,9 @@ fn a_control_plane_that_starts_together_with_it_is_waited_for() {
     let (code, said) = run.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("joining as bank/account"), "{said}");
+    // An identity of another account, from before, is not what was asked for.
+    let told = sidecar.read("arguments");
+    assert!(told.contains("--service-account account"), "{told}");
 }
 
 #[test]

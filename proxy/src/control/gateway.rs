@@ -230,7 +230,7 @@ impl Listening {
         if self.readiness.is_whole() {
             ""
         } else {
-            "; until then /ready answers 503"
+            ", and /ready answers 503"
         }
     }
 

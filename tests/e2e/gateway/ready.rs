@@ -14,7 +14,7 @@ async fn status(edge: &Gateway) -> Option<u16> {
 }
 
 /// What keeps it from being ready.
-async fn why(edge: &Gateway) -> Result<String> {
+async fn lack(edge: &Gateway) -> Result<String> {
     let metrics = edge.metrics_address().context("it has one")?;
     let answer = Client::direct(&metrics).get("/ready").await?;
     anyhow::ensure!(answer.status == 503, "{}", answer.text());
@@ -38,7 +38,7 @@ async fn a_port_that_is_taken_keeps_a_gateway_from_being_ready() -> Result<()> {
             .then_some(())
     })
     .await;
-    let why = why(&edge).await?;
+    let why = lack(&edge).await?;
     assert!(
         why.starts_with("not ready: port 80 of the Gateway: cannot listen on"),
         "{why}"
@@ -64,13 +64,23 @@ async fn a_certificate_without_files_keeps_a_gateway_from_being_ready() -> Resul
             .then_some(())
     })
     .await;
-    let why = why(&edge).await?;
+    let why = lack(&edge).await?;
     assert_eq!(
         why,
         "not ready: listener web of the Gateway: no files for certificate web (--certificate web=CERT,KEY)\n"
     );
     let printed = edge.process.printed();
-    assert!(printed.contains("/ready answers 503"), "{printed}");
+    assert!(printed.contains("and /ready answers 503"), "{printed}");
+    // Its ports are closed: whoever sends callers here has to hear it.
+    std::fs::remove_file(mesh.config().join("01.yaml"))?;
+    eventually("it says that there is no Gateway", async || {
+        let why = lack(&edge).await.ok()?;
+        why.contains("there is no Gateway default/edge")
+            .then_some(())
+    })
+    .await;
+    let status = mesh.ask(&["status"])?.to_string();
+    assert!(status.contains("NoGateway"), "{status}");
     Ok(())
 }
 
