@@ -20,6 +20,7 @@ pub mod admin;
 pub mod telemetry;
 pub mod addresses;
 pub mod private_files;
+pub mod database;
 pub mod cli;
 
 pub use cli::main_with;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use usher_config::value::{InvalidValue, Name};
 
 use super::authority::{hex, reserved};
-use crate::private_files::private_file;
+use crate::database;
 
 const TOKENS: redb::TableDefinition<'static, &str, &[u8]> = redb::TableDefinition::new("tokens");
 
@@ -192,8 +192,7 @@ impl TokenStore {
     /// # Errors
     /// The file is another program's, damaged, or in use by another control plane.
     pub fn open(path: &Path, pin: &str) -> Result<Self, redb::Error> {
-        private_file(path).map_err(redb::Error::Io)?;
-        let database = Database::create(path)?;
+        let database = database::open(path)?;
         let transaction = database.begin_write()?;
         transaction.open_table(TOKENS)?;
         transaction.commit()?;

@@ -12,6 +12,8 @@ use usher_config::{
     value::{InvalidValue, ServiceName, TrustDomain},
 };
 
+use crate::database;
+
 use super::store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject};
 
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
@@ -31,10 +33,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::InUse`]: open in another control plane. [`StoreError::Storage`]: not permitted, or damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        crate::private_files::private_file(path)
-            .map_err(redb::Error::Io)
-            .map_err(failed)?;
-        let store = Self(Database::create(path).map_err(|error| match error {
+        let store = Self(database::open(path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
                 path: path.display().to_string(),
             },

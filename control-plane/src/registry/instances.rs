@@ -197,6 +197,12 @@ impl Instances {
         expired
     }
 
+    /// How many there are, expired ones that nobody has taken out yet among them.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(|siblings| siblings.len().max(1)).sum()
+    }
+
     /// Whether there is an instance of that name, whoever holds its lease.
     pub fn contains(&self, name: &InstanceName) -> bool {
         self.0

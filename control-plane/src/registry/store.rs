@@ -24,7 +24,7 @@ pub struct Stored {
     pub objects: BTreeMap<ObjectKey, StoredObject>,
     /// AccessPolicies that never were valid.
     pub denied: BTreeMap<ObjectKey, Denied>,
-    /// Virtual addresses by service; kept for deleted services too, until the range is exhausted.
+    /// Virtual addresses by service; of deleted services at most 1,000.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
     /// Newest last, at most [`HISTORY`]. Empty: nothing was ever accepted.
     pub revisions: Vec<RevisionRecord>,

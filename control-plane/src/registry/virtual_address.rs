@@ -1,9 +1,9 @@
 //! A stable address per service off Kubernetes, from `Mesh.spec.virtualCidr`. Pure.
 //!
 //! An address, once given, stays with its service, also while the service is deleted: a client that has
-//! resolved the name must not find another service behind the number. Only when the range is used up are
-//! addresses of deleted services taken back. New ones begin at a hash of the name, so that two control
-//! planes that start empty mostly agree.
+//! resolved the name must not find another service behind the number. Only when the range is used up, or
+//! [`DELETED_MAX`] others were deleted, is the address of a deleted service taken back. New ones begin at a hash of the
+//! name, so that two control planes that start empty mostly agree, and a service that returns mostly has its old one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,18 +13,33 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{kind::VirtualCidr, value::ServiceName};
 
-/// Addresses for `services`, keeping what `known` has given. A service is missing from the answer only when the
-/// range has fewer addresses than there are services.
+/// Deleted services whose addresses are kept for them. All of them are in memory and written with every revision, and a
+/// range may have 2^24 addresses: who makes and deletes services all day must not fill both.
+const DELETED_MAX: usize = 1_000;
+
+/// What is known of addresses before a configuration is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// As they were given.
+    pub addresses: &'a BTreeMap<ServiceName, IpAddr>,
+    /// The services there were.
+    pub services: &'a BTreeSet<ServiceName>,
+}
+
+/// Addresses for `services`, keeping what was given. A service is missing from the answer only when the range has fewer
+/// addresses than there are services.
 pub(super) fn allocate(
     range: VirtualCidr,
-    known: &BTreeMap<ServiceName, IpAddr>,
+    known: Known<'_>,
     services: &BTreeSet<ServiceName>,
 ) -> BTreeMap<ServiceName, IpAddr> {
     let mut given: BTreeMap<ServiceName, IpAddr> = known
+        .addresses
         .iter()
         .filter(|(_, address)| matches!(address, IpAddr::V4(address) if range.contains(*address)))
         .map(|(service, address)| (service.clone(), *address))
         .collect();
+    forget_deleted(&mut given, known.services, services);
     let missing = services
         .iter()
         .filter(|service| !given.contains_key(*service))
@@ -49,6 +64,24 @@ pub(super) fn allocate(
         }
     }
     given
+}
+
+/// Those deleted just now, which somebody may still have resolved, are forgotten last.
+fn forget_deleted(
+    given: &mut BTreeMap<ServiceName, IpAddr>,
+    before: &BTreeSet<ServiceName>,
+    services: &BTreeSet<ServiceName>,
+) {
+    let deleted = given.keys().filter(|service| !services.contains(*service));
+    let mut excess = deleted.count().saturating_sub(DELETED_MAX);
+    for just_now in [false, true] {
+        given.retain(|service, _| {
+            let is_due =
+                excess > 0 && !services.contains(service) && before.contains(service) == just_now;
+            excess -= usize::from(is_due);
+            !is_due
+        });
+    }
 }
 
 /// The first and the last address of a block are left alone: software takes them for the network and for everybody.

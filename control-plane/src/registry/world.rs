@@ -27,7 +27,7 @@ use super::{
     denied::{Denials, Denied},
     doubt::Doubt,
     store::{Stored, StoredObject},
-    virtual_address::allocate,
+    virtual_address::{Known, allocate},
 };
 
 /// Everything that was accepted.
@@ -183,7 +183,7 @@ impl World {
         self.keep_doubtful(&doubt, &mut next);
         let Denials { denied, excused } = Denials::new(self, &next, parsed, (&doubt, base));
         next.denied = denied;
-        next.address();
+        next.address(&self.without_fixed_address());
         let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
         rejected.extend(unreadable_files(parsed, &next, base));
         rejected.extend(emptied);
@@ -258,24 +258,29 @@ impl World {
         }
     }
 
-    /// Gives every service without a fixed address a virtual one.
-    fn address(&mut self) {
+    /// Gives every service without a fixed address a virtual one. `before`: those of the world before.
+    fn address(&mut self, before: &BTreeSet<ServiceName>) {
         let range = self.mesh().and_then(|(_, mesh)| mesh.spec.virtual_cidr);
-        let services: BTreeSet<ServiceName> = self
-            .objects
-            .values()
-            .filter_map(|accepted| match &*accepted.object {
-                Object::Service(service) if service.spec.cluster_ip.is_none() => {
-                    Some(service.full_name())
-                }
-                _ => None,
-            })
-            .collect();
+        let known = Known {
+            addresses: &self.addresses,
+            services: before,
+        };
         self.addresses = allocate(
             range.unwrap_or(VirtualCidr::DEFAULT),
-            &self.addresses,
-            &services,
+            known,
+            &self.without_fixed_address(),
         );
+    }
+
+    fn without_fixed_address(&self) -> BTreeSet<ServiceName> {
+        let services = self.objects.values();
+        let services = services.filter_map(|accepted| match &*accepted.object {
+            Object::Service(service) if service.spec.cluster_ip.is_none() => {
+                Some(service.full_name())
+            }
+            _ => None,
+        });
+        services.collect()
     }
 
     fn difference(&self, next: &Self) -> Vec<ObjectKey> {

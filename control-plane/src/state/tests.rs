@@ -8,6 +8,7 @@ use crate::registry::instances::Instance;
 
 use super::*;
 
+mod bounds;
 mod restart;
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: account, namespace: bank}\n\

@@ -182,6 +182,7 @@ impl Conversation {
         if !request.response_nonce.is_empty() {
             self.answered(&request);
         }
+        self.subscriptions.bounded()?;
         if request.type_url == type_url::REVISION {
             // Every batch ends with one, asked for or not. A proxy that starts asks for it last: until then the rest of
             // what it wants may be on its way.
@@ -191,15 +192,12 @@ impl Conversation {
         let topic = Topic::from_type_url(&request.type_url).ok_or_else(|| {
             Status::invalid_argument(format!("no resources of type {:?} here", request.type_url))
         })?;
-        if !request.resource_names_unsubscribe.is_empty() {
-            self.subscriptions
-                .unsubscribe(topic, &request.resource_names_unsubscribe);
-        }
+        let dropped = &request.resource_names_unsubscribe;
+        self.subscriptions.unsubscribe(topic, dropped);
         let names = request.resource_names_subscribe;
         if !names.is_empty() || !request.initial_resource_versions.is_empty() {
             self.subscriptions
-                .subscribe(topic, names, request.initial_resource_versions)
-                .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+                .subscribe(topic, names, request.initial_resource_versions)?;
         }
         if let Some(id) = self.id {
             self.connected.asked(id, topic, &self.subscriptions);

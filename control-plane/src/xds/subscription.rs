@@ -6,6 +6,7 @@
 //! without a reason. An address asked for (`addr/<ip>`) is answered with the resource that it means, which says so in
 //! its aliases, or as removed, and means it as long as it is asked for. Protocol: xDS "incremental" (Envoy's xds_protocol, "Subscribing to Resources").
 
+mod bounds;
 mod view;
 
 use std::{
@@ -18,20 +19,10 @@ use usher_config::value::SpiffeId;
 use crate::snapshot::{Resource, Snapshot};
 
 use super::Topic;
+use bounds::{NAME_LENGTH_MAX, UNSETTLED_MAX, VERSION_LENGTH_MAX};
 use view::{Found, View};
 
-/// How many names one proxy may subscribe to, over all topics. An application that really dials more services
-/// than this does not exist; a proxy gone wrong must not fill our memory.
-pub const NAMES_MAX: usize = 20_000;
-
-/// How many resources of a topic one proxy may say that it brings along: as many as a large mesh has endpoints.
-pub const RESUMED_MAX: usize = 100_000;
-
-/// Longer than any version of ours, hence none of ours.
-const VERSION_LENGTH_MAX: usize = 64;
-
-/// Namespace, service and instance are 63 characters each, with two separators.
-const NAME_LENGTH_MAX: usize = 191;
+pub use bounds::{NAMES_MAX, RESUMED_MAX, SubscribeError};
 
 /// Asks for everything of a topic; for endpoints, at the end of `namespace/service/*`.
 const ALL: &str = "*";
@@ -86,20 +77,6 @@ pub struct Part {
     pub aliases: BTreeMap<String, BTreeSet<String>>,
     /// Gone, or never there.
     pub removed: Vec<String>,
-}
-
-/// The proxy asks for more than anybody needs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubscribeError {
-    /// See [`NAMES_MAX`].
-    #[error("more than {NAMES_MAX} names subscribed; drop those that are not used")]
-    TooMany,
-    /// See [`RESUMED_MAX`].
-    #[error("more than {RESUMED_MAX} resources resumed; subscribe without their versions")]
-    TooManyResumed,
-    /// No resource has such a name.
-    #[error("a name is at most {NAME_LENGTH_MAX} characters")]
-    NameTooLong,
 }
 
 impl Subscriptions {
@@ -161,6 +138,21 @@ impl Subscriptions {
         self.topics
             .values_mut()
             .for_each(|interest| interest.dropped.clear());
+    }
+
+    /// Whether what is kept because of the proxy's answers, or for want of them, has come to its bound.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooManyUnsettled`]; the stream cannot go on.
+    pub fn bounded(&self) -> Result<(), SubscribeError> {
+        let of = |interest: &Interest| {
+            interest.doubtful.len() + interest.refused.len() + interest.dropped.len()
+        };
+        let unsettled: usize = self.topics.values().map(of).sum();
+        if unsettled > UNSETTLED_MAX {
+            return Err(SubscribeError::TooManyUnsettled);
+        }
+        Ok(())
     }
 
     /// The names asked for.

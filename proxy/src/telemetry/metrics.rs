@@ -10,10 +10,15 @@ mod collector;
 mod handles;
 mod registry;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cells::{CounterCell, GaugeCell, HistogramCell, KeyedCell, OutcomeCell, Series};
 use registry::Registry;
+
+use crate::clock;
 
 /// How many series a proxy exposes at most; a histogram counts as its buckets.
 pub const SERIES_MAX: u32 = 2_000;
@@ -212,6 +217,12 @@ impl Metrics {
         registry.register(Box::new(collector::Collector::new(Arc::clone(&self.0))?))
     }
 
+    /// Drops series that nobody has held for [`IDLE`]. Scrapes do so too; without them the places of what is gone would
+    /// be missing to what comes.
+    pub fn forget_idle(&self, now: Instant) {
+        self.0.sweep(clock::tick_of(now));
+    }
+
     /// Requests of a service through a route, from (inbound) or to (outbound) a peer.
     pub fn requests(
         &self,
@@ -359,6 +370,12 @@ impl Metrics {
     /// Broken invariants by stage.
     pub fn internal_errors(&self) -> Outcomes {
         self.outcomes(Row::InternalErrors, &[])
+    }
+
+    /// Series that exist.
+    #[cfg(test)]
+    pub fn series(&self) -> u32 {
+        self.0.budget().used()
     }
 
     fn counter(&self, row: Row, labels: &[&str]) -> Counter {

@@ -138,3 +138,19 @@ fn a_name_is_its_registrars_until_the_lease_has_ended() {
     let ended = instances.register(&name(), other, "l2".into(), start + LEASE);
     assert_eq!(ended, Ok(()));
 }
+
+#[test]
+fn ten_thousand_instances_that_end_without_a_word_leave_nothing() {
+    let (mut instances, mut now) = (Instances::default(), Instant::now());
+    for number in 0..10_000 {
+        let name = format!("bank/s{number}/i{number}").parse().expect("valid");
+        instances
+            .register(&name, instance(), "l".into(), now)
+            .expect("room");
+        now += LEASE / 100;
+        instances.expire(now);
+        assert!(instances.len() <= 100, "as many as have a lease");
+    }
+    instances.expire(now + LEASE);
+    assert_eq!(instances.len(), 0);
+}

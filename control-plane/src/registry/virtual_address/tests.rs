@@ -8,6 +8,20 @@ fn services(count: usize) -> BTreeSet<ServiceName> {
         .collect()
 }
 
+/// With everybody that was given an address still there.
+fn allocate(
+    range: VirtualCidr,
+    addresses: &BTreeMap<ServiceName, IpAddr>,
+    services: &BTreeSet<ServiceName>,
+) -> BTreeMap<ServiceName, IpAddr> {
+    let before = addresses.keys().cloned().collect();
+    let known = Known {
+        addresses,
+        services: &before,
+    };
+    super::allocate(range, known, services)
+}
+
 fn range(text: &str) -> VirtualCidr {
     text.parse().expect("valid")
 }
@@ -63,4 +77,26 @@ fn a_changed_range_gives_everybody_a_new_address() {
             .values()
             .all(|address| address.to_string().starts_with("10.9.0."))
     );
+}
+
+#[test]
+fn of_many_deleted_services_a_thousand_are_remembered_the_last_one_among_them() {
+    let mut given = BTreeMap::new();
+    let mut before = BTreeSet::new();
+    for number in 0..1_300 {
+        let services: BTreeSet<ServiceName> = [
+            "bank/stays".parse().expect("valid"),
+            format!("bank/s{number}").parse().expect("valid"),
+        ]
+        .into();
+        let known = Known {
+            addresses: &given,
+            services: &before,
+        };
+        let next = super::allocate(range("10.0.0.0/8"), known, &services);
+        assert!(before.iter().all(|service| next.contains_key(service)));
+        assert!(next.len() <= DELETED_MAX + services.len());
+        (given, before) = (next, services);
+    }
+    assert_eq!(given.len(), DELETED_MAX + 2);
 }

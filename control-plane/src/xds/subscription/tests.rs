@@ -270,3 +270,35 @@ fn an_address_is_answered_with_the_service_it_means_and_follows_it() {
     let gone = [address, "bank/s1".to_owned()].to_vec();
     assert_eq!(told(&mut server, &mesh), [(Topic::Service, vec![], gone)]);
 }
+
+/// Ten thousand resources of one name.
+fn brought(service: usize) -> impl Iterator<Item = (String, String)> {
+    (0..10_000).map(move |instance| (format!("bank/s{service}/i{instance}"), "1".to_owned()))
+}
+
+#[test]
+fn who_drops_names_for_ever_and_answers_nothing_is_ended() {
+    let mut server = Subscriptions::default();
+    let ended = (0..100).find(|service| {
+        let names = vec![format!("bank/s{service}/*")];
+        server
+            .subscribe(Topic::Endpoint, names.clone(), brought(*service))
+            .expect("few at once");
+        server.unsubscribe(Topic::Endpoint, &names);
+        server.bounded().is_err()
+    });
+    assert_eq!(ended, Some(2 * RESUMED_MAX / 10_000));
+    server.nothing_in_flight();
+    server.bounded().expect("answered: nothing is kept");
+}
+
+#[test]
+fn who_refuses_everything_is_ended() {
+    let mut server = Subscriptions::default();
+    let ended = (0..100).find(|service| {
+        let names = brought(*service).map(|(name, _)| name);
+        server.refused(Topic::Endpoint, names.collect(), 1);
+        server.bounded().is_err()
+    });
+    assert_eq!(ended, Some(2 * RESUMED_MAX / 10_000));
+}
