@@ -1,10 +1,12 @@
 //! Applications that know nothing of the mesh go through it: the kernel hands their connections to the sidecar.
 
+mod drains;
 mod outage;
 mod pair;
 mod ports;
 mod rules;
 mod streams;
+mod tunnels;
 
 use std::{path::PathBuf, process::Command};
 

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use usher_tests::raw::{Act, RawOrigin, say};
 
 use crate::hostile::open_pair;
@@ -69,6 +74,34 @@ async fn an_answer_without_a_length_ends_in_the_way_its_caller_understands() -> 
 }
 
 #[tokio::test]
+async fn half_an_answer_ends_as_a_whole_one_for_no_caller() -> Result<()> {
+    let half = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    let origin = RawOrigin::start(move |all, before| {
+        let is_asked = all[before..].starts_with(b"GET /half ");
+        Act {
+            write: if is_asked { half.into() } else { OK.into() },
+            close: is_asked,
+        }
+    })
+    .await?;
+    let (_mesh, api, web) = open_pair(origin.port()).await?;
+    for address in [&api.inbound, &web.outbound] {
+        for version in ["1.0", "1.1"] {
+            let mut stream = TcpStream::connect(address).await?;
+            let ask = format!("GET /half HTTP/{version}\r\nHost: api\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await?;
+            let mut heard = Vec::new();
+            let ended = timeout(PATIENCE, stream.read_to_end(&mut heard)).await?;
+            let heard = String::from_utf8_lossy(&heard);
+            assert!(!heard.ends_with("0\r\n\r\n"), "{heard}");
+            let chunked = heard.contains("transfer-encoding: chunked");
+            assert!(chunked || ended.is_err(), "{version}: {heard}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn trailers_pass_both_ways() -> Result<()> {
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
     let origin = origin(answer, false).await?;
@@ -108,13 +141,13 @@ async fn who_expects_to_be_told_to_go_on_is_told_and_only_then_sends() -> Result
     .await?;
     let (_mesh, api, web) = open_pair(origin.port()).await?;
     for address in [&api.inbound, &web.outbound] {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").await?;
         let mut buffer = vec![0; 4096];
-        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await??;
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await??;
         assert_eq!(&buffer[..read], b"HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(b"body").await?;
-        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await??;
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await??;
         assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
     }
     assert!(!String::from_utf8_lossy(&origin.recorded().concat()).contains("xpect"));

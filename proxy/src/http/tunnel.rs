@@ -1,7 +1,8 @@
 //! A connection that has left HTTP: what it sends is one body, what it is to be sent another.
 //!
 //! As bodies the two directions pass through stories, hop and records like any others: counted, watched for
-//! silence, at the other side's pace, and a half-close is the end of a body.
+//! silence, at the other side's pace, and a half-close is the end of a body. Until it is told that there is nothing more
+//! to come its connection is set to be reset when it is closed, whatever closes it: an end would say that this was all.
 
 use std::{
     any::Any,
@@ -56,6 +57,9 @@ impl Tunnel {
     }
 
     fn new(stream: Option<Stream>, guard: Rc<dyn Any>) -> Self {
+        if let Some(stream) = &stream {
+            stream.reset_on_close();
+        }
         Self(Rc::new(Inner {
             stream: RefCell::new(stream),
             reader: RefCell::default(),
@@ -65,6 +69,7 @@ impl Tunnel {
 
     /// It has come about.
     pub fn open(&self, stream: Stream) {
+        stream.reset_on_close();
         self.0.stream.replace(Some(stream));
         if let Some(reader) = self.0.reader.take() {
             reader.wake();
@@ -79,8 +84,7 @@ impl Tunnel {
         }
     }
 
-    /// Sends all of `body`, then closes this direction. If `body` breaks off so does the connection: an end would
-    /// say that this was all.
+    /// Sends all of `body`, then closes this direction. If `body` breaks off so does the connection.
     ///
     /// # Errors
     /// See [`PumpError`].
@@ -93,27 +97,20 @@ impl Tunnel {
                     Ok(bytes) => self.send(bytes, body).await?,
                     Err(_) => continue,
                 },
-                Some(Err(error)) => {
-                    self.reset();
-                    return Err(PumpError::Source(error));
-                }
+                Some(Err(error)) => return Err(PumpError::Source(error)),
             }
         }
     }
 
     /// While there is no room nobody polls `body`, so it is asked for its bounds here.
     async fn send(&self, mut bytes: Bytes, body: &mut Body) -> Result<(), PumpError> {
-        let sent = poll_fn(|cx| match self.poll_send(&mut bytes, cx) {
+        poll_fn(|cx| match self.poll_send(&mut bytes, cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(|_| PumpError::Peer)),
             Poll::Pending => body
                 .poll_bounds(cx)
                 .map(|error| Err(PumpError::Source(error))),
         })
-        .await;
-        if let Err(PumpError::Source(_)) = &sent {
-            self.reset();
-        }
-        sent
+        .await
     }
 
     fn poll_send(&self, bytes: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,16 +130,14 @@ impl Tunnel {
 
     async fn end(&self) -> io::Result<()> {
         poll_fn(|cx| match &mut *self.0.stream.borrow_mut() {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            Some(stream) => {
+                ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+                stream.end_on_close();
+                Poll::Ready(Ok(()))
+            }
             None => Poll::Ready(Ok(())),
         })
         .await
-    }
-
-    fn reset(&self) {
-        if let Some(stream) = &*self.0.stream.borrow() {
-            stream.reset_on_close();
-        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Opaque copying: both ways at once, half-closes passed on, idle streams ended.
 //!
+//! From its first byte on a stream's connections are set to be reset when they are closed, until each is told that the
+//! other side is done. So whatever ends it early, a drain's grace or a kill of this process among it, is seen as such:
+//! whoever reads to the end would else believe it.
+//!
 //! A stream holds no memory of its own but for what its other side has not taken yet: all streams of a worker read into
 //! one [`Scratch`], in turns, and what is written at once never leaves it.
 
@@ -62,14 +66,16 @@ pub enum BrokeOff {
 /// Copies until both directions have ended. `idle` bounds the time in which no byte moves either way.
 ///
 /// # Errors
-/// What broke the stream, with what had been carried until then. Dropping the streams then resets each side that has not
-/// been told before that it was all: whoever reads to the end would believe it.
+/// What broke the stream, with what had been carried until then. Dropping the streams, or this future, resets each side
+/// that has not been told before that it was all.
 pub async fn copy(
     downstream: &mut Stream,
     upstream: &mut Stream,
     idle: Option<Duration>,
     scratch: &Scratch,
 ) -> (Copied, Result<(), BrokeOff>) {
+    downstream.reset_on_close();
+    upstream.reset_on_close();
     let mut both = Both::default();
     let mut timer: Option<Pin<Box<Sleep>>> =
         idle.map(|idle| Box::pin(sleep_until(Instant::now() + idle)));
@@ -96,13 +102,11 @@ pub async fn copy(
         Poll::Pending
     })
     .await;
-    if result.is_err() {
-        if !both.back.has_ended() {
-            downstream.reset_on_close();
-        }
-        if !both.there.has_ended() {
-            upstream.reset_on_close();
-        }
+    if both.back.has_ended() {
+        downstream.end_on_close();
+    }
+    if both.there.has_ended() {
+        upstream.end_on_close();
     }
     let copied = Copied {
         from_downstream: both.there.bytes,

@@ -39,6 +39,11 @@ impl Stream {
         let _ = SockRef::from(self.connection()).set_linger(Some(Duration::ZERO));
     }
 
+    /// Takes [`Self::reset_on_close`] back: the other side has been told that this was all.
+    pub fn end_on_close(&self) {
+        let _ = SockRef::from(self.connection()).set_linger(None);
+    }
+
     /// HTTP/2 with another sidecar begins on it: from now on its peer is gone if it takes nothing for 20 s.
     pub fn becomes_hop(&self) {
         socket::tune_hop(self.connection());

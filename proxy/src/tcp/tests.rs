@@ -42,6 +42,29 @@ async fn only_between_sidecars_is_a_peer_that_takes_nothing_taken_for_gone() {
     assert_eq!(socket(&stream), (Some(Duration::from_secs(20)), 2));
 }
 
+/// As when a drain's grace is over, or the process is killed.
+#[tokio::test]
+async fn a_stream_that_is_dropped_under_way_is_reset_at_both_ends() {
+    let (mut caller, downstream) = pair().await;
+    let (upstream, mut called) = pair().await;
+    let copying = async move {
+        let (mut downstream, mut upstream) = (Stream::Plain(downstream), Stream::Plain(upstream));
+        copy(&mut downstream, &mut upstream, None, &Scratch::default()).await
+    };
+    let talking = async {
+        caller.write_all(b"question").await.unwrap();
+        called.read_exact(&mut [0; 8]).await.unwrap();
+    };
+    tokio::select! {
+        _ = copying => panic!("nobody has ended it"),
+        () = talking => {}
+    }
+    for end in [&mut caller, &mut called] {
+        let error = end.read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
+
 #[tokio::test]
 async fn a_half_closed_stream_still_carries_the_answer() {
     let (mut caller, downstream) = pair().await;

@@ -125,6 +125,18 @@ pub(super) fn api(host: &Host, address: &str) -> Result<Application> {
     })
 }
 
+impl<A> Pair<A> {
+    /// Of `api`'s port, by which applications call it.
+    pub(super) fn address(&self) -> Result<String> {
+        Ok(format!("{}:8080", virtual_address(&self.mesh, "api")?))
+    }
+
+    /// A connection of `web`'s application.
+    pub(super) fn dial(&self, address: &str) -> Result<TcpStream> {
+        Ok(TcpStream::from_std(self.web.connect(address)?)?)
+    }
+}
+
 pub(super) fn virtual_address(mesh: &Mesh, service: &str) -> Result<String> {
     let services = mesh.ask(&["services"])?;
     let mut list = services.as_array().into_iter().flatten();
@@ -147,34 +159,45 @@ pub(super) async fn registered(mesh: &Mesh, address: &str) {
 }
 
 /// A mesh with `api` on one machine and `web` on another, both intercepted.
-pub(super) struct Pair {
+pub(super) struct Pair<A = Application> {
     pub(super) mesh: Mesh,
     pub(super) network: Network,
     pub(super) web: Host,
     pub(super) api: Host,
     pub(super) web_sidecar: Sidecar,
-    _api_sidecar: Sidecar,
-    _application: Application,
+    pub(super) api_sidecar: Sidecar,
+    pub(super) application: A,
 }
 
 impl Pair {
     /// `inbound`: how `api` is intercepted.
     pub(super) async fn new(inbound: &[&str]) -> Result<Option<Self>> {
+        Self::around(("http", &[]), inbound, |host| api(host, "0.0.0.0:8080")).await
+    }
+}
+
+impl<A> Pair<A> {
+    /// Around an application of the test's own, on port 8080, which declares `protocol`. `more`: for both sidecars.
+    pub(super) async fn around(
+        (protocol, more): (&str, &[&str]),
+        inbound: &[&str],
+        application: impl FnOnce(&Host) -> Result<A>,
+    ) -> Result<Option<Self>> {
         let Some(network) = Network::new()? else {
             return Ok(None);
         };
-        let mesh = Mesh::start_on("10.77.0.1:0", &[yaml::service("api", 8080, "http")]).await?;
+        let mesh = Mesh::start_on("10.77.0.1:0", &[yaml::service("api", 8080, protocol)]).await?;
         let (web, api_host) = (network.host()?, network.host()?);
         for (host, arguments) in [(&web, &[][..]), (&api_host, inbound)] {
             let arguments: Vec<&str> = ["install"].iter().chain(arguments).copied().collect();
             let installed = intercept(host, &arguments);
             assert_eq!(installed.code, Some(0), "{installed:?}");
         }
-        let application = api(&api_host, "0.0.0.0:8080")?;
+        let application = application(&api_host)?;
         let mode = inbound.last().copied().unwrap_or("redirect");
-        let more = ["--application-port", "8080", "--transparent", mode];
-        let api_sidecar = Sidecar::start(&mesh, &api_host, "api", &more).await?;
-        let web_sidecar = Sidecar::start(&mesh, &web, "web", &[]).await?;
+        let own = ["--application-port", "8080", "--transparent", mode];
+        let api_sidecar = Sidecar::start(&mesh, &api_host, "api", &[&own, more].concat()).await?;
+        let web_sidecar = Sidecar::start(&mesh, &web, "web", more).await?;
         registered(&mesh, &format!("{}:15006", api_host.ipv4)).await;
         Ok(Some(Self {
             mesh,
@@ -182,8 +205,8 @@ impl Pair {
             web,
             api: api_host,
             web_sidecar,
-            _api_sidecar: api_sidecar,
-            _application: application,
+            api_sidecar,
+            application,
         }))
     }
 }

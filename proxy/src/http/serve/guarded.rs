@@ -73,6 +73,11 @@ impl GuardedStream {
         }
     }
 
+    /// As [`Stream::reset_on_close`].
+    pub(super) fn reset_on_close(&self) {
+        self.stream.reset_on_close();
+    }
+
     /// The stream itself, after an upgrade: `read` and what is held come first, and nothing is judged any more.
     pub(super) fn into_upgraded(self, read: &[u8]) -> Stream {
         let seen = [read, &self.held].concat();

@@ -4,7 +4,7 @@
 //! hyper never closes the connection: after an upgrade it goes on without hyper, as two bodies ([`Tunnel`]).
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
@@ -51,9 +51,10 @@ pub async fn http1(
     handler: Handler<'_>,
 ) -> Result<Served, hyper::Error> {
     let watch = Rc::new(Watch::default());
-    let switched = Switched::default();
+    let (switched, until_end) = (Switched::default(), Cell::new(false));
     let service = service_fn(|mut request: Request<Incoming>| {
         let in_flight = InFlight::begin(&watch);
+        until_end.set(request.version() == Version::HTTP_10);
         if let Some(refusal) = watch.refusal() {
             request.extensions_mut().insert(refusal);
         }
@@ -71,7 +72,7 @@ pub async fn http1(
     let mut drained = false;
     let mut look = pin!(watch.watch(idle));
     let mut ended_by = Served::Whole;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         // First of all: hyper drops a connection that is to shut down before it has read from it, and a
         // request may be waiting there.
         if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
@@ -94,17 +95,18 @@ pub async fn http1(
         Pin::new(&mut connection).graceful_shutdown();
         connection.poll_without_shutdown(cx).map_ok(|()| ended_by)
     })
-    .await?;
+    .await;
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let mut io = io.into_inner();
-    match switched.take() {
-        Some(opened) => {
-            let (tunnel, mut body) = *opened;
-            tunnel.open(io.into_upgraded(&read_buf));
-            // How it ends is told to those who watch the bodies.
-            let _ = tunnel.pour(&mut body).await;
-            poll_fn(|cx| body.poll_over(cx)).await;
+    if let Err(error) = ended {
+        // To an HTTP/1.0 caller the connection's end says that this was all; a body that broke off must not.
+        if until_end.get() && error.is_user() {
+            io.reset_on_close();
         }
+        return Err(error);
+    }
+    match switched.take() {
+        Some(opened) => go_on(*opened, io.into_upgraded(&read_buf)).await,
         None if is_abandoned(ended_by) => {}
         None => {
             let shutdown = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx));
@@ -112,6 +114,13 @@ pub async fn http1(
         }
     }
     Ok(ended_by)
+}
+
+/// Without hyper. How it ends is told to those who watch the bodies.
+async fn go_on((tunnel, mut body): (Tunnel, Body), stream: Stream) {
+    tunnel.open(stream);
+    let _ = tunnel.pour(&mut body).await;
+    poll_fn(|cx| body.poll_over(cx)).await;
 }
 
 /// What goes on once hyper is done with a connection that has left HTTP, and what it is to be sent.
