@@ -1,5 +1,7 @@
 //! `Gateway`: listeners and the routes on them.
 
+use prost::Message as _;
+
 use crate::{
     model::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute},
     value::CertificateName,
@@ -7,7 +9,7 @@ use crate::{
 
 use super::{
     DecodeError,
-    route::{Decoder, Encoder, decode_backend},
+    route::{Decoder, Encoder, FRAME, decode_backend},
     scalar::{Decoded, list, port, service_name, text},
     v1,
 };
@@ -128,6 +130,13 @@ fn decode_route(message: v1::Route, tables: &Decoder) -> Decoded<GatewayRoute> {
         return Err(DecodeError::at("rule", found, allowed));
     }
     Ok(route)
+}
+
+/// Bytes that routes for connections take in a resource: never too few.
+pub fn streams_size<'a>(routes: impl IntoIterator<Item = &'a StreamRoute>) -> usize {
+    let routes = routes.into_iter();
+    let sizes = routes.map(|route| v1::StreamRoute::from(route).encoded_len() + FRAME);
+    sizes.sum()
 }
 
 impl From<&StreamRoute> for v1::StreamRoute {

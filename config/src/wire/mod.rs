@@ -19,6 +19,7 @@ mod service;
 mod tests;
 
 pub use error::DecodeError;
+pub use gateway::streams_size;
 pub use route::routes_size;
 
 /// Code generated from `config/proto`, in the folders' structure; `tests/generated.rs` keeps it fresh.

@@ -43,7 +43,7 @@ pub fn routes_size<'a>(
 }
 
 /// For each element of a list, its tag and length in the list around it.
-const FRAME: usize = 12;
+pub(super) const FRAME: usize = 12;
 
 /// Equal messages once, in the order of their first use.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::{
     precedence::{Ranked, rank},
     references::{Referrer, Whose, certificate, stream_backend},
     routes::{backends, layers_of_route, prefix, targets_of_route},
-    size::{ROUTES_BYTES_MAX, crowded_out},
+    size::{ROUTES_BYTES_MAX, crowded_out, of_connections, of_requests},
     targets::{Target, Targets},
     traffic,
     written::{Written, label, written},
@@ -33,10 +33,27 @@ struct Stream<'a> {
     rules: &'a [kind::StreamRule],
 }
 
+/// What one became on a listener.
+struct Connection {
+    object: ObjectKey,
+    accepted_at: SystemTime,
+    place: Place,
+    route: StreamRoute,
+}
+
 /// All gateways.
 pub(super) fn gateways(
     index: &Index<'_>,
     targets: &Targets<'_>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<ServiceName, Gateway> {
+    within(ROUTES_BYTES_MAX, (index, targets), findings)
+}
+
+/// With so many bytes of routes in each.
+pub(super) fn within(
+    limit: usize,
+    (index, targets): (&Index<'_>, &Targets<'_>),
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<ServiceName, Gateway> {
     let mut gateways: BTreeMap<ServiceName, Gateway> = BTreeMap::new();
@@ -53,11 +70,18 @@ pub(super) fn gateways(
         gateways.insert(name.clone(), gateway);
     }
     let mut requests = requests(index, targets, findings);
+    let mut connections = connections(index, findings);
     for name in gateways.keys() {
         let own = requests.iter().filter(|((gateway, _), _)| gateway == name);
         let own = own.flat_map(|(_, routes)| routes);
         let own = own.map(|(ranked, policies)| (ranked, &**policies));
-        let too_much = crowded_out(name, own, ROUTES_BYTES_MAX, findings);
+        let mut claims = of_requests(own);
+        let own = connections.iter().filter(|one| one.place.0 == *name);
+        claims.extend(of_connections(
+            own.map(|one| (&one.object, one.accepted_at, &one.route)),
+        ));
+        let too_much = crowded_out(name, claims, limit, findings);
+        connections.retain(|one| one.place.0 != *name || !too_much.contains(&one.object));
         let own = requests
             .iter_mut()
             .filter(|((gateway, _), _)| gateway == name);
@@ -77,9 +101,9 @@ pub(super) fn gateways(
                 .collect();
         }
     }
-    for (place, stream) in connections(index, findings) {
+    for Connection { place, route, .. } in connections {
         if let Some(listener) = at(&mut gateways, &place) {
-            listener.streams.push(stream);
+            listener.streams.push(route);
         }
     }
     gateways
@@ -288,7 +312,7 @@ impl Treated<'_, '_> {
 }
 
 /// Routes for connections with the listeners that they attached to, the oldest first.
-fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<(Place, StreamRoute)> {
+fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<Connection> {
     let tls = index.tls_routes.iter().map(|aged| Stream {
         route: Route {
             key: aged.key,
@@ -333,7 +357,12 @@ fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<(Place, St
                         .map(|backend| stream_backend(&referrer, backend, Whose::Any, findings))
                         .collect(),
                 };
-                streams.push((place.clone(), route));
+                streams.push(Connection {
+                    object: key.clone(),
+                    accepted_at: stream.accepted_at,
+                    place: place.clone(),
+                    route,
+                });
             }
         }
     }

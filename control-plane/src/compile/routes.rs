@@ -21,7 +21,7 @@ use super::{
     parents::{followers, parents},
     precedence::{Ranked, rank},
     references::{Referrer, Whose, http_backend},
-    size::{ROUTES_BYTES_MAX, crowded_out},
+    size::{ROUTES_BYTES_MAX, crowded_out, of_requests},
     targets::{Target, Targets},
     traffic::{self, Layer},
     written::{Rule, Written, written},
@@ -51,7 +51,7 @@ pub(super) fn by_parent(
         .into_iter()
         .map(|(parent, mut routes)| {
             let all = routes.iter().map(|ranked| (ranked, [].as_slice()));
-            let too_much = crowded_out(&parent, all, ROUTES_BYTES_MAX, findings);
+            let too_much = crowded_out(&parent, of_requests(all), ROUTES_BYTES_MAX, findings);
             routes.retain(|ranked| !too_much.contains(&ranked.object));
             routes.sort_by(|a, b| rank(a).cmp(&rank(b)));
             (
