@@ -5,7 +5,7 @@ mod claims;
 mod drain;
 mod http;
 mod ready;
-mod roots;
+pub(crate) mod roots;
 mod routes;
 mod size;
 mod source;

@@ -76,5 +76,15 @@ choice! {
         Grpc = "grpc",
         /// Opaque bytes: balanced per connection, no retries by status, no paths.
         Tcp = "tcp",
+        /// TLS of the application's own (HTTPS, LDAPS): carried unopened, as opaque bytes inside the mesh's TLS. Who calls is
+        /// still known and decided about; what is asked is not.
+        Tls = "tls" | "https",
+    }
+}
+
+impl AppProtocol {
+    /// Whether the mesh only carries what is spoken.
+    pub fn is_opaque(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
     }
 }

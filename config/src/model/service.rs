@@ -53,6 +53,6 @@ pub enum Protocol {
     Http2,
     /// gRPC over HTTP/2 (`grpc`).
     Grpc,
-    /// Opaque bytes (`tcp`).
+    /// Opaque bytes (`tcp`, `tls`).
     Tcp,
 }

@@ -165,7 +165,8 @@ impl<'a> Index<'a> {
         ports
             .into_iter()
             .flatten()
-            .any(|port| port.port == target.port && port.app_protocol == Some(AppProtocol::Tcp))
+            .filter(|port| port.port == target.port)
+            .any(|port| port.app_protocol.is_some_and(AppProtocol::is_opaque))
     }
 
     /// Whether its namespace lets `object` refer to it.

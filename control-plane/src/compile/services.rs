@@ -197,7 +197,7 @@ fn protocol(declared: Option<AppProtocol>) -> Protocol {
         Some(AppProtocol::Http) => Protocol::Http1,
         Some(AppProtocol::Http2) => Protocol::Http2,
         Some(AppProtocol::Grpc) => Protocol::Grpc,
-        Some(AppProtocol::Tcp) => Protocol::Tcp,
+        Some(AppProtocol::Tcp | AppProtocol::Tls) => Protocol::Tcp,
     }
 }
 

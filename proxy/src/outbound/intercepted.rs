@@ -111,7 +111,7 @@ async fn talk(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, fo
                 warn!(
                     service = %found.service.label,
                     port = %found.port,
-                    "closed a connection of the application that speaks TLS to a port that declares plain HTTP: declare appProtocol tcp, or leave TLS to the sidecar"
+                    "closed a connection of the application that speaks TLS to a port that declares plain HTTP: declare appProtocol tls, or leave TLS to the sidecar"
                 );
             }
         }

@@ -8,17 +8,17 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use usher_tests::{Application, Mesh, Sidecar, reply, yaml};
 
 /// A private root and the leaves that it signs.
-pub(super) struct Root {
+pub(crate) struct Root {
     certificate: rcgen::Certificate,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 impl Root {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let key = rcgen::KeyPair::generate()?;
         let mut parameters = rcgen::CertificateParams::new(Vec::new())?;
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -31,14 +31,14 @@ impl Root {
     }
 
     /// Chain and key in PEM.
-    pub(super) fn leaf(&self, names: &[&str]) -> Result<(String, String)> {
+    pub(crate) fn leaf(&self, names: &[&str]) -> Result<(String, String)> {
         let key = rcgen::KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let leaf = rcgen::CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
         Ok((leaf.pem(), key.serialize_pem()))
     }
 
-    pub(super) fn client(&self, alpn: &[&[u8]], only_1_2: bool) -> Result<TlsConnector> {
+    pub(crate) fn client(&self, alpn: &[&[u8]], only_1_2: bool) -> Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -51,6 +51,20 @@ impl Root {
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(TlsConnector::from(Arc::new(config)))
     }
+}
+
+/// A server that shows a leaf.
+pub(crate) fn acceptor((chain, key): &(String, String)) -> Result<TlsAcceptor> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 pub(super) fn write(path: &std::path::Path, text: &str, mode: u32) -> Result<()> {

@@ -1,19 +1,18 @@
 //! TLS from outside: the certificate for the name asked for, renewed without a restart; connections that are passed on
 //! unopened, and opaque ones.
 
-use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 use usher_tests::{Gateway, Mesh, eventually, yaml};
 
 use super::{
     gateway,
-    roots::{Root, certificate, connect, files, get, leaf_of, mesh, tls_listener, write},
+    roots::{Root, acceptor, certificate, connect, files, get, leaf_of, mesh, tls_listener, write},
     route,
 };
 
@@ -193,7 +192,7 @@ fn streams() -> [String; 7] {
         "  - { name: sql, port: 5432, protocol: TCP }\n".to_owned(),
     ];
     [
-        yaml::service("vault", 9000, "tcp"),
+        yaml::service("vault", 9000, "tls"),
         yaml::service("sql", 9000, "tcp"),
         yaml::workload("edge"),
         gateway(&listeners.concat()),
@@ -278,17 +277,4 @@ async fn tls_is_passed_on_unopened_by_name_and_opaque_bytes_by_port() -> Result<
     }
     servers.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
-}
-
-fn acceptor((chain, key): &(String, String)) -> Result<TlsAcceptor> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,11 +1,14 @@
 //! Bytes that are carried as they are: whole, half-closed and broken off as they would be without us.
 
 use anyhow::Result;
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use usher_tests::{Host, Mesh, Network, eventually, yaml};
+
+use crate::gateway::roots::{Root, acceptor};
 
 use super::pair::{Sidecar, get, greeter, greeting, intercept, registered, virtual_address};
 
@@ -106,6 +109,51 @@ async fn a_server_that_speaks_first_is_heard_at_once_on_a_port_that_declares_not
         let metrics = get(&web, "127.0.0.1:15020", "x", "/metrics").await.ok()?;
         let heard = "usher_detect_total{outcome=\"server_first\"} 1";
         metrics.contains(heard).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_applications_own_tls_is_carried_unopened() -> Result<()> {
+    let Some(network) = Network::new()? else {
+        return Ok(());
+    };
+    let mesh = Mesh::start_on("10.77.0.1:0", &[yaml::service("vault", 8443, "tls")]).await?;
+    let (web, vault) = (network.host()?, network.host()?);
+    for host in [&web, &vault] {
+        assert_eq!(intercept(host, &["install"]).code, Some(0));
+    }
+    let root = Root::new()?;
+    let server = acceptor(&root.leaf(&["vault.example.com"])?)?;
+    let listener = TcpListener::from_std(vault.listen("127.0.0.1:8443")?)?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let server = server.clone();
+            tokio::spawn(async move {
+                let mut stream = server.accept(stream).await?;
+                stream.write_all(b"hello\n").await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    let more = ["--application-port", "8443"];
+    let vault_sidecar = Sidecar::start(&mesh, &vault, "vault", &more).await?;
+    let _web_sidecar = Sidecar::start(&mesh, &web, "web", &[]).await?;
+    registered(&mesh, &format!("{}:15006", vault.ipv4)).await;
+    for address in [virtual_address(&mesh, "vault")?, vault.ipv4.clone()] {
+        let stream = TcpStream::from_std(web.connect(&format!("{address}:8443"))?)?;
+        let name = ServerName::try_from("vault.example.com")?;
+        // It trusts no one but the test's own root.
+        let mut stream = root.client(&[], false)?.connect(name, stream).await?;
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await?;
+        assert_eq!(heard, "hello\n");
+    }
+    eventually("both came from a known caller", async || {
+        let log = vault_sidecar.access_log();
+        let calls = log.lines().filter(|line| line.contains("sa/web"));
+        (calls.count() == 2).then_some(())
     })
     .await;
     Ok(())

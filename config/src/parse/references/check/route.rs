@@ -2,7 +2,7 @@
 
 use crate::{
     kind::{
-        AppProtocol, BackendObject, BackendRef, GrpcFilter, GrpcRouteSpec, HttpFilter,
+        BackendObject, BackendRef, Choice as _, GrpcFilter, GrpcRouteSpec, HttpFilter,
         HttpRouteSpec, ParentKind, ParentRef, StreamRule,
     },
     parse::Severity,
@@ -77,13 +77,14 @@ impl Check<'_, '_> {
             self.backend(&name, backend.port, &field, parent == Some(&name));
             let service = self.index.services.get(&name).copied().flatten();
             let ports = service.map(|service| &service.spec.ports);
-            let opaque = ports.into_iter().flatten().any(|port| {
-                port.port == backend.port && port.app_protocol == Some(AppProtocol::Tcp)
-            });
-            if opaque {
+            let mut ports = ports.into_iter().flatten();
+            let port = ports.find(|port| port.port == backend.port);
+            let declared = port.and_then(|port| port.app_protocol);
+            if let Some(opaque) = declared.filter(|declared| declared.is_opaque()) {
                 let found = format!(
-                    "`{}`, which carries no HTTP (appProtocol: tcp)",
-                    backend.port
+                    "`{}`, which carries no HTTP (appProtocol: {})",
+                    backend.port,
+                    opaque.word()
                 );
                 let allowed = "a port that carries HTTP".to_owned();
                 let field = format!("{field}.port");
