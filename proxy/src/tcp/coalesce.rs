@@ -3,23 +3,30 @@
 //! Why: `h2` flushes after nearly every frame: four TLS records and four system calls for one gRPC
 //! response. Here a flush only marks what is pending; the driver really flushes once, after it has polled
 //! the connection. Bounded: beyond [`PENDING_MAX`] a write goes through at once and its back pressure is felt.
+//!
+//! The turns of a worker's connections do not overlap, so one buffer per worker serves them all: it is warm, it does not
+//! grow step by step, and a connection that waits has none. Only what a slow peer does not take stays with its connection.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
+    mem::take,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much may wait for the end of a turn: four full TLS records.
 const PENDING_MAX: usize = 64 * 1024;
 
-/// A larger buffer is given back once it is empty: idle connections should be cheap.
-const KEEP_MAX: usize = 4 * 1024;
+/// A larger buffer is not kept for the next turn: one write may go beyond [`PENDING_MAX`].
+const SPARE_MAX: usize = 2 * PENDING_MAX;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The end that a protocol implementation writes to.
 #[derive(Debug)]
@@ -32,9 +39,9 @@ pub struct Flusher<S>(Rc<RefCell<Pending<S>>>);
 #[derive(Debug)]
 struct Pending<S> {
     io: S,
-    bytes: BytesMut,
-    /// How much the last turn wrote: the next one's buffer begins with as much.
-    last_turn: usize,
+    bytes: Vec<u8>,
+    /// How many of `bytes` have gone into `io`.
+    written: usize,
     /// Something went into `io` that has not been flushed.
     dirty: bool,
     /// It takes nothing any more. Who flushes hears of it; who writes does not: `h2` would give up what it can still read.
@@ -45,8 +52,8 @@ struct Pending<S> {
 pub fn coalesce<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> (Coalesced<S>, Flusher<S>) {
     let shared = Rc::new(RefCell::new(Pending {
         io,
-        bytes: BytesMut::new(),
-        last_turn: 0,
+        bytes: Vec::new(),
+        written: 0,
         dirty: false,
         broken: None,
     }));
@@ -54,22 +61,42 @@ pub fn coalesce<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> (Coalesced<S>, Flus
 }
 
 impl<S: AsyncWrite + Unpin> Pending<S> {
-    /// Takes a turn's first bytes without growing step by step.
     fn gather(&mut self, bytes: &[u8]) {
         if self.bytes.capacity() == 0 {
-            self.bytes.reserve(self.last_turn.max(bytes.len()));
+            self.bytes = SPARE.take();
+            self.bytes.reserve(PENDING_MAX);
         }
         self.bytes.extend_from_slice(bytes);
     }
 
+    fn give_back(&mut self) {
+        let mut bytes = take(&mut self.bytes);
+        self.written = 0;
+        bytes.clear();
+        if (PENDING_MAX..=SPARE_MAX).contains(&bytes.capacity()) {
+            SPARE.set(bytes);
+        }
+    }
+
+    /// The peer is slow: what it has taken goes, and what is left waits in a buffer of its size.
+    fn settle(&mut self) {
+        self.bytes.drain(..self.written);
+        self.written = 0;
+        if self.bytes.len() < self.bytes.capacity() / 2 {
+            let left = self.bytes.to_vec();
+            self.give_back();
+            self.bytes = left;
+        }
+    }
+
     /// Whether there is room; what cannot be written is forgotten.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.bytes.len() >= PENDING_MAX {
+        if self.bytes.len() - self.written >= PENDING_MAX {
             let drained = ready!(self.poll_drain(cx));
             self.note(&drained);
         }
         if self.broken.is_some() {
-            self.bytes = BytesMut::new();
+            self.give_back();
         }
         Poll::Ready(())
     }
@@ -81,21 +108,23 @@ impl<S: AsyncWrite + Unpin> Pending<S> {
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.bytes.is_empty() {
-            self.last_turn = self.bytes.len().next_power_of_two().min(PENDING_MAX);
-        }
-        while !self.bytes.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.bytes))?;
+        while let Some(left) = self
+            .bytes
+            .get(self.written..)
+            .filter(|left| !left.is_empty())
+        {
+            let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, left)? else {
+                self.settle();
+                return Poll::Pending;
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.bytes.advance(written);
+            self.written += written;
             self.dirty = true;
         }
-        if self.bytes.capacity() > KEEP_MAX {
-            self.bytes = BytesMut::new();
-        } else {
-            self.bytes.clear();
+        if self.bytes.capacity() > 0 {
+            self.give_back();
         }
         Poll::Ready(Ok(()))
     }
@@ -190,3 +219,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         Pin::new(&mut pending.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
