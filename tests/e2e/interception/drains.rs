@@ -103,14 +103,37 @@ async fn a_conversation_that_outlives_the_grace_is_reset() -> Result<()> {
             carries(&mut called, &mut calling, 10).await?;
             sidecar(&mut pair, end).0.process.signal(Signal::SIGTERM);
             assert_eq!(has_ended(&mut pair, end, 2 * PATIENCE).await, Some(0));
-            for (which, stream) in [("calling", &mut calling), ("called", &mut called)] {
-                let read = timeout(PATIENCE, stream.read(&mut [0])).await?;
-                assert!(
-                    read.is_err(),
-                    "{protocol}, {end:?} ended: to the {which} one it looks like a clean end"
-                );
-            }
+            are_reset(&mut calling, &mut called, &format!("{protocol}, {end:?}")).await?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_conversation_whose_sidecar_is_killed_is_reset() -> Result<()> {
+    for (protocol, http) in [("tcp", false), ("http", true)] {
+        for end in [End::Calling, End::Called] {
+            let begin = |host: &Host| conversations(host, http);
+            let Some(mut pair) = Pair::around((protocol, &[]), &[], begin).await? else {
+                return Ok(());
+            };
+            let address = pair.address()?;
+            let (mut calling, mut called) = conversation(&mut pair, (http, &address)).await?;
+            carries(&mut called, &mut calling, 10).await?;
+            sidecar(&mut pair, end).0.process.signal(Signal::SIGKILL);
+            are_reset(&mut calling, &mut called, &format!("{protocol}, {end:?}")).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn are_reset(calling: &mut TcpStream, called: &mut TcpStream, how: &str) -> Result<()> {
+    for (which, stream) in [("calling", calling), ("called", called)] {
+        let read = timeout(PATIENCE, stream.read(&mut [0])).await?;
+        assert!(
+            read.is_err(),
+            "{how}: to the {which} one it looks like a clean end"
+        );
     }
     Ok(())
 }
