@@ -68,7 +68,8 @@ proptest! {
                 let _ = flusher.poll_flush(&mut cx);
                 continue;
             };
-            let bytes: Vec<u8> = (0..size).map(|at| (which * 80 + (number * 7 + at) % 80) as u8).collect();
+            let byte = |at| u8::try_from(which * 80 + (number * 7 + at) % 80).unwrap();
+            let bytes: Vec<u8> = (0..size).map(byte).collect();
             if let Poll::Ready(taken) = Pin::new(near).poll_write(&mut cx, &bytes) {
                 written[which].extend_from_slice(&bytes[..taken.unwrap()]);
             }
