@@ -102,6 +102,34 @@ async fn half_an_answer_ends_as_a_whole_one_for_no_caller() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_length_is_not_whole_because_its_sidecar_was_killed() -> Result<()> {
+    let begun = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    let origin = RawOrigin::start(move |all, before| {
+        let is_asked = all[before..].starts_with(b"GET /half ");
+        Act {
+            write: if is_asked { begun.into() } else { OK.into() },
+            close: false,
+        }
+    })
+    .await?;
+    let (_mesh, _api, web) = open_pair(origin.port()).await?;
+    let mut stream = TcpStream::connect(&web.outbound).await?;
+    stream
+        .write_all(b"GET /half HTTP/1.0\r\nHost: api\r\n\r\n")
+        .await?;
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"half") {
+        let read = timeout(PATIENCE, stream.read_buf(&mut heard)).await??;
+        assert!(read > 0, "{}", String::from_utf8_lossy(&heard));
+    }
+    let sidecar = nix::unistd::Pid::from_raw(i32::try_from(web.proxy_pid()?)?);
+    nix::sys::signal::kill(sidecar, nix::sys::signal::Signal::SIGKILL)?;
+    let ended = timeout(PATIENCE, stream.read_buf(&mut heard)).await?;
+    assert!(ended.is_err(), "its end says that this was all");
+    Ok(())
+}
+
+#[tokio::test]
 async fn trailers_pass_both_ways() -> Result<()> {
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n";
     let origin = origin(answer, false).await?;

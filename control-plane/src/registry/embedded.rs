@@ -1,11 +1,11 @@
 //! The default store: one redb file, durable with every commit.
 //!
-//! Five tables of JSON values under readable keys. JSON rather than a binary form because a store that an
+//! Six tables of JSON values under readable keys. JSON rather than a binary form because a store that an
 //! operator can dump is worth more than the bytes; a whole mesh is a few megabytes, read once at start.
 
-use std::{error::Error, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, error::Error, fmt::Display, net::IpAddr, path::Path};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 use usher_config::{
     kind::{Choice, Kind, ObjectKey},
@@ -16,11 +16,14 @@ use crate::database;
 
 use super::store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject};
 
-const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
-const DENIED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("denied");
-const ADDRESSES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("virtual_addresses");
+const OBJECTS: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("objects");
+const DENIED: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("denied");
+const ADDRESSES: TableDefinition<'_, &'static str, &'static [u8]> =
+    TableDefinition::new("virtual_addresses");
+const DELETED: TableDefinition<'_, &'static str, &'static [u8]> =
+    TableDefinition::new("deleted_services");
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
-const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
+const SETTINGS: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("settings");
 const TRUST_DOMAIN: &str = "trust_domain";
 
 /// One file. Held open, and locked, by one control plane.
@@ -44,6 +47,7 @@ impl EmbeddedStore {
         transaction.open_table(OBJECTS).map_err(failed)?;
         transaction.open_table(DENIED).map_err(failed)?;
         transaction.open_table(ADDRESSES).map_err(failed)?;
+        transaction.open_table(DELETED).map_err(failed)?;
         transaction.open_table(REVISIONS).map_err(failed)?;
         transaction.open_table(SETTINGS).map_err(failed)?;
         transaction.commit().map_err(failed)?;
@@ -87,6 +91,17 @@ impl Store for EmbeddedStore {
             let service: ServiceName = parsed("service name", key.value())?;
             let address: IpAddr = read("virtual address", value.value())?;
             stored.addresses.insert(service, address);
+        }
+        for entry in transaction
+            .open_table(DELETED)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (key, value) = entry.map_err(failed)?;
+            let service: ServiceName = parsed("service name", key.value())?;
+            let since = read("time of a deletion", value.value())?;
+            stored.deleted.insert(service, since);
         }
         for entry in transaction
             .open_table(REVISIONS)
@@ -141,31 +156,10 @@ impl Store for EmbeddedStore {
                     .insert(name.to_string().as_str(), value.as_slice())
                     .map_err(failed)?;
             }
-
-            let mut denied = transaction.open_table(DENIED).map_err(failed)?;
-            denied.retain(|_, _| false).map_err(failed)?;
-            for (name, policy) in &commit.denied {
-                let value = written(policy)?;
-                denied
-                    .insert(name.to_string().as_str(), value.as_slice())
-                    .map_err(failed)?;
-            }
-
-            let mut addresses = transaction.open_table(ADDRESSES).map_err(failed)?;
-            addresses
-                .retain(|service, _| {
-                    service
-                        .parse()
-                        .is_ok_and(|name| commit.addresses.contains_key(&name))
-                })
-                .map_err(failed)?;
-            for (service, address) in &commit.addresses {
-                let value = written(address)?;
-                addresses
-                    .insert(service.to_string().as_str(), value.as_slice())
-                    .map_err(failed)?;
-            }
         }
+        replace(&transaction, DENIED, &commit.denied)?;
+        replace(&transaction, ADDRESSES, &commit.addresses)?;
+        replace(&transaction, DELETED, &commit.deleted_services)?;
         transaction.commit().map_err(failed)
     }
 
@@ -179,6 +173,23 @@ impl Store for EmbeddedStore {
             .map_err(failed)?;
         transaction.commit().map_err(failed)
     }
+}
+
+/// All of a table.
+fn replace<K: Display, V: Serialize>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'_, &'static str, &'static [u8]>,
+    entries: &BTreeMap<K, V>,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(table).map_err(failed)?;
+    table.retain(|_, _| false).map_err(failed)?;
+    for (key, value) in entries {
+        let value = written(value)?;
+        table
+            .insert(key.to_string().as_str(), value.as_slice())
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {

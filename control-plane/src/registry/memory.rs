@@ -38,6 +38,7 @@ impl Store for MemoryStore {
         }
         stored.denied = commit.denied.clone();
         stored.addresses = commit.addresses.clone();
+        stored.deleted = commit.deleted_services.clone();
         stored.revisions.push(commit.revision.clone());
         let excess = stored.revisions.len().saturating_sub(HISTORY);
         stored.revisions.drain(..excess);

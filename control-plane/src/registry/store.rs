@@ -24,8 +24,10 @@ pub struct Stored {
     pub objects: BTreeMap<ObjectKey, StoredObject>,
     /// AccessPolicies that never were valid.
     pub denied: BTreeMap<ObjectKey, Denied>,
-    /// Virtual addresses by service; of deleted services at most 1,000.
+    /// Virtual addresses by service; of a namespace's deleted services at most 1,000.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
+    /// Since when services are gone that still have an address.
+    pub deleted: BTreeMap<ServiceName, SystemTime>,
     /// Newest last, at most [`HISTORY`]. Empty: nothing was ever accepted.
     pub revisions: Vec<RevisionRecord>,
     /// Fixed by the first certificate authority; changing it would orphan every identity.
@@ -79,6 +81,8 @@ pub struct Commit {
     pub denied: BTreeMap<ObjectKey, Denied>,
     /// All virtual addresses, old and new.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
+    /// Since when services are gone that still have an address.
+    pub deleted_services: BTreeMap<ServiceName, SystemTime>,
 }
 
 /// Durable memory of accepted configuration. Calls block on the disk: not for async tasks.

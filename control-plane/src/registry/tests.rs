@@ -61,6 +61,7 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
             "bank/a".parse().expect("valid"),
             "240.240.0.9".parse().expect("valid"),
         )]),
+        deleted_services: BTreeMap::from([("bank/a".parse().expect("valid"), accepted_at)]),
     }
 }
 

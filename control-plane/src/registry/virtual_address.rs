@@ -1,20 +1,25 @@
 //! A stable address per service off Kubernetes, from `Mesh.spec.virtualCidr`. Pure.
 //!
 //! An address, once given, stays with its service, also while the service is deleted: a client that has
-//! resolved the name must not find another service behind the number. Only when the range is used up, or
-//! [`DELETED_MAX`] others were deleted, is the address of a deleted service taken back. New ones begin at a hash of the
-//! name, so that two control planes that start empty mostly agree, and a service that returns mostly has its old one.
+//! resolved the name must not find another service behind the number. Only when the range is used up, or when
+//! [`DELETED_MAX`] others of its namespace were deleted after it, is the address of a deleted service taken back. New ones
+//! begin at a hash of the name, so that two control planes that start empty mostly agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
 };
 
 use sha2::{Digest, Sha256};
-use usher_config::{kind::VirtualCidr, value::ServiceName};
+use usher_config::{
+    kind::VirtualCidr,
+    value::{Name, ServiceName},
+};
 
-/// Deleted services whose addresses are kept for them. All of them are in memory and written with every revision, and a
-/// range may have 2^24 addresses: who makes and deletes services all day must not fill both.
+/// Deleted services of a namespace whose addresses are kept for them. All are in memory and written with every revision, and
+/// a range may have 2^24 addresses: who makes and deletes services all day must not fill both. By namespace, so that nobody
+/// can have another one's forgotten, and be given what its callers still know.
 const DELETED_MAX: usize = 1_000;
 
 /// What is known of addresses before a configuration is read.
@@ -22,8 +27,8 @@ const DELETED_MAX: usize = 1_000;
 pub(super) struct Known<'a> {
     /// As they were given.
     pub addresses: &'a BTreeMap<ServiceName, IpAddr>,
-    /// The services there were.
-    pub services: &'a BTreeSet<ServiceName>,
+    /// Since when services are gone; of an earlier version's it is not known.
+    pub deleted: &'a BTreeMap<ServiceName, SystemTime>,
 }
 
 /// Addresses for `services`, keeping what was given. A service is missing from the answer only when the range has fewer
@@ -39,7 +44,7 @@ pub(super) fn allocate(
         .filter(|(_, address)| matches!(address, IpAddr::V4(address) if range.contains(*address)))
         .map(|(service, address)| (service.clone(), *address))
         .collect();
-    forget_deleted(&mut given, known.services, services);
+    forget_deleted(&mut given, known.deleted, services);
     let missing = services
         .iter()
         .filter(|service| !given.contains_key(*service))
@@ -66,21 +71,23 @@ pub(super) fn allocate(
     given
 }
 
-/// Those deleted just now, which somebody may still have resolved, are forgotten last.
+/// Those deleted first are forgotten first.
 fn forget_deleted(
     given: &mut BTreeMap<ServiceName, IpAddr>,
-    before: &BTreeSet<ServiceName>,
+    deleted: &BTreeMap<ServiceName, SystemTime>,
     services: &BTreeSet<ServiceName>,
 ) {
-    let deleted = given.keys().filter(|service| !services.contains(*service));
-    let mut excess = deleted.count().saturating_sub(DELETED_MAX);
-    for just_now in [false, true] {
-        given.retain(|service, _| {
-            let is_due =
-                excess > 0 && !services.contains(service) && before.contains(service) == just_now;
-            excess -= usize::from(is_due);
-            !is_due
-        });
+    let mut gone: BTreeMap<Name, Vec<(Option<SystemTime>, ServiceName)>> = BTreeMap::new();
+    for service in given.keys().filter(|service| !services.contains(*service)) {
+        let of_namespace = gone.entry(service.namespace.clone()).or_default();
+        of_namespace.push((deleted.get(service).copied(), service.clone()));
+    }
+    for mut of_namespace in gone.into_values() {
+        let excess = of_namespace.len().saturating_sub(DELETED_MAX);
+        of_namespace.sort();
+        for (_, service) in of_namespace.into_iter().take(excess) {
+            given.remove(&service);
+        }
     }
 }
 

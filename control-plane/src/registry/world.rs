@@ -39,6 +39,8 @@ pub struct World {
     pub denied: BTreeMap<ObjectKey, Denied>,
     /// Virtual addresses by service.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
+    /// Since when services are gone that still have one.
+    pub deleted: BTreeMap<ServiceName, SystemTime>,
     /// Once a certificate authority exists, identities carry this and no other.
     pub fixed_domain: Option<TrustDomain>,
 }
@@ -75,6 +77,7 @@ impl World {
         let mut world = Self {
             denied: stored.denied.clone(),
             addresses: stored.addresses.clone(),
+            deleted: stored.deleted.clone(),
             fixed_domain: stored.trust_domain.clone(),
             ..Self::default()
         };
@@ -147,6 +150,7 @@ impl World {
     pub fn read(&self, parsed: &Parsed, base: &Path, now: SystemTime) -> Reading {
         let mut next = Self {
             addresses: self.addresses.clone(),
+            deleted: self.deleted.clone(),
             fixed_domain: self.fixed_domain.clone(),
             ..Self::default()
         };
@@ -183,7 +187,7 @@ impl World {
         self.keep_doubtful(&doubt, &mut next);
         let Denials { denied, excused } = Denials::new(self, &next, parsed, (&doubt, base));
         next.denied = denied;
-        next.address(&self.without_fixed_address());
+        next.address(now);
         let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
         rejected.extend(unreadable_files(parsed, &next, base));
         rejected.extend(emptied);
@@ -258,18 +262,25 @@ impl World {
         }
     }
 
-    /// Gives every service without a fixed address a virtual one. `before`: those of the world before.
-    fn address(&mut self, before: &BTreeSet<ServiceName>) {
+    /// Gives every service without a fixed address a virtual one.
+    fn address(&mut self, now: SystemTime) {
         let range = self.mesh().and_then(|(_, mesh)| mesh.spec.virtual_cidr);
+        let services = self.without_fixed_address();
+        let gone = self
+            .addresses
+            .keys()
+            .filter(|name| !services.contains(*name));
+        for name in gone {
+            self.deleted.entry(name.clone()).or_insert(now);
+        }
         let known = Known {
             addresses: &self.addresses,
-            services: before,
+            deleted: &self.deleted,
         };
-        self.addresses = allocate(
-            range.unwrap_or(VirtualCidr::DEFAULT),
-            known,
-            &self.without_fixed_address(),
-        );
+        self.addresses = allocate(range.unwrap_or(VirtualCidr::DEFAULT), known, &services);
+        let addresses = &self.addresses;
+        self.deleted
+            .retain(|name, _| addresses.contains_key(name) && !services.contains(name));
     }
 
     fn without_fixed_address(&self) -> BTreeSet<ServiceName> {

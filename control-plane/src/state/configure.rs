@@ -149,6 +149,7 @@ impl State {
                 .collect(),
             denied: new.denied.clone(),
             addresses: new.addresses.clone(),
+            deleted_services: new.deleted.clone(),
         };
         let state = self.clone();
         off_thread(move || state.0.store.commit(&commit)).await?

@@ -23,7 +23,8 @@ use crate::clock;
 /// How many series a proxy exposes at most; a histogram counts as its buckets.
 pub const SERIES_MAX: u32 = 2_000;
 
-/// How long a series that nobody holds is still exposed.
+/// How long a series that nobody holds is still exposed, whether somebody scrapes or not: what was counted there and not
+/// scraped within that time is lost. The places of what is gone are worth more to what comes.
 pub const IDLE: Duration = Duration::from_secs(600);
 
 /// Upper bounds of durations, in microseconds: from a mesh hop to a request's default timeout.

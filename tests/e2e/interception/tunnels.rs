@@ -10,7 +10,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use usher_tests::Host;
+use usher_tests::{Host, eventually};
 
 use super::pair::Pair;
 
@@ -139,8 +139,14 @@ async fn talk(mut pair: Pair<Called>, http: bool) -> Result<()> {
         drop(calling);
         assert_eq!(rest(&mut called).await?.1?, 0);
     }
-    let log = pair.web_sidecar.access_log() + &pair.api_sidecar.access_log();
-    assert!(!log.contains("\"flags\""), "nothing was wrong: {log}");
+    for sidecar in [&pair.web_sidecar, &pair.api_sidecar] {
+        let log = eventually("all four are in the log", async || {
+            let log = sidecar.access_log();
+            (log.lines().count() >= 4).then_some(log)
+        })
+        .await;
+        assert!(!log.contains("\"flags\""), "nothing was wrong: {log}");
+    }
     Ok(())
 }
 

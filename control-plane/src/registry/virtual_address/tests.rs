@@ -1,5 +1,7 @@
 //! Addresses are stable and never shared.
 
+use std::time::Duration;
+
 use super::*;
 
 fn services(count: usize) -> BTreeSet<ServiceName> {
@@ -8,18 +10,14 @@ fn services(count: usize) -> BTreeSet<ServiceName> {
         .collect()
 }
 
-/// With everybody that was given an address still there.
+/// Of times nothing is known.
 fn allocate(
     range: VirtualCidr,
     addresses: &BTreeMap<ServiceName, IpAddr>,
     services: &BTreeSet<ServiceName>,
 ) -> BTreeMap<ServiceName, IpAddr> {
-    let before = addresses.keys().cloned().collect();
-    let known = Known {
-        addresses,
-        services: &before,
-    };
-    super::allocate(range, known, services)
+    let deleted = &BTreeMap::new();
+    super::allocate(range, Known { addresses, deleted }, services)
 }
 
 fn range(text: &str) -> VirtualCidr {
@@ -80,23 +78,24 @@ fn a_changed_range_gives_everybody_a_new_address() {
 }
 
 #[test]
-fn of_many_deleted_services_a_thousand_are_remembered_the_last_one_among_them() {
-    let mut given = BTreeMap::new();
-    let mut before = BTreeSet::new();
-    for number in 0..1_300 {
-        let services: BTreeSet<ServiceName> = [
-            "bank/stays".parse().expect("valid"),
-            format!("bank/s{number}").parse().expect("valid"),
-        ]
-        .into();
-        let known = Known {
-            addresses: &given,
-            services: &before,
-        };
-        let next = super::allocate(range("10.0.0.0/8"), known, &services);
-        assert!(before.iter().all(|service| next.contains_key(service)));
-        assert!(next.len() <= DELETED_MAX + services.len());
-        (given, before) = (next, services);
-    }
-    assert_eq!(given.len(), DELETED_MAX + 2);
+fn of_a_namespace_those_deleted_last_are_remembered_and_others_lose_nothing() {
+    let number = |count: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(count);
+    let theirs: ServiceName = "aaa/of-another-namespace".parse().expect("valid");
+    // Their names say the opposite of their age.
+    let gone = (0..1_500).map(|at| (format!("bank/s{}", 9_000 - at), number(at)));
+    let gone = gone.map(|(name, at)| (name.parse().expect("valid"), at));
+    let mut deleted: BTreeMap<ServiceName, SystemTime> = gone.collect();
+    deleted.insert(theirs.clone(), number(0));
+    let all: BTreeSet<ServiceName> = deleted.keys().cloned().collect();
+    let addresses = allocate(range("10.0.0.0/8"), &BTreeMap::new(), &all);
+    let known = Known {
+        addresses: &addresses,
+        deleted: &deleted,
+    };
+    let left = super::allocate(range("10.0.0.0/8"), known, &services(1));
+    assert_eq!(left.len(), DELETED_MAX + 2);
+    assert_eq!(left.get(&theirs), addresses.get(&theirs));
+    let remembered = |name: &ServiceName| left.contains_key(name);
+    let mut of_bank = deleted.iter().filter(|(name, _)| **name != theirs);
+    assert!(of_bank.all(|(name, at)| remembered(name) == (*at >= number(500))));
 }

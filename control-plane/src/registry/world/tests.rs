@@ -134,6 +134,7 @@ fn what_a_store_remembers_is_the_same_world() {
             .map(|(key, accepted)| (key.clone(), accepted.stored()))
             .collect(),
         addresses: world.addresses.clone(),
+        deleted: world.deleted.clone(),
         ..Stored::default()
     };
     let (restored, unreadable) = World::restored(&stored);

@@ -39,9 +39,10 @@ fn kept(state: &State) -> Kept {
     }
 }
 
-/// A service that is there in this revision only, beside the one that stays.
+/// A service that is there for one revision, now and then, beside the one that stays. How many deleted ones are
+/// remembered is the addresses' own test.
 async fn push(state: &State, number: usize) {
-    let passing = SERVICE.replace("name: account,", &format!("name: s{number},"));
+    let passing = SERVICE.replace("name: account,", &format!("name: s{},", number % 50));
     let files = [
         ("a.yaml".into(), SERVICE.to_owned()),
         ("b.yaml".into(), WORKLOAD.to_owned()),
@@ -56,9 +57,9 @@ async fn push(state: &State, number: usize) {
 async fn many_revisions_leave_no_more_than_some() {
     let state = configured().await;
     let mut counted = Vec::new();
-    for number in 0..1_250 {
+    for number in 0..250 {
         push(&state, number).await;
-        if [1_049, 1_249].contains(&number) {
+        if [149, 249].contains(&number) {
             counted.push(kept(&state));
         }
     }
@@ -67,10 +68,10 @@ async fn many_revisions_leave_no_more_than_some() {
 }
 
 #[tokio::test]
-async fn ten_thousand_instances_that_came_and_went_leave_nothing() {
+async fn thousands_of_instances_that_came_and_went_leave_nothing() {
     let state = configured().await;
     let before = kept(&state);
-    for number in 0..10_000 {
+    for number in 0..2_000 {
         let name = format!("bank/account/i{number}");
         let name: InstanceName = name.parse().expect("valid");
         let lease = state.register(&name, instance()).expect("room");

@@ -47,6 +47,8 @@ pub(super) struct GuardedStream {
     /// Of those, in order.
     cleared: usize,
     lingering: Option<Lingering>,
+    /// What ends it early shall be seen.
+    resets: bool,
 }
 
 #[derive(Debug)]
@@ -70,12 +72,24 @@ impl GuardedStream {
             held: BytesMut::new(),
             cleared: 0,
             lingering: None,
+            resets: false,
         }
     }
 
-    /// As [`Stream::reset_on_close`].
-    pub(super) fn reset_on_close(&self) {
-        self.stream.reset_on_close();
+    /// Its end has been told, after everything that was to be said.
+    pub(super) fn end_on_close(&self) {
+        if self.resets {
+            self.stream.end_on_close();
+        }
+    }
+
+    /// An answer without a length ends with its connection: from its first byte on whatever cuts it short, a drain's grace
+    /// or a kill among it, has to look like that.
+    fn before_writing(&mut self) {
+        if self.watch.until_end() && !self.resets {
+            self.resets = true;
+            self.stream.reset_on_close();
+        }
     }
 
     /// The stream itself, after an upgrade: `read` and what is held come first, and nothing is judged any more.
@@ -246,6 +260,7 @@ impl AsyncWrite for GuardedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.before_writing();
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch.wrote(&written);
         written
@@ -256,6 +271,7 @@ impl AsyncWrite for GuardedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.before_writing();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.watch.wrote(&written);
         written

@@ -4,7 +4,7 @@
 //! hyper never closes the connection: after an upgrade it goes on without hyper, as two bodies ([`Tunnel`]).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::select};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -51,10 +54,12 @@ pub async fn http1(
     handler: Handler<'_>,
 ) -> Result<Served, hyper::Error> {
     let watch = Rc::new(Watch::default());
-    let (switched, until_end) = (Switched::default(), Cell::new(false));
+    let switched = Switched::default();
     let service = service_fn(|mut request: Request<Incoming>| {
         let in_flight = InFlight::begin(&watch);
-        until_end.set(request.version() == Version::HTTP_10);
+        if request.version() == Version::HTTP_10 {
+            watch.speaks_1_0();
+        }
         if let Some(refusal) = watch.refusal() {
             request.extensions_mut().insert(refusal);
         }
@@ -72,7 +77,7 @@ pub async fn http1(
     let mut drained = false;
     let mut look = pin!(watch.watch(idle));
     let mut ended_by = Served::Whole;
-    let ended = poll_fn(|cx| {
+    poll_fn(|cx| {
         // First of all: hyper drops a connection that is to shut down before it has read from it, and a
         // request may be waiting there.
         if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
@@ -95,22 +100,17 @@ pub async fn http1(
         Pin::new(&mut connection).graceful_shutdown();
         connection.poll_without_shutdown(cx).map_ok(|()| ended_by)
     })
-    .await;
+    .await?;
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let mut io = io.into_inner();
-    if let Err(error) = ended {
-        // To an HTTP/1.0 caller the connection's end says that this was all; a body that broke off must not.
-        if until_end.get() && error.is_user() {
-            io.reset_on_close();
-        }
-        return Err(error);
-    }
     match switched.take() {
         Some(opened) => go_on(*opened, io.into_upgraded(&read_buf)).await,
         None if is_abandoned(ended_by) => {}
         None => {
             let shutdown = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx));
-            let _ = select(pin!(shutdown), look).await;
+            if let Either::Left((Ok(()), _)) = select(pin!(shutdown), look).await {
+                io.end_on_close();
+            }
         }
     }
     Ok(ended_by)

@@ -47,6 +47,8 @@ pub(super) struct Watch {
     refused: Cell<Option<(u64, Refusal)>>,
     /// What became of the upgrade that the request with this number asked for.
     decision: Cell<Option<(u64, Decision)>>,
+    /// A caller has spoken HTTP/1.0: the connection's end may say that an answer is whole.
+    until_end: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -103,6 +105,14 @@ impl Watch {
                 None
             }
         }
+    }
+
+    pub(super) fn speaks_1_0(&self) {
+        self.until_end.set(true);
+    }
+
+    pub(super) fn until_end(&self) -> bool {
+        self.until_end.get()
     }
 
     fn reading_head(&self) -> bool {
