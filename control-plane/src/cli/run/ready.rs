@@ -23,7 +23,7 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 /// How long the command of a sidecar that knows the mesh waits for news of it.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a sidecar that runs what it knew is given to hear whether it still may, and whether its settings fit.
+/// How long a sidecar that has a configuration is given to hear whether it may run it, and whether its settings fit.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// When the user first hears of the wait, and how often from then on.
@@ -45,7 +45,35 @@ enum Verdict {
     Refused(String),
 }
 
-fn verdict(standing: &Standing, waited: Duration) -> Verdict {
+/// What a start has seen. Pure: the clock is an argument.
+#[derive(Debug, Default)]
+struct Start {
+    /// When the sidecar first had a configuration. What follows from it is waited for from here: until there is one, a
+    /// control plane that starts together with the command may have taken any time.
+    configured_at: Option<Instant>,
+}
+
+impl Start {
+    fn verdict(&mut self, standing: &Standing, now: Instant) -> Verdict {
+        let is_configured = standing.revision.is_some_and(|number| number > 0);
+        if is_configured && self.configured_at.is_none() {
+            self.configured_at = Some(now);
+        }
+        let since = self
+            .configured_at
+            .map(|at| now.saturating_duration_since(at));
+        verdict(standing, since.unwrap_or_default())
+    }
+
+    /// How much longer than the limit for a configuration the whole may take.
+    fn extra(&self) -> Duration {
+        self.configured_at
+            .map_or(Duration::ZERO, |_| ANSWERS_WITHIN)
+    }
+}
+
+/// `configured_for`: how long there has been a configuration.
+fn verdict(standing: &Standing, configured_for: Duration) -> Verdict {
     if let Some(Admission::Refused(reason)) = &standing.admission {
         return Verdict::Refused(reason.clone());
     }
@@ -56,7 +84,7 @@ fn verdict(standing: &Standing, waited: Duration) -> Verdict {
     let is_asking =
         standing.admission == Some(Admission::Pending) && standing.waiting_for.is_none();
     // A command that meets a listener of --tcp which leads nowhere should not be the first to hear of it.
-    if (is_asking || standing.checking) && waited < ANSWERS_WITHIN {
+    if (is_asking || standing.checking) && configured_for < ANSWERS_WITHIN {
         Verdict::Wait
     } else {
         Verdict::Ready(revision)
@@ -81,11 +109,12 @@ pub(super) async fn wait(
         run.ready_timeout
     };
     let started = Instant::now();
+    let mut start = Start::default();
     let mut next_word = FIRST_WORD;
     loop {
         sidecar.must_run()?;
         let standing = sidecar.standing().await.unwrap_or_default();
-        match verdict(&standing, started.elapsed()) {
+        match start.verdict(&standing, Instant::now()) {
             Verdict::Ready(revision) => {
                 let role = run.proxy_role();
                 progress.say(&format!("{role} has configuration, revision {revision}"));
@@ -103,7 +132,7 @@ pub(super) async fn wait(
             .waiting_for
             .clone()
             .unwrap_or_else(|| format!("the first answer of {}", run.control_plane()));
-        if waited >= limit {
+        if waited >= limit + start.extra() {
             return if is_known {
                 progress.warn(&format!(
                     "no configuration within {limit:?} ({cause}): {} starts, and calls to other services \

@@ -43,3 +43,25 @@ fn a_command_starts_with_a_configuration_and_an_admitted_identity() {
     let silent = standing(Some(3), Admission::Pending, None);
     assert_eq!(verdict(&silent, ANSWERS_WITHIN), Verdict::Ready(3));
 }
+
+#[test]
+fn what_follows_from_a_configuration_is_waited_for_from_when_there_is_one() {
+    let begun = Instant::now();
+    let mut start = Start::default();
+    let nothing = standing(None, Admission::Pending, None);
+    assert_eq!(start.verdict(&nothing, begun), Verdict::Wait);
+    assert_eq!(start.extra(), Duration::ZERO);
+    // The control plane was slow.
+    let configured = begun + 3 * ANSWERS_WITHIN;
+    let checking = Standing {
+        checking: true,
+        ..standing(Some(3), Admission::Admitted, None)
+    };
+    assert_eq!(start.verdict(&checking, configured), Verdict::Wait);
+    let undecided = standing(Some(3), Admission::Pending, None);
+    let later = configured + ANSWERS_WITHIN / 2;
+    assert_eq!(start.verdict(&undecided, later), Verdict::Wait);
+    assert_eq!(start.extra(), ANSWERS_WITHIN);
+    let end = configured + ANSWERS_WITHIN;
+    assert_eq!(start.verdict(&checking, end), Verdict::Ready(3));
+}
