@@ -13,12 +13,14 @@ async fn what_was_learnt_since_the_last_save_is_saved_at_the_end_and_nothing_els
     let mut saving = Saving::new(directory.clone());
     saving.finish(&known()).await;
     assert_eq!(last_known_good::load(&directory).unwrap(), None);
-    saving.note_change();
-    saving.save(&known());
-    // While the first is under way there is no second.
+    // While one is under way there is no second.
+    let (done, under_way) = oneshot::channel();
+    saving.under_way = Some(under_way);
     saving.note_change();
     saving.save(&known());
     assert!(saving.due);
+    assert_eq!(last_known_good::load(&directory).unwrap(), None);
+    done.send(Ok(())).unwrap();
     saving.finish(&known()).await;
     assert!(!saving.due && saving.under_way.is_none());
     let kept = last_known_good::load(&directory).unwrap();
