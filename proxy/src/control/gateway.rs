@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     bootstrap::GatewayRole,
-    snapshot::Store,
+    snapshot::{GatewayEntry, Store},
     state_dir::StateDir,
     worker::{GatewayListeners, Shared},
 };
@@ -110,29 +110,19 @@ impl Listening {
     /// Never returns.
     async fn run(mut self, sender: watch::Sender<GatewayListeners>) {
         let mut changes = self.store.changes();
-        let mut refused = BTreeMap::new();
-        let mut uncertified = BTreeSet::new();
+        let mut lacks = Lacks::default();
         loop {
             changes.borrow_and_update();
-            let before = sender.borrow().clone();
-            let next = self.follow(&before, &mut refused);
-            if next.keys().ne(before.keys()) {
-                self.publish(&next);
-                sender.send_replace(Arc::new(next));
-            }
-            if let Some(gateway) = self.store.load().gateway() {
-                self.check_certificates(&gateway.model, &mut uncertified);
-                let blind = uncertified.iter().filter(|lack: &&Lack| lack.only);
-                let blind = blind.map(ToString::to_string);
-                self.readiness
-                    .lacks(refused.values().cloned().chain(blind).collect());
-            }
+            // Loaded once: ports that are closed for want of a Gateway must not pass for served because one has come since.
+            let snapshot = self.store.load();
+            self.apply(snapshot.gateway().map(Arc::as_ref), &sender, &mut lacks);
+            drop(snapshot);
             let changed = async {
                 if changes.changed().await.is_err() {
                     sleep(TRY_AGAIN).await;
                 }
             };
-            if refused.is_empty() {
+            if lacks.refused.is_empty() {
                 changed.await;
             } else {
                 // Either way it is time to look again.
@@ -141,17 +131,38 @@ impl Listening {
         }
     }
 
+    fn apply(
+        &mut self,
+        gateway: Option<&GatewayEntry>,
+        sender: &watch::Sender<GatewayListeners>,
+        lacks: &mut Lacks,
+    ) {
+        let before = sender.borrow().clone();
+        let next = self.follow(gateway, &before, &mut lacks.refused);
+        if next.keys().ne(before.keys()) {
+            self.publish(&next);
+            sender.send_replace(Arc::new(next));
+        }
+        let Some(gateway) = gateway else {
+            lacks.uncertified.clear();
+            self.readiness.unserved();
+            return;
+        };
+        self.check_certificates(&gateway.model, &mut lacks.uncertified);
+        let blind = lacks.uncertified.iter().filter(|lack| lack.only);
+        let blind = blind.map(ToString::to_string);
+        self.readiness
+            .lacks(lacks.refused.values().cloned().chain(blind).collect());
+    }
+
     /// The listeners that there should be, of which those that are there stay.
     fn follow(
         &self,
+        gateway: Option<&GatewayEntry>,
         before: &GatewayListeners,
         refused: &mut BTreeMap<Port, String>,
     ) -> BTreeMap<Port, Arc<TcpListener>> {
-        let snapshot = self.store.load();
-        let wanted: BTreeSet<Port> = match snapshot.gateway() {
-            Some(gateway) => gateway.ports().collect(),
-            None => BTreeSet::new(),
-        };
+        let wanted: BTreeSet<Port> = gateway.into_iter().flat_map(GatewayEntry::ports).collect();
         for port in before.keys().filter(|port| !wanted.contains(port)) {
             info!(%port, "gateway listens no longer");
         }
@@ -205,10 +216,6 @@ impl Listening {
         error: &std::io::Error,
         refused: &mut BTreeMap<Port, String>,
     ) {
-        if refused.contains_key(&port) {
-            return;
-        }
-        warn!(%port, %address, %error, "gateway cannot listen, trying again");
         let advice = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
                 format!(
@@ -221,8 +228,11 @@ impl Listening {
         let reason =
             format!("port {port} of the Gateway: cannot listen on {address}: {error}{advice}");
         let notice = format!("{reason}{}", self.not_ready());
-        refused.insert(port, reason);
-        self.standing.tell(|facts| facts.notices.push(notice));
+        // The reason may change while it is tried again; it is said once.
+        if refused.insert(port, reason).is_none() {
+            warn!(%port, %address, %error, "gateway cannot listen, trying again");
+            self.standing.tell(|facts| facts.notices.push(notice));
+        }
     }
 
     /// What else follows from something that the gateway lacks.
@@ -251,6 +261,15 @@ impl Listening {
             warn!(%error, "addresses.json could not be written");
         }
     }
+}
+
+/// What the Gateway wants and cannot have.
+#[derive(Debug, Default)]
+struct Lacks {
+    /// Ports that cannot be bound, and why.
+    refused: BTreeMap<Port, String>,
+    /// Certificates without files, which was said.
+    uncertified: BTreeSet<Lack>,
 }
 
 /// Which of the ports that were given an address the Gateway does not have. They may be still to come; but where another

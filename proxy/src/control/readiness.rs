@@ -74,8 +74,8 @@ impl Readiness {
         self.serving.store(true, Ordering::Relaxed);
     }
 
-    /// What a gateway lacks of what it was first told to serve. Nothing, once, is for ever: what later changes leave
-    /// unserved is said (`/standing`), but ends nothing for the others.
+    /// What a gateway lacks of what it was first told to serve. Nothing, once, holds as long as there is a Gateway
+    /// ([`Self::unserved`]): what later changes leave unserved is said (`/standing`), but ends nothing for the others.
     pub fn lacks(&self, lacks: Vec<String>) {
         let Some(served) = self.served.as_ref().filter(|_| !self.is_whole()) else {
             return;
@@ -87,7 +87,14 @@ impl Readiness {
         }));
     }
 
-    /// Whether a gateway has once served all that it was told to.
+    /// A gateway's Gateway is gone and its ports are closed: what it says next begins anew.
+    pub fn unserved(&self) {
+        if let Some(served) = &self.served {
+            served.store(Arc::new(Served::Lacking(Vec::new())));
+        }
+    }
+
+    /// Whether a gateway has once served all that its Gateway told it to.
     pub fn is_whole(&self) -> bool {
         let whole = |served: &Arc<ArcSwap<Served>>| **served.load() == Served::Whole;
         self.served.as_ref().is_none_or(whole)

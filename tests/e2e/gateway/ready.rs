@@ -43,9 +43,24 @@ async fn a_port_that_is_taken_keeps_a_gateway_from_being_ready() -> Result<()> {
         why.starts_with("not ready: port 80 of the Gateway: cannot listen on"),
         "{why}"
     );
+    let address = taken.local_addr()?;
     drop(taken);
     eventually("it is ready", async || {
         (status(&edge).await == Some(200)).then_some(())
+    })
+    .await;
+    // Its Gateway goes and comes back, and the port is somebody else's by then.
+    let file = mesh.config().join("01.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::remove_file(&file)?;
+    let _taken = eventually("it has closed the port", async || {
+        TcpListener::bind(address).ok()
+    })
+    .await;
+    std::fs::write(&file, text)?;
+    eventually("it is not ready again", async || {
+        let why = lack(&edge).await.ok()?;
+        why.contains("cannot listen on").then_some(())
     })
     .await;
     Ok(())

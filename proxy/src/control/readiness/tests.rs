@@ -99,6 +99,13 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     assert_eq!(readiness.unready(), None);
     set(None);
     assert!(matches!(readiness.unready(), Some(Unready::NoGateway(_))));
+    // Its ports were closed: one that comes back is served again as a whole first.
+    readiness.unserved();
+    assert!(!readiness.is_whole());
     set(Some(gateway));
+    assert_eq!(said(&readiness), "its listeners are being bound");
+    readiness.lacks(vec!["port 80".into()]);
+    assert_eq!(said(&readiness), "port 80");
+    readiness.lacks(Vec::new());
     assert_eq!(readiness.unready(), None);
 }
