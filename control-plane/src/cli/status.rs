@@ -118,7 +118,14 @@ fn services_line(services: &[ServiceReport]) -> String {
         .copied()
         .filter(|service| !is_ready(service))
         .take(10)
-        .map(|service| format!("{}/{}", service.namespace, service.name))
+        .map(|service| {
+            let why = if service.without_port {
+                " (its sidecars were started without --port)"
+            } else {
+                ""
+            };
+            format!("{}/{}{why}", service.namespace, service.name)
+        })
         .collect();
     let down = if down.is_empty() {
         String::new()
@@ -184,3 +191,6 @@ pub(super) fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
     });
     std::iter::once(head).chain(mistakes).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ mod stranded;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use usher_config::value::{InstanceName, ServiceName};
+
 use crate::{
     clock,
     compile::Compiled,
@@ -19,7 +21,7 @@ impl State {
         let configuration = self.0.configuration.load();
         let proxies = self.0.connected.reports();
         let mut services = services(&configuration, &lock(&self.0.registry));
-        note_callers(&mut services, &proxies);
+        note_without_port(&mut services, &proxies, &configuration.compiled);
         let findings = configuration
             .compiled
             .findings
@@ -135,7 +137,7 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
             ports: service.ports.iter().map(|port| port.port.get()).collect(),
             identities: service.identities.iter().map(ToString::to_string).collect(),
             endpoints: expected.collect(),
-            only_calls: false,
+            ..ServiceReport::default()
         }
     });
     let mut reports: Vec<ServiceReport> = reports.chain(callers(compiled)).collect();
@@ -143,17 +145,25 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
     reports
 }
 
-/// A Service that people wrote for a workload that nobody calls: where all that runs of it only calls, nothing is missing.
-fn note_callers(services: &mut [ServiceReport], proxies: &[ProxyReport]) {
-    let mut callers: BTreeMap<&str, bool> = BTreeMap::new();
+/// Why a Service has no instance, where that is known: all that runs of it was started without an application's port. It
+/// is down all the same: whether it was meant to be called cannot be told from a port that was forgotten.
+fn note_without_port(services: &mut [ServiceReport], proxies: &[ProxyReport], compiled: &Compiled) {
+    let mut without_port: BTreeMap<ServiceName, bool> = BTreeMap::new();
     for proxy in proxies {
-        if let Some((service, _)) = proxy.node.rsplit_once('/') {
-            *callers.entry(service).or_insert(true) &= proxy.only_calls;
+        // Both were parsed when its stream began.
+        let (Ok(node), Ok(identity)) = (proxy.node.parse::<InstanceName>(), proxy.identity.parse())
+        else {
+            continue;
+        };
+        if compiled.may_be(&identity, &node.service) {
+            *without_port.entry(node.service).or_insert(true) &= proxy.only_calls;
         }
     }
-    for service in services.iter_mut().filter(|one| one.endpoints.is_empty()) {
+    let down = services.iter_mut();
+    for service in down.filter(|one| one.endpoints.is_empty() && !one.only_calls) {
         let name = format!("{}/{}", service.namespace, service.name);
-        service.only_calls |= callers.get(&*name) == Some(&true);
+        let name = name.parse::<ServiceName>();
+        service.without_port = name.is_ok_and(|name| without_port.get(&name) == Some(&true));
     }
 }
 

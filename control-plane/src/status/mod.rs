@@ -91,10 +91,12 @@ pub struct ServiceReport {
     pub ports: Vec<u16>,
     /// Who may answer as this service, or may call as this workload.
     pub identities: Vec<String>,
-    /// No instances are expected: a Workload behind no Service, or a Service without any whose connected sidecars were all
-    /// started without an application's port.
+    /// No instances are expected: a Workload behind no Service.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_calls: bool,
+    /// There are no instances because all its connected sidecars were started without an application's port.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_port: bool,
     /// By instance name.
     pub endpoints: Vec<EndpointReport>,
 }
