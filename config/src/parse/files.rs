@@ -76,7 +76,7 @@ pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
         }
     }
     for path in found.dangling {
-        let allowed = "a link to a file: what that held counts as deleted";
+        let allowed = "a link to a file or folder: what that held counts as deleted";
         let mut mistake = whole_file(&path, "a link that leads nowhere", allowed);
         mistake.severity = Severity::Warning;
         parsed.mistakes.push(mistake);
@@ -88,7 +88,7 @@ pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
 #[derive(Default)]
 struct Found {
     files: BTreeSet<PathBuf>,
-    /// Links to files that are not there.
+    /// Links to what is not there.
     dangling: BTreeSet<PathBuf>,
 }
 
@@ -116,12 +116,20 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
         if hidden {
             continue;
         }
-        // Follows links: a mounted ConfigMap has nothing else. A dangling one is no file.
+        // Follows links: a mounted ConfigMap has nothing else. Without an ending, a dangling one most likely was a folder.
+        let may_hold_objects = is_yaml || path.extension().is_none();
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, found)?,
             Ok(metadata) if metadata.is_file() && is_yaml => drop(found.files.insert(path)),
-            Err(_) if path.is_symlink() && is_yaml => drop(found.dangling.insert(path)),
-            Ok(_) | Err(_) => {}
+            Ok(_) => {}
+            // Deleted since it was listed, or a link to what is not there. Anything else says nothing about what is there.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(named(&path, &error));
+            }
+            Err(_) if may_hold_objects && path.is_symlink() => {
+                found.dangling.insert(path);
+            }
+            Err(_) => {}
         }
     }
     Ok(())

@@ -184,7 +184,7 @@ fn a_directory_is_read_in_order_and_without_hidden_files() {
 }
 
 #[test]
-fn a_link_to_a_file_that_is_not_there_is_a_warning() {
+fn a_link_to_a_file_or_folder_that_is_not_there_is_a_warning() {
     let root = tempfile::tempdir().expect("writable");
     let link = |name: &str, to: &str| {
         std::os::unix::fs::symlink(to, root.path().join(name)).expect("writable");
@@ -195,7 +195,23 @@ fn a_link_to_a_file_that_is_not_there_is_a_warning() {
     link(".#mesh.yaml", "user@host.1");
     let parsed = parse_directory(root.path()).expect("readable");
     assert_eq!(said(&parsed), ["1: : a link that leads nowhere"]);
+    link("policies", "../mesh/policies");
+    let parsed = parse_directory(root.path()).expect("readable");
+    let files: Vec<_> = parsed.mistakes.iter().map(|one| one.file.clone()).collect();
+    let named = ["gone.yaml", "policies"].map(|name| root.path().join(name));
+    assert_eq!(files, named);
     assert!(!parsed.has_errors() && parsed.unreadable.is_empty());
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_not_taken_for_deleted() {
+    for name in ["mesh.yaml", "policies"] {
+        let root = tempfile::tempdir().expect("writable");
+        // A link to itself is there, and fails with ELOOP as a mount that is away fails with EIO.
+        std::os::unix::fs::symlink(name, root.path().join(name)).expect("writable");
+        let error = parse_directory(root.path()).expect_err("unknown");
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 #[test]
