@@ -33,7 +33,7 @@ pub struct Bootstrap {
     pub control_plane: String,
     /// Where a join token is; read at every attestation. Needed unless the state directory has an SVID.
     pub token_file: Option<PathBuf>,
-    /// Whose SVID the one in the state directory must be. Default `None`: any account's of the namespace.
+    /// Whose SVID the one in the state directory, or the one that the token gets, must be. Default `None`: any account's of the namespace.
     pub service_account: Option<Name>,
     /// Key, SVID, last good configuration, addresses.
     pub state_dir: PathBuf,

@@ -10,7 +10,10 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
-use usher_config::{model::TrustBundle, value::SpiffeId};
+use usher_config::{
+    model::TrustBundle,
+    value::{Name, SpiffeId},
+};
 
 use super::{exit::Exit, standing::Standing};
 use crate::{
@@ -50,6 +53,8 @@ pub(super) async fn first_svid(
         Ok(Some(svid)) => {
             warn!(
                 spiffe_id = %svid.leaf.spiffe_id,
+                namespace = %bootstrap.service.namespace,
+                service_account = bootstrap.service_account.as_ref().map(Name::as_str),
                 "kept identity is of another namespace or service account and ignored"
             );
         }
@@ -63,6 +68,7 @@ pub(super) async fn first_svid(
     loop {
         match attest(control_plane, bootstrap.token_file.as_deref()).await {
             Ok(svid) => {
+                must_be_meant(&svid.leaf.spiffe_id, bootstrap).map_err(Exit::IdentityRefused)?;
                 info!(spiffe_id = %svid.leaf.spiffe_id, "identity attested");
                 return Ok(svid);
             }
@@ -90,6 +96,19 @@ fn is_meant(kept: &SpiffeId, bootstrap: &Bootstrap) -> bool {
     let account = bootstrap.service_account.as_ref();
     kept.namespace == bootstrap.service.namespace
         && account.is_none_or(|account| *account == kept.service_account)
+}
+
+/// An identity of another account would work as that one, and be thrown away at each start.
+fn must_be_meant(attested: &SpiffeId, bootstrap: &Bootstrap) -> Result<(), AttestError> {
+    match &bootstrap.service_account {
+        Some(account) if !is_meant(attested, bootstrap) => Err(AttestError::OtherAccount {
+            path: bootstrap.token_file.clone().unwrap_or_default(),
+            found: Box::new(attested.clone()),
+            namespace: bootstrap.service.namespace.clone(),
+            account: account.clone(),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Never returns: renews at half life, follows the trust bundle.

@@ -8,7 +8,10 @@ use std::{
 
 use tonic::{Code, Status, transport::Channel};
 
-use usher_config::wire::v1::{AttestRequest, RenewRequest, authority_client::AuthorityClient};
+use usher_config::{
+    value::{Name, SpiffeId},
+    wire::v1::{AttestRequest, RenewRequest, authority_client::AuthorityClient},
+};
 
 use super::{InvalidJoinToken, JoinToken, Svid, SvidError, svid::Request};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
@@ -49,6 +52,22 @@ pub enum AttestError {
         #[source]
         source: InvalidJoinToken,
     },
+    /// The identity is another account's than the one that was asked for.
+    #[error(
+        "the join token in {} is for {found}, but --service-account says {account}: make one with `usher token create \
+         --namespace {namespace} --service-account {account}`",
+        path.display()
+    )]
+    OtherAccount {
+        /// `--token-file`.
+        path: PathBuf,
+        /// What it got.
+        found: Box<SpiffeId>,
+        /// Of the service.
+        namespace: Name,
+        /// `--service-account`.
+        account: Name,
+    },
     /// The server is of a mesh with another root: it has not seen the token's secret.
     #[error(
         "the control plane at {address} is of another mesh than the join token: make one there with `usher token \
@@ -76,7 +95,11 @@ impl AttestError {
     /// Whether trying again with the same token is useless. A file that is not there yet, or not whole, may still come.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::NoToken | Self::Token { .. } | Self::OtherMesh { .. } | Self::Refused(_) => true,
+            Self::NoToken
+            | Self::Token { .. }
+            | Self::OtherAccount { .. }
+            | Self::OtherMesh { .. }
+            | Self::Refused(_) => true,
             Self::TokenFile { .. }
             | Self::TokenUnfinished { .. }
             | Self::Connect(_)
