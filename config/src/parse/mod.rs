@@ -25,7 +25,7 @@ use crate::kind::{Object, ObjectKey, TargetRef};
 
 pub use mistake::{Mistake, Related, Severity};
 pub use position::{Position, Positions};
-pub use report::nearest;
+pub use report::{nearest, nearest_qualified};
 
 /// What a set of files says.
 #[derive(Debug, Clone, Default)]

@@ -192,7 +192,14 @@ impl<'a> Place<'a> {
         match self.meaning() {
             Some(Meaning::Number(number)) if number.is_u64() => number.as_u64(),
             Some(Meaning::Text(text)) if text.parse::<u64>().is_ok() => {
-                self.unquoted(text, &allowed())
+                // Plain, it is text to YAML because of its leading zero.
+                match self.node.content {
+                    Content::Scalar { plain: true, .. } => self.wrong(
+                        quoted(text),
+                        format!("{}, without leading zeros", allowed()),
+                    ),
+                    _ => self.unquoted(text, &allowed()),
+                }
             }
             _ => self.expected(&allowed()),
         }

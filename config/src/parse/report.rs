@@ -100,6 +100,21 @@ impl Mistake {
     }
 }
 
+/// The name that was probably meant, as `(namespace, name)`: a near one in the same namespace, else the same one in a near
+/// namespace. Never both at once: the letters of a long namespace would pay for another name.
+pub fn nearest_qualified<'a>(
+    (namespace, name): (&str, &str),
+    known: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Option<(String, String)> {
+    let there = known.clone().filter(|other| other.0 == namespace);
+    if let Some(near) = nearest(name, there.map(|other| other.1)) {
+        return Some((namespace.to_owned(), near));
+    }
+    let elsewhere = known.filter(|other| other.1 == name);
+    let near = nearest(namespace, elsewhere.map(|other| other.0))?;
+    Some((near, name.to_owned()))
+}
+
 /// The word that was probably meant: at most a third of the letters wrong, in whatever case.
 pub fn nearest<'a>(found: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
     let found = found.to_lowercase();

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use usher_config::{
     model::{Service, ServiceTarget},
-    parse::nearest,
+    parse::nearest_qualified,
     value::ServiceName,
     wire::v1::{ListServicesRequest, registry_client::RegistryClient},
 };
@@ -51,18 +51,20 @@ impl Check {
         while self.store.load().revision().is_none() {
             sleep(LOOK_EVERY).await;
         }
+        // Asked for once, whatever the answer.
+        let mut names: Option<Vec<ServiceName>> = None;
         for TcpForward { local, target } in &self.forwards {
             let resolution = match self.store.load().service(&target.service) {
                 Some(_) => Resolution::Found,
                 None => self.discovery.resolve(&target.service).await,
             };
-            let known = match resolution {
-                Resolution::Unknown => self.names.all().await,
-                Resolution::Found | Resolution::TimedOut => Vec::new(),
-            };
+            if resolution == Resolution::Unknown && names.is_none() {
+                names = Some(self.names.all().await);
+            }
+            let known = names.as_deref().unwrap_or_default();
             let snapshot = self.store.load();
             let service = snapshot.service(&target.service).map(|entry| &*entry.model);
-            if let Some(reason) = problem(target, (resolution, &known), service) {
+            if let Some(reason) = problem(target, (resolution, known), service) {
                 warn!(%local, reason, "tcp forward leads nowhere");
                 let notice =
                     format!("--tcp {local}: {reason}; its connections are closed until there is");
@@ -74,16 +76,22 @@ impl Check {
 }
 
 impl Names {
-    /// Every service's, as callers write it; none: nobody answers in time.
-    async fn all(&self) -> Vec<String> {
-        let mut request = tonic::Request::new(ListServicesRequest {});
-        request.set_timeout(NAMES_WITHIN);
+    /// Every service's; none: nobody answers in time.
+    async fn all(&self) -> Vec<ServiceName> {
         let channel = self.control_plane.channel(self.material.clone());
-        let listed = RegistryClient::new(channel).list_services(request).await;
-        let services = listed.map(|answer| answer.into_inner().services);
-        let named = services.unwrap_or_default().into_iter();
+        let mut client = RegistryClient::new(channel);
+        // A timeout of the request's own would not bound connecting.
+        let listed = timeout(NAMES_WITHIN, client.list_services(ListServicesRequest {})).await;
+        let Ok(Ok(answer)) = listed else {
+            return Vec::new();
+        };
+        let named = answer.into_inner().services.into_iter();
         named
-            .map(|service| format!("{}.{}", service.name, service.namespace))
+            .filter_map(|service| {
+                format!("{}/{}", service.namespace, service.name)
+                    .parse()
+                    .ok()
+            })
             .collect()
     }
 }
@@ -91,7 +99,7 @@ impl Names {
 /// What is wrong with a target; pure. `known`: the names of all services, where they were asked for.
 fn problem(
     target: &ServiceTarget,
-    (resolution, known): (Resolution, &[String]),
+    (resolution, known): (Resolution, &[ServiceName]),
     service: Option<&Service>,
 ) -> Option<String> {
     let ServiceTarget {
@@ -100,12 +108,14 @@ fn problem(
     } = target;
     match (resolution, service) {
         (Resolution::Unknown, _) => {
-            let ServiceName { namespace, name } = name;
-            let written = format!("{name}.{namespace}");
-            let meant = nearest(&written, known.iter().map(String::as_str));
-            let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+            let known = known
+                .iter()
+                .map(|known| (known.namespace.as_str(), known.name.as_str()));
+            let meant = nearest_qualified((name.namespace.as_str(), name.name.as_str()), known);
+            let meant =
+                meant.map(|(namespace, name)| format!(" (did you mean {namespace}/{name}?)"));
             let meant = meant.unwrap_or_default();
-            Some(format!("there is no service {namespace}/{name}{meant}"))
+            Some(format!("there is no service {name}{meant}"))
         }
         (Resolution::Found, Some(service)) => {
             let mut ports = service.ports.iter().map(|known| known.port);

@@ -26,3 +26,13 @@ spec:
         ]
     );
 }
+
+#[test]
+fn a_number_with_leading_zeros_is_not_said_to_have_quotes() {
+    let parsed = parse(&SERVICE.replace("port: 50051", "port: 08080"));
+    assert_eq!(
+        parsed.mistakes[0].to_string(),
+        "mesh.yaml:6:30: Service bank/account: spec.ports[0].port: found `08080`, allowed: a port from 1 to 65535, without \
+         leading zeros"
+    );
+}

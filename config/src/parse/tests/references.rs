@@ -215,7 +215,8 @@ spec: {serviceAccount: web}
             "{principals: [spiffe://usher.local/ns/shop/sa/wbe]}",
             Some(
                 "spec.rules[0].from.principals[0]: found `spiffe://usher.local/ns/shop/sa/wbe`, but no Workload has \
-                 this service account, allowed: shop/web; did you mean `shop/web`?",
+                 this service account, allowed: spiffe://usher.local/ns/shop/sa/web; did you mean \
+                 `spiffe://usher.local/ns/shop/sa/web`?",
             ),
         ),
         ("{principals: [spiffe://elsewhere/ns/shop/sa/wbe]}", None),

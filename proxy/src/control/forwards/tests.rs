@@ -34,9 +34,16 @@ fn an_unknown_service_or_port_is_named_and_the_known_ports_are_listed() {
     assert_eq!(said, "service bank/db has no port 1 (known: 5432)");
     let said = problem(&target("1"), (Resolution::Unknown, &[]), None).unwrap();
     assert_eq!(said, "there is no service bank/db");
-    let known = ["dbs.bank".to_owned(), "web.shop".to_owned()];
+    // A long namespace does not make another name near.
+    let known = ["bank/api", "banks/api"].map(|name| name.parse().unwrap());
     let said = problem(&target("1"), (Resolution::Unknown, &known), None).unwrap();
-    assert_eq!(said, "there is no service bank/db (did you mean dbs.bank?)");
+    assert_eq!(said, "there is no service bank/db");
+    let known = ["banks/db"].map(|name| name.parse().unwrap());
+    let said = problem(&target("1"), (Resolution::Unknown, &known), None).unwrap();
+    assert_eq!(said, "there is no service bank/db (did you mean banks/db?)");
+    let known = ["bank/dbs", "shop/web"].map(|name| name.parse().unwrap());
+    let said = problem(&target("1"), (Resolution::Unknown, &known), None).unwrap();
+    assert_eq!(said, "there is no service bank/db (did you mean bank/dbs?)");
     assert_eq!(
         problem(&target("1"), (Resolution::TimedOut, &[]), None),
         None

@@ -1,9 +1,9 @@
 //! Whom an AccessPolicy lets in: callers that there can be.
 
 use crate::{
-    kind::{AccessRule, ServiceAccount},
-    parse::{Severity, report::nearest},
-    value::Name,
+    kind::AccessRule,
+    parse::{Severity, report::nearest_qualified},
+    value::{Name, SpiffeId},
 };
 
 use super::{Check, listed};
@@ -18,36 +18,53 @@ impl Check<'_, '_> {
         for (rule, at) in rules.iter().zip(0..) {
             let field = |list, number| format!("spec.rules[{at}].from.{list}[{number}]");
             let own = self.namespace();
+            let short = |namespace: &Name, name: &Name| called(own, namespace, name);
             for (account, number) in rule.from.service_accounts.iter().zip(0..) {
-                let ServiceAccount { namespace, name } = account;
-                let written = called(own, namespace, name);
-                let field = field("serviceAccounts", number);
-                self.caller(written, (namespace, name), &field);
+                let account = (&account.namespace, &account.name);
+                self.caller(account, &short, &field("serviceAccounts", number));
             }
             for (principal, number) in rule.from.principals.iter().zip(0..) {
+                let domain = &principal.trust_domain;
                 // Of another mesh nothing is known.
-                if self.index.trust_domain.as_ref() == Some(&principal.trust_domain) {
+                if self.index.trust_domain.as_ref() == Some(domain) {
                     let account = (&principal.namespace, &principal.service_account);
-                    self.caller(principal.to_string(), account, &field("principals", number));
+                    let long = |namespace: &Name, name: &Name| {
+                        SpiffeId::new(domain.clone(), namespace.clone(), name.clone()).to_string()
+                    };
+                    self.caller(account, &long, &field("principals", number));
                 }
             }
         }
     }
 
-    fn caller(&mut self, written: String, account: (&Name, &Name), field: &str) {
+    /// `spell`: as the field spells accounts.
+    fn caller(
+        &mut self,
+        account: (&Name, &Name),
+        spell: &dyn Fn(&Name, &Name) -> String,
+        field: &str,
+    ) {
         let accounts = &self.index.accounts;
         if accounts.contains(&account) {
             return;
         }
-        let own = self.namespace();
-        let name = |(namespace, name): &(&Name, &Name)| called(own, namespace, name);
-        let all: Vec<String> = accounts.iter().map(name).collect();
+        let spelled = |(namespace, name): &(&Name, &Name)| spell(namespace, name);
         let there = accounts.iter().filter(|other| other.0 == account.0);
-        let there: Vec<String> = there.map(name).collect();
-        let known = if there.is_empty() { &all } else { &there };
+        let mut known: Vec<String> = there.map(spelled).collect();
+        if known.is_empty() {
+            known = accounts.iter().map(spelled).collect();
+        }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let meant = called(own, account.0, account.1);
-        let near = nearest(&meant, all.iter().map(String::as_str));
+        let names = accounts
+            .iter()
+            .map(|other| (other.0.as_str(), other.1.as_str()));
+        let near = nearest_qualified((account.0.as_str(), account.1.as_str()), names);
+        let near = near.and_then(|(namespace, name)| {
+            let mut all = accounts.iter();
+            all.find(|other| other.0.as_str() == namespace && other.1.as_str() == name)
+        });
+        let near = near.map(spelled);
+        let written = spell(account.0, account.1);
         let found = format!("`{written}`, but no Workload has this service account");
         let words = (found, listed(&known));
         self.add(Severity::Warning, field, words, near);
