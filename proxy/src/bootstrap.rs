@@ -176,7 +176,7 @@ pub const SETTINGS: [Setting; 26] = [
     Setting {
         name: "service-account",
         value: "NAME",
-        help: "Use an identity that the state directory has only if it is this account's [default: anyone's]",
+        help: "Be this account: a kept identity of another is ignored, a token for another refused [default: anyone's]",
     },
     Setting {
         name: "state-dir",

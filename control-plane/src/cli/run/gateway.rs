@@ -195,7 +195,7 @@ async fn serve(run: &Run, proxy: &Path) -> Outcome {
     progress.say(&permission.to_string());
     let mut sidecar = Sidecar::start(proxy, run, &state, &permission)?;
     let ready = tokio::select! {
-        ready = ready::wait(&mut sidecar, run, &state, progress) => ready,
+        ready = ready::wait(&mut sidecar, run, (&state, &permission), progress) => ready,
         signal = signals.next_stop() => {
             sidecar.stop().await;
             return Ok(supervise::killed_by(signal));

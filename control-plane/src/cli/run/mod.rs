@@ -7,6 +7,7 @@
 
 mod explain;
 mod gateway;
+mod kept;
 mod permission;
 mod progress;
 mod ready;
@@ -181,7 +182,7 @@ impl Run {
         let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
         let mut told = Told::of(self.proxy_role());
         let stopped = tokio::select! {
-            ready = ready::wait(&mut sidecar, self, &state, progress) => ready.map(|standing| {
+            ready = ready::wait(&mut sidecar, self, (&state, &permission), progress) => ready.map(|standing| {
                 permission.say_unused(&standing, progress);
                 told.tell_notices(&standing, progress);
                 None

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use usher_config::value::Name;
 
 use super::{
-    super::token::request_token, Failure, Run, exit, progress::Progress, standing::Standing,
-    state_directory::StateDirectory,
+    super::token::request_token, Failure, Run, exit, kept::has_identity, progress::Progress,
+    standing::Standing, state_directory::StateDirectory,
 };
 use crate::{admin::operator::CreateToken, private_files::write_private};
 
@@ -31,9 +31,6 @@ const TTL: &str = "10m";
 
 /// One, and two more: an answer may be lost on the way after its use was counted.
 const USES: Option<NonZeroU32> = NonZeroU32::new(3);
-
-/// Where a sidecar keeps its identity, in its state directory.
-const IDENTITY: &str = "identity.json";
 
 /// A token older than this is replaced: an SVID that was not renewed for so long is near its end.
 const REFRESH_AFTER: Duration = Duration::from_secs(12 * 3600);
@@ -97,6 +94,7 @@ impl Permission {
             return Ok(Self::Given(file.clone()));
         }
         let asked_at = Instant::now();
+        let account = run.service_account.as_ref().map(Name::as_str);
         let limit = run.ready_timeout.min(CONTROL_PLANE_STARTS_WITHIN);
         let mut said = false;
         loop {
@@ -109,7 +107,7 @@ impl Permission {
                         ..failure
                     });
                 }
-                Err(_) if state.file(IDENTITY).exists() => {
+                Err(_) if has_identity(state, &run.namespace, account) => {
                     return Ok(Self::Kept {
                         file: state.file(TOKEN),
                     });

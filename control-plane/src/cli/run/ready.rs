@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Failure, Run, exit,
+    kept::{IDENTITY, has_identity},
+    permission::Permission,
     progress::Progress,
     sidecar::Sidecar,
     standing::{Admission, Standing},
@@ -30,8 +32,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_WORD: Duration = Duration::from_secs(1);
 const NEXT_WORD: Duration = Duration::from_secs(5);
 
-/// The sidecar's files that survive a restart.
-const IDENTITY: &str = "identity.json";
+/// The sidecar's last known configuration, in its state directory.
 const LAST_KNOWN_GOOD: &str = "last-known-good.pb";
 
 /// Where a start stands. Pure.
@@ -95,14 +96,13 @@ fn verdict(standing: &Standing, configured_for: Duration) -> Verdict {
 pub(super) async fn wait(
     sidecar: &mut Sidecar,
     run: &Run,
-    state: &StateDirectory,
+    (state, permission): (&StateDirectory, &Permission),
     progress: Progress,
 ) -> Result<Standing, Failure> {
     progress.say(&sidecar.listening().await?);
     // Without an identity, what it knew is of no use.
-    let is_known = [IDENTITY, LAST_KNOWN_GOOD]
-        .iter()
-        .all(|name| state.file(name).exists());
+    let is_known = has_identity(state, &run.namespace, permission.account(run))
+        && state.file(LAST_KNOWN_GOOD).exists();
     let limit = if is_known {
         KNOWN_TIMEOUT
     } else {

@@ -17,6 +17,9 @@ use crate::private_files::private_directory;
 /// How many instances of one service may run on one data directory.
 const INSTANCES_MAX: u32 = 1_000;
 
+/// How often a directory may be removed by others while it is taken.
+const TRIES_MAX: u32 = 3;
+
 const LOCK: &str = "lock";
 
 /// A directory that is ours until dropped.
@@ -96,6 +99,7 @@ impl StateDirectory {
 
     /// `None`: somebody else has it.
     fn lock(path: &Path) -> io::Result<Option<Lock>> {
+        let mut tries = 0_u32;
         loop {
             let is_first = !path.exists();
             private_directory(path)?;
@@ -104,8 +108,11 @@ impl StateDirectory {
                 .append(true)
                 .open(path.join(LOCK));
             let file = match opened {
-                // It was removed between these two lines.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // It was removed between these two lines; or the lock is a link that leads nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES_MAX => {
+                    tries += 1;
+                    continue;
+                }
                 opened => opened?,
             };
             match file.try_lock() {
@@ -131,3 +138,6 @@ impl StateDirectory {
         self.path.join(name)
     }
 }
+
+#[cfg(test)]
+mod tests;
