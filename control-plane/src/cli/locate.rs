@@ -62,8 +62,9 @@ impl ServerAddress {
     pub(super) fn authority(&self) -> Result<String, Failure> {
         if let Some(url) = &self.server {
             return authority(url).ok_or_else(|| {
+                let found = shown(url);
                 let message = format!(
-                    "--server (USHER_SERVER): found `{url}`, allowed: http://HOST:PORT, such as http://127.0.0.1:15010"
+                    "--server (USHER_SERVER): found {found}, allowed: http://HOST:PORT, such as http://127.0.0.1:15010"
                 );
                 Failure::new(exit::USAGE, message)
             });
@@ -85,6 +86,15 @@ impl ServerAddress {
     }
 }
 
+/// A password is nothing for a terminal or a log.
+fn shown(url: &str) -> String {
+    if url.contains('@') {
+        "a URL with a user name".to_owned()
+    } else {
+        format!("`{url}`")
+    }
+}
+
 /// `HOST:PORT` of `http://HOST:PORT`.
 fn authority(url: &str) -> Option<String> {
     let text = url.trim_start_matches("http://").trim_end_matches('/');
@@ -94,3 +104,6 @@ fn authority(url: &str) -> Option<String> {
         && !text.contains('@');
     is_whole.then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Proxies that run on although configuration has no place for them any more: nobody would look for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use usher_config::value::{InstanceName, ServiceName};
 
@@ -23,7 +23,7 @@ enum Lack {
 
 /// One condition for each service that has such proxies. Pure.
 pub(super) fn stranded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
-    let mut by_service: BTreeMap<(ServiceName, Lack), Vec<InstanceName>> = BTreeMap::new();
+    let mut by_service: BTreeMap<(ServiceName, Lack), BTreeSet<InstanceName>> = BTreeMap::new();
     for proxy in proxies {
         // Both were parsed when its stream began.
         let (Ok(node), Ok(identity)) = (proxy.node.parse::<InstanceName>(), proxy.identity.parse())
@@ -38,12 +38,15 @@ pub(super) fn stranded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Cond
         } else {
             continue;
         };
-        by_service.entry((service, lack)).or_default().push(node);
+        // One that reconnects has two streams for a moment.
+        by_service.entry((service, lack)).or_default().insert(node);
     }
     by_service.into_iter().map(condition).collect()
 }
 
-fn condition(((service, lack), instances): ((ServiceName, Lack), Vec<InstanceName>)) -> Condition {
+fn condition(
+    ((service, lack), instances): ((ServiceName, Lack), BTreeSet<InstanceName>),
+) -> Condition {
     let more = match instances.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -56,8 +59,8 @@ fn condition(((service, lack), instances): ((ServiceName, Lack), Vec<InstanceNam
             format!("Gateway {service}"),
             "NoGateway",
             format!(
-                "gateway {names}{more} is connected, but there is no such Gateway: it listens nowhere and is not \
-                 /ready; write the Gateway, or end it"
+                "gateway {names}{more} is connected, but no such Gateway is in force: write it, mend it if it was rejected, \
+                 or end the process"
             ),
         ),
         Lack::Workload => (

@@ -42,8 +42,14 @@ fn a_gateway_without_a_gateway_and_a_proxy_that_may_not_be_its_service_are_named
             proxy("web/i1", "web", false),
             proxy("edge/i2", "edge", true),
             proxy("edge/i3", "edge", true),
+            // It reconnects.
+            proxy("edge/i3", "edge", true),
             proxy("old/i4", "web", false),
         ],
+    );
+    assert!(
+        found[0].message.starts_with("gateway i2, i3 is connected"),
+        "{found:?}"
     );
     let found: Vec<(&str, &str)> = found
         .iter()
