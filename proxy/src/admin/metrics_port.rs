@@ -9,7 +9,13 @@ use super::{
     Admin,
     serve::{Answer, Slots, answer, serve, text},
 };
-use crate::health::{Health, Report};
+use crate::{
+    control::Unready,
+    health::{Health, Report},
+};
+
+/// Characters of a reason. The whole is in `/standing`, on the admin socket.
+const LINE_MAX: usize = 300;
 
 /// Never returns.
 pub async fn serve_metrics(listener: TcpListener, admin: Admin) {
@@ -49,7 +55,7 @@ fn ready(admin: &Admin) -> Answer {
     if let Some(why) = admin.readiness.unready() {
         return text(
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {why}\n"),
+            format!("not ready: {}\n", words(&why)),
         );
     }
     match &admin.standing.load().health {
@@ -57,7 +63,7 @@ fn ready(admin: &Admin) -> Answer {
             health: Health::Unhealthy,
             failure,
         }) => {
-            let failure = failure.as_deref().unwrap_or("not checked yet");
+            let failure = one_line(failure.as_deref().unwrap_or("not checked yet"));
             text(
                 StatusCode::OK,
                 format!(
@@ -67,6 +73,28 @@ fn ready(admin: &Admin) -> Answer {
         }
         Some(_) | None => text(StatusCode::OK, "ready\n"),
     }
+}
+
+/// Anybody may ask, and most reasons hold words of others.
+fn words(why: &Unready) -> String {
+    match why {
+        // Ours, a line for each.
+        Unready::Unserved(_) => why.to_string(),
+        Unready::Leaving
+        | Unready::NoIdentity(_)
+        | Unready::NoConfiguration(_)
+        | Unready::Refused(_)
+        | Unready::NoPolicy
+        | Unready::NoGateway(_)
+        | Unready::Starting => one_line(&why.to_string()),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let plain = text
+        .chars()
+        .map(|one| if one.is_control() { ' ' } else { one });
+    plain.take(LINE_MAX).collect()
 }
 
 fn metrics(admin: &Admin) -> Answer {
@@ -81,3 +109,6 @@ fn metrics(admin: &Admin) -> Answer {
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
+
+#[cfg(test)]
+mod tests;
