@@ -1,9 +1,10 @@
-//! When the last known good configuration is saved: at most once a second, and once more at the end.
+//! When the last known good configuration is saved: at most once a second, and once more at the end. A disk that refuses
+//! is tried again after twice the time, up to half a minute.
 
 use std::io;
 
 use tokio::{sync::oneshot, task::spawn_blocking};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{last_known_good, subscription::Subscription};
 use crate::state_dir::StateDir;
@@ -15,9 +16,14 @@ pub(super) struct Saving {
     /// Something is known that no save has had.
     due: bool,
     under_way: Option<oneshot::Receiver<io::Result<()>>>,
-    /// The last save failed, which was said.
-    failed: bool,
+    /// How many saves have failed since one has not.
+    failures: u32,
+    /// For how many calls of [`Self::save`] a disk that refuses is left alone.
+    pause: u32,
 }
+
+/// The longest that a disk that refuses is left alone, in ticks of a second: what is to be saved is encoded anew each time.
+const PAUSE_MAX: u32 = 30;
 
 impl Saving {
     pub(super) fn new(directory: StateDir) -> Self {
@@ -25,7 +31,8 @@ impl Saving {
             directory,
             due: false,
             under_way: None,
-            failed: false,
+            failures: 0,
+            pause: 0,
         }
     }
 
@@ -44,6 +51,10 @@ impl Saving {
                 Err(oneshot::error::TryRecvError::Closed) => self.saved(Err(abandoned())),
             }
         }
+        if self.pause > 0 {
+            self.pause -= 1;
+            return;
+        }
         if !std::mem::take(&mut self.due) {
             return;
         }
@@ -60,6 +71,7 @@ impl Saving {
     /// Returns when everything that is known is on disk, or the disk has refused it.
     pub(super) async fn finish(&mut self, subscription: &Subscription) {
         self.settle().await;
+        self.pause = 0;
         self.save(subscription);
         self.settle().await;
     }
@@ -73,12 +85,19 @@ impl Saving {
 
     fn saved(&mut self, saved: io::Result<()>) {
         self.under_way = None;
-        let failed_before = self.failed;
-        self.failed = saved.is_err();
-        if let Err(error) = saved {
-            self.due = true;
-            if !failed_before {
-                warn!(%error, "last known good configuration could not be kept, trying again");
+        match saved {
+            Ok(()) => {
+                if std::mem::take(&mut self.failures) > 0 {
+                    info!("last known good configuration is kept again");
+                }
+            }
+            Err(error) => {
+                self.due = true;
+                if self.failures == 0 {
+                    warn!(%error, "last known good configuration could not be kept");
+                }
+                self.pause = (1 << self.failures.min(8)).min(PAUSE_MAX);
+                self.failures = self.failures.saturating_add(1);
             }
         }
     }

@@ -36,9 +36,26 @@ async fn what_the_disk_refused_is_tried_again() {
     std::fs::remove_dir(&path).unwrap();
     saving.note_change();
     saving.finish(&known()).await;
-    assert!(saving.due && saving.failed);
+    assert!(saving.due && saving.failures == 1);
     std::fs::create_dir(&path).unwrap();
     saving.finish(&known()).await;
-    assert!(!saving.due && !saving.failed);
+    assert!(!saving.due && saving.failures == 0);
     assert!(last_known_good::load(&directory).unwrap().is_some());
+}
+
+#[test]
+fn a_disk_that_refuses_is_left_alone_for_twice_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut saving = Saving::new(StateDir::open(folder.path()).unwrap());
+    let mut refused = || {
+        saving.saved(Err(abandoned()));
+        saving.pause
+    };
+    let pauses: Vec<u32> = std::iter::repeat_with(&mut refused).take(7).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    // No runtime: a save that began would panic.
+    (0..30).for_each(|_| saving.save(&known()));
+    assert!(saving.due && saving.under_way.is_none());
+    saving.saved(Ok(()));
+    assert_eq!(saving.failures, 0);
 }
