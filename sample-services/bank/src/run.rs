@@ -55,12 +55,12 @@ pub(crate) async fn run(
     let is_well = match ended {
         Err(_) => false,
         Ok(_) if arguments.duration.is_none() => true,
-        Ok(Ended::Interrupted) => watch.nothing_failed(),
+        Ok(_) if !watch.nothing_failed() => false,
         Ok(Ended::InTime) if !watch.has_paid() => {
             output::trouble("bank: no payment was made in that time: give --for some seconds");
             false
         }
-        Ok(Ended::InTime) => watch.nothing_failed(),
+        Ok(_) => true,
     };
     Ok(if is_well {
         ExitCode::SUCCESS

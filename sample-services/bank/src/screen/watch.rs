@@ -249,9 +249,10 @@ impl Watch {
         self.total().failed == 0 && self.deaths.is_empty()
     }
 
-    /// Some payment was made.
+    /// Some payment was made; what is pending is one to the summary too.
     pub(crate) fn has_paid(&self) -> bool {
-        self.total().ok > 0
+        let total = self.total();
+        total.ok + total.pending > 0
     }
 
     /// The last words of a run.

@@ -152,3 +152,14 @@ fn a_control_plane_is_back_when_another_one_answers() {
     assert_eq!(news.len(), 1, "{news:?}");
     assert!(news[0].ends_with("control-plane is back: pid 20"));
 }
+
+#[test]
+fn a_payment_that_is_pending_is_one() {
+    let mut watch = Watch::new();
+    let pending = TellerStats {
+        pending: 1,
+        ..stats(1_000, 0, 0)
+    };
+    watch.count(&pending, Instant::now());
+    assert!(watch.has_paid());
+}
