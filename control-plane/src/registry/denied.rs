@@ -52,7 +52,8 @@ impl Denials {
                 && !rejected.targets.is_empty()
                 && !next.objects.contains_key(&rejected.key)
         };
-        for rejected in parsed.rejected.iter().filter(protects) {
+        let twice = first_of_two(parsed);
+        for rejected in parsed.rejected.iter().chain(&twice).filter(protects) {
             let Rejected { key, targets, .. } = rejected;
             let of_last_good = lost.iter().position(|(policy, protected)| {
                 !rejected.named
@@ -85,6 +86,22 @@ impl Denials {
         }
         denials
     }
+}
+
+/// Policies without a mistake of their own whose name another document has too.
+fn first_of_two(parsed: &Parsed) -> Vec<Rejected> {
+    let said: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
+    let firsts = parsed.objects.iter().filter_map(|located| {
+        let key = located.object.key();
+        said.contains(&key).then(|| Rejected {
+            key,
+            named: true,
+            file: located.file.to_path_buf(),
+            line: located.line,
+            targets: located.object.targets().to_vec(),
+        })
+    });
+    firsts.collect()
 }
 
 /// AccessPolicies that are in force only because they may be in a document that does not say its name.

@@ -155,8 +155,13 @@ impl World {
             ..Self::default()
         };
         let mut complaints: BTreeMap<ObjectKey, Vec<MistakeReport>> = BTreeMap::new();
+        // An object that is written twice is refused twice, and complained of once.
+        let refused: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
         for located in &parsed.objects {
             let key = located.object.key();
+            if refused.contains(&key) && self.keeps_of_two(&key) {
+                continue;
+            }
             match self.accept(located, parsed, base, now) {
                 Ok(accepted) => {
                     next.objects.insert(key, accepted);
@@ -164,8 +169,6 @@ impl World {
                 Err(mistake) => complaints.entry(key).or_default().push(mistake),
             }
         }
-        // An object that is written twice is refused twice, and complained of once.
-        let refused: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
         for refused in refused {
             let mistakes = parsed.mistakes.iter().filter(|mistake| {
                 mistake.key.as_ref() == Some(refused) && mistake.severity == Severity::Error
@@ -198,6 +201,13 @@ impl World {
             rejected,
             remarks,
         }
+    }
+
+    /// Whether neither of two documents of one name comes into force: which of them is meant nobody knows, and a file
+    /// whose name sorts first would decide. What runs stays. Of two that never ran the first one runs, except where that
+    /// could open what the other closes.
+    fn keeps_of_two(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key) || key.kind == Kind::AccessPolicy
     }
 
     fn accept(

@@ -325,3 +325,43 @@ fn all_that_several_broken_policies_of_one_name_were_meant_for_is_denied() {
     let denied = reading.world.denied.values().next().expect("denied");
     assert_eq!(denied.targets.len(), 2);
 }
+
+#[test]
+fn a_second_document_of_a_name_changes_nothing_wherever_it_stands() {
+    let before = read(&good(), &with_policy(POLICY), 2).world;
+    let open = POLICY.replace("  rules:", "  defaultAction: Allow\n  rules:");
+    assert_ne!(open, POLICY);
+    for (first, second) in [(POLICY, &*open), (&open, POLICY)] {
+        let mut files = with_policy(first).to_vec();
+        files.push(("z.yaml", second));
+        let reading = read(&before, &files, 3);
+        assert_eq!(reading.changed, [], "{first}");
+        assert!(reading.rejected[0].last_good && reading.world.denied.is_empty());
+        let together = format!("{first}---\n{second}");
+        assert_eq!(read(&before, &with_policy(&together), 3).changed, []);
+    }
+    let mended = read(&before, &with_policy(&open), 4);
+    assert_eq!(mended.changed.len(), 1, "one document is an edit");
+}
+
+#[test]
+fn of_two_access_policies_that_never_ran_neither_opens_what_the_other_closes() {
+    let open = POLICY.replace("  rules:", "  defaultAction: Allow\n  rules:");
+    let reading = read(&good(), &with_policy(&format!("{open}---\n{POLICY}")), 2);
+    assert_eq!(reading.world.objects.len(), good().objects.len());
+    assert_eq!(reading.world.denied.len(), 1);
+    assert!(!reading.rejected[0].last_good);
+}
+
+#[test]
+fn of_two_services_that_never_ran_the_first_runs() {
+    let other = SERVICE.replace("8080", "9090");
+    let twice = format!("{SERVICE}---\n{other}");
+    let reading = read(
+        &World::default(),
+        &[("a.yaml", &twice), ("b.yaml", WORKLOAD)],
+        1,
+    );
+    assert_eq!(names(&reading.world), names(&good()));
+    assert_eq!(reading.rejected.len(), 1);
+}
