@@ -39,7 +39,8 @@ use messages::{answer, change_of, every_endpoint, node};
 pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 
 /// How long what we know survives a control plane that, on a new stream, does not know it: it may just have
-/// started and not have heard of every instance yet.
+/// started and not have heard of every instance yet. For services and gateways only if it does not show a later revision
+/// than the one we know: else it knows that they are gone.
 pub const NEW_SERVER_GRACE: Duration = Duration::from_secs(300);
 
 /// What an event leads to; in this order: apply, then send, then answer.
@@ -289,7 +290,8 @@ impl Subscription {
     }
 
     fn commit(&mut self, effects: &mut Effects, now: Instant) {
-        let staged = std::mem::take(&mut self.staged);
+        let mut staged = std::mem::take(&mut self.staged);
+        self.believe(&mut staged);
         for (name, service) in &staged.services {
             let resolution = if service.is_some() {
                 Resolution::Found

@@ -226,6 +226,29 @@ fn a_new_control_plane_takes_nothing_away_for_five_minutes() {
 }
 
 #[test]
+fn a_service_that_a_later_revision_lacks_was_deleted_and_goes_at_once() {
+    for (generation, stays) in [(6, 0), (5, 1), (4, 1)] {
+        let mut rig = Rig::new();
+        rig.connect();
+        rig.server.generation = 5;
+        rig.server.services.insert("n/s2".into(), 1);
+        rig.ask(&name(2));
+        rig.settle();
+        assert_eq!(rig.applied.services.len(), 1);
+
+        rig.server.services.clear();
+        rig.server.generation = generation;
+        rig.connect();
+        rig.settle();
+        assert_eq!(
+            rig.applied.services.len(),
+            stays,
+            "revision {generation} after 5"
+        );
+    }
+}
+
+#[test]
 fn a_bad_resource_is_refused_by_name_and_its_neighbours_count() {
     let mut rig = Rig::new();
     rig.connect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use usher_config::{
-    model::Service,
+    model::{Revision, Service},
     value::ServiceName,
     wire::{discovery::DeltaDiscoveryRequest, type_url},
 };
@@ -12,13 +12,31 @@ use super::{
     Effects, Key, NEGATIVE_TTL, Resolution, Subscription,
     messages::{change_of, every_endpoint},
 };
-use crate::snapshot::Change;
+use crate::{snapshot::Change, xds::known::Staged};
 
 impl Subscription {
     /// The control plane of this stream has said everything: what it has not, it does not have.
     pub(super) fn is_synchronised(&self) -> bool {
         let stream = self.stream.as_ref();
         stream.is_some_and(|stream| stream.synchronised)
+    }
+
+    /// A new stream's first batch: a later revision than ours comes from the configuration that ours came from, and what it
+    /// lacks was deleted. The same or an earlier one may come from a control plane that has lost its store.
+    pub(super) fn believe(&mut self, staged: &mut Staged) {
+        let number = |revision: &Option<Revision>| revision.as_ref().map(|known| known.number);
+        let is_later = number(&staged.revision) > number(&self.known.revision);
+        if self.is_synchronised() || self.known.revision.is_none() || !is_later {
+            return;
+        }
+        self.missing.retain(|key, _| {
+            match key {
+                Key::Service(name) => drop(staged.services.entry(name.clone()).or_insert(None)),
+                Key::Gateway => drop(staged.gateway.get_or_insert(None)),
+                Key::Endpoint(_) => return true,
+            }
+            false
+        });
     }
 
     pub(super) fn synchronise(&mut self, now: Instant) {
