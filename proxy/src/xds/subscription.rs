@@ -228,7 +228,10 @@ impl Subscription {
         for key in due {
             self.missing.remove(&key);
             match key {
-                Key::Service(name) => drop(gone.services.insert(name, None)),
+                Key::Service(name) => {
+                    self.unknown.insert(name.clone(), now + NEGATIVE_TTL);
+                    gone.services.insert(name, None);
+                }
                 Key::Endpoint(name) => drop(gone.endpoints.insert(name, None)),
                 Key::Gateway => gone.gateway = Some(None),
             }
@@ -294,12 +297,14 @@ impl Subscription {
         self.believe(&mut staged);
         for (name, service) in &staged.services {
             let resolution = if service.is_some() {
+                self.unknown.remove(name);
                 Resolution::Found
             } else {
+                // Deleted: who dials it still need not wait for an answer that has come.
+                self.unknown.insert(name.clone(), now + NEGATIVE_TTL);
                 Resolution::Unknown
             };
             effects.answers.push((name.clone(), resolution));
-            self.unknown.remove(name);
         }
         effects.change = Some(self.known.commit(staged));
         self.synchronise(now);

@@ -149,6 +149,33 @@ fn an_unknown_service_is_unknown_for_five_seconds_and_then_asked_for_again() {
 }
 
 #[test]
+fn a_service_that_was_deleted_is_as_unknown_as_one_that_never_was() {
+    for at_once in [true, false] {
+        let mut rig = Rig::new();
+        rig.connect();
+        rig.server.services.insert("n/s3".into(), 1);
+        rig.ask(&name(3));
+        rig.settle();
+        rig.server.services.clear();
+        if !at_once {
+            rig.connect();
+            rig.settle();
+            rig.advance(NEW_SERVER_GRACE);
+        }
+        rig.settle();
+        assert_eq!(rig.ask(&name(3)), Some(Resolution::Unknown));
+        rig.advance(NEGATIVE_TTL);
+        assert_eq!(rig.ask(&name(3)), None);
+        rig.server.push();
+        assert_eq!(rig.deliver(), [(name(3), Resolution::Unknown)]);
+        rig.settle();
+        rig.server.services.insert("n/s3".into(), 2);
+        rig.settle();
+        assert_eq!(rig.ask(&name(3)), Some(Resolution::Found));
+    }
+}
+
+#[test]
 fn a_service_that_appears_later_arrives_by_itself() {
     let mut rig = Rig::new();
     rig.connect();
