@@ -28,9 +28,10 @@ use crate::{
 Examples:
   usher validate mesh/
   usher validate mesh/ new-route.yaml
+  usher validate --strict mesh/                  # before a merge
   usher validate mesh/ --json | jq -r '.mistakes[] | \"\\(.file):\\(.line): \\(.found)\"'
 
-Exit codes: 0 no errors (warnings may be), 1 errors, 64 usage, 70 a path cannot be read.")]
+Exit codes: 0 no errors (warnings may be, unless --strict), 1 errors, 64 usage, 70 a path cannot be read.")]
 pub(super) struct Validate {
     /// Files, or directories with *.yaml and *.yml files at any depth
     #[arg(required = true, value_name = "PATH")]
@@ -38,6 +39,9 @@ pub(super) struct Validate {
     /// Print {"ok","objects","errors","warnings","mistakes":[…],"conditions":[…]}
     #[arg(long)]
     json: bool,
+    /// Take warnings for errors: what is accepted but names what is not there, and therefore answers 403 or 500
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Validate {
@@ -53,13 +57,15 @@ impl Validate {
         }
         let findings = findings(&parsed);
         let errors = count(&parsed, Severity::Error);
+        let warnings = count(&parsed, Severity::Warning) + findings.len();
+        let is_good = errors == 0 && !(self.strict && warnings > 0);
         if self.json {
             super::print_json(&serde_json::json!({
-                "ok": errors == 0,
+                "ok": is_good,
                 "files": files,
                 "objects": parsed.objects.len(),
                 "errors": errors,
-                "warnings": count(&parsed, Severity::Warning) + findings.len(),
+                "warnings": warnings,
                 "mistakes": parsed.mistakes,
                 "conditions": findings.iter().map(as_condition).collect::<Vec<_>>(),
             }))?;
@@ -71,11 +77,7 @@ impl Validate {
             }
             anstream::println!("{}", summary(&parsed, files, findings.len()));
         }
-        Ok(if errors == 0 {
-            exit::OK
-        } else {
-            exit::MISTAKES
-        })
+        Ok(if is_good { exit::OK } else { exit::MISTAKES })
     }
 }
 

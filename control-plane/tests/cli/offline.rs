@@ -102,6 +102,24 @@ fn good_files_are_summed_up() {
 }
 
 #[test]
+fn what_only_warns_passes_unless_it_is_to_be_strict() {
+    let home = tempfile::tempdir().expect("writable");
+    let file = home.path().join("mesh.yaml");
+    write(
+        &file,
+        &MESH.replace("selector: { app: account", "selector: { app: acount"),
+    );
+    let check = |strict: &[&str]| {
+        let checked = output(usher(home.path()).arg("validate").args(strict).arg(&file));
+        assert!(stdout(&checked).contains("warning"), "{}", stdout(&checked));
+        checked.status.code()
+    };
+    assert_eq!(check(&[]), Some(0));
+    assert_eq!(check(&["--strict"]), Some(1));
+    assert_eq!(check(&["--strict", "--json"]), Some(1));
+}
+
+#[test]
 fn all_mistakes_of_all_files_come_in_one_pass() {
     let home = tempfile::tempdir().expect("writable");
     let directory = home.path().join("mesh");

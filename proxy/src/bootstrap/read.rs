@@ -1,6 +1,11 @@
 //! Texts → [`Bootstrap`], collecting every mistake.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use usher_config::{
     model::ServiceTarget,
@@ -179,11 +184,22 @@ fn loopback(text: &str) -> Parsed<SocketAddr> {
 }
 
 fn host_and_port(text: &str) -> Parsed<String> {
+    let is_name = |host: &str| {
+        let mut bytes = host.bytes();
+        !host.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    let is_ipv6 = |host: &str| {
+        let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+    };
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<Port>().is_ok() => {
+        Some((host, port)) if (is_name(host) || is_ipv6(host)) && port.parse::<Port>().is_ok() => {
             Ok(text.to_owned())
         }
-        _ => Err(InvalidValue::new(text, "host:port")),
+        _ => Err(InvalidValue::new(
+            text,
+            "HOST:PORT, such as mesh.internal:15012, 10.0.0.7:15012 or [fd00::7]:15012",
+        )),
     }
 }
 

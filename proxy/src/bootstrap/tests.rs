@@ -39,6 +39,29 @@ fn the_minimum_is_service_namespace_and_state_directory() {
 }
 
 #[test]
+fn a_control_plane_is_a_host_and_a_port_and_no_url() {
+    let with = |address: &'static str| [&MINIMAL[..], &["--control-plane", address]].concat();
+    for good in [
+        "mesh_cp.internal:15012",
+        "10.0.0.7:15012",
+        "[fd00::7]:15012",
+    ] {
+        assert_eq!(read(&with(good), &[]).unwrap().control_plane, good);
+    }
+    for bad in [
+        "http://10.0.0.7:15012",
+        "fd00::7:15012",
+        "a b:1",
+        ":1",
+        "[x]:1",
+        "mesh",
+    ] {
+        let said = mistakes(&with(bad), &[]);
+        assert!(said.contains(bad) && said.contains("HOST:PORT"), "{said}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once_with_their_place() {
     let text = mistakes(
         &[

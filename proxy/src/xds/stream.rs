@@ -41,7 +41,9 @@ use crate::{
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Longer, and an instance that moved during an outage would be missed for as long after it; ten thousand sidecars that come
+/// back within it are a thousand handshakes a second, a fraction of one core.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A stream that lasted this long was a good one: the next wait is short again.
 const GOOD_STREAM: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
@@ -347,7 +349,7 @@ fn send(
     Ok(())
 }
 
-/// 0.2 s doubling to 30 s, of which a random half to all is waited: a restarted control plane is not met by all
+/// 0.2 s doubling to 10 s, of which a random half to all is waited: a restarted control plane is not met by all
 /// its proxies at once.
 fn backoff(failures: u32, chance: f64) -> Duration {
     let full = BACKOFF_MIN
