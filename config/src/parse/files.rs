@@ -242,16 +242,20 @@ fn take(
     }
     let decoded = decode::object(&Place::root(root, &report));
     let line = root.position.line;
-    if let (Some(object), true) = (decoded.object, report.is_empty()) {
+    if let Some(object) = decoded.object {
         let positions = tree::positions(root);
-        parsed.objects.push(Located {
+        let located = Located {
             object,
             file: file.clone(),
             document_index,
             line,
             positions,
-        });
-        return;
+        };
+        if report.is_empty() {
+            parsed.objects.push(located);
+            return;
+        }
+        parsed.broken.push(located);
     }
     if report.is_empty() {
         // A decoder that gives up has said why. Should one ever not, the object must not vanish in silence.

@@ -37,6 +37,8 @@ pub struct Parsed {
     pub mistakes: Vec<Mistake>,
     /// Objects that say who they are but have mistakes, and AccessPolicies that say their namespace at least. Their last good version should stay in force.
     pub rejected: Vec<Rejected>,
+    /// Of the rejected ones, what could be read: their references are checked all the same, and then they go.
+    pub(crate) broken: Vec<Located>,
     /// Files of which at least one document could not be read far enough to know whose it is: objects that came
     /// from them before should stay in force.
     pub unreadable: Vec<PathBuf>,

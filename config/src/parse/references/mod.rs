@@ -27,9 +27,34 @@ pub(super) fn check(parsed: &mut Parsed) {
         }
         .object();
     }
+    for located in &parsed.broken {
+        let mut further = Vec::new();
+        Check {
+            located,
+            index: &index,
+            mistakes: &mut further,
+        }
+        .object();
+        further.retain(|mistake| is_certain(mistake, located, &parsed.mistakes));
+        mistakes.append(&mut further);
+    }
     conflicts(&parsed.objects, &mut mistakes);
     addresses(&parsed.objects, &mut mistakes);
+    drop(index);
+    parsed.broken.clear();
     parsed.mistakes.append(&mut mistakes);
+}
+
+/// Whether a broken object's reference is as written: what could not be read is missing from its list, and moves the rest.
+fn is_certain(mistake: &Mistake, located: &Located, known: &[Mistake]) -> bool {
+    let list = |path: &str| path.split('[').next().unwrap_or_default().to_owned();
+    let key = located.object.key();
+    mistake.severity == Severity::Error
+        && known.iter().all(|other| {
+            other.key.as_ref() != Some(&key)
+                || other.file != mistake.file
+                || list(&other.field) != list(&mistake.field)
+        })
 }
 
 fn mistake(

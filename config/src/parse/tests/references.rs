@@ -29,6 +29,25 @@ fn an_object_defined_twice_names_both_places_and_the_first_stays() {
 }
 
 #[test]
+fn what_a_broken_object_refers_to_is_checked_in_the_same_pass() {
+    let text = policy("a", "{kind: Service, name: acount}")
+        .replace("---\n", "  timeouts: {request: 5 seconds}\n---\n");
+    assert_eq!(
+        said(&with_service(&text)),
+        [
+            "5: spec.targetRefs[0].name: `acount`, but there is no Service `bank/acount`",
+            "6: spec.timeouts.request: `5 seconds`"
+        ]
+    );
+    // With one element unread, the place of the others is not known.
+    let text = policy(
+        "a",
+        "{kind: Servise, name: account}, {kind: Service, name: acount}",
+    );
+    assert_eq!(said(&with_service(&text)).len(), 1);
+}
+
+#[test]
 fn a_second_mesh_is_refused() {
     let mesh = |name| {
         format!(
