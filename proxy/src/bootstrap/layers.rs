@@ -96,7 +96,7 @@ fn command() -> Command {
             "usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
              Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
              --bootstrap (stateDir: ...). Flags win over the environment, the environment over the file.\n\
-             USHER_LOG filters the operational log on stderr [default: info].\n\
+             USHER_LOG filters the operational log on stderr [default: info]; the finest level is debug.\n\
              Exit codes: 0 drained, 64 usage, 69 no identity: the token is none, is of another mesh, or is refused, \
              71 an address or a file that is needed cannot be had, 78 application reachable around the sidecar, or the sidecar's own calls intercepted. \
              The reason is then also in exit.json in the state directory.",

@@ -119,7 +119,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ProxyError> {
 }
 
 fn has_several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
-    headers.get_all(name).iter().nth(1).is_some()
+    headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// The target's authority wins, as RFC 9112 §3.2.2 has it for proxies; a `Host` that means something else is

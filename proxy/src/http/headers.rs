@@ -24,26 +24,9 @@ pub const REASON: HeaderName = HeaderName::from_static("x-usher-reason");
 pub const FALLBACK: HeaderName = HeaderName::from_static("x-usher-fallback");
 /// Who called, from their certificate (Envoy's format).
 pub const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-/// One name for a request through all hops and logs.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const OURS: &str = "x-usher-";
-
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::EXPECT,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    HTTP2_SETTINGS,
-];
 
 /// Removes what belongs to the connection that a message came by. `Expect` goes too: this proxy answers it.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -66,7 +49,19 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 /// `Connection` may name further fields. Not those that frame or address the message: a caller could make
@@ -105,10 +100,11 @@ fn te_has_trailers(headers: &HeaderMap) -> bool {
 /// Removes what only the mesh may say, however it is spelled: every `x-usher-…` field but `kept`, and who called
 /// ([`CLIENT_CERTIFICATE`]).
 pub fn remove_ours(headers: &mut HeaderMap, kept: &[HeaderName]) {
-    remove_where(headers, |name| {
-        let ours = begins_like(name, OURS) && !kept.contains(name);
-        ours || is_like(name, CLIENT_CERTIFICATE.as_str())
-    });
+    remove_where(headers, |name| is_ours(name) && !kept.contains(name));
+}
+
+fn is_ours(name: &HeaderName) -> bool {
+    begins_like(name, OURS) || is_like(name, CLIENT_CERTIFICATE.as_str())
 }
 
 /// Removes the fields with such names.
@@ -136,19 +132,21 @@ pub(super) fn is_like(name: &HeaderName, wanted: &str) -> bool {
 /// Removes from trailers what may only stand in a head (RFC 9110 §6.5.1): whoever merges the two would else let a
 /// message's end say how long it was, where it goes, or who sent it.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    for name in [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::HOST,
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::AUTHORIZATION,
-    ] {
-        trailers.remove(name);
-    }
-    remove_ours(trailers, &[]);
+    remove_where(trailers, |name| is_of_head(name) || is_ours(name));
+}
+
+fn is_of_head(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "transfer-encoding"
+            | "host"
+            | "connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "authorization"
+    )
 }
 
 /// What a response says about its connection's future.

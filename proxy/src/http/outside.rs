@@ -10,9 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use smallvec::SmallVec;
 
-use crate::error::Flag;
+use crate::{error::Flag, telemetry::trace_context::REQUEST_ID};
 
-use super::headers::{self, REASON, REQUEST_ID};
+use super::headers::{self, REASON};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -24,11 +24,20 @@ enum Next {
     Reset,
 }
 
-/// Sends all of `body`, with its trailers, and ends the stream.
+/// A request's first bytes that leave together with its head, 16 KiB: what most requests have at all. `h2` gives a stream no
+/// window before its connection has opened it, so who waits for one sends the head alone and the body a turn later.
+pub const WITH_HEAD_MAX: usize = 16 * 1024;
+
+/// Sends all of `body`, with its trailers, and ends the stream. `early`: so many bytes at its beginning are left with `h2`
+/// whether the peer's window has room for them yet or not.
 ///
 /// # Errors
 /// See [`PumpError`]. A dropped future resets the stream as soon as `send` is dropped too.
-pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), PumpError> {
+pub async fn pump(
+    body: &mut Body,
+    send: &mut SendStream<Bytes>,
+    mut early: usize,
+) -> Result<(), PumpError> {
     loop {
         let next = poll_fn(|cx| {
             if send.poll_reset(cx).is_ready() {
@@ -53,7 +62,13 @@ pub async fn pump(body: &mut Body, send: &mut SendStream<Bytes>) -> Result<(), P
         match frame.into_data() {
             Ok(bytes) => {
                 let last = body.is_end_stream();
-                send_bytes(bytes, last, send, body).await?;
+                if !bytes.is_empty() && bytes.len() <= early {
+                    early -= bytes.len();
+                    send.send_data(bytes, last).map_err(|_| PumpError::Peer)?;
+                } else {
+                    early = 0;
+                    send_bytes(bytes, last, send, body).await?;
+                }
                 if last {
                     return Ok(());
                 }

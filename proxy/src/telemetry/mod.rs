@@ -5,5 +5,6 @@
 
 pub mod access_log;
 pub mod flags;
+mod hex;
 pub mod metrics;
 pub mod trace_context;

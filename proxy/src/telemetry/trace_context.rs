@@ -4,10 +4,9 @@
 //! it serves to those it makes. A context is kept if it is well-formed, else a new trace begins (Trace
 //! Context §3.2: never repair). Ids come from the caller's random numbers, hence pure.
 
-use std::fmt::Write as _;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hex;
 use crate::random;
 
 /// W3C Trace Context Level 2.
@@ -65,7 +64,7 @@ impl TraceContext {
         if let Some(single) = text(B3) {
             return parse_b3(single);
         }
-        let trace_id = hex(text(B3_TRACE)?)?;
+        let trace_id = hex::read(text(B3_TRACE)?)?;
         let span_id = span(text(B3_SPAN)?)?;
         let sampled = matches!(text(B3_SAMPLED), Some(b"1" | b"true"));
         (trace_id > 0).then_some(Self {
@@ -96,14 +95,12 @@ impl TraceContext {
 
     /// `00-<trace>-<span>-<flags>`.
     pub fn traceparent(self) -> HeaderValue {
-        let mut text = String::with_capacity(55);
-        let flags = u8::from(self.sampled);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "00-{:032x}-{:016x}-{flags:02x}",
-            self.trace_id, self.span_id
-        );
+        let mut text = Vec::with_capacity(55);
+        text.extend_from_slice(b"00-");
+        hex::write(&mut text, self.trace_id, 32);
+        text.push(b'-');
+        hex::write(&mut text, self.span_id.into(), 16);
+        text.extend_from_slice(if self.sampled { b"-01" } else { b"-00" });
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
@@ -132,23 +129,23 @@ pub fn parse(text: &[u8]) -> Option<TraceContext> {
     if lengths != [2, 32, 16, 2] || text.iter().any(u8::is_ascii_uppercase) {
         return None;
     }
-    match hex(version)? {
+    match hex::read(version)? {
         0 if rest.is_some() => return None,
         0xff => return None,
         _ => {}
     }
-    let (trace_id, span_id) = (hex(trace)?, span(span_text)?);
+    let (trace_id, span_id) = (hex::read(trace)?, span(span_text)?);
     (trace_id > 0).then_some(TraceContext {
         trace_id,
         span_id,
-        sampled: hex(flags)? & 1 == 1,
+        sampled: hex::read(flags)? & 1 == 1,
     })
 }
 
 /// `<trace>-<span>[-<sampled>[-<parent>]]` (openzipkin/b3-propagation).
 fn parse_b3(text: &[u8]) -> Option<TraceContext> {
     let mut fields = text.split(|byte| *byte == b'-');
-    let (trace_id, span_id) = (hex(fields.next()?)?, span(fields.next()?)?);
+    let (trace_id, span_id) = (hex::read(fields.next()?)?, span(fields.next()?)?);
     let sampled = matches!(fields.next(), Some(b"1" | b"d"));
     (trace_id > 0).then_some(TraceContext {
         trace_id,
@@ -168,15 +165,7 @@ fn span(text: &[u8]) -> Option<u64> {
     if text.len() != 16 {
         return None;
     }
-    u64::try_from(hex(text)?).ok().filter(|id| *id > 0)
-}
-
-/// 1–32 hexadecimal digits and nothing else: `from_str_radix` alone would take a sign.
-fn hex(text: &[u8]) -> Option<u128> {
-    if text.is_empty() || text.len() > 32 || !text.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+    u64::try_from(hex::read(text)?).ok().filter(|id| *id > 0)
 }
 
 /// Whose `x-request-id` is believed.
@@ -210,14 +199,20 @@ fn new_request_id(random: u64) -> HeaderValue {
     let (high, low) = random::split(random);
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
-    let text = format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        high >> 32,
-        high >> 16 & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff
-    );
+    let mut text = Vec::with_capacity(36);
+    let fields = [
+        (high >> 32, 8),
+        (high >> 16, 4),
+        (high, 4),
+        (low >> 48, 4),
+        (low, 12),
+    ];
+    for (position, (value, digits)) in fields.into_iter().enumerate() {
+        if position > 0 {
+            text.push(b'-');
+        }
+        hex::write(&mut text, value.into(), digits);
+    }
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, client};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame};
 use tokio::{task::spawn_local, time::timeout};
 use usher_config::value::SpiffeId;
@@ -27,11 +27,13 @@ use crate::{
         Body, Interim, RecvBody,
         apart::fields_apart,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
-        pump::pump,
+        pump::{WITH_HEAD_MAX, pump},
         upgrade::Offer,
         windows::{CONNECTION_WINDOW, RESET_STREAM_KEPT, SEND_BUFFER_MAX, STREAM_WINDOW},
     },
+    policy::timeout::{DEADLINE, GRPC_TIMEOUT},
     tcp::{Stream, coalesce},
+    telemetry::trace_context::{REQUEST_ID, TRACEPARENT},
 };
 
 use super::upload::Upload;
@@ -57,6 +59,8 @@ struct State {
     peer: Option<SpiffeId>,
     active: Cell<u32>,
     closed: Cell<bool>,
+    /// A request has been sent.
+    used: Cell<bool>,
 }
 
 /// Speaks HTTP/2 on `stream`. `guard` lives as long as the connection; `peer` is who was verified to be there.
@@ -86,6 +90,7 @@ pub async fn handshake<G: 'static>(
         peer,
         active: Cell::new(0),
         closed: Cell::new(false),
+        used: Cell::new(false),
     });
     let shared = state.clone();
     spawn_local(async move {
@@ -149,6 +154,9 @@ impl Hop {
         let bodiless = body.is_end_stream();
         let offer = Offer::to_sidecar(&mut head);
         fields_apart(&mut head.headers);
+        if !self.state.used.replace(true) {
+            introduce(&mut head.headers);
+        }
         let sent = self
             .send
             .send_request(Request::from_parts(head, ()), bodiless);
@@ -157,7 +165,7 @@ impl Hop {
         let upload = if bodiless {
             Upload::Done
         } else {
-            Upload::start(async move { pump(&mut body, &mut stream).await })
+            Upload::start(async move { pump(&mut body, &mut stream, WITH_HEAD_MAX).await })
         };
         let answered = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(told))) = response.poll_informational(cx) {
@@ -205,6 +213,16 @@ impl Hop {
         ProxyError::UpstreamReset {
             endpoint,
             processing: Processing::Unknown,
+        }
+    }
+}
+
+/// Lets a connection's first request put the fields that no other will repeat into HPACK's table all the same, for their
+/// names' sake: later ones refer to these, and neither side spells, compresses, reads and keeps them with each request.
+fn introduce(fields: &mut HeaderMap) {
+    for name in [REQUEST_ID, TRACEPARENT, DEADLINE, GRPC_TIMEOUT] {
+        if let Some(value) = fields.get_mut(name) {
+            value.set_sensitive(false);
         }
     }
 }
