@@ -1,12 +1,15 @@
 //! The hop against an HTTP/2 peer that misbehaves on purpose: what is known of a failed request's effect.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, pin::pin};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h2::{Reason, server};
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::{
+    io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     task::spawn_local,
 };
@@ -14,8 +17,9 @@ use tokio::{
 use super::*;
 use crate::{
     error::{Processing, ProxyError},
-    http::{Body, Interim},
+    http::{Body, Interim, Replay},
     tcp::Stream,
+    telemetry::trace_context::{Caller, ensure_request_id},
 };
 
 type Connection = server::Connection<TcpStream, Bytes>;
@@ -162,4 +166,74 @@ async fn trailers_arrive_after_the_body() {
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "body");
+}
+
+fn post(frames: usize, bytes: usize) -> (Request<Body>, Replay) {
+    let frame = || Frame::data(Bytes::from(vec![b'x'; bytes]));
+    let body = Body::from_frames((0..frames).map(|_| frame()));
+    let body = Replay::new(body, 1024 * 1024);
+    let request = Request::post("http://account.bank/")
+        .body(Body::Replay(body.attempt().unwrap()))
+        .unwrap();
+    (request, body)
+}
+
+/// How much of a body is on its way before the connection has had a turn.
+async fn taken_at_once(frames: usize, bytes: usize) -> u64 {
+    let mut hop = hop(async |_| std::future::pending().await).await;
+    let (request, body) = post(frames, bytes);
+    let interim = Interim::default();
+    let mut exchange = pin!(hop.exchange(request, &interim));
+    assert!(exchange.as_mut().now_or_never().is_none());
+    body.bytes_passed()
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_small_body_leaves_with_its_head() {
+    assert_eq!(taken_at_once(2, 1024).await, 2 * 1024);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_large_body_waits_for_its_window() {
+    // 16 KiB, and the frame that waits.
+    assert_eq!(taken_at_once(4, 8 * 1024).await, 3 * 8 * 1024);
+}
+
+#[tokio::test(flavor = "local")]
+async fn names_of_fields_that_are_new_each_time_are_spelled_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
+    let (mut peer, _) = listener.accept().await.unwrap();
+    let hop = handshake_hop(stream, address, None, ()).await.unwrap();
+    let mut preface = [0; 24];
+    peer.read_exact(&mut preface).await.unwrap();
+    let mut lengths = Vec::new();
+    for id in ["11111111", "22222222", "33333333"] {
+        let mut request = get();
+        let random = id.parse().unwrap();
+        ensure_request_id(request.headers_mut(), Caller::Untrusted, random);
+        let mut hop = hop.clone();
+        spawn_local(async move { hop.exchange(request, &Interim::default()).await.map(drop) });
+        lengths.push(next_header_block(&mut peer).await);
+    }
+    let value = 36 * 6 / 8;
+    let spelled = "x-request-id".len() * 5 / 8;
+    // The rest: four pseudo-headers, and index and length of the one field.
+    assert!(lengths[1] < value + spelled, "{lengths:?}");
+    assert!(lengths[2] < value + spelled, "{lengths:?}");
+}
+
+async fn next_header_block(peer: &mut TcpStream) -> usize {
+    const HEADERS: u8 = 1;
+    loop {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.unwrap();
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        peer.read_exact(&mut payload).await.unwrap();
+        if head[3] == HEADERS {
+            return length;
+        }
+    }
 }
