@@ -77,6 +77,7 @@ impl Start {
             trust,
             opened: self.greeted.clone(),
             directory: self.directory.clone(),
+            roots: keeper.roots().to_vec(),
             contact: self.metrics.control_plane_contact(),
         };
         let (leave, left) = oneshot::channel();

@@ -251,9 +251,10 @@ impl AggregatedDiscoveryService for Fake {
         self.called("stream");
         let (sender, receiver) = mpsc::channel(64);
         let mut requests = request.into_inner();
+        let root = self.authority.root.clone();
         tokio::spawn(async move {
             while let Some(Ok(request)) = requests.next().await {
-                for response in responses(&request) {
+                for response in responses(&request, &root) {
                     if sender.send(Ok(response)).await.is_err() {
                         return;
                     }
@@ -272,7 +273,7 @@ fn because(reason: &str) -> String {
     }
 }
 
-fn responses(request: &DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
+fn responses(request: &DeltaDiscoveryRequest, root: &[u8]) -> Vec<DeltaDiscoveryResponse> {
     if request.resource_names_subscribe.is_empty() {
         return Vec::new();
     }
@@ -288,6 +289,15 @@ fn responses(request: &DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
                 answer
                     .resources
                     .push(resource(type_url::ENDPOINT, "bank/account/a", endpoint()));
+            }
+            (type_url::TRUST_BUNDLE, _) => {
+                let bundle = v1::TrustBundle {
+                    trust_domain: "usher.local".into(),
+                    version: 1,
+                    roots_der: vec![root.to_vec()],
+                };
+                let bundle = resource(type_url::TRUST_BUNDLE, "usher.local", bundle);
+                answer.resources.push(bundle);
             }
             (type_url::SERVICE, _) => answer.removed_resources.push(name.clone()),
             _ => {}

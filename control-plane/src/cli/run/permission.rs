@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use usher_config::value::Name;
 
 use super::{
-    super::token::request_token, Failure, Run, exit, kept::has_identity, progress::Progress,
+    super::token::request_token, Failure, Run, exit, kept::{Wanted, has_identity}, progress::Progress,
     standing::Standing, state_directory::StateDirectory,
 };
 use crate::{admin::operator::CreateToken, private_files::write_private};
@@ -94,7 +94,12 @@ impl Permission {
             return Ok(Self::Given(file.clone()));
         }
         let asked_at = Instant::now();
-        let account = run.service_account.as_ref().map(Name::as_str);
+        let file = state.file(TOKEN);
+        let kept = Wanted {
+            namespace: &run.namespace,
+            account: run.service_account.as_ref().map(Name::as_str),
+            token: &file,
+        };
         let limit = run.ready_timeout.min(CONTROL_PLANE_STARTS_WITHIN);
         let mut said = false;
         loop {
@@ -107,10 +112,8 @@ impl Permission {
                         ..failure
                     });
                 }
-                Err(_) if has_identity(state, &run.namespace, account) => {
-                    return Ok(Self::Kept {
-                        file: state.file(TOKEN),
-                    });
+                Err(_) if has_identity(state, kept) => {
+                    return Ok(Self::Kept { file });
                 }
                 Err(failure) if asked_at.elapsed() >= limit => {
                     return Err(without_token(run.control_plane.as_deref(), failure));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Failure, Run, exit,
-    kept::{IDENTITY, has_identity},
+    kept::{IDENTITY, Wanted, has_identity},
     permission::Permission,
     progress::Progress,
     sidecar::Sidecar,
@@ -101,8 +101,12 @@ pub(super) async fn wait(
 ) -> Result<Standing, Failure> {
     progress.say(&sidecar.listening().await?);
     // Without an identity, what it knew is of no use.
-    let is_known = has_identity(state, &run.namespace, permission.account(run))
-        && state.file(LAST_KNOWN_GOOD).exists();
+    let wanted = Wanted {
+        namespace: &run.namespace,
+        account: permission.account(run),
+        token: permission.file(),
+    };
+    let is_known = has_identity(state, wanted) && state.file(LAST_KNOWN_GOOD).exists();
     let limit = if is_known {
         KNOWN_TIMEOUT
     } else {
