@@ -91,7 +91,9 @@ impl Xds {
     pub fn new(parts: Parts, mut subscription: Subscription) -> Self {
         match last_known_good::load(&parts.directory) {
             Ok(Some(bytes)) if !last_known_good::is_of(&bytes, &parts.roots) => {
-                warn!("last known good configuration is of another mesh than our identity and ignored");
+                warn!(
+                    "last known good configuration is of another mesh than our identity and ignored"
+                );
             }
             Ok(Some(bytes)) => {
                 if let Some(change) =

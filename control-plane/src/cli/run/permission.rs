@@ -18,8 +18,12 @@ use tokio::time::Instant;
 use usher_config::value::Name;
 
 use super::{
-    super::token::request_token, Failure, Run, exit, kept::{Wanted, has_identity}, progress::Progress,
-    standing::Standing, state_directory::StateDirectory,
+    super::token::request_token,
+    Failure, Run, exit,
+    kept::{Wanted, has_identity},
+    progress::Progress,
+    standing::Standing,
+    state_directory::StateDirectory,
 };
 use crate::{admin::operator::CreateToken, private_files::write_private};
 

@@ -28,9 +28,20 @@ async fn rejoin(kept: &Fake, token: &Fake) -> (Result<Svid, Exit>, Standing) {
     let svid = attest(&kept.control_plane, Some(&file)).await.unwrap();
     Keeper::new(directory.clone(), svid).unwrap();
     std::fs::write(&file, token.token()).unwrap();
-    let arguments = ["usher-proxy", "--service", "transaction", "--namespace", "bank"];
+    let arguments = [
+        "usher-proxy",
+        "--service",
+        "transaction",
+        "--namespace",
+        "bank",
+    ];
     let (state, file) = (directory.file(""), file.display().to_string());
-    let more = ["--state-dir", state.to_str().unwrap(), "--token-file", &file];
+    let more = [
+        "--state-dir",
+        state.to_str().unwrap(),
+        "--token-file",
+        &file,
+    ];
     let bootstrap = Bootstrap::read([&arguments[..], &more].concat(), &Default::default()).unwrap();
     let standing = Standing::default();
     let svid = first_svid(&directory, &token.control_plane, &bootstrap, &standing).await;
@@ -47,12 +58,19 @@ async fn a_token_of_another_mesh_counts_more_than_a_kept_identity() {
     let [notice] = &facts.notices[..] else {
         panic!("{:?}", facts.notices)
     };
-    assert!(notice.contains("is of another mesh than the join token in"), "{notice}");
+    assert!(
+        notice.contains("is of another mesh than the join token in"),
+        "{notice}"
+    );
 
     let (svid, standing) = rejoin(&old, &old).await;
     assert_eq!(svid.unwrap().bundle.roots, [old.authority.root.clone()]);
     assert!(standing.load().identity_kept && standing.load().notices.is_empty());
-    assert_eq!(old.calls(), ["attest", "attest"], "none for the identity that was kept");
+    assert_eq!(
+        old.calls(),
+        ["attest", "attest"],
+        "none for the identity that was kept"
+    );
 }
 
 #[test]

@@ -37,6 +37,10 @@ fn an_identity_of_another_account_namespace_or_mesh_or_none_at_all_is_nothing_to
     std::fs::write(&token, format!("usher1.0123456789abcdef.{secret}.{pin}\n")).unwrap();
     assert!(fits(&file, &shop, None), "a token of the same mesh");
     let other = "ab".repeat(32);
-    std::fs::write(&token, format!("usher1.0123456789abcdef.{secret}.{other}\n")).unwrap();
+    std::fs::write(
+        &token,
+        format!("usher1.0123456789abcdef.{secret}.{other}\n"),
+    )
+    .unwrap();
     assert!(!fits(&file, &shop, None), "a token of another mesh");
 }
