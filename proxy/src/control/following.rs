@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Start, keep_identity, report::forget_idle_series};
+use super::{Start, keep_identity};
 use crate::{
     bootstrap::Bootstrap,
     identity::Keeper,
@@ -82,7 +82,6 @@ impl Start {
         };
         let (leave, left) = oneshot::channel();
         let stream = tokio::spawn(Xds::new(parts, subscription).run(left));
-        tokio::spawn(forget_idle_series(self.metrics.clone()));
         tokio::spawn(keep_identity::watch_expiry(
             self.metrics.clone(),
             keeper.material(),
