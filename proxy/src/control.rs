@@ -338,6 +338,7 @@ impl Start {
             material: material.clone(),
             service: self.bootstrap.service.clone(),
             instance: self.instance.clone(),
+            serves: self.bootstrap.application_port.is_some(),
             standing: self.standing.clone(),
             again: admission::ASK_AGAIN,
         };

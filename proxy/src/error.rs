@@ -80,7 +80,7 @@ pub enum ProxyError {
     },
     /// The authority could be the name of a service, but the control plane knows none of that name.
     #[error(
-        "{host} is no service of the mesh (service {service} is not known), and nothing else is reached through this sidecar: {OUTSIDE},{host}"
+        "{host} is no service of the mesh (there is no Service {service}; a Workload without one only calls), and nothing else is reached through this sidecar: {OUTSIDE},{host}"
     )]
     NotInMesh {
         /// As asked for.

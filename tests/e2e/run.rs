@@ -285,3 +285,81 @@ async fn a_control_plane_says_which_address_it_cannot_have() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_port_that_nobody_can_call_is_said_to_be_one() -> Result<()> {
+    let mesh = Mesh::start(&[]).await?;
+    let application = Application::echo().await?;
+    let web = mesh.sidecar("web").application(&application).spawn()?;
+    eventually("its user hears of it", async || {
+        let printed = web.process.printed();
+        printed
+            .contains(
+                "there is no Service default/web, so nobody can call the application behind --port",
+            )
+            .then_some(())
+    })
+    .await;
+    let services = mesh.ask(&["services"])?;
+    assert_eq!(services[0]["onlyCalls"], true, "{services}");
+    mesh.write("web-service.yaml", &yaml::service("web", 8080, "http"))?;
+    eventually("once there is one, callers are sent to it", async || {
+        let printed = web.process.printed();
+        printed
+            .contains("the application is healthy: callers")
+            .then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+/// Answers every connection with a page.
+async fn foreign_server() -> Result<String> {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        let page = "HTTP/1.1 404 Not Found\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(page.as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_no_control_plane_is_said_to_be_none() -> Result<()> {
+    let foreign = foreign_server().await?;
+    let server = format!("http://{foreign}");
+    let output = run(&binary("usher"), ["status", "--server", &server]);
+    assert_eq!(output.code, Some(69), "{output:?}");
+    let said = format!("{server} is not an usher control plane: it answers /v1/status with 404");
+    assert!(output.stderr.contains(&said), "{output:?}");
+    assert!(!output.stderr.contains("<html>"), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_path_or_flag_that_was_mistyped_is_answered_with_the_right_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("mesh"))?;
+    let typo = folder.path().join("mehs");
+    let typo = typo.to_str().expect("path");
+    let right = folder.path().join("mesh");
+    let meant = format!("did you mean {}?", right.display());
+    for (arguments, code, meant) in [
+        (&["serve", "--config", typo][..], 64, &*meant),
+        (&["validate", typo], 70, &meant),
+        (&["validate", "--stict", typo], 64, "--strict"),
+        (
+            &["token", "create", "--service-acount", "web"],
+            64,
+            "--service-account",
+        ),
+    ] {
+        let output = run(&binary("usher"), arguments);
+        assert_eq!(output.code, Some(code), "{output:?}");
+        assert!(output.stderr.contains(meant), "{arguments:?}: {output:?}");
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Failure, Outcome, exit,
     locate::DataDirectory,
+    meant_path,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::{
@@ -60,8 +61,13 @@ impl Serve {
             },
         );
         if !self.config.is_dir() {
-            let message = format!("--config: {} is not a directory", self.config.display());
-            return Err(Failure::new(exit::USAGE, message));
+            let found = if self.config.exists() {
+                "is not a directory"
+            } else {
+                "is not there"
+            };
+            let message = format!("--config: {} {found}", self.config.display());
+            return Err(meant_path(Failure::new(exit::USAGE, message), &self.config));
         }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()

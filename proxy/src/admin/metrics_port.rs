@@ -72,7 +72,7 @@ fn ready(admin: &Admin) -> Answer {
             )
         }
         Some(_) | None => {
-            let remarks = admin.readiness.remarks();
+            let remarks = &admin.standing.load().remarks;
             let but = remarks.iter().map(|remark| format!("  {remark}\n"));
             let but = match remarks.len() {
                 0 => String::new(),

@@ -151,6 +151,7 @@ impl Listening {
         let Some(gateway) = gateway else {
             lacks.uncertified.clear();
             self.certificates.stay(HashMap::new());
+            self.standing.tell(|facts| facts.remarks.clear());
             self.readiness.unserved();
             return;
         };
@@ -161,9 +162,13 @@ impl Listening {
             .partition(|lack| lack.instead == Instead::Nothing);
         let blind = blind.into_iter().map(ToString::to_string);
         let refused = lacks.refused.values().cloned();
-        let remarks = seeing.into_iter().map(|lack| self.with_consequence(lack));
-        self.readiness
-            .lacks(refused.chain(blind).collect(), remarks.collect());
+        let lacks: Vec<String> = refused.chain(blind).collect();
+        let seeing = seeing.into_iter().map(|lack| self.with_consequence(lack));
+        let remarks: Vec<String> = lacks.iter().cloned().chain(seeing).collect();
+        if self.standing.load().remarks != remarks {
+            self.standing.tell(|facts| facts.remarks = remarks);
+        }
+        self.readiness.lacks(lacks);
     }
 
     /// The listeners that there should be, of which those that are there stay.

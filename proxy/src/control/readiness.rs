@@ -32,8 +32,8 @@ pub struct Readiness {
 enum Served {
     /// All but this, in words for people.
     Lacking(Vec<String>),
-    /// All, once; and what is not quite as the Gateway says now.
-    Whole(Vec<String>),
+    /// All, once.
+    Whole,
 }
 
 /// Why traffic is not welcome, the first reason first.
@@ -75,28 +75,17 @@ impl Readiness {
         self.serving.store(true, Ordering::Relaxed);
     }
 
-    /// What a gateway lacks of what it is told to serve, and what it does otherwise than told. Nothing lacking, once, holds
-    /// as long as there is a Gateway ([`Self::unserved`]): what later changes leave unserved is said ([`Self::remarks`],
-    /// `/standing`), but ends nothing for the others.
-    pub fn lacks(&self, lacks: Vec<String>, mut remarks: Vec<String>) {
-        let Some(served) = &self.served else {
+    /// What a gateway lacks of what it was first told to serve. Nothing, once, holds as long as there is a Gateway
+    /// ([`Self::unserved`]): what later changes leave unserved is said ([`Facts::remarks`]), but ends nothing for the others.
+    pub fn lacks(&self, lacks: Vec<String>) {
+        let Some(served) = self.served.as_ref().filter(|_| !self.is_whole()) else {
             return;
         };
-        served.store(Arc::new(if self.is_whole() || lacks.is_empty() {
-            remarks.splice(..0, lacks);
-            Served::Whole(remarks)
+        served.store(Arc::new(if lacks.is_empty() {
+            Served::Whole
         } else {
             Served::Lacking(lacks)
         }));
-    }
-
-    /// What should be mended although traffic is welcome.
-    pub fn remarks(&self) -> Vec<String> {
-        let served = self.served.as_ref().map(|served| served.load_full());
-        match served.as_deref() {
-            Some(Served::Whole(remarks)) => remarks.clone(),
-            Some(Served::Lacking(_)) | None => Vec::new(),
-        }
     }
 
     /// A gateway's Gateway is gone and its ports are closed: what it says next begins anew.
@@ -108,7 +97,7 @@ impl Readiness {
 
     /// Whether a gateway has once served all that its Gateway told it to.
     pub fn is_whole(&self) -> bool {
-        let whole = |served: &Arc<ArcSwap<Served>>| matches!(**served.load(), Served::Whole(_));
+        let whole = |served: &Arc<ArcSwap<Served>>| **served.load() == Served::Whole;
         self.served.as_ref().is_none_or(whole)
     }
 
@@ -156,7 +145,7 @@ fn missing(
         return Some(Unready::NoGateway(name.clone()));
     }
     match served {
-        Served::Whole(_) => None,
+        Served::Whole => None,
         Served::Lacking(lacks) => Some(Unready::Unserved(lacks.clone())),
     }
 }

@@ -175,13 +175,24 @@ impl Registry for Fake {
         request: Request<AdmitRequest>,
     ) -> Result<Response<AdmitResponse>, Status> {
         let AdmitRequest {
-            namespace, service, ..
+            namespace,
+            service,
+            serves,
+            remarks,
+            ..
         } = request.into_inner();
+        if !remarks.is_empty() {
+            self.called(format!("remarks {remarks:?}"));
+        }
         if let Some(status) = self.admission.lock().unwrap().clone() {
             return Err(status);
         }
         if format!("{namespace}/{service}") == "bank/transaction" {
-            return Ok(Response::new(AdmitResponse {}));
+            // As of a mesh without Services.
+            let warning = if serves { "nobody can call it" } else { "" };
+            return Ok(Response::new(AdmitResponse {
+                warning: warning.to_owned(),
+            }));
         }
         let message = format!("{WORKLOAD} may not be service {namespace}/{service}");
         Err(Status::permission_denied(message))

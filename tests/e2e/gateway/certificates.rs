@@ -86,6 +86,14 @@ async fn a_mistyped_certificate_takes_away_nothing_and_is_said() -> Result<()> {
         (said && edge.process.printed().contains(words)).then_some(())
     })
     .await;
+    eventually("operators see it too", async || {
+        let status = mesh.ask(&["status"]).ok()?;
+        let mut proxies = status["proxies"].as_array()?.iter();
+        proxies
+            .any(|proxy| proxy["remarks"][0] == words)
+            .then_some(())
+    })
+    .await;
     served().await?;
     mesh.write("02.yaml", &web("web"))?;
     eventually("nothing is left to say", async || {

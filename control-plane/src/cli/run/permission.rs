@@ -20,7 +20,7 @@ use usher_config::value::Name;
 use super::{
     super::token::request_token,
     Failure, Run, exit,
-    kept::{Wanted, has_identity},
+    kept::{IDENTITY, Wanted, has_identity},
     progress::Progress,
     standing::Standing,
     state_directory::StateDirectory,
@@ -120,7 +120,8 @@ impl Permission {
                     return Ok(Self::Kept { file });
                 }
                 Err(failure) if asked_at.elapsed() >= limit => {
-                    return Err(without_token(run.control_plane.as_deref(), failure));
+                    let failure = without_token(run.control_plane.as_deref(), failure);
+                    return Err(all_taken(run, state, failure));
                 }
                 Err(failure) => {
                     if !std::mem::replace(&mut said, true) {
@@ -210,6 +211,21 @@ fn without_token(given: Option<&str>, failure: Failure) -> Failure {
         failure.message
     );
     Failure { message, ..failure }
+}
+
+/// Whoever has started one instance without a control plane wonders why the next one does not start.
+fn all_taken(run: &Run, state: &StateDirectory, failure: Failure) -> Failure {
+    let kept = state
+        .taken()
+        .iter()
+        .filter(|path| path.join(IDENTITY).exists());
+    match kept.count() {
+        0 => failure,
+        number => failure.advise(format!(
+            "without it only as many instances of {} start as have an identity from before: {number} here, and in use",
+            run.full_service()
+        )),
+    }
 }
 
 async fn ask(run: &Run, state: &StateDirectory) -> Result<Asked, Failure> {

@@ -44,6 +44,8 @@ pub(super) struct Standing {
     pub(super) admission: Option<Admission>,
     /// Absent: no application, or not checked yet.
     pub(super) health: Option<Health>,
+    /// Nobody can call its application: there is no such Service, which a notice says.
+    pub(super) uncalled: bool,
     /// There may be notices in a moment.
     pub(super) checking: bool,
     /// Settings that will not work.
@@ -196,7 +198,7 @@ impl Told {
             Some(Admission::Pending | Admission::Refused(_)) | None => {}
         }
         news.extend(self.answer(standing, now));
-        if let Some(health) = &standing.health {
+        if let Some(health) = standing.health.as_ref().filter(|_| !standing.uncalled) {
             news.extend(self.health(health, now));
         }
         news

@@ -90,14 +90,13 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     };
     set(Some(gateway.clone()));
     assert_eq!(said(&readiness), "its listeners are being bound");
-    readiness.lacks(vec!["port 80".into(), "listener web".into()], Vec::new());
+    readiness.lacks(vec!["port 80".into(), "listener web".into()]);
     assert_eq!(said(&readiness), "port 80\n  listener web");
-    readiness.lacks(Vec::new(), Vec::new());
+    readiness.lacks(Vec::new());
     assert_eq!(readiness.unready(), None);
     // Later lacks end nothing for the others; without a Gateway there are no others.
-    readiness.lacks(vec!["port 81".into()], vec!["listener web".into()]);
+    readiness.lacks(vec!["port 81".into()]);
     assert_eq!(readiness.unready(), None);
-    assert_eq!(readiness.remarks(), ["port 81", "listener web"]);
     set(None);
     assert!(matches!(readiness.unready(), Some(Unready::NoGateway(_))));
     // Its ports were closed: one that comes back is served again as a whole first.
@@ -105,8 +104,8 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     assert!(!readiness.is_whole());
     set(Some(gateway));
     assert_eq!(said(&readiness), "its listeners are being bound");
-    readiness.lacks(vec!["port 80".into()], Vec::new());
+    readiness.lacks(vec!["port 80".into()]);
     assert_eq!(said(&readiness), "port 80");
-    readiness.lacks(Vec::new(), Vec::new());
+    readiness.lacks(Vec::new());
     assert_eq!(readiness.unready(), None);
 }
