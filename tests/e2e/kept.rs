@@ -5,6 +5,8 @@ use usher_tests::{Application, Mesh, Sidecar, eventually, reply, yaml};
 
 /// `web`, with this state directory.
 async fn web(mesh: &Mesh, state: &str, more: &[&str]) -> Result<Sidecar> {
+    // Its output goes there before it has made it.
+    std::fs::create_dir_all(state)?;
     let mut builder = mesh.sidecar("web").argument("--state-dir").argument(state);
     for argument in more {
         builder = builder.argument(*argument);
