@@ -28,6 +28,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long an admission is taken for granted; half of it at least.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// The same while nobody can call us: somebody has just been told to write a Service.
+const UNCALLED_AGAIN: Duration = Duration::from_secs(5);
+
 /// What to ask, and where the answer is left.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -67,6 +70,7 @@ impl Question {
                 failures.saturating_add(1)
             };
             let full = match failures {
+                0 if self.standing.load().uncalled => self.again.min(UNCALLED_AGAIN),
                 0 => self.again,
                 _ => BACKOFF_MIN
                     .saturating_mul(1 << failures.min(16))
