@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ca::authority::AuthorityError,
     server::{Options, Server, StartError},
-    telemetry::{Format, start_log},
+    telemetry::{Format, misread, start_log},
 };
 
 /// Run the control plane: registry, certificate authority, configuration
@@ -52,6 +52,9 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn execute(self) -> Outcome {
         let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "info".to_owned());
+        if let Some(why) = misread(&filter) {
+            anstream::eprintln!("{}: USHER_LOG: {why}", paint(WARN, "warning"));
+        }
         start_log(
             &filter,
             if self.json {

@@ -24,13 +24,15 @@ pub(super) fn refused(slug: &str) -> String {
 /// Who names this machine most often means the sidecar's own address, and has left out whom to call.
 pub(super) fn no_such_host(host: &str) -> String {
     let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let name_it = if is_here {
-        " (who calls its address has to name a service, as in `Host: NAME`: curl -H 'Host: NAME', or http_proxy)"
-    } else {
-        ""
-    };
+    if is_here {
+        return format!(
+            "{host} is no service of the mesh: who calls the sidecar's own address says whom it means in Host (curl -H \
+             'Host: NAME'), or uses it as http_proxy; other programs on this machine are called directly with \
+             no_proxy=localhost,127.0.0.1"
+        );
+    }
     format!(
-        "{host} is no service of the mesh, and nothing else is reached through this sidecar{name_it}: {OUTSIDE},{host}"
+        "{host} is no service of the mesh, and nothing else is reached through this sidecar: {OUTSIDE},{host}"
     )
 }
 
