@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use usher_tests::{Application, Mesh, binary, eventually, run, yaml};
+use usher_tests::{Application, Mesh, binary, eventually, reply, run, yaml};
 
 #[tokio::test]
 async fn it_exits_with_the_commands_code_and_hands_it_its_environment() -> Result<()> {
@@ -311,24 +311,10 @@ async fn a_port_that_nobody_can_call_is_said_to_be_one() -> Result<()> {
     Ok(())
 }
 
-/// Answers every connection with a page.
-async fn foreign_server() -> Result<String> {
-    use tokio::io::AsyncWriteExt as _;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    tokio::spawn(async move {
-        let page = "HTTP/1.1 404 Not Found\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.write_all(page.as_bytes()).await;
-        }
-    });
-    Ok(address)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_no_control_plane_is_said_to_be_none() -> Result<()> {
-    let foreign = foreign_server().await?;
-    let server = format!("http://{foreign}");
+    let foreign = Application::answering(|_, _| reply(404, "<html></html>")).await?;
+    let server = format!("http://127.0.0.1:{}", foreign.port());
     let output = run(&binary("usher"), ["status", "--server", &server]);
     assert_eq!(output.code, Some(69), "{output:?}");
     let said = format!("{server} is not an usher control plane: it answers /v1/status with 404");

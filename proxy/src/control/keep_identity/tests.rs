@@ -52,7 +52,10 @@ async fn rejoin(kept: &Fake, token: &Fake) -> (Result<Svid, Exit>, Standing) {
 async fn a_token_of_another_mesh_counts_more_than_a_kept_identity() {
     let (old, new) = (Fake::start().await, Fake::start().await);
     let (svid, standing) = rejoin(&old, &new).await;
-    assert_eq!(svid.unwrap().bundle.roots, [new.authority.root.clone()]);
+    assert_eq!(
+        svid.unwrap().bundle.roots,
+        std::slice::from_ref(&new.authority.root)
+    );
     let facts = standing.load();
     assert!(!facts.identity_kept);
     let [notice] = &facts.notices[..] else {
@@ -64,7 +67,10 @@ async fn a_token_of_another_mesh_counts_more_than_a_kept_identity() {
     );
 
     let (svid, standing) = rejoin(&old, &old).await;
-    assert_eq!(svid.unwrap().bundle.roots, [old.authority.root.clone()]);
+    assert_eq!(
+        svid.unwrap().bundle.roots,
+        std::slice::from_ref(&old.authority.root)
+    );
     assert!(standing.load().identity_kept && standing.load().notices.is_empty());
     assert_eq!(
         old.calls(),
