@@ -18,6 +18,7 @@ mod readiness;
 mod registration;
 mod report;
 mod self_test;
+mod series;
 mod serving;
 mod signals;
 mod standing;
@@ -203,6 +204,7 @@ impl Start {
         let (port, socket) = doors.open().map_err(Exit::system("open the admin doors"))?;
         tokio::spawn(serve_metrics(port, admin.clone()));
         tokio::spawn(serve_socket(socket, admin));
+        tokio::spawn(series::forget_idle(metrics.clone()));
         Ok(Self {
             control_plane: ControlPlane::new(&bootstrap.control_plane),
             greeted: Arc::default(),
@@ -336,6 +338,7 @@ impl Start {
             material: material.clone(),
             service: self.bootstrap.service.clone(),
             instance: self.instance.clone(),
+            serves: self.bootstrap.application_port.is_some(),
             standing: self.standing.clone(),
             again: admission::ASK_AGAIN,
         };

@@ -22,19 +22,19 @@ pub use limit::Limit;
 pub use misdirected::Misdirected;
 pub use processing::Processing;
 pub use refusal::Refusal;
-use words::{OUTSIDE, no_such_port};
+use words::{OUTSIDE, no_such_host, no_such_port, refused};
 
 /// Everything that can end a request in this proxy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProxyError {
     /// Ambiguous or malformed beyond what may be forwarded (SEMANTICS §10).
-    #[error("request refused: {reason}")]
+    #[error("request refused: {}", refused(reason))]
     InvalidRequest {
         /// What is wrong, in words a caller can act on; constant text, it becomes part of the slug.
         reason: &'static str,
     },
     /// Not one unambiguous HTTP/1 message (RFC 9112).
-    #[error("request refused: {}", refusal.slug())]
+    #[error("request refused: {}", refused(refusal.slug()))]
     Refused {
         /// What is wrong.
         refusal: Refusal,
@@ -57,9 +57,7 @@ pub enum ProxyError {
     #[error("the caller's deadline has passed")]
     DeadlineExpired,
     /// The authority is no name a service can have.
-    #[error(
-        "{host} is no service of the mesh, and nothing else is reached through this sidecar: {OUTSIDE},{host}"
-    )]
+    #[error("{}", no_such_host(host))]
     NoSuchHost {
         /// As asked for.
         host: Arc<str>,
@@ -82,7 +80,7 @@ pub enum ProxyError {
     },
     /// The authority could be the name of a service, but the control plane knows none of that name.
     #[error(
-        "{host} is no service of the mesh (service {service} is not known), and nothing else is reached through this sidecar: {OUTSIDE},{host}"
+        "{host} is no service of the mesh (there is no Service {service}; a Workload without one only calls), and nothing else is reached through this sidecar: {OUTSIDE},{host}"
     )]
     NotInMesh {
         /// As asked for.
@@ -153,12 +151,14 @@ pub enum ProxyError {
         answer: FaultAnswer,
     },
     /// One of the service's limits is reached.
-    #[error("service {service} is at its limit of {limit}")]
+    #[error("service {service} is at its limit of {most}: spec.limits.{limit} of a TrafficPolicy")]
     Overflow {
         /// Whose limit.
         service: ServiceName,
         /// Which.
         limit: Limit,
+        /// What it is.
+        most: u32,
     },
     /// TCP connection refused or unreachable.
     #[error("no connection to endpoint {endpoint}: {cause}")]

@@ -393,5 +393,6 @@ fn place(target: &ServiceEntry) -> Result<Place, ProxyError> {
     place.ok_or_else(|| ProxyError::Overflow {
         service: target.model.name.clone(),
         limit: Limit::ConcurrentRequests,
+        most,
     })
 }

@@ -26,6 +26,7 @@ mod hostile;
 mod http;
 mod interception;
 mod interim;
+mod kept;
 mod mtls;
 mod protocols;
 mod retries;

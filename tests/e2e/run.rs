@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use usher_tests::{Application, Mesh, binary, eventually, run, yaml};
+use usher_tests::{Application, Mesh, binary, eventually, reply, run, yaml};
 
 #[tokio::test]
 async fn it_exits_with_the_commands_code_and_hands_it_its_environment() -> Result<()> {
@@ -283,5 +283,67 @@ async fn a_control_plane_says_which_address_it_cannot_have() -> Result<()> {
         output.stderr.contains("such as 127.0.0.1:15012"),
         "{output:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_can_call_is_said_to_be_one() -> Result<()> {
+    let mesh = Mesh::start(&[]).await?;
+    let application = Application::echo().await?;
+    let web = mesh.sidecar("web").application(&application).spawn()?;
+    eventually("its user hears of it", async || {
+        let printed = web.process.printed();
+        printed
+            .contains(
+                "there is no Service default/web, so nobody can call the application behind --port",
+            )
+            .then_some(())
+    })
+    .await;
+    let services = mesh.ask(&["services"])?;
+    assert_eq!(services[0]["onlyCalls"], true, "{services}");
+    mesh.write("web-service.yaml", &yaml::service("web", 8080, "http"))?;
+    eventually("once there is one, callers are sent to it", async || {
+        let printed = web.process.printed();
+        printed.contains(" is healthy: callers").then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_no_control_plane_is_said_to_be_none() -> Result<()> {
+    let foreign = Application::answering(|_, _| reply(404, "<html></html>")).await?;
+    let server = format!("http://127.0.0.1:{}", foreign.port());
+    let output = run(&binary("usher"), ["status", "--server", &server]);
+    assert_eq!(output.code, Some(69), "{output:?}");
+    let said = format!("{server} is not an usher control plane: it answers /v1/status with 404");
+    assert!(output.stderr.contains(&said), "{output:?}");
+    assert!(!output.stderr.contains("<html>"), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_path_or_flag_that_was_mistyped_is_answered_with_the_right_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("mesh"))?;
+    let typo = folder.path().join("mehs");
+    let typo = typo.to_str().expect("path");
+    let right = folder.path().join("mesh");
+    let meant = format!("did you mean {}?", right.display());
+    for (arguments, code, meant) in [
+        (&["serve", "--config", typo][..], 64, &*meant),
+        (&["validate", typo], 70, &meant),
+        (&["validate", "--stict", typo], 64, "--strict"),
+        (
+            &["token", "create", "--service-acount", "web"],
+            64,
+            "--service-account",
+        ),
+    ] {
+        let output = run(&binary("usher"), arguments);
+        assert_eq!(output.code, Some(code), "{output:?}");
+        assert!(output.stderr.contains(meant), "{arguments:?}: {output:?}");
+    }
     Ok(())
 }

@@ -192,7 +192,7 @@ impl Authority {
                 asked: trust_domain.clone(),
             });
         }
-        let pin = hex(digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref());
+        let pin = pin(&parsed);
         let root_not_after = parsed.validity().not_after.to_datetime();
         let issuer = Issuer::from_ca_cert_der(&root, key).map_err(AuthorityError::Sign)?;
         Ok(Self {
@@ -346,6 +346,16 @@ fn random_serial() -> Result<SerialNumber, rcgen::Error> {
         *first &= 0x7f;
     }
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// What a join token pins of a root, DER; `None`: it is no certificate.
+pub fn pin_of(root: &[u8]) -> Option<String> {
+    let (_, root) = X509Certificate::from_der(root).ok()?;
+    Some(pin(&root))
+}
+
+fn pin(root: &X509Certificate<'_>) -> String {
+    hex(digest::digest(&digest::SHA256, root.public_key().raw).as_ref())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

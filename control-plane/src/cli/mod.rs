@@ -20,9 +20,15 @@ mod status;
 mod token;
 mod validate;
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+use usher_config::parse::nearest;
 
 /// What the codes mean that `usher` exits with; the numbers are those of `sysexits.h`.
 pub mod exit {
@@ -176,6 +182,26 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 fn address(text: &str) -> Result<SocketAddr, String> {
     let allowed = "an IP address and a port, such as 127.0.0.1:15012, 0.0.0.0:15012 or [::1]:15012; port 0: any that is free";
     text.parse().map_err(|_| format!("allowed: {allowed}"))
+}
+
+/// Advises the name beside a path that was probably meant.
+fn meant_path(failure: Failure, path: &Path) -> Failure {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let beside = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter();
+    let beside = beside.flatten().flatten();
+    let beside: Vec<String> = beside
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    match nearest(name, beside.iter().map(String::as_str)) {
+        Some(near) if near != name => failure.advise(format!(
+            "did you mean {}?",
+            path.with_file_name(near).display()
+        )),
+        Some(_) | None => failure,
+    }
 }
 
 /// Prints one JSON document.

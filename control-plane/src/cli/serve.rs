@@ -8,12 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Failure, Outcome, exit,
     locate::DataDirectory,
+    meant_path,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::{
     ca::authority::AuthorityError,
     server::{Options, Server, StartError},
-    telemetry::{Format, start_log},
+    telemetry::{Format, misread, start_log},
 };
 
 /// Run the control plane: registry, certificate authority, configuration
@@ -51,6 +52,9 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn execute(self) -> Outcome {
         let filter = std::env::var("USHER_LOG").unwrap_or_else(|_| "info".to_owned());
+        if let Some(why) = misread(&filter) {
+            anstream::eprintln!("{}: USHER_LOG: {why}", paint(WARN, "warning"));
+        }
         start_log(
             &filter,
             if self.json {
@@ -60,8 +64,13 @@ impl Serve {
             },
         );
         if !self.config.is_dir() {
-            let message = format!("--config: {} is not a directory", self.config.display());
-            return Err(Failure::new(exit::USAGE, message));
+            let found = if self.config.exists() {
+                "is not a directory"
+            } else {
+                "is not there"
+            };
+            let message = format!("--config: {} {found}", self.config.display());
+            return Err(meant_path(Failure::new(exit::USAGE, message), &self.config));
         }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -15,7 +15,7 @@ Examples:
   usher services --instances --namespace bank
   usher services --json | jq '.[] | select(.endpoints == [])'
 
-READY is healthy/registered; a dash stands for a workload behind no Service: it only calls, so it has no instances.
+READY is healthy/registered; a workload behind no Service only calls: nobody can call it, so it has no instances.
 
 Exit codes: 0 shown, 64 usage or no such namespace, 69 no control plane answers.")]
 pub(super) struct Services {
@@ -87,7 +87,7 @@ fn overview(services: &[ServiceReport]) -> String {
                 .filter(|endpoint| endpoint.healthy)
                 .count();
             let ready = if service.only_calls {
-                "-".to_owned()
+                "only calls".to_owned()
             } else {
                 format!("{ready}/{}", service.endpoints.len())
             };

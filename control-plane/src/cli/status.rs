@@ -49,9 +49,12 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
         .fetch(path)
         .await
         .map_err(|error| match error {
-            ClientError::Refused { status, message } => {
-                let message = format!("http://{authority}{path} answers {status}: {message}");
-                Failure::new(exit::UNAVAILABLE, message)
+            // Its words are for browsers, or for the callers of whoever it is.
+            ClientError::Refused { status, .. } => {
+                foreign(authority, &format!("it answers {path} with {status}"))
+            }
+            ClientError::Decode(error) if error.is_syntax() || error.is_eof() => {
+                foreign(authority, &format!("its answer to {path} is no JSON"))
             }
             ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
                 "is http://{authority} a control plane of this version?"
@@ -72,6 +75,13 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
                     .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
             }
         })
+}
+
+fn foreign(authority: &str, why: &str) -> Failure {
+    let message = format!("http://{authority} is not an usher control plane: {why}");
+    Failure::new(exit::UNAVAILABLE, message)
+        .advise("which address is it? `usher serve` prints it (--http, by default port 15010)")
+        .advise("another one: --server http://HOST:PORT, or USHER_SERVER")
 }
 
 fn render(status: &StatusReport) -> Vec<String> {
@@ -98,6 +108,7 @@ fn render(status: &StatusReport) -> Vec<String> {
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
+    lines.extend(status.proxies.iter().flat_map(remark_lines));
     lines.extend(status.rejected.iter().flat_map(rejected_lines));
     for condition in &status.conditions {
         let head = format!("{}: {}", condition.reason, condition.object);
@@ -167,6 +178,18 @@ fn nack_line(proxy: &ProxyReport) -> Option<String> {
         paint(DIM, &nack.at),
         nack.message
     ))
+}
+
+/// What a proxy does otherwise than configured.
+fn remark_lines(proxy: &ProxyReport) -> Vec<String> {
+    if proxy.remarks.is_empty() {
+        return Vec::new();
+    }
+    let head = format!("{} runs otherwise than configured", proxy.node);
+    let remarks = proxy.remarks.iter().map(|remark| format!("  {remark}"));
+    std::iter::once(format!("\n{}", paint(WARN, head)))
+        .chain(remarks)
+        .collect()
 }
 
 /// A refused object: its fate, and each mistake with its place.

@@ -36,17 +36,18 @@ enum TokenVerb {
 Examples:
   (umask 077; usher token create --namespace bank --service-account account > token)
   usher token create --namespace bank --service-account account --uses 1 --ttl 10m --json
+  usher token create --service-account web --ttl 7d > token             # of the namespace default
 
 Exit codes: 0 made, 64 usage, 69 no control plane answers, 70 refused.")]
 struct Create {
     /// Namespace of the identity that the token permits
-    #[arg(long, value_name = "NS")]
+    #[arg(long, value_name = "NS", default_value = "default")]
     namespace: Name,
     /// Service account of the identity that the token permits
     #[arg(long, value_name = "SA")]
     service_account: Name,
-    /// How long the token can be used; at most 90 days (2160h)
-    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    /// How long the token can be used, such as 30m, 12h or 7d; at most 90d
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
     /// How often the token can be used [default: any number of times within its ttl]
     #[arg(long, value_name = "N")]
@@ -78,6 +79,24 @@ impl Token {
         anstream::println!("{}", created.token);
         Ok(exit::OK)
     }
+}
+
+/// As everywhere, and with days before the rest: tokens live longer than requests.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let invalid =
+        |_| format!("found `{text}`, allowed: such as 30m, 12h, 7d or 1d12h, at most 90d");
+    let days = text.split_once('d').and_then(|(days, rest)| {
+        let is_number = !days.is_empty() && days.bytes().all(|byte| byte.is_ascii_digit());
+        Some((days.parse::<u32>().ok().filter(|_| is_number)?, rest))
+    });
+    let (days, rest) = days.unwrap_or((0, text));
+    let rest = match (days, rest) {
+        (1.., "") => Duration::ZERO,
+        _ => parse_duration(rest).map_err(invalid)?,
+    };
+    // Hours have five digits on the way; what is too long the control plane says.
+    let hour = Duration::from_secs(3600);
+    Ok((rest + 24 * hour * days.min(10_000)).min(99_999 * hour))
 }
 
 /// Asks the local control plane for a token.
@@ -113,3 +132,6 @@ pub(super) async fn request_token(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

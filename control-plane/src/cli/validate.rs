@@ -11,7 +11,7 @@ use clap::Args;
 use usher_config::parse::{Colours, Parsed, Severity, parse_paths};
 
 use super::{
-    Failure, Outcome, exit,
+    Failure, Outcome, exit, meant_path,
     paint::{BAD, GOOD, WARN, paint},
 };
 use crate::{
@@ -46,8 +46,14 @@ pub(super) struct Validate {
 
 impl Validate {
     pub(super) fn execute(self) -> Outcome {
-        let parsed = parse_paths(&self.paths)
-            .map_err(|error| Failure::new(exit::FAILED, format!("cannot read {error}")))?;
+        let parsed = parse_paths(&self.paths).map_err(|error| {
+            let failure = Failure::new(exit::FAILED, format!("cannot read {error}"));
+            let missing = self.paths.iter().find(|path| !path.exists());
+            match missing {
+                Some(path) => meant_path(failure, path),
+                None => failure,
+            }
+        })?;
         let files: BTreeSet<&PathBuf> = parsed.sources.keys().chain(&parsed.unreadable).collect();
         let files = files.len();
         if files == 0 {

@@ -33,6 +33,10 @@ const ZONE_LENGTH_MAX: usize = 63;
 /// What is kept of a sidecar's words on a failing check, in characters: a line on a terminal.
 const HEALTH_REASON_MAX: usize = 200;
 
+/// How many remarks of a proxy are kept, and how many characters of each: a listener's has two names of 63.
+const REMARKS_MAX: usize = 16;
+const REMARK_MAX: usize = 500;
+
 /// The registry for sidecars.
 #[derive(Debug, Clone)]
 pub struct RegistryService {
@@ -103,11 +107,23 @@ impl Registry for RegistryService {
     ) -> Result<Response<AdmitResponse>, Status> {
         let identity = authenticate(request.extensions())?;
         let request = request.into_inner();
-        self.permitted(
+        let name = self.permitted(
             &identity,
             [&request.namespace, &request.service, &request.instance],
         )?;
-        Ok(Response::new(AdmitResponse {}))
+        let remarks = request.remarks.iter().take(REMARKS_MAX);
+        let remarks = remarks.map(|remark| one_line(remark, REMARK_MAX)).collect();
+        self.state.connected().remarked(&name, remarks);
+        let service = &name.service;
+        let warning = if request.serves && !self.state.has_service(service) {
+            format!(
+                "there is no Service {service}, so nobody can call the application behind --port: write one whose selector \
+                 fits the Workload's labels, or leave --port out if it only calls others"
+            )
+        } else {
+            String::new()
+        };
+        Ok(Response::new(AdmitResponse { warning }))
     }
 
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
@@ -128,7 +144,7 @@ impl Registry for RegistryService {
             address,
             address_is_own: from.is_some_and(|from| is_own(address.ip(), from)),
             healthy: request.healthy,
-            health_reason: one_line(&request.health_reason),
+            health_reason: one_line(&request.health_reason, HEALTH_REASON_MAX),
             zone: request.zone,
             identity,
             revision: 0,
@@ -147,7 +163,7 @@ impl Registry for RegistryService {
             &identity,
             [&request.namespace, &request.service, &request.instance],
         )?;
-        let health_reason = one_line(&request.health_reason);
+        let health_reason = one_line(&request.health_reason, HEALTH_REASON_MAX);
         let renewal = Renewal {
             lease: &request.lease_id,
             identity: &identity,
@@ -211,9 +227,9 @@ fn as_lease(lease_id: String) -> Lease {
 }
 
 /// For a terminal: no control characters, and not long.
-fn one_line(text: &str) -> String {
+fn one_line(text: &str, most: usize) -> String {
     let shown = text.chars().filter(|letter| !letter.is_control());
-    shown.take(HEALTH_REASON_MAX).collect()
+    shown.take(most).collect()
 }
 
 fn lease_gone(error: LeaseGone) -> Status {

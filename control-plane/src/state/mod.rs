@@ -245,6 +245,12 @@ impl State {
             .collect()
     }
 
+    /// Whether there is something of that name to call.
+    pub fn has_service(&self, service: &ServiceName) -> bool {
+        let configuration = self.0.configuration.load();
+        configuration.compiled.services.contains_key(service)
+    }
+
     /// Whom configuration knows: every service, and every workload that only calls, with the accounts that may be it.
     pub fn known_accounts(&self) -> Vec<(ServiceName, Vec<Name>)> {
         let configuration = self.0.configuration.load();

@@ -134,6 +134,9 @@ pub struct ProxyReport {
     /// It is a gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gateway: bool,
+    /// What it does otherwise than configured, in its own words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The last revision it acknowledged; 0: none yet.
     pub revision: u64,
     /// It has acknowledged everything that concerns it in the current revision. A revision that changes nothing

@@ -9,6 +9,7 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+use usher_config::parse::nearest;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,26 @@ pub enum Format {
     Automatic,
     /// One JSON object a line.
     Json,
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What is most likely wrong with a filter, and what happens instead; `None`: nothing.
+pub fn misread(filter: &str) -> Option<String> {
+    if let Err(error) = filter.parse::<Targets>() {
+        return Some(format!(
+            "`{filter}` is no log filter ({error}): info counts"
+        ));
+    }
+    let words = filter.split(',').map(str::trim);
+    let mut words = words.filter(|word| !word.contains('='));
+    words.find_map(|word| {
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+        let near = nearest(word, LEVELS.into_iter()).filter(|_| !is_level)?;
+        Some(format!(
+            "`{word}` is taken for the name of a module, and most likely nothing is logged: did you mean {near}?"
+        ))
+    })
 }
 
 /// Starts logging; a second call in a process changes nothing. `filter` is in `tracing`'s syntax, such as
@@ -37,3 +58,6 @@ pub fn start_log(filter: &str, format: Format) {
         .with(lines.with_filter(filter))
         .try_init();
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,4 +3,4 @@
 pub mod metrics;
 mod log;
 
-pub use log::{Format, start_log};
+pub use log::{Format, misread, start_log};

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::watch;
 use usher_config::{
-    value::SpiffeId,
+    value::{InstanceName, SpiffeId},
     wire::{client_feature, discovery::Node},
 };
 
@@ -138,6 +138,16 @@ impl Connected {
             entry.report.up_to_date = false;
             entry.report.last_nack = Some(nack);
         });
+    }
+
+    /// What it does otherwise than configured, in its words. One without a stream is not in use.
+    pub fn remarked(&self, node: &InstanceName, remarks: Vec<String>) {
+        let node = node.to_string();
+        let mut streams = self.streams();
+        let entries = streams.by_id.values_mut();
+        for entry in entries.filter(|entry| entry.report.node == node) {
+            entry.report.remarks.clone_from(&remarks);
+        }
     }
 
     /// All, by node.

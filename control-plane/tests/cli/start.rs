@@ -225,7 +225,10 @@ fn workloads_that_only_call_are_no_services_without_instances() {
     let services = stdout(&output(plane.usher().arg("services")));
     let row = services.lines().find(|line| line.contains("teller"));
     let row: Vec<&str> = row.expect("listed").split_whitespace().collect();
-    assert_eq!(row, ["bank", "teller", "-", "-", "-", "bank/teller"]);
+    assert_eq!(
+        row,
+        ["bank", "teller", "only", "calls", "-", "-", "bank/teller"]
+    );
     let status = stdout(&output(plane.usher().arg("status")));
     assert!(
         status.contains("0/1 ready") && status.contains("and 1 that only calls"),

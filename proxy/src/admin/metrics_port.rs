@@ -71,7 +71,18 @@ fn ready(admin: &Admin) -> Answer {
                 ),
             )
         }
-        Some(_) | None => text(StatusCode::OK, "ready\n"),
+        Some(_) | None => {
+            let remarks = &admin.standing.load().remarks;
+            let but = remarks.iter().map(|remark| format!("  {remark}\n"));
+            let but = match remarks.len() {
+                0 => String::new(),
+                _ => format!(
+                    ", but not as the Gateway says:\n{}",
+                    but.collect::<String>()
+                ),
+            };
+            text(StatusCode::OK, format!("ready{}\n", but.trim_end()))
+        }
     }
 }
 

@@ -47,7 +47,11 @@ impl Layers {
         I: IntoIterator<Item = A>,
         A: Into<OsString> + Clone,
     {
+        let is_told = environment
+            .keys()
+            .any(|name| name.starts_with("USHER_PROXY_"));
         let matches = command()
+            .arg_required_else_help(!is_told)
             .try_get_matches_from(arguments)
             .map_err(Box::new)?;
         let mut mistakes = Vec::new();
@@ -93,7 +97,10 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Sidecar of the Usher mesh: carries every call a service makes or receives. With --gateway: the mesh's door")
         .after_help(
-            "usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
+            "Usually started by `usher run` or `usher gateway`, which choose most of these. By hand:\n  \
+             usher-proxy --service api --namespace default --application-port 9090 --state-dir /var/lib/usher \
+             --control-plane 10.0.0.1:15012 --token-file api.token\n\
+             usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
              Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
              --bootstrap (stateDir: ...). Flags win over the environment, the environment over the file.\n\
              USHER_LOG filters the operational log on stderr [default: info]; the finest level is debug.\n\

@@ -9,23 +9,27 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::time::sleep;
-use tonic::{Code, Status};
-use tracing::{error, info};
+use tonic::{Code, Response, Status};
+use tracing::{error, info, warn};
 
 use usher_config::{
     value::{Name, ServiceName},
-    wire::v1::{AdmitRequest, registry_client::RegistryClient},
+    wire::v1::{AdmitRequest, AdmitResponse, registry_client::RegistryClient},
 };
 
 use super::standing::{Admission, Standing};
 use crate::{control_plane::ControlPlane, tls::Material};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// How long an admission is taken for granted; half of it at least.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The same while nobody can call us: somebody has just been told to write a Service.
+const UNCALLED_AGAIN: Duration = Duration::from_secs(5);
 
 /// What to ask, and where the answer is left.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Question {
     pub(super) material: Arc<ArcSwap<Material>>,
     pub(super) service: ServiceName,
     pub(super) instance: Name,
+    /// There is an application for others to call.
+    pub(super) serves: bool,
     pub(super) standing: Standing,
     /// [`ASK_AGAIN`].
     pub(super) again: Duration,
@@ -44,9 +50,13 @@ impl Question {
     pub(super) async fn ask(self) {
         let mut failures = 0_u32;
         loop {
-            let answer = self.once().await;
+            let remarks = self.standing.load().remarks.clone();
+            let answer = self.once(&remarks).await;
             let is_clear = match &answer {
-                Ok(()) => self.admitted("control plane admits this identity"),
+                Ok(answer) => {
+                    self.warned(&answer.warning);
+                    self.admitted("control plane admits this identity")
+                }
                 Err(status) if status.code() == Code::Unimplemented => self.admitted(
                     "control plane is older than this sidecar and cannot say whether it admits this \
                      identity: taken for admitted",
@@ -60,24 +70,53 @@ impl Question {
                 failures.saturating_add(1)
             };
             let full = match failures {
+                0 if self.standing.load().uncalled => self.again.min(UNCALLED_AGAIN),
                 0 => self.again,
                 _ => BACKOFF_MIN
                     .saturating_mul(1 << failures.min(16))
                     .min(BACKOFF_MAX),
             };
-            sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            tokio::select! {
+                () = sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+                () = self.other_remarks(&remarks), if is_clear => {}
+            }
         }
     }
 
-    async fn once(&self) -> Result<(), Status> {
+    /// Operators should not hear of them a minute later.
+    async fn other_remarks(&self, told: &[String]) {
+        while self.standing.load().remarks == told {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn once(&self, remarks: &[String]) -> Result<AdmitResponse, Status> {
         let mut request = tonic::Request::new(AdmitRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
             instance: self.instance.to_string(),
+            serves: self.serves,
+            remarks: remarks.to_vec(),
         });
         request.set_timeout(CALL_TIMEOUT);
         let channel = self.control_plane.channel(self.material.clone());
-        RegistryClient::new(channel).admit(request).await.map(drop)
+        let answer = RegistryClient::new(channel).admit(request).await;
+        answer.map(Response::into_inner)
+    }
+
+    /// Says what is most likely not meant, whenever it begins.
+    fn warned(&self, warning: &str) {
+        let uncalled = !warning.is_empty();
+        if self.standing.load().uncalled == uncalled {
+            return;
+        }
+        if uncalled {
+            warn!(reason = warning, "nobody can call this application");
+        }
+        self.standing.tell(|facts| {
+            facts.uncalled = uncalled;
+            facts.notices.extend(uncalled.then(|| warning.to_owned()));
+        });
     }
 
     /// Says why, the first time.

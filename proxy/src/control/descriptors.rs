@@ -7,6 +7,9 @@ use tracing::{info, warn};
 
 use crate::accept::CONNECTIONS_MAX;
 
+/// Beyond what a sidecar has by its default limits: 1,024 connections to a service, as many from callers, both ends of each.
+const ENOUGH: u64 = 4_096 + 256;
+
 /// Raises what this process may have open to what it could. `workers`: of which each takes in so many connections.
 pub(super) fn raise(workers: usize) {
     let wanted = wanted(workers);
@@ -21,19 +24,23 @@ pub(super) fn raise(workers: usize) {
             soft
         }
     };
-    if raised < wanted {
-        warn!(
+    match enough(raised, wanted) {
+        false => warn!(
             allowed = raised,
             wanted,
             "few descriptors may be open: connections beyond have to wait; raise the hard limit (LimitNOFILE, ulimit -Hn)"
-        );
-    } else {
-        info!(
+        ),
+        true => info!(
             before = soft,
             allowed = raised,
             "descriptors that may be open"
-        );
+        ),
     }
+}
+
+/// Whether somebody should raise the limit. `wanted` is what all workers could take in together, which few ever do.
+fn enough(allowed: u64, wanted: u64) -> bool {
+    allowed >= wanted.min(ENOUGH)
 }
 
 /// Both ends of every connection, and some for ourselves.

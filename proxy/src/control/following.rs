@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Start, keep_identity, report::forget_idle_series};
+use super::{Start, keep_identity};
 use crate::{
     bootstrap::Bootstrap,
     identity::Keeper,
@@ -77,11 +77,11 @@ impl Start {
             trust,
             opened: self.greeted.clone(),
             directory: self.directory.clone(),
+            roots: keeper.roots().to_vec(),
             contact: self.metrics.control_plane_contact(),
         };
         let (leave, left) = oneshot::channel();
         let stream = tokio::spawn(Xds::new(parts, subscription).run(left));
-        tokio::spawn(forget_idle_series(self.metrics.clone()));
         tokio::spawn(keep_identity::watch_expiry(
             self.metrics.clone(),
             keeper.material(),

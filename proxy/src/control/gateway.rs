@@ -4,10 +4,10 @@
 //! said once and tried again; what was good before stays.
 
 mod certificates;
+mod lacking;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -20,17 +20,20 @@ use tokio::{
 use tracing::{info, warn};
 use usher_config::{
     model::Gateway,
-    value::{CertificateName, Name, Port},
+    value::{CertificateName, Port},
 };
 
 use super::{
     Exit, Readiness, Standing, Start,
     listeners::{Addresses, listen_plainly},
 };
+use lacking::{Instead, Lack, lacking, shown};
+
 use crate::{
     bootstrap::GatewayRole,
     snapshot::{GatewayEntry, Store},
     state_dir::StateDir,
+    tls::edge::Certificates,
     worker::{GatewayListeners, Shared},
 };
 
@@ -41,6 +44,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) role: GatewayRole,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) store: Arc<Store>,
     pub(super) readiness: Readiness,
     pub(super) standing: Standing,
@@ -61,6 +65,7 @@ impl Start {
         certificates::keep(role, &shared.certificates, observers)?;
         let listening = Listening {
             role: role.clone(),
+            certificates: shared.certificates.clone(),
             store: self.store.clone(),
             readiness: self.readiness.clone(),
             standing: self.standing.clone(),
@@ -145,14 +150,25 @@ impl Listening {
         }
         let Some(gateway) = gateway else {
             lacks.uncertified.clear();
+            self.certificates.stay(HashMap::new());
+            self.standing.tell(|facts| facts.remarks.clear());
             self.readiness.unserved();
             return;
         };
         self.check_certificates(&gateway.model, &mut lacks.uncertified);
-        let blind = lacks.uncertified.iter().filter(|lack| lack.only);
-        let blind = blind.map(ToString::to_string);
-        self.readiness
-            .lacks(lacks.refused.values().cloned().chain(blind).collect());
+        let (blind, seeing): (Vec<&Lack>, Vec<&Lack>) = lacks
+            .uncertified
+            .iter()
+            .partition(|lack| lack.instead == Instead::Nothing);
+        let blind = blind.into_iter().map(ToString::to_string);
+        let refused = lacks.refused.values().cloned();
+        let lacks: Vec<String> = refused.chain(blind).collect();
+        let seeing = seeing.into_iter().map(|lack| self.with_consequence(lack));
+        let remarks: Vec<String> = lacks.iter().cloned().chain(seeing).collect();
+        if self.standing.load().remarks != remarks {
+            self.standing.tell(|facts| facts.remarks = remarks);
+        }
+        self.readiness.lacks(lacks);
     }
 
     /// The listeners that there should be, of which those that are there stay.
@@ -190,23 +206,35 @@ impl Listening {
     fn check_certificates(&self, gateway: &Gateway, said: &mut BTreeSet<Lack>) {
         let files: Vec<&CertificateName> =
             self.role.certificates.iter().map(|one| &one.name).collect();
-        let lacking = lacking(gateway, &files);
+        let shown = shown(gateway, &files, &self.certificates.shown());
+        let lacking = lacking(gateway, &files, &shown);
+        self.certificates.stay(shown);
         for lack in lacking.difference(said) {
-            let Lack {
-                listener,
-                certificate,
-                only,
-            } = lack;
-            warn!(%listener, %certificate, "gateway has no files for a certificate");
-            let consequence = if *only {
-                format!("TLS callers of it are refused{}", self.not_ready())
-            } else {
-                "its other certificates are shown".to_owned()
-            };
-            let notice = format!("{lack}: {consequence}");
+            let (listener, certificate) = (&lack.listener, &lack.certificate);
+            let notice = self.with_consequence(lack);
+            warn!(%listener, %certificate, reason = notice, "gateway has no files for a certificate");
             self.standing.tell(|facts| facts.notices.push(notice));
         }
+        if lacking.is_empty() && !said.is_empty() {
+            info!("gateway has files for all certificates again");
+        }
         *said = lacking;
+    }
+
+    fn with_consequence(&self, lack: &Lack) -> String {
+        match &lack.instead {
+            Instead::Nothing => {
+                format!("{lack}: TLS callers of it are refused{}", self.not_ready())
+            }
+            Instead::Others => format!("{lack}: its other certificates are shown"),
+            Instead::Before(before) => {
+                let before: Vec<&str> = before.iter().map(CertificateName::as_str).collect();
+                format!(
+                    "{lack}: it goes on with what it showed before ({})",
+                    before.join(", ")
+                )
+            }
+        }
     }
 
     fn say_refused(
@@ -288,47 +316,6 @@ fn to_come(listen: &[(Port, SocketAddr)], gateway: &Gateway) -> Result<Vec<Port>
         }),
         Some(_) | None => Ok(to_come),
     }
-}
-
-/// A certificate that a listener wants and this process was not given.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Lack {
-    listener: Name,
-    certificate: CertificateName,
-    /// The listener has no other: it can serve nobody.
-    only: bool,
-}
-
-impl fmt::Display for Lack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            listener,
-            certificate,
-            only: _,
-        } = self;
-        write!(
-            f,
-            "listener {listener} of the Gateway: no files for certificate {certificate} \
-             (--certificate {certificate}=CERT,KEY)"
-        )
-    }
-}
-
-fn lacking(gateway: &Gateway, files: &[&CertificateName]) -> BTreeSet<Lack> {
-    let of_listener = |listener: &usher_config::model::Listener| {
-        let wanted = listener.certificates.iter();
-        let lacking: Vec<&CertificateName> = wanted.filter(|name| !files.contains(name)).collect();
-        let only = lacking.len() == listener.certificates.len();
-        let lack = |certificate: &CertificateName| Lack {
-            listener: listener.name.clone(),
-            certificate: certificate.clone(),
-            only,
-        };
-        lacking.into_iter().map(lack).collect::<Vec<_>>()
-    };
-    let terminating = gateway.listeners.iter();
-    let terminating = terminating.filter(|listener| listener.protocol.terminates());
-    terminating.flat_map(of_listener).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ use super::{exit::Exit, standing::Standing};
 use crate::{
     bootstrap::Bootstrap,
     control_plane::ControlPlane,
-    identity::{AttestError, Keeper, Last, Proof, Svid, attest, due, is_short, proof, renew},
+    identity::{
+        AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, due, is_short, proof, renew,
+    },
     state_dir::StateDir,
     telemetry::metrics::{Metrics, Outcomes},
     tls::Material,
@@ -44,25 +46,10 @@ pub(super) async fn first_svid(
     bootstrap: &Bootstrap,
     standing: &Standing,
 ) -> Result<Svid, Exit> {
-    match Svid::load(directory, SystemTime::now()) {
-        Ok(Some(svid)) if is_meant(&svid.leaf.spiffe_id, bootstrap) => {
-            info!(spiffe_id = %svid.leaf.spiffe_id, "identity kept from an earlier run");
-            standing.tell(|facts| facts.identity_kept = true);
-            return Ok(svid);
-        }
-        Ok(Some(svid)) => {
-            warn!(
-                spiffe_id = %svid.leaf.spiffe_id,
-                namespace = %bootstrap.service.namespace,
-                service_account = bootstrap.service_account.as_ref().map(Name::as_str),
-                "kept identity is of another namespace or service account and ignored"
-            );
-        }
-        Ok(None) => {}
-        Err(error) => warn!(
-            error = chain(&error),
-            "kept identity is unusable and ignored"
-        ),
+    if let Some(svid) = kept_svid(directory, bootstrap, standing) {
+        info!(spiffe_id = %svid.leaf.spiffe_id, "identity kept from an earlier run");
+        standing.tell(|facts| facts.identity_kept = true);
+        return Ok(svid);
     }
     let mut failures = 0_u32;
     loop {
@@ -89,6 +76,47 @@ pub(super) async fn first_svid(
             }
         }
     }
+}
+
+/// The SVID of an earlier run, if it is one that this start asks for.
+fn kept_svid(directory: &StateDir, bootstrap: &Bootstrap, standing: &Standing) -> Option<Svid> {
+    let svid = match Svid::load(directory, SystemTime::now()) {
+        Ok(svid) => svid?,
+        Err(error) => {
+            warn!(
+                error = chain(&error),
+                "kept identity is unusable and ignored"
+            );
+            return None;
+        }
+    };
+    let spiffe_id = &svid.leaf.spiffe_id;
+    if !is_meant(spiffe_id, bootstrap) {
+        warn!(
+            %spiffe_id,
+            namespace = %bootstrap.service.namespace,
+            service_account = bootstrap.service_account.as_ref().map(Name::as_str),
+            "kept identity is of another namespace or service account and ignored"
+        );
+        return None;
+    }
+    // Whoever gives a token of another mesh has moved this instance there, and would wonder for hours why it stays.
+    let token_file = bootstrap.token_file.as_deref();
+    let token = token_file.and_then(|file| Some((file, JoinToken::in_file(file)?)));
+    if let Some((token_file, token)) = token
+        && !svid.is_under(&token.root_spki_sha256)
+    {
+        warn!(%spiffe_id, "kept identity is of another mesh than the join token and ignored");
+        let notice = format!(
+            "{spiffe_id}, kept in {}, is of another mesh than the join token in {}: the token counts, and neither that \
+             identity nor the configuration kept with it is used",
+            bootstrap.state_dir.display(),
+            token_file.display()
+        );
+        standing.tell(|facts| facts.notices.push(notice));
+        return None;
+    }
+    Some(svid)
 }
 
 /// Whether a kept identity is the one that this start asks for.

@@ -35,9 +35,11 @@ pub enum InvalidFilter {
 impl LogFilter {
     /// Starts logging with `filter`, or with the default where it is missing or wrong.
     pub fn start(filter: Option<&str>) -> Self {
-        let filter = filter
-            .and_then(|text| parse(text).ok())
-            .unwrap_or_else(|| Targets::new().with_default(DEFAULT));
+        let wanted = filter.map(parse);
+        let wrong = wanted.as_ref().and_then(|wanted| wanted.as_ref().err());
+        let wrong = wrong.map(ToString::to_string);
+        let filter = wanted.and_then(Result::ok);
+        let filter = filter.unwrap_or_else(|| Targets::new().with_default(DEFAULT));
         let (filter, handle) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer()
             .json()
@@ -52,6 +54,9 @@ impl LogFilter {
                 let backtrace = Backtrace::capture();
                 tracing::error!(%panic, %backtrace, "a panic: what it was about has ended, the rest goes on");
             }));
+        }
+        if let Some(reason) = wrong {
+            tracing::warn!(reason, "USHER_LOG cannot be read: info counts");
         }
         Self(started.is_ok().then_some(handle))
     }

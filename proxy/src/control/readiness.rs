@@ -32,6 +32,7 @@ pub struct Readiness {
 enum Served {
     /// All but this, in words for people.
     Lacking(Vec<String>),
+    /// All, once.
     Whole,
 }
 
@@ -75,7 +76,7 @@ impl Readiness {
     }
 
     /// What a gateway lacks of what it was first told to serve. Nothing, once, holds as long as there is a Gateway
-    /// ([`Self::unserved`]): what later changes leave unserved is said (`/standing`), but ends nothing for the others.
+    /// ([`Self::unserved`]): what later changes leave unserved is said ([`Facts::remarks`]), but ends nothing for the others.
     pub fn lacks(&self, lacks: Vec<String>) {
         let Some(served) = self.served.as_ref().filter(|_| !self.is_whole()) else {
             return;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::health::Report;
 
-/// How many remarks are kept.
+/// How many of either are kept.
 const NOTICES_MAX: usize = 100;
 
 /// What the control plane has said about our identity and our service.
@@ -43,6 +43,10 @@ pub struct Facts {
     pub health: Option<Report>,
     /// Settings are still being compared with the mesh: there may be notices in a moment.
     pub checking: bool,
+    /// It has an application, but nobody can call it: the mesh has no Service of its name.
+    pub uncalled: bool,
+    /// What is done otherwise than configured, now.
+    pub remarks: Vec<String>,
     /// Settings that will not work as they are, found out by asking the mesh.
     pub notices: Vec<String>,
 }
@@ -62,6 +66,7 @@ impl Standing {
         let mut facts = Facts::clone(&self.0.load());
         change(&mut facts);
         facts.notices.truncate(NOTICES_MAX);
+        facts.remarks.truncate(NOTICES_MAX);
         self.0.store(Arc::new(facts));
     }
 }

@@ -46,6 +46,10 @@ pub(super) fn shared(
         AccessLogTarget::Stdout => Target::Stdout,
         AccessLogTarget::File(path) => Target::File(path.clone()),
     };
+    let cannot = match &target {
+        Target::File(path) => format!("open the access log {} (--access-log)", path.display()),
+        Target::Stdout | Target::Off => "start the access log".to_owned(),
+    };
     let access_log = AccessLog::open(target, start.metrics.access_log_dropped());
     Ok(Shared {
         store: start.store.clone(),
@@ -59,7 +63,7 @@ pub(super) fn shared(
         discovery,
         drain,
         metrics: start.metrics.clone(),
-        access_log: Arc::new(access_log.map_err(Exit::system("open the access log"))?),
+        access_log: Arc::new(access_log.map_err(Exit::system(cannot))?),
         own_ports: start.listeners.own_ports.clone(),
     })
 }

@@ -175,13 +175,24 @@ impl Registry for Fake {
         request: Request<AdmitRequest>,
     ) -> Result<Response<AdmitResponse>, Status> {
         let AdmitRequest {
-            namespace, service, ..
+            namespace,
+            service,
+            serves,
+            remarks,
+            ..
         } = request.into_inner();
+        if !remarks.is_empty() {
+            self.called(format!("remarks {remarks:?}"));
+        }
         if let Some(status) = self.admission.lock().unwrap().clone() {
             return Err(status);
         }
         if format!("{namespace}/{service}") == "bank/transaction" {
-            return Ok(Response::new(AdmitResponse {}));
+            // As of a mesh without Services.
+            let warning = if serves { "nobody can call it" } else { "" };
+            return Ok(Response::new(AdmitResponse {
+                warning: warning.to_owned(),
+            }));
         }
         let message = format!("{WORKLOAD} may not be service {namespace}/{service}");
         Err(Status::permission_denied(message))
@@ -251,9 +262,10 @@ impl AggregatedDiscoveryService for Fake {
         self.called("stream");
         let (sender, receiver) = mpsc::channel(64);
         let mut requests = request.into_inner();
+        let root = self.authority.root.clone();
         tokio::spawn(async move {
             while let Some(Ok(request)) = requests.next().await {
-                for response in responses(&request) {
+                for response in responses(&request, &root) {
                     if sender.send(Ok(response)).await.is_err() {
                         return;
                     }
@@ -272,7 +284,7 @@ fn because(reason: &str) -> String {
     }
 }
 
-fn responses(request: &DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
+fn responses(request: &DeltaDiscoveryRequest, root: &[u8]) -> Vec<DeltaDiscoveryResponse> {
     if request.resource_names_subscribe.is_empty() {
         return Vec::new();
     }
@@ -288,6 +300,15 @@ fn responses(request: &DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
                 answer
                     .resources
                     .push(resource(type_url::ENDPOINT, "bank/account/a", endpoint()));
+            }
+            (type_url::TRUST_BUNDLE, _) => {
+                let bundle = v1::TrustBundle {
+                    trust_domain: "usher.local".into(),
+                    version: 1,
+                    roots_der: vec![root.to_vec()],
+                };
+                let bundle = resource(type_url::TRUST_BUNDLE, "usher.local", bundle);
+                answer.resources.push(bundle);
             }
             (type_url::SERVICE, _) => answer.removed_resources.push(name.clone()),
             _ => {}

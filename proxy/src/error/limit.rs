@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use usher_config::model::Limits;
+
 /// A limit of `model::Limits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -29,6 +31,19 @@ impl Limit {
             Self::ConnectionsPerEndpoint => "perEndpoint.maxConnections",
             Self::PendingRequestsPerEndpoint => "perEndpoint.maxPendingRequests",
             Self::ConcurrentRequestsPerEndpoint => "perEndpoint.maxConcurrentRequests",
+        }
+    }
+
+    /// Its value among a service's limits.
+    pub(crate) fn of(self, limits: &Limits) -> u32 {
+        let each = &limits.per_endpoint;
+        match self {
+            Self::Connections => limits.max_connections,
+            Self::PendingRequests => limits.max_pending_requests,
+            Self::ConcurrentRequests => limits.max_concurrent_requests,
+            Self::ConnectionsPerEndpoint => each.max_connections.unwrap_or(u32::MAX),
+            Self::PendingRequestsPerEndpoint => each.max_pending_requests.unwrap_or(u32::MAX),
+            Self::ConcurrentRequestsPerEndpoint => each.max_concurrent_requests.unwrap_or(u32::MAX),
         }
     }
 

@@ -102,7 +102,11 @@ async fn open(
     };
     let certificates = &worker.shared.certificates;
     let stream = hello
-        .answer(certificates, &listener.certificates, inside)
+        .answer(
+            certificates,
+            (&listener.name, &listener.certificates),
+            inside,
+        )
         .await?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = Stream::Accepted(Box::new(stream));

@@ -48,6 +48,11 @@ impl Keeper {
         &self.svid.leaf
     }
 
+    /// Of the mesh that we are of, in DER.
+    pub fn roots(&self) -> &[Vec<u8>] {
+        &self.svid.bundle.roots
+    }
+
     /// Puts a renewed SVID in place. The newer of both bundles stays.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use usher_config::{model::TrustBundle, value::TrustDomain, wire::v1};
 
 use crate::{
     state_dir::StateDir,
-    tls::{Leaf, Material, MaterialError, PeerRefused},
+    tls::{Leaf, Material, MaterialError, PeerRefused, spki_sha256},
 };
 
 const FILE: &str = "identity.json";
@@ -126,6 +126,12 @@ impl Svid {
     /// When the parts do not fit; an [`Svid`] that was read or received has been checked for that.
     pub fn material(&self) -> Result<Material, MaterialError> {
         Material::new(&self.chain, &self.key_pkcs8, &self.bundle)
+    }
+
+    /// Whether it is of the mesh whose root has the key with this digest, as join tokens pin it.
+    pub fn is_under(&self, root_spki_sha256: &[u8; 32]) -> bool {
+        let mut roots = self.bundle.roots.iter();
+        roots.any(|der| spki_sha256(der).is_ok_and(|digest| digest == *root_spki_sha256))
     }
 
     /// The SVID kept from an earlier run, if it still holds at `now`.

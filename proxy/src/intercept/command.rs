@@ -175,6 +175,9 @@ fn execute(verb: Verb) -> Result<String, InterceptError> {
             Ok(format!("installed: table inet {TABLE}\n"))
         }
         Verb::Remove { dry_run: true } => Ok(ruleset::remove(TABLE)),
+        Verb::Remove { dry_run: false } if !nft::is_installed()? => Ok(format!(
+            "nothing to remove: there is no table inet {TABLE} in this network namespace\n"
+        )),
         Verb::Remove { dry_run: false } => {
             nft::load(&ruleset::remove(TABLE))?;
             Ok(format!("removed: table inet {TABLE}\n"))

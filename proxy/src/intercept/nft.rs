@@ -75,12 +75,7 @@ pub(super) fn load(ruleset: &str) -> Result<(), InterceptError> {
 
 /// Compares what is installed with what `settings` ask for, in nft's own spelling of both.
 pub(super) fn check(settings: &Settings) -> Result<(), InterceptError> {
-    let found = match list(TABLE) {
-        Err(InterceptError::Refused { said }) if said.contains("No such file") => {
-            return Err(InterceptError::Missing);
-        }
-        listed => listed?,
-    };
+    let found = installed()?.ok_or(InterceptError::Missing)?;
     load(&ruleset::rehearse(settings))?;
     let wanted = list(SCRATCH);
     load(&ruleset::remove(SCRATCH))?;
@@ -89,6 +84,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), InterceptError> {
         Ok(())
     } else {
         Err(InterceptError::Different { difference })
+    }
+}
+
+/// Whether there is anything of ours.
+pub(super) fn is_installed() -> Result<bool, InterceptError> {
+    Ok(installed()?.is_some())
+}
+
+fn installed() -> Result<Option<String>, InterceptError> {
+    match list(TABLE) {
+        Err(InterceptError::Refused { said }) if said.contains("No such file") => Ok(None),
+        listed => listed.map(Some),
     }
 }
 

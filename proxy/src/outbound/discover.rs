@@ -247,6 +247,9 @@ fn meant(service: &Arc<ServiceEntry>, destination: SocketAddr) -> Option<Found> 
 /// People know the host that they asked for, not the service that we took it for.
 fn in_its_words(error: ProxyError, host: &str) -> ProxyError {
     match error {
+        ProxyError::UnknownService { .. } if host == "localhost" => {
+            ProxyError::NoSuchHost { host: host.into() }
+        }
         ProxyError::UnknownService { service } => ProxyError::NotInMesh {
             host: host.into(),
             service,

@@ -23,7 +23,7 @@ use crate::{
     balance::{self, Attempt, AttemptOutcome, Observation, affinity},
     clock,
     detect::server,
-    error::{Flag, Limit, Processing, ProxyError},
+    error::{Flag, Processing, ProxyError},
     http::watched::Observer,
     policy::{
         limits::Places,
@@ -33,7 +33,7 @@ use crate::{
     tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
     tls::Alpn,
-    upstream::{connect, dial::Callee},
+    upstream::{call::no_pick, connect, dial::Callee},
     worker::{Record, Worker, tell_endpoint},
 };
 
@@ -226,7 +226,7 @@ async fn open(
             Some(address) => exactly(&service, port, *address),
             None => balance::choose(&port.group, began, chance, &tried),
         };
-        let mut pick = picked.map_err(|refusal| no_pick(refusal, target))?;
+        let mut pick = picked.map_err(|refusal| no_pick(refusal, &service))?;
         tried.push(pick.position);
         let result = connect(worker, &service, port, pick.position, record).await;
         let now = clock::now();
@@ -351,15 +351,4 @@ async fn connect(
         connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
     record.destination = Some(peer.spiffe_id);
     Ok((stream, endpoint.model.address, place))
-}
-
-fn no_pick(refusal: balance::NoPick, target: &ServiceTarget) -> ProxyError {
-    let service = target.service.clone();
-    match refusal {
-        balance::NoPick::NoEndpoint => ProxyError::NoEndpoint { service },
-        balance::NoPick::AllFull => ProxyError::Overflow {
-            service,
-            limit: Limit::ConcurrentRequestsPerEndpoint,
-        },
-    }
 }

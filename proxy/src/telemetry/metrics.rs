@@ -124,7 +124,7 @@ const FAMILIES: [(Row, Family); 27] = [
     (Row::CertificateExpiry, Family { name: "usher_certificate_expiry_timestamp_seconds", kind: Kind::Gauge, labels: &["certificate"],
         help: "When does a certificate that this gateway shows to the outside world expire, as Unix time?" }),
     (Row::ConfigRevision, Family { name: "usher_config_revision", kind: Kind::Gauge, labels: &[],
-        help: "Which revision of the configuration is in force?" }),
+        help: "Which revision of the configuration brought what this proxy runs (0: none yet; one that changes nothing for it is not told to it, so one older than the control plane's may be up to date)?" }),
     (Row::ControlPlaneContact, Family { name: "usher_control_plane_contact_timestamp_seconds", kind: Kind::Gauge, labels: &[],
         help: "When was the control plane last there (at first: when did this proxy start), as Unix time?" }),
     (Row::Detected, Family { name: "usher_detect_total", kind: Kind::Outcomes, labels: &["outcome"],

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{StartHandshake, server::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use usher_config::value::CertificateName;
+use usher_config::value::{CertificateName, Name};
 
 use super::TlsError;
 
@@ -166,25 +166,54 @@ pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     Ticketer::new()
 }
 
+/// What listeners show if the Gateway names only certificates that this process does not have.
+pub type Shown = HashMap<Name, Vec<CertificateName>>;
+
 /// All certificates of this process, by the names that listeners call them. Swapped as a whole.
 #[derive(Debug, Default)]
-pub struct Certificates(ArcSwap<HashMap<CertificateName, Arc<Certificate>>>);
+pub struct Certificates {
+    read: ArcSwap<HashMap<CertificateName, Arc<Certificate>>>,
+    shown: ArcSwap<Shown>,
+}
 
 impl Certificates {
     /// From now on these.
     pub fn replace(&self, certificates: HashMap<CertificateName, Arc<Certificate>>) {
-        self.0.store(Arc::new(certificates));
+        self.read.store(Arc::new(certificates));
+    }
+
+    /// What listeners go on with.
+    pub fn stay(&self, shown: Shown) {
+        if **self.shown.load() != shown {
+            self.shown.store(Arc::new(shown));
+        }
+    }
+
+    /// As [`Self::stay`] was told.
+    pub fn shown(&self) -> Arc<Shown> {
+        self.shown.load_full()
     }
 
     /// Those that there are.
     pub fn load(&self) -> Arc<HashMap<CertificateName, Arc<Certificate>>> {
-        self.0.load_full()
+        self.read.load_full()
     }
 
-    /// What to show of `names`: the first that covers the host and that the caller can verify; else the first that it
-    /// can verify, so that it learns what is wrong. `None`: there is none.
-    fn choose(&self, names: &[CertificateName], hello: &Hello) -> Option<Arc<Certificate>> {
-        let all = self.0.load();
+    /// What to show for a listener that names these: the first that covers the host and that the caller can verify; else
+    /// the first that it can verify, so that it learns what is wrong. If it names none that there is, one that it showed
+    /// before. `None`: there is none.
+    fn choose(
+        &self,
+        (listener, names): (&Name, &[CertificateName]),
+        hello: &Hello,
+    ) -> Option<Arc<Certificate>> {
+        let (all, shown) = (self.read.load(), self.shown.load());
+        let before = || shown.get(listener).map(Vec::as_slice);
+        let names = if names.iter().any(|name| all.contains_key(name)) {
+            names
+        } else {
+            before().unwrap_or_default()
+        };
         let usable = |certificate: &&Arc<Certificate>| {
             certificate.key.key.choose_scheme(&hello.schemes).is_some()
         };
@@ -197,17 +226,17 @@ impl Certificates {
 }
 
 impl Hello {
-    /// Finishes the handshake with the certificate of `names` that fits.
+    /// Finishes the handshake with the certificate that fits, of those that the listener names.
     ///
     /// # Errors
     /// [`TlsError::Handshake`], [`TlsError::NoCertificate`].
     pub async fn answer(
         self,
         certificates: &Certificates,
-        names: &[CertificateName],
+        wanted: (&Name, &[CertificateName]),
         inside: Inside,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
-        let Some(certificate) = certificates.choose(names, &self) else {
+        let Some(certificate) = certificates.choose(wanted, &self) else {
             self.refuse().await;
             return Err(TlsError::NoCertificate);
         };

@@ -365,13 +365,15 @@ fn wait_before_retry(
     }
 }
 
-fn no_pick(refusal: NoPick, target: &ServiceEntry) -> ProxyError {
+/// Nobody was chosen: why, to whoever asked.
+pub fn no_pick(refusal: NoPick, target: &ServiceEntry) -> ProxyError {
     let service = target.model.name.clone();
     match refusal {
         NoPick::NoEndpoint => ProxyError::NoEndpoint { service },
         NoPick::AllFull => ProxyError::Overflow {
             service,
             limit: Limit::ConcurrentRequestsPerEndpoint,
+            most: Limit::ConcurrentRequestsPerEndpoint.of(&target.model.policy.limits),
         },
     }
 }

@@ -115,6 +115,7 @@ impl Callee<'_> {
         ProxyError::Overflow {
             service: self.service.model.name.clone(),
             limit,
+            most: limit.of(&self.service.model.policy.limits),
         }
     }
 

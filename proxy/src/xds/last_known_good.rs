@@ -127,6 +127,18 @@ pub fn decode(bytes: &[u8], subscription: &mut Subscription, now: Instant) -> Op
     Some(subscription.restore(staged, now))
 }
 
+/// Whether the file's content is of a mesh that has one of `roots` (DER): in another one its names and addresses mean
+/// others. Roots change one after the other, so an older content of the same mesh has one of them.
+pub fn is_of(bytes: &[u8], roots: &[Vec<u8>]) -> bool {
+    let file = DeltaDiscoveryResponse::decode(bytes).unwrap_or_default();
+    let mut bundles = file.resources.iter().filter_map(|resource| {
+        let any = resource.resource.as_ref()?;
+        let is_bundle = any.type_url == type_url::TRUST_BUNDLE;
+        is_bundle.then(|| v1::TrustBundle::decode(&*any.value).ok())?
+    });
+    bundles.any(|bundle| bundle.roots_der.iter().any(|root| roots.contains(root)))
+}
+
 /// Reads the file, if there is one.
 ///
 /// # Errors

@@ -70,6 +70,8 @@ pub struct Parts {
     pub opened: Arc<Notify>,
     /// For the last known good configuration.
     pub directory: StateDir,
+    /// Of our identity's mesh, in DER: a configuration that was kept has to have one of them.
+    pub roots: Vec<Vec<u8>>,
     /// When the control plane was last there, as Unix time.
     pub contact: Gauge,
 }
@@ -88,6 +90,11 @@ impl Xds {
     /// Puts the last known good configuration, if there is one, into the snapshot at once.
     pub fn new(parts: Parts, mut subscription: Subscription) -> Self {
         match last_known_good::load(&parts.directory) {
+            Ok(Some(bytes)) if !last_known_good::is_of(&bytes, &parts.roots) => {
+                warn!(
+                    "last known good configuration is of another mesh than our identity and ignored"
+                );
+            }
             Ok(Some(bytes)) => {
                 if let Some(change) =
                     last_known_good::decode(&bytes, &mut subscription, Instant::now())

@@ -1,7 +1,7 @@
-//! A certificate of another namespace is shown once that has allowed it, and no sooner.
+//! A certificate of another namespace is shown once that has allowed it, and no sooner; a mistyped one takes away nothing.
 
 use anyhow::Result;
-use usher_tests::{Gateway, eventually};
+use usher_tests::{Client, Gateway, eventually};
 
 use super::{
     gateway,
@@ -48,4 +48,57 @@ spec:
     let answer = get(&mut stream, "vault.example.com", "/").await?;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     Ok(())
+}
+
+fn web(certificate: &str) -> String {
+    let tls = format!("{{ certificateRefs: [{{ name: {certificate} }}] }}");
+    let listener = tls_listener("web", (443, "HTTPS"), "web.example.com", &tls);
+    gateway(&listener)
+}
+
+#[tokio::test]
+async fn a_mistyped_certificate_takes_away_nothing_and_is_said() -> Result<()> {
+    let documents = [
+        web("web"),
+        route("shop", "{ name: edge }", &[], &[("/", "shop")]),
+    ];
+    let (mesh, _shop, _sidecar) = mesh(&documents).await?;
+    let root = Root::new()?;
+    let more = certificate(&mesh, "web", &root.leaf(&["web.example.com"])?)?;
+    let edge = Gateway::start(&mesh, "edge", &[443], &more).await?;
+    let client = root.client(&[b"http/1.1"], false)?;
+    let address = edge.address(443).expect("bound");
+    let served = async || -> Result<()> {
+        let mut stream = connect(&client, &address, "web.example.com").await?;
+        let answer = get(&mut stream, "web.example.com", "/").await?;
+        anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Ok(())
+    };
+    served().await?;
+    // `mesh` writes two documents of its own first.
+    mesh.write("02.yaml", &web("wbe"))?;
+    let words = "listener web of the Gateway: no files for certificate wbe (--certificate wbe=CERT,KEY); there are some for \
+                 web, if that is meant: it goes on with what it showed before (web)";
+    let ready = async || Client::direct(&edge.metrics).get("/ready").await;
+    eventually("it is said where people look", async || {
+        let ready = ready().await.ok()?;
+        let said = ready.status == 200 && ready.text().contains(words);
+        (said && edge.process.printed().contains(words)).then_some(())
+    })
+    .await;
+    eventually("operators see it too", async || {
+        let status = mesh.ask(&["status"]).ok()?;
+        let mut proxies = status["proxies"].as_array()?.iter();
+        proxies
+            .any(|proxy| proxy["remarks"][0] == words)
+            .then_some(())
+    })
+    .await;
+    served().await?;
+    mesh.write("02.yaml", &web("web"))?;
+    eventually("nothing is left to say", async || {
+        (ready().await.ok()?.text() == "ready\n").then_some(())
+    })
+    .await;
+    served().await
 }

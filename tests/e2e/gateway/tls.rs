@@ -119,6 +119,11 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_no
         (leaf_of(&stream) != before).then_some(())
     })
     .await;
+    let printed = edge.process.printed();
+    assert!(
+        printed.contains("renewed certificate is shown"),
+        "{printed}"
+    );
     let answer = get(&mut long, "one.example.com", "/long").await?;
     assert!(
         answer.ends_with("shop /long https"),

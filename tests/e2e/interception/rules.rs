@@ -52,6 +52,21 @@ async fn connection(caller: &Host, (called, port): (&Host, u16)) -> Result<(TcpS
 }
 
 #[tokio::test]
+async fn removing_nothing_is_no_mistake_and_says_so() -> Result<()> {
+    let Some(network) = Network::new()? else {
+        return Ok(());
+    };
+    let host = network.host()?;
+    let output = intercept(&host, &["remove"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.starts_with("nothing to remove"), "{output:?}");
+    assert_eq!(intercept(&host, &["install"]).code, Some(0));
+    let output = intercept(&host, &["remove"]);
+    assert!(output.stdout.starts_with("removed"), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_a_sidecar_nobody_reaches_the_application() -> Result<()> {
     let Some(network) = Network::new()? else {
         return Ok(());

@@ -290,14 +290,19 @@ impl<'a> Check<'a, '_> {
     }
 }
 
-/// At most eight of them, for people.
+/// How many names are spelled out, for people.
+const LISTED_MAX: usize = 8;
+
 fn listed(names: &[&str]) -> String {
-    match names {
-        [] => "none exists".into(),
-        [.., _] if names.len() > 8 => {
-            let shown: Vec<_> = names.iter().take(8).copied().collect();
-            format!("{} and {} more", shown.join(", "), names.len() - 8)
-        }
-        _ => names.join(", "),
+    listed_first(names.len(), names.iter().map(|&name| name.to_owned()))
+}
+
+/// Of so many names the first. The others are not even asked for: a mesh has thousands, and each mistake asks anew.
+fn listed_first(all: usize, names: impl Iterator<Item = String>) -> String {
+    let shown: Vec<String> = names.take(LISTED_MAX).collect();
+    match all.saturating_sub(shown.len()) {
+        _ if all == 0 => "none exists".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

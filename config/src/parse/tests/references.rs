@@ -257,3 +257,20 @@ spec: {serviceAccount: web}
         .any(|mistake| mistake.found.contains("nobody"));
     assert!(!warned, "{:?}", alone.mistakes);
 }
+
+#[test]
+fn of_many_accounts_the_first_are_listed() {
+    let workload = |number| {
+        format!(
+            "---\napiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {{ name: w{number:04}, namespace: far }}\n\
+             spec: {{ serviceAccount: w{number:04} }}\n"
+        )
+    };
+    let many: String = (0..1_000).map(workload).collect();
+    let policy = "---\napiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: p, namespace: empty }\n\
+                  spec:\n  targetRefs: [{ group: \"\", kind: Namespace, name: empty }]\n  rules: [{ from: { serviceAccounts: [nobody] } }]\n";
+    let parsed = parse(&format!("{many}{policy}"));
+    let said: Vec<&str> = parsed.mistakes.iter().map(|one| &*one.allowed).collect();
+    let first: Vec<String> = (0..8).map(|number| format!("far/w{number:04}")).collect();
+    assert_eq!(said, [format!("{} and 992 more", first.join(", "))]);
+}

@@ -1090,9 +1090,19 @@ pub struct AdmitRequest {
     pub service: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub instance: ::prost::alloc::string::String,
+    /// an application is behind it, for others to call
+    #[prost(bool, tag = "4")]
+    pub serves: bool,
+    /// what it does otherwise than configured, now, in words for operators
+    #[prost(string, repeated, tag = "5")]
+    pub remarks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AdmitResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitResponse {
+    /// admitted, but most likely not as meant; empty: nothing is wrong
+    #[prost(string, tag = "1")]
+    pub warning: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterRequest {
     #[prost(string, tag = "1")]

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Failure, exit};
+use super::{Failure, exit, role::Role};
 
 /// How much of the sidecar's log is shown when it fails.
 const LOG_TAIL_BYTES: u64 = 2_000;
@@ -23,8 +23,7 @@ struct LastWords {
 }
 
 /// Why it ended, as far as the code tells; with its own reason, where it left one in `last_words`.
-/// `role`: `sidecar` or `gateway`.
-pub(super) fn ended(status: ExitStatus, role: &str, last_words: &Path) -> Failure {
+pub(super) fn ended(status: ExitStatus, role: Role, last_words: &Path) -> Failure {
     let words = std::fs::read(last_words)
         .ok()
         .and_then(|text| serde_json::from_slice::<LastWords>(&text).ok())

@@ -193,6 +193,7 @@ async fn serve(run: &Run, proxy: &Path) -> Outcome {
         signal = signals.next_stop() => return Ok(supervise::killed_by(signal)),
     };
     progress.say(&permission.to_string());
+    let mut told = Told::of(run.role(), ready::last_known(&state));
     let mut sidecar = Sidecar::start(proxy, run, &state, &permission)?;
     let ready = tokio::select! {
         ready = ready::wait(&mut sidecar, run, (&state, &permission), progress) => ready,
@@ -201,7 +202,6 @@ async fn serve(run: &Run, proxy: &Path) -> Outcome {
             return Ok(supervise::killed_by(signal));
         }
     };
-    let mut told = Told::of(run.proxy_role());
     match ready {
         Ok(standing) => {
             permission.say_unused(&standing, progress);

@@ -1,14 +1,16 @@
 //! Whether a sidecar can go on with the identity of an earlier run.
 //!
-//! It takes one only if it is of the namespace and the account that it was told; with another one it waits for a token, as
-//! with none.
+//! It takes one only if it is of the namespace and the account that it was told, and of the mesh whose root its join token
+//! pins; with another one it waits for a token, as with none.
+
+use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use usher_config::value::Name;
 
 use super::state_directory::StateDirectory;
-use crate::ca::svid::Claims;
+use crate::ca::{authority::pin_of, svid::Claims, token::JoinToken};
 
 /// Where a sidecar keeps its identity, in its state directory.
 pub(super) const IDENTITY: &str = "identity.json";
@@ -18,26 +20,46 @@ pub(super) const IDENTITY: &str = "identity.json";
 struct Kept {
     /// DER in base64, the sidecar's own certificate first.
     chain: Vec<String>,
+    /// Those of its mesh.
+    #[serde(default)]
+    roots: Vec<String>,
 }
 
-/// `account`: the one that is asked for; `None`: any of the namespace.
-pub(super) fn has_identity(
-    state: &StateDirectory,
-    namespace: &Name,
-    account: Option<&str>,
-) -> bool {
-    std::fs::read(state.file(IDENTITY)).is_ok_and(|bytes| fits(&bytes, namespace, account))
+/// What a start asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) namespace: &'a Name,
+    /// `None`: any of the namespace.
+    pub(super) account: Option<&'a str>,
+    /// One that is not there, or is none, says nothing about a mesh.
+    pub(super) token: &'a Path,
 }
 
-fn fits(bytes: &[u8], namespace: &Name, account: Option<&str>) -> bool {
-    let claims = || {
+/// Whether the sidecar will go on with what is in its state directory.
+pub(super) fn has_identity(state: &StateDirectory, wanted: Wanted<'_>) -> bool {
+    std::fs::read(state.file(IDENTITY)).is_ok_and(|bytes| fits(&bytes, wanted))
+}
+
+fn fits(bytes: &[u8], wanted: Wanted<'_>) -> bool {
+    let kept = || {
         let kept: Kept = serde_json::from_slice(bytes).ok()?;
         let certificate = STANDARD.decode(kept.chain.first()?).ok()?;
-        Claims::of_verified(&certificate.into()).ok()
+        Some((Claims::of_verified(&certificate.into()).ok()?, kept.roots))
     };
-    claims().is_some_and(|claims| {
-        claims.id.namespace == *namespace
-            && account.is_none_or(|account| claims.id.service_account.as_str() == account)
+    kept().is_some_and(|(claims, roots)| {
+        let account = claims.id.service_account.as_str();
+        claims.id.namespace == *wanted.namespace
+            && wanted.account.is_none_or(|wanted| wanted == account)
+            && is_of_mesh(&roots, wanted.token)
+    })
+}
+
+fn is_of_mesh(roots: &[String], token: &Path) -> bool {
+    let token = std::fs::read_to_string(token).ok();
+    let token = token.and_then(|text| text.trim().parse::<JoinToken>().ok());
+    token.is_none_or(|token| {
+        let mut roots = roots.iter().filter_map(|root| STANDARD.decode(root).ok());
+        roots.any(|root| pin_of(&root).as_deref() == Some(token.pin()))
     })
 }
 

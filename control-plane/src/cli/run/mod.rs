@@ -11,6 +11,7 @@ mod kept;
 mod permission;
 mod progress;
 mod ready;
+mod role;
 mod sidecar;
 mod standing;
 mod state_directory;
@@ -30,6 +31,7 @@ use usher_config::value::{Name, Port, parse_duration};
 use super::{Failure, Outcome, exit, locate::DataDirectory};
 use permission::Permission;
 use progress::Progress;
+use role::Role;
 use sidecar::Sidecar;
 use standing::Told;
 use state_directory::StateDirectory;
@@ -179,8 +181,8 @@ impl Run {
             signal = signals.next_stop() => return Ok(supervise::killed_by(signal)),
         };
         progress.say(&permission.to_string());
+        let mut told = Told::of(self.role(), ready::last_known(&state));
         let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
-        let mut told = Told::of(self.proxy_role());
         let stopped = tokio::select! {
             ready = ready::wait(&mut sidecar, self, (&state, &permission), progress) => ready.map(|standing| {
                 permission.say_unused(&standing, progress);
@@ -276,19 +278,10 @@ impl Run {
         format!("{}/{}", self.namespace, self.service)
     }
 
-    /// What stands between the mesh and the command, or the outside.
-    fn proxy_role(&self) -> &'static str {
+    fn role(&self) -> Role {
         match self.gateway {
-            Some(_) => "gateway",
-            None => "sidecar",
-        }
-    }
-
-    /// What waits for the proxy.
-    fn subject(&self) -> &'static str {
-        match self.gateway {
-            Some(_) => "the gateway",
-            None => "the command",
+            Some(_) => Role::Gateway,
+            None => Role::Sidecar,
         }
     }
 

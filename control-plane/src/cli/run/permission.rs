@@ -18,8 +18,12 @@ use tokio::time::Instant;
 use usher_config::value::Name;
 
 use super::{
-    super::token::request_token, Failure, Run, exit, kept::has_identity, progress::Progress,
-    standing::Standing, state_directory::StateDirectory,
+    super::token::request_token,
+    Failure, Run, exit,
+    kept::{IDENTITY, Wanted, has_identity},
+    progress::Progress,
+    standing::Standing,
+    state_directory::StateDirectory,
 };
 use crate::{admin::operator::CreateToken, private_files::write_private};
 
@@ -94,7 +98,12 @@ impl Permission {
             return Ok(Self::Given(file.clone()));
         }
         let asked_at = Instant::now();
-        let account = run.service_account.as_ref().map(Name::as_str);
+        let file = state.file(TOKEN);
+        let kept = Wanted {
+            namespace: &run.namespace,
+            account: run.service_account.as_ref().map(Name::as_str),
+            token: &file,
+        };
         let limit = run.ready_timeout.min(CONTROL_PLANE_STARTS_WITHIN);
         let mut said = false;
         loop {
@@ -107,13 +116,12 @@ impl Permission {
                         ..failure
                     });
                 }
-                Err(_) if has_identity(state, &run.namespace, account) => {
-                    return Ok(Self::Kept {
-                        file: state.file(TOKEN),
-                    });
+                Err(_) if has_identity(state, kept) => {
+                    return Ok(Self::Kept { file });
                 }
                 Err(failure) if asked_at.elapsed() >= limit => {
-                    return Err(without_token(run.control_plane.as_deref(), failure));
+                    let failure = without_token(run.control_plane.as_deref(), failure);
+                    return Err(all_taken(run, state, failure));
                 }
                 Err(failure) => {
                     if !std::mem::replace(&mut said, true) {
@@ -203,6 +211,21 @@ fn without_token(given: Option<&str>, failure: Failure) -> Failure {
         failure.message
     );
     Failure { message, ..failure }
+}
+
+/// Whoever has started one instance without a control plane wonders why the next one does not start.
+fn all_taken(run: &Run, state: &StateDirectory, failure: Failure) -> Failure {
+    let kept = state
+        .taken()
+        .iter()
+        .filter(|path| path.join(IDENTITY).exists());
+    match kept.count() {
+        0 => failure,
+        number => failure.advise(format!(
+            "without it only as many instances of {} start as have an identity from before: {number} here, and in use",
+            run.full_service()
+        )),
+    }
 }
 
 async fn ask(run: &Run, state: &StateDirectory) -> Result<Asked, Failure> {

@@ -5,13 +5,13 @@
 //! until the control plane has answered: the command waits, the user hears for what, and after `--ready-timeout` that is
 //! an error.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
 use super::{
     Failure, Run, exit,
-    kept::{IDENTITY, has_identity},
+    kept::{IDENTITY, Wanted, has_identity},
     permission::Permission,
     progress::Progress,
     sidecar::Sidecar,
@@ -34,6 +34,12 @@ const NEXT_WORD: Duration = Duration::from_secs(5);
 
 /// The sidecar's last known configuration, in its state directory.
 const LAST_KNOWN_GOOD: &str = "last-known-good.pb";
+
+/// Since when the sidecar knows what it knows, if it knows anything.
+pub(super) fn last_known(state: &StateDirectory) -> Option<SystemTime> {
+    let kept = std::fs::metadata(state.file(LAST_KNOWN_GOOD)).ok()?;
+    kept.modified().ok()
+}
 
 /// Where a start stands. Pure.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,8 +107,12 @@ pub(super) async fn wait(
 ) -> Result<Standing, Failure> {
     progress.say(&sidecar.listening().await?);
     // Without an identity, what it knew is of no use.
-    let is_known = has_identity(state, &run.namespace, permission.account(run))
-        && state.file(LAST_KNOWN_GOOD).exists();
+    let wanted = Wanted {
+        namespace: &run.namespace,
+        account: permission.account(run),
+        token: permission.file(),
+    };
+    let is_known = has_identity(state, wanted) && state.file(LAST_KNOWN_GOOD).exists();
     let limit = if is_known {
         KNOWN_TIMEOUT
     } else {
@@ -116,7 +126,7 @@ pub(super) async fn wait(
         let standing = sidecar.standing().await.unwrap_or_default();
         match start.verdict(&standing, Instant::now()) {
             Verdict::Ready(revision) => {
-                let role = run.proxy_role();
+                let role = run.role();
                 progress.say(&format!("{role} has configuration, revision {revision}"));
                 return Ok(standing);
             }
@@ -137,7 +147,7 @@ pub(super) async fn wait(
                 progress.warn(&format!(
                     "no configuration within {limit:?} ({cause}): {} starts, and calls to other services \
                      fail until the control plane answers",
-                    run.subject()
+                    run.role().subject()
                 ));
                 Ok(standing)
             } else {
@@ -169,7 +179,7 @@ fn refused(run: &Run, reason: &str) -> Failure {
     let message = format!(
         "this identity may not run as {}, {} was not started: {reason}",
         run.full_service(),
-        run.subject()
+        run.role().subject()
     );
     if run.gateway.is_some() {
         return Failure::new(exit::UNAVAILABLE, message).advise(format!(

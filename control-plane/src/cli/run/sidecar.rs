@@ -24,6 +24,7 @@ use super::{
     super::client::Server,
     Failure, Run, exit, explain,
     permission::Permission,
+    role::Role,
     standing::{Ask, Standing},
     state_directory::StateDirectory,
     supervise::{self, is_executable},
@@ -59,8 +60,7 @@ pub(super) struct SidecarAddresses {
 #[derive(Debug)]
 pub(super) struct Sidecar {
     child: Child,
-    /// `sidecar` or `gateway`.
-    role: &'static str,
+    role: Role,
     addresses_file: PathBuf,
     addresses: Option<SidecarAddresses>,
     log: Option<PathBuf>,
@@ -132,13 +132,13 @@ impl Sidecar {
             .process_group(0)
             .kill_on_drop(true);
         let child = command.spawn().map_err(|error| {
-            let (role, program) = (run.proxy_role(), program.display());
+            let (role, program) = (run.role(), program.display());
             let message = format!("cannot start the {role} {program}: {error}");
             Failure::new(exit::FAILED, message)
         })?;
         Ok(Self {
             child,
-            role: run.proxy_role(),
+            role: run.role(),
             addresses_file,
             addresses: None,
             log,

@@ -3,17 +3,24 @@
 //! The sidecar answers `GET /standing` on its admin socket. [`Told`] is pure: it says each thing once, and nothing that
 //! most likely mends itself within seconds (an application that is still starting is not healthy yet).
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
 use http::Method;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use usher_config::value::Port;
 
-use super::{super::client::Server, progress::Progress};
+use super::{super::client::Server, progress::Progress, role::Role};
+use crate::clock;
 
 /// How long an application may be unhealthy before its user is told: most start within this.
 const UNHEALTHY_FOR: Duration = Duration::from_secs(5);
+
+/// How long a control plane that was started together with us may need until it answers.
+const UNANSWERED_FOR: Duration = Duration::from_secs(3);
 
 /// How often a sidecar is asked while its command runs. One request on a Unix socket: nothing to notice.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +44,8 @@ pub(super) struct Standing {
     pub(super) admission: Option<Admission>,
     /// Absent: no application, or not checked yet.
     pub(super) health: Option<Health>,
+    /// Nobody can call its application: there is no such Service, which a notice says.
+    pub(super) uncalled: bool,
     /// There may be notices in a moment.
     pub(super) checking: bool,
     /// Settings that will not work.
@@ -117,8 +126,11 @@ impl News {
 /// What the user has heard.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// `sidecar` or `gateway`.
-    role: &'static str,
+    role: Role,
+    /// When the configuration was kept that it began with; `None`: there was none.
+    kept_at: Option<SystemTime>,
+    unanswered_since: Option<Instant>,
+    unanswered: bool,
     unhealthy_since: Option<Instant>,
     unhealthy: bool,
     healthy: bool,
@@ -130,9 +142,12 @@ pub(super) struct Told {
 
 impl Told {
     /// Nothing yet.
-    pub(super) fn of(role: &'static str) -> Self {
+    pub(super) fn of(role: Role, kept_at: Option<SystemTime>) -> Self {
         Self {
             role,
+            kept_at,
+            unanswered_since: None,
+            unanswered: false,
             unhealthy_since: None,
             unhealthy: false,
             healthy: false,
@@ -182,10 +197,33 @@ impl Told {
             Some(Admission::Admitted) => self.refused = false,
             Some(Admission::Pending | Admission::Refused(_)) | None => {}
         }
-        if let Some(health) = &standing.health {
+        news.extend(self.answer(standing, now));
+        if let Some(health) = standing.health.as_ref().filter(|_| !standing.uncalled) {
             news.extend(self.health(health, now));
         }
         news
+    }
+
+    /// A mistyped `--control-plane` is no reason for a command that was in the mesh before not to start; nor for its user
+    /// to find out when nothing changes any more.
+    fn answer(&mut self, standing: &Standing, now: Instant) -> Option<News> {
+        let is_unanswered = standing.admission == Some(Admission::Pending);
+        let cause = standing.waiting_for.as_ref().filter(|_| is_unanswered);
+        let Some((cause, kept_at)) = cause.zip(self.kept_at) else {
+            self.unanswered_since = None;
+            return std::mem::take(&mut self.unanswered)
+                .then(|| News::Good("the control plane answers now".into()));
+        };
+        let since = *self.unanswered_since.get_or_insert(now);
+        if self.unanswered || now.duration_since(since) < UNANSWERED_FOR {
+            return None;
+        }
+        self.unanswered = true;
+        Some(News::Bad(format!(
+            "{cause}\n  until it answers the {} goes on with the configuration kept at {}, and hears of no change",
+            self.role,
+            clock::text(kept_at)
+        )))
     }
 
     fn health(&mut self, health: &Health, now: Instant) -> Option<News> {

@@ -27,6 +27,8 @@ const LOCK: &str = "lock";
 pub(super) struct StateDirectory {
     path: PathBuf,
     lock: Lock,
+    /// Those of the same service that others have.
+    taken: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl StateDirectory {
                 Ok(Some(lock)) => Ok(Self {
                     path: path.clone(),
                     lock,
+                    taken: Vec::new(),
                 }),
                 Ok(None) => Err(Failure::new(
                     exit::FAILED,
@@ -81,14 +84,16 @@ impl StateDirectory {
             .path()
             .join("run")
             .join(format!("{}.{}", run.namespace, run.service));
+        let mut taken = Vec::new();
         for number in 1..=INSTANCES_MAX {
             let path = match number {
                 1 => base.clone(),
                 _ => base.with_file_name(format!("{}.{}-{number}", run.namespace, run.service)),
             };
             if let Some(lock) = Self::lock(&path).map_err(|error| fail(&path, &error))? {
-                return Ok(Self { path, lock });
+                return Ok(Self { path, lock, taken });
             }
+            taken.push(path);
         }
         let message = format!(
             "{INSTANCES_MAX} instances of {} run here already",
@@ -127,6 +132,11 @@ impl StateDirectory {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
+    }
+
+    /// Those of other instances of the service that run here.
+    pub(super) fn taken(&self) -> &[PathBuf] {
+        &self.taken
     }
 
     pub(super) fn path(&self) -> &Path {

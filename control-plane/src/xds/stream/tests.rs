@@ -308,6 +308,7 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
         namespace: part("bank"),
         service: part(service),
         instance: part("a"),
+        ..AdmitRequest::default()
     };
     assert!(registry.admit(ask("account")).await.is_ok());
     let refused = registry.admit(ask("reporting")).await.expect_err("not it");

@@ -11,6 +11,7 @@ fn question(fake: &Fake, control_plane: ControlPlane, service: &str) -> Question
         material: Arc::new(ArcSwap::from_pointee(fake.authority.material(WORKLOAD))),
         service: service.parse().unwrap(),
         instance: "i".parse().unwrap(),
+        serves: false,
         standing: Standing::default(),
         again: Duration::from_millis(10),
     }
@@ -96,4 +97,28 @@ async fn a_control_plane_that_goes_away_takes_no_admission_back() {
     assert!(nobody.unanswered(&Status::unavailable("away")));
     assert_eq!(nobody.standing.load().admission, Admission::Admitted);
     assert_eq!(nobody.standing.load().waiting_for, None);
+}
+
+#[tokio::test]
+async fn what_is_not_meant_is_said_once_and_remarks_are_passed_on_when_they_change() {
+    let fake = Fake::start().await;
+    let mut own = question(&fake, fake.control_plane.clone(), "bank/transaction");
+    own.serves = true;
+    // Not by the clock: what changes is told at once.
+    own.again = Duration::from_secs(3600);
+    let standing = own.standing.clone();
+    tokio::spawn(own.ask());
+    eventually(&standing, |facts| facts.admission == Admission::Admitted).await;
+    let facts = standing.load();
+    assert!(facts.uncalled);
+    assert_eq!(facts.notices, ["nobody can call it"]);
+    standing.tell(|facts| facts.remarks.push("listener web".to_owned()));
+    let told = async {
+        while fake.calls() != [r#"remarks ["listener web"]"#] {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await;
+    assert!(told.is_ok(), "{:?}", fake.calls());
+    assert_eq!(standing.load().notices, ["nobody can call it"]);
 }

@@ -29,6 +29,9 @@ use crate::{
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Two files are seldom written in one moment: for so many looks a pair that does not fit is no news.
+const PATIENCE: u32 = 2;
+
 /// A chain of sixteen large certificates has 64 KiB.
 const FILE_MAX: u64 = 256 * 1024;
 
@@ -66,6 +69,8 @@ struct Watched {
     files: CertificateFiles,
     looks: Option<[Option<Look>; 2]>,
     expiry: Gauge,
+    /// What is wrong with the files as they are, and how many more looks that may take to mend itself.
+    refused: Option<(Refused, u32)>,
     /// What was said of the one in use.
     said: Validity,
 }
@@ -109,6 +114,7 @@ pub(in super::super) fn keep(
             files: files.clone(),
             looks: None,
             expiry: metrics.certificate_expiry(files.name.as_str()),
+            refused: None,
             said: Validity::Fine,
         });
     }
@@ -146,29 +152,43 @@ async fn follow(
             }
             let looks = Some(pair.look());
             if pair.looks == looks {
+                pair.complain(&standing);
                 continue;
             }
             pair.looks = looks;
             let name = pair.files.name.clone();
             match pair.read(&tickets) {
                 Ok(certificate) => {
-                    info!(certificate = %name, "certificate read again");
+                    pair.refused = None;
+                    let days = certificate.not_after.duration_since(SystemTime::now());
+                    let days = days.unwrap_or_default().as_secs() / 86_400;
+                    info!(certificate = %name, days, "renewed certificate is shown from now on");
                     let mut all: HashMap<CertificateName, Arc<Certificate>> =
                         (*certificates.load()).clone();
                     all.insert(name, Arc::new(certificate));
                     certificates.replace(all);
                 }
-                Err(refused) => {
-                    warn!(certificate = %name, reason = %refused, "changed certificate is not taken, the one before stays");
-                    let notice = format!("certificate {name}: {refused}; the one before stays");
-                    standing.tell(|facts| facts.notices.push(notice));
-                }
+                Err(refused) => pair.refused = Some((refused, PATIENCE)),
             }
         }
     }
 }
 
 impl Watched {
+    /// Says once why the files as they are now are not taken, when nobody seems to be still writing them.
+    fn complain(&mut self, standing: &Standing) {
+        match self.refused.take() {
+            Some((refused, 0)) => {
+                let name = &self.files.name;
+                warn!(certificate = %name, reason = %refused, "changed certificate is not taken, the one before stays");
+                let notice = format!("certificate {name}: {refused}; the one before stays");
+                standing.tell(|facts| facts.notices.push(notice));
+            }
+            Some((refused, looks)) => self.refused = Some((refused, looks - 1)),
+            None => {}
+        }
+    }
+
     fn look(&self) -> [Option<Look>; 2] {
         let look = |path: &Path| {
             let found = fs::metadata(path).ok()?;

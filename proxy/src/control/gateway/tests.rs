@@ -1,6 +1,9 @@
 //! Which certificates a gateway lacks, and which of its settings are about another one.
 
-use usher_config::model::{Listener, ListenerProtocol};
+use usher_config::{
+    model::{Listener, ListenerProtocol},
+    value::CertificateName,
+};
 
 use super::*;
 
@@ -41,9 +44,12 @@ fn an_address_for_a_port_that_the_gateway_lacks_is_a_mistake_where_another_port_
     assert_eq!(announced, ["444".parse().unwrap()]);
 }
 
+fn certificate(text: &str) -> CertificateName {
+    text.parse().unwrap()
+}
+
 #[test]
 fn a_certificate_without_files_is_told_by_listener() {
-    let certificate = |text: &str| text.parse::<CertificateName>().unwrap();
     let gateway = Gateway {
         name: "shop/edge".parse().unwrap(),
         listeners: vec![
@@ -53,21 +59,57 @@ fn a_certificate_without_files_is_told_by_listener() {
             listener("passed", ListenerProtocol::TlsPassthrough, &["three"]),
         ],
     };
-    let found = lacking(&gateway, &[&certificate("one")]);
-    let found: Vec<_> = found
+    let one = certificate("one");
+    let found = lacking(&gateway, &[&one], &HashMap::new());
+    let words: Vec<_> = found
         .iter()
-        .map(|lack| (lack.listener.as_str(), lack.certificate.as_str(), lack.only))
+        .map(|lack| {
+            let near = lack.near.as_deref().unwrap_or_default();
+            let (listener, certificate) = (lack.listener.as_str(), lack.certificate.as_str());
+            (listener, certificate, near, &lack.instead)
+        })
         .collect();
-    assert_eq!(found, [("both", "two", false), ("typo", "oen", true)]);
-    assert!(
-        lacking(
-            &gateway,
-            &[
-                &certificate("one"),
-                &certificate("two"),
-                &certificate("oen")
-            ]
-        )
-        .is_empty()
+    assert_eq!(
+        words,
+        [
+            ("both", "two", "", &Instead::Others),
+            ("typo", "oen", "one", &Instead::Nothing)
+        ]
     );
+    let (two, oen) = (certificate("two"), certificate("oen"));
+    let files = [&one, &two, &oen];
+    assert!(lacking(&gateway, &files, &HashMap::new()).is_empty());
+}
+
+#[test]
+fn a_listener_without_files_goes_on_with_what_it_showed_before_if_that_was_its_own_namespaces() {
+    let gateway = |certificates: &[&str]| Gateway {
+        name: "shop/edge".parse().unwrap(),
+        listeners: vec![listener("web", ListenerProtocol::Https, certificates)],
+    };
+    let (own, other) = (certificate("one"), certificate("vault/one"));
+    let files = [&own, &other];
+    let follow = |steps: &[&[&str]]| {
+        let mut kept = HashMap::new();
+        for step in steps {
+            kept = shown(&gateway(step), &files, &kept);
+        }
+        kept.into_values().flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        follow(&[&["one"], &["oen"], &["eno"]]),
+        std::slice::from_ref(&own)
+    );
+    assert_eq!(
+        follow(&[&["one", "vault/one"], &["oen"]]),
+        std::slice::from_ref(&own)
+    );
+    assert_eq!(follow(&[&["vault/one"], &["oen"]]), []);
+    assert_eq!(follow(&[&["one"], &["vault/one"], &[]]), []);
+    assert_eq!(follow(&[&["oen"]]), []);
+
+    let kept = shown(&gateway(&["one"]), &files, &HashMap::new());
+    let lacks = lacking(&gateway(&["oen"]), &files, &kept);
+    let instead: Vec<_> = lacks.into_iter().map(|lack| lack.instead).collect();
+    assert_eq!(instead, [Instead::Before(vec![own])]);
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
 };
@@ -54,7 +55,9 @@ impl AccessLog {
             }
             Target::Stdout => Box::new(io::stdout()),
             Target::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+                // Paths and callers are nobody else's affair; a file that is there keeps the mode that its owner gave it.
+                let mut options = OpenOptions::new();
+                Box::new(options.create(true).append(true).mode(0o600).open(path)?)
             }
         };
         let (queue, deliveries) = sync_channel(QUEUE);

@@ -29,6 +29,7 @@ fn start(control_plane: ControlPlane, fake: &Fake, directory: &StateDir) -> Rig 
         trust: watch::Sender::new(None),
         opened: Arc::default(),
         directory: directory.clone(),
+        roots: vec![fake.authority.root.clone()],
         contact: Metrics::new(1).control_plane_contact(),
     };
     let (leave, left) = oneshot::channel();
@@ -69,6 +70,22 @@ async fn a_dialled_service_arrives_with_its_endpoints_and_survives_a_restart_alo
         rig.discovery.resolve(&"bank/nobody".parse().unwrap()).await,
         Resolution::TimedOut
     );
+}
+
+#[tokio::test]
+async fn what_was_known_of_another_mesh_is_not_served() {
+    let (fake, other) = (Fake::start().await, Fake::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(directory.path()).unwrap();
+    let account: ServiceName = "bank/account".parse().unwrap();
+    let rig = start(other.control_plane.clone(), &other, &directory);
+    assert_eq!(rig.discovery.resolve(&account).await, Resolution::Found);
+    drop(rig.leave);
+    rig.task.await.unwrap();
+
+    let rig = start(ControlPlane::new("127.0.0.1:1"), &fake, &directory);
+    let snapshot = rig.store.load();
+    assert!(snapshot.revision().is_none() && snapshot.service(&account).is_none());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     value::{Name, SpiffeId},
 };
 
-use super::{Check, listed};
+use super::{Check, listed_first};
 
 impl Check<'_, '_> {
     /// Only warnings: a Workload may be written a moment later, or its namespace be another directory's.
@@ -49,12 +49,11 @@ impl Check<'_, '_> {
             return;
         }
         let spelled = |(namespace, name): &(&Name, &Name)| spell(namespace, name);
-        let there = accounts.iter().filter(|other| other.0 == account.0);
-        let mut known: Vec<String> = there.map(spelled).collect();
-        if known.is_empty() {
-            known = accounts.iter().map(spelled).collect();
-        }
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let there = || accounts.iter().filter(|other| other.0 == account.0);
+        let known = match there().count() {
+            0 => listed_first(accounts.len(), accounts.iter().map(spelled)),
+            number => listed_first(number, there().map(spelled)),
+        };
         let names = accounts
             .iter()
             .map(|other| (other.0.as_str(), other.1.as_str()));
@@ -66,7 +65,7 @@ impl Check<'_, '_> {
         let near = near.map(spelled);
         let written = spell(account.0, account.1);
         let found = format!("`{written}`, but no Workload has this service account");
-        let words = (found, listed(&known));
+        let words = (found, known);
         self.add(Severity::Warning, field, words, near);
     }
 }

@@ -5,19 +5,42 @@ use rcgen::{CertificateParams, KeyPair, SanType};
 use super::*;
 
 #[test]
-fn an_identity_of_another_account_or_namespace_or_none_at_all_is_nothing_to_go_on_with() {
+fn an_identity_of_another_account_namespace_or_mesh_or_none_at_all_is_nothing_to_go_on_with() {
     let mut params = CertificateParams::default();
     let name = "spiffe://mesh/ns/shop/sa/web".try_into().unwrap();
     params.subject_alt_names = vec![SanType::URI(name)];
     let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
     let chain = [STANDARD.encode(certificate.der())];
-    let file = serde_json::json!({ "key": "", "chain": chain }).to_string();
+    // Its own root, as far as this is concerned.
+    let file = serde_json::json!({ "key": "", "chain": chain, "roots": chain }).to_string();
     let (shop, bank): (Name, Name) = ("shop".parse().unwrap(), "bank".parse().unwrap());
-    assert!(fits(file.as_bytes(), &shop, None));
-    assert!(fits(file.as_bytes(), &shop, Some("web")));
-    assert!(!fits(file.as_bytes(), &shop, Some("batch")));
-    assert!(!fits(file.as_bytes(), &bank, None));
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let fits = |file: &str, namespace, account| {
+        let token = &token;
+        let wanted = Wanted {
+            namespace,
+            account,
+            token,
+        };
+        fits(file.as_bytes(), wanted)
+    };
+    assert!(fits(&file, &shop, None));
+    assert!(fits(&file, &shop, Some("web")));
+    assert!(!fits(&file, &shop, Some("batch")));
+    assert!(!fits(&file, &bank, None));
     for other in ["", "{}", r#"{"chain":[]}"#, r#"{"chain":["AAAA"]}"#] {
-        assert!(!fits(other.as_bytes(), &shop, None), "{other}");
+        assert!(!fits(other, &shop, None), "{other}");
     }
+    let pin = pin_of(certificate.der()).unwrap();
+    let secret = "x".repeat(43);
+    std::fs::write(&token, format!("usher1.0123456789abcdef.{secret}.{pin}\n")).unwrap();
+    assert!(fits(&file, &shop, None), "a token of the same mesh");
+    let other = "ab".repeat(32);
+    std::fs::write(
+        &token,
+        format!("usher1.0123456789abcdef.{secret}.{other}\n"),
+    )
+    .unwrap();
+    assert!(!fits(&file, &shop, None), "a token of another mesh");
 }

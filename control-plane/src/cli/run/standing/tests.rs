@@ -12,7 +12,7 @@ const WELL: &str = r#"{"health":{"health":"healthy","failure":null}}"#;
 
 #[test]
 fn a_sick_application_is_told_once_after_five_seconds_and_again_when_well() {
-    let (mut told, start) = (Told::of("sidecar"), Instant::now());
+    let (mut told, start) = (Told::of(Role::Sidecar, None), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     assert!(told.news(&standing(SICK), at(0)).is_empty());
     assert!(told.news(&standing(SICK), at(4)).is_empty());
@@ -39,7 +39,7 @@ fn a_sick_application_is_told_once_after_five_seconds_and_again_when_well() {
 
 #[test]
 fn notices_are_told_once_each() {
-    let mut told = Told::of("sidecar");
+    let mut told = Told::of(Role::Sidecar, None);
     let one = standing(r#"{"notices":["a"]}"#);
     let two = standing(r#"{"notices":["a","b"]}"#);
     let now = Instant::now();
@@ -62,7 +62,7 @@ fn a_sidecars_words_on_admission_are_understood() {
 
 #[test]
 fn who_had_the_port_before_the_command_is_not_called_the_application() {
-    let mut told = Told::of("sidecar");
+    let mut told = Told::of(Role::Sidecar, None);
     told.port_is_taken("9111".parse().ok());
     let news = told.news(&standing(WELL), Instant::now());
     let [News::Good(text)] = news.as_slice() else {
@@ -76,7 +76,7 @@ fn who_had_the_port_before_the_command_is_not_called_the_application() {
 
 #[test]
 fn a_gateway_that_is_no_longer_admitted_is_called_one() {
-    let mut told = Told::of("gateway");
+    let mut told = Told::of(Role::Gateway, None);
     let refused = standing(r#"{"admission":{"state":"refused","reason":"gone"}}"#);
     assert_eq!(
         told.news(&refused, Instant::now()),
@@ -84,4 +84,30 @@ fn a_gateway_that_is_no_longer_admitted_is_called_one() {
             "the control plane no longer lets this gateway be its service: gone".into()
         )]
     );
+}
+
+#[test]
+fn a_control_plane_that_does_not_answer_is_told_once_where_a_kept_configuration_hides_it() {
+    let away =
+        standing(r#"{"revision":3,"admission":{"state":"pending"},"waitingFor":"nobody at x"}"#);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut told = Told::of(Role::Sidecar, Some(SystemTime::UNIX_EPOCH));
+    assert!(told.news(&away, at(0)).is_empty());
+    assert!(told.news(&away, at(2)).is_empty());
+    assert_eq!(
+        told.news(&away, at(3)),
+        [News::Bad(
+            "nobody at x\n  until it answers the sidecar goes on with the configuration kept at 1970-01-01T00:00:00Z, and \
+             hears of no change"
+                .into()
+        )]
+    );
+    assert!(told.news(&away, at(60)).is_empty());
+    let there = standing(r#"{"revision":4,"admission":{"state":"admitted"}}"#);
+    assert!(matches!(told.news(&there, at(61))[..], [News::Good(_)]));
+    assert!(told.news(&there, at(62)).is_empty());
+    // Without a kept configuration the wait for the first one was told already.
+    let mut told = Told::of(Role::Sidecar, None);
+    assert!(told.news(&away, at(0)).is_empty() && told.news(&away, at(9)).is_empty());
 }

@@ -67,6 +67,7 @@ fn files_in_the_wrong_order_are_said_to_be() {
             files,
             looks: None,
             expiry: Metrics::new(1).certificate_expiry("shop"),
+            refused: None,
             said: Validity::Fine,
         };
         watched.read(&edge::tickets().unwrap())

@@ -1,0 +1,89 @@
+//! What an earlier run has left: of use while the control plane is away, and never in the way.
+
+use anyhow::{Context as _, Result};
+use usher_tests::{Application, Mesh, Sidecar, eventually, reply, yaml};
+
+/// `web`, with this state directory.
+async fn web(mesh: &Mesh, state: &str, more: &[&str]) -> Result<Sidecar> {
+    // Its output goes there before it has made it.
+    std::fs::create_dir_all(state)?;
+    let mut builder = mesh.sidecar("web").argument("--state-dir").argument(state);
+    for argument in more {
+        builder = builder.argument(*argument);
+    }
+    builder.start().await
+}
+
+async fn named(name: &'static str) -> Result<Application> {
+    Application::answering(move |_, _| reply(200, name)).await
+}
+
+fn api() -> Vec<String> {
+    vec![yaml::service("api", 8080, "http")]
+}
+
+#[tokio::test]
+async fn a_token_of_another_mesh_moves_a_sidecar_there_and_nothing_of_the_old_one_is_used()
+-> Result<()> {
+    // Both have the same trust domain, as meshes that nobody named do.
+    let (old, new) = (Mesh::start(&api()).await?, Mesh::start(&api()).await?);
+    let (here, there) = (named("old").await?, named("new").await?);
+    let _here = old.sidecar("api").application(&here).start().await?;
+    let _there = new.sidecar("api").application(&there).start().await?;
+    let state = old.path("web-state");
+    let state = state.to_str().context("path")?;
+
+    let mut sidecar = web(&old, state, &[]).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "old");
+    sidecar.process.stop().await;
+
+    let token = new.token("web")?;
+    let token = ["--token-file", token.to_str().context("path")?];
+    let mut sidecar = web(&new, state, &token).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "new");
+    eventually("its user hears of it", async || {
+        let printed = sidecar.process.printed();
+        printed
+            .contains("is of another mesh than the join token in")
+            .then_some(())
+    })
+    .await;
+    sidecar.process.stop().await;
+
+    let sidecar = web(&new, state, &token).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "new");
+    let printed = sidecar.process.printed();
+    assert!(
+        !printed.contains("another mesh"),
+        "the new one is kept: {printed}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_control_plane_is_told_though_what_was_kept_still_serves() -> Result<()> {
+    let mesh = Mesh::start(&api()).await?;
+    let application = named("api").await?;
+    let _api = mesh
+        .sidecar("api")
+        .application(&application)
+        .start()
+        .await?;
+    let state = mesh.path("web-state");
+    let state = state.to_str().context("path")?;
+    let mut sidecar = web(&mesh, state, &[]).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "api");
+    sidecar.process.stop().await;
+
+    let wrong = mesh.http().to_owned();
+    let sidecar = web(&mesh, state, &["--control-plane", &wrong]).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "api");
+    let told = format!("{wrong} does not speak TLS");
+    eventually("its user hears of it", async || {
+        let printed = sidecar.process.printed();
+        (printed.contains(&told) && printed.contains("goes on with the configuration kept at 20"))
+            .then_some(())
+    })
+    .await;
+    Ok(())
+}
