@@ -137,12 +137,8 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, at: &GatewayPort, mut 
 
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(
-            worker.clone(),
-            (incoming, interim),
-            caller.clone(),
-            "http1",
-        ))
+        let (worker, caller) = (worker.clone(), caller.clone());
+        Box::pin(request(worker, incoming, interim, (caller, "http1")))
     };
     match Box::pin(serve::http1(stream, terms(&worker), &handler)).await {
         Ok(served) => served.count(&worker),
@@ -152,12 +148,8 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(
-            worker.clone(),
-            (incoming, interim),
-            caller.clone(),
-            "http2",
-        ))
+        let (worker, caller) = (worker.clone(), caller.clone());
+        Box::pin(request(worker, incoming, interim, (caller, "http2")))
     };
     let window = OUTSIDERS_WINDOW;
     let served = Box::pin(serve::http2(stream, terms(&worker), window, &handler));
@@ -178,9 +170,9 @@ fn terms(worker: &Worker) -> (serve::UntilDrain, serve::Idle) {
 /// One request: always an answer, and nothing of ours in it.
 async fn request(
     worker: Rc<Worker>,
-    (incoming, interim): (Request<Body>, Interim),
-    caller: Rc<Caller>,
-    protocol: &'static str,
+    mut incoming: Request<Body>,
+    interim: Interim,
+    (caller, protocol): (Rc<Caller>, &'static str),
 ) -> Response<Body> {
     let grpc = is_grpc(incoming.headers());
     let (protocol, dialect) = if grpc {
@@ -201,7 +193,7 @@ async fn request(
         record.interim = interim;
     }
     let mut filters = Chain::default();
-    let result = carry(&worker, incoming, &caller, (&mut record, &mut filters)).await;
+    let result = carry(&worker, &mut incoming, &caller, (&mut record, &mut filters)).await;
     let result = match result {
         Ok((answer, bounds)) => Ok((error_response::without_words(answer), bounds)),
         Err(error) => {
@@ -219,11 +211,11 @@ async fn request(
 /// The stages, in order. `filters`: of the route, once it is known.
 async fn carry(
     worker: &Rc<Worker>,
-    mut incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     caller: &Caller,
     (record, filters): (&mut Record, &mut Chain),
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(&mut incoming)?;
+    head::normalize(incoming)?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();
@@ -237,7 +229,7 @@ async fn carry(
         trusted_hops: worker.shared.trusted_hops,
     };
     record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
-    let found = route(worker, &incoming, (&listener, &host), (record, filters)).await?;
+    let found = route(worker, incoming, (&listener, &host), (record, filters)).await?;
     let routed = match found {
         Way::Onward(routed) => routed,
         Way::Answered(answer) => return Ok((answer, Bounds::default())),

@@ -7,7 +7,14 @@ mod application;
 mod caller;
 mod opaque;
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Request, Response};
 use tokio::{net::TcpStream, time::timeout};
@@ -91,7 +98,7 @@ pub async fn serve(
             Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
         }
         Detected::Tls => match Box::pin(handshake(&worker, stream, address)).await {
-            Some(Greeted::Sidecar(accepted)) => serve_mesh(worker, *accepted, address).await,
+            Some(Greeted::Sidecar(accepted)) => mesh_story(worker, *accepted, address).await,
             // To us an application's own TLS is as opaque, and as unknown, as any other bytes.
             Some(Greeted::Application(stream, seen)) => {
                 let stream = Looked::after(Stream::Plain(stream), &seen).into_stream();
@@ -109,16 +116,24 @@ pub async fn serve(
     }
 }
 
-async fn serve_mesh(worker: Rc<Worker>, accepted: Accepted, address: SocketAddr) {
+/// What follows on a handshake. Chosen before anything is waited for: the connection itself is only in its story.
+fn mesh_story(
+    worker: Rc<Worker>,
+    accepted: Accepted,
+    address: SocketAddr,
+) -> Pin<Box<dyn Future<Output = ()>>> {
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {
         Alpn::H2 => {
             stream.becomes_hop();
-            Box::pin(serve_http2(worker, stream, caller)).await;
+            Box::pin(serve_http2(worker, stream, caller))
         }
-        Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller, None)).await,
-        Alpn::Control => debug!(%address, "caller takes this sidecar for a control plane"),
+        Alpn::Tcp => Box::pin(opaque::serve(worker, stream, caller, None)),
+        Alpn::Control => {
+            debug!(%address, "caller takes this sidecar for a control plane");
+            Box::pin(ready(()))
+        }
     }
 }
 
@@ -160,12 +175,8 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         phase: Phase::InboundDraining,
     };
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(
-            worker.clone(),
-            (incoming, interim),
-            caller.clone(),
-            "http1",
-        ))
+        let (worker, caller) = (worker.clone(), caller.clone());
+        Box::pin(request(worker, incoming, interim, (caller, "http1")))
     };
     match serve::http1(stream, (until, serve::Idle::MESH), &handler).await {
         Ok(served) => served.count(&worker),
@@ -179,12 +190,8 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
         phase: Phase::InboundDraining,
     };
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(
-            worker.clone(),
-            (incoming, interim),
-            caller.clone(),
-            "http2",
-        ))
+        let (worker, caller) = (worker.clone(), caller.clone());
+        Box::pin(request(worker, incoming, interim, (caller, "http2")))
     };
     match serve::http2(
         stream,
@@ -199,39 +206,42 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     }
 }
 
-/// One request: always an answer, or the refusal that stands for one between sidecars.
-async fn request(
+/// One request: always an answer, or the refusal that stands for one between sidecars. Stages are lent the request, and no
+/// future takes its arguments in: each would hold it twice, and one of their sum is made for every request.
+fn request(
     worker: Rc<Worker>,
-    (incoming, interim): (Request<Body>, Interim),
-    caller: Rc<Caller>,
-    protocol: &'static str,
-) -> Response<Body> {
-    let grpc = is_grpc(incoming.headers());
-    let (protocol, dialect) = if grpc {
-        ("grpc", Dialect::Grpc)
-    } else {
-        (protocol, Dialect::Http)
-    };
-    let method = incoming.method().clone();
-    let mut record = Box::new(Record::begin(&worker, Direction::Inbound, method, protocol));
-    record.source = caller.identity.clone();
-    record.source_service = caller.service.clone();
-    record.requests = Some(caller.requests.clone());
-    if !grpc && (caller.identity.is_none() || Interim::is_asked_for(incoming.headers())) {
-        record.interim = interim;
-    }
-    match carry(&worker, incoming, &caller, &mut record).await {
-        Err(error) if caller.identity.is_some() && error.is_unprocessed() => {
-            refuse(&error, dialect, record)
+    mut incoming: Request<Body>,
+    interim: Interim,
+    (caller, protocol): (Rc<Caller>, &'static str),
+) -> impl Future<Output = Response<Body>> {
+    async move {
+        let grpc = is_grpc(incoming.headers());
+        let (protocol, dialect) = if grpc {
+            ("grpc", Dialect::Grpc)
+        } else {
+            (protocol, Dialect::Http)
+        };
+        let method = incoming.method().clone();
+        let mut record = Box::new(Record::begin(&worker, Direction::Inbound, method, protocol));
+        record.source = caller.identity.clone();
+        record.source_service = caller.service.clone();
+        record.requests = Some(caller.requests.clone());
+        if !grpc && (caller.identity.is_none() || Interim::is_asked_for(incoming.headers())) {
+            record.interim = interim;
         }
-        result => finish(result, dialect, record),
+        match carry(&worker, &mut incoming, &caller, &mut record).await {
+            Err(error) if caller.identity.is_some() && error.is_unprocessed() => {
+                refuse(&error, dialect, record)
+            }
+            result => finish(result, dialect, record),
+        }
     }
 }
 
 /// The stages, in order.
 async fn carry(
     worker: &Rc<Worker>,
-    mut incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     caller: &Caller,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
@@ -242,10 +252,10 @@ async fn carry(
     record.service = Some(workload.label.clone());
     record.duration = Some(workload.duration.clone());
     transport_allowed(&workload, caller)?;
-    head::normalize(&mut incoming)?;
+    head::normalize(incoming)?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
-    access_allowed(worker, &workload, &incoming, caller)?;
+    access_allowed(worker, &workload, incoming, caller)?;
     let version = application::version(&workload, caller, is_grpc(incoming.headers()));
     // HTTP/1 carries no gRPC, whatever a caller says.
     let grpc = version == Version::Http2 && is_grpc(incoming.headers());
@@ -254,7 +264,7 @@ async fn carry(
         return Err(ProxyError::DeadlineExpired);
     }
     if caller.identity.is_some() {
-        Offer::from_sidecar(&mut incoming);
+        Offer::from_sidecar(incoming);
     }
     if incoming.extensions().get::<Offer>().is_some() {
         record.tcp_bytes = Some(workload.tcp_bytes.clone());

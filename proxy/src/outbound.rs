@@ -14,7 +14,7 @@ mod mirror;
 mod opaque;
 mod trace;
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{mem::take, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body as _;
@@ -79,7 +79,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
 /// `meant`: where an intercepted connection was going.
 async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(worker.clone(), (incoming, interim), meant, "http1"))
+        Box::pin(request(worker.clone(), incoming, interim, (meant, "http1")))
     };
     match Box::pin(serve::http1(stream, terms(&worker), &handler)).await {
         Ok(served) => served.count(&worker),
@@ -89,7 +89,7 @@ async fn serve_http1(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAdd
 
 async fn serve_http2(worker: Rc<Worker>, stream: Stream, meant: Option<SocketAddr>) {
     let handler = |incoming, interim| -> serve::Handling {
-        Box::pin(request(worker.clone(), (incoming, interim), meant, "http2"))
+        Box::pin(request(worker.clone(), incoming, interim, (meant, "http2")))
     };
     let window = CONNECTION_WINDOW;
     let served = Box::pin(serve::http2(stream, terms(&worker), window, &handler));
@@ -107,42 +107,39 @@ fn terms(worker: &Worker) -> (serve::UntilDrain, serve::Idle) {
     (until, serve::Idle::MESH)
 }
 
-/// One request: always an answer.
-async fn request(
+/// One request: always an answer. Its stages are lent it (see `inbound::request`).
+fn request(
     worker: Rc<Worker>,
-    (incoming, interim): (Request<Body>, Interim),
-    meant: Option<SocketAddr>,
-    protocol: &'static str,
-) -> Response<Body> {
-    let grpc = is_grpc(incoming.headers());
-    let (protocol, dialect) = if grpc {
-        ("grpc", Dialect::Grpc)
-    } else {
-        (protocol, Dialect::Http)
-    };
-    let method = incoming.method().clone();
-    let mut record = Box::new(Record::begin(
-        &worker,
-        Direction::Outbound,
-        method,
-        protocol,
-    ));
-    record.requests = Some(worker.handles.unrouted.clone());
-    if !grpc {
-        record.interim = interim;
+    mut incoming: Request<Body>,
+    interim: Interim,
+    (meant, protocol): (Option<SocketAddr>, &'static str),
+) -> impl Future<Output = Response<Body>> {
+    async move {
+        let grpc = is_grpc(incoming.headers());
+        let (protocol, dialect) = if grpc {
+            ("grpc", Dialect::Grpc)
+        } else {
+            (protocol, Dialect::Http)
+        };
+        let (direction, method) = (Direction::Outbound, incoming.method().clone());
+        let mut record = Box::new(Record::begin(&worker, direction, method, protocol));
+        record.requests = Some(worker.handles.unrouted.clone());
+        if !grpc {
+            record.interim = interim;
+        }
+        let result = carry(&worker, &mut incoming, meant, &mut record).await;
+        finish(result, dialect, record)
     }
-    let result = carry(&worker, incoming, meant, &mut record).await;
-    finish(result, dialect, record)
 }
 
 /// The stages, in order.
 async fn carry(
     worker: &Rc<Worker>,
-    mut incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     meant: Option<SocketAddr>,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(&mut incoming)?;
+    head::normalize(incoming)?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();
@@ -153,7 +150,7 @@ async fn carry(
         None => discover::by_authority(worker, authority).await?,
         Some(destination) => discover::by_destination(worker, destination, authority).await?,
     };
-    let routed = match route(worker, &incoming, &found, record).await? {
+    let routed = match route(worker, incoming, &found, record).await? {
         Way::Onward(routed) => routed,
         Way::Answered(answer) => return Ok((answer, Bounds::default())),
     };
@@ -181,7 +178,7 @@ pub(crate) struct Routed {
 /// The stages from there on, in order; a gateway's requests pass them too.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
-    incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     routed: &Routed,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
@@ -310,12 +307,12 @@ fn onward(plan: Plan, service: &Arc<ServiceEntry>, filters: Chain) -> Way {
 /// The request as attempts will send it, how long they may take, and its copies for mirrors.
 fn prepare(
     worker: &Rc<Worker>,
-    incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     routed: &Routed,
     record: &mut Record,
 ) -> Result<(Outgoing, Copies), ProxyError> {
     let policy = &routed.plan.treatment.policy;
-    let (mut head, mut body) = incoming.into_parts();
+    let (mut head, mut body) = take(incoming).into_parts();
     headers::remove_hop_by_hop(&mut head.headers);
     // What our own application may say in our words: how much time it has, and how often this was tried.
     headers::remove_ours(&mut head.headers, &[DEADLINE, ATTEMPT]);

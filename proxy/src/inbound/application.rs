@@ -1,6 +1,6 @@
 //! One exchange with our own application: in which protocol, and when a second try cannot hurt.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{mem::take, pin::pin, rc::Rc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body as _;
@@ -51,7 +51,7 @@ pub(super) struct Asked<'a> {
 /// One exchange with our application; a second one if the first provably did not reach it.
 pub(super) async fn call(
     worker: &Rc<Worker>,
-    incoming: Request<Body>,
+    incoming: &mut Request<Body>,
     asked: Asked<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
@@ -69,37 +69,35 @@ pub(super) async fn call(
         version: asked.version,
         connect: CONNECT_MAX,
     };
-    let (head, body) = incoming.into_parts();
+    let (head, body) = take(incoming).into_parts();
     let idempotent = is_idempotent(&head.method);
     let body = (!body.is_end_stream()).then(|| Replay::new(body, REPLAY_MAX));
     record.request = body.clone();
-    let again = head.clone();
+    let mut again = Some(head.clone());
+    let mut request = Request::from_parts(head, Body::Empty);
     let mut earlier = None;
-    for head in [head, again] {
-        let body = match &body {
-            None => Body::Empty,
-            Some(replay) => match replay.attempt() {
-                Some(body) => Body::Replay(body),
+    loop {
+        if let Some(replay) = &body {
+            match replay.attempt() {
+                Some(body) => *request.body_mut() = Body::Replay(body),
                 None => break,
-            },
-        };
+            }
+        }
         record.attempt(address, clock::now());
-        let request = Request::from_parts(head, body);
         let open = || Ok((worker.application_connection(), ()));
-        let interim = &record.interim;
-        let exchange = pin!(with_application(
-            worker,
-            application,
-            open,
-            request,
-            interim
-        ));
-        match silence::unless_idle(exchange, asked.idle, record.request.as_ref()).await {
-            Err(error) if earlier.is_none() && is_stale_connection(&error, idempotent) => {
+        let result = {
+            let (idle, passed) = (asked.idle, record.request.as_ref());
+            let (sent, interim) = (&mut request, &record.interim);
+            let exchange = pin!(with_application(worker, application, open, sent, interim));
+            silence::unless_idle(exchange, idle, passed).await
+        };
+        match (result, again.take()) {
+            (Err(error), Some(head)) if is_stale_connection(&error, idempotent) => {
                 debug!(%error, "application closed an idle connection; asking again");
                 earlier = Some(error);
+                request = Request::from_parts(head, Body::Empty);
             }
-            result => {
+            (result, _) => {
                 // Nothing will be said twice any more: what was kept for it can go.
                 if let Some(replay) = &record.request {
                     replay.release();

@@ -61,7 +61,7 @@ pub(super) async fn attempt(
     let limit = outgoing
         .deadline
         .attempt(policy.timeouts.backend_request, now);
-    let Some(request) = outgoing.request(number, now) else {
+    let Some(mut request) = outgoing.request(number, now) else {
         return lost("a body was repeated that is gone");
     };
     let callee = Callee {
@@ -73,10 +73,10 @@ pub(super) async fn attempt(
     let begun = Cell::new(None);
     let exchange = pin!(async {
         let response = if endpoint.model.meshed {
-            dial::through_mesh(worker, callee, request, record).await?
+            dial::through_mesh(worker, callee, &mut request, record).await?
         } else {
             let version = version(plan, outgoing.traits.grpc);
-            let answer = dial::in_plaintext(worker, callee, version, request, &record.interim);
+            let answer = dial::in_plaintext(worker, callee, version, &mut request, &record.interim);
             let mut response = answer.await?;
             // Only a sidecar takes such words out of what its application says.
             headers::remove_ours(response.headers_mut(), &[]);

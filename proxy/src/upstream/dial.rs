@@ -1,6 +1,6 @@
 //! An endpoint's connection for one exchange: taken from the worker's pool, or dialled within the limits.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{mem::take, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 
@@ -136,10 +136,10 @@ impl Callee<'_> {
 pub async fn through_mesh(
     worker: &Rc<Worker>,
     callee: Callee<'_>,
-    request: Request<Body>,
+    request: &mut Request<Body>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let key = callee.key(&request);
+    let key = callee.key(request);
     let hop = match worker.pool.open_hop(key) {
         Some(hop) => hop,
         None => {
@@ -173,7 +173,7 @@ pub async fn through_mesh(
 
 async fn on_hop(
     mut hop: Hop,
-    mut request: Request<Body>,
+    request: &mut Request<Body>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     record.destination = hop.peer().cloned();
@@ -189,10 +189,10 @@ pub async fn in_plaintext(
     worker: &Rc<Worker>,
     callee: Callee<'_>,
     version: Version,
-    request: Request<Body>,
+    request: &mut Request<Body>,
     interim: &Interim,
 ) -> Result<Response<Body>, ProxyError> {
-    let key = callee.key(&request);
+    let key = callee.key(request);
     let application = Application {
         address: callee.endpoint.model.address,
         key,
@@ -227,7 +227,7 @@ pub async fn with_application<P: 'static, W>(
     worker: &Rc<Worker>,
     application: Application,
     places: impl FnOnce() -> Result<(P, W), ProxyError>,
-    mut request: Request<Body>,
+    request: &mut Request<Body>,
     interim: &Interim,
 ) -> Result<Response<Body>, ProxyError> {
     let Application {
@@ -258,8 +258,8 @@ pub async fn with_application<P: 'static, W>(
             hop.exchange(request, interim).await
         }
         Version::Http1 => {
-            let after = offer.map(|offer| (std::mem::take(request.body_mut()), offer));
-            head::to_origin_form(&mut request);
+            let after = offer.map(|offer| (take(request.body_mut()), offer));
+            head::to_origin_form(request);
             // What is to be upgraded gets a connection of its own: one from the pool might be closing just now.
             let idle = match after {
                 None => worker.pool.idle_http1(key),
@@ -280,11 +280,11 @@ pub async fn with_application<P: 'static, W>(
             match after {
                 None => {
                     let exchange = |request| connection.exchange(request);
-                    interim.during(request, exchange).await
+                    interim.during(take(request), exchange).await
                 }
                 Some((body, offer)) => {
                     offer.ask(request.headers_mut());
-                    connection.switch(request, &offer, body).await
+                    connection.switch(take(request), &offer, body).await
                 }
             }
         }

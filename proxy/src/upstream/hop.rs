@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     future::{Future as _, poll_fn},
+    mem::take,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -137,7 +138,7 @@ impl Hop {
     }
 
     /// One exchange: resolves with the response's head; bodies stream on. Dropping the future or the
-    /// response's body resets the stream.
+    /// response's body resets the stream. `request` is taken.
     ///
     /// The request's URI must have scheme and authority. What comes before the answer goes to `interim`.
     ///
@@ -146,27 +147,15 @@ impl Hop {
     /// [`ProxyError::UpstreamProtocol`], and whatever broke the request's own body.
     pub async fn exchange(
         &mut self,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         interim: &Interim,
     ) -> Result<Response<Body>, ProxyError> {
-        let endpoint = self.state.endpoint;
-        let (mut head, mut body) = request.into_parts();
-        let bodiless = body.is_end_stream();
-        let offer = Offer::to_sidecar(&mut head);
-        fields_apart(&mut head.headers);
-        if !self.state.used.replace(true) {
-            introduce(&mut head.headers);
-        }
-        let sent = self
-            .send
-            .send_request(Request::from_parts(head, ()), bodiless);
-        let (mut response, mut stream) = sent.map_err(|_| unprocessed(endpoint))?;
-        let lease = Lease::new(&self.state);
-        let upload = if bodiless {
-            Upload::Done
-        } else {
-            Upload::start(async move { pump(&mut body, &mut stream, WITH_HEAD_MAX).await })
-        };
+        let Begun {
+            offer,
+            lease,
+            upload,
+            mut response,
+        } = self.begin(request)?;
         let answered = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(told))) = response.poll_informational(cx) {
                 interim.forward(told);
@@ -192,6 +181,34 @@ impl Hop {
                 lease,
             }))
         }))
+    }
+
+    /// Opens the stream and sends what is there.
+    fn begin(&mut self, request: &mut Request<Body>) -> Result<Begun, ProxyError> {
+        let endpoint = self.state.endpoint;
+        let (mut head, mut body) = take(request).into_parts();
+        let bodiless = body.is_end_stream();
+        let offer = Offer::to_sidecar(&mut head);
+        fields_apart(&mut head.headers);
+        if !self.state.used.replace(true) {
+            introduce(&mut head.headers);
+        }
+        let sent = self
+            .send
+            .send_request(Request::from_parts(head, ()), bodiless);
+        let (response, mut stream) = sent.map_err(|_| unprocessed(endpoint))?;
+        let lease = Lease::new(&self.state);
+        let upload = if bodiless {
+            Upload::Done
+        } else {
+            Upload::start(async move { pump(&mut body, &mut stream, WITH_HEAD_MAX).await })
+        };
+        Ok(Begun {
+            offer,
+            lease,
+            upload,
+            response,
+        })
     }
 
     /// What a failed stream says about its request (RFC 9113 §8.7).
@@ -225,6 +242,14 @@ fn introduce(fields: &mut HeaderMap) {
             value.set_sensitive(false);
         }
     }
+}
+
+/// A request on its way.
+struct Begun {
+    offer: Option<Offer>,
+    lease: Lease,
+    upload: Upload,
+    response: client::ResponseFuture,
 }
 
 /// Counts a stream while it lives.

@@ -63,7 +63,7 @@ async fn a_refused_stream_is_provably_unprocessed() {
     })
     .await;
     assert_eq!(
-        processing(&hop.exchange(get(), &Interim::default()).await),
+        processing(&hop.exchange(&mut get(), &Interim::default()).await),
         Processing::Unprocessed
     );
 }
@@ -78,7 +78,7 @@ async fn any_other_reset_may_have_been_processed() {
     })
     .await;
     assert_eq!(
-        processing(&hop.exchange(get(), &Interim::default()).await),
+        processing(&hop.exchange(&mut get(), &Interim::default()).await),
         Processing::Unknown
     );
 }
@@ -92,7 +92,7 @@ async fn a_connection_that_breaks_may_have_processed() {
     })
     .await;
     assert_eq!(
-        processing(&hop.exchange(get(), &Interim::default()).await),
+        processing(&hop.exchange(&mut get(), &Interim::default()).await),
         Processing::Unknown
     );
     assert!(hop.is_closed());
@@ -107,12 +107,12 @@ async fn after_goaway_no_request_is_sent() {
         std::future::poll_fn(|cx| connection.poll_closed(cx)).await
     })
     .await;
-    hop.exchange(get(), &Interim::default()).await.unwrap();
+    hop.exchange(&mut get(), &Interim::default()).await.unwrap();
     while !hop.is_closed() {
         tokio::task::yield_now().await;
     }
     assert_eq!(
-        processing(&hop.exchange(get(), &Interim::default()).await),
+        processing(&hop.exchange(&mut get(), &Interim::default()).await),
         Processing::Unprocessed
     );
 }
@@ -131,7 +131,7 @@ async fn a_dropped_exchange_resets_its_stream() {
         Ok(())
     })
     .await;
-    let exchange = spawn_local(async move { hop.exchange(get(), &Interim::default()).await });
+    let exchange = spawn_local(async move { hop.exchange(&mut get(), &Interim::default()).await });
     tokio::task::yield_now().await;
     exchange.abort();
     assert_eq!(hears.await.unwrap(), Reason::CANCEL);
@@ -157,12 +157,15 @@ async fn trailers_arrive_after_the_body() {
         http::HeaderName::from_static("checksum"),
         http::HeaderValue::from_static("1"),
     )]);
-    let frame = http_body::Frame::trailers(trailers.clone());
-    let body = crate::http::Replay::new(Body::from_frames([frame]), 0);
-    let request = Request::post("http://a.b/")
+    let frame = Frame::trailers(trailers.clone());
+    let body = Replay::new(Body::from_frames([frame]), 0);
+    let mut request = Request::post("http://a.b/")
         .body(Body::Replay(body.attempt().unwrap()))
         .unwrap();
-    let response = hop.exchange(request, &Interim::default()).await.unwrap();
+    let response = hop
+        .exchange(&mut request, &Interim::default())
+        .await
+        .unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "body");
@@ -181,9 +184,9 @@ fn post(frames: usize, bytes: usize) -> (Request<Body>, Replay) {
 /// How much of a body is on its way before the connection has had a turn.
 async fn taken_at_once(frames: usize, bytes: usize) -> u64 {
     let mut hop = hop(async |_| std::future::pending().await).await;
-    let (request, body) = post(frames, bytes);
+    let (mut request, body) = post(frames, bytes);
     let interim = Interim::default();
-    let mut exchange = pin!(hop.exchange(request, &interim));
+    let mut exchange = pin!(hop.exchange(&mut request, &interim));
     assert!(exchange.as_mut().now_or_never().is_none());
     body.bytes_passed()
 }
@@ -214,7 +217,11 @@ async fn names_of_fields_that_are_new_each_time_are_spelled_once() {
         let random = id.parse().unwrap();
         ensure_request_id(request.headers_mut(), Caller::Untrusted, random);
         let mut hop = hop.clone();
-        spawn_local(async move { hop.exchange(request, &Interim::default()).await.map(drop) });
+        spawn_local(async move {
+            hop.exchange(&mut request, &Interim::default())
+                .await
+                .map(drop)
+        });
         lengths.push(next_header_block(&mut peer).await);
     }
     let value = 36 * 6 / 8;
