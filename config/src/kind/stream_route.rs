@@ -13,7 +13,7 @@ use super::{BackendRef, ParentRef};
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct TlsRouteSpec {
-    /// The Gateways whose connections it takes; at least one.
+    /// The Gateways and Services whose connections it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
     /// Only connections to these hosts; at least one, at most 16.
     pub hostnames: Vec<Hostname>,
@@ -21,12 +21,12 @@ pub struct TlsRouteSpec {
     pub rules: Vec<StreamRule>,
 }
 
-/// Where a listener's TCP connections go.
+/// Where the TCP connections to a listener or to a Service's port go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct TcpRouteSpec {
-    /// The Gateways whose connections it takes; at least one.
+    /// The Gateways and Services whose connections it takes; at least one.
     pub parent_refs: Vec<ParentRef>,
     /// Exactly one: there is nothing to match.
     pub rules: Vec<StreamRule>,

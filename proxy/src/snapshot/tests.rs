@@ -20,6 +20,7 @@ fn service(name: &str) -> Service {
         identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
         policy: Arc::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     }
 }
 

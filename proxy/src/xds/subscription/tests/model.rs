@@ -55,6 +55,7 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
         identities: Vec::new(),
         policy: Default::default(),
         routes: vec![route],
+        streams: Vec::new(),
     }
 }
 
