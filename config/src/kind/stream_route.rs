@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::value::{Hostname, Name};
 
-use super::{BackendRef, ParentRef};
+use super::{BackendRef, Kind, ParentRef};
 
 /// Which TLS connections go where, by the name that the caller asks for (SNI).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,4 +41,21 @@ pub struct StreamRule {
     pub name: Option<Name>,
     /// Where the connections go, by weight. At least one.
     pub backend_refs: Vec<BackendRef>,
+}
+
+impl Kind {
+    /// Whether it is a route for connections, not for requests.
+    pub fn is_of_connections(self) -> bool {
+        matches!(self, Self::TlsRoute | Self::TcpRoute)
+    }
+
+    /// Which of several kinds of routes has a port of a Service to itself: the least (GEP-1426, "Route types").
+    pub fn route_precedence(self) -> u8 {
+        match self {
+            Self::GrpcRoute => 0,
+            Self::HttpRoute => 1,
+            Self::TlsRoute => 2,
+            _ => 3,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usher_config::{
-    kind::{self, Kind, ObjectKey, ParentKind, ParentRef},
+    kind::{Kind, ObjectKey, ParentKind, ParentRef},
     value::{Name, Port, ServiceName},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn parents(
                 let holder = holders
                     .entry((service, callers, *port))
                     .or_insert(child.key);
-                if precedence(child.key.kind) < precedence(holder.kind) {
+                if child.key.kind.route_precedence() < holder.kind.route_precedence() {
                     *holder = child.key;
                 }
             }
@@ -77,28 +77,12 @@ pub(super) fn parents(
     parents
 }
 
-/// The first kind wins.
-fn precedence(kind: Kind) -> u8 {
-    match kind {
-        Kind::GrpcRoute => 0,
-        Kind::HttpRoute => 1,
-        Kind::TlsRoute => 2,
-        _ => 3,
-    }
-}
-
-/// Whether a kind is about connections, not requests.
-fn is_of_connections(kind: Kind) -> bool {
-    matches!(kind, Kind::TlsRoute | Kind::TcpRoute)
-}
-
-/// Whether a port has what a kind of route is about. One that declares nothing may have both.
+/// Whether a port of a service has what a kind of route is about.
 fn carries(index: &Index<'_>, service: &ServiceName, port: Port, kind: Kind) -> bool {
     let service = index.services.get(service);
     let mut ports = service.into_iter().flat_map(|service| &service.spec.ports);
     let declared = ports.find(|declared| declared.port == port);
-    let declared = declared.and_then(|port| port.app_protocol);
-    declared.is_none_or(|protocol| protocol.is_opaque() == is_of_connections(kind))
+    declared.is_some_and(|port| port.carries(kind))
 }
 
 /// The namespace of those who follow a consumer route; `None`: everybody.
@@ -136,18 +120,11 @@ fn parent_ports(
             format!("its parent, Service {name}, does not exist"),
         ));
     };
-    let wanted = |port: &&kind::ServicePort| {
-        reference.port.is_none_or(|number| port.port == number)
-            && reference
-                .section_name
-                .as_ref()
-                .is_none_or(|name| port.name.as_ref() == Some(name))
-    };
     let ports: Vec<Port> = service
         .spec
         .ports
         .iter()
-        .filter(wanted)
+        .filter(|port| reference.means(port))
         .map(|port| port.port)
         .collect();
     if ports.is_empty() {
@@ -165,7 +142,7 @@ fn with_connections(
     mut ports: Vec<Port>,
 ) -> Result<Vec<Port>, (Reason, String)> {
     let kind = child.key.kind;
-    if is_of_connections(kind) {
+    if kind.is_of_connections() {
         ports.retain(|port| carries(index, name, *port, kind));
     }
     if ports.is_empty() {

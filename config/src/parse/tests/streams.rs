@@ -104,3 +104,54 @@ fn a_backend_of_a_consumer_route_may_be_the_parent_without_a_grant() {
         "{said:?}"
     );
 }
+
+/// Routes of `store`, each of a kind, with a parent's port and host names; what is said of them.
+fn together(routes: &[(&str, &str, &str)]) -> Vec<String> {
+    let mut text = STORE.to_owned();
+    for ((kind, parent, hostnames), number) in routes.iter().zip(0..) {
+        let (version, backends) = match *kind {
+            "TCPRoute" => ("v1alpha2", "[{name: store, port: 5432}]"),
+            "TLSRoute" => ("v1", "[{name: store, port: 5432}]"),
+            _ => ("v1", "[]"),
+        };
+        text += &format!(
+            "---\napiVersion: gateway.networking.k8s.io/{version}\nkind: {kind}\nmetadata: {{name: r{number}}}\n\
+             spec: {{parentRefs: [{{group: '', kind: Service, name: store{parent}}}], {hostnames}rules: [{{backendRefs: {backends}}}]}}\n"
+        );
+    }
+    let parsed = parse(&text);
+    assert!(!parsed.has_errors(), "each alone is right");
+    let rivals = parsed
+        .mistakes
+        .iter()
+        .filter(|mistake| mistake.found.contains("which"));
+    let said = rivals.filter(|mistake| mistake.related.is_some());
+    said.map(|mistake| {
+        let object = mistake.key.as_ref().expect("an object's");
+        format!("{}: {}", object.name, mistake.found)
+    })
+    .collect()
+}
+
+#[test]
+fn routes_that_want_the_same_port_are_told_of_each_other() {
+    let (sql, any) = (", port: 5432", ", port: 9000");
+    let two = together(&[("TCPRoute", sql, ""), ("TCPRoute", sql, "")]);
+    let theirs = "port 5432 of Service `default/store`, which TCPRoute default/r0 has";
+    assert_eq!(two, [format!("r1: {theirs}")]);
+    let names = [
+        ("TLSRoute", sql, "hostnames: [a.test, b.test], "),
+        ("TLSRoute", sql, "hostnames: [b.test, '*.test'], "),
+    ];
+    assert_eq!(
+        together(&names),
+        ["r1: port 5432 of Service `default/store` for `b.test`, which TLSRoute default/r0 has"]
+    );
+    let kinds = [("TCPRoute", any, ""), ("HTTPRoute", "", "")];
+    assert_eq!(
+        together(&kinds),
+        ["r0: port 9000 of Service `default/store`, which HTTPRoute default/r1 has"]
+    );
+    assert!(together(&[("TCPRoute", sql, ""), ("HTTPRoute", "", "")]).is_empty());
+    assert!(together(&[("TCPRoute", sql, ""), ("TCPRoute", any, "")]).is_empty());
+}

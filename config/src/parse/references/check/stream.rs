@@ -1,9 +1,7 @@
 //! Routes for connections: whether their parents have any, and where those go.
 
 use crate::{
-    kind::{
-        AppProtocol, Choice as _, Kind, ParentKind, ParentRef, Service, ServicePort, StreamRule,
-    },
+    kind::{Choice as _, Kind, ParentKind, ParentRef, ServicePort, StreamRule},
     parse::Severity,
 };
 
@@ -32,10 +30,10 @@ impl Check<'_, '_> {
             let Some(service) = service.filter(|_| parent.kind == ParentKind::Service) else {
                 continue;
             };
-            let meant = meant(parent, service);
-            let opaque =
-                |port: &&&ServicePort| port.app_protocol.is_none_or(AppProtocol::is_opaque);
-            let carrying: Vec<_> = meant.iter().filter(opaque).collect();
+            let kind = self.located.object.kind();
+            let ports = service.spec.ports.iter();
+            let meant: Vec<&ServicePort> = ports.filter(|port| parent.means(port)).collect();
+            let carrying: Vec<_> = meant.iter().filter(|port| port.carries(kind)).collect();
             let field = match (parent.port, &parent.section_name) {
                 (Some(_), _) => format!("spec.parentRefs[{at}].port"),
                 (None, Some(_)) => format!("spec.parentRefs[{at}].sectionName"),
@@ -58,7 +56,7 @@ impl Check<'_, '_> {
             }
             let undeclared = carrying.iter().find(|port| port.app_protocol.is_none());
             if let Some(port) = undeclared
-                && self.located.object.kind() == Kind::TcpRoute
+                && kind == Kind::TcpRoute
             {
                 let number = port.port;
                 let found = format!(
@@ -70,14 +68,4 @@ impl Check<'_, '_> {
             }
         }
     }
-}
-
-/// The ports that a reference names.
-fn meant<'s>(parent: &ParentRef, service: &'s Service) -> Vec<&'s ServicePort> {
-    let named = |port: &&ServicePort| {
-        let section = parent.section_name.as_ref();
-        parent.port.is_none_or(|number| port.port == number)
-            && section.is_none_or(|name| port.name.as_ref() == Some(name))
-    };
-    service.spec.ports.iter().filter(named).collect()
 }
