@@ -222,3 +222,53 @@ async fn tls_routes_choose_by_the_name_asked_for_and_refuse_all_others() -> Resu
     assert!((counted - 2.0).abs() < 0.1, "{counted}");
     Ok(())
 }
+
+/// What a caller of TLS says first.
+fn client_hello(client: &TlsConnector, host: &str) -> Result<Vec<u8>> {
+    let name = ServerName::try_from(host.to_owned())?;
+    let mut connection = rustls::ClientConnection::new(client.config().clone(), name)?;
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello)?;
+    Ok(hello)
+}
+
+#[tokio::test]
+async fn a_client_hello_may_come_in_pieces_but_not_without_end() -> Result<()> {
+    const HANDSHAKE: u8 = 22;
+    let mesh = Mesh::start(&[
+        yaml::service("front", 8443, "tls"),
+        yaml::service("one", 8443, "tls"),
+        tls_route("one", "a.v.test"),
+    ])
+    .await?;
+    let root = Root::new()?;
+    let (one, _one) = server('1', Some(acceptor(&root.leaf(&["a.v.test"])?)?)).await?;
+    let _one_sidecar = mesh.sidecar("one").port(one).start().await?;
+    let (web, address) = caller(&mesh, 8443).await?;
+    let mut pieces = TcpStream::connect(&address).await?;
+    pieces.set_nodelay(true)?;
+    for piece in client_hello(&root.client(&[], false)?, "a.v.test")?.chunks(40) {
+        pieces.write_all(piece).await?;
+        tokio::task::yield_now().await;
+    }
+    let mut first = [0; 1];
+    pieces.read_exact(&mut first).await?;
+    assert_eq!(first, [HANDSHAKE], "the server's own hello");
+    // A hello of 60,000 bytes, in records of the largest size.
+    let mut endless = TcpStream::connect(&address).await?;
+    let mut record = vec![HANDSHAKE, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60, 3, 3];
+    record.resize(5 + 0x4000, 0);
+    for _ in 0..3 {
+        let _ = endless.write_all(&record).await;
+    }
+    let mut heard = Vec::new();
+    let _ = endless.read_to_end(&mut heard).await;
+    assert_ne!(heard.first(), Some(&HANDSHAKE), "nobody answers it");
+    eventually("it is in the log, with why", async || {
+        let log = web.access_log();
+        let unread = |line: &&serde_json::Value| line["reason"] == "client-hello-unreadable";
+        log.iter().find(unread).map(drop)
+    })
+    .await;
+    Ok(())
+}
