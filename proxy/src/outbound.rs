@@ -12,6 +12,7 @@ mod filters;
 mod intercepted;
 mod mirror;
 mod opaque;
+mod streams;
 mod trace;
 
 use std::{mem::take, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};

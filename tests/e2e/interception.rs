@@ -4,6 +4,7 @@ mod drains;
 mod outage;
 mod pair;
 mod ports;
+mod routes;
 mod rules;
 mod streams;
 mod tunnels;

@@ -32,6 +32,7 @@ mod protocols;
 mod retries;
 mod routes;
 mod run;
+mod stream_routes;
 mod streaming;
 mod tcp;
 mod telemetry;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::value::{Name, Port, ServiceName, Weight};
 
 use super::choice::choice;
-use super::{GrpcFilter, HttpFilter};
+use super::{GrpcFilter, HttpFilter, ServicePort};
 
 choice! {
     /// What a route may hang on.
@@ -79,6 +79,13 @@ pub struct ParentRef {
 }
 
 impl ParentRef {
+    /// Whether it means this port of a Service.
+    pub fn means(&self, port: &ServicePort) -> bool {
+        let section = self.section_name.as_ref();
+        self.port.is_none_or(|number| port.port == number)
+            && section.is_none_or(|name| port.name.as_ref() == Some(name))
+    }
+
     /// The parent's name, for a route that lives in `namespace`.
     pub fn parent(&self, namespace: &Name) -> ServiceName {
         resolve(self.namespace.as_ref(), &self.name, namespace)

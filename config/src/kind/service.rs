@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::value::{Name, Port};
 
-use super::choice::choice;
+use super::{Kind, choice::choice};
 
 /// A named set of endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +55,14 @@ pub struct ServicePort {
     /// The transport; TCP is the only one carried.
     #[cfg_attr(test, schemars(with = "Option<Transport>"))]
     pub protocol: Transport,
+}
+
+impl ServicePort {
+    /// Whether it has what a kind of route is about. One that declares nothing may have both, requests and connections.
+    pub fn carries(&self, kind: Kind) -> bool {
+        let declared = self.app_protocol.map(AppProtocol::is_opaque);
+        declared.is_none_or(|opaque| opaque == kind.is_of_connections())
+    }
 }
 
 choice! {

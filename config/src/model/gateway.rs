@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::value::{CertificateName, Hostname, Name, Port, ServiceName};
 
-use super::{Backend, Route, TrafficPolicy};
+use super::{Route, StreamRoute, TrafficPolicy};
 
 /// Where the outside world comes in.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,15 +77,4 @@ pub struct GatewayRoute {
     /// For each backend, in order: the service's policy with the route's on top. `None`: the route says nothing, the
     /// service's own policy holds.
     pub policies: Arc<[Option<Arc<TrafficPolicy>>]>,
-}
-
-/// Where connections of a listener go.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamRoute {
-    /// `kind/namespace/name/rule`.
-    pub name: Arc<str>,
-    /// By SNI; `None`: any.
-    pub hostname: Option<Hostname>,
-    /// By weight, for each connection.
-    pub backends: Vec<Backend>,
 }

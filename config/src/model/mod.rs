@@ -17,13 +17,15 @@ mod trust;
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
-pub use gateway::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute};
+pub use gateway::{Gateway, GatewayRoute, Listener, ListenerProtocol};
 pub use inbound_policy::{
     AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
     OutboundTraffic, PathRule, Telemetry,
 };
 pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, Zones};
-pub use route::{Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, TextMatch};
+pub use route::{
+    Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, StreamRoute, TextMatch,
+};
 pub use service::{Protocol, Service, ServicePort};
 pub use traffic_policy::{
     Breaker, BreakerMode, BreakerScope, Ejection, Fallback, FallbackTarget, Forced, Limits,

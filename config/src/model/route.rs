@@ -69,6 +69,21 @@ pub enum TextMatch {
     Regex(Pattern),
 }
 
+/// Where connections go: one host name of a `TLSRoute`, or a `TCPRoute`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamRoute {
+    /// `kind/namespace/name/rule`.
+    pub name: Arc<str>,
+    /// As [`Route::callers`].
+    pub callers: Option<Name>,
+    /// Ports of the parent service it applies to; empty means all. A gateway's routes have none: a listener has one.
+    pub ports: Vec<Port>,
+    /// By SNI; `None`: any.
+    pub hostname: Option<Hostname>,
+    /// By weight, for each connection.
+    pub backends: Vec<Backend>,
+}
+
 /// A share of a route's requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backend {

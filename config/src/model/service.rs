@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::value::{Name, Port, ServiceName, SpiffeId};
 
-use super::{Route, TrafficPolicy};
+use super::{Route, StreamRoute, TrafficPolicy};
 
 /// A named set of endpoints, and everything needed to call it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +17,13 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Who may answer as this service. Empty: it has no meshed workload and is called in plaintext.
     pub identities: Vec<SpiffeId>,
-    /// For requests that no route takes, and for TCP.
+    /// For requests that no route takes, and for connections that end up here.
     pub policy: Arc<TrafficPolicy>,
     /// In the order in which they are tried.
     pub routes: Vec<Route>,
+    /// Where opaque connections go. A port that one of them is for has no other way; of those for one port and host name
+    /// the first takes all.
+    pub streams: Vec<StreamRoute>,
 }
 
 impl Service {

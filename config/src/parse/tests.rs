@@ -8,6 +8,7 @@ mod mistakes;
 mod references;
 mod properties;
 mod quotes;
+mod streams;
 mod treatment;
 
 use super::*;

@@ -1,16 +1,15 @@
-//! `Gateway`: listeners and the routes on them.
-
-use prost::Message as _;
+//! `Gateway`: listeners and the routes on them; those for connections are in [`super::stream`].
 
 use crate::{
-    model::{Gateway, GatewayRoute, Listener, ListenerProtocol, StreamRoute},
+    model::{Gateway, GatewayRoute, Listener, ListenerProtocol},
     value::CertificateName,
 };
 
 use super::{
     DecodeError,
-    route::{Decoder, Encoder, FRAME, decode_backend},
-    scalar::{Decoded, list, port, service_name, text},
+    route::{Decoder, Encoder},
+    scalar::{Decoded, list, optional, port, service_name, text},
+    stream::decode_stream,
     v1,
 };
 
@@ -92,16 +91,6 @@ fn decode_listener(message: v1::Listener, tables: &Decoder) -> Decoded<Listener>
     })
 }
 
-/// Empty is absent.
-fn optional<T>(field: &str, written: &str) -> Decoded<Option<T>>
-where
-    T: std::str::FromStr<Err = crate::value::InvalidValue>,
-{
-    (!written.is_empty())
-        .then(|| text(field, written))
-        .transpose()
-}
-
 fn protocol(number: i32) -> Decoded<ListenerProtocol> {
     use v1::listener::Protocol as P;
     match P::try_from(number) {
@@ -130,30 +119,4 @@ fn decode_route(message: v1::Route, tables: &Decoder) -> Decoded<GatewayRoute> {
         return Err(DecodeError::at("rule", found, allowed));
     }
     Ok(route)
-}
-
-/// Bytes that routes for connections take in a resource: never too few.
-pub fn streams_size<'a>(routes: impl IntoIterator<Item = &'a StreamRoute>) -> usize {
-    let routes = routes.into_iter();
-    let sizes = routes.map(|route| v1::StreamRoute::from(route).encoded_len() + FRAME);
-    sizes.sum()
-}
-
-impl From<&StreamRoute> for v1::StreamRoute {
-    fn from(route: &StreamRoute) -> Self {
-        let hostname = route.hostname.as_ref();
-        Self {
-            name: route.name.to_string(),
-            hostname: hostname.map(ToString::to_string).unwrap_or_default(),
-            backends: route.backends.iter().map(Into::into).collect(),
-        }
-    }
-}
-
-fn decode_stream(message: v1::StreamRoute) -> Decoded<StreamRoute> {
-    Ok(StreamRoute {
-        name: message.name.into(),
-        hostname: optional("hostname", &message.hostname)?,
-        backends: list("backends", message.backends, decode_backend)?,
-    })
 }

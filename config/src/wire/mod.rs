@@ -15,12 +15,13 @@ mod policy;
 mod route;
 mod scalar;
 mod service;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use error::DecodeError;
-pub use gateway::streams_size;
 pub use route::routes_size;
+pub use stream::streams_size;
 
 /// Code generated from `config/proto`, in the folders' structure; `tests/generated.rs` keeps it fresh.
 #[allow(

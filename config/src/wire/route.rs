@@ -22,7 +22,7 @@ use super::{
     DecodeError,
     filter::decode_filters,
     policy::decode_policy,
-    scalar::{Decoded, list, port, ports, required, service_name, text, weight},
+    scalar::{Decoded, list, optional, port, ports, required, service_name, text, weight},
     v1,
 };
 
@@ -221,10 +221,7 @@ impl Decoder {
             backends: rule.backends.clone(),
             policy: rule.policy.clone(),
             filters: rule.filters.clone(),
-            callers: match message.callers.as_str() {
-                "" => None,
-                namespace => Some(text::<Name>("callers", namespace)?),
-            },
+            callers: optional::<Name>("callers", &message.callers)?,
         };
         Ok(GatewayRoute {
             route,

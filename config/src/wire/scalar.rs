@@ -16,6 +16,16 @@ pub(super) fn text<T: FromStr<Err = InvalidValue>>(field: &str, text: &str) -> D
         .map_err(|e: InvalidValue| DecodeError::at(field, e.found, e.allowed))
 }
 
+/// Empty is absent.
+pub(super) fn optional<T: FromStr<Err = InvalidValue>>(
+    field: &str,
+    written: &str,
+) -> Decoded<Option<T>> {
+    (!written.is_empty())
+        .then(|| text(field, written))
+        .transpose()
+}
+
 pub(super) fn port(field: &str, number: u32) -> Decoded<Port> {
     Port::try_from(number).map_err(|e| DecodeError::at(field, e.found, e.allowed))
 }

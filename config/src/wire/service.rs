@@ -1,4 +1,4 @@
-//! `Service`: who it is and where; its routes are in [`super::route`].
+//! `Service`: who it is and where; its routes are in [`super::route`] and [`super::stream`].
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,6 +11,7 @@ use super::{
     DecodeError,
     route::{Decoder, Encoder},
     scalar::{Decoded, list, port, protocol, required, service_name, text, to_protocol},
+    stream::decode_stream,
     v1,
 };
 
@@ -34,6 +35,7 @@ impl From<&Service> for v1::Service {
                 .map(|route| encoder.route(route, &[]))
                 .collect(),
             tables: encoder.tables(),
+            streams: service.streams.iter().map(Into::into).collect(),
         }
     }
 }
@@ -64,6 +66,7 @@ fn decode_service(message: v1::Service) -> Decoded<Service> {
         })?,
         policy: Arc::new(super::policy::decode_policy(policy).map_err(|e| e.under("policy"))?),
         routes: list("routes", message.routes, |route| tables.route(route))?,
+        streams: list("streams", message.streams, decode_stream)?,
     })
 }
 

@@ -183,6 +183,17 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
             filters: Some(Arc::new(filters())),
             callers: Some("shop".parse().expect("name")),
         }],
+        streams: vec![StreamRoute {
+            name: "TLSRoute/shop/fraud/0".into(),
+            callers: Some("shop".parse().expect("name")),
+            ports: vec![port],
+            hostname: Some("*.fraud.example.com".parse().expect("host")),
+            backends: vec![Backend {
+                weight: Weight::ONE,
+                target: BackendTarget::Invalid("no such service".into()),
+                filters: None,
+            }],
+        }],
     }
 }
 

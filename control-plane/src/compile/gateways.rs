@@ -17,21 +17,15 @@ use super::{
     Finding, Reason, faults, filters,
     index::Index,
     precedence::{Ranked, rank},
-    references::{Referrer, Whose, certificate, stream_backend},
+    references::{Referrer, Whose, certificate},
     routes::{backends, layers_of_route, prefix, targets_of_route},
     size::{ROUTES_BYTES_MAX, crowded_out, of_connections, of_requests},
+    streams::streams,
     targets::{Target, Targets},
     traffic,
-    written::{Written, label, written},
+    written::{Written, written},
 };
 use attach::{Hostnames, Place, Route, attach, intersection};
-
-/// A route for connections.
-struct Stream<'a> {
-    route: Route<'a>,
-    accepted_at: SystemTime,
-    rules: &'a [kind::StreamRule],
-}
 
 /// What one became on a listener.
 struct Connection {
@@ -313,52 +307,19 @@ impl Treated<'_, '_> {
 
 /// Routes for connections with the listeners that they attached to, the oldest first.
 fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<Connection> {
-    let tls = index.tls_routes.iter().map(|aged| Stream {
-        route: Route {
-            key: aged.key,
-            kind: RouteKind::Tls,
-            parents: &aged.object.spec.parent_refs,
-            hostnames: &aged.object.spec.hostnames,
-        },
-        accepted_at: aged.accepted_at,
-        rules: &aged.object.spec.rules,
-    });
-    let tcp = index.tcp_routes.iter().map(|aged| Stream {
-        route: Route {
-            key: aged.key,
-            kind: RouteKind::Tcp,
-            parents: &aged.object.spec.parent_refs,
-            hostnames: &[],
-        },
-        accepted_at: aged.accepted_at,
-        rules: &aged.object.spec.rules,
-    });
-    let mut all: Vec<Stream<'_>> = tls.chain(tcp).collect();
-    all.sort_by_key(|stream| (stream.accepted_at, stream.route.key));
-    let mut streams = Vec::new();
-    for stream in &all {
-        let key = stream.route.key;
-        let names: Vec<_> = stream.rules.iter().map(|rule| rule.name.as_ref()).collect();
-        let referrer = Referrer { index, object: key };
-        for (place, hostnames) in attach(index, &stream.route, findings) {
-            for (hostname, (number, rule)) in hostnames.into_iter().flat_map(|hostname| {
-                stream
-                    .rules
-                    .iter()
-                    .enumerate()
-                    .map(move |r| (hostname.clone(), r))
-            }) {
-                let route = StreamRoute {
-                    name: label(key, &names, number),
-                    hostname,
-                    backends: rule
-                        .backend_refs
-                        .iter()
-                        .map(|backend| stream_backend(&referrer, backend, Whose::Any, findings))
-                        .collect(),
-                };
-                streams.push(Connection {
-                    object: key.clone(),
+    let mut connections = Vec::new();
+    for stream in streams(index) {
+        let route = Route {
+            key: stream.key,
+            kind: stream.kind,
+            parents: stream.parents,
+            hostnames: stream.hostnames,
+        };
+        for (place, hostnames) in attach(index, &route, findings) {
+            let whose = Whose::Gateway(&place.0);
+            for route in stream.compile(index, &hostnames, whose, findings) {
+                connections.push(Connection {
+                    object: stream.key.clone(),
                     accepted_at: stream.accepted_at,
                     place: place.clone(),
                     route,
@@ -366,5 +327,5 @@ fn connections(index: &Index<'_>, findings: &mut Vec<Finding>) -> Vec<Connection
             }
         }
     }
-    streams
+    connections
 }

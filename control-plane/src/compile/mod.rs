@@ -17,6 +17,7 @@ mod precedence;
 mod size;
 mod written;
 mod parents;
+mod streams;
 mod routes;
 mod gateways;
 mod services;
@@ -158,11 +159,11 @@ pub fn compile(world: &World) -> Compiled {
         fault_expiries: faults::expiries(&index),
         findings: Vec::new(),
     };
-    let mut routes = routes::by_parent(&index, &targets, &mut findings);
+    let mut attached = routes::by_parent(&index, &targets, &mut findings);
     for (name, service) in &index.services {
         let backing = services::backing(&index, service);
-        let routes = routes.remove(name).unwrap_or_default();
-        let called = services::service(&index, &targets, service, &backing, routes);
+        let attached = attached.remove(name).unwrap_or_default();
+        let called = services::service(&index, &targets, service, &backing, attached);
         if called.virtual_addresses.is_empty() {
             findings.push(Finding {
                 object: index.key_of_service(name),

@@ -1,56 +1,72 @@
-//! The services whose requests a route takes: its parentRefs, and which kind of route each of their ports has.
+//! The services whose requests or connections a route takes: its parentRefs, and which kind of route each of their ports has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use usher_config::{
-    kind::{self, Kind, ParentKind, ParentRef},
+    kind::{Kind, ObjectKey, ParentKind, ParentRef},
     value::{Name, Port, ServiceName},
 };
 
-use super::{Finding, Reason, index::Index, written::Written};
+use super::{Finding, Reason, index::Index};
 
-/// By service the ports at which a route takes its requests; never none.
+/// By service the ports at which a route takes what comes for it; never none.
 pub(super) type Parents = BTreeMap<ServiceName, BTreeSet<Port>>;
 
-/// Of each route, in their order. Only one kind applies to a port, GRPCRoutes before HTTPRoutes (GEP-1426, "Route types"),
-/// for those who follow it.
+/// Any kind of route, as far as its parents go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Child<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) parents: &'a [ParentRef],
+}
+
+/// Who has a port, for those who follow it.
+type Holders<'a> = BTreeMap<(&'a ServiceName, Option<&'a Name>, Port), &'a ObjectKey>;
+
+/// Of each route, in their order. Only one kind applies to a port (GEP-1426, "Route types"), for those who follow it. A
+/// port that cannot carry what a kind is about is not that kind's.
 pub(super) fn parents(
     index: &Index<'_>,
-    all: &[Written<'_>],
+    all: &[Child<'_>],
     findings: &mut Vec<Finding>,
 ) -> Vec<Parents> {
     let mut parents: Vec<Parents> = all
         .iter()
-        .map(|written| parents_of(index, written, findings))
+        .map(|child| parents_of(index, *child, findings))
         .collect();
-    let mut calls: BTreeMap<(&ServiceName, Option<&Name>, Port), &Written<'_>> = BTreeMap::new();
-    let copy = parents.clone();
-    let grpc = all.iter().zip(&copy);
-    for (written, parents) in grpc.filter(|(written, _)| written.key.kind == Kind::GrpcRoute) {
+    let before = parents.clone();
+    let mut holders = Holders::new();
+    for (child, parents) in all.iter().zip(&before) {
         for (service, ports) in parents {
-            for port in ports {
-                let place = (service, followers(written, service), *port);
-                calls.entry(place).or_insert(written);
+            let callers = followers(child.key, service);
+            for port in ports
+                .iter()
+                .filter(|port| carries(index, service, **port, child.key.kind))
+            {
+                let holder = holders
+                    .entry((service, callers, *port))
+                    .or_insert(child.key);
+                if child.key.kind.route_precedence() < holder.kind.route_precedence() {
+                    *holder = child.key;
+                }
             }
         }
     }
-    for (written, parents) in all.iter().zip(&mut parents) {
-        if written.key.kind == Kind::GrpcRoute {
-            continue;
-        }
+    for (child, parents) in all.iter().zip(&mut parents) {
         for (service, ports) in parents.iter_mut() {
-            let callers = followers(written, service);
+            let callers = followers(child.key, service);
             ports.retain(|port| {
-                let Some(other) = calls.get(&(service, callers, *port)) else {
+                let holder = holders.get(&(service, callers, *port));
+                let kind = child.key.kind;
+                let other = holder.filter(|holder| holder.kind != kind);
+                let Some(other) = other.filter(|_| carries(index, service, *port, kind)) else {
                     return true;
                 };
                 findings.push(Finding {
-                    object: written.key.clone(),
+                    object: child.key.clone(),
                     reason: Reason::Conflicted,
                     message: format!(
-                        "{} has port {port} of Service {service}, and a port has one kind of route: \
-                         there this one is not followed",
-                        other.key
+                        "{other} has port {port} of Service {service}, and a port has one kind of route: there this \
+                         one is not followed"
                     ),
                 });
                 false
@@ -61,21 +77,30 @@ pub(super) fn parents(
     parents
 }
 
+/// Whether a port of a service has what a kind of route is about.
+fn carries(index: &Index<'_>, service: &ServiceName, port: Port, kind: Kind) -> bool {
+    let service = index.services.get(service);
+    let mut ports = service.into_iter().flat_map(|service| &service.spec.ports);
+    let declared = ports.find(|declared| declared.port == port);
+    declared.is_some_and(|port| port.carries(kind))
+}
+
 /// The namespace of those who follow a consumer route; `None`: everybody.
-pub(super) fn followers<'a>(written: &Written<'a>, service: &ServiceName) -> Option<&'a Name> {
-    let namespace = &written.key.namespace;
+pub(super) fn followers<'a>(route: &'a ObjectKey, service: &ServiceName) -> Option<&'a Name> {
+    let namespace = &route.namespace;
     (*namespace != service.namespace).then_some(namespace)
 }
 
-fn parents_of(index: &Index<'_>, written: &Written<'_>, findings: &mut Vec<Finding>) -> Parents {
+fn parents_of(index: &Index<'_>, child: Child<'_>, findings: &mut Vec<Finding>) -> Parents {
     let mut parents = Parents::new();
     let services = |parent: &&ParentRef| parent.kind == ParentKind::Service;
-    for reference in written.parents.iter().filter(services) {
-        let name = reference.parent(&written.key.namespace);
-        match parent_ports(index, reference, &name) {
+    for reference in child.parents.iter().filter(services) {
+        let name = reference.parent(&child.key.namespace);
+        let ports = parent_ports(index, reference, &name);
+        match ports.and_then(|ports| with_connections(index, child, &name, ports)) {
             Ok(ports) => parents.entry(name).or_default().extend(ports),
             Err((reason, message)) => findings.push(Finding {
-                object: written.key.clone(),
+                object: child.key.clone(),
                 reason,
                 message,
             }),
@@ -95,22 +120,35 @@ fn parent_ports(
             format!("its parent, Service {name}, does not exist"),
         ));
     };
-    let wanted = |port: &&kind::ServicePort| {
-        reference.port.is_none_or(|number| port.port == number)
-            && reference
-                .section_name
-                .as_ref()
-                .is_none_or(|name| port.name.as_ref() == Some(name))
-    };
     let ports: Vec<Port> = service
         .spec
         .ports
         .iter()
-        .filter(wanted)
+        .filter(|port| reference.means(port))
         .map(|port| port.port)
         .collect();
     if ports.is_empty() {
         let message = format!("Service {name} has no such port");
+        return Err((Reason::TargetNotFound, message));
+    }
+    Ok(ports)
+}
+
+/// Of a route for connections only the ports that have any: to others there are only requests.
+fn with_connections(
+    index: &Index<'_>,
+    child: Child<'_>,
+    name: &ServiceName,
+    mut ports: Vec<Port>,
+) -> Result<Vec<Port>, (Reason, String)> {
+    let kind = child.key.kind;
+    if kind.is_of_connections() {
+        ports.retain(|port| carries(index, name, *port, kind));
+    }
+    if ports.is_empty() {
+        let message = format!(
+            "Service {name} has no port there that carries connections: what declares HTTP (appProtocol) has requests"
+        );
         return Err((Reason::TargetNotFound, message));
     }
     Ok(ports)

@@ -118,7 +118,7 @@ pub(super) fn stream_backend(
     let service = backend.service(&referrer.object.namespace);
     let target = follow(referrer, service, backend.port, whose);
     if let Err(broken) = &target {
-        let consequence = "its share of connections is closed";
+        let consequence = "its share of connections is reset";
         findings.push(broken.clone().finding(referrer.object, consequence));
     }
     share(backend, target)

@@ -1,4 +1,5 @@
-//! HTTPRoutes and GRPCRoutes → each parent service's routes, in the order in which they are tried.
+//! HTTPRoutes and GRPCRoutes → each parent service's routes, in the order in which they are tried; with those for its
+//! connections.
 //!
 //! A route whose parent is in another namespace is a *consumer* route: it is told to everybody, and followed by callers
 //! in its own namespace only.
@@ -11,55 +12,93 @@ use std::{
 
 use usher_config::{
     kind::ObjectKey,
-    model::{Backend, PathMatch, Route},
+    model::{Backend, PathMatch, Route, StreamRoute},
     value::{Port, ServiceName},
 };
 
 use super::{
     Finding, faults, filters,
     index::Index,
-    parents::{followers, parents},
+    parents::{Child, followers, parents},
     precedence::{Ranked, rank},
     references::{Referrer, Whose, http_backend},
-    size::{ROUTES_BYTES_MAX, crowded_out, of_requests},
+    size::{ROUTES_BYTES_MAX, crowded_out, of_connections, of_requests},
+    streams::{self, Followed, streams},
     targets::{Target, Targets},
     traffic::{self, Layer},
     written::{Rule, Written, written},
 };
 
-/// All routes, by the service whose requests they take.
+/// What is attached to a service.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    pub(super) routes: Vec<Route>,
+    pub(super) streams: Vec<StreamRoute>,
+}
+
+/// All routes, by the service whose requests or connections they take.
 pub(super) fn by_parent(
     index: &Index<'_>,
     targets: &Targets<'_>,
     findings: &mut Vec<Finding>,
-) -> BTreeMap<ServiceName, Vec<Route>> {
+) -> BTreeMap<ServiceName, Attached> {
     for policy in &index.traffic {
         if let Some(broken) = traffic::unresolved(index, policy.object) {
             findings.push(broken.finding(policy.key, "without a fallback"));
         }
     }
-    let mut ranked: BTreeMap<ServiceName, Vec<Ranked>> = BTreeMap::new();
     let all = written(index, findings);
-    let parents = parents(index, &all, findings);
-    for (written, parents) in all.iter().zip(&parents) {
+    let streams = streams(index);
+    let of_requests = all.iter().map(|written| Child {
+        key: written.key,
+        parents: written.parents,
+    });
+    let of_connections = streams.iter().map(|stream| Child {
+        key: stream.key,
+        parents: stream.parents,
+    });
+    let children: Vec<Child<'_>> = of_requests.chain(of_connections).collect();
+    let parents = parents(index, &children, findings);
+    let (of_requests, of_connections) = parents.split_at(all.len());
+    let mut ranked: BTreeMap<ServiceName, Vec<Ranked>> = BTreeMap::new();
+    for (written, parents) in all.iter().zip(of_requests) {
         for (parent, ports) in parents {
             let routes = compile((index, targets), written, (parent, ports), findings);
             ranked.entry(parent.clone()).or_default().extend(routes);
         }
     }
-    ranked
-        .into_iter()
-        .map(|(parent, mut routes)| {
-            let all = routes.iter().map(|ranked| (ranked, [].as_slice()));
-            let too_much = crowded_out(&parent, of_requests(all), ROUTES_BYTES_MAX, findings);
-            routes.retain(|ranked| !too_much.contains(&ranked.object));
-            routes.sort_by(|a, b| rank(a).cmp(&rank(b)));
-            (
-                parent,
-                routes.into_iter().map(|ranked| ranked.route).collect(),
-            )
-        })
-        .collect()
+    let mut followed = streams::by_parent(index, (&streams, of_connections), findings);
+    let names: BTreeSet<_> = ranked.keys().chain(followed.keys()).cloned().collect();
+    let attached = names.into_iter().map(|parent| {
+        let routes = ranked.remove(&parent).unwrap_or_default();
+        let streams = followed.remove(&parent).unwrap_or_default();
+        let attached = fitting(&parent, routes, streams, findings);
+        (parent, attached)
+    });
+    attached.collect()
+}
+
+/// What of it fits, in order.
+fn fitting(
+    parent: &ServiceName,
+    mut routes: Vec<Ranked>,
+    mut streams: Vec<Followed>,
+    findings: &mut Vec<Finding>,
+) -> Attached {
+    let all = routes.iter().map(|ranked| (ranked, [].as_slice()));
+    let mut claims = of_requests(all);
+    let all = streams.iter();
+    claims.extend(of_connections(
+        all.map(|one| (&one.object, one.accepted_at, &one.route)),
+    ));
+    let too_much = crowded_out(parent, claims, ROUTES_BYTES_MAX, findings);
+    routes.retain(|ranked| !too_much.contains(&ranked.object));
+    routes.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    streams.retain(|one| !too_much.contains(&one.object));
+    Attached {
+        routes: routes.into_iter().map(|ranked| ranked.route).collect(),
+        streams: streams.into_iter().map(|one| one.route).collect(),
+    }
 }
 
 /// Host names of the route do not count here: who calls a service has named it (GEP-1426, "hostnames field").
@@ -86,7 +125,7 @@ fn compile(
         findings.extend(traffic::late_fallback(&layers, &policy));
         let route = Route {
             name: written.label(number),
-            callers: followers(written, parent).cloned(),
+            callers: followers(written.key, parent).cloned(),
             ports: ports.iter().copied().filter(|_| !all_ports).collect(),
             hostnames: Vec::new(),
             matches: Arc::default(),

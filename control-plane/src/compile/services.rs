@@ -6,7 +6,7 @@ use usher_config::{
     kind::{self, AppProtocol},
     model::{
         AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, OutboundTraffic,
-        Protocol, Route, Service, ServicePort, Telemetry, Timeouts,
+        Protocol, Service, ServicePort, Telemetry, Timeouts,
     },
     value::{Name, ServiceName, SpiffeId, Weight},
 };
@@ -14,6 +14,7 @@ use usher_config::{
 use super::{
     Backing, Finding, access, faults,
     index::Index,
+    routes::Attached,
     targets::{Target, Targets},
     traffic,
 };
@@ -118,7 +119,7 @@ pub(super) fn service(
     targets: &Targets<'_>,
     service: &kind::Service,
     backing: &[Backing],
-    routes: Vec<Route>,
+    attached: Attached,
 ) -> Service {
     let name = service.full_name();
     let address = service
@@ -137,7 +138,8 @@ pub(super) fn service(
             &traffic::layers_of_service(targets, &name),
             faults::fault(targets, &[Target::Service(name.clone())]),
         ),
-        routes,
+        routes: attached.routes,
+        streams: attached.streams,
         name,
     }
 }

@@ -5,6 +5,7 @@ mod gateways;
 mod policies;
 mod precedence;
 mod size;
+mod streams;
 mod treatment;
 
 use std::{

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use usher_config::model::StreamRoute;
 
 use crate::{
     clock::Tick,
@@ -93,7 +94,16 @@ fn service(entry: &ServiceEntry, now: Tick) -> Value {
         "identities": model.identities.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "policy": &*model.policy.name,
         "routes": model.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
+        "streams": model.streams.iter().map(stream).collect::<Vec<_>>(),
         "endpoints": entry.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn stream(route: &StreamRoute) -> Value {
+    json!({
+        "name": &*route.name,
+        "hostname": route.hostname.as_ref().map(ToString::to_string),
+        "ports": route.ports.iter().map(|port| port.get()).collect::<Vec<_>>(),
     })
 }
 

@@ -55,6 +55,7 @@ async fn a_scrape_says_how_many_are_ejected_now() {
         identities: Vec::new(),
         policy: Arc::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     };
     admin.store.apply(Change {
         services: vec![(name.clone(), Some(service))],

@@ -360,6 +360,7 @@ fn service() -> v1::Service {
         identities: Vec::new(),
         policy: Default::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// In what way a request came to the wrong place.
+/// In what way a request or connection came to the wrong place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misdirected {
     /// No listener of the port serves the host.
@@ -11,6 +11,12 @@ pub enum Misdirected {
     Route,
     /// The service has routes for the port, and none takes the request.
     Rule,
+    /// The service has routes by name for the port, and none has the name that TLS asks for.
+    Name,
+    /// TLS asks for no name at all, where there are only routes by name.
+    NoName,
+    /// No TLS, where only TLS can say which route it is for.
+    NoTls,
     /// The TLS connection is one for another listener's hosts: a client that reuses connections for several names has to
     /// open another one (RFC 9110 §15.5.20).
     Connection,
@@ -23,7 +29,9 @@ impl Misdirected {
     pub const fn slug(self) -> &'static str {
         match self {
             Self::Host => "host-not-served",
-            Self::Route | Self::Rule => "no-route",
+            Self::Route | Self::Rule | Self::Name => "no-route",
+            Self::NoName => "no-server-name",
+            Self::NoTls => "not-tls",
             Self::Connection => "host-of-another-listener",
             Self::Port => "port-closed",
         }
@@ -37,6 +45,13 @@ impl fmt::Display for Misdirected {
             Self::Route => "nothing is served at this path",
             Self::Rule => {
                 "none of its routes takes this request (a rule without matches would take what the others leave)"
+            }
+            Self::Name => "none of the service's TLSRoutes has this name",
+            Self::NoName => {
+                "its routes go by the name that TLS asks for (SNI), and this connection asks for none"
+            }
+            Self::NoTls => {
+                "its routes go by the name that TLS asks for (SNI), and this connection is no TLS"
             }
             Self::Connection => "this connection is for other hosts, open another one",
             Self::Port => "nothing is served at this port any more",

@@ -136,9 +136,13 @@ pub fn status(error: &ProxyError) -> StatusCode {
             FaultAnswer::GrpcStatus(_) => StatusCode::SERVICE_UNAVAILABLE,
         },
         ProxyError::Misdirected { why, .. } => match why {
-            Misdirected::Host | Misdirected::Route | Misdirected::Rule | Misdirected::Port => {
-                StatusCode::NOT_FOUND
-            }
+            Misdirected::Host
+            | Misdirected::Route
+            | Misdirected::Rule
+            | Misdirected::Name
+            | Misdirected::NoName
+            | Misdirected::NoTls
+            | Misdirected::Port => StatusCode::NOT_FOUND,
             Misdirected::Connection => StatusCode::MISDIRECTED_REQUEST,
         },
         ProxyError::UnknownService { .. }

@@ -27,8 +27,8 @@ use crate::{
 
 use super::{
     discover::{self, At, Found},
-    opaque::{self, Destination},
-    serve_http1, serve_http2,
+    opaque, serve_http1, serve_http2,
+    streams::{self, Destination},
 };
 
 /// For the first bytes to a port that declares nothing: after it, bytes are carried whoever speaks.
@@ -45,14 +45,8 @@ const IDLE_MAX: Option<Duration> = None;
 pub async fn serve_intercepted(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr) {
     match discover::at(&worker, destination, None).await {
         Ok(At::Found(found)) if found.protocol == Protocol::Tcp => {
-            let target = target(&found);
-            Box::pin(opaque::carry_bytes(
-                worker,
-                Stream::Plain(stream),
-                &target,
-                None,
-            ))
-            .await;
+            let destination = target(&found);
+            Box::pin(streams::serve(worker, stream, found.service, destination)).await;
         }
         Ok(At::Found(found)) if found.protocol == Protocol::Detect => {
             Box::pin(listen(worker, stream, destination, found)).await;
@@ -120,9 +114,11 @@ async fn talk(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, fo
 
 /// To a port that has not said what it speaks: whoever speaks first does.
 async fn listen(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, found: Found) {
-    let target = target(&found);
+    let Some(way) = streams::way(&worker, &found.service, target(&found)) else {
+        return Box::pin(listen_for_name(worker, stream, destination, found)).await;
+    };
     let mut ahead = None;
-    let speaks_first = Box::pin(opaque::speaks_first(&worker, &target, &mut ahead));
+    let speaks_first = Box::pin(opaque::speaks_first(&worker, &way, &mut ahead));
     let Ok(first) = reader::look_unless(&stream, FIRST_BYTES_MAX, speaks_first).await else {
         return;
     };
@@ -145,7 +141,33 @@ async fn listen(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr, 
             ahead.carry(&worker, Stream::Plain(stream)).await;
         }
         (First::Caller(_) | First::Called(()), None) => {
-            opaque::carry_bytes(worker, Stream::Plain(stream), &target, None).await;
+            opaque::carry_bytes(worker, Stream::Plain(stream), &way).await;
+        }
+    }
+}
+
+/// To such a port with routes by name: nobody can be connected to before the caller has said for whom it is.
+async fn listen_for_name(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    destination: SocketAddr,
+    found: Found,
+) {
+    let Ok(detected) = reader::look(&stream, super::FIRST_BYTES_MAX).await else {
+        return;
+    };
+    match detected {
+        Detected::Http1 => {
+            worker.handles.detected.add(worker.index, detected.as_str());
+            serve_http1(worker, Stream::Plain(stream), Some(destination)).await;
+        }
+        Detected::Http2Preface => {
+            worker.handles.detected.add(worker.index, detected.as_str());
+            serve_http2(worker, Stream::Plain(stream), Some(destination)).await;
+        }
+        Detected::Tls | Detected::Unknown | Detected::NeedMore => {
+            let meant = (&found.service, found.port);
+            streams::by_name(worker, (stream, detected), meant).await;
         }
     }
 }

@@ -37,21 +37,24 @@ use crate::{
     worker::{Record, Worker, tell_endpoint},
 };
 
-use super::discover;
+use super::{
+    discover,
+    streams::{self, Destination, Way},
+};
 
-/// Where an opaque stream goes.
-#[derive(Debug)]
-pub(super) struct Destination {
-    pub target: ServiceTarget,
-    /// The only endpoint that was meant.
-    pub only: Option<SocketAddr>,
-}
-
-/// Carries one connection from our application to `target`.
+/// Carries one connection from our application to `target`, or where the routes of that service's port lead it.
 pub async fn serve_tcp(worker: Rc<Worker>, stream: TcpStream, target: &ServiceTarget) {
-    let target = target.clone();
-    let destination = Destination { target, only: None };
-    carry_bytes(worker, Stream::Plain(stream), &destination, None).await;
+    match discover::by_name(&worker, &target.service).await {
+        Ok(service) => {
+            let target = target.clone();
+            let destination = Destination { target, only: None };
+            streams::serve(worker, stream, service, destination).await;
+        }
+        Err(error) => {
+            let way = Way::straight(Err(error));
+            carry_bytes(worker, Stream::Plain(stream), &way).await;
+        }
+    }
 }
 
 /// Carries one connection of `client` to `target`, where a gateway's `route` has led it.
@@ -62,19 +65,21 @@ pub async fn serve_stream(
     (route, client): (Arc<str>, IpAddr),
 ) {
     let target = target.clone();
-    let destination = Destination { target, only: None };
-    carry_bytes(worker, downstream, &destination, Some((route, client))).await;
+    let way = Way {
+        route: Some(route),
+        client: Some(client),
+        ..Way::straight(Ok(Destination { target, only: None }))
+    };
+    carry_bytes(worker, downstream, &way).await;
 }
 
-pub(super) async fn carry_bytes(
-    worker: Rc<Worker>,
-    downstream: Stream,
-    destination: &Destination,
-    from_outside: Option<(Arc<str>, IpAddr)>,
-) {
-    let mut record = begin(&worker);
-    (record.route, record.client) = from_outside.unzip();
-    match open(&worker, destination, &mut record).await {
+pub(super) async fn carry_bytes(worker: Rc<Worker>, downstream: Stream, way: &Way) {
+    let mut record = begin(&worker, way);
+    let opened = match &way.to {
+        Ok(destination) => open(&worker, destination, &mut record).await,
+        Err(error) => Err(error.clone()),
+    };
+    match opened {
         Ok((upstream, opened)) => relay(&worker, (downstream, upstream), opened, record).await,
         Err(error) => {
             debug!(%error, "opaque stream could not be opened");
@@ -85,9 +90,25 @@ pub(super) async fn carry_bytes(
     }
 }
 
-fn begin(worker: &Rc<Worker>) -> Record {
+/// Speaks for a connection that is gone already, if it had no way.
+pub(super) fn refused(worker: &Rc<Worker>, way: &Way) {
+    if let Err(error) = &way.to {
+        debug!(%error, "opaque stream refused");
+        begin(worker, way).end(0, Err(error));
+    }
+}
+
+fn begin(worker: &Rc<Worker>, way: &Way) -> Record {
     let mut record = Record::begin(worker, Direction::Outbound, Method::CONNECT, "tcp");
     record.requests = Some(worker.handles.unrouted.clone());
+    if let Some(service) = &way.meant {
+        service.mark_used();
+        record.service = Some(service.label.clone());
+        record.requests = Some(service.treatment.requests.clone());
+    }
+    record.route = way.route.clone();
+    record.authority = way.host.clone();
+    record.client = way.client;
     record
 }
 
@@ -120,16 +141,15 @@ impl Drop for Tentative {
     }
 }
 
-/// Opens a stream to `destination` for a caller who has not said anything yet, and returns as soon as the called one has
+/// Opens a stream along `way` for a caller who has not said anything yet, and returns as soon as the called one has
 /// said what no HTTP server says first. The stream stays in `ahead` whoever spoke first; where none can be opened, it is
 /// the caller's turn.
-pub(super) async fn speaks_first(
-    worker: &Rc<Worker>,
-    destination: &Destination,
-    ahead: &mut Option<Ahead>,
-) {
+pub(super) async fn speaks_first(worker: &Rc<Worker>, way: &Way, ahead: &mut Option<Ahead>) {
+    let Ok(destination) = &way.to else {
+        return std::future::pending().await;
+    };
     sleep(server::CALLER_FIRST).await;
-    let mut record = Tentative(Some(begin(worker)));
+    let mut record = Tentative(Some(begin(worker, way)));
     let Some(writable) = &mut record.0 else {
         return;
     };

@@ -54,6 +54,16 @@ impl<T> Hosts<T> {
         self.matching(host).next()
     }
 
+    /// Whether there is something for certain names only.
+    pub fn has_names(&self) -> bool {
+        !self.exact.is_empty() || !self.wildcards.is_empty()
+    }
+
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        !self.has_names() && self.any.is_none()
+    }
+
     /// What holds where no host is named.
     pub fn unnamed(&self) -> Option<&T> {
         self.any.as_ref()

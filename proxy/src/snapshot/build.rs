@@ -10,13 +10,13 @@ use std::{
 
 use usher_config::{
     model::{Endpoint, Route, Service, ServicePort, TrafficPolicy},
-    value::{InstanceName, ServiceName},
+    value::{InstanceName, Name, ServiceName},
 };
 
 use crate::{
     balance::{EndpointState, Group, Member, Rules, affinity, zones},
     clock,
-    route::Table,
+    route::{Streams, Table},
     telemetry::metrics::{Direction, Outcomes},
 };
 
@@ -47,7 +47,8 @@ impl Builder<'_> {
         let treatment = Arc::new(self.treatment(&label, "".into(), &model.policy, None));
         // A rule with several matches is several routes of one name: they have one breaker and one budget.
         let mut by_rule: HashMap<Arc<str>, Arc<Treatment>> = HashMap::new();
-        let routes = self.followed(&model.routes);
+        let routes = self.followed(&model.routes, |route| route.callers.as_ref());
+        let streams = self.followed(&model.streams, |route| route.callers.as_ref());
         let route_treatments = routes
             .iter()
             .map(|route| {
@@ -67,6 +68,7 @@ impl Builder<'_> {
         let metrics = &self.fixed.metrics;
         ServiceEntry {
             table: Table::new(routes),
+            streams: Streams::new(&streams, model.ports.iter().map(|port| port.port)),
             treatment,
             route_treatments,
             identities: model.identities.clone().into(),
@@ -93,10 +95,10 @@ impl Builder<'_> {
 
     /// Those of them that we follow: consumer routes are for callers in their own namespace, who then follow no others
     /// (GAMMA: whoever calls knows best what he needs).
-    fn followed(&self, routes: &[Route]) -> Vec<Route> {
+    fn followed<R: Clone>(&self, routes: &[R], callers: impl Fn(&R) -> Option<&Name>) -> Vec<R> {
         let own = &self.fixed.own.namespace;
-        let ours = |route: &&Route| route.callers.as_ref() == Some(own);
-        let all = |route: &&Route| route.callers.is_none();
+        let ours = |route: &&R| callers(route) == Some(own);
+        let all = |route: &&R| callers(route).is_none();
         if routes.iter().any(|route| ours(&route)) {
             routes.iter().filter(ours).cloned().collect()
         } else {

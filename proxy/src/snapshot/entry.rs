@@ -18,7 +18,7 @@ use crate::{
         limits::{EndpointLoad, ServiceLoad},
         retry_budget::RetryBudget,
     },
-    route::Table,
+    route::{Streams, Table},
     telemetry::metrics::{Counter, Gauge, Histogram, Outcomes, Requests},
 };
 
@@ -31,6 +31,8 @@ pub struct ServiceEntry {
     pub label: Arc<str>,
     /// Which route takes a request.
     pub table: Table,
+    /// Which route takes a connection.
+    pub streams: Streams,
     /// For requests that no route takes, and for TCP.
     pub treatment: Arc<Treatment>,
     /// In the order of the table's routes.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use usher_config::model::{
-    Breaker, BreakerScope, Endpoint, Protocol, Route, Service, ServicePort, TrafficPolicy,
+    Breaker, BreakerScope, Endpoint, Protocol, Route, Service, ServicePort, StreamRoute,
+    TrafficPolicy,
 };
 
 use super::*;
@@ -20,6 +21,7 @@ fn service(name: &str) -> Service {
         identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
         policy: Arc::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     }
 }
 
@@ -181,4 +183,29 @@ fn the_matches_of_one_rule_share_its_breaker() {
     };
     assert_eq!(breaker(0), breaker(2));
     assert_ne!(breaker(0), breaker(1));
+}
+
+#[test]
+fn connections_follow_the_routes_of_their_callers_namespace_if_there_are_any() {
+    let port: usher_config::value::Port = "8080".parse().unwrap();
+    let stream = |name: &str, callers: Option<&str>| StreamRoute {
+        name: name.into(),
+        callers: callers.map(|namespace| namespace.parse().unwrap()),
+        ports: vec![port],
+        hostname: None,
+        backends: Vec::new(),
+    };
+    let mut routed = service("bank/account");
+    routed.streams = vec![stream("producer", None), stream("consumer", Some("shop"))];
+    for (own, expected) in [("bank/transaction", "producer"), ("shop/web", "consumer")] {
+        let store = Store::new(own.parse().unwrap(), 1, Metrics::new(1));
+        store.apply(Change {
+            services: vec![("bank/account".parse().unwrap(), Some(routed.clone()))],
+            ..Change::default()
+        });
+        let snapshot = store.load();
+        let entry = snapshot.service_by_host("account.bank").unwrap();
+        let found = entry.streams.select(port, None).unwrap();
+        assert_eq!(&*found.name, expected, "{own}");
+    }
 }

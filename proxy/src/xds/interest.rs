@@ -74,9 +74,11 @@ impl Interest {
     }
 }
 
-/// Services that a request to `service` may end up at.
+/// Services that a request or a connection to `service` may end up at.
 fn leads_to(service: &Service) -> Vec<ServiceName> {
-    let backends = service.routes.iter().flat_map(|route| &*route.backends);
+    let of_requests = service.routes.iter().flat_map(|route| &*route.backends);
+    let of_connections = service.streams.iter().flat_map(|route| &route.backends);
+    let backends = of_requests.chain(of_connections);
     let backends = backends.filter_map(|backend| match &backend.target {
         BackendTarget::Service(target) => Some(target.service.clone()),
         BackendTarget::Invalid(_) => None,

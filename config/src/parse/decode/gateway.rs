@@ -1,4 +1,4 @@
-//! `Gateway`, and the routes that only gateways have: `TLSRoute` and `TCPRoute`.
+//! `Gateway`, and the routes for connections: `TLSRoute` and `TCPRoute`.
 
 use std::collections::HashMap;
 
@@ -238,7 +238,7 @@ fn expression(place: Place<'_>) -> Option<SelectorExpression> {
 pub(super) fn tls_route(place: &Place<'_>) -> Option<TlsRouteSpec> {
     let mut fields = place.fields()?;
     fields.unsupported("useDefaultGateways");
-    let parent_refs = reference::gateways(&mut fields);
+    let parent_refs = reference::parents(&mut fields);
     let hostnames = fields.list("hostnames", 1..=16, |place| place.parse());
     let rules = fields.list("rules", 1..=1, |place| stream_rule(&place));
     fields.finish();
@@ -252,7 +252,7 @@ pub(super) fn tls_route(place: &Place<'_>) -> Option<TlsRouteSpec> {
 pub(super) fn tcp_route(place: &Place<'_>) -> Option<TcpRouteSpec> {
     let mut fields = place.fields()?;
     fields.unsupported("useDefaultGateways");
-    let parent_refs = reference::gateways(&mut fields);
+    let parent_refs = reference::parents(&mut fields);
     let rules = fields.list("rules", 1..=1, |place| stream_rule(&place));
     fields.finish();
     Some(TcpRouteSpec { parent_refs, rules })

@@ -20,19 +20,6 @@ pub(super) fn parents(fields: &mut Fields<'_>) -> Vec<ParentRef> {
     fields.list("parentRefs", 1..=32, |place| parent(&place))
 }
 
-/// Parents of a route for connections: those of sidecars' applications are routed by their listener alone.
-pub(super) fn gateways(fields: &mut Fields<'_>) -> Vec<ParentRef> {
-    fields.list("parentRefs", 1..=32, |place| {
-        let parent = parent(&place)?;
-        match parent.kind {
-            ParentKind::Gateway => Some(parent),
-            ParentKind::Service => {
-                place.wrong("a Service", "a Gateway: only its connections are routed")
-            }
-        }
-    })
-}
-
 fn parent(place: &Place<'_>) -> Option<ParentRef> {
     let mut fields = place.fields()?;
     let group = fields.optional("group", |place| place.choice::<ParentGroup>());

@@ -3,6 +3,7 @@
 mod access;
 mod gateway;
 mod route;
+mod stream;
 
 use crate::{
     kind::{
@@ -31,12 +32,10 @@ impl<'a> Check<'a, '_> {
             Object::HttpRoute(route) => self.http_route(&route.spec),
             Object::GrpcRoute(route) => self.grpc_route(&route.spec),
             Object::TlsRoute(route) => {
-                self.parents(&route.spec.parent_refs);
-                self.stream_backends(&route.spec.rules);
+                self.stream_route(&route.spec.parent_refs, &route.spec.rules);
             }
             Object::TcpRoute(route) => {
-                self.parents(&route.spec.parent_refs);
-                self.stream_backends(&route.spec.rules);
+                self.stream_route(&route.spec.parent_refs, &route.spec.rules);
             }
             Object::Gateway(gateway) => self.gateway(gateway),
             Object::TrafficPolicy(policy) => {

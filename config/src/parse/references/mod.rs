@@ -2,6 +2,7 @@
 
 mod check;
 mod index;
+mod rivals;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -40,6 +41,7 @@ pub(super) fn check(parsed: &mut Parsed) {
     }
     conflicts(&parsed.objects, &mut mistakes);
     addresses(&parsed.objects, &mut mistakes);
+    rivals::rivals(&parsed.objects, &index, &mut mistakes);
     drop(index);
     parsed.broken.clear();
     parsed.mistakes.append(&mut mistakes);

@@ -23,6 +23,9 @@ pub struct Service {
     /// what they refer to
     #[prost(message, optional, tag = "8")]
     pub tables: ::core::option::Option<RouteTables>,
+    /// for opaque connections; the first for a port and host name takes all
+    #[prost(message, repeated, tag = "9")]
+    pub streams: ::prost::alloc::vec::Vec<StreamRoute>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePort {
@@ -998,6 +1001,11 @@ pub struct StreamRoute {
     pub hostname: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub backends: ::prost::alloc::vec::Vec<Backend>,
+    /// Of a service's only: the ports it applies to (empty: all), and as of Route.
+    #[prost(uint32, repeated, tag = "4")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, tag = "5")]
+    pub callers: ::prost::alloc::string::String,
 }
 /// The roots that sign this mesh's identities.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,6 +9,8 @@ pub(super) fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
     let route = service.routes.into_iter().next().expect("one");
     let stream = StreamRoute {
         name: "TLSRoute/bank/vault/0".into(),
+        callers: None,
+        ports: Vec::new(),
         hostname: None,
         backends: route.backends.to_vec(),
     };

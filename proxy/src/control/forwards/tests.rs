@@ -16,6 +16,7 @@ fn service() -> Service {
         identities: Vec::new(),
         policy: Default::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     }
 }
 

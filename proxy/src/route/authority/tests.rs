@@ -90,6 +90,7 @@ fn with_ports(ports: &[u16]) -> Service {
         identities: Vec::new(),
         policy: Default::default(),
         routes: Vec::new(),
+        streams: Vec::new(),
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn service(policy: TrafficPolicy) -> Service {
         identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
         policy: Arc::new(policy),
         routes: Vec::new(),
+        streams: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     kind::{
         BackendObject, BackendRef, Choice as _, GrpcFilter, GrpcRouteSpec, HttpFilter,
-        HttpRouteSpec, ParentKind, ParentRef, StreamRule,
+        HttpRouteSpec, ParentKind, ParentRef,
     },
     parse::Severity,
     value::{Hostname, ServiceName},
@@ -43,7 +43,7 @@ impl Check<'_, '_> {
     }
 
     /// Whose callers alone the route is for.
-    fn only_parent(&self, parents: &[ParentRef]) -> Option<ServiceName> {
+    pub(super) fn only_parent(&self, parents: &[ParentRef]) -> Option<ServiceName> {
         let own = self.namespace();
         let service =
             |parent: &ParentRef| (parent.kind == ParentKind::Service).then(|| parent.parent(own));
@@ -89,16 +89,6 @@ impl Check<'_, '_> {
                 let allowed = "a port that carries HTTP".to_owned();
                 let field = format!("{field}.port");
                 self.add(Severity::Warning, &field, (found, allowed), None);
-            }
-        }
-    }
-
-    pub(super) fn stream_backends(&mut self, rules: &[StreamRule]) {
-        for (rule, number) in rules.iter().zip(0..) {
-            for (backend, at) in rule.backend_refs.iter().zip(0..) {
-                let field = format!("spec.rules[{number}].backendRefs[{at}]");
-                let name = backend.service(self.namespace());
-                self.backend(&name, backend.port, &field, false);
             }
         }
     }

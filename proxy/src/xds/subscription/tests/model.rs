@@ -7,7 +7,7 @@ use prost_types::Any;
 use usher_config::{
     model::{
         Backend, BackendTarget, Endpoint, Protocol, Revision, Route, Service, ServicePort,
-        ServiceTarget,
+        ServiceTarget, StreamRoute,
     },
     value::Weight,
     wire::{discovery::Resource, v1},
@@ -30,16 +30,21 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
         target: BackendTarget::Service(target),
         filters: None,
     };
+    // In turn by its requests and by its connections.
+    let leads = |way| Vec::from_iter((index == 0 && way).then(|| backend.clone()));
+    let stream = StreamRoute {
+        name: format!("s{generation}").into(),
+        callers: None,
+        ports: Vec::new(),
+        hostname: None,
+        backends: leads(!generation.is_multiple_of(2)),
+    };
     let route = Route {
         name: format!("r{generation}").into(),
         ports: Vec::new(),
         hostnames: Vec::new(),
         matches: Default::default(),
-        backends: if index == 0 {
-            [backend].into()
-        } else {
-            Default::default()
-        },
+        backends: leads(generation.is_multiple_of(2)).into(),
         policy: Default::default(),
         filters: None,
         callers: None,
@@ -55,6 +60,7 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
         identities: Vec::new(),
         policy: Default::default(),
         routes: vec![route],
+        streams: vec![stream],
     }
 }
 
