@@ -206,8 +206,12 @@ async fn serve_http2(worker: Rc<Worker>, stream: Stream, caller: Rc<Caller>) {
     }
 }
 
-/// One request: always an answer, or the refusal that stands for one between sidecars. Stages are lent the request, and no
-/// future takes its arguments in: each would hold it twice, and one of their sum is made for every request.
+/// One request: always an answer, or the refusal that stands for one between sidecars. Stages are lent the request: each
+/// future that takes it in has place for it twice, and a box of their sum is made for every request.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments beside what it makes of them"
+)]
 fn request(
     worker: Rc<Worker>,
     mut incoming: Request<Body>,

@@ -109,6 +109,10 @@ fn terms(worker: &Worker) -> (serve::UntilDrain, serve::Idle) {
 }
 
 /// One request: always an answer. Its stages are lent it (see `inbound::request`).
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments beside what it makes of them"
+)]
 fn request(
     worker: Rc<Worker>,
     mut incoming: Request<Body>,

@@ -9,7 +9,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
-    pin::pin,
+    mem::take,
     rc::Rc,
     task::Poll,
 };
@@ -98,18 +98,19 @@ impl Interim {
     /// Makes an exchange of hyper's, passing on what comes before its answer.
     pub async fn during<F: Future>(
         &self,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
         exchange: impl FnOnce(Request<Body>) -> F,
     ) -> F::Output {
         if self.0.is_none() {
-            return exchange(request).await;
+            return exchange(take(request)).await;
         }
         let (tell, mut heard) = mpsc::channel(usize::from(MOST));
-        hyper::ext::on_informational(&mut request, move |interim| {
+        hyper::ext::on_informational(request, move |interim| {
             let headers = interim.headers().clone();
             let _ = tell.try_send(response(interim.status(), headers));
         });
-        let mut exchange = pin!(exchange(request));
+        // Boxed: few callers can hear them, and the others' futures would have place for both ways.
+        let mut exchange = Box::pin(exchange(take(request)));
         poll_fn(|cx| {
             let answer = exchange.as_mut().poll(cx);
             while let Poll::Ready(Some(interim)) = heard.poll_recv(cx) {

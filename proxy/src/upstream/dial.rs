@@ -280,7 +280,7 @@ pub async fn with_application<P: 'static, W>(
             match after {
                 None => {
                     let exchange = |request| connection.exchange(request);
-                    interim.during(take(request), exchange).await
+                    interim.during(request, exchange).await
                 }
                 Some((body, offer)) => {
                     offer.ask(request.headers_mut());

@@ -14,7 +14,10 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{
     body::Incoming,
-    client::conn::http1::{self, SendRequest},
+    client::conn::{
+        TrySendError,
+        http1::{self, SendRequest},
+    },
 };
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
@@ -96,9 +99,15 @@ impl Http1 {
     /// # Errors
     /// [`ProxyError::UpstreamReset`] with what is known of the request's effect, [`ProxyError::IdleRace`],
     /// [`ProxyError::UpstreamProtocol`].
-    pub async fn exchange(mut self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
-        let response = self.send(request).await?;
-        self.answer(response)
+    pub fn exchange(
+        mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, ProxyError>> {
+        let sent = self.sender.try_send_request(request);
+        async move {
+            let response = sent.await.map_err(|error| self.unanswered(error))?;
+            self.answer(response)
+        }
     }
 
     /// As [`Self::exchange`], for a request that offers to leave HTTP: if the application does too, `body` is what
@@ -112,7 +121,8 @@ impl Http1 {
         offer: &Offer,
         mut body: Body,
     ) -> Result<Response<Body>, ProxyError> {
-        let mut response = self.send(request).await?;
+        let sent = self.sender.try_send_request(request).await;
+        let mut response = sent.map_err(|error| self.unanswered(error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return self.answer(response);
         }
@@ -138,12 +148,9 @@ impl Http1 {
         Ok(response.map(|_| Body::Switched(switched)))
     }
 
-    async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, ProxyError> {
-        let sent = self.sender.try_send_request(request).await;
-        sent.map_err(|mut error| {
-            let unsent = error.take_message().is_some();
-            self.classify(unsent, error.error())
-        })
+    fn unanswered(&self, mut error: TrySendError<Request<Body>>) -> ProxyError {
+        let unsent = error.take_message().is_some();
+        self.classify(unsent, error.error())
     }
 
     fn answer(self, response: Response<Incoming>) -> Result<Response<Body>, ProxyError> {

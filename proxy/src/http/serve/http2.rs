@@ -63,7 +63,8 @@ pub async fn http2(
         .max_concurrent_reset_streams(usize::try_from(window / WINDOW_PER_RESET).unwrap_or(0))
         .reset_stream_duration(RESET_STREAM_KEPT)
         .handshake::<_, Bytes>(io);
-    let Ok(connection) = timeout(HANDSHAKE_MAX, handshake).await else {
+    // Boxed: its place in every connection's memory would be kept for as long as the connection.
+    let Ok(connection) = Box::pin(timeout(HANDSHAKE_MAX, handshake)).await else {
         return Ok(Served::Bounded(Bound::SlowHandshake));
     };
     let mut connection = connection?;
