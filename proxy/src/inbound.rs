@@ -98,7 +98,7 @@ pub async fn serve(
             Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
         }
         Detected::Tls => match Box::pin(handshake(&worker, stream, address)).await {
-            Some(Greeted::Sidecar(accepted)) => mesh_story(worker, *accepted, address).await,
+            Some(Greeted::Sidecar(accepted)) => mesh_story(worker, accepted, address).await,
             // To us an application's own TLS is as opaque, and as unknown, as any other bytes.
             Some(Greeted::Application(stream, seen)) => {
                 let stream = Looked::after(Stream::Plain(stream), &seen).into_stream();
@@ -116,12 +116,14 @@ pub async fn serve(
     }
 }
 
-/// What follows on a handshake. Chosen before anything is waited for: the connection itself is only in its story.
+/// What follows on a handshake. Chosen before anything is waited for: the connection itself is only in its story, and
+/// what was made for the handshake is gone.
 fn mesh_story(
     worker: Rc<Worker>,
-    accepted: Accepted,
+    accepted: Box<Accepted>,
     address: SocketAddr,
 ) -> Pin<Box<dyn Future<Output = ()>>> {
+    let accepted = *accepted;
     let caller = Caller::mesh(&worker, &accepted.peer, accepted.sni.as_deref(), address);
     let stream = Stream::Accepted(Box::new(accepted.stream));
     match accepted.alpn {

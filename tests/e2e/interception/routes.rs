@@ -99,7 +99,10 @@ async fn on_a_port_that_declares_nothing_all_but_http_follows_routes_for_connect
     assert!(refused.contains("UnrecognisedName"), "{refused}");
     let answer = get(&web, &address, "front", "/").await?;
     assert!(answer.contains("no healthy endpoint"), "still: {answer}");
-    let log = sidecar.access_log();
-    assert!(log.contains("TLSRoute/default/front/0"), "{log}");
+    eventually("the route is in the log", async || {
+        let log = sidecar.access_log();
+        log.contains("TLSRoute/default/front/0").then_some(())
+    })
+    .await;
     Ok(())
 }
