@@ -76,6 +76,18 @@ pub enum Transparent {
     Redirect,
     /// As they are: the inbound listener answers for addresses that are not its own, which needs CAP_NET_ADMIN.
     Tproxy,
+    /// Not at all: other sidecars call ours, and the application listens on loopback only.
+    OutboundOnly,
+}
+
+impl Bootstrap {
+    /// Whether the kernel hands over what comes from outside.
+    pub fn intercepts_inbound(&self) -> bool {
+        match self.transparent {
+            Some(Transparent::Redirect | Transparent::Tproxy) => true,
+            Some(Transparent::OutboundOnly) | None => false,
+        }
+    }
 }
 
 /// What only a gateway process is told.
@@ -240,7 +252,7 @@ pub const SETTINGS: [Setting; 26] = [
     },
     Setting {
         name: "transparent",
-        value: "redirect|tproxy",
+        value: "redirect|tproxy|outbound",
         help: "The kernel hands over connections, by the rules of usher-proxy intercept install",
     },
     Setting {

@@ -256,7 +256,7 @@ impl Start {
             let guarded = Guarded {
                 application,
                 inbound,
-                transparent: self.bootstrap.transparent.is_some(),
+                transparent: self.bootstrap.intercepts_inbound(),
             };
             let (health, reported) = watch::channel(Default::default());
             tokio::spawn(show_health(reported.clone(), self.standing.clone()));

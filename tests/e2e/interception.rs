@@ -1,6 +1,7 @@
 //! Applications that know nothing of the mesh go through it: the kernel hands their connections to the sidecar.
 
 mod drains;
+mod one_command;
 mod outage;
 mod pair;
 mod ports;

@@ -14,6 +14,7 @@ pub struct SidecarBuilder<'a> {
     application: Option<u16>,
     extra: Vec<String>,
     environment: Vec<(String, String)>,
+    before: Vec<String>,
     command: Vec<String>,
 }
 
@@ -25,6 +26,7 @@ impl<'a> SidecarBuilder<'a> {
             application: None,
             extra: Vec::new(),
             environment: Vec::new(),
+            before: Vec::new(),
             command: vec!["sleep".into(), "100000".into()],
         }
     }
@@ -53,6 +55,12 @@ impl<'a> SidecarBuilder<'a> {
         self
     }
 
+    /// A program that becomes `usher run`, which follows as its last arguments.
+    pub fn within(mut self, before: &[&str]) -> Self {
+        self.before = before.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// What `usher run` runs; by default something that only waits.
     pub fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
@@ -69,7 +77,15 @@ impl<'a> SidecarBuilder<'a> {
             Some(state) => PathBuf::from(state),
             None => tempfile::tempdir_in(self.mesh.path("."))?.keep(),
         };
-        let mut command = Command::new(binary("usher"));
+        let usher = binary("usher");
+        let mut command = match self.before.split_first() {
+            None => Command::new(usher),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(usher);
+                command
+            }
+        };
         command.args(["run", "--namespace", "default", "--service", &self.service]);
         command.args([
             "--inbound",

@@ -83,6 +83,8 @@ enum Verb {
     Token(token::Token),
     #[command(hide = true)]
     Tied(run::Tied),
+    #[command(hide = true)]
+    Guard(run::Guard),
 }
 
 /// Runs `usher` with its arguments, the program's own name first.
@@ -111,6 +113,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Services(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
+        Verb::Guard(verb) => verb.execute(),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -11,6 +11,7 @@ use std::{
 use socket2::SockRef;
 
 use super::Purpose;
+use crate::intercept::ruleset::WITNESS_OF_UID;
 
 /// How a connection came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Arrival {
     Intercepted(SocketAddr),
     /// Handed over by the kernel, but on its way to ourselves: to carry it would be to call ourselves for ever.
     Looping(SocketAddr),
+    /// Handed over by the kernel, from somebody who only wants to know whether it does; closed.
+    Witness,
 }
 
 impl Arrival {
@@ -63,6 +66,9 @@ impl Ends {
             local,
             peer,
         } = self;
+        if matches!(purpose, Purpose::Outbound) && destination.ip() == WITNESS_OF_UID {
+            return Arrival::Witness;
+        }
         if !own.contains(&destination.port()) {
             return Arrival::Intercepted(*destination);
         }

@@ -278,9 +278,10 @@ fn transparent(text: &str) -> Parsed<Transparent> {
     match text {
         "redirect" => Ok(Transparent::Redirect),
         "tproxy" => Ok(Transparent::Tproxy),
+        "outbound" => Ok(Transparent::OutboundOnly),
         _ => Err(InvalidValue::new(
             text,
-            "redirect, or tproxy as in usher-proxy intercept install --inbound tproxy",
+            "redirect, or tproxy or outbound as in usher-proxy intercept install --inbound tproxy or off",
         )),
     }
 }

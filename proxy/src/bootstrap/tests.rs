@@ -163,6 +163,10 @@ fn transparent_mode_is_asked_for_by_name() {
     let with = |mode| [&MINIMAL[..], &["--transparent", mode]].concat();
     let bootstrap = read(&with("redirect"), &[]).unwrap();
     assert_eq!(bootstrap.transparent, Some(Transparent::Redirect));
+    assert!(bootstrap.intercepts_inbound());
+    let bootstrap = read(&with("outbound"), &[]).unwrap();
+    assert_eq!(bootstrap.transparent, Some(Transparent::OutboundOnly));
+    assert!(!bootstrap.intercepts_inbound());
     let text = mistakes(&with("yes"), &[]);
     assert!(
         text.contains("--transparent") && text.contains("tproxy"),

@@ -28,6 +28,9 @@ const FILE: &str = "addresses.json";
 /// What a busy host's burst of connections needs to wait; the kernel cuts it to its own limit.
 const BACKLOG: i32 = 4096;
 
+/// How often a port that both families have is looked for.
+const PORTS_TRIED: u32 = 8;
+
 /// Bound and listening, non-blocking.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -116,7 +119,7 @@ impl Listeners {
             socket_path: bootstrap.admin_socket.clone(),
         };
         if bootstrap.transparent.is_some() {
-            listeners.ipv6 = listeners.also_ipv6(inbound)?;
+            listeners.ipv6 = listeners.both_families(bootstrap, inbound)?;
             let ports = listeners
                 .ports(&doors)
                 .map_err(Exit::system("find out our ports"));
@@ -125,10 +128,30 @@ impl Listeners {
         Ok((listeners, doors))
     }
 
-    /// The IPv6 counterparts of listeners for IPv4, on their ports; none where the kernel has no IPv6.
-    fn also_ipv6(&self, options: Options) -> Result<Vec<(TcpListener, Purpose)>, Exit> {
-        let inbound = self.inbound.iter();
-        let inbound = inbound.map(|listener| (options, "inbound", listener, Purpose::Inbound));
+    /// As [`Listeners::also_ipv6`]. A port of the system's choice may be free in one family only: then another one is.
+    fn both_families(
+        &mut self,
+        bootstrap: &Bootstrap,
+        options: Options,
+    ) -> Result<Vec<(TcpListener, Purpose)>, Exit> {
+        let inbound = bootstrap.intercepts_inbound().then_some(options);
+        for _ in 1..PORTS_TRIED {
+            match self.also_ipv6(inbound) {
+                Err(_) if bootstrap.outbound.port() == 0 => {
+                    self.outbound = Some(bind("outbound", bootstrap.outbound)?);
+                }
+                settled => return settled,
+            }
+        }
+        self.also_ipv6(inbound)
+    }
+
+    /// The IPv6 counterparts of listeners for IPv4, on their ports; none where the kernel has no IPv6. `inbound`: only
+    /// if the kernel hands over what comes from outside.
+    fn also_ipv6(&self, inbound: Option<Options>) -> Result<Vec<(TcpListener, Purpose)>, Exit> {
+        let inbound = inbound.zip(self.inbound.as_ref()).into_iter();
+        let inbound =
+            inbound.map(|(options, listener)| (options, "inbound", listener, Purpose::Inbound));
         let usual = Options::default();
         let outbound = self.outbound.iter();
         let outbound = outbound.map(|listener| (usual, "outbound", listener, Purpose::Outbound));

@@ -65,6 +65,7 @@ pub(super) fn shared(
         metrics: start.metrics.clone(),
         access_log: Arc::new(access_log.map_err(Exit::system(cannot))?),
         own_ports: start.listeners.own_ports.clone(),
+        intercepts_inbound: start.bootstrap.intercepts_inbound(),
     })
 }
 

@@ -77,7 +77,7 @@ impl Ports {
             declared: declared.iter().map(|(port, _)| *port).collect(),
             first: declared.first().map(|(port, _)| *port),
             told: worker.application,
-            transparent: worker.shared.own_ports.is_some(),
+            transparent: worker.shared.intercepts_inbound,
         }
     }
 

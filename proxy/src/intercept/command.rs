@@ -1,8 +1,10 @@
 //! The command line of `usher-proxy intercept`.
 
 use std::{
+    error::Error as _,
     ffi::OsString,
-    io::{self, Write},
+    fmt::Write as _,
+    io::{self, Write as _},
     process::ExitCode,
 };
 
@@ -10,9 +12,11 @@ use clap::{Args, Parser, Subcommand};
 use usher_config::value::Port;
 
 use super::{
-    AddressSet, Inbound, PortSet, Settings, Side,
+    AddressSet, Cgroup, Inbound, PortSet, Settings, Side,
+    enter::enter,
     nft::{self, InterceptError},
-    ruleset::{self, TABLE},
+    ruleset,
+    settings::table_of,
 };
 
 /// The word that `usher-proxy` hands over at.
@@ -26,13 +30,22 @@ Examples:
       but not those to 10.96.0.1, and of those from outside only those to port 8080
   usher-proxy intercept check
       exit code 0 if exactly these rules are installed
+  usher-proxy intercept install --only-cgroup system.slice/web.service --outbound-port 15001
+      only what the processes of that control group call; its sidecar is in another one, started with --transparent outbound
+  usher-proxy intercept enter --only-cgroup web -- ./web
+      moves itself into /sys/fs/cgroup/web, proves that its connections are handed over, becomes ./web
+  usher-proxy intercept remove
+      and says which tables of control groups there are; usher run --transparent removes its own
 
-The sidecar must run with --transparent, as a user of --exclude-uid. Loopback is never intercepted, nor is anything
+The sidecar must run with --transparent, as a user of --exclude-uid or outside of --only-cgroup. Loopback is never intercepted, nor is anything
 that others send to the sidecar's own listener, or to a link-local address. Only new connections are affected. Rules
-do not outlive a reboot: install them before the sidecar starts. UDP is not intercepted.
+do not outlive a reboot: install them before the sidecar starts. UDP is not intercepted. A control group that is removed
+and made again is another one, as a unit's at each start: install its rules each time (ExecStartPre=+usher-proxy intercept
+install ...); enter starts nothing without them.
 
 Exit codes: 0 done, 1 check: not installed, or with other settings, 64 usage, 69 nft is not installed, 71 the kernel
-refused the rules, 77 not permitted.";
+refused the rules, has no such control group, or does not hand its connections over, 77 not permitted; of enter the
+command's own, 126 it cannot be executed, 127 there is none.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -58,6 +71,9 @@ enum Verb {
     },
     /// Remove the rules, if there are any
     Remove {
+        /// Those of this control group, instead of everybody's
+        #[arg(long, value_name = "PATH")]
+        only_cgroup: Option<Cgroup>,
         /// Print what would be given to `nft -f` instead
         #[arg(long)]
         dry_run: bool,
@@ -67,16 +83,30 @@ enum Verb {
         #[command(flatten)]
         rules: Rules,
     },
+    /// Become a command in a control group whose connections are handed over, once that is proven
+    Enter {
+        /// The control group, whose rules are installed
+        #[arg(long, value_name = "PATH")]
+        only_cgroup: Cgroup,
+        /// The command, after `--`
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
 struct Rules {
-    /// User id whose connections are left alone: the sidecar's; repeatable
-    #[arg(long, value_name = "UID", default_value = "1337")]
+    /// Intercept only what processes of this control group (v2) call: a path below /sys/fs/cgroup. A table of its own,
+    /// before everybody's
+    #[arg(long, value_name = "PATH", conflicts_with_all = OF_INBOUND)]
+    only_cgroup: Option<Cgroup>,
+    /// User id whose connections are left alone: the sidecar's; repeatable [default: 1337; with --only-cgroup nobody]
+    #[arg(long, value_name = "UID")]
     exclude_uid: Vec<u32>,
     /// How connections from outside reach the sidecar; tproxy needs CAP_NET_ADMIN in the sidecar too
-    #[arg(long, value_name = "HOW", value_enum, default_value = "redirect")]
-    inbound: Inbound,
+    /// [default: redirect; with --only-cgroup off]
+    #[arg(long, value_name = "HOW", value_enum)]
+    inbound: Option<Inbound>,
     /// Port of the sidecar's outbound listener
     #[arg(long, value_name = "PORT", default_value = "15001")]
     outbound_port: Port,
@@ -113,13 +143,38 @@ struct Rules {
 /// See the flag's help.
 const LEFT_ALONE: [u16; 2] = [22, 15020];
 
-impl From<Rules> for Settings {
-    fn from(rules: Rules) -> Self {
+/// The sidecar's, unless told otherwise.
+const SIDECAR_UID: u32 = 1337;
+
+/// What comes from outside is of no control group.
+const OF_INBOUND: [&str; 5] = [
+    "inbound_port",
+    "include_inbound_ports",
+    "exclude_inbound_ports",
+    "include_inbound_cidrs",
+    "exclude_inbound_cidrs",
+];
+
+impl TryFrom<Rules> for Settings {
+    type Error = InterceptError;
+
+    fn try_from(rules: Rules) -> Result<Self, InterceptError> {
+        let (mode, exclude_uids) = match (&rules.only_cgroup, rules.inbound, rules.exclude_uid) {
+            (Some(_), Some(found @ (Inbound::Redirect | Inbound::Tproxy)), _) => {
+                let found = format!("{found:?}").to_lowercase();
+                return Err(InterceptError::InboundOfCgroup { found });
+            }
+            (Some(_), _, uids) => (Inbound::Off, uids),
+            (None, mode, uids) if uids.is_empty() => {
+                (mode.unwrap_or(Inbound::Redirect), vec![SIDECAR_UID])
+            }
+            (None, mode, uids) => (mode.unwrap_or(Inbound::Redirect), uids),
+        };
         let include = rules.include_inbound_ports;
         let is_named = |port| matches!(include, PortSet::Ranges(_)) && include.contains(port);
         let left_alone = LEFT_ALONE.into_iter().filter(|port| !is_named(*port));
         let exclude = left_alone.fold(rules.exclude_inbound_ports, PortSet::with);
-        Self {
+        Ok(Self {
             outbound: Side {
                 listener: rules.outbound_port,
                 include_ports: rules.include_outbound_ports,
@@ -134,9 +189,10 @@ impl From<Rules> for Settings {
                 include_addresses: rules.include_inbound_cidrs,
                 exclude_addresses: rules.exclude_inbound_cidrs,
             },
-            mode: rules.inbound,
-            exclude_uids: rules.exclude_uid,
-        }
+            mode,
+            exclude_uids,
+            only_cgroup: rules.only_cgroup,
+        })
     }
 }
 
@@ -157,7 +213,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "usher-proxy intercept: {error}");
+            let cause = error.source().map(|cause| format!(": {cause}"));
+            let cause = cause.unwrap_or_default();
+            let _ = writeln!(io::stderr(), "usher-proxy intercept: {error}{cause}");
             ExitCode::from(error.code())
         }
     }
@@ -167,26 +225,65 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(verb: Verb) -> Result<String, InterceptError> {
     match verb {
         Verb::Install { rules, dry_run } => {
-            let ruleset = ruleset::install(&rules.into());
+            let settings = Settings::try_from(rules)?;
+            let ruleset = ruleset::install(&settings);
             if dry_run {
                 return Ok(ruleset);
             }
+            if let Some(cgroup) = &settings.only_cgroup {
+                cgroup.must_exist()?;
+            }
             nft::load(&ruleset)?;
-            Ok(format!("installed: table inet {TABLE}\n"))
+            Ok(format!("installed: table inet {}\n", settings.table()))
         }
-        Verb::Remove { dry_run: true } => Ok(ruleset::remove(TABLE)),
-        Verb::Remove { dry_run: false } if !nft::is_installed()? => Ok(format!(
-            "nothing to remove: there is no table inet {TABLE} in this network namespace\n"
-        )),
-        Verb::Remove { dry_run: false } => {
-            nft::load(&ruleset::remove(TABLE))?;
-            Ok(format!("removed: table inet {TABLE}\n"))
-        }
+        Verb::Remove {
+            only_cgroup,
+            dry_run: true,
+        } => Ok(ruleset::remove(&table_of(only_cgroup.as_ref()))),
+        Verb::Remove {
+            only_cgroup,
+            dry_run: false,
+        } => remove(only_cgroup.as_ref()),
         Verb::Check { rules } => {
-            nft::check(&rules.into())?;
-            Ok(format!("installed as asked for: table inet {TABLE}\n"))
+            let settings = Settings::try_from(rules)?;
+            nft::check(&settings)?;
+            let table = settings.table();
+            Ok(format!("installed as asked for: table inet {table}\n"))
         }
+        Verb::Enter {
+            only_cgroup,
+            command,
+        } => enter(&only_cgroup, &command),
     }
+}
+
+fn remove(only: Option<&Cgroup>) -> Result<String, InterceptError> {
+    let table = table_of(only);
+    let mut said = if nft::is_installed(&table)? {
+        nft::load(&ruleset::remove(&table))?;
+        format!("removed: table inet {table}\n")
+    } else {
+        format!("nothing to remove: there is no table inet {table} in this network namespace\n")
+    };
+    if let Some(cgroup) = only {
+        said.extend(cgroup.remove_ours());
+        return Ok(said);
+    }
+    for (table, cgroup) in nft::of_cgroups()? {
+        // nft may know the group by the way to another mount.
+        let path = cgroup.filter(|path| {
+            path.parse()
+                .is_ok_and(|group: Cgroup| group.table() == table)
+        });
+        let how = match path {
+            Some(cgroup) => format!("usher-proxy intercept remove --only-cgroup {cgroup}"),
+            None => {
+                format!("its control group is not seen from here; nft delete table inet {table}")
+            }
+        };
+        let _ = writeln!(said, "kept: table inet {table} ({how})");
+    }
+    Ok(said)
 }
 
 #[cfg(test)]

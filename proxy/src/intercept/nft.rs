@@ -10,6 +10,9 @@ use super::{
     ruleset::{self, SCRATCH, TABLE},
 };
 
+/// What the rule of a control group begins with, in nft's spelling.
+const OF_CGROUP: &str = "socket cgroupv2 level ";
+
 /// In PATH, and where it is when PATH is a plain user's.
 const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
 
@@ -34,7 +37,8 @@ pub(super) enum InterceptError {
     /// Code 71.
     #[error(
         "nft did not load the rules: {said}\nThe kernel needs nf_tables with NAT: the modules nft_chain_nat, \
-         nft_redir and nft_fib_inet, and nft_tproxy for --inbound tproxy"
+         nft_redir and nft_fib_inet, and nft_tproxy for --inbound tproxy; for --only-cgroup nft_socket, Linux 5.13 and \
+         nftables 0.9.9 at least"
     )]
     Refused {
         /// By nft.
@@ -44,8 +48,72 @@ pub(super) enum InterceptError {
     #[error("cannot run nft")]
     Failed(#[from] io::Error),
     /// Code 1.
-    #[error("no rules are installed here: usher-proxy intercept install")]
+    #[error("no such rules are installed here: usher-proxy intercept install")]
     Missing,
+    /// Code 64.
+    #[error(
+        "--inbound {found} and --only-cgroup exclude each other: what comes from outside is of no control group; leave \
+         --inbound out"
+    )]
+    InboundOfCgroup {
+        /// What was asked for.
+        found: String,
+    },
+    /// Code 71.
+    #[error(
+        "--only-cgroup needs the control groups of version 2 at /sys/fs/cgroup, where nft looks them up, and something \
+         else is there: boot with systemd.unified_cgroup_hierarchy=1, or mount -t cgroup2 none /sys/fs/cgroup"
+    )]
+    NoCgroups,
+    /// Code 71.
+    #[error(
+        "there is no control group /sys/fs/cgroup/{cgroup}: make it first (mkdir), the rule is about the one that is \
+         there now"
+    )]
+    NoCgroup {
+        /// Its path.
+        cgroup: String,
+    },
+    /// Code 77.
+    #[error(
+        "cannot move into the control group {cgroup}, nothing was started: its cgroup.procs, and that of the nearest \
+         group that both are in, must be writable"
+    )]
+    NotEntered {
+        /// Its path.
+        cgroup: String,
+        /// By the kernel.
+        #[source]
+        source: io::Error,
+    },
+    /// Code 71.
+    #[error(
+        "the kernel does not hand over the connections of the control group {cgroup}, nothing was started: are the rules \
+         installed (usher-proxy intercept check --only-cgroup {cgroup})? In a container Linux before 6.11 does not find \
+         its groups"
+    )]
+    NotHandedOver {
+        /// Its path.
+        cgroup: String,
+    },
+    /// Code 71.
+    #[error(
+        "no sidecar takes what the rules hand over, nothing was started: does it run with --transparent?"
+    )]
+    Unproven {
+        /// Of a connection to ourselves.
+        #[source]
+        source: io::Error,
+    },
+    /// Code 126 or 127, as of shells.
+    #[error("cannot start {program}")]
+    NotStarted {
+        /// The command.
+        program: String,
+        /// By the kernel.
+        #[source]
+        source: io::Error,
+    },
     /// Code 1.
     #[error(
         "the rules are not those of these settings; usher-proxy intercept install with the same settings replaces \
@@ -61,9 +129,17 @@ impl InterceptError {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Missing | Self::Different { .. } => 1,
+            Self::InboundOfCgroup { .. } => 64,
             Self::NoNft => 69,
-            Self::Refused { .. } | Self::Failed(_) => 71,
-            Self::NotPermitted { .. } => 77,
+            Self::Refused { .. }
+            | Self::Failed(_)
+            | Self::NoCgroups
+            | Self::NoCgroup { .. }
+            | Self::NotHandedOver { .. }
+            | Self::Unproven { .. } => 71,
+            Self::NotPermitted { .. } | Self::NotEntered { .. } => 77,
+            Self::NotStarted { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            Self::NotStarted { .. } => 126,
         }
     }
 }
@@ -75,7 +151,7 @@ pub(super) fn load(ruleset: &str) -> Result<(), InterceptError> {
 
 /// Compares what is installed with what `settings` ask for, in nft's own spelling of both.
 pub(super) fn check(settings: &Settings) -> Result<(), InterceptError> {
-    let found = installed()?.ok_or(InterceptError::Missing)?;
+    let found = installed(&settings.table())?.ok_or(InterceptError::Missing)?;
     load(&ruleset::rehearse(settings))?;
     let wanted = list(SCRATCH);
     load(&ruleset::remove(SCRATCH))?;
@@ -87,13 +163,39 @@ pub(super) fn check(settings: &Settings) -> Result<(), InterceptError> {
     }
 }
 
-/// Whether there is anything of ours.
-pub(super) fn is_installed() -> Result<bool, InterceptError> {
-    Ok(installed()?.is_some())
+/// Whether there is such a table.
+pub(super) fn is_installed(table: &str) -> Result<bool, InterceptError> {
+    Ok(installed(table)?.is_some())
 }
 
-fn installed() -> Result<Option<String>, InterceptError> {
-    match list(TABLE) {
+/// The tables of control groups, and the path of each; `None`: its group is gone.
+pub(super) fn of_cgroups() -> Result<Vec<(String, Option<String>)>, InterceptError> {
+    let tables = nft(&["list", "tables", "inet"], "")?;
+    let names = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("table inet "));
+    let ours = |name: &&str| {
+        let rest = name.strip_prefix(TABLE);
+        *name != SCRATCH && rest.is_some_and(|rest| rest.starts_with('-'))
+    };
+    let mut found = Vec::new();
+    for name in names.map(str::trim).filter(ours) {
+        // One that is gone by now is nobody's.
+        if let Some(listed) = installed(name)? {
+            found.push((name.to_owned(), cgroup_of(&listed)));
+        }
+    }
+    Ok(found)
+}
+
+fn cgroup_of(listed: &str) -> Option<String> {
+    let mut rules = listed.lines().map(str::trim);
+    let rule = rules.find_map(|line| line.strip_prefix(OF_CGROUP))?;
+    Some(rule.split('"').nth(1)?.to_owned())
+}
+
+fn installed(table: &str) -> Result<Option<String>, InterceptError> {
+    match list(table) {
         Err(InterceptError::Refused { said }) if said.contains("No such file") => Ok(None),
         listed => listed.map(Some),
     }

@@ -1,7 +1,7 @@
 //! Settings → nftables rules. Pure.
 //!
-//! One table with a chain for each side. `return` in a base chain leaves the packet to whatever comes after us, so
-//! rules of other tables keep their say. The text first adds the table and deletes it: as one transaction it then
+//! One table with a chain for each side; a control group's has only the outbound one, for its sockets alone. `return` in
+//! a base chain leaves the packet to whatever comes after us, so rules of other tables keep their say. The text first adds the table and deletes it: as one transaction it then
 //! replaces what was there, whether that was nothing, the same, or an older version's.
 
 use std::{fmt::Write as _, net::Ipv4Addr};
@@ -27,6 +27,8 @@ pub(super) const SCRATCH: &str = "usher-intercept-check";
 
 /// Priority of destination NAT (`dstnat`), by its number: nft knows the name only for some hooks.
 const DSTNAT: i32 = -100;
+/// Before everybody's: the first rule that translates a connection's destination decides.
+const DSTNAT_OF_CGROUP: i32 = DSTNAT - 1;
 /// Priority of `mangle`, where TPROXY belongs.
 const MANGLE: i32 = -150;
 
@@ -37,7 +39,8 @@ const RUNNING: &str = "tcp flags & (fin | syn | rst | ack) != syn return";
 
 /// The whole transaction that installs `settings`.
 pub fn install(settings: &Settings) -> String {
-    format!("{}{}", remove(TABLE), table(settings, TABLE, ""))
+    let name = settings.table();
+    format!("{}{}", remove(&name), table(settings, &name, ""))
 }
 
 /// As [`install`], into the dormant table.
@@ -65,12 +68,10 @@ fn table(settings: &Settings, name: &str, flags: &str) -> String {
 
 fn outbound(text: &mut String, settings: &Settings) {
     let side = &settings.outbound;
-    let _ = write!(
-        text,
-        "\tchain outbound {{\n\t\ttype nat hook output priority {DSTNAT}; policy accept;\n"
-    );
-    rule(text, "meta l4proto != tcp return");
-    rule(text, RUNNING);
+    text.push_str("\tchain outbound {\n");
+    if settings.only_cgroup.is_none() {
+        begin(text, DSTNAT);
+    }
     match settings.mode {
         Inbound::Off => {}
         Inbound::Redirect | Inbound::Tproxy => witness(text, &settings.inbound),
@@ -97,6 +98,27 @@ fn outbound(text: &mut String, settings: &Settings) {
     rule(text, "ip6 daddr fe80::/10 return");
     body(text, side, "daddr", Verdict::Redirect);
     text.push_str("\t}\n");
+    if let Some(cgroup) = &settings.only_cgroup {
+        text.push_str("\tchain of-cgroup {\n");
+        begin(text, DSTNAT_OF_CGROUP);
+        let level = cgroup.level();
+        // Said of what is in it, not of what is not: a packet without a socket is nobody's.
+        rule(
+            text,
+            &format!("socket cgroupv2 level {level} \"{cgroup}\" goto outbound"),
+        );
+        text.push_str("\t}\n");
+    }
+}
+
+/// Of a chain for connections that this machine makes.
+fn begin(text: &mut String, priority: i32) {
+    rule(
+        text,
+        &format!("type nat hook output priority {priority}; policy accept;"),
+    );
+    rule(text, "meta l4proto != tcp return");
+    rule(text, RUNNING);
 }
 
 /// The ports of the inbound side, whose sources have no meaning here.

@@ -2,7 +2,7 @@
 
 use usher_config::value::Port;
 
-use super::{AddressSet, PortSet};
+use super::{AddressSet, Cgroup, PortSet, ruleset::TABLE};
 
 /// Everything that the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,20 @@ pub struct Settings {
     pub mode: Inbound,
     /// User ids whose calls are never intercepted: the sidecar's own must be among them, else it would call itself.
     pub exclude_uids: Vec<u32>,
+    /// Only the calls of its processes are intercepted, and none from outside; `None`: those of the network namespace.
+    pub only_cgroup: Option<Cgroup>,
+}
+
+impl Settings {
+    /// The table that the rules are in.
+    pub(super) fn table(&self) -> String {
+        table_of(self.only_cgroup.as_ref())
+    }
+}
+
+/// The table of a control group's rules, or of everybody's.
+pub(super) fn table_of(cgroup: Option<&Cgroup>) -> String {
+    cgroup.map_or_else(|| TABLE.to_owned(), Cgroup::table)
 }
 
 /// One direction. A connection is intercepted if its port and its address are included and neither is excluded.

@@ -62,6 +62,8 @@ pub struct Shared {
     pub access_log: Arc<AccessLog>,
     /// The ports that this sidecar listens on, if the kernel hands it connections; `None`: explicit calls only.
     pub own_ports: Option<Arc<[u16]>>,
+    /// It hands over those from outside too.
+    pub intercepts_inbound: bool,
 }
 
 /// One thread's world. Lives in an `Rc`; everything in it is reached without a lock.

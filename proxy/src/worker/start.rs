@@ -250,6 +250,7 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
         match arrived {
             Ok((stream, peer, arrival)) => match (handoff.purpose, arrival) {
                 (_, Arrival::Looping(destination)) => refuse_loop(&worker, destination),
+                (_, Arrival::Witness) => drop(stream),
                 (Purpose::Inbound, Arrival::Direct) => {
                     inbound::serve(worker, stream, peer, None).await;
                 }
@@ -276,6 +277,7 @@ fn begin(worker: &Rc<Worker>, handoff: Handoff) {
 fn arrival(worker: &Worker, handoff: &Handoff) -> io::Result<Arrival> {
     match (&worker.shared.own_ports, &handoff.purpose) {
         (None, _) | (_, Purpose::Tcp(_)) => Ok(Arrival::Direct),
+        (_, Purpose::Inbound) if !worker.shared.intercepts_inbound => Ok(Arrival::Direct),
         (Some(own), purpose) => Arrival::of(&handoff.stream, purpose, own),
     }
 }

@@ -164,6 +164,7 @@ impl Gateway {
             state_dir: self.state_dir,
             inbound: None,
             outbound: nowhere,
+            transparent: false,
             metrics: self.metrics,
             advertise: None,
             zone: self.zone,

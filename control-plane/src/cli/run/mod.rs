@@ -1,12 +1,16 @@
 //! `usher run`: a process, and the sidecar beside it, as one.
 //!
 //! The story, in order: a state directory of our own, permission to join, the sidecar, the command with the
-//! sidecar in its environment, and then both are watched until one ends. The sidecar and the command each get
+//! sidecar in its environment (or, with `--transparent`, its connections handed over by the kernel), and then both are
+//! watched until one ends. The sidecar and the command each get
 //! a process group of their own: Ctrl-C on a terminal would otherwise reach all three at once, and the
 //! application would be gone before the mesh had heard that it is going.
 
+mod cgroup;
 mod explain;
 mod gateway;
+mod guard;
+mod interception;
 mod kept;
 mod permission;
 mod progress;
@@ -29,6 +33,7 @@ use clap::Args;
 use usher_config::value::{Name, Port, parse_duration};
 
 use super::{Failure, Outcome, exit, locate::DataDirectory};
+use interception::Interception;
 use permission::Permission;
 use progress::Progress;
 use role::Role;
@@ -38,6 +43,7 @@ use state_directory::StateDirectory;
 use supervise::Application;
 
 pub(super) use gateway::Gateway;
+pub(super) use guard::Guard;
 pub(super) use tied::Tied;
 
 /// For whoever has the command's port to take a connection: it is on this machine.
@@ -54,10 +60,20 @@ Examples:
   usher run --service web --namespace shop --port 8080 --control-plane 10.0.0.1:15012 \\
       --token-file token --inbound 10.0.0.7:15006 -- ./web
       on another machine, with a token made by `usher token create`
+  usher run --transparent --service web --namespace shop -- setpriv --reuid web --clear-groups ./web
+      as root: nothing to set in the program, it calls the address that `usher services` shows, or whomever it likes
 
 The command's environment gets HOST=127.0.0.1, PORT (with --port), http_proxy and USHER_OUTBOUND (the sidecar),
 and no_proxy=localhost,127.0.0.1. It must listen on HOST only: an application that can be reached around its
 sidecar is not registered, unless --danger-exposed-application is given.
+
+With --transparent the kernel hands over every TCP connection that the command and its processes make, except to loopback,
+by an nftables table for a control group of their own; nobody else on the machine is touched, and http_proxy is not set.
+It needs Linux 5.14, nftables, control groups of version 2 at /sys/fs/cgroup, and root (or CAP_NET_ADMIN and a writable
+control group). Others still come in by --port as ever. A program that moves its processes to other control groups (systemd-run,
+docker, su with pam_systemd) moves them out. At the end all of them are killed, and table and group removed, even if usher
+itself is killed; what a crash of the machine leaves, the next run of the same state directory removes, or by hand
+`usher-proxy intercept remove`.
 
 Ctrl-C or SIGTERM: the mesh stops sending (drain), then the command gets the signal, then the sidecar ends. The
 second one ends everything at once. HUP, QUIT, USR1 and USR2 go to the command alone.
@@ -68,7 +84,7 @@ state directory knows a configuration) needs nobody: its command starts after 10
 
 Exit codes: the command's own (128+n if signal n ended it); 64 usage, 69 the control plane does not answer, refused the
 token, or does not let its account run the service, 70 the sidecar failed, 71 an address or file that the sidecar needs
-cannot be had (a port of --inbound, --outbound, --metrics or --tcp that is in use), 78 the application is reachable
+cannot be had (a port of --inbound, --outbound, --metrics or --tcp that is in use; what --transparent needs), 78 the application is reachable
 around the sidecar, 126 the command cannot be executed, 127 there is no such command.";
 
 /// Run a command in the mesh, with a sidecar beside it
@@ -107,6 +123,9 @@ pub(super) struct Run {
     /// Address for the command's calls; loopback only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::address)]
     outbound: SocketAddr,
+    /// Hand every TCP connection of the command to the sidecar, by the kernel, instead of setting http_proxy; for root
+    #[arg(long)]
+    transparent: bool,
     /// Address of the sidecar's metrics
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::address)]
     metrics: SocketAddr,
@@ -174,17 +193,34 @@ impl Run {
     async fn run(&self, proxy: &Path) -> Outcome {
         let progress = Progress::new(self.json, self.quiet);
         // Before anything is started: a signal from here on is never lost, and never the default death.
-        let mut signals = supervise::Signals::listen()?;
+        let signals = supervise::Signals::listen()?;
         let state = StateDirectory::claim(self)?;
+        if !self.transparent {
+            return self.in_mesh(proxy, (&state, None), signals, progress).await;
+        }
+        let interception = Interception::prepare(proxy, self, &state).await?;
+        let place = (&state, Some(&interception));
+        let outcome = self.in_mesh(proxy, place, signals, progress).await;
+        interception.end(progress).await;
+        outcome
+    }
+
+    async fn in_mesh(
+        &self,
+        proxy: &Path,
+        (state, interception): (&StateDirectory, Option<&Interception>),
+        mut signals: supervise::Signals,
+        progress: Progress,
+    ) -> Outcome {
         let permission = tokio::select! {
-            permission = Permission::obtain(self, &state, progress) => permission?,
+            permission = Permission::obtain(self, state, progress) => permission?,
             signal = signals.next_stop() => return Ok(supervise::killed_by(signal)),
         };
         progress.say(&permission.to_string());
-        let mut told = Told::of(self.role(), ready::last_known(&state));
-        let mut sidecar = Sidecar::start(proxy, self, &state, &permission)?;
+        let mut told = Told::of(self.role(), ready::last_known(state));
+        let mut sidecar = Sidecar::start(proxy, self, state, &permission)?;
         let stopped = tokio::select! {
-            ready = ready::wait(&mut sidecar, self, (&state, &permission), progress) => ready.map(|standing| {
+            ready = ready::wait(&mut sidecar, self, (state, &permission), progress) => ready.map(|standing| {
                 permission.say_unused(&standing, progress);
                 told.tell_notices(&standing, progress);
                 None
@@ -215,7 +251,7 @@ impl Run {
             ));
         }
         told.port_is_taken(taken);
-        let application = match Application::start(self, sidecar.addresses()?) {
+        let application = match self.start_command(&sidecar, interception, progress).await {
             Ok(application) => application,
             Err(failure) => {
                 sidecar.stop().await;
@@ -230,7 +266,7 @@ impl Run {
                 None => std::future::pending().await,
             }
         };
-        let keep_permission = permission.keep_fresh(self, &state);
+        let keep_permission = permission.keep_fresh(self, state);
         let supervise = supervise::Supervisor {
             run: self,
             progress: &progress,
@@ -244,8 +280,30 @@ impl Run {
         }
     }
 
+    async fn start_command(
+        &self,
+        sidecar: &Sidecar,
+        interception: Option<&Interception>,
+        progress: Progress,
+    ) -> Result<Application, Failure> {
+        let addresses = sidecar.addresses()?;
+        if let Some(interception) = interception {
+            interception.install(addresses).await?;
+            progress.say(&interception.to_string());
+        }
+        Application::start(self, addresses, interception)
+    }
+
     /// The sidecar cannot listen where the application does (127.0.0.1): whoever came second would find the port taken.
     fn check_ports(&self) -> Result<(), Failure> {
+        if self.transparent && self.outbound.ip() != Ipv4Addr::LOCALHOST {
+            let message = format!(
+                "--outbound {} with --transparent: the kernel hands connections over to 127.0.0.1 (and ::1) only",
+                self.outbound
+            );
+            return Err(Failure::new(exit::USAGE, message)
+                .advise("leave --outbound out, or give 127.0.0.1:PORT"));
+        }
         let Some(application) = self.port else {
             return Ok(());
         };

@@ -310,6 +310,9 @@ fn arguments(
         None => {
             command.arg("--inbound").arg(run.inbound().to_string());
             command.arg("--outbound").arg(run.outbound.to_string());
+            if run.transparent {
+                command.args(["--transparent", "outbound"]);
+            }
         }
     }
     let optional = [

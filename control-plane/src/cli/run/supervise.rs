@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     Failure, Outcome, Run, exit,
+    interception::Interception,
     progress::Progress,
     sidecar::{Sidecar, SidecarAddresses},
     tied,
@@ -40,23 +41,40 @@ pub(super) struct Application {
 }
 
 impl Application {
-    pub(super) fn start(run: &Run, sidecar: &SidecarAddresses) -> Result<Self, Failure> {
+    pub(super) fn start(
+        run: &Run,
+        sidecar: &SidecarAddresses,
+        interception: Option<&Interception>,
+    ) -> Result<Self, Failure> {
         let (program, arguments) = run
             .command
             .split_first()
             .ok_or_else(|| Failure::new(exit::USAGE, "no command"))?;
         let outbound = sidecar.outbound.map(|outbound| outbound.to_string());
         let outbound = outbound.unwrap_or_default();
-        let mut command = tied::command(program);
+        let mut command = match interception {
+            None => {
+                let mut command = tied::command(program);
+                command
+                    .env("http_proxy", format!("http://{outbound}"))
+                    .env("no_proxy", "localhost,127.0.0.1")
+                    // Some libraries prefer it.
+                    .env_remove("NO_PROXY");
+                command
+            }
+            Some(interception) => {
+                let mut command = interception.entering(program);
+                // One of our own surroundings would be called instead of the service.
+                command.env_remove("http_proxy");
+                command
+            }
+        };
         command
             .args(arguments)
             .env("HOST", "127.0.0.1")
-            .env("http_proxy", format!("http://{outbound}"))
-            .env("no_proxy", "localhost,127.0.0.1")
             .env("USHER_OUTBOUND", outbound)
-            // Some libraries prefer these, and would call around the mesh.
+            // Some libraries prefer it, and would call around the mesh.
             .env_remove("HTTP_PROXY")
-            .env_remove("NO_PROXY")
             .kill_on_drop(true);
         if let Some(port) = run.port {
             command.env("PORT", port.to_string());

@@ -8,7 +8,7 @@ fn settings(arguments: &[&str]) -> Result<Settings, String> {
         .map_err(|error| error.to_string())?
         .verb
     {
-        Verb::Install { rules, .. } => Ok(rules.into()),
+        Verb::Install { rules, .. } => Settings::try_from(rules).map_err(|error| error.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -44,4 +44,29 @@ fn mistakes_name_the_flag_and_what_is_allowed() {
     assert!(said.contains("first address first"), "{said}");
     assert!(settings(&["--inbound", "magic"]).is_err());
     assert!(settings(&["--outbound-port", "0"]).is_err());
+}
+
+#[test]
+fn of_a_control_group_only_its_own_calls_are_meant_whoever_makes_them() {
+    let with = |more: &[&str]| settings(&[&["--only-cgroup", "a/b"], more].concat());
+    let own = with(&["--outbound-port", "4000"]).unwrap();
+    assert_eq!(own.mode, Inbound::Off);
+    assert!(own.exclude_uids.is_empty(), "its sidecar is outside");
+    assert_eq!(
+        own,
+        with(&["--inbound", "off", "--outbound-port", "4000"]).unwrap()
+    );
+    assert_eq!(with(&["--exclude-uid", "7"]).unwrap().exclude_uids, [7]);
+    let said = with(&["--inbound", "tproxy"]).unwrap_err();
+    assert!(
+        said.contains("--inbound tproxy and --only-cgroup"),
+        "{said}"
+    );
+    let said = with(&["--exclude-inbound-ports", "22"]).unwrap_err();
+    assert!(said.contains("--only-cgroup"), "{said}");
+    assert!(
+        settings(&["--only-cgroup", "/"])
+            .unwrap_err()
+            .contains("not the root of all")
+    );
 }

@@ -19,6 +19,7 @@ fn settings() -> Settings {
         inbound: side("15006"),
         mode: Inbound::Redirect,
         exclude_uids: vec![1337],
+        only_cgroup: None,
     }
 }
 
@@ -77,6 +78,40 @@ fn inbound_can_be_handed_over_as_it_is_or_left_alone() {
     });
     assert!(!off.contains("chain inbound"));
     assert!(!off.contains("127.0.15.6"), "nothing to bear witness to");
+}
+
+#[test]
+fn a_control_group_has_a_table_of_its_own_that_others_never_enter() {
+    let cgroup: super::super::Cgroup = "shop.slice/web".parse().unwrap();
+    let text = install(&Settings {
+        mode: Inbound::Off,
+        exclude_uids: Vec::new(),
+        only_cgroup: Some(cgroup.clone()),
+        ..settings()
+    });
+    let table = cgroup.table();
+    assert_eq!(
+        text,
+        format!(
+            "table inet {table}\n\
+             delete table inet {table}\n\
+             table inet {table} {{\n\
+             \tchain outbound {{\n\
+             \t\tip daddr 127.0.15.1 meta l4proto tcp redirect to :15001\n\
+             \t\tip daddr 127.0.0.0/8 return\n\
+             \t\tip6 daddr ::1 return\n\
+             \t\tip6 daddr fe80::/10 return\n\
+             \t\tmeta l4proto tcp redirect to :15001\n\
+             \t}}\n\
+             \tchain of-cgroup {{\n\
+             \t\ttype nat hook output priority -101; policy accept;\n\
+             \t\tmeta l4proto != tcp return\n\
+             \t\ttcp flags & (fin | syn | rst | ack) != syn return\n\
+             \t\tsocket cgroupv2 level 2 \"shop.slice/web\" goto outbound\n\
+             \t}}\n\
+             }}\n"
+        )
+    );
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -124,6 +124,7 @@ impl Sidecar {
             metrics,
             access_log: Arc::new(access_log),
             own_ports: None,
+            intercepts_inbound: false,
         };
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (outbound, inbound, tcp) = (listen(), listen(), listen());
