@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
-use usher_tests::{Application, Client, eventually};
+use usher_tests::{Application, Client, eventually, skip};
 
 use crate::pair;
 
@@ -72,7 +72,7 @@ async fn metrics_pass_prometheus_own_check() -> Result<()> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut checker) = checker else {
-        eprintln!("skipped: promtool is not installed (Debian: prometheus)");
+        skip("promtool is not installed (Debian: prometheus)");
         return Ok(());
     };
     checker

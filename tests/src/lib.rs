@@ -32,6 +32,7 @@ mod network;
 mod process;
 pub mod raw;
 mod sidecar;
+mod skip;
 mod wait;
 pub mod yaml;
 
@@ -43,4 +44,5 @@ pub use mesh::Mesh;
 pub use network::{Host, Network};
 pub use process::{Output, Process, run};
 pub use sidecar::{Sidecar, SidecarBuilder};
+pub use skip::skip;
 pub use wait::{eventually, eventually_for};

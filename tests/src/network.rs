@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::{Output, run};
+use crate::{Output, run, skip};
 
 /// This thread's network.
 #[derive(Debug)]
@@ -44,15 +44,17 @@ impl Network {
                 .any(found)
         });
         if let Some(program) = missing {
-            eprintln!("skipped: {program} is not installed");
+            skip(&format!("{program} is not installed"));
             return Ok(None);
         }
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: only root can make network namespaces");
+            skip("only root can make network namespaces");
             return Ok(None);
         }
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: this machine gives no network namespace ({error})");
+            skip(&format!(
+                "this machine gives no network namespace ({error})"
+            ));
             return Ok(None);
         }
         for command in [

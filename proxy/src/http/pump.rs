@@ -1,6 +1,14 @@
 //! Body → HTTP/2 stream, at the pace of the peer's window.
 
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Poll,
+};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -26,18 +34,66 @@ enum Next {
 
 /// A request's first bytes that leave together with its head, 16 KiB: what most requests have at all. `h2` gives a stream no
 /// window before its connection has opened it, so who waits for one sends the head alone and the body a turn later.
-pub const WITH_HEAD_MAX: usize = 16 * 1024;
+const WITH_HEAD_MAX: usize = 16 * 1024;
 
-/// Sends all of `body`, with its trailers, and ends the stream. `early`: so many bytes at its beginning are left with `h2`
-/// whether the peer's window has room for them yet or not.
+/// Such bytes of all requests on a connection that `h2` has not written yet. A peer that gives no window, and answers all the
+/// same, would else make us keep ever more of them: `h2` forgets no byte of a stream that both sides have ended.
+const WITH_HEADS_MAX: usize = 1024 * 1024;
+
+/// One connection's.
+#[derive(Debug, Clone, Default)]
+pub struct WithHead(Arc<AtomicUsize>);
+
+/// Counts until `h2` has written it, or dropped it.
+struct Counted {
+    bytes: Bytes,
+    all: Arc<AtomicUsize>,
+}
+
+impl WithHead {
+    /// What is counted now.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// The same bytes, if there is room for them.
+    fn enter(&self, bytes: &Bytes) -> Option<Bytes> {
+        // One thread counts up; `h2` may drop what it has on another only when that one is gone.
+        if self.0.load(Relaxed) + bytes.len() > WITH_HEADS_MAX {
+            return None;
+        }
+        self.0.fetch_add(bytes.len(), Relaxed);
+        Some(Bytes::from_owner(Counted {
+            bytes: bytes.clone(),
+            all: self.0.clone(),
+        }))
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes.len(), Relaxed);
+    }
+}
+
+/// Sends all of `body`, with its trailers, and ends the stream. `with_head`: its first bytes are left with `h2` whether the
+/// peer's window has room for them yet or not.
 ///
 /// # Errors
 /// See [`PumpError`]. A dropped future resets the stream as soon as `send` is dropped too.
 pub async fn pump(
     body: &mut Body,
     send: &mut SendStream<Bytes>,
-    mut early: usize,
+    with_head: Option<WithHead>,
 ) -> Result<(), PumpError> {
+    let mut left = WITH_HEAD_MAX;
     loop {
         let next = poll_fn(|cx| {
             if send.poll_reset(cx).is_ready() {
@@ -62,11 +118,13 @@ pub async fn pump(
         match frame.into_data() {
             Ok(bytes) => {
                 let last = body.is_end_stream();
-                if !bytes.is_empty() && bytes.len() <= early {
-                    early -= bytes.len();
+                let fits = !bytes.is_empty() && bytes.len() <= left;
+                let entered = with_head.as_ref().filter(|_| fits);
+                if let Some(bytes) = entered.and_then(|with_head| with_head.enter(&bytes)) {
+                    left -= bytes.len();
                     send.send_data(bytes, last).map_err(|_| PumpError::Peer)?;
                 } else {
-                    early = 0;
+                    left = 0;
                     send_bytes(bytes, last, send, body).await?;
                 }
                 if last {

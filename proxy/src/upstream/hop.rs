@@ -28,7 +28,7 @@ use crate::{
         Body, Interim, RecvBody,
         apart::fields_apart,
         headers::{HEADER_BYTES_MAX, HEADERS_MAX},
-        pump::{WITH_HEAD_MAX, pump},
+        pump::{WithHead, pump},
         upgrade::Offer,
         windows::{CONNECTION_WINDOW, RESET_STREAM_KEPT, SEND_BUFFER_MAX, STREAM_WINDOW},
     },
@@ -62,6 +62,8 @@ struct State {
     closed: Cell<bool>,
     /// A request has been sent.
     used: Cell<bool>,
+    /// What requests have sent before they knew of room for it.
+    with_head: WithHead,
 }
 
 /// Speaks HTTP/2 on `stream`. `guard` lives as long as the connection; `peer` is who was verified to be there.
@@ -92,6 +94,7 @@ pub async fn handshake<G: 'static>(
         active: Cell::new(0),
         closed: Cell::new(false),
         used: Cell::new(false),
+        with_head: WithHead::default(),
     });
     let shared = state.clone();
     spawn_local(async move {
@@ -115,6 +118,11 @@ pub async fn handshake<G: 'static>(
 }
 
 impl Hop {
+    #[cfg(test)]
+    pub(super) fn unwritten(&self) -> usize {
+        self.state.with_head.bytes()
+    }
+
     /// Who was verified to be there; `None`: plaintext.
     pub fn peer(&self) -> Option<&SpiffeId> {
         self.state.peer.as_ref()
@@ -201,7 +209,8 @@ impl Hop {
         let upload = if bodiless {
             Upload::Done
         } else {
-            Upload::start(async move { pump(&mut body, &mut stream, WITH_HEAD_MAX).await })
+            let with_head = Some(self.state.with_head.clone());
+            Upload::start(async move { pump(&mut body, &mut stream, with_head).await })
         };
         Ok(Begun {
             offer,

@@ -203,6 +203,56 @@ async fn a_large_body_waits_for_its_window() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_peer_that_answers_and_reads_nothing_makes_us_keep_a_bounded_part() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn_local(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut builder = server::Builder::new();
+        let handshake = builder.initial_window_size(0).handshake(stream);
+        let mut connection: Connection = handshake.await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_response(Response::new(()), true).unwrap();
+        }
+    });
+    let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
+    let mut hop = handshake_hop(stream, address, None, ()).await.unwrap();
+    let mut before = 0;
+    for _ in 0..100 {
+        before = hop.unwritten();
+        let (mut request, _) = post(1, 16 * 1024);
+        let answer = hop.exchange(&mut request, &Interim::default()).await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert!(hop.unwritten() <= 1024 * 1024, "{}", hop.unwritten());
+    assert_eq!(hop.unwritten(), before, "it goes on growing");
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_written_makes_room() {
+    let mut hop = hop(async |mut connection| {
+        while let Some(stream) = connection.accept().await {
+            let (request, mut respond) = stream?;
+            spawn_local(async move {
+                let mut body = request.into_body();
+                while body.data().await.is_some() {}
+                respond.send_response(Response::new(()), true)
+            });
+        }
+        Ok(())
+    })
+    .await;
+    for _ in 0..3 {
+        let (mut request, _) = post(1, 1024);
+        hop.exchange(&mut request, &Interim::default())
+            .await
+            .unwrap();
+    }
+    // `h2` keeps the last frame that it wrote.
+    assert!(hop.unwritten() <= 1024, "{}", hop.unwritten());
+}
+
+#[tokio::test(flavor = "local")]
 async fn names_of_fields_that_are_new_each_time_are_spelled_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -99,10 +99,15 @@ async fn on_a_port_that_declares_nothing_all_but_http_follows_routes_for_connect
     assert!(refused.contains("UnrecognisedName"), "{refused}");
     let answer = get(&web, &address, "front", "/").await?;
     assert!(answer.contains("no healthy endpoint"), "still: {answer}");
-    eventually("the route is in the log", async || {
-        let log = sidecar.access_log();
-        log.contains("TLSRoute/default/front/0").then_some(())
+    logged(&sidecar, "TLSRoute/default/front/0").await;
+    Ok(())
+}
+
+/// Lines are written a moment after what they are about.
+async fn logged(sidecar: &Sidecar, text: &str) {
+    let what = format!("{text} is in the access log");
+    eventually(&what, async || {
+        sidecar.access_log().contains(text).then_some(())
     })
     .await;
-    Ok(())
 }

@@ -173,7 +173,7 @@ async fn serve_stream(mut answer: Handling, back: Rc<Back>) {
         && !bodiless
     {
         // A body that breaks off has reset the stream; its observer knows why.
-        if pump(&mut body, &mut stream, 0).await.is_ok() {
+        if pump(&mut body, &mut stream, None).await.is_ok() {
             poll_fn(|cx| body.poll_over(cx)).await;
         }
     }

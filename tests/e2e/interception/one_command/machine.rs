@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::Result;
 use tokio::net::TcpListener;
 use usher_tests::{
-    Application, Mesh, Network, Output, Sidecar, SidecarBuilder, eventually, reply, run, yaml,
+    Application, Mesh, Network, Output, Sidecar, SidecarBuilder, eventually, reply, run, skip, yaml,
 };
 
 use super::super::pair::virtual_address;
@@ -41,9 +41,7 @@ impl Machine {
         let may = "d=/sys/fs/cgroup/usher-probe-$$; mkdir $d && rmdir $d && command -v curl";
         let probed = grouped(&["sh", "-c", may]);
         if probed.code != Some(0) {
-            eprintln!(
-                "skipped: no control groups of version 2 to be made here, or no curl ({probed:?})"
-            );
+            skip("no control groups of version 2 to be made here, or no curl");
             return Ok(None);
         }
         let api = yaml::service("api", 8080, "http");
