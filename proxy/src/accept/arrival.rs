@@ -11,7 +11,7 @@ use std::{
 use socket2::SockRef;
 
 use super::Purpose;
-use crate::intercept::ruleset::WITNESS_OF_UID;
+use crate::intercept::ruleset::{WITNESS_OF_CGROUP, WITNESS_OF_UID};
 
 /// How a connection came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Ends {
             local,
             peer,
         } = self;
-        if matches!(purpose, Purpose::Outbound) && destination.ip() == WITNESS_OF_UID {
+        let mut witnesses = [WITNESS_OF_UID, WITNESS_OF_CGROUP].iter();
+        let is_witness = witnesses.any(|witness| destination.ip() == *witness);
+        if matches!(purpose, Purpose::Outbound) && is_witness {
             return Arrival::Witness;
         }
         if !own.contains(&destination.port()) {

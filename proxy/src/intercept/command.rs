@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use usher_config::value::Port;
 
 use super::{
-    AddressSet, Cgroup, Inbound, PortSet, Settings, Side,
+    AddressSet, Calls, Cgroup, Inbound, PortSet, Settings, Side,
     enter::enter,
     nft::{self, InterceptError},
     ruleset,
@@ -34,6 +34,8 @@ Examples:
       only what the processes of that control group call; its sidecar is in another one, started with --transparent outbound
   usher-proxy intercept enter --only-cgroup web -- ./web
       moves itself into /sys/fs/cgroup/web, proves that its connections are handed over, becomes ./web
+  usher-proxy intercept install --only-cgroup web --closed
+      its sidecar is gone: what it calls is refused, instead of handed to whoever takes the sidecar's port next
   usher-proxy intercept remove
       and says which tables of control groups there are; usher run --transparent removes its own
 
@@ -100,6 +102,9 @@ struct Rules {
     /// before everybody's
     #[arg(long, value_name = "PATH", conflicts_with_all = OF_INBOUND)]
     only_cgroup: Option<Cgroup>,
+    /// Refuse (TCP reset) what these rules would hand over: the sidecar is gone, and its port may be a stranger's
+    #[arg(long, requires = "only_cgroup")]
+    closed: bool,
     /// User id whose connections are left alone: the sidecar's; repeatable [default: 1337; with --only-cgroup nobody]
     #[arg(long, value_name = "UID")]
     exclude_uid: Vec<u32>,
@@ -188,6 +193,11 @@ impl TryFrom<Rules> for Settings {
                 exclude_ports: exclude,
                 include_addresses: rules.include_inbound_cidrs,
                 exclude_addresses: rules.exclude_inbound_cidrs,
+            },
+            calls: if rules.closed {
+                Calls::Refused
+            } else {
+                Calls::HandedOver
             },
             mode,
             exclude_uids,

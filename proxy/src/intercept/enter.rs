@@ -2,8 +2,8 @@
 //!
 //! A rule that matches nothing looks like one that does: in a container, say, older kernels count a control group's depth
 //! from the machine's root, and its connections would leave past the mesh, in plaintext. So this process calls
-//! itself first, from inside the group, on the address that the rules hand over whatever else they say. A sidecar that
-//! takes the connection closes it.
+//! itself first, from inside the group, on the address that only a group's rules hand over, whatever else they say. A
+//! sidecar that takes the connection closes it.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::{Cgroup, nft::InterceptError, ruleset::WITNESS_OF_UID};
+use super::{Cgroup, nft::InterceptError, ruleset::WITNESS_OF_CGROUP};
 
 /// Within one machine a connection takes microseconds; a machine that is busy is given more.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(super) fn enter(cgroup: &Cgroup, command: &[OsString]) -> Result<String, Int
 
 /// Whether a connection to ourselves comes to a sidecar instead.
 fn is_handed_over() -> io::Result<bool> {
-    let listener = TcpListener::bind(SocketAddr::from((WITNESS_OF_UID, 0)))?;
+    let listener = TcpListener::bind(SocketAddr::from((WITNESS_OF_CGROUP, 0)))?;
     listener.set_nonblocking(true)?;
     let mut called = TcpStream::connect_timeout(&listener.local_addr()?, ANSWERS_WITHIN)?;
     called.set_nonblocking(true)?;

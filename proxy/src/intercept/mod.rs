@@ -14,4 +14,4 @@ mod settings;
 pub use cgroup::Cgroup;
 pub use command::{NAME, main_with};
 pub use set::{AddressSet, PortSet};
-pub use settings::{Inbound, Settings, Side};
+pub use settings::{Calls, Inbound, Settings, Side};

@@ -37,8 +37,8 @@ pub(super) enum InterceptError {
     /// Code 71.
     #[error(
         "nft did not load the rules: {said}\nThe kernel needs nf_tables with NAT: the modules nft_chain_nat, \
-         nft_redir and nft_fib_inet, and nft_tproxy for --inbound tproxy; for --only-cgroup nft_socket, Linux 5.13 and \
-         nftables 0.9.9 at least"
+         nft_redir and nft_fib_inet, and nft_tproxy for --inbound tproxy; for --only-cgroup nft_socket, nft_reject_inet, \
+         Linux 5.14 and nftables 0.9.9 at least"
     )]
     Refused {
         /// By nft.

@@ -8,7 +8,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use usher_config::value::Port;
 
-use super::{AddressSet, Inbound, PortSet, Settings, Side};
+use super::{AddressSet, Calls, Inbound, PortSet, Settings, Side};
 
 /// The table's name, in the family `inet`: one set of rules for IPv4 and IPv6.
 pub const TABLE: &str = "usher-intercept";
@@ -21,6 +21,10 @@ pub const WITNESS: Ipv4Addr = Ipv4Addr::new(127, 0, 15, 6);
 /// A connection to this address is handed over as an application's unless its user is excluded: so a sidecar finds out
 /// whether it is, whatever ports and destinations the rules are about.
 pub const WITNESS_OF_UID: Ipv4Addr = Ipv4Addr::new(127, 0, 15, 1);
+
+/// A connection to this address is handed over by the rules of its control group, never by everybody's: so a command
+/// finds out that its own group is known.
+pub const WITNESS_OF_CGROUP: Ipv4Addr = Ipv4Addr::new(127, 0, 15, 2);
 
 /// Where `check` loads what should be, to compare with what is. Dormant: never applied to a packet.
 pub(super) const SCRATCH: &str = "usher-intercept-check";
@@ -36,6 +40,9 @@ const MANGLE: i32 = -150;
 /// with our rules takes the next packet of each, whoever sends it, for the first of a new connection
 /// (`nf_conntrack_tcp_loose`): redirected, it would be answered with a reset.
 const RUNNING: &str = "tcp flags & (fin | syn | rst | ack) != syn return";
+
+/// Leaves what a server answers to whoever called it: only calls are refused.
+const ANSWERS: &str = "ct direction reply return";
 
 /// The whole transaction that installs `settings`.
 pub fn install(settings: &Settings) -> String {
@@ -68,9 +75,13 @@ fn table(settings: &Settings, name: &str, flags: &str) -> String {
 
 fn outbound(text: &mut String, settings: &Settings) {
     let side = &settings.outbound;
+    let verdict = match settings.calls {
+        Calls::HandedOver => Verdict::Redirect,
+        Calls::Refused => Verdict::Refuse,
+    };
     text.push_str("\tchain outbound {\n");
     if settings.only_cgroup.is_none() {
-        begin(text, DSTNAT);
+        begin(text, DSTNAT, verdict);
     }
     match settings.mode {
         Inbound::Off => {}
@@ -84,23 +95,26 @@ fn outbound(text: &mut String, settings: &Settings) {
             &format!("meta skuid {{ {} }} return", uids.join(", ")),
         );
     }
-    rule(
-        text,
-        &format!(
-            "ip daddr {WITNESS_OF_UID} meta l4proto tcp redirect to :{}",
-            side.listener
-        ),
-    );
+    let witnesses = match settings.only_cgroup {
+        None => WITNESS_OF_UID.to_string(),
+        Some(_) => format!("{{ {WITNESS_OF_UID}, {WITNESS_OF_CGROUP} }}"),
+    };
+    for then in verdict.statements(side.listener) {
+        rule(
+            text,
+            &format!("ip daddr {witnesses} meta l4proto tcp {then}"),
+        );
+    }
     // What stays on this machine's loopback is not the mesh's.
     rule(text, "ip daddr 127.0.0.0/8 return");
     rule(text, "ip6 daddr ::1 return");
     // A link-local address means something only together with an interface, which is lost on the way to the sidecar.
     rule(text, "ip6 daddr fe80::/10 return");
-    body(text, side, "daddr", Verdict::Redirect);
+    body(text, side, "daddr", verdict);
     text.push_str("\t}\n");
     if let Some(cgroup) = &settings.only_cgroup {
         text.push_str("\tchain of-cgroup {\n");
-        begin(text, DSTNAT_OF_CGROUP);
+        begin(text, DSTNAT_OF_CGROUP, verdict);
         let level = cgroup.level();
         // Said of what is in it, not of what is not: a packet without a socket is nobody's.
         rule(
@@ -112,13 +126,18 @@ fn outbound(text: &mut String, settings: &Settings) {
 }
 
 /// Of a chain for connections that this machine makes.
-fn begin(text: &mut String, priority: i32) {
+fn begin(text: &mut String, priority: i32, verdict: Verdict) {
+    let (kind, priority, running) = match verdict {
+        Verdict::Redirect | Verdict::Tproxy => ("nat", priority, RUNNING),
+        // Each packet, before any translation: one that was there already is not to reach the next one at its port either.
+        Verdict::Refuse => ("filter", MANGLE, ANSWERS),
+    };
     rule(
         text,
-        &format!("type nat hook output priority {priority}; policy accept;"),
+        &format!("type {kind} hook output priority {priority}; policy accept;"),
     );
     rule(text, "meta l4proto != tcp return");
-    rule(text, RUNNING);
+    rule(text, running);
 }
 
 /// The ports of the inbound side, whose sources have no meaning here.
@@ -146,7 +165,7 @@ fn witness(text: &mut String, inbound: &Side) {
 fn inbound(text: &mut String, side: &Side, verdict: Verdict) {
     let (kind, priority) = match verdict {
         Verdict::Redirect => ("nat", DSTNAT),
-        Verdict::Tproxy => ("filter", MANGLE),
+        Verdict::Tproxy | Verdict::Refuse => ("filter", MANGLE),
     };
     let _ = write!(
         text,
@@ -156,7 +175,7 @@ fn inbound(text: &mut String, side: &Side, verdict: Verdict) {
     match verdict {
         Verdict::Redirect => rule(text, RUNNING),
         // No translation: each packet has to find its way here.
-        Verdict::Tproxy => {}
+        Verdict::Tproxy | Verdict::Refuse => {}
     }
     rule(text, "iifname \"lo\" return");
     // What this machine only forwards (to its containers, say) is not for its application.
@@ -167,11 +186,12 @@ fn inbound(text: &mut String, side: &Side, verdict: Verdict) {
     text.push_str("\t}\n");
 }
 
-/// How a packet gets to the sidecar.
+/// How a packet gets to the sidecar, or that none does.
 #[derive(Clone, Copy)]
 enum Verdict {
     Redirect,
     Tproxy,
+    Refuse,
 }
 
 impl Verdict {
@@ -185,6 +205,7 @@ impl Verdict {
                 // dropped, a beginning is sent again, until there is one.
                 "tcp flags & (fin | syn | rst | ack) == syn drop".to_owned(),
             ],
+            Self::Refuse => vec!["reject with tcp reset".to_owned()],
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Settings {
     pub outbound: Side,
     /// Calls to the application; addresses are their sources.
     pub inbound: Side,
+    /// What becomes of the calls that are intercepted.
+    pub calls: Calls,
     /// How inbound connections reach the sidecar.
     pub mode: Inbound,
     /// User ids whose calls are never intercepted: the sidecar's own must be among them, else it would call itself.
@@ -44,6 +46,15 @@ pub struct Side {
     pub include_addresses: AddressSet,
     /// Addresses that are not.
     pub exclude_addresses: AddressSet,
+}
+
+/// What becomes of the application's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// The sidecar gets them.
+    HandedOver,
+    /// Nobody does, they are reset: whoever listens at the port of a sidecar that is gone is a stranger.
+    Refused,
 }
 
 /// How inbound connections reach the sidecar.

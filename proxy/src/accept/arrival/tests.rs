@@ -15,8 +15,21 @@ fn arrival(purpose: &Purpose, destination: &str, local: &str, peer: &str) -> Arr
 }
 
 #[test]
+fn whoever_asks_whether_it_is_intercepted_is_and_nobody_is_called_for_that() {
+    for witness in ["127.0.15.1:5432", "127.0.15.2:5432"] {
+        let found = arrival(
+            &Purpose::Outbound,
+            witness,
+            "127.0.0.1:15001",
+            "127.0.0.1:40000",
+        );
+        assert_eq!(found, Arrival::Witness, "{witness}");
+    }
+}
+
+#[test]
 fn destinations_decide() {
-    use Arrival::{Direct, Intercepted, Looping, Witness};
+    use Arrival::{Direct, Intercepted, Looping};
     let (own, outside) = (
         "10.0.0.2:15006".parse().unwrap(),
         "10.0.0.9:15001".parse().unwrap(),
@@ -65,14 +78,6 @@ fn destinations_decide() {
             "10.0.0.3:15006",
             "10.0.0.9:40000",
             Looping(own),
-        ),
-        // Whoever asks whether it is intercepted is, and nobody else is called for that.
-        (
-            Purpose::Outbound,
-            "127.0.15.1:5432",
-            "127.0.0.1:15001",
-            "127.0.0.1:40000",
-            Witness,
         ),
         // TPROXY: the socket's own address is the destination.
         (

@@ -56,6 +56,12 @@ fn of_a_control_group_only_its_own_calls_are_meant_whoever_makes_them() {
         own,
         with(&["--inbound", "off", "--outbound-port", "4000"]).unwrap()
     );
+    assert_eq!(
+        (own.calls, with(&["--closed"]).unwrap().calls),
+        (Calls::HandedOver, Calls::Refused)
+    );
+    let said = settings(&["--closed"]).unwrap_err();
+    assert!(said.contains("--only-cgroup"), "{said}");
     assert_eq!(with(&["--exclude-uid", "7"]).unwrap().exclude_uids, [7]);
     let said = with(&["--inbound", "tproxy"]).unwrap_err();
     assert!(

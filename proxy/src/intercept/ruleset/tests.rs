@@ -17,6 +17,7 @@ fn settings() -> Settings {
     Settings {
         outbound: side("15001"),
         inbound: side("15006"),
+        calls: Calls::HandedOver,
         mode: Inbound::Redirect,
         exclude_uids: vec![1337],
         only_cgroup: None,
@@ -97,7 +98,7 @@ fn a_control_group_has_a_table_of_its_own_that_others_never_enter() {
              delete table inet {table}\n\
              table inet {table} {{\n\
              \tchain outbound {{\n\
-             \t\tip daddr 127.0.15.1 meta l4proto tcp redirect to :15001\n\
+             \t\tip daddr {{ 127.0.15.1, 127.0.15.2 }} meta l4proto tcp redirect to :15001\n\
              \t\tip daddr 127.0.0.0/8 return\n\
              \t\tip6 daddr ::1 return\n\
              \t\tip6 daddr fe80::/10 return\n\
@@ -107,6 +108,41 @@ fn a_control_group_has_a_table_of_its_own_that_others_never_enter() {
              \t\ttype nat hook output priority -101; policy accept;\n\
              \t\tmeta l4proto != tcp return\n\
              \t\ttcp flags & (fin | syn | rst | ack) != syn return\n\
+             \t\tsocket cgroupv2 level 2 \"shop.slice/web\" goto outbound\n\
+             \t}}\n\
+             }}\n"
+        )
+    );
+}
+
+#[test]
+fn a_closed_group_reaches_nobody_and_answers_whoever_called_it() {
+    let cgroup: super::super::Cgroup = "shop.slice/web".parse().unwrap();
+    let text = install(&Settings {
+        calls: Calls::Refused,
+        mode: Inbound::Off,
+        exclude_uids: Vec::new(),
+        only_cgroup: Some(cgroup.clone()),
+        ..settings()
+    });
+    let table = cgroup.table();
+    assert_eq!(
+        text,
+        format!(
+            "table inet {table}\n\
+             delete table inet {table}\n\
+             table inet {table} {{\n\
+             \tchain outbound {{\n\
+             \t\tip daddr {{ 127.0.15.1, 127.0.15.2 }} meta l4proto tcp reject with tcp reset\n\
+             \t\tip daddr 127.0.0.0/8 return\n\
+             \t\tip6 daddr ::1 return\n\
+             \t\tip6 daddr fe80::/10 return\n\
+             \t\tmeta l4proto tcp reject with tcp reset\n\
+             \t}}\n\
+             \tchain of-cgroup {{\n\
+             \t\ttype filter hook output priority -150; policy accept;\n\
+             \t\tmeta l4proto != tcp return\n\
+             \t\tct direction reply return\n\
              \t\tsocket cgroupv2 level 2 \"shop.slice/web\" goto outbound\n\
              \t}}\n\
              }}\n"
@@ -140,6 +176,7 @@ fn hands_over(text: &str, chain: &str, address: IpAddr, port: u16) -> bool {
             || rule.starts_with("iifname")
             || rule.starts_with("fib")
             || rule.starts_with("tcp flags")
+            || rule.starts_with("ct direction")
             || rule.starts_with("ip daddr 127.0.15.")
         {
             continue;
@@ -249,10 +286,11 @@ proptest! {
     fn the_rules_do_what_the_settings_say(
         outbound in side("15001"),
         inbound in side("15006"),
+        calls in prop_oneof![Just(Calls::HandedOver), Just(Calls::Refused)],
         address in prop::sample::select(vec!["10.0.0.1", "10.1.2.3", "192.0.2.7", "192.0.2.8", "203.0.113.1", "127.0.0.1", "fd00::1", "fd00:1::1", "2001:db8::1", "2001:db8::2", "::1", "fe80::1"]),
         port in prop_oneof![1u16.., Just(15006u16)],
     ) {
-        let settings = Settings { outbound, inbound, ..settings() };
+        let settings = Settings { outbound, inbound, calls, ..settings() };
         let text = install(&settings);
         let address: IpAddr = address.parse().unwrap();
         let wanted = |side: &Side| {
