@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 use tokio::time::{Instant, sleep};
 
 /// Where `nft` looks groups up.
@@ -68,8 +68,26 @@ pub(super) fn directory(cgroup: &str) -> PathBuf {
 
 /// Whether a process is in it, or below.
 fn is_populated(directory: &Path) -> bool {
-    let events = fs::read_to_string(directory.join("cgroup.events")).unwrap_or_default();
-    events.lines().any(|line| line == "populated 1")
+    match fs::read_to_string(directory.join("cgroup.events")) {
+        Ok(events) => events.lines().any(|line| line == "populated 1"),
+        // Whoever cannot look does not know that nobody is there.
+        Err(error) => !is_gone(&error),
+    }
+}
+
+/// Sends a signal to every process in it, or below; to those that are there by now.
+pub(super) fn signal(directory: &Path, signal: Signal) {
+    let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    // 0: a process that this namespace does not see; to the kernel it would mean ourselves.
+    let pids = processes.lines().filter_map(|line| line.parse().ok());
+    for pid in pids.filter(|pid| *pid > 0) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            self::signal(&entry.path(), signal);
+        }
+    }
 }
 
 /// Waits until nobody is in it; `false`: somebody still is.
@@ -124,16 +142,14 @@ pub(super) fn remove(directory: &Path) -> io::Result<()> {
 /// A guard may be at it at the same time as the next run.
 fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     match result {
-        Err(error)
-            if matches!(
-                error.raw_os_error().map(Errno::from_raw),
-                Some(Errno::ENOENT | Errno::ENODEV)
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if is_gone(&error) => Ok(()),
         result => result,
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    matches!(number, Some(Errno::ENOENT | Errno::ENODEV))
 }
 
 #[cfg(test)]

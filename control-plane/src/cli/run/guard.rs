@@ -4,14 +4,24 @@
 //! its table would call around the mesh. So both end together, even if `usher run` is killed. The guard is a process
 //! of its own, outside of the command's control group; a pipe that nobody else holds tells it that `usher run` is gone.
 
-use std::{fs, io, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use nix::sys::signal::Signal;
 use tokio::{io::AsyncReadExt as _, process::Command};
 use usher_config::value::parse_duration;
 
-use super::{super::Outcome, Failure, cgroup, exit, supervise};
+use super::{
+    super::Outcome,
+    Failure, cgroup, exit,
+    record::{self, Held},
+    supervise,
+};
 
 /// What the guard is told at an orderly end: nobody is waited for.
 pub(super) const NOW: &[u8] = b"now";
@@ -19,13 +29,6 @@ pub(super) const NOW: &[u8] = b"now";
 /// How often a group is removed that a dead process still holds for a moment.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What a run has set up, as it is kept in its state directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Held {
-    /// Path of the control group, below the root of all.
-    pub(super) cgroup: String,
-}
 
 /// Wait for the end of an intercepted run, and remove what it has set up; for `usher run --transparent`
 #[derive(Debug, Args)]
@@ -56,35 +59,35 @@ impl Guard {
         // Whatever it is that ends the pipe, nobody is there any more.
         let _ = tokio::io::stdin().read_to_end(&mut told).await;
         if told != NOW {
-            cgroup::empties(&self.cgroup, self.grace).await;
+            self.wait().await;
         }
         let held = Held {
             cgroup: self.cgroup,
         };
         release(&self.proxy, &held).await?;
-        forget(&self.record, &held);
+        record::forget(&self.record);
         Ok(exit::OK)
     }
-}
 
-/// Removes the record, unless another run has written its own meanwhile.
-pub(super) fn forget(record: &std::path::Path, held: &Held) {
-    if recorded(record).ok().flatten().as_ref() == Some(held) {
-        let _ = fs::remove_file(record);
+    /// Lets the command end by itself, but call nobody: the port of its sidecar may be anybody's by now.
+    async fn wait(&self) {
+        if let Err(failure) = close(&self.proxy, &self.cgroup).await {
+            eprintln!("usher guard: {failure}; what is left of the command is killed at once");
+            return;
+        }
+        // The kernel has told it that its parent is gone, unless it has another user id since (setpriv, su).
+        cgroup::signal(&cgroup::directory(&self.cgroup), Signal::SIGTERM);
+        cgroup::empties(&self.cgroup, self.grace).await;
     }
 }
 
-/// What a run of this state directory holds, or left behind.
-pub(super) fn recorded(record: &std::path::Path) -> io::Result<Option<Held>> {
-    match fs::read(record) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// From now on what the group calls is refused.
+pub(super) async fn close(proxy: &Path, cgroup: &str) -> Result<(), Failure> {
+    intercept(proxy, &["install", "--only-cgroup", cgroup, "--closed"]).await
 }
 
 /// Processes first, then their rules: none of them ever calls around the mesh. What is gone already is no failure.
-pub(super) async fn release(proxy: &std::path::Path, held: &Held) -> Result<(), Failure> {
+pub(super) async fn release(proxy: &Path, held: &Held) -> Result<(), Failure> {
     let by_hand = |failure: Failure| {
         failure.advise(format!(
             "to remove it by hand: usher-proxy intercept remove --only-cgroup {}",
@@ -114,7 +117,7 @@ pub(super) async fn release(proxy: &std::path::Path, held: &Held) -> Result<(), 
 }
 
 /// Has the proxy change rules.
-pub(super) async fn intercept(proxy: &std::path::Path, arguments: &[&str]) -> Result<(), Failure> {
+pub(super) async fn intercept(proxy: &Path, arguments: &[&str]) -> Result<(), Failure> {
     let mut command = Command::new(proxy);
     command.arg("intercept").args(arguments);
     let output = command.stdin(Stdio::null()).output().await;

@@ -6,7 +6,10 @@
 
 use std::{
     ffi::OsStr,
-    fmt, fs, io,
+    fmt,
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -23,16 +26,13 @@ use uuid::Uuid;
 use super::{
     Failure, Run,
     cgroup::{self, Mounted},
-    exit,
-    guard::{self, Held},
+    exit, guard,
     progress::Progress,
+    record::{self, Held},
     sidecar::SidecarAddresses,
     state_directory::StateDirectory,
     tied,
 };
-
-/// In the state directory.
-const RECORD: &str = "interception.json";
 
 /// For killing and removing; the guard goes on if it takes longer.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
@@ -54,14 +54,15 @@ impl Interception {
         state: &StateDirectory,
     ) -> Result<Self, Failure> {
         let parent = parent().map_err(or_explicit)?;
-        let record = state.file(RECORD);
-        let left = guard::recorded(&record);
-        if let Some(left) = left.map_err(|error| cannot("read", &record, &error))? {
+        let prefix = record::prefix(&run.full_service());
+        for (record, left) in record::left(state.path(), &prefix).map_err(or_explicit)? {
             guard::release(proxy, &left).await.map_err(or_explicit)?;
+            record::forget(&record);
         }
         let number = Uuid::new_v4().simple().to_string();
         let number = number.get(..8).unwrap_or_default();
-        let name = format!("usher-{}.{}-{number}", run.namespace, run.service);
+        let record = record::file(state.path(), number);
+        let name = format!("{prefix}{number}");
         let cgroup = match parent.as_str() {
             "" => name,
             parent => format!("{parent}/{name}"),
@@ -72,11 +73,10 @@ impl Interception {
             .map_err(or_explicit)?;
         let held = Held { cgroup };
         // First: whatever is there is known.
-        let text = serde_json::to_vec(&held).map_err(|error| Failure::of(exit::FAILED, &error))?;
-        fs::write(&record, text).map_err(|error| cannot("write", &record, &error))?;
+        record::write(&record, &held).map_err(|error| cannot("write", &record, &error))?;
         let directory = cgroup::directory(&held.cgroup);
         if let Err(error) = fs::create_dir(&directory) {
-            guard::forget(&record, &held);
+            record::forget(&record);
             return Err(not_made(&directory, &error));
         }
         match start_guard(proxy, run, &held, &record) {
@@ -88,7 +88,7 @@ impl Interception {
             }),
             Err(error) => {
                 let _ = fs::remove_dir(&directory);
-                guard::forget(&record, &held);
+                record::forget(&record);
                 let message = format!("cannot start the guard of --transparent: {error}");
                 Err(Failure::new(exit::FAILED, message))
             }
@@ -124,6 +124,18 @@ impl Interception {
         command
     }
 
+    /// From now on its calls are refused: the sidecar's port is free, and anybody on the machine may take it. If that cannot
+    /// be, nobody is left who calls.
+    pub(super) async fn close(&self, progress: Progress) {
+        let Err(failure) = guard::close(&self.proxy, &self.held.cgroup).await else {
+            return;
+        };
+        progress.warn(&format!("{failure}; the command is killed at once"));
+        if let Err(error) = cgroup::kill(&self.held.cgroup).await {
+            progress.warn(&format!("cannot kill it: {error}"));
+        }
+    }
+
     /// Kills whoever is left in the group, and removes it with its table.
     pub(super) async fn end(mut self, progress: Progress) {
         if let Some(mut pipe) = self.guard.stdin.take() {
@@ -133,12 +145,15 @@ impl Interception {
         let ended = timeout(ENDS_WITHIN, self.guard.wait()).await;
         match ended {
             Ok(Ok(status)) if status.success() => return,
-            // It has said why.
-            Ok(Ok(status)) if status.code().is_some() => return,
+            Ok(Ok(status)) if status.code().is_some() => {
+                let said = fs::read_to_string(record::log(&self.record)).unwrap_or_default();
+                progress.warn(&format!("the guard failed: {}", said.trim_end()));
+                return;
+            }
             Ok(_) | Err(_) => {}
         }
         match guard::release(&self.proxy, &self.held).await {
-            Ok(()) => guard::forget(&self.record, &self.held),
+            Ok(()) => record::forget(&self.record),
             Err(failure) => progress.warn(&failure.to_string()),
         }
     }
@@ -186,6 +201,12 @@ fn parent() -> Result<String, Failure> {
 }
 
 fn start_guard(proxy: &Path, run: &Run, held: &Held, record: &Path) -> io::Result<Child> {
+    // Not ours: whoever reads what we print would wait for the guard. Nor one that somebody has put there.
+    let log = File::options()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(record::log(record))?;
     // Not by its path: it may have been replaced by a newer one.
     Command::new("/proc/self/exe")
         .arg0("usher")
@@ -197,6 +218,7 @@ fn start_guard(proxy: &Path, run: &Run, held: &Held, record: &Path) -> io::Resul
         .arg(record)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(log)
         // Ctrl-C is for us; and its work begins when we are gone.
         .process_group(0)
         .spawn()

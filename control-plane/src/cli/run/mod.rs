@@ -15,6 +15,7 @@ mod kept;
 mod permission;
 mod progress;
 mod ready;
+mod record;
 mod role;
 mod sidecar;
 mod standing;
@@ -68,12 +69,14 @@ and no_proxy=localhost,127.0.0.1. It must listen on HOST only: an application th
 sidecar is not registered, unless --danger-exposed-application is given.
 
 With --transparent the kernel hands over every TCP connection that the command and its processes make, except to loopback,
-by an nftables table for a control group of their own; nobody else on the machine is touched, and http_proxy is not set.
+by an nftables table for a control group of their own; nobody else on the machine is touched, and no proxy variable is set.
 It needs Linux 5.14, nftables, control groups of version 2 at /sys/fs/cgroup, and root (or CAP_NET_ADMIN and a writable
-control group). Others still come in by --port as ever. A program that moves its processes to other control groups (systemd-run,
-docker, su with pam_systemd) moves them out. At the end all of them are killed, and table and group removed, even if usher
-itself is killed; what a crash of the machine leaves, the next run of the same state directory removes, or by hand
-`usher-proxy intercept remove`.
+control group); the sidecar runs as the same user. Others still come in by --port as ever. A program that moves its processes to other control groups (systemd-run,
+docker, su with pam_systemd), or to another network namespace (ip netns exec, unshare -n), moves them out. If usher or the sidecar
+is killed, calls are refused from then on and the command gets SIGTERM, also one that is another user by now (setpriv
+--pdeathsig keep is not needed). At the end all of them are killed, and table and group removed, by a guard that says what
+it could not do in the state directory (interception-NUMBER.log). What a crash leaves, or systemd with KillMode=mixed when
+usher is killed, the next run of the same state directory removes, or by hand `usher-proxy intercept remove`.
 
 Ctrl-C or SIGTERM: the mesh stops sending (drain), then the command gets the signal, then the sidecar ends. The
 second one ends everything at once. HUP, QUIT, USR1 and USR2 go to the command alone.
@@ -270,6 +273,7 @@ impl Run {
         let supervise = supervise::Supervisor {
             run: self,
             progress: &progress,
+            interception,
             signals,
         }
         .watch(application, sidecar);

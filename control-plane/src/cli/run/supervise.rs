@@ -31,6 +31,16 @@ use super::{
 /// How long callers get to hear that an instance is gone, when its command ended by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What points programs to a proxy of their own, in every spelling that is read.
+const PROXY_VARIABLES: [&str; 6] = [
+    "all_proxy",
+    "ALL_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+];
+
 /// The user's command; killed when dropped.
 #[derive(Debug)]
 pub(super) struct Application {
@@ -64,8 +74,10 @@ impl Application {
             }
             Some(interception) => {
                 let mut command = interception.entering(program);
-                // One of our own surroundings would be called instead of the service.
-                command.env_remove("http_proxy");
+                // One of our own surroundings would be called instead of the service, and on loopback around the mesh.
+                for variable in PROXY_VARIABLES {
+                    command.env_remove(variable);
+                }
                 command
             }
         };
@@ -182,6 +194,7 @@ impl Signals {
 pub(super) struct Supervisor<'a> {
     pub(super) run: &'a Run,
     pub(super) progress: &'a Progress,
+    pub(super) interception: Option<&'a Interception>,
     pub(super) signals: Signals,
 }
 
@@ -198,10 +211,12 @@ impl Supervisor<'_> {
                     let status = status?;
                     self.progress.say(&format!("{} ended: {status}", application.name));
                     sidecar.drain(FAREWELL).await;
+                    self.close().await;
                     sidecar.stop().await;
                     return Ok(exit_code(status));
                 }
                 failure = sidecar.fails() => {
+                    self.close().await;
                     self.progress.warn("the sidecar is gone: the command ends too");
                     application.signal(Signal::SIGTERM);
                     tokio::select! {
@@ -250,8 +265,17 @@ impl Supervisor<'_> {
                 application.ended().await?
             }
         };
+        self.close().await;
         sidecar.stop().await;
         Ok(exit_code(status))
+    }
+
+    /// Before a sidecar's port is free, or as soon as it is: whoever takes it must not get what the command has left running
+    /// calls.
+    async fn close(&self) {
+        if let Some(interception) = self.interception {
+            interception.close(*self.progress).await;
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! find the instance, and the next run finds its port taken. Linux can signal a child at its parent's death
 //! (`PR_SET_PDEATHSIG`), but only the child itself may ask for that, and code between fork and exec is unsafe. So
 //! the child is this program first. The request survives `exec`, except into a program with set-user-ID or file
-//! capabilities, which then stays behind as before.
+//! capabilities, and no change of the user id (setpriv, su): those stay behind as before. With `--transparent` the guard
+//! tells them too.
 
 use std::{
     ffi::{OsStr, OsString},

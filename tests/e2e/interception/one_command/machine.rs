@@ -20,6 +20,15 @@ pub(super) const GROUPS: [&str; 6] = [
     "sh",
 ];
 
+const PROXY_VARIABLES: [&str; 6] = [
+    "all_proxy",
+    "ALL_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+];
+
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// One machine: a control plane, and `api` behind its sidecar.
@@ -75,13 +84,24 @@ impl Machine {
     }
 
     pub(super) fn intercepted(&self, service: &str, script: &str) -> SidecarBuilder<'_> {
+        let sidecar = self.ungraced(service, script);
+        sidecar.argument("--stop-grace").argument("1s")
+    }
+
+    /// Whose command may take longer to end than the test waits for anything.
+    pub(super) fn patient(&self, service: &str, script: &str) -> SidecarBuilder<'_> {
+        let sidecar = self.ungraced(service, script);
+        sidecar.argument("--stop-grace").argument("1m")
+    }
+
+    fn ungraced(&self, service: &str, script: &str) -> SidecarBuilder<'_> {
         let sidecar = self.mesh.sidecar(service).within(&GROUPS);
-        // Of whoever starts it; it would lead around the mesh.
-        let sidecar = sidecar.environment("http_proxy", "http://127.0.0.1:1");
+        // Of whoever starts it; they would lead around the mesh.
+        let sidecar = PROXY_VARIABLES.iter().fold(sidecar, |sidecar, name| {
+            sidecar.environment(name, "http://127.0.0.1:1")
+        });
         sidecar
             .argument("--transparent")
-            .argument("--stop-grace")
-            .argument("1s")
             .command(&["sh", "-c", script])
     }
 }
@@ -141,4 +161,17 @@ pub(super) async fn outside(port: u16) -> Result<Application> {
 /// What the application answers to a caller of that account: the mesh has vouched for it.
 pub(super) fn called_by(account: &str) -> String {
     format!("URI=spiffe://test.mesh/ns/default/sa/{account}")
+}
+
+/// Process ids of `usher run`'s children whose command line has the word.
+pub(super) fn children(of: &Sidecar, word: &str) -> Result<Vec<i32>> {
+    let pid = of.process.pid();
+    let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let has_word = |child: &&str| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|part| part == word.as_bytes())
+    };
+    let found = all.split_whitespace().filter(has_word);
+    found.map(|child| Ok(child.parse()?)).collect()
 }

@@ -28,6 +28,20 @@ fn the_last_mount_at_a_place_is_the_one_that_is_seen() {
 }
 
 #[test]
+fn a_group_that_cannot_be_looked_at_is_not_taken_for_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = directory.path().join("cgroup.events");
+    assert!(!is_populated(directory.path()), "it is gone");
+    fs::create_dir(&events).unwrap();
+    assert!(is_populated(directory.path()), "not readable");
+    fs::remove_dir(&events).unwrap();
+    for (text, expected) in [("populated 1\nfrozen 0\n", true), ("populated 0\n", false)] {
+        fs::write(&events, text).unwrap();
+        assert_eq!(is_populated(directory.path()), expected, "{text}");
+    }
+}
+
+#[test]
 fn our_own_group_is_the_one_of_version_2() {
     let hybrid = "4:memory:/process/1\n1:cpu:/\n0::/user.slice/session-3.scope\n";
     assert_eq!(own(hybrid), Some("user.slice/session-3.scope"));
