@@ -1,5 +1,7 @@
 //! Routes for connections to a Service: by weight, or by the name that TLS asks for; what is open stays where it is.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -58,14 +60,14 @@ async fn still_echoes(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Res
 
 /// `web` with a listener for the port of `front`.
 async fn caller(mesh: &Mesh, port: u16) -> Result<(Sidecar, String)> {
-    let web = mesh
-        .sidecar("web")
     caller_of(mesh, &format!("front.default:{port}")).await
 }
 
 async fn caller_of(mesh: &Mesh, target: &str) -> Result<(Sidecar, String)> {
+    let web = mesh
+        .sidecar("web")
         .argument("--tcp")
-        .argument(format!("127.0.0.1:0=front.default:{port}"))
+        .argument(format!("127.0.0.1:0={target}"))
         .start()
         .await?;
     let address = web.tcp.first().context("no address for --tcp")?.clone();
@@ -227,8 +229,6 @@ async fn tls_routes_choose_by_the_name_asked_for_and_refuse_all_others() -> Resu
     Ok(())
 }
 
-/// What a caller of TLS says first.
-fn client_hello(client: &TlsConnector, host: &str) -> Result<Vec<u8>> {
 /// A service of another namespace that has two ports, and its owner's route for the first of them.
 const ELSEWHERE: &str = "apiVersion: v1
 kind: Service
@@ -295,6 +295,8 @@ async fn a_consumer_route_for_one_port_leaves_the_owners_route_for_another_one()
     Ok(())
 }
 
+/// What a caller of TLS says first.
+fn client_hello(client: &TlsConnector, host: &str) -> Result<Vec<u8>> {
     let name = ServerName::try_from(host.to_owned())?;
     let mut connection = rustls::ClientConnection::new(client.config().clone(), name)?;
     let mut hello = Vec::new();
@@ -319,7 +321,8 @@ async fn a_client_hello_may_come_in_pieces_but_not_without_end() -> Result<()> {
     pieces.set_nodelay(true)?;
     for piece in client_hello(&root.client(&[], false)?, "a.v.test")?.chunks(40) {
         pieces.write_all(piece).await?;
-        tokio::task::yield_now().await;
+        // Long enough for the proxy to have a look: else all of them are one to it.
+        tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let mut first = [0; 1];
     pieces.read_exact(&mut first).await?;
