@@ -1,5 +1,7 @@
 //! What an earlier run has left: of use while the control plane is away, and never in the way.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use usher_tests::{Application, Mesh, Sidecar, eventually, reply, yaml};
 
@@ -85,5 +87,34 @@ async fn a_wrong_control_plane_is_told_though_what_was_kept_still_serves() -> Re
             .then_some(())
     })
     .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_kept_of_another_mesh_lets_no_command_start() -> Result<()> {
+    const KEPT: &str = "last-known-good.pb";
+    let (mut mesh, other) = (Mesh::start(&api()).await?, Mesh::start(&api()).await?);
+    let states = [mesh.path("web-state"), other.path("web-state")];
+    for (mesh, state) in [(&mesh, &states[0]), (&other, &states[1])] {
+        let mut sidecar = web(mesh, state.to_str().context("path")?, &[]).await?;
+        sidecar.process.stop().await;
+        anyhow::ensure!(state.join(KEPT).exists(), "it keeps what it knew");
+    }
+    std::fs::copy(states[1].join(KEPT), states[0].join(KEPT))?;
+    mesh.kill_server();
+    let mut sidecar = mesh
+        .sidecar("web")
+        .argument("--state-dir")
+        .argument(states[0].to_str().context("path")?)
+        .argument("--ready-timeout")
+        .argument("2s")
+        .spawn()?;
+    let status = sidecar.process.end(Duration::from_secs(30)).await;
+    let printed = sidecar.process.printed();
+    assert_eq!(status.code(), Some(69), "{printed}");
+    assert!(
+        printed.contains("the command was not started") && !printed.contains("kept at"),
+        "{printed}"
+    );
     Ok(())
 }

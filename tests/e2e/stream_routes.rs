@@ -1,5 +1,7 @@
 //! Routes for connections to a Service: by weight, or by the name that TLS asks for; what is open stays where it is.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -58,10 +60,14 @@ async fn still_echoes(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Res
 
 /// `web` with a listener for the port of `front`.
 async fn caller(mesh: &Mesh, port: u16) -> Result<(Sidecar, String)> {
+    caller_of(mesh, &format!("front.default:{port}")).await
+}
+
+async fn caller_of(mesh: &Mesh, target: &str) -> Result<(Sidecar, String)> {
     let web = mesh
         .sidecar("web")
         .argument("--tcp")
-        .argument(format!("127.0.0.1:0=front.default:{port}"))
+        .argument(format!("127.0.0.1:0={target}"))
         .start()
         .await?;
     let address = web.tcp.first().context("no address for --tcp")?.clone();
@@ -223,6 +229,72 @@ async fn tls_routes_choose_by_the_name_asked_for_and_refuse_all_others() -> Resu
     Ok(())
 }
 
+/// A service of another namespace that has two ports, and its owner's route for the first of them.
+const ELSEWHERE: &str = "apiVersion: v1
+kind: Service
+metadata: { name: front, namespace: other }
+spec:
+  selector: { app: front }
+  ports:
+  - { name: sql, port: 5432, appProtocol: tcp }
+  - { name: vault, port: 8443, appProtocol: tls }
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: { name: owners, namespace: other }
+spec:
+  parentRefs: [{ group: \"\", kind: Service, name: front, port: 5432 }]
+  rules:
+  - backendRefs: [{ name: one, namespace: default, port: 5432 }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: { name: other, namespace: default }
+spec:
+  from: [{ group: gateway.networking.k8s.io, kind: TCPRoute, namespace: other }]
+  to: [{ group: \"\", kind: Service, name: one }]
+";
+
+/// Ours, for the other one.
+const OURS: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: { name: ours }
+spec:
+  parentRefs: [{ group: \"\", kind: Service, name: front, namespace: other, port: 8443 }]
+  hostnames: [a.v.test]
+  rules:
+  - backendRefs: [{ name: two, port: 8443 }]
+";
+
+#[tokio::test]
+async fn a_consumer_route_for_one_port_leaves_the_owners_route_for_another_one() -> Result<()> {
+    let mesh = Mesh::start(&[
+        yaml::service("one", 5432, "tcp"),
+        yaml::service("two", 8443, "tls"),
+        ELSEWHERE.to_owned(),
+        OURS.to_owned(),
+    ])
+    .await?;
+    let root = Root::new()?;
+    let (one, _one) = server('1', None).await?;
+    let (two, _two) = server('2', Some(acceptor(&root.leaf(&["a.v.test"])?)?)).await?;
+    let _sidecars = [
+        mesh.sidecar("one").port(one).start().await?,
+        mesh.sidecar("two").port(two).start().await?,
+    ];
+    let (_vaults, vault) = caller_of(&mesh, "front.other:8443").await?;
+    let client = root.client(&[], false)?;
+    assert_eq!(asks(&client, &vault, "a.v.test").await?, '2');
+    let (_sqls, sql) = caller_of(&mesh, "front.other:5432").await?;
+    let mut stream = TcpStream::connect(&sql).await?;
+    assert_eq!(
+        who(&mut stream).await?,
+        '1',
+        "the owner's route still leads"
+    );
+    Ok(())
+}
+
 /// What a caller of TLS says first.
 fn client_hello(client: &TlsConnector, host: &str) -> Result<Vec<u8>> {
     let name = ServerName::try_from(host.to_owned())?;
@@ -249,7 +321,8 @@ async fn a_client_hello_may_come_in_pieces_but_not_without_end() -> Result<()> {
     pieces.set_nodelay(true)?;
     for piece in client_hello(&root.client(&[], false)?, "a.v.test")?.chunks(40) {
         pieces.write_all(piece).await?;
-        tokio::task::yield_now().await;
+        // Long enough for the proxy to have a look: else all of them are one to it.
+        tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let mut first = [0; 1];
     pieces.read_exact(&mut first).await?;

@@ -65,6 +65,8 @@ pub use generated::usher::v1;
 pub mod client_feature {
     /// It stands beside no application that is called: it registers no instance.
     pub const ONLY_CALLS: &str = "usher.only-calls";
+    /// It follows a Service's routes for connections; sidecars of before there were any drop them without a word.
+    pub const STREAM_ROUTES: &str = "usher.stream-routes";
 }
 
 /// The type URLs under which the native protocol's resources travel.

@@ -1,5 +1,6 @@
 //! What operators see of the state.
 
+mod outdated;
 mod stranded;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -43,6 +44,7 @@ impl State {
                 findings
                     .chain(expired(&configuration.compiled))
                     .chain(stranded::stranded(&configuration.compiled, &proxies))
+                    .chain(outdated::outdated(&configuration.compiled, &proxies))
                     .collect(),
                 configuration.remarks.clone(),
             ),

@@ -3,7 +3,10 @@
 //!
 //! Plain data that `usher status` reads back from JSON: the REST server writes it, nothing decides by it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +137,10 @@ pub struct ProxyReport {
     /// It is a gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gateway: bool,
+    /// Services that it calls without following their routes for connections, as it is older than those
+    /// (`namespace/service`). Becomes a condition.
+    #[serde(skip)]
+    pub ignores_streams_of: BTreeSet<String>,
     /// What it does otherwise than configured, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

@@ -15,6 +15,9 @@ use usher_config::{
 
 use super::{Topic, subscription::Subscriptions};
 use crate::status::{NackReport, ProxyReport};
+use remarks::Remarks;
+
+mod remarks;
 
 /// After a proxy's progress, others that progress at the same time are waited for: ten thousand
 /// acknowledgements of one change should not mean ten thousand looks through ten thousand proxies.
@@ -31,6 +34,7 @@ pub struct Connected {
 struct Streams {
     next: u64,
     by_id: BTreeMap<StreamId, Entry>,
+    remarks: Remarks,
 }
 
 /// One stream, as long as it lasts.
@@ -40,6 +44,8 @@ pub struct StreamId(u64);
 #[derive(Debug)]
 struct Entry {
     report: ProxyReport,
+    /// Of services, too.
+    follows_streams: bool,
     /// All changes up to this generation that concern the proxy are applied by it.
     generation: u64,
     /// The services whose endpoints it was told, `namespace/service`.
@@ -65,13 +71,11 @@ impl Connected {
         let mut streams = self.streams();
         let id = StreamId(streams.next);
         streams.next += 1;
+        let has = |feature: &str| node.client_features.iter().any(|one| one == feature);
         let report = ProxyReport {
             node: node.id.clone(),
             identity: identity.to_string(),
-            only_calls: node
-                .client_features
-                .iter()
-                .any(|feature| feature == client_feature::ONLY_CALLS),
+            only_calls: has(client_feature::ONLY_CALLS),
             connected_since: since,
             ..ProxyReport::default()
         };
@@ -79,6 +83,7 @@ impl Connected {
             id,
             Entry {
                 report,
+                follows_streams: has(client_feature::STREAM_ROUTES),
                 generation: 0,
                 endpoints_of: BTreeSet::new(),
             },
@@ -140,24 +145,26 @@ impl Connected {
         });
     }
 
-    /// What it does otherwise than configured, in its words. One without a stream is not in use.
+    /// What it does otherwise than configured, in its words: shown while it has a stream.
     pub fn remarked(&self, node: &InstanceName, remarks: Vec<String>) {
-        let node = node.to_string();
         let mut streams = self.streams();
-        let entries = streams.by_id.values_mut();
-        for entry in entries.filter(|entry| entry.report.node == node) {
-            entry.report.remarks.clone_from(&remarks);
-        }
+        streams
+            .remarks
+            .said(node.to_string(), remarks, Instant::now());
     }
 
     /// All, by node.
     pub fn reports(&self) -> Vec<ProxyReport> {
-        let mut reports: Vec<ProxyReport> = self
-            .streams()
-            .by_id
-            .values()
-            .map(|entry| entry.report.clone())
-            .collect();
+        let streams = self.streams();
+        let report = |entry: &Entry| {
+            let mut report = entry.report.clone();
+            report.remarks = streams.remarks.of(&report.node).to_vec();
+            if !entry.follows_streams {
+                report.ignores_streams_of.clone_from(&entry.endpoints_of);
+            }
+            report
+        };
+        let mut reports: Vec<ProxyReport> = streams.by_id.values().map(report).collect();
         reports.sort_by(|a, b| a.node.cmp(&b.node));
         reports
     }
@@ -200,3 +207,6 @@ impl Connected {
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
+
+#[cfg(test)]
+mod tests;

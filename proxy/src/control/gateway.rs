@@ -159,7 +159,7 @@ impl Listening {
         let (blind, seeing): (Vec<&Lack>, Vec<&Lack>) = lacks
             .uncertified
             .iter()
-            .partition(|lack| lack.instead == Instead::Nothing);
+            .partition(|lack| lack.is_of_start());
         let blind = blind.into_iter().map(ToString::to_string);
         let refused = lacks.refused.values().cloned();
         let lacks: Vec<String> = refused.chain(blind).collect();
@@ -210,13 +210,13 @@ impl Listening {
         let lacking = lacking(gateway, &files, &shown);
         self.certificates.stay(shown);
         for lack in lacking.difference(said) {
-            let (listener, certificate) = (&lack.listener, &lack.certificate);
+            let listener = &lack.listener;
             let notice = self.with_consequence(lack);
-            warn!(%listener, %certificate, reason = notice, "gateway has no files for a certificate");
+            warn!(%listener, reason = notice, "gateway has no certificate as its Gateway says");
             self.standing.tell(|facts| facts.notices.push(notice));
         }
         if lacking.is_empty() && !said.is_empty() {
-            info!("gateway has files for all certificates again");
+            info!("gateway has all certificates again");
         }
         *said = lacking;
     }
@@ -224,7 +224,12 @@ impl Listening {
     fn with_consequence(&self, lack: &Lack) -> String {
         match &lack.instead {
             Instead::Nothing => {
-                format!("{lack}: TLS callers of it are refused{}", self.not_ready())
+                let not_ready = if lack.is_of_start() {
+                    self.not_ready()
+                } else {
+                    ""
+                };
+                format!("{lack}: TLS callers of it are refused{not_ready}")
             }
             Instead::Others => format!("{lack}: its other certificates are shown"),
             Instead::Before(before) => {

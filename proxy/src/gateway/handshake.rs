@@ -13,6 +13,7 @@ use crate::{
     tls::{
         HANDSHAKE_TIMEOUT, TlsError,
         edge::{self, Hello, Inside},
+        shown::Place,
     },
     worker::Worker,
 };
@@ -101,13 +102,13 @@ async fn open(
         }
     };
     let certificates = &worker.shared.certificates;
-    let stream = hello
-        .answer(
-            certificates,
-            (&listener.name, &listener.certificates),
-            inside,
-        )
-        .await?;
+    let place = Place {
+        name: listener.name.clone(),
+        port: listener.port,
+        hostname: listener.hostname.clone(),
+    };
+    let wanted = (&place, listener.certificates.as_slice());
+    let stream = hello.answer(certificates, wanted, inside).await?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = Stream::Accepted(Box::new(stream));
     Ok(Shaken::Opened { stream, sni, h2 })

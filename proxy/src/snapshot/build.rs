@@ -10,7 +10,7 @@ use std::{
 
 use usher_config::{
     model::{Endpoint, Route, Service, ServicePort, TrafficPolicy},
-    value::{InstanceName, Name, ServiceName},
+    value::{InstanceName, ServiceName},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment, apply::Fixed,
-    treat::Treat,
+    followed::followed, treat::Treat,
 };
 
 pub(super) type Endpoints = BTreeMap<InstanceName, Arc<Endpoint>>;
@@ -47,8 +47,7 @@ impl Builder<'_> {
         let treatment = Arc::new(self.treatment(&label, "".into(), &model.policy, None));
         // A rule with several matches is several routes of one name: they have one breaker and one budget.
         let mut by_rule: HashMap<Arc<str>, Arc<Treatment>> = HashMap::new();
-        let routes = self.followed(&model.routes, |route| route.callers.as_ref());
-        let streams = self.followed(&model.streams, |route| route.callers.as_ref());
+        let (routes, streams) = followed(&model, &self.fixed.own.namespace);
         let route_treatments = routes
             .iter()
             .map(|route| {
@@ -90,19 +89,6 @@ impl Builder<'_> {
             },
             model,
             label,
-        }
-    }
-
-    /// Those of them that we follow: consumer routes are for callers in their own namespace, who then follow no others
-    /// (GAMMA: whoever calls knows best what he needs).
-    fn followed<R: Clone>(&self, routes: &[R], callers: impl Fn(&R) -> Option<&Name>) -> Vec<R> {
-        let own = &self.fixed.own.namespace;
-        let ours = |route: &&R| callers(route) == Some(own);
-        let all = |route: &&R| callers(route).is_none();
-        if routes.iter().any(|route| ours(&route)) {
-            routes.iter().filter(ours).cloned().collect()
-        } else {
-            routes.iter().filter(all).cloned().collect()
         }
     }
 

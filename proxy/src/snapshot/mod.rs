@@ -6,6 +6,7 @@
 mod apply;
 mod build;
 mod entry;
+mod followed;
 mod gateway;
 mod treat;
 

@@ -20,9 +20,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{StartHandshake, server::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use usher_config::value::{CertificateName, Name};
+use usher_config::value::CertificateName;
 
-use super::TlsError;
+use super::{
+    TlsError,
+    shown::{Place, Shown, stays},
+};
 
 pub use super::hello::{Hello, hello};
 
@@ -166,9 +169,6 @@ pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     Ticketer::new()
 }
 
-/// What listeners show if the Gateway names only certificates that this process does not have.
-pub type Shown = HashMap<Name, Vec<CertificateName>>;
-
 /// All certificates of this process, by the names that listeners call them. Swapped as a whole.
 #[derive(Debug, Default)]
 pub struct Certificates {
@@ -182,7 +182,7 @@ impl Certificates {
         self.read.store(Arc::new(certificates));
     }
 
-    /// What listeners go on with.
+    /// What listeners show now.
     pub fn stay(&self, shown: Shown) {
         if **self.shown.load() != shown {
             self.shown.store(Arc::new(shown));
@@ -200,19 +200,21 @@ impl Certificates {
     }
 
     /// What to show for a listener that names these: the first that covers the host and that the caller can verify; else
-    /// the first that it can verify, so that it learns what is wrong. If it names none that there is, one that it showed
-    /// before. `None`: there is none.
+    /// the first that it can verify, so that it learns what is wrong. If it names none that there is, what it goes on with
+    /// ([`stays`]: decided here, too, so that it holds from the first handshake after a change). `None`: there is none.
     fn choose(
         &self,
-        (listener, names): (&Name, &[CertificateName]),
+        (place, names): (&Place, &[CertificateName]),
         hello: &Hello,
     ) -> Option<Arc<Certificate>> {
-        let (all, shown) = (self.read.load(), self.shown.load());
-        let before = || shown.get(listener).map(Vec::as_slice);
+        let all = self.read.load();
+        let stayed;
         let names = if names.iter().any(|name| all.contains_key(name)) {
             names
         } else {
-            before().unwrap_or_default()
+            let shown = self.shown.load();
+            stayed = stays(names, shown.get(place)?, all.keys());
+            &stayed
         };
         let usable = |certificate: &&Arc<Certificate>| {
             certificate.key.key.choose_scheme(&hello.schemes).is_some()
@@ -233,7 +235,7 @@ impl Hello {
     pub async fn answer(
         self,
         certificates: &Certificates,
-        wanted: (&Name, &[CertificateName]),
+        wanted: (&Place, &[CertificateName]),
         inside: Inside,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
         let Some(certificate) = certificates.choose(wanted, &self) else {

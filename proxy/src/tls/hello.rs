@@ -8,7 +8,7 @@ use rustls::{
     server::{Accepted, Acceptor, ClientHello},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
@@ -36,6 +36,24 @@ pub struct Hello {
 /// [`TlsError::Handshake`]: it is none, too large, or the connection ended. The caller has been told what TLS has a word
 /// for.
 pub async fn hello(mut stream: TcpStream) -> Result<Hello, TlsError> {
+    let (accepted, seen) = read(&mut stream).await?;
+    let hello = accepted.client_hello();
+    let (sni, schemes) = (hello.server_name(), hello.signature_schemes());
+    let is_sidecars = offers_mesh(&hello);
+    Ok(Hello {
+        sni: sni.map(|sni| sni.trim_end_matches('.').to_ascii_lowercase()),
+        schemes: schemes.to_vec(),
+        stream,
+        seen,
+        accepted,
+        is_sidecars,
+    })
+}
+
+/// In as many pieces as it comes; with all bytes that were taken from the stream.
+async fn read(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<(Accepted, BytesMut), TlsError> {
     let mut acceptor = Acceptor::default();
     let mut seen = BytesMut::with_capacity(2048);
     loop {
@@ -53,19 +71,7 @@ pub async fn hello(mut stream: TcpStream) -> Result<Hello, TlsError> {
         }
         match acceptor.accept() {
             Ok(None) => {}
-            Ok(Some(accepted)) => {
-                let hello = accepted.client_hello();
-                let (sni, schemes) = (hello.server_name(), hello.signature_schemes());
-                let is_sidecars = offers_mesh(&hello);
-                return Ok(Hello {
-                    sni: sni.map(|sni| sni.trim_end_matches('.').to_ascii_lowercase()),
-                    schemes: schemes.to_vec(),
-                    stream,
-                    seen,
-                    accepted,
-                    is_sidecars,
-                });
-            }
+            Ok(Some(accepted)) => return Ok((accepted, seen)),
             Err((error, mut alert)) => {
                 let mut bytes = Vec::new();
                 // Whether the caller hears of it changes nothing.
@@ -105,3 +111,6 @@ impl Hello {
         let _ = self.stream.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

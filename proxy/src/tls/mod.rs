@@ -11,6 +11,7 @@ mod hello;
 mod known;
 mod leaf;
 mod material;
+pub mod shown;
 mod verifier;
 
 pub use handshake::{

@@ -154,3 +154,11 @@ pub fn load(directory: &StateDir) -> io::Result<Option<Vec<u8>>> {
 pub fn save(directory: &StateDir, bytes: &[u8]) -> io::Result<()> {
     directory.write(FILE, bytes)
 }
+
+/// Removes the file.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(directory: &StateDir) -> io::Result<()> {
+    directory.remove(FILE)
+}

@@ -92,17 +92,19 @@ impl Xds {
         match last_known_good::load(&parts.directory) {
             Ok(Some(bytes)) if !last_known_good::is_of(&bytes, &parts.roots) => {
                 warn!(
-                    "last known good configuration is of another mesh than our identity and ignored"
+                    "last known good configuration is of another mesh than our identity and removed"
                 );
+                forget(&parts.directory);
             }
             Ok(Some(bytes)) => {
-                if let Some(change) =
-                    last_known_good::decode(&bytes, &mut subscription, Instant::now())
-                {
-                    info!(
-                        "serving from the last known good configuration until the control plane is there"
-                    );
-                    parts.store.apply(change);
+                match last_known_good::decode(&bytes, &mut subscription, Instant::now()) {
+                    Some(change) => {
+                        info!(
+                            "serving from the last known good configuration until the control plane is there"
+                        );
+                        parts.store.apply(change);
+                    }
+                    None => forget(&parts.directory),
                 }
             }
             Ok(None) => {}
@@ -332,6 +334,13 @@ impl Xds {
             }
         }
         effects.requests
+    }
+}
+
+/// What cannot be served from must not pass for something that can: whoever started us looks whether there is a file.
+fn forget(directory: &StateDir) {
+    if let Err(error) = last_known_good::remove(directory) {
+        warn!(%error, "last known good configuration could not be removed");
     }
 }
 

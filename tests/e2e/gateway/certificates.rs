@@ -1,4 +1,5 @@
-//! A certificate of another namespace is shown once that has allowed it, and no sooner; a mistyped one takes away nothing.
+//! A certificate of another namespace is shown once that has allowed it, and no sooner; a mistyped one takes away nothing,
+//! a replaced one is shown no more.
 
 use anyhow::Result;
 use usher_tests::{Client, Gateway, eventually};
@@ -57,7 +58,8 @@ fn web(certificate: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_mistyped_certificate_takes_away_nothing_and_is_said() -> Result<()> {
+async fn a_mistyped_certificate_takes_away_nothing_and_a_replaced_one_is_shown_no_more()
+-> Result<()> {
     let documents = [
         web("web"),
         route("shop", "{ name: edge }", &[], &[("/", "shop")]),
@@ -95,6 +97,18 @@ async fn a_mistyped_certificate_takes_away_nothing_and_is_said() -> Result<()> {
     })
     .await;
     served().await?;
+    // Nobody mistypes like that: the old one may have been stolen.
+    mesh.write("02.yaml", &web("renewed"))?;
+    eventually("it is shown no more", async || {
+        served().await.is_err().then_some(())
+    })
+    .await;
+    let words = "no files for certificate renewed (--certificate renewed=CERT,KEY): TLS callers of it are refused";
+    eventually("and that is said", async || {
+        let said = edge.process.printed().contains(words);
+        (said && ready().await.ok()?.text().contains("renewed")).then_some(())
+    })
+    .await;
     mesh.write("02.yaml", &web("web"))?;
     eventually("nothing is left to say", async || {
         (ready().await.ok()?.text() == "ready\n").then_some(())

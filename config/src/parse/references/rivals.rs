@@ -2,7 +2,7 @@
 //!
 //! Warnings: which one it is may depend on which was accepted first, and `usher status` says so then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     kind::{Object, ParentKind, ParentRef, Service},
@@ -37,7 +37,9 @@ pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &m
         let Some(first) = claims.iter().min_by_key(precedence) else {
             continue;
         };
-        for (at, claim) in claims.iter().enumerate() {
+        // Thousands of routes may want one port: each looks once for who was there before.
+        let mut taken: HashMap<Option<&Hostname>, &Claim<'_>> = HashMap::new();
+        for claim in claims {
             if !claim.located.object.kind().is_of_connections() {
                 continue;
             }
@@ -46,11 +48,8 @@ pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &m
                 mistakes.push(warning(claim, first, place, allowed));
                 continue;
             }
-            let same = |other: &&Claim<'_>| {
-                other.hostname == claim.hostname && !std::ptr::eq(other.located, claim.located)
-            };
-            let mut earlier = claims.iter().take(at);
-            if let Some(earlier) = earlier.find(same) {
+            let earlier = *taken.entry(claim.hostname).or_insert(claim);
+            if !std::ptr::eq(earlier.located, claim.located) {
                 let allowed = match claim.hostname {
                     Some(_) => "each name once for a port",
                     None => "one TCPRoute for a port",

@@ -78,15 +78,14 @@ fn a_parent_service_must_have_connections_there() {
 #[test]
 fn what_begins_as_http_on_a_port_that_declares_nothing_is_no_bytes() {
     let backend = "name: store, port: 5432";
-    let (said, errors) = of("TCPRoute", "name: store, port: 9000", backend);
-    assert!(!errors);
-    assert!(
-        matches!(said.as_slice(), [one] if one.contains("port 9000, which declares no appProtocol")),
-        "{said:?}"
-    );
-    // TLS never begins as HTTP.
-    let (said, _) = of("TLSRoute", "name: store, port: 9000", backend);
-    assert!(said.is_empty(), "{said:?}");
+    for kind in ["TCPRoute", "TLSRoute"] {
+        let (said, errors) = of(kind, "name: store, port: 9000", backend);
+        assert!(!errors);
+        assert!(
+            matches!(said.as_slice(), [one] if one.contains("port 9000, which declares no appProtocol")),
+            "{kind}: {said:?}"
+        );
+    }
 }
 
 #[test]
@@ -147,6 +146,8 @@ fn routes_that_want_the_same_port_are_told_of_each_other() {
         together(&names),
         ["r1: port 5432 of Service `default/store` for `b.test`, which TLSRoute default/r0 has"]
     );
+    let three = together(&[("TCPRoute", sql, ""); 3]);
+    assert_eq!(three, [format!("r1: {theirs}"), format!("r2: {theirs}")]);
     let kinds = [("TCPRoute", any, ""), ("HTTPRoute", "", "")];
     assert_eq!(
         together(&kinds),
@@ -154,4 +155,6 @@ fn routes_that_want_the_same_port_are_told_of_each_other() {
     );
     assert!(together(&[("TCPRoute", sql, ""), ("HTTPRoute", "", "")]).is_empty());
     assert!(together(&[("TCPRoute", sql, ""), ("TCPRoute", any, "")]).is_empty());
+    let twice = [("TLSRoute", sql, "hostnames: [a.test, b.test], ")];
+    assert!(together(&twice).is_empty(), "nobody is one's own rival");
 }

@@ -205,6 +205,7 @@ async fn serve(run: &Run, proxy: &Path) -> Outcome {
     };
     match ready {
         Ok(standing) => {
+            told.is_kept(ready::last_known(&state));
             permission.say_unused(&standing, progress);
             told.tell_notices(&standing, progress);
         }

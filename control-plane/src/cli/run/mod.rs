@@ -224,6 +224,7 @@ impl Run {
         let mut sidecar = Sidecar::start(proxy, self, state, &permission)?;
         let stopped = tokio::select! {
             ready = ready::wait(&mut sidecar, self, (state, &permission), progress) => ready.map(|standing| {
+                told.is_kept(ready::last_known(state));
                 permission.say_unused(&standing, progress);
                 told.tell_notices(&standing, progress);
                 None

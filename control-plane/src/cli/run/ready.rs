@@ -112,12 +112,7 @@ pub(super) async fn wait(
         account: permission.account(run),
         token: permission.file(),
     };
-    let is_known = has_identity(state, wanted) && state.file(LAST_KNOWN_GOOD).exists();
-    let limit = if is_known {
-        KNOWN_TIMEOUT
-    } else {
-        run.ready_timeout
-    };
+    let has_identity = has_identity(state, wanted);
     let started = Instant::now();
     let mut start = Start::default();
     let mut next_word = FIRST_WORD;
@@ -137,6 +132,13 @@ pub(super) async fn wait(
             }
             Verdict::Wait => {}
         }
+        // Looked at each time: a sidecar that cannot use the file removes it.
+        let is_known = has_identity && last_known(state).is_some();
+        let limit = if is_known {
+            KNOWN_TIMEOUT
+        } else {
+            run.ready_timeout
+        };
         let waited = started.elapsed();
         let cause = standing
             .waiting_for

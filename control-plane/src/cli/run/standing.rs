@@ -157,6 +157,11 @@ impl Told {
         }
     }
 
+    /// What is kept now, after the sidecar has looked at it: what it could not use, it has removed.
+    pub(super) fn is_kept(&mut self, kept_at: Option<SystemTime>) {
+        self.kept_at = self.kept_at.filter(|_| kept_at.is_some());
+    }
+
     /// The command starts now, and somebody has its port already.
     pub(super) fn port_is_taken(&mut self, port: Option<Port>) {
         self.taken = port;

@@ -1,9 +1,8 @@
 //! Certificates that a Gateway names and this process was given no files for; pure.
 //!
-//! A listener whose certificates are all of that kind goes on with those that it showed before its Gateway was changed:
-//! a mistyped name takes nothing from callers, as nowhere else. Only its own namespace's, because another one may have
-//! taken back that this Gateway shows its certificate. A process that starts with the mistake has no before: it is not
-//! ready and says so.
+//! A listener whose certificates are all of that kind goes on with what it showed before where its Gateway mistyped that
+//! ([`stays`]), and refuses its callers' handshakes otherwise. A process that starts with the mistake has no before: it is
+//! not ready and says so.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -13,13 +12,14 @@ use usher_config::{
     value::{CertificateName, Name},
 };
 
-use crate::tls::edge::Shown;
+use crate::tls::shown::{Place, Shown, is_own, stays};
 
 /// A certificate that a listener wants and this process was not given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Lack {
     pub(super) listener: Name,
-    pub(super) certificate: CertificateName,
+    /// `None`: it wants none, as those that it names are another namespace's, which has not allowed it.
+    pub(super) certificate: Option<CertificateName>,
     /// The one with files that is spelled most like it.
     pub(super) near: Option<String>,
     pub(super) instead: Instead,
@@ -30,7 +30,7 @@ pub(super) struct Lack {
 pub(super) enum Instead {
     /// The others that the Gateway names.
     Others,
-    /// What the listener showed before.
+    /// What the listener showed before, and probably means.
     Before(Vec<CertificateName>),
     /// Nothing: it can serve nobody.
     Nothing,
@@ -44,6 +44,12 @@ impl fmt::Display for Lack {
             near,
             instead: _,
         } = self;
+        let Some(certificate) = certificate else {
+            return write!(
+                f,
+                "listener {listener} of the Gateway names no certificate that it may show"
+            );
+        };
         write!(
             f,
             "listener {listener} of the Gateway: no files for certificate {certificate} \
@@ -56,27 +62,28 @@ impl fmt::Display for Lack {
     }
 }
 
-/// What each listener shows if there are no files for what its Gateway names from now on.
-pub(super) fn shown(gateway: &Gateway, files: &[&CertificateName], before: &Shown) -> Shown {
-    let of_listener = |listener: &Listener| {
-        let name = listener.name.clone();
-        let mut usable = listener
-            .certificates
-            .iter()
-            .filter(|one| files.contains(one));
-        let shows = if usable.clone().next().is_some() {
-            usable.by_ref().filter(|one| is_own(one)).cloned().collect()
-        } else {
-            before.get(&name).cloned()?
-        };
-        Some((name, shows))
-    };
-    terminating(gateway).filter_map(of_listener).collect()
+impl Lack {
+    /// Whether this process was started without something that it serves with. What the Gateway must not show, no other
+    /// start would have.
+    pub(super) fn is_of_start(&self) -> bool {
+        self.certificate.is_some() && self.instead == Instead::Nothing
+    }
 }
 
-/// Of the Gateway's own namespace.
-fn is_own(certificate: &CertificateName) -> bool {
-    !certificate.as_str().contains('/')
+/// What each listener shows from now on, of its own namespace's.
+pub(super) fn shown(gateway: &Gateway, files: &[&CertificateName], before: &Shown) -> Shown {
+    let of_listener = |listener: &Listener| {
+        let place = Place::from(listener);
+        let wanted = &listener.certificates;
+        let usable = wanted.iter().filter(|one| files.contains(one));
+        let shows: Vec<CertificateName> = if usable.clone().next().is_some() {
+            usable.filter(|one| is_own(one)).cloned().collect()
+        } else {
+            stays(wanted, before.get(&place)?, files.iter().copied())
+        };
+        (!shows.is_empty()).then_some((place, shows))
+    };
+    terminating(gateway).filter_map(of_listener).collect()
 }
 
 /// What there are no files for. `shown`: as [`shown`] says.
@@ -88,19 +95,21 @@ pub(super) fn lacking(
     let of_listener = |listener: &Listener| {
         let wanted = listener.certificates.iter();
         let lacking: Vec<&CertificateName> = wanted.filter(|name| !files.contains(name)).collect();
-        let before = shown.get(&listener.name).filter(|names| !names.is_empty());
-        let instead = match before {
+        let instead = match shown.get(&Place::from(listener)) {
             _ if lacking.len() < listener.certificates.len() => Instead::Others,
             Some(before) => Instead::Before(before.clone()),
             None => Instead::Nothing,
         };
-        let lack = |certificate: &CertificateName| Lack {
+        let lack = |certificate: Option<&CertificateName>| Lack {
             listener: listener.name.clone(),
-            certificate: certificate.clone(),
-            near: nearest(certificate.as_str(), files.iter().map(|file| file.as_str())),
+            certificate: certificate.cloned(),
+            near: certificate
+                .and_then(|name| nearest(name.as_str(), files.iter().map(|file| file.as_str()))),
             instead: instead.clone(),
         };
-        lacking.into_iter().map(lack).collect::<Vec<_>>()
+        let none = listener.certificates.is_empty().then(|| lack(None));
+        let lacking = lacking.into_iter().map(Some).map(lack);
+        none.into_iter().chain(lacking).collect::<Vec<_>>()
     };
     terminating(gateway).flat_map(of_listener).collect()
 }

@@ -56,6 +56,7 @@ fn a_certificate_without_files_is_told_by_listener() {
             listener("web", ListenerProtocol::Https, &["one"]),
             listener("both", ListenerProtocol::Https, &["one", "two"]),
             listener("typo", ListenerProtocol::TlsTerminate, &["oen"]),
+            listener("untrusted", ListenerProtocol::Https, &[]),
             listener("passed", ListenerProtocol::TlsPassthrough, &["three"]),
         ],
     };
@@ -65,51 +66,98 @@ fn a_certificate_without_files_is_told_by_listener() {
         .iter()
         .map(|lack| {
             let near = lack.near.as_deref().unwrap_or_default();
-            let (listener, certificate) = (lack.listener.as_str(), lack.certificate.as_str());
-            (listener, certificate, near, &lack.instead)
+            let certificate = lack.certificate.as_ref().map_or("none", |one| one.as_str());
+            (lack.listener.as_str(), certificate, near, &lack.instead)
         })
         .collect();
     assert_eq!(
         words,
         [
             ("both", "two", "", &Instead::Others),
-            ("typo", "oen", "one", &Instead::Nothing)
+            ("typo", "oen", "one", &Instead::Nothing),
+            ("untrusted", "none", "", &Instead::Nothing),
         ]
     );
     let (two, oen) = (certificate("two"), certificate("oen"));
     let files = [&one, &two, &oen];
-    assert!(lacking(&gateway, &files, &HashMap::new()).is_empty());
+    let left = lacking(&gateway, &files, &HashMap::new());
+    let is_of_start: Vec<bool> = left.iter().map(Lack::is_of_start).collect();
+    assert_eq!(is_of_start, [false], "no start would allow it to be shown");
+}
+
+/// What a listener of these certificates shows after the last of some steps, each its port, host name and certificates.
+fn follow(steps: &[(&str, &str, &[&str])], files: &[&CertificateName]) -> Vec<String> {
+    let mut kept = HashMap::new();
+    for (port, hostname, certificates) in steps {
+        let mut listener = listener("web", ListenerProtocol::Https, certificates);
+        listener.port = port.parse().unwrap();
+        listener.hostname = Some(hostname.parse().unwrap());
+        let gateway = Gateway {
+            name: "shop/edge".parse().unwrap(),
+            listeners: vec![listener],
+        };
+        kept = shown(&gateway, files, &kept);
+    }
+    let names = kept.into_values().flatten();
+    names.map(|name| name.to_string()).collect()
 }
 
 #[test]
-fn a_listener_without_files_goes_on_with_what_it_showed_before_if_that_was_its_own_namespaces() {
+fn a_mistyped_certificate_goes_on_being_shown_and_one_that_was_replaced_does_not() {
+    let all = ["shop", "tenants", "vault/shop"].map(certificate);
+    let files: Vec<&CertificateName> = all.iter().collect();
+    let after = |steps: &[&[&str]]| {
+        let steps: Vec<_> = steps.iter().map(|one| ("443", "a.test", *one)).collect();
+        follow(&steps, &files)
+    };
+    assert_eq!(after(&[&["shop"], &["shpo"]]), ["shop"]);
+    assert_eq!(after(&[&["shop"], &["shpo"], &["hsop"]]), ["shop"]);
+    assert_eq!(after(&[&["shop", "vault/shop"], &["sohp"]]), ["shop"]);
+    assert_eq!(
+        after(&[&["shop", "tenants"], &["tenant"]]),
+        ["tenants"],
+        "the other one was taken off"
+    );
+    let nothing = [
+        after(&[&["shpo"]]),
+        after(&[&["shop"], &["revoked-then-renewed"]]),
+        after(&[&["shop"], &["elsewhere"], &["shpo"]]),
+        after(&[&["shop"], &["vault/shpo"]]),
+        after(&[&["vault/shop"], &["shpo"]]),
+        after(&[&["shop"], &[]]),
+        after(&[&["shop"], &["vault/shop"], &["shpo"]]),
+        // Nearer to one that this listener has not shown.
+        after(&[&["shop"], &["tenantz"]]),
+    ];
+    assert!(nothing.iter().all(Vec::is_empty), "{nothing:?}");
+}
+
+#[test]
+fn another_host_or_port_has_shown_nothing_yet() {
+    let shop = certificate("shop");
+    let begin = ("443", "a.test", ["shop"].as_slice());
+    let after = |port, hostname| follow(&[begin, (port, hostname, &["shpo"])], &[&shop]);
+    assert_eq!(after("443", "a.test"), ["shop"]);
+    assert!(after("443", "b.test").is_empty());
+    assert!(after("8443", "a.test").is_empty());
+}
+
+#[test]
+fn what_is_shown_instead_is_said() {
     let gateway = |certificates: &[&str]| Gateway {
         name: "shop/edge".parse().unwrap(),
         listeners: vec![listener("web", ListenerProtocol::Https, certificates)],
     };
-    let (own, other) = (certificate("one"), certificate("vault/one"));
-    let files = [&own, &other];
-    let follow = |steps: &[&[&str]]| {
-        let mut kept = HashMap::new();
-        for step in steps {
-            kept = shown(&gateway(step), &files, &kept);
-        }
-        kept.into_values().flatten().collect::<Vec<_>>()
-    };
-    assert_eq!(
-        follow(&[&["one"], &["oen"], &["eno"]]),
-        std::slice::from_ref(&own)
-    );
-    assert_eq!(
-        follow(&[&["one", "vault/one"], &["oen"]]),
-        std::slice::from_ref(&own)
-    );
-    assert_eq!(follow(&[&["vault/one"], &["oen"]]), []);
-    assert_eq!(follow(&[&["one"], &["vault/one"], &[]]), []);
-    assert_eq!(follow(&[&["oen"]]), []);
-
-    let kept = shown(&gateway(&["one"]), &files, &HashMap::new());
-    let lacks = lacking(&gateway(&["oen"]), &files, &kept);
-    let instead: Vec<_> = lacks.into_iter().map(|lack| lack.instead).collect();
-    assert_eq!(instead, [Instead::Before(vec![own])]);
+    let shop = certificate("shop");
+    let before = shown(&gateway(&["shop"]), &[&shop], &HashMap::new());
+    for (names, expected) in [
+        (["shpo"].as_slice(), Instead::Before(vec![shop.clone()])),
+        (&["another"], Instead::Nothing),
+        (&[], Instead::Nothing),
+    ] {
+        let next = gateway(names);
+        let lacks = lacking(&next, &[&shop], &shown(&next, &[&shop], &before));
+        let instead: Vec<_> = lacks.into_iter().map(|lack| lack.instead).collect();
+        assert_eq!(instead, [expected], "{names:?}");
+    }
 }

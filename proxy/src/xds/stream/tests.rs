@@ -86,6 +86,8 @@ async fn what_was_known_of_another_mesh_is_not_served() {
     let rig = start(ControlPlane::new("127.0.0.1:1"), &fake, &directory);
     let snapshot = rig.store.load();
     assert!(snapshot.revision().is_none() && snapshot.service(&account).is_none());
+    let kept = last_known_good::load(&directory).unwrap();
+    assert_eq!(kept, None, "nobody takes it for something to serve from");
 }
 
 #[test]

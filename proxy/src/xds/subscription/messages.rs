@@ -3,6 +3,7 @@
 use usher_config::{
     value::ServiceName,
     wire::{
+        client_feature,
         discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node},
         rpc,
     },
@@ -54,6 +55,6 @@ pub(super) fn node(own: &ServiceName, instance: &str) -> Node {
         id: format!("{own}/{instance}"),
         cluster: own.to_string(),
         user_agent_name: concat!("usher-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
-        client_features: Vec::new(),
+        client_features: vec![client_feature::STREAM_ROUTES.to_owned()],
     }
 }

@@ -55,15 +55,16 @@ impl Check<'_, '_> {
                 continue;
             }
             let undeclared = carrying.iter().find(|port| port.app_protocol.is_none());
-            if let Some(port) = undeclared
-                && kind == Kind::TcpRoute
-            {
+            if let Some(port) = undeclared {
                 let number = port.port;
                 let found = format!(
                     "port {number}, which declares no appProtocol: what begins as HTTP does not follow this route"
                 );
-                let allowed =
-                    "a port that declares appProtocol tcp or tls, if HTTP is to follow, too";
+                let allowed = if kind == Kind::TcpRoute {
+                    "a port that declares appProtocol tcp or tls, if HTTP is to follow, too"
+                } else {
+                    "a port that declares appProtocol tls or tcp, if HTTP is to be refused"
+                };
                 self.add(Severity::Warning, &field, (found, allowed.to_owned()), None);
             }
         }

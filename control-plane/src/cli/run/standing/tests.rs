@@ -110,4 +110,8 @@ fn a_control_plane_that_does_not_answer_is_told_once_where_a_kept_configuration_
     // Without a kept configuration the wait for the first one was told already.
     let mut told = Told::of(Role::Sidecar, None);
     assert!(told.news(&away, at(0)).is_empty() && told.news(&away, at(9)).is_empty());
+    // Nor with one that the sidecar could not use.
+    let mut told = Told::of(Role::Sidecar, Some(SystemTime::UNIX_EPOCH));
+    told.is_kept(None);
+    assert!(told.news(&away, at(0)).is_empty() && told.news(&away, at(9)).is_empty());
 }

@@ -1,0 +1,49 @@
+//! What is shown of a proxy.
+
+use super::*;
+
+fn node(features: &[&str]) -> Node {
+    Node {
+        id: "shop/edge/i1".to_owned(),
+        client_features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        ..Node::default()
+    }
+}
+
+fn joined(connected: &Connected, features: &[&str]) -> StreamId {
+    let identity = "spiffe://usher.local/ns/shop/sa/edge".parse().unwrap();
+    connected.joined(&node(features), &identity, String::new())
+}
+
+#[test]
+fn remarks_outlive_the_stream_and_may_come_before_it() {
+    let connected = Connected::default();
+    let name: InstanceName = "shop/edge/i1".parse().unwrap();
+    let remarks = |connected: &Connected| -> Vec<Vec<String>> {
+        let reports = connected.reports().into_iter();
+        reports.map(|report| report.remarks).collect()
+    };
+    connected.remarked(&name, vec!["otherwise".to_owned()]);
+    assert!(remarks(&connected).is_empty(), "nobody is there");
+    let first = joined(&connected, &[]);
+    assert_eq!(remarks(&connected), [["otherwise"]]);
+    // It reconnects: both are there for a moment.
+    let second = joined(&connected, &[]);
+    connected.left(first);
+    assert_eq!(remarks(&connected), [["otherwise"]]);
+    connected.remarked(&name, Vec::new());
+    assert_eq!(remarks(&connected), [Vec::<String>::new()]);
+    connected.left(second);
+}
+
+#[test]
+fn a_proxy_that_does_not_say_that_it_follows_routes_for_connections_ignores_those_of_whom_it_calls()
+{
+    for (features, ignored) in [(["usher.stream-routes"].as_slice(), 0), (&[], 1)] {
+        let connected = Connected::default();
+        let id = joined(&connected, features);
+        connected.follows(id, ["bank/a".to_owned()].into());
+        let reports = connected.reports();
+        assert_eq!(reports[0].ignores_streams_of.len(), ignored);
+    }
+}
