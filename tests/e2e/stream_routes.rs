@@ -292,6 +292,9 @@ async fn a_consumer_route_for_one_port_leaves_the_owners_route_for_another_one()
         '1',
         "the owner's route still leads"
     );
+    // Still open, it would be waited for when the sidecars end.
+    stream.shutdown().await?;
+    assert_eq!(stream.read(&mut [0; 1]).await?, 0);
     Ok(())
 }
 
