@@ -233,3 +233,13 @@ fn what_misses_its_end_and_what_a_tab_indents_is_shown_in_its_own_line() {
         );
     }
 }
+
+#[test]
+fn a_key_that_was_named_by_mistake_is_not_shown() {
+    let parsed = parse("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----\n");
+    assert!(parsed.has_errors());
+    for mistake in &parsed.mistakes {
+        let shown = parsed.render(mistake, Colours::Plain);
+        assert!(!shown.contains("MIGH"), "{shown}");
+    }
+}
