@@ -97,9 +97,9 @@ impl TraceContext {
     pub fn traceparent(self) -> HeaderValue {
         let mut text = Vec::with_capacity(55);
         text.extend_from_slice(b"00-");
-        hex::write(&mut text, self.trace_id, 32);
+        text.extend_from_slice(&hex::digits_of_u128(self.trace_id));
         text.push(b'-');
-        hex::write(&mut text, self.span_id.into(), 16);
+        text.extend_from_slice(&hex::digits(self.span_id));
         text.extend_from_slice(if self.sampled { b"-01" } else { b"-00" });
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
@@ -122,15 +122,19 @@ impl TraceContext {
 
 /// Reads a `traceparent` (Trace Context §3.2): version 00 exactly; later ones by their first four fields.
 pub fn parse(text: &[u8]) -> Option<TraceContext> {
-    let mut fields = text.splitn(5, |byte| *byte == b'-');
-    let (version, trace, span_text) = (fields.next()?, fields.next()?, fields.next()?);
-    let (flags, rest) = (fields.next()?, fields.next());
-    let lengths = [version.len(), trace.len(), span_text.len(), flags.len()];
-    if lengths != [2, 32, 16, 2] || text.iter().any(u8::is_ascii_uppercase) {
+    let (version, trace) = text.split_at_checked(2)?;
+    let (trace, span_text) = trace.strip_prefix(b"-")?.split_at_checked(32)?;
+    let (span_text, flags) = span_text.strip_prefix(b"-")?.split_at_checked(16)?;
+    let (flags, rest) = flags.strip_prefix(b"-")?.split_at_checked(2)?;
+    // To the end in any case: many bytes at once then.
+    let upper = text
+        .iter()
+        .fold(false, |upper, byte| upper | byte.is_ascii_uppercase());
+    if upper || !(rest.is_empty() || rest.starts_with(b"-")) {
         return None;
     }
     match hex::read(version)? {
-        0 if rest.is_some() => return None,
+        0 if !rest.is_empty() => return None,
         0xff => return None,
         _ => {}
     }
@@ -200,18 +204,14 @@ fn new_request_id(random: u64) -> HeaderValue {
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
     let mut text = Vec::with_capacity(36);
-    let fields = [
-        (high >> 32, 8),
-        (high >> 16, 4),
-        (high, 4),
-        (low >> 48, 4),
-        (low, 12),
-    ];
-    for (position, (value, digits)) in fields.into_iter().enumerate() {
-        if position > 0 {
-            text.push(b'-');
-        }
-        hex::write(&mut text, value.into(), digits);
+    let (high, low) = (hex::digits(high), hex::digits(low));
+    let (one, rest) = high.split_at(8);
+    let (two, three) = rest.split_at(4);
+    let (four, five) = low.split_at(4);
+    text.extend_from_slice(one);
+    for field in [two, three, four, five] {
+        text.push(b'-');
+        text.extend_from_slice(field);
     }
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
