@@ -8,6 +8,7 @@ mod limit;
 mod misdirected;
 mod processing;
 mod refusal;
+mod side;
 mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ pub use limit::Limit;
 pub use misdirected::Misdirected;
 pub use processing::Processing;
 pub use refusal::Refusal;
+pub use side::Side;
 use words::{OUTSIDE, no_such_host, no_such_port, refused};
 
 /// Everything that can end a request in this proxy.
@@ -262,58 +264,7 @@ pub enum ProxyError {
     },
 }
 
-/// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The caller.
-    Downstream,
-    /// The called.
-    Upstream,
-    /// This proxy or its configuration.
-    Local,
-}
-
 impl ProxyError {
-    /// Who has to act.
-    pub fn side(&self) -> Side {
-        match self {
-            Self::InvalidRequest { .. }
-            | Self::Refused { .. }
-            | Self::UpgradeRefused
-            | Self::PlaintextRefused
-            | Self::AccessDenied { .. }
-            | Self::DeadlineExpired
-            | Self::NoSuchHost { .. }
-            | Self::NoSuchDestination { .. }
-            | Self::Misdirected { .. }
-            | Self::NotInMesh { .. }
-            | Self::PortIsTcp { .. }
-            | Self::DownstreamGone
-            | Self::DownstreamBody => Side::Downstream,
-            Self::NoEndpoint { .. }
-            | Self::ConnectFailed { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::TlsFailed { .. }
-            | Self::UpstreamReset { .. }
-            | Self::RefusedUnseen { .. }
-            | Self::IdleRace { .. }
-            | Self::UpstreamBrokeOff { .. }
-            | Self::UpstreamProtocol { .. }
-            | Self::RequestTimeout { .. }
-            | Self::AttemptTimeout { .. }
-            | Self::StreamIdle { .. }
-            | Self::StreamTooLong { .. } => Side::Upstream,
-            Self::UnknownService { .. }
-            | Self::DiscoveryTimeout { .. }
-            | Self::NoSuchPort { .. }
-            | Self::InvalidBackend { .. }
-            | Self::BreakerOpen { .. }
-            | Self::FaultInjected { .. }
-            | Self::Overflow { .. }
-            | Self::Internal { .. } => Side::Local,
-        }
-    }
-
     /// The flag that stands for it in logs, metrics and `x-usher-reason`.
     pub fn flag(&self) -> Flag {
         match self {
