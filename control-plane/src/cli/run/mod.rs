@@ -7,6 +7,7 @@
 //! application would be gone before the mesh had heard that it is going.
 
 mod cgroup;
+mod elsewhere;
 mod explain;
 mod gateway;
 mod guard;

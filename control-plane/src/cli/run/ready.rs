@@ -110,7 +110,7 @@ pub(super) async fn wait(
     let wanted = Wanted {
         namespace: &run.namespace,
         account: permission.account(run),
-        token: permission.file(),
+        token: Some(permission.file()),
     };
     let has_identity = has_identity(state, wanted);
     let started = Instant::now();
