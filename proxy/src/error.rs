@@ -204,6 +204,15 @@ pub enum ProxyError {
         /// Whose.
         endpoint: SocketAddr,
     },
+    /// A connection that the endpoint's sidecar ended before a byte had come back through it: how it refuses one.
+    #[error(
+        "the sidecar of endpoint {endpoint} ended the connection before a byte came back: its application takes none, or it \
+         may not have this one; the access log there says more"
+    )]
+    NotTaken {
+        /// Whose.
+        endpoint: SocketAddr,
+    },
     /// A reused HTTP/1.1 connection died before any response byte: most likely its idle timeout fired.
     #[error("reused connection to endpoint {endpoint} was closed under the request")]
     IdleRace {
@@ -287,7 +296,8 @@ impl ProxyError {
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
-            | Self::RefusedUnseen { .. } => Flag::Uf,
+            | Self::RefusedUnseen { .. }
+            | Self::NotTaken { .. } => Flag::Uf,
             Self::UpstreamReset { .. } => Flag::Ur,
             Self::IdleRace { .. } => Flag::Cr,
             Self::UpstreamBrokeOff { .. } => Flag::Uc,
@@ -326,6 +336,7 @@ impl ProxyError {
             Self::TlsFailed { .. } => "tls-failed",
             Self::UpstreamReset { .. } => "upstream-reset",
             Self::RefusedUnseen { .. } => "refused-unseen",
+            Self::NotTaken { .. } => "connection-not-taken",
             Self::UpstreamBrokeOff { .. } => "upstream-broke-off",
             Self::IdleRace { .. } => "reused-connection-closed",
             Self::UpstreamProtocol { .. } => "upstream-protocol-violation",

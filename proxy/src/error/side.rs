@@ -36,6 +36,7 @@ impl ProxyError {
             | Self::TlsFailed { .. }
             | Self::UpstreamReset { .. }
             | Self::RefusedUnseen { .. }
+            | Self::NotTaken { .. }
             | Self::IdleRace { .. }
             | Self::UpstreamBrokeOff { .. }
             | Self::UpstreamProtocol { .. }
