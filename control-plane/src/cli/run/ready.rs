@@ -105,7 +105,7 @@ pub(super) async fn wait(
     (state, permission): (&StateDirectory, &Permission),
     progress: Progress,
 ) -> Result<Standing, Failure> {
-    progress.say(&sidecar.listening().await?);
+    progress.say(&sidecar.listening(&run.tcp).await?);
     // Without an identity, what it knew is of no use.
     let wanted = Wanted {
         namespace: &run.namespace,
