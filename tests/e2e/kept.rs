@@ -63,7 +63,8 @@ async fn a_token_of_another_mesh_moves_a_sidecar_there_and_nothing_of_the_old_on
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_gave_does_not_move_a_sidecar_from_the_mesh_it_was_told() -> Result<()> {
+async fn a_token_that_nobody_gave_does_not_move_a_sidecar_from_the_mesh_it_was_told() -> Result<()>
+{
     let (told, here) = (Mesh::start(&api()).await?, Mesh::start(&api()).await?);
     let (one, other) = (named("told").await?, named("here").await?);
     let _one = told.sidecar("api").application(&one).start().await?;

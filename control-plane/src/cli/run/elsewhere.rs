@@ -35,9 +35,8 @@ mod tests {
 
     #[test]
     fn an_address_of_this_machine_reaches_who_listens_on_all_of_them() {
-        let at = |meant: &str, listener: &str| {
-            is_at(meant.parse().unwrap(), listener.parse().unwrap())
-        };
+        let at =
+            |meant: &str, listener: &str| is_at(meant.parse().unwrap(), listener.parse().unwrap());
         assert!(at("127.0.0.1:15012", "127.0.0.1:15012"));
         assert!(at("127.0.0.2:15012", "0.0.0.0:15012"));
         assert!(!at("127.0.0.1:15013", "127.0.0.1:15012"), "another port");

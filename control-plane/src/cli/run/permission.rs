@@ -177,7 +177,9 @@ impl Permission {
     pub(super) fn account<'a>(&'a self, run: &'a Run) -> Option<&'a str> {
         match self {
             Self::Asked(asked) => Some(&asked.account),
-            Self::Given(_) | Self::Kept { .. } | Self::OfAnother { .. } => run.service_account.as_ref().map(Name::as_str),
+            Self::Given(_) | Self::Kept { .. } | Self::OfAnother { .. } => {
+                run.service_account.as_ref().map(Name::as_str)
+            }
         }
     }
 
