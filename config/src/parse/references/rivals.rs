@@ -123,5 +123,6 @@ fn warning(
     let mut mistake = mistake(claim.located, Severity::Warning, &field, words);
     let there = format!("spec.parentRefs[{}]", other.parent);
     mistake.related = Some(related(other.located, &there, "the route that has it"));
+    mistake.depends_on_age = true;
     mistake
 }
