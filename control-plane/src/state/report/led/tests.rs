@@ -58,7 +58,11 @@ fn a_service_whose_ports_all_lead_elsewhere_says_where() {
     );
     let none: [String; 0] = [];
     assert_eq!(leads_to(&none), none);
-    assert_eq!(leads_to(&[bytes.clone()]), none, "port 80 is its own");
+    assert_eq!(
+        leads_to(std::slice::from_ref(&bytes)),
+        none,
+        "port 80 is its own"
+    );
     let home = route("HTTPRoute", "home", "{ name: store, port: PORT }");
     assert_eq!(leads_to(&[bytes.clone(), home]), none, "and so is this");
     let nothing = route(
