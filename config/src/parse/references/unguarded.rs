@@ -171,7 +171,13 @@ fn warning(
     );
     let here = |to: &ServiceName| to.namespace == policy.metadata.namespace;
     let how = if detour.to.iter().all(here) {
-        format!("targetRefs that name {to}, too")
+        // As they are written there.
+        let names: Vec<String> = detour
+            .to
+            .iter()
+            .map(|to| format!("`{}`", to.name))
+            .collect();
+        format!("targetRefs that name {}, too", names.join(", "))
     } else {
         format!("AccessPolicies for {to}, each in the namespace of its Service")
     };
