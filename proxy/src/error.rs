@@ -8,6 +8,7 @@ mod limit;
 mod misdirected;
 mod processing;
 mod refusal;
+mod side;
 mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ pub use limit::Limit;
 pub use misdirected::Misdirected;
 pub use processing::Processing;
 pub use refusal::Refusal;
+pub use side::Side;
 use words::{OUTSIDE, no_such_host, no_such_port, refused};
 
 /// Everything that can end a request in this proxy.
@@ -202,6 +204,15 @@ pub enum ProxyError {
         /// Whose.
         endpoint: SocketAddr,
     },
+    /// A connection that the endpoint's sidecar ended before a byte had come back through it: how it refuses one.
+    #[error(
+        "the sidecar of endpoint {endpoint} ended the connection before a byte came back: its application takes none, or it \
+         may not have this one; the access log there says more"
+    )]
+    NotTaken {
+        /// Whose.
+        endpoint: SocketAddr,
+    },
     /// A reused HTTP/1.1 connection died before any response byte: most likely its idle timeout fired.
     #[error("reused connection to endpoint {endpoint} was closed under the request")]
     IdleRace {
@@ -262,58 +273,7 @@ pub enum ProxyError {
     },
 }
 
-/// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The caller.
-    Downstream,
-    /// The called.
-    Upstream,
-    /// This proxy or its configuration.
-    Local,
-}
-
 impl ProxyError {
-    /// Who has to act.
-    pub fn side(&self) -> Side {
-        match self {
-            Self::InvalidRequest { .. }
-            | Self::Refused { .. }
-            | Self::UpgradeRefused
-            | Self::PlaintextRefused
-            | Self::AccessDenied { .. }
-            | Self::DeadlineExpired
-            | Self::NoSuchHost { .. }
-            | Self::NoSuchDestination { .. }
-            | Self::Misdirected { .. }
-            | Self::NotInMesh { .. }
-            | Self::PortIsTcp { .. }
-            | Self::DownstreamGone
-            | Self::DownstreamBody => Side::Downstream,
-            Self::NoEndpoint { .. }
-            | Self::ConnectFailed { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::TlsFailed { .. }
-            | Self::UpstreamReset { .. }
-            | Self::RefusedUnseen { .. }
-            | Self::IdleRace { .. }
-            | Self::UpstreamBrokeOff { .. }
-            | Self::UpstreamProtocol { .. }
-            | Self::RequestTimeout { .. }
-            | Self::AttemptTimeout { .. }
-            | Self::StreamIdle { .. }
-            | Self::StreamTooLong { .. } => Side::Upstream,
-            Self::UnknownService { .. }
-            | Self::DiscoveryTimeout { .. }
-            | Self::NoSuchPort { .. }
-            | Self::InvalidBackend { .. }
-            | Self::BreakerOpen { .. }
-            | Self::FaultInjected { .. }
-            | Self::Overflow { .. }
-            | Self::Internal { .. } => Side::Local,
-        }
-    }
-
     /// The flag that stands for it in logs, metrics and `x-usher-reason`.
     pub fn flag(&self) -> Flag {
         match self {
@@ -336,7 +296,8 @@ impl ProxyError {
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
-            | Self::RefusedUnseen { .. } => Flag::Uf,
+            | Self::RefusedUnseen { .. }
+            | Self::NotTaken { .. } => Flag::Uf,
             Self::UpstreamReset { .. } => Flag::Ur,
             Self::IdleRace { .. } => Flag::Cr,
             Self::UpstreamBrokeOff { .. } => Flag::Uc,
@@ -375,6 +336,7 @@ impl ProxyError {
             Self::TlsFailed { .. } => "tls-failed",
             Self::UpstreamReset { .. } => "upstream-reset",
             Self::RefusedUnseen { .. } => "refused-unseen",
+            Self::NotTaken { .. } => "connection-not-taken",
             Self::UpstreamBrokeOff { .. } => "upstream-broke-off",
             Self::IdleRace { .. } => "reused-connection-closed",
             Self::UpstreamProtocol { .. } => "upstream-protocol-violation",

@@ -63,6 +63,36 @@ async fn a_token_of_another_mesh_moves_a_sidecar_there_and_nothing_of_the_old_on
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_gave_does_not_move_a_sidecar_from_the_mesh_it_was_told() -> Result<()>
+{
+    let (told, here) = (Mesh::start(&api()).await?, Mesh::start(&api()).await?);
+    let (one, other) = (named("told").await?, named("here").await?);
+    let _one = told.sidecar("api").application(&one).start().await?;
+    let _other = here.sidecar("api").application(&other).start().await?;
+    let state = told.path("web-state");
+    let state = state.to_str().context("path")?;
+    let mut sidecar = web(&told, state, &[]).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "told");
+    sidecar.process.stop().await;
+
+    // On the machine of the other one, which makes tokens of its own mesh.
+    let elsewhere = ["--control-plane", told.grpc()];
+    let mut sidecar = web(&here, state, &elsewhere).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "told");
+    let printed = sidecar.process.printed();
+    assert!(
+        printed.contains("the control plane on this machine is of another mesh"),
+        "{printed}"
+    );
+    sidecar.process.stop().await;
+
+    // Nobody else was named: that machine's it is.
+    let sidecar = web(&here, state, &[]).await?;
+    assert_eq!(sidecar.get("http://api/").await?.text(), "here");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_wrong_control_plane_is_told_though_what_was_kept_still_serves() -> Result<()> {
     let mesh = Mesh::start(&api()).await?;
     let application = named("api").await?;

@@ -11,7 +11,8 @@ use crate::value::{InvalidValue, Name, Port, SpiffeId, path};
 use super::choice::choice;
 use super::{HttpMethod, Mtls, TargetRef};
 
-/// Who may do what.
+/// Who may do what. A change holds for the next request, on open connections, too. A TCP connection, an upgraded one
+/// (WebSocket) or an answer under way was decided about when it began, and no change cuts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]

@@ -50,6 +50,9 @@ pub struct Mistake {
     pub nearest: Option<String>,
     /// The other place, for mistakes that take two.
     pub related: Option<Related>,
+    /// Whoever knows which object was accepted first knows better, and says so by himself.
+    #[serde(skip)]
+    pub depends_on_age: bool,
 }
 
 /// The other place of a mistake.

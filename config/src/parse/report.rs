@@ -96,6 +96,7 @@ impl Mistake {
             allowed,
             nearest,
             related,
+            depends_on_age: false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod properties;
 mod quotes;
 mod streams;
 mod treatment;
+mod unguarded;
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! DNS-1123 names and what is built from them.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, net::Ipv4Addr, str::FromStr, sync::Arc};
 
 use super::InvalidValue;
 
@@ -150,7 +150,7 @@ impl fmt::Display for CertificateName {
     }
 }
 
-/// A lower-case host name, or one whose first label is `*` (Gateway API's `Hostname`), without a port.
+/// A lower-case host name, or one whose first label is `*` (Gateway API's `Hostname`), without a port. No IP address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hostname(Arc<str>);
 
@@ -175,7 +175,9 @@ impl FromStr for Hostname {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let rest = text.strip_prefix("*.").unwrap_or(text);
-        if text.len() <= 253 && rest.split('.').all(is_label) {
+        // It has the letters of a DNS name; one of version 6 has colons.
+        let is_address = text.parse::<Ipv4Addr>().is_ok();
+        if text.len() <= 253 && rest.split('.').all(is_label) && !is_address {
             Ok(Self(text.into()))
         } else {
             Err(InvalidValue::new(

@@ -57,6 +57,16 @@ fn a_wildcard_host_covers_subdomains_only() {
 }
 
 #[test]
+fn an_address_is_no_host_name() {
+    for text in ["10.0.0.1", "255.255.255.255", "::1", "[::1]"] {
+        assert!(text.parse::<Hostname>().is_err(), "{text}");
+    }
+    for text in ["10.0.0.1.example", "10.0.0", "*.0.0.1"] {
+        assert!(text.parse::<Hostname>().is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn a_spiffe_id_has_exactly_our_shape() {
     let id: SpiffeId = "spiffe://usher.local/ns/bank/sa/account"
         .parse()

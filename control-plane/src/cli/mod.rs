@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod help;
 mod locate;
 mod paint;
 mod run;
@@ -27,7 +28,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use usher_config::parse::nearest;
 
 /// What the codes mean that `usher` exits with; the numbers are those of `sysexits.h`.
@@ -91,7 +92,7 @@ enum Verb {
 pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let program = args.first().map(PathBuf::from).unwrap_or_default();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parsed(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Fails only when the terminal is gone; there is nobody left to tell then.
@@ -122,6 +123,16 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = help::as_written(Cli::command());
+    let matches = command.try_get_matches_from_mut(args);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|mut error| {
+        help::suggest(&mut error, &command, args);
+        error
+    })
 }
 
 /// Why a verb did not do what it was asked: a message for people, and a code for scripts.
@@ -185,6 +196,17 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 fn address(text: &str) -> Result<SocketAddr, String> {
     let allowed = "an IP address and a port, such as 127.0.0.1:15012, 0.0.0.0:15012 or [::1]:15012; port 0: any that is free";
     text.parse().map_err(|_| format!("allowed: {allowed}"))
+}
+
+/// A zone's name, as an argument: what a Workload's `zone` may be.
+fn zone(text: &str) -> Result<String, String> {
+    let is_name = (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    match is_name {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("allowed: 1-63 printable characters; left out: the Workload's zone".to_owned())
+        }
+    }
 }
 
 /// Advises the name beside a path that was probably meant.

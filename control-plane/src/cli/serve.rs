@@ -63,6 +63,15 @@ impl Serve {
                 Format::Automatic
             },
         );
+        // Each alone is free: the system would only say that it is in use, and it would look like another control plane.
+        if self.listen == self.http && self.listen.port() != 0 {
+            let message = format!(
+                "--listen and --http are both {}: sidecars and readers need a port each",
+                self.listen
+            );
+            return Err(Failure::new(exit::USAGE, message)
+                .advise("give one of them another port, or 0 for any that is free"));
+        }
         if !self.config.is_dir() {
             let found = if self.config.exists() {
                 "is not a directory"

@@ -16,6 +16,8 @@ Examples:
   usher services --json | jq '.[] | select(.endpoints == [])'
 
 READY is healthy/registered; a workload behind no Service only calls: nobody can call it, so it has no instances.
+REVISION, with --instances, is the configuration that the instance's sidecar last said it runs. One that changes nothing
+for a sidecar is not sent to it, so an older number than that of `usher status` is no fault; who is behind stands there.
 
 Exit codes: 0 shown, 64 usage or no such namespace, 69 no control plane answers.")]
 pub(super) struct Services {

@@ -84,6 +84,9 @@ fn foreign(authority: &str, why: &str) -> Failure {
         .advise("another one: --server http://HOST:PORT, or USHER_SERVER")
 }
 
+/// How many services are named on one line.
+const NAMED_MAX: usize = 10;
+
 fn render(status: &StatusReport) -> Vec<String> {
     let mut lines = Vec::new();
     let revision = &status.revision;
@@ -121,6 +124,9 @@ fn services_line(services: &[ServiceReport]) -> String {
     let is_ready = |service: &&ServiceReport| service.endpoints.iter().any(|one| one.healthy);
     let (callers, services): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
         services.iter().partition(|service| service.only_calls);
+    let (names, services): (Vec<&ServiceReport>, Vec<&ServiceReport>) = services
+        .into_iter()
+        .partition(|service| !service.leads_to.is_empty());
     let ready = services.iter().copied().filter(is_ready).count();
     let style = if ready == services.len() { GOOD } else { WARN };
     let count = paint(style, format!("{ready}/{} ready", services.len()));
@@ -128,7 +134,7 @@ fn services_line(services: &[ServiceReport]) -> String {
         .iter()
         .copied()
         .filter(|service| !is_ready(service))
-        .take(10)
+        .take(NAMED_MAX)
         .map(|service| {
             let why = if service.without_port {
                 " (its sidecars were started without --port)"
@@ -148,7 +154,30 @@ fn services_line(services: &[ServiceReport]) -> String {
         1 => paint(DIM, "  and 1 that only calls"),
         number => paint(DIM, format!("  and {number} that only call")),
     };
-    format!("{}     {count}{callers}{down}", paint(HEAD, "services"))
+    let led = led(&names);
+    format!(
+        "{}     {count}{callers}{led}{down}",
+        paint(HEAD, "services")
+    )
+}
+
+/// Services without instances, whose routes lead elsewhere. Whether somebody is there is said of those.
+fn led(names: &[&ServiceReport]) -> String {
+    let named: Vec<String> = names
+        .iter()
+        .take(NAMED_MAX)
+        .map(|service| {
+            let to = service.leads_to.join(", ");
+            format!("{}/{} (to {to})", service.namespace, service.name)
+        })
+        .collect();
+    match named.as_slice() {
+        [] => String::new(),
+        named => paint(
+            DIM,
+            format!("  without instances, led elsewhere: {}", named.join(", ")),
+        ),
+    }
 }
 
 fn proxies_line(proxies: &[ProxyReport]) -> String {

@@ -50,7 +50,7 @@ struct Create {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
     /// How often the token can be used [default: any number of times within its ttl]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_uses)]
     uses: Option<NonZeroU32>,
     #[command(flatten)]
     data: DataDirectory,
@@ -97,6 +97,13 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
     // Hours have five digits on the way; what is too long the control plane says.
     let hour = Duration::from_secs(3600);
     Ok((rest + 24 * hour * days.min(10_000)).min(99_999 * hour))
+}
+
+fn parse_uses(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| {
+        "allowed: a number from 1 to 4294967295; left out: any number of times within its ttl"
+            .to_owned()
+    })
 }
 
 /// Asks the local control plane for a token.

@@ -108,6 +108,8 @@ pub(super) fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Conditi
     let remarks = parsed
         .mistakes
         .iter()
+        // The compiler knows the ages, and says it of whichever object it holds.
+        .filter(|mistake| !mistake.depends_on_age)
         .filter(about_accepted)
         .map(|mistake| {
             let MistakeReport { at, path, message } = report(mistake, base);
@@ -142,3 +144,6 @@ pub(super) fn emptied(path: &str, found: &str) -> RejectedObject {
         }],
     }
 }
+
+#[cfg(test)]
+mod tests;

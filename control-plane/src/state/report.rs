@@ -1,5 +1,6 @@
 //! What operators see of the state.
 
+mod led;
 mod outdated;
 mod stranded;
 
@@ -132,7 +133,7 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
                 revision: instance.revision,
             })
         });
-        ServiceReport {
+        let mut report = ServiceReport {
             namespace: service.name.namespace.to_string(),
             name: service.name.name.to_string(),
             virtual_addresses: service.virtual_addresses.clone(),
@@ -140,7 +141,9 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
             identities: service.identities.iter().map(ToString::to_string).collect(),
             endpoints: expected.collect(),
             ..ServiceReport::default()
-        }
+        };
+        led::note(&mut report, service);
+        report
     });
     let mut reports: Vec<ServiceReport> = reports.chain(callers(compiled)).collect();
     reports.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

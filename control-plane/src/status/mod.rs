@@ -100,6 +100,9 @@ pub struct ServiceReport {
     /// There are no instances because all its connected sidecars were started without an application's port.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_port: bool,
+    /// It has no instances and needs none: where its routes lead all its ports, `namespace/service`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leads_to: Vec<String>,
     /// By instance name.
     pub endpoints: Vec<EndpointReport>,
 }

@@ -56,6 +56,40 @@ fn a_wrong_command_line_exits_64() {
 }
 
 #[test]
+fn what_a_flag_cannot_be_is_said_with_what_it_can_be() {
+    let home = tempfile::tempdir().expect("writable");
+    let token = ["token", "create", "--service-account", "web"];
+    let run = ["run", "--service", "web", "--zone", "", "--", "true"];
+    let same = ["--listen", "127.0.0.1:7", "--http", "127.0.0.1:7"];
+    let one_port = [&["serve", "--config", "."], &same[..]].concat();
+    for (arguments, words) in [
+        (
+            [&token, &["--uses", "0"][..]].concat(),
+            "'--uses <N>': allowed: a number from 1",
+        ),
+        (
+            [&token, &["--uses", "many"][..]].concat(),
+            "'--uses <N>': allowed: a number from 1",
+        ),
+        (
+            run.to_vec(),
+            "'--zone <NAME>': allowed: 1-63 printable characters",
+        ),
+        (
+            vec!["gateway", "--name", "edge", "--zone", ""],
+            "'--zone <NAME>': allowed: 1-63",
+        ),
+        (one_port, "--listen and --http are both 127.0.0.1:7"),
+        (vec!["rnu"], "'run'"),
+    ] {
+        let wrong = output(usher(home.path()).args(&arguments));
+        let said = stderr(&wrong);
+        assert_eq!(wrong.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn nobody_there_says_where_and_how_to_start_one() {
     let home = tempfile::tempdir().expect("writable");
     for verb in ["status", "services"] {

@@ -38,6 +38,22 @@ fn the_command_gets_the_sidecar_in_its_environment_and_its_code_is_ours() {
 }
 
 #[test]
+fn a_local_port_that_the_system_chose_is_told() {
+    let tcp = "s/}$/,\"tcp\":[\"127.0.0.1:41001\",\"127.0.0.1:6379\"]}/";
+    let sidecar = FakeSidecar::new(&format!("sed -i '{tcp}' $state/new"));
+    let flags = [
+        "--tcp",
+        "127.0.0.1:0=db.shop:5432",
+        "--tcp",
+        "127.0.0.1:6379=cache:6379",
+    ];
+    let ran = output(&mut sidecar.run_with(&flags, &["true"]));
+    let said = stderr(&ran);
+    let listens = "metrics http://127.0.0.1:15020/metrics, 127.0.0.1:41001 to db.shop:5432, 127.0.0.1:6379 to cache:6379";
+    assert!(said.contains(listens), "{said}");
+}
+
+#[test]
 fn a_signal_drains_first_then_reaches_the_command_then_ends_the_sidecar() {
     let sidecar = FakeSidecar::new("");
     let flag = sidecar.home.path().join("flag");

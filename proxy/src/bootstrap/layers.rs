@@ -82,6 +82,26 @@ impl Layers {
     }
 }
 
+/// Of a template clap takes what is no tag as it is: it would break the lines of examples where the terminal ends.
+const HELP: &str = "\
+{before-help}{about-with-newline}
+{usage-heading} {usage}
+
+{all-args}
+
+Usually started by `usher run` or `usher gateway`, which choose most of these. By hand:
+  usher-proxy --service api --namespace default --application-port 9090 --state-dir /var/lib/usher \
+--control-plane 10.0.0.1:15012 --token-file api.token
+usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.
+
+Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of --bootstrap
+(stateDir: ...). Flags win over the environment, the environment over the file. USHER_LOG filters the operational log on
+stderr [default: info]; the finest level is debug.
+
+Exit codes: 0 drained, 64 usage, 69 no identity: the token is none, is of another mesh, or is refused, 71 an address or a
+file that is needed cannot be had, 78 application reachable around the sidecar, or the sidecar's own calls intercepted. The
+reason is then also in exit.json in the state directory.";
+
 fn command() -> Command {
     let argument = |setting: &'static Setting| {
         let argument = Arg::new(setting.name).long(setting.name).help(setting.help);
@@ -96,18 +116,7 @@ fn command() -> Command {
     Command::new("usher-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Sidecar of the Usher mesh: carries every call a service makes or receives. With --gateway: the mesh's door")
-        .after_help(
-            "Usually started by `usher run` or `usher gateway`, which choose most of these. By hand:\n  \
-             usher-proxy --service api --namespace default --application-port 9090 --state-dir /var/lib/usher \
-             --control-plane 10.0.0.1:15012 --token-file api.token\n\
-             usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.\n\
-             Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of \
-             --bootstrap (stateDir: ...). Flags win over the environment, the environment over the file.\n\
-             USHER_LOG filters the operational log on stderr [default: info]; the finest level is debug.\n\
-             Exit codes: 0 drained, 64 usage, 69 no identity: the token is none, is of another mesh, or is refused, \
-             71 an address or a file that is needed cannot be had, 78 application reachable around the sidecar, or the sidecar's own calls intercepted. \
-             The reason is then also in exit.json in the state directory.",
-        )
+        .help_template(HELP)
         .arg(
             Arg::new("bootstrap")
                 .long("bootstrap")

@@ -50,7 +50,7 @@ impl Question {
     pub(super) async fn ask(self) {
         let mut failures = 0_u32;
         loop {
-            let remarks = self.standing.load().remarks.clone();
+            let remarks = self.standing.load().for_operators();
             let answer = self.once(&remarks).await;
             let is_clear = match &answer {
                 Ok(answer) => {
@@ -85,7 +85,7 @@ impl Question {
 
     /// Operators should not hear of them a minute later.
     async fn other_remarks(&self, told: &[String]) {
-        while self.standing.load().remarks == told {
+        while self.standing.load().for_operators() == told {
             sleep(LOOK_EVERY).await;
         }
     }

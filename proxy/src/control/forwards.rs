@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use usher_config::{
-    model::{Service, ServiceTarget},
+    model::{Protocol, Service, ServiceTarget},
     parse::nearest_qualified,
     value::ServiceName,
     wire::v1::{ListServicesRequest, registry_client::RegistryClient},
@@ -66,8 +66,7 @@ impl Check {
             let service = snapshot.service(&target.service).map(|entry| &*entry.model);
             if let Some(reason) = problem(target, (resolution, known), service) {
                 warn!(%local, reason, "tcp forward leads nowhere");
-                let notice =
-                    format!("--tcp {local}: {reason}; its connections are closed until there is");
+                let notice = format!("--tcp {local}: {reason}");
                 self.standing.tell(|facts| facts.notices.push(notice));
             }
         }
@@ -96,6 +95,9 @@ impl Names {
     }
 }
 
+/// The Service may be written later than the sidecar starts.
+const UNTIL_THEN: &str = "; its connections are closed until there is";
+
 /// What is wrong with a target; pure. `known`: the names of all services, where they were asked for.
 fn problem(
     target: &ServiceTarget,
@@ -115,12 +117,11 @@ fn problem(
             let meant =
                 meant.map(|(namespace, name)| format!(" (did you mean {namespace}/{name}?)"));
             let meant = meant.unwrap_or_default();
-            Some(format!("there is no service {name}{meant}"))
+            Some(format!("there is no service {name}{meant}{UNTIL_THEN}"))
         }
         (Resolution::Found, Some(service)) => {
-            let mut ports = service.ports.iter().map(|known| known.port);
-            if ports.any(|known| known == *port) {
-                return None;
+            if let Some(known) = service.ports.iter().find(|known| known.port == *port) {
+                return for_requests(known.protocol, target);
             }
             let known: Vec<String> = service
                 .ports
@@ -128,12 +129,25 @@ fn problem(
                 .map(|known| known.port.to_string())
                 .collect();
             Some(format!(
-                "service {name} has no port {port} (known: {})",
+                "service {name} has no port {port} (known: {}){UNTIL_THEN}",
                 known.join(", ")
             ))
         }
         // Nobody answered: that is said elsewhere.
         (Resolution::Found | Resolution::TimedOut, _) => None,
+    }
+}
+
+/// What a port that declares HTTP does to bytes.
+fn for_requests(protocol: Protocol, target: &ServiceTarget) -> Option<String> {
+    let ServiceTarget { service, port } = target;
+    match protocol {
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Some(format!(
+            "port {port} of service {service} takes requests only, as it declares HTTP (appProtocol): connections are reset \
+             there; call http://{}.{}:{port}/ through the sidecar instead, or let the port declare tcp, or nothing",
+            service.name, service.namespace
+        )),
+        Protocol::Tcp | Protocol::Detect => None,
     }
 }
 

@@ -96,9 +96,11 @@ impl Listening {
     /// be somewhere else would be open to everybody. Once it fitted, the Gateway may change as it likes.
     async fn check_listen(&self) -> Result<(), Exit> {
         let mut changes = self.store.changes();
+        let mut said = false;
         loop {
             changes.borrow_and_update();
-            if let Some(gateway) = self.store.load().gateway() {
+            let snapshot = self.store.load();
+            if let Some(gateway) = snapshot.gateway() {
                 for port in to_come(&self.role.listen, &gateway.model)? {
                     let notice =
                         format!("port {port} of --listen: the Gateway has no such port yet");
@@ -106,6 +108,17 @@ impl Listening {
                 }
                 return Ok(());
             }
+            // It would have come with the first configuration.
+            if snapshot.revision().is_some() && !std::mem::replace(&mut said, true) {
+                let name = self.store.own();
+                warn!(gateway = %name, "there is no such Gateway, waiting for it");
+                let notice = format!(
+                    "there is no Gateway {name}, so nothing is listened on until there is: write it, or give the name of one \
+                     that there is (--name, --namespace)"
+                );
+                self.standing.tell(|facts| facts.notices.push(notice));
+            }
+            drop(snapshot);
             if changes.changed().await.is_err() {
                 sleep(TRY_AGAIN).await;
             }

@@ -4,7 +4,7 @@
 //! `GET /standing` on the admin socket; `usher run` asks there and tells its user, instead of guessing from log lines.
 //! Nothing decides by it inside the sidecar.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -47,8 +47,18 @@ pub struct Facts {
     pub uncalled: bool,
     /// What is done otherwise than configured, now.
     pub remarks: Vec<String>,
+    /// Of certificates whose files are not taken as they are now, by name: why, and what is shown meanwhile.
+    pub unrenewed: BTreeMap<String, String>,
     /// Settings that will not work as they are, found out by asking the mesh.
     pub notices: Vec<String>,
+}
+
+impl Facts {
+    /// What operators should hear of: what is done otherwise than configured, and otherwise than files say.
+    pub fn for_operators(&self) -> Vec<String> {
+        let all = self.remarks.iter().chain(self.unrenewed.values());
+        all.take(NOTICES_MAX).cloned().collect()
+    }
 }
 
 /// Written by the control thread's tasks, read by the admin socket. Cheap to clone; all clones are one.

@@ -6,7 +6,8 @@
 pub enum Flag {
     /// No healthy upstream: wait for instances, look at their health checks.
     Uh,
-    /// Upstream connection failure: the endpoint's sidecar is down, unreachable, or not who it should be.
+    /// Upstream connection failure: the endpoint's sidecar is down, unreachable, or not who it should be; or it let nothing
+    /// through to its application.
     Uf,
     /// Upstream overflow: a limit of the traffic policy is reached.
     Uo,

@@ -155,6 +155,7 @@ pub fn status(error: &ProxyError) -> StatusCode {
         | ProxyError::ConnectTimeout { .. }
         | ProxyError::TlsFailed { .. }
         | ProxyError::RefusedUnseen { .. }
+        | ProxyError::NotTaken { .. }
         | ProxyError::UpstreamReset {
             processing: Processing::Unprocessed,
             ..

@@ -22,6 +22,10 @@ use super::{
 /// The word that `usher-proxy` hands over at.
 pub const NAME: &str = "intercept";
 
+/// Of a template clap takes what is no tag as it is: it would break the lines of examples where the terminal ends.
+const BEFORE_EXAMPLES: &str =
+    "{before-help}{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}\n\n";
+
 const AFTER_HELP: &str = "\
 Examples:
   usher-proxy intercept install
@@ -54,7 +58,7 @@ command's own, 126 it cannot be executed, 127 there is none.";
     name = "usher-proxy intercept",
     bin_name = "usher-proxy intercept",
     about = "Makes the kernel hand connections to the sidecar (nftables)",
-    after_help = AFTER_HELP
+    help_template = format!("{BEFORE_EXAMPLES}{AFTER_HELP}")
 )]
 struct Command {
     #[command(subcommand)]
@@ -175,6 +179,10 @@ impl TryFrom<Rules> for Settings {
             }
             (None, mode, uids) => (mode.unwrap_or(Inbound::Redirect), uids),
         };
+        if mode != Inbound::Off && rules.outbound_port == rules.inbound_port {
+            let port = rules.outbound_port;
+            return Err(InterceptError::SamePort { port });
+        }
         let include = rules.include_inbound_ports;
         let is_named = |port| matches!(include, PortSet::Ranges(_)) && include.contains(port);
         let left_alone = LEFT_ALONE.into_iter().filter(|port| !is_named(*port));

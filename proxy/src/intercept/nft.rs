@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use usher_config::value::Port;
+
 use super::{
     Settings,
     ruleset::{self, SCRATCH, TABLE},
@@ -58,6 +60,15 @@ pub(super) enum InterceptError {
     InboundOfCgroup {
         /// What was asked for.
         found: String,
+    },
+    /// Code 64.
+    #[error(
+        "--outbound-port and --inbound-port are both {port}: the sidecar tells by the port which way a connection goes; \
+         give the two ports that its --outbound and --inbound have"
+    )]
+    SamePort {
+        /// Of both.
+        port: Port,
     },
     /// Code 71.
     #[error(
@@ -129,7 +140,7 @@ impl InterceptError {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Missing | Self::Different { .. } => 1,
-            Self::InboundOfCgroup { .. } => 64,
+            Self::InboundOfCgroup { .. } | Self::SamePort { .. } => 64,
             Self::NoNft => 69,
             Self::Refused { .. }
             | Self::Failed(_)

@@ -197,6 +197,7 @@ async fn relay(
 ) {
     let _open = worker.endpoint_connection();
     record.head(StatusCode::OK, &HeaderMap::new());
+    let began = clock::now();
     let idle = opened.service.model.policy.timeouts.idle;
     let (copied, result) = copy(&mut downstream, &mut upstream, idle, &worker.scratch).await;
     let bytes = &opened.service.metrics.tcp_bytes;
@@ -204,8 +205,18 @@ async fn relay(
     bytes.add_many(worker.index, "down", copied.from_upstream);
     let ended = result.map_err(|end| {
         debug!(error = %end, "opaque stream broke off");
-        connect::broke_off(&end, opened.endpoint, idle)
+        let lasted = clock::now().since(began);
+        match record.destination {
+            Some(_) => {
+                let carried = (&copied, lasted);
+                connect::refused_or_broke_off(&end, opened.endpoint, idle, carried)
+            }
+            None => connect::broke_off(&end, opened.endpoint, idle),
+        }
     });
+    if let Err(ProxyError::NotTaken { .. }) = ended {
+        record.no_head();
+    }
     record.request_bytes = copied.from_downstream;
     record.end(copied.from_upstream, ended.as_ref().copied());
 }

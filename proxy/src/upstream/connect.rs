@@ -9,7 +9,7 @@ use usher_config::value::SpiffeId;
 
 use crate::{
     error::ProxyError,
-    tcp::{self, BrokeOff, Stream},
+    tcp::{self, BrokeOff, Copied, Stream},
     tls::{self, Alpn, Material, PeerIdentity},
 };
 
@@ -39,6 +39,27 @@ pub fn broke_off(end: &BrokeOff, endpoint: SocketAddr, idle: Option<Duration>) -
         },
         BrokeOff::Downstream(_) => ProxyError::DownstreamGone,
         BrokeOff::Upstream(_) => ProxyError::UpstreamBrokeOff { endpoint },
+    }
+}
+
+/// How long another sidecar needs at most to refuse a connection: it dials its application for a second. What lasts longer
+/// was taken, and broke off.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// As [`broke_off`], of a stream through another sidecar, which has no other word for a connection that it does not take.
+pub fn refused_or_broke_off(
+    end: &BrokeOff,
+    endpoint: SocketAddr,
+    idle: Option<Duration>,
+    (carried, lasted): (&Copied, Duration),
+) -> ProxyError {
+    match end {
+        BrokeOff::Upstream(_) if carried.from_upstream == 0 && lasted < REFUSED_WITHIN => {
+            ProxyError::NotTaken { endpoint }
+        }
+        BrokeOff::Upstream(_) | BrokeOff::Downstream(_) | BrokeOff::Idle => {
+            broke_off(end, endpoint, idle)
+        }
     }
 }
 

@@ -184,6 +184,12 @@ impl Record {
         self.head_at = Some(clock::now());
     }
 
+    /// There was none after all: a connection counted as answered once it was open, and then nobody had taken it.
+    pub fn no_head(&mut self) {
+        self.status = 0;
+        self.head_at = None;
+    }
+
     /// The request ends in an answer of this proxy.
     pub fn error(&mut self, error: &ProxyError) {
         self.flags.set(error.flag());

@@ -118,3 +118,18 @@ async fn an_address_for_a_port_that_the_gateway_lacks_opens_nothing() -> Result<
     assert!(edge.address(80).is_none(), "{printed}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_gateway_that_nobody_wrote_is_spoken_of_while_it_is_waited_for() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::workload("edge")]).await?;
+    let mut edge = Gateway::spawn(&mesh, "edge", &[80], &[]).await?;
+    eventually("people are told", async || {
+        let printed = edge.process.printed();
+        let words = "there is no Gateway default/edge, so nothing is listened on until there is";
+        printed.contains(words).then_some(())
+    })
+    .await;
+    mesh.write("09.yaml", &gateway(&http_listener("web", 80, None)))?;
+    edge.bound(80).await;
+    Ok(())
+}

@@ -113,6 +113,12 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_no
     .await;
     let stream = connect(&client, &address, "one.example.com").await?;
     assert_eq!(leaf_of(&stream), before, "the one before stays");
+    let remarked = || {
+        let status = mesh.ask(&["status"]).ok()?;
+        let remarks = status["proxies"].to_string();
+        Some(remarks.contains("certificate one: ") && remarks.contains("; the one before stays"))
+    };
+    eventually("operators hear of it", async || remarked()?.then_some(())).await;
     write(&secret, &key, 0o600)?;
     eventually("the new one is shown", async || {
         let stream = connect(&client, &address, "one.example.com").await.ok()?;
@@ -124,6 +130,8 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_no
         printed.contains("renewed certificate is shown"),
         "{printed}"
     );
+    let taken = async || remarked().filter(|remarked| !remarked).map(drop);
+    eventually("there is nothing more to hear", taken).await;
     let answer = get(&mut long, "one.example.com", "/long").await?;
     assert!(
         answer.ends_with("shop /long https"),

@@ -3,6 +3,7 @@
 mod check;
 mod index;
 mod rivals;
+mod unguarded;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,6 +43,7 @@ pub(super) fn check(parsed: &mut Parsed) {
     conflicts(&parsed.objects, &mut mistakes);
     addresses(&parsed.objects, &mut mistakes);
     rivals::rivals(&parsed.objects, &index, &mut mistakes);
+    unguarded::unguarded(parsed, &index, &mut mistakes);
     drop(index);
     parsed.broken.clear();
     parsed.mistakes.append(&mut mistakes);

@@ -1,6 +1,7 @@
 //! Routes for connections that want the same of a Service: only one of them gets it.
 //!
-//! Warnings: which one it is may depend on which was accepted first, and `usher status` says so then.
+//! Warnings, which name the winner: the older one (a control plane knows which was accepted first, and `usher status` says
+//! so then), of one age the first by name. Texts that are checked together are of one age.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,6 +26,9 @@ struct Claim<'a> {
     hostname: Option<&'a Hostname>,
 }
 
+/// Why one of two of a kind has it.
+const FIRST: &str = " (the first by name; if this one is older, it is the other way round)";
+
 pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &mut Vec<Mistake>) {
     let mut places: BTreeMap<Place, Vec<Claim<'a>>> = BTreeMap::new();
     for located in objects {
@@ -32,20 +36,25 @@ pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &m
             places.entry(place).or_default().push(claim);
         }
     }
-    for (place, claims) in &places {
+    for (place, claims) in &mut places {
+        // As one text, as whoever compiles them.
+        claims.sort_by_cached_key(|Claim { located, .. }| {
+            let metadata = located.object.metadata();
+            format!("{}/{}", metadata.namespace, metadata.name)
+        });
         let precedence = |claim: &&Claim<'_>| claim.located.object.kind().route_precedence();
         let Some(first) = claims.iter().min_by_key(precedence) else {
             continue;
         };
         // Thousands of routes may want one port: each looks once for who was there before.
         let mut taken: HashMap<Option<&Hostname>, &Claim<'_>> = HashMap::new();
-        for claim in claims {
+        for claim in claims.iter() {
             if !claim.located.object.kind().is_of_connections() {
                 continue;
             }
             if precedence(&claim) != precedence(&first) {
                 let allowed = "a port has one kind of route: give the parentRefs of one of them another `port`";
-                mistakes.push(warning(claim, first, place, allowed));
+                mistakes.push(warning(claim, first, place, ("", allowed)));
                 continue;
             }
             let earlier = *taken.entry(claim.hostname).or_insert(claim);
@@ -54,7 +63,7 @@ pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &m
                     Some(_) => "each name once for a port",
                     None => "one TCPRoute for a port",
                 };
-                mistakes.push(warning(claim, earlier, place, allowed));
+                mistakes.push(warning(claim, earlier, place, (FIRST, allowed)));
             }
         }
     }
@@ -99,7 +108,7 @@ fn warning(
     claim: &Claim<'_>,
     other: &Claim<'_>,
     (service, _, port): &Place,
-    allowed: &str,
+    (why, allowed): (&str, &str),
 ) -> Mistake {
     let host = claim.hostname.filter(|_| claim.hostname == other.hostname);
     let host = host
@@ -107,10 +116,13 @@ fn warning(
         .unwrap_or_default();
     let field = format!("spec.parentRefs[{}]", claim.parent);
     let key = other.located.object.key();
-    let found = format!("port {port} of Service `{service}`{host}, which {key} has");
+    let found = format!(
+        "port {port} of Service `{service}`{host}, which {key} has{why}: this one is not followed there"
+    );
     let words = (found, allowed.to_owned());
     let mut mistake = mistake(claim.located, Severity::Warning, &field, words);
     let there = format!("spec.parentRefs[{}]", other.parent);
-    mistake.related = Some(related(other.located, &there, "the other route"));
+    mistake.related = Some(related(other.located, &there, "the route that has it"));
+    mistake.depends_on_age = true;
     mistake
 }

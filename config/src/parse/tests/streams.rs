@@ -12,6 +12,11 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: other}
+spec: {selector: {app: store}, ports: [{port: 5432, appProtocol: tcp}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: api}
 spec:
   selector: {app: store}
@@ -68,7 +73,7 @@ fn a_parent_service_must_have_connections_there() {
         ),
     ] {
         for kind in ["TLSRoute", "TCPRoute"] {
-            let (said, errors) = of(kind, parent, "name: store, port: 5432");
+            let (said, errors) = of(kind, parent, "name: other, port: 5432");
             assert_eq!(said.join("; "), expected, "{kind}, {parent}");
             assert_eq!(errors, !expected.is_empty(), "{kind}, {parent}");
         }
@@ -109,8 +114,8 @@ fn together(routes: &[(&str, &str, &str)]) -> Vec<String> {
     let mut text = STORE.to_owned();
     for ((kind, parent, hostnames), number) in routes.iter().zip(0..) {
         let (version, backends) = match *kind {
-            "TCPRoute" => ("v1alpha2", "[{name: store, port: 5432}]"),
-            "TLSRoute" => ("v1", "[{name: store, port: 5432}]"),
+            "TCPRoute" => ("v1alpha2", "[{name: other, port: 5432}]"),
+            "TLSRoute" => ("v1", "[{name: other, port: 5432}]"),
             _ => ("v1", "[]"),
         };
         text += &format!(
@@ -136,7 +141,11 @@ fn together(routes: &[(&str, &str, &str)]) -> Vec<String> {
 fn routes_that_want_the_same_port_are_told_of_each_other() {
     let (sql, any) = (", port: 5432", ", port: 9000");
     let two = together(&[("TCPRoute", sql, ""), ("TCPRoute", sql, "")]);
-    let theirs = "port 5432 of Service `default/store`, which TCPRoute default/r0 has";
+    let first = "(the first by name; if this one is older, it is the other way round)";
+    let lost = "this one is not followed there";
+    let theirs = format!(
+        "port 5432 of Service `default/store`, which TCPRoute default/r0 has {first}: {lost}"
+    );
     assert_eq!(two, [format!("r1: {theirs}")]);
     let names = [
         ("TLSRoute", sql, "hostnames: [a.test, b.test], "),
@@ -144,17 +153,139 @@ fn routes_that_want_the_same_port_are_told_of_each_other() {
     ];
     assert_eq!(
         together(&names),
-        ["r1: port 5432 of Service `default/store` for `b.test`, which TLSRoute default/r0 has"]
+        [format!(
+            "r1: port 5432 of Service `default/store` for `b.test`, which TLSRoute default/r0 has {first}: {lost}"
+        )]
     );
     let three = together(&[("TCPRoute", sql, ""); 3]);
     assert_eq!(three, [format!("r1: {theirs}"), format!("r2: {theirs}")]);
     let kinds = [("TCPRoute", any, ""), ("HTTPRoute", "", "")];
     assert_eq!(
         together(&kinds),
-        ["r0: port 9000 of Service `default/store`, which HTTPRoute default/r1 has"]
+        [format!(
+            "r0: port 9000 of Service `default/store`, which HTTPRoute default/r1 has: {lost}"
+        )]
     );
     assert!(together(&[("TCPRoute", sql, ""), ("HTTPRoute", "", "")]).is_empty());
     assert!(together(&[("TCPRoute", sql, ""), ("TCPRoute", any, "")]).is_empty());
     let twice = [("TLSRoute", sql, "hostnames: [a.test, b.test], ")];
     assert!(together(&twice).is_empty(), "nobody is one's own rival");
+}
+
+#[test]
+fn of_two_routes_of_one_age_the_first_by_name_has_the_port_wherever_it_is_written() {
+    let route = |name: &str| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute\nmetadata: {{name: {name}}}\n\
+             spec: {{parentRefs: [{{group: '', kind: Service, name: store, port: 5432}}], rules: [{{backendRefs: [{{name: other, port: 5432}}]}}]}}\n"
+        )
+    };
+    let parsed = parse(&format!("{STORE}{}{}", route("z"), route("a")));
+    let rivals = parsed.mistakes.iter().filter(|one| one.related.is_some());
+    let said: Vec<String> = rivals.map(ToString::to_string).collect();
+    assert!(
+        matches!(said.as_slice(), [one] if one.contains("TCPRoute default/z") && one.contains("which TCPRoute default/a has")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn bytes_for_a_port_that_takes_requests_only_are_remarked_on() {
+    for kind in ["TCPRoute", "TLSRoute"] {
+        let (said, errors) = of(kind, "name: store, port: 5432", "name: api, port: 81");
+        assert!(!errors);
+        assert_eq!(
+            said,
+            [
+                "spec.rules[0].backendRefs[0].port: `81`, which takes requests only (appProtocol: grpc): connections that \
+                 are led there are reset"
+            ],
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn a_route_that_leads_only_back_is_remarked_on() {
+    let back = |parent: &str, backend: &str| {
+        let (said, errors) = of("TCPRoute", parent, backend);
+        assert!(!errors, "{said:?}");
+        said.iter().any(|one| one.contains("changes nothing"))
+    };
+    let itself = "name: store, port: 5432";
+    assert!(back(itself, itself));
+    assert!(!back(itself, "name: other, port: 5432"));
+    assert!(!back(itself, "name: store, port: 9000"), "another port");
+    assert!(!back("name: store", itself), "other ports, too");
+    // What a TLSRoute leaves out by name is refused.
+    let (said, _) = of("TLSRoute", itself, itself);
+    assert_eq!(said, Vec::<String>::new());
+    // Its namespace's callers go back there, whatever the owner's route says.
+    let consumer = "\
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: r, namespace: elsewhere}
+spec:
+  parentRefs: [{group: '', kind: Service, namespace: default, name: store, port: 5432}]
+  rules: [{backendRefs: [{namespace: default, name: store, port: 5432}]}]
+";
+    let parsed = parse(&format!("{STORE}{consumer}"));
+    assert_eq!(said_of(&parsed), Vec::<String>::new());
+}
+
+fn said_of(parsed: &Parsed) -> Vec<String> {
+    parsed.mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_address_is_no_name_that_tls_asks_for() {
+    let parsed = parse(&format!(
+        "{STORE}apiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {{name: r}}\n\
+         spec: {{parentRefs: [{{group: '', kind: Service, name: store}}], hostnames: [a.test, 10.0.0.1], \
+         rules: [{{backendRefs: [{{name: other, port: 5432}}]}}]}}\n"
+    ));
+    let said = said_of(&parsed);
+    assert!(parsed.has_errors());
+    assert!(
+        said.iter()
+            .any(|one| one.contains("spec.hostnames[1]: found `10.0.0.1`")
+                && one.contains("no IP address")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn weights_that_are_all_0_are_remarked_on() {
+    for (kind, port, consequence) in [
+        ("TCPRoute", 5432, "every connection is reset"),
+        ("TLSRoute", 5432, "every connection is reset"),
+        ("HTTPRoute", 80, "every request gets 500"),
+        ("GRPCRoute", 80, "every request gets 500"),
+    ] {
+        let of = |weights: [u32; 2]| {
+            let (version, hostnames) = match kind {
+                "TCPRoute" => ("v1alpha2", ""),
+                "TLSRoute" => ("v1", "hostnames: [a.test], "),
+                _ => ("v1", ""),
+            };
+            let (name, backend) = match port {
+                80 => ("store", "api"),
+                _ => ("store", "other"),
+            };
+            let backends = weights
+                .map(|weight| format!("{{name: {backend}, port: {port}, weight: {weight}}}"))
+                .join(", ");
+            let parsed = parse(&format!(
+                "{STORE}apiVersion: gateway.networking.k8s.io/{version}\nkind: {kind}\nmetadata: {{name: r}}\n\
+                 spec: {{parentRefs: [{{group: '', kind: Service, name: {name}, port: {port}}}], {hostnames}rules: [{{backendRefs: [{backends}]}}]}}\n"
+            ));
+            said(&parsed)
+        };
+        assert_eq!(of([0, 1]), Vec::<String>::new(), "{kind}");
+        let all_0 = of([0, 0]);
+        assert!(
+            matches!(all_0.as_slice(), [one] if one.contains(&format!("spec.rules[0].backendRefs: weights that are all 0: {consequence}"))),
+            "{kind}: {all_0:?}"
+        );
+    }
 }

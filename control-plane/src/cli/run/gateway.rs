@@ -76,7 +76,7 @@ pub(in super::super) struct Gateway {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = super::super::address)]
     metrics: SocketAddr,
     /// Where this process runs, for zone preference [default: the Workload's zone]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::super::zone)]
     zone: Option<String>,
     /// One line for each request: a file, `-` for stdout, or off
     #[arg(long, value_name = "PATH|-|off", default_value = "-")]

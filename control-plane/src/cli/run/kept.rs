@@ -3,7 +3,7 @@
 //! It takes one only if it is of the namespace and the account that it was told, and of the mesh whose root its join token
 //! pins; with another one it waits for a token, as with none.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -31,8 +31,8 @@ pub(super) struct Wanted<'a> {
     pub(super) namespace: &'a Name,
     /// `None`: any of the namespace.
     pub(super) account: Option<&'a str>,
-    /// One that is not there, or is none, says nothing about a mesh.
-    pub(super) token: &'a Path,
+    /// One that is not there, or is none, says nothing about a mesh; `None` neither.
+    pub(super) token: Option<&'a Path>,
 }
 
 /// Whether the sidecar will go on with what is in its state directory.
@@ -50,12 +50,13 @@ fn fits(bytes: &[u8], wanted: Wanted<'_>) -> bool {
         let account = claims.id.service_account.as_str();
         claims.id.namespace == *wanted.namespace
             && wanted.account.is_none_or(|wanted| wanted == account)
+            && claims.not_after > SystemTime::now()
             && is_of_mesh(&roots, wanted.token)
     })
 }
 
-fn is_of_mesh(roots: &[String], token: &Path) -> bool {
-    let token = std::fs::read_to_string(token).ok();
+fn is_of_mesh(roots: &[String], token: Option<&Path>) -> bool {
+    let token = token.and_then(|token| std::fs::read_to_string(token).ok());
     let token = token.and_then(|text| text.trim().parse::<JoinToken>().ok());
     token.is_none_or(|token| {
         let mut roots = roots.iter().filter_map(|root| STANDARD.decode(root).ok());

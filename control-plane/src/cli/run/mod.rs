@@ -7,6 +7,7 @@
 //! application would be gone before the mesh had heard that it is going.
 
 mod cgroup;
+mod elsewhere;
 mod explain;
 mod gateway;
 mod guard;
@@ -136,7 +137,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "ADDR")]
     advertise: Option<String>,
     /// Where this instance runs, for zone preference [default: the Workload's zone]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::zone)]
     zone: Option<String>,
     /// One line for each request: a file, `-` for stdout, or off
     /// [default: `access.log` in the state directory: stdout is the command's own]

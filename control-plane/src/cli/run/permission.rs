@@ -19,7 +19,9 @@ use usher_config::value::Name;
 
 use super::{
     super::token::request_token,
-    Failure, Run, exit,
+    Failure, Run,
+    elsewhere::is_elsewhere,
+    exit,
     kept::{IDENTITY, Wanted, has_identity},
     progress::Progress,
     standing::Standing,
@@ -59,6 +61,14 @@ pub(super) enum Permission {
     Kept {
         /// Where a token will be.
         file: PathBuf,
+    },
+    /// None: this machine's control plane makes them for its own mesh, and the sidecar has an identity of another one. It
+    /// was told whom to follow; a token that nobody gave says nothing against that.
+    OfAnother {
+        /// Where a token would be.
+        file: PathBuf,
+        /// Whom it was told.
+        control_plane: String,
     },
 }
 
@@ -102,13 +112,16 @@ impl Permission {
         let kept = Wanted {
             namespace: &run.namespace,
             account: run.service_account.as_ref().map(Name::as_str),
-            token: &file,
+            token: Some(&file),
         };
         let limit = run.ready_timeout.min(CONTROL_PLANE_STARTS_WITHIN);
         let mut said = false;
         loop {
             match ask(run, state).await {
-                Ok(asked) => return Ok(Self::Asked(asked)),
+                Ok(asked) => {
+                    let asked = Self::Asked(asked);
+                    return Ok(asked.unless_of_another(run, state, kept));
+                }
                 // It answered and said no: the same end as for a token of its own that it refuses.
                 Err(failure) if failure.code != exit::UNAVAILABLE => {
                     return Err(Failure {
@@ -134,10 +147,29 @@ impl Permission {
         }
     }
 
+    /// Drops a token of ours for the identity that is `kept`, if that is of the mesh that was meant and the token is not.
+    fn unless_of_another(self, run: &Run, state: &StateDirectory, kept: Wanted<'_>) -> Self {
+        let any_mesh = Wanted {
+            token: None,
+            ..kept
+        };
+        let misses = !has_identity(state, kept) && has_identity(state, any_mesh);
+        match &run.control_plane {
+            Some(control_plane) if misses && is_elsewhere(run) => Self::OfAnother {
+                file: self.file().clone(),
+                control_plane: control_plane.clone(),
+            },
+            Some(_) | None => self,
+        }
+    }
+
     /// The token's file.
     pub(super) fn file(&self) -> &PathBuf {
         match self {
-            Self::Given(file) | Self::Asked(Asked { file, .. }) | Self::Kept { file } => file,
+            Self::Given(file)
+            | Self::Asked(Asked { file, .. })
+            | Self::Kept { file }
+            | Self::OfAnother { file, .. } => file,
         }
     }
 
@@ -145,7 +177,9 @@ impl Permission {
     pub(super) fn account<'a>(&'a self, run: &'a Run) -> Option<&'a str> {
         match self {
             Self::Asked(asked) => Some(&asked.account),
-            Self::Given(_) | Self::Kept { .. } => run.service_account.as_ref().map(Name::as_str),
+            Self::Given(_) | Self::Kept { .. } | Self::OfAnother { .. } => {
+                run.service_account.as_ref().map(Name::as_str)
+            }
         }
     }
 
@@ -164,7 +198,8 @@ impl Permission {
     /// Replaces a token of ours when it is old, for ever.
     pub(super) async fn keep_fresh(&self, run: &Run, state: &StateDirectory) -> Infallible {
         let mut asked_at = match self {
-            Self::Given(_) => return std::future::pending().await,
+            // A token for another mesh would not help when the identity ends.
+            Self::Given(_) | Self::OfAnother { .. } => return std::future::pending().await,
             Self::Asked(_) => SystemTime::now(),
             Self::Kept { .. } => SystemTime::UNIX_EPOCH,
         };
@@ -196,6 +231,11 @@ impl fmt::Display for Permission {
             Self::Kept { .. } => {
                 f.write_str("no control plane answers here: going on with the identity from before")
             }
+            Self::OfAnother { control_plane, .. } => write!(
+                f,
+                "going on with the identity from before at {control_plane}: the control plane on this machine is of \
+                 another mesh"
+            ),
         }
     }
 }

@@ -105,12 +105,12 @@ pub(super) async fn wait(
     (state, permission): (&StateDirectory, &Permission),
     progress: Progress,
 ) -> Result<Standing, Failure> {
-    progress.say(&sidecar.listening().await?);
+    progress.say(&sidecar.listening(&run.tcp).await?);
     // Without an identity, what it knew is of no use.
     let wanted = Wanted {
         namespace: &run.namespace,
         account: permission.account(run),
-        token: permission.file(),
+        token: Some(permission.file()),
     };
     let has_identity = has_identity(state, wanted);
     let started = Instant::now();

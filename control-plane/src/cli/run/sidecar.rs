@@ -51,6 +51,9 @@ pub(super) struct SidecarAddresses {
     pub(super) outbound: Option<SocketAddr>,
     pub(super) metrics: Option<SocketAddr>,
     admin: PathBuf,
+    /// One for each `--tcp`, in their order.
+    #[serde(default)]
+    tcp: Vec<SocketAddr>,
     /// A gateway's, by the Gateway's own port.
     #[serde(default)]
     pub(super) gateway: BTreeMap<u16, SocketAddr>,
@@ -146,8 +149,8 @@ impl Sidecar {
         })
     }
 
-    /// Waits until it listens, and says where.
-    pub(super) async fn listening(&mut self) -> Result<String, Failure> {
+    /// Waits until it listens, and says where; `tcp`: what it was given as `--tcp`.
+    pub(super) async fn listening(&mut self, tcp: &[String]) -> Result<String, Failure> {
         self.wait_for_addresses().await?;
         let addresses = self.addresses()?;
         let outbound = addresses
@@ -159,12 +162,18 @@ impl Sidecar {
         let metrics = addresses
             .metrics
             .map(|metrics| format!(", metrics http://{metrics}/metrics"));
+        // A port that the system chose is known nowhere else.
+        let tcp = addresses.tcp.iter().zip(tcp).map(|(local, given)| {
+            let target = given.split_once('=').map_or("", |(_, target)| target);
+            format!(", {local} to {target}")
+        });
         Ok(format!(
-            "{} listens: {}{}{}",
+            "{} listens: {}{}{}{}",
             self.role,
             outbound.unwrap_or_else(|| "as its Gateway says".to_owned()),
             inbound.unwrap_or_default(),
-            metrics.unwrap_or_default()
+            metrics.unwrap_or_default(),
+            tcp.collect::<String>()
         ))
     }
 

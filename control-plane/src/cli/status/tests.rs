@@ -24,3 +24,17 @@ fn a_service_whose_port_was_forgotten_is_down() {
         assert!(line.contains(part), "{part} is not in: {line}");
     }
 }
+
+#[test]
+fn a_service_that_only_leads_elsewhere_is_not_down_and_says_where() {
+    let store = ServiceReport {
+        namespace: "shop".to_owned(),
+        name: "store".to_owned(),
+        leads_to: vec!["shop/one".to_owned(), "shop/two".to_owned()],
+        ..ServiceReport::default()
+    };
+    let line = services_line(&[store]);
+    let led = "without instances, led elsewhere: shop/store (to shop/one, shop/two)";
+    assert!(line.contains("0/0 ready") && line.contains(led), "{line}");
+    assert!(!line.contains("no healthy instance"), "{line}");
+}

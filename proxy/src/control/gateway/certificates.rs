@@ -160,6 +160,7 @@ async fn follow(
             match pair.read(&tickets) {
                 Ok(certificate) => {
                     pair.refused = None;
+                    standing.tell(|facts| drop(facts.unrenewed.remove(name.as_str())));
                     let days = certificate.not_after.duration_since(SystemTime::now());
                     let days = days.unwrap_or_default().as_secs() / 86_400;
                     info!(certificate = %name, days, "renewed certificate is shown from now on");
@@ -182,7 +183,10 @@ impl Watched {
                 let name = &self.files.name;
                 warn!(certificate = %name, reason = %refused, "changed certificate is not taken, the one before stays");
                 let notice = format!("certificate {name}: {refused}; the one before stays");
-                standing.tell(|facts| facts.notices.push(notice));
+                standing.tell(|facts| {
+                    facts.unrenewed.insert(name.to_string(), notice.clone());
+                    facts.notices.push(notice);
+                });
             }
             Some((refused, looks)) => self.refused = Some((refused, looks - 1)),
             None => {}

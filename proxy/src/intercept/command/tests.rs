@@ -1,5 +1,7 @@
 //! The command line: what is left out has its default, and what is wrong is refused with the reason.
 
+use clap::CommandFactory as _;
+
 use super::*;
 
 fn settings(arguments: &[&str]) -> Result<Settings, String> {
@@ -11,6 +13,15 @@ fn settings(arguments: &[&str]) -> Result<Settings, String> {
         Verb::Install { rules, .. } => Settings::try_from(rules).map_err(|error| error.to_string()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn examples_stand_in_the_help_as_they_were_written_however_narrow_the_terminal() {
+    let help = Command::command().term_width(40).render_help().to_string();
+    assert!(
+        help.contains(AFTER_HELP) && help.contains("Usage:"),
+        "{help}"
+    );
 }
 
 #[test]
@@ -44,6 +55,24 @@ fn mistakes_name_the_flag_and_what_is_allowed() {
     assert!(said.contains("first address first"), "{said}");
     assert!(settings(&["--inbound", "magic"]).is_err());
     assert!(settings(&["--outbound-port", "0"]).is_err());
+}
+
+#[test]
+fn both_ways_do_not_lead_to_one_port() {
+    for arguments in [
+        &["--outbound-port", "4000", "--inbound-port", "4000"][..],
+        // The default of the other.
+        &["--outbound-port", "15006"],
+        &["--inbound-port", "15001", "--inbound", "tproxy"],
+    ] {
+        let said = settings(arguments).unwrap_err();
+        assert!(
+            said.contains("--outbound-port and --inbound-port are both"),
+            "{said}"
+        );
+    }
+    let off = ["--outbound-port", "15006", "--inbound", "off"];
+    assert!(settings(&off).is_ok(), "nothing is handed to the other");
 }
 
 #[test]

@@ -109,6 +109,30 @@ fn http_in_an_opaque_stream_is_treated_as_http() {
 }
 
 #[test]
+fn a_stream_that_is_open_stays_when_policies_change_and_a_request_is_asked_anew() {
+    let mesh = Mesh::start(TrafficPolicy::default());
+    mesh.inbound(opaque);
+    let mut stream = mesh.silent_tcp();
+    harness::eventually(|| mesh.active() == (1, 1));
+    let nobody = |policy: &mut InboundPolicy| policy.access = vec![access("bank/nobody", vec![])];
+    mesh.inbound(nobody);
+    assert!(mesh.is_reset(b"\x16 opaque"), "a new one is refused");
+    let asked = b"GET /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(asked).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("GET /late a"), "{answer}");
+
+    // The sidecars keep their connection, whatever is refused on it.
+    let mesh = Mesh::start(TrafficPolicy::default());
+    assert_eq!(mesh.get("http://account.bank/").status(), 200);
+    let connections = mesh.callee_connections();
+    mesh.inbound(nobody);
+    assert_eq!(mesh.get("http://account.bank/").status(), 403);
+    assert_eq!(mesh.callee_connections(), connections);
+}
+
+#[test]
 fn no_opaque_stream_reaches_a_port_that_speaks_http() {
     let mesh = Mesh::start(TrafficPolicy::default());
     mesh.inbound(|policy| {

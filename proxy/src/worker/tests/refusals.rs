@@ -1,13 +1,18 @@
 //! A sidecar whose application cannot be reached: nobody has seen the request, which may go elsewhere, whatever it is.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::net::TcpSocket;
 use usher_config::model::{Algorithm, Breaker, MtlsMode, TrafficPolicy};
 
-use crate::snapshot::Change;
+use crate::{
+    error::Flag,
+    snapshot::Change,
+    tcp::{BrokeOff, Copied},
+    upstream::connect::refused_or_broke_off,
+};
 
 use super::{
     application::Answer,
@@ -100,6 +105,37 @@ fn when_everybody_refuses_the_answer_says_who_and_why() {
     assert_eq!(head.headers["grpc-status"], "14");
     let line = mesh.logged_by_caller("refused-unseen");
     assert!(line.contains(r#""attempts":3"#), "{line}");
+}
+
+#[test]
+fn a_connection_that_no_application_takes_is_no_answer() {
+    let mesh = Mesh::start(in_turn());
+    let bereft = Bereft::beside(&mesh, in_turn());
+    mesh.remove_endpoint();
+    assert!(mesh.is_reset(b"\x16 opaque"));
+    let line = mesh.logged_by_caller("connection-not-taken");
+    assert!(line.contains(r#""flags":"UF""#), "{line}");
+    assert!(line.contains(r#""status":0"#), "{line}");
+    let why = bereft.sidecar.logged("connect-failed");
+    assert!(why.contains(r#""flags":"UF""#), "{why}");
+}
+
+#[test]
+fn what_has_carried_a_byte_or_lasted_was_taken() {
+    let endpoint = "127.0.0.1:1".parse().unwrap();
+    let reset = BrokeOff::Upstream(std::io::ErrorKind::ConnectionReset.into());
+    let flag = |end: &BrokeOff, from_upstream, seconds| {
+        let carried = Copied {
+            from_downstream: 7,
+            from_upstream,
+        };
+        let lasted = Duration::from_secs(seconds);
+        refused_or_broke_off(end, endpoint, None, (&carried, lasted)).flag()
+    };
+    assert_eq!(flag(&reset, 0, 1), Flag::Uf);
+    assert_eq!(flag(&reset, 1, 1), Flag::Uc);
+    assert_eq!(flag(&reset, 0, 60), Flag::Uc);
+    assert_eq!(flag(&BrokeOff::Idle, 0, 1), Flag::Si);
 }
 
 #[test]

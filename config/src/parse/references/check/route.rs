@@ -2,11 +2,11 @@
 
 use crate::{
     kind::{
-        BackendObject, BackendRef, Choice as _, GrpcFilter, GrpcRouteSpec, HttpFilter,
+        AppProtocol, BackendObject, BackendRef, Choice as _, GrpcFilter, GrpcRouteSpec, HttpFilter,
         HttpRouteSpec, ParentKind, ParentRef,
     },
     parse::Severity,
-    value::{Hostname, ServiceName},
+    value::{Hostname, Port, ServiceName},
 };
 
 use super::Check;
@@ -18,6 +18,7 @@ impl Check<'_, '_> {
         let parent = self.only_parent(&spec.parent_refs);
         for (rule, at) in spec.rules.iter().zip(0..) {
             let refs = rule.backend_refs.iter().map(|entry| &entry.backend);
+            self.weights(refs.clone(), at, "every request gets 500");
             self.http_backends(refs, at, parent.as_ref());
             self.mirrors(http_mirrors(&rule.filters), &format!("spec.rules[{at}]"));
             for (entry, number) in rule.backend_refs.iter().zip(0..) {
@@ -33,6 +34,7 @@ impl Check<'_, '_> {
         let parent = self.only_parent(&spec.parent_refs);
         for (rule, at) in spec.rules.iter().zip(0..) {
             let refs = rule.backend_refs.iter().map(|entry| &entry.backend);
+            self.weights(refs.clone(), at, "every request gets 500");
             self.http_backends(refs, at, parent.as_ref());
             self.mirrors(grpc_mirrors(&rule.filters), &format!("spec.rules[{at}]"));
             for (entry, number) in rule.backend_refs.iter().zip(0..) {
@@ -75,11 +77,7 @@ impl Check<'_, '_> {
             let name = backend.service(self.namespace());
             // Callers of the parent go there anyway: a consumer route only says how.
             self.backend(&name, backend.port, &field, parent == Some(&name));
-            let service = self.index.services.get(&name).copied().flatten();
-            let ports = service.map(|service| &service.spec.ports);
-            let mut ports = ports.into_iter().flatten();
-            let port = ports.find(|port| port.port == backend.port);
-            let declared = port.and_then(|port| port.app_protocol);
+            let declared = self.declared(&name, backend.port);
             if let Some(opaque) = declared.filter(|declared| declared.is_opaque()) {
                 let found = format!(
                     "`{}`, which carries no HTTP (appProtocol: {})",
@@ -90,6 +88,29 @@ impl Check<'_, '_> {
                 let field = format!("{field}.port");
                 self.add(Severity::Warning, &field, (found, allowed), None);
             }
+        }
+    }
+
+    /// What a port of a service says that it carries.
+    pub(super) fn declared(&self, name: &ServiceName, port: Port) -> Option<AppProtocol> {
+        let service = self.index.services.get(name).copied().flatten()?;
+        let mut ports = service.spec.ports.iter();
+        ports.find(|declared| declared.port == port)?.app_protocol
+    }
+
+    /// Whether some backend of a rule takes anything.
+    pub(super) fn weights<'b>(
+        &mut self,
+        mut backends: impl Iterator<Item = &'b BackendRef> + Clone,
+        rule: usize,
+        nothing: &str,
+    ) {
+        let some = backends.clone().next().is_some();
+        if some && backends.all(|backend| backend.weight.get() == 0) {
+            let found = format!("weights that are all 0: {nothing}");
+            let allowed = "a weight above 0 for one of them at least".to_owned();
+            let field = format!("spec.rules[{rule}].backendRefs");
+            self.add(Severity::Warning, &field, (found, allowed), None);
         }
     }
 

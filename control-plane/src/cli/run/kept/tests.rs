@@ -17,7 +17,7 @@ fn an_identity_of_another_account_namespace_or_mesh_or_none_at_all_is_nothing_to
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     let fits = |file: &str, namespace, account| {
-        let token = &token;
+        let token = Some(token.as_path());
         let wanted = Wanted {
             namespace,
             account,
@@ -43,4 +43,11 @@ fn an_identity_of_another_account_namespace_or_mesh_or_none_at_all_is_nothing_to
     )
     .unwrap();
     assert!(!fits(&file, &shop, None), "a token of another mesh");
+    std::fs::remove_file(&token).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    let over = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    let chain = [STANDARD.encode(over.der())];
+    let file = serde_json::json!({ "key": "", "chain": chain, "roots": chain }).to_string();
+    assert!(!fits(&file, &shop, None), "one that is over");
 }
