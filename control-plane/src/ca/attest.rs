@@ -4,7 +4,7 @@
 //! SVID, proven by the handshake. The identity is always the proof's, never something the request says; and nobody is
 //! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
@@ -15,7 +15,8 @@ use usher_config::{
 };
 
 use super::{
-    Authority, Peer,
+    Authority, Grounds, Peer,
+    authority::IssueError,
     svid::ProvenKey,
     token::{JoinToken, Refusal, Subject, TokenStore},
 };
@@ -51,13 +52,18 @@ impl AuthorityService {
         }
     }
 
-    fn sign(&self, id: &SpiffeId, key: &ProvenKey) -> Result<v1::SvidResponse, Status> {
+    fn sign(
+        &self,
+        id: &SpiffeId,
+        key: &ProvenKey,
+        grounds: Grounds<'_>,
+    ) -> Result<v1::SvidResponse, Status> {
         let svid = self
             .authority
-            .issue(id, key, OffsetDateTime::now_utc())
+            .issue(id, key, OffsetDateTime::now_utc(), grounds)
             .map_err(|error| {
                 warn!(identity = %id, %error, "svid not issued");
-                Status::failed_precondition(error.to_string())
+                not_issued(&error)
             })?;
         let bundle = self.authority.trust_bundle();
         Ok(v1::SvidResponse {
@@ -69,13 +75,20 @@ impl AuthorityService {
         })
     }
 
-    async fn attest_inner(&self, request: v1::AttestRequest) -> Result<v1::SvidResponse, Status> {
+    async fn attest_inner(
+        &self,
+        address: Option<IpAddr>,
+        request: v1::AttestRequest,
+    ) -> Result<v1::SvidResponse, Status> {
         let token: JoinToken = request
             .join_token
             .parse()
             .map_err(|error| Status::invalid_argument(format!("not a join token: {error}")))?;
         // Before the token: a use is not spent on a request that cannot be signed.
         let key = proven_key(&request.csr_der)?;
+        self.authority
+            .can_record()
+            .map_err(|error| not_issued(&error))?;
         let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
         let now = std::time::SystemTime::now();
         let declares = Arc::clone(&self.declares);
@@ -90,7 +103,11 @@ impl AuthorityService {
             })?;
         let trust_domain = self.authority.trust_domain().clone();
         let id = SpiffeId::new(trust_domain, subject.namespace, subject.service_account);
-        let response = self.sign(&id, &key)?;
+        let grounds = Grounds::Token {
+            token: token.id(),
+            address,
+        };
+        let response = self.sign(&id, &key, grounds)?;
         info!(identity = %id, token = token.id(), "workload attested");
         Ok(response)
     }
@@ -100,7 +117,9 @@ impl AuthorityService {
         peer: Option<Peer>,
         request: &v1::RenewRequest,
     ) -> Result<v1::SvidResponse, Status> {
-        let Some(id) = peer.and_then(|peer| peer.identity) else {
+        let peer = peer.unwrap_or_default();
+        let address = peer.address;
+        let Some(id) = peer.identity else {
             return Err(Status::unauthenticated(
                 "renewal needs the identity that is renewed, as this connection's client certificate",
             ));
@@ -114,7 +133,8 @@ impl AuthorityService {
             warn!(reason = %refusal, "renewal refused");
             return Err(refused(&refusal));
         }
-        self.sign(&id, &proven_key(&request.csr_der)?)
+        let key = proven_key(&request.csr_der)?;
+        self.sign(&id, &key, Grounds::Svid { address })
     }
 }
 
@@ -124,7 +144,9 @@ impl authority_server::Authority for AuthorityService {
         &self,
         request: Request<v1::AttestRequest>,
     ) -> Result<Response<v1::SvidResponse>, Status> {
-        let result = self.attest_inner(request.into_inner()).await;
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.address);
+        let result = self.attest_inner(address, request.into_inner()).await;
         self.metrics.count(Proof::Token, &result);
         result.map(Response::new)
     }
@@ -137,6 +159,16 @@ impl authority_server::Authority for AuthorityService {
         let result = self.renew_inner(peer, request.get_ref());
         self.metrics.count(Proof::Svid, &result);
         result.map(Response::new)
+    }
+}
+
+fn not_issued(error: &IssueError) -> Status {
+    match error {
+        // Not the caller's fault, and over when there is room again.
+        IssueError::NotRecorded { .. } => Status::unavailable(error.to_string()),
+        IssueError::OtherTrustDomain { .. }
+        | IssueError::RootEnded { .. }
+        | IssueError::Sign(_) => Status::failed_precondition(error.to_string()),
     }
 }
 

@@ -28,7 +28,10 @@ use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
 };
 
-use super::svid::ProvenKey;
+use super::{
+    issued::{Grounds, Issued, IssuedLog},
+    svid::ProvenKey,
+};
 use crate::private_files::{private_directory, read_private, write_private};
 
 /// How long an SVID holds. Renewed at half of it, so the control plane may be away for 12 hours.
@@ -93,6 +96,17 @@ pub enum IssueError {
         /// When it ended.
         not_after: OffsetDateTime,
     },
+    /// What is signed has to be recorded first.
+    #[error(
+        "cannot record the certificate in {}, and what is not recorded is not given out ({source}): make room or \
+             make the file writable", path.display()
+    )]
+    NotRecorded {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Encoding or signing failed.
     #[error("cannot sign the SVID")]
     Sign(#[source] rcgen::Error),
@@ -116,6 +130,7 @@ pub struct Authority {
     root: CertificateDer<'static>,
     root_not_after: OffsetDateTime,
     pin: String,
+    issued: IssuedLog,
 }
 
 impl Authority {
@@ -201,18 +216,21 @@ impl Authority {
             root,
             root_not_after,
             pin,
+            issued: IssuedLog::of(directory),
         })
     }
 
-    /// Signs `key` for `id`: 24 hours from `now`, never past the root's own end.
+    /// Signs `key` for `id`: 24 hours from `now`, never past the root's own end; and records it with the `grounds`
+    /// (`<directory>/issued.jsonl`).
     ///
     /// # Errors
-    /// The identity is of another trust domain, or the root has ended.
+    /// The identity is of another trust domain, the root has ended, or the record cannot be written.
     pub fn issue(
         &self,
         id: &SpiffeId,
         key: &ProvenKey,
         now: OffsetDateTime,
+        grounds: Grounds<'_>,
     ) -> Result<Svid, IssueError> {
         if id.trust_domain != self.trust_domain {
             let (id, trust_domain) = (id.clone(), self.trust_domain.clone());
@@ -227,7 +245,17 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.not_before = now - CLOCK_SKEW;
         params.not_after = not_after;
-        params.serial_number = Some(random_serial().map_err(IssueError::Sign)?);
+        let serial = random_serial().map_err(IssueError::Sign)?;
+        let issued = Issued {
+            time: now,
+            serial: hex(serial.as_ref()),
+            spiffe_id: id.as_str(),
+            not_before: params.not_before,
+            not_after,
+            key_sha256: key.sha256(),
+            grounds,
+        };
+        params.serial_number = Some(serial);
         // No subject: the URI is the only name, and RFC 5280 then makes it critical.
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![uri_name(id.as_str()).map_err(IssueError::Sign)?];
@@ -243,11 +271,28 @@ impl Authority {
             .map_err(IssueError::Sign)?
             .der()
             .clone();
+        self.issued
+            .record(&issued)
+            .map_err(|source| self.not_recorded(source))?;
         Ok(Svid {
             id: id.clone(),
             certificate,
             not_after,
         })
+    }
+
+    /// Whether what is signed could be recorded now, as far as that can be known without writing.
+    ///
+    /// # Errors
+    /// [`IssueError::NotRecorded`].
+    pub fn can_record(&self) -> Result<(), IssueError> {
+        let open = self.issued.open().map(drop);
+        open.map_err(|source| self.not_recorded(source))
+    }
+
+    fn not_recorded(&self, source: io::Error) -> IssueError {
+        let path = self.issued.path().to_owned();
+        IssueError::NotRecorded { path, source }
     }
 
     /// The identity of the control plane itself; no token can be made for it.
@@ -355,7 +400,11 @@ pub fn pin_of(root: &[u8]) -> Option<String> {
 }
 
 fn pin(root: &X509Certificate<'_>) -> String {
-    hex(digest::digest(&digest::SHA256, root.public_key().raw).as_ref())
+    sha256(root.public_key().raw)
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -1,16 +1,18 @@
 //! Proof → SVID: who may have an identity, and the signature that gives it.
 //!
 //! A proof is a join token (an operator's permission, [`token`]) or an unexpired SVID. [`attest`] checks it,
-//! [`svid`] reads the key out of the request and nothing else, [`authority`] signs. Specifications: SPIFFE
-//! X.509-SVID, RFC 5280.
+//! [`svid`] reads the key out of the request and nothing else, [`authority`] signs, [`issued`] remembers. Specifications:
+//! SPIFFE X.509-SVID, RFC 5280.
 
 pub mod authority;
 pub mod svid;
 pub mod token;
 pub mod attest;
+pub mod issued;
 mod peer;
 
 pub use authority::Authority;
+pub use issued::Grounds;
 pub use peer::Peer;
 
 #[cfg(test)]

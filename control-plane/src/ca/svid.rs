@@ -87,6 +87,11 @@ impl ProvenKey {
             .map_err(|_| SvidError::NotP256)
     }
 
+    /// SHA-256 of it (SPKI, DER), hexadecimal.
+    pub(super) fn sha256(&self) -> String {
+        super::authority::sha256(&self.0.subject_public_key_info())
+    }
+
     pub(super) fn key(&self) -> &SubjectPublicKeyInfo {
         &self.0
     }

@@ -15,6 +15,7 @@ use x509_parser::{
 };
 
 use super::{
+    Grounds,
     authority::{Authority, AuthorityError, CLOCK_SKEW, SVID_LIFETIME},
     svid::{Claims, ProvenKey, SvidError},
 };
@@ -71,7 +72,9 @@ fn an_svid_has_exactly_the_shape_of_the_specification() {
         .expect("valid");
     for request in [plain_csr(), greedy_csr()] {
         let key = ProvenKey::from_csr(&request).expect("signed by itself");
-        let svid = authority.issue(&account(), &key, now).expect("issued");
+        let svid = authority
+            .issue(&account(), &key, now, Grounds::ControlPlane)
+            .expect("issued");
         let (_, leaf) = X509Certificate::from_der(&svid.certificate).expect("DER");
         assert_eq!(leaf.validity().not_before.to_datetime(), now - CLOCK_SKEW);
         assert_eq!(leaf.validity().not_after.to_datetime(), now + SVID_LIFETIME);
@@ -129,13 +132,15 @@ fn a_leaf_never_outlives_its_issuer() {
     let late = end - time::Duration::hours(1);
     assert_eq!(
         authority
-            .issue(&account(), &key, late)
+            .issue(&account(), &key, late, Grounds::ControlPlane)
             .expect("issued")
             .not_after,
         end
     );
     assert!(
-        authority.issue(&account(), &key, end).is_err(),
+        authority
+            .issue(&account(), &key, end, Grounds::ControlPlane)
+            .is_err(),
         "nothing is signed by an ended root"
     );
 }
@@ -150,7 +155,12 @@ fn only_identities_of_the_own_trust_domain_are_signed() {
         .expect("valid");
     assert!(
         authority
-            .issue(&foreign, &key, OffsetDateTime::now_utc())
+            .issue(
+                &foreign,
+                &key,
+                OffsetDateTime::now_utc(),
+                Grounds::ControlPlane
+            )
             .is_err()
     );
 }

@@ -28,6 +28,9 @@ Examples:
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
+Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
+from which address. What cannot be recorded there is not signed. Rename the file to rotate it.
+
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
 Exit codes: 0 stopped as asked, 64 usage, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),

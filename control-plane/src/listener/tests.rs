@@ -101,7 +101,9 @@ fn identity_of(authority: &Authority, id: &str, issued: OffsetDateTime) -> Ident
     let key = KeyPair::generate().expect("random");
     let id: SpiffeId = id.parse().expect("valid");
     let proven = ProvenKey::of(&key).expect("P-256");
-    let svid = authority.issue(&id, &proven, issued).expect("issued");
+    let svid = authority
+        .issue(&id, &proven, issued, crate::ca::Grounds::ControlPlane)
+        .expect("issued");
     (
         vec![svid.certificate],
         PrivatePkcs8KeyDer::from(key.serialize_der()).into(),

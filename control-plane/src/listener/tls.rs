@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use tracing::{error, info};
 
 use crate::ca::{
-    Authority,
+    Authority, Grounds,
     authority::IssueError,
     svid::{ProvenKey, SvidError},
 };
@@ -146,7 +146,8 @@ fn half_life() -> Duration {
 fn certify(authority: &Authority) -> Result<CertifiedKey, TlsError> {
     let pair = KeyPair::generate().map_err(TlsError::Key)?;
     let key = ProvenKey::of(&pair)?;
-    let svid = authority.issue(&authority.own_id(), &key, OffsetDateTime::now_utc())?;
+    let (id, now) = (authority.own_id(), OffsetDateTime::now_utc());
+    let svid = authority.issue(&id, &key, now, Grounds::ControlPlane)?;
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     let signer = provider().key_provider.load_private_key(private)?;
     Ok(CertifiedKey::new(

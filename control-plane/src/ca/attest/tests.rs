@@ -148,3 +148,31 @@ async fn nobody_is_signed_for_whom_configuration_does_not_declare() {
     attest().await.expect("the use was not spent");
     renew().await.expect("declared again");
 }
+
+#[tokio::test]
+async fn a_token_is_not_spent_on_what_could_not_be_recorded() {
+    let Service {
+        service,
+        tokens,
+        _directory: directory,
+        ..
+    } = service();
+    let (token, _) = tokens
+        .create(&wanted(HOUR, Some(1)), SystemTime::now())
+        .expect("made");
+    let attest = || {
+        service.attest(Request::new(v1::AttestRequest {
+            join_token: token.reveal(),
+            csr_der: plain_csr(),
+        }))
+    };
+    let log = directory.path().join("ca/issued.jsonl");
+    std::fs::create_dir(&log).expect("made");
+    let refused = attest().await.expect_err("not recorded");
+    assert_eq!(refused.code(), Code::Unavailable, "{}", refused.message());
+    std::fs::remove_dir(&log).expect("removed");
+    attest().await.expect("attested with the only use");
+    let line = std::fs::read_to_string(&log).expect("recorded");
+    assert!(line.contains(token.id()), "{line}");
+    assert!(!line.contains(&token.reveal()), "no secret in a log");
+}
