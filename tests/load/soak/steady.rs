@@ -1,7 +1,5 @@
 //! Whether memory and open files stand where they stood.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -21,8 +19,6 @@ const WARMING: usize = 6;
 #[derive(Debug)]
 pub(super) struct Watched {
     processes: Vec<Process>,
-    /// When the certificates ended that the caller's sidecar had, in seconds.
-    certificates: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -43,7 +39,6 @@ impl Watched {
         });
         Self {
             processes: processes.collect(),
-            certificates: BTreeSet::new(),
         }
     }
 
@@ -53,21 +48,6 @@ impl Watched {
             process.files.push(files(process.pid)?);
         }
         Ok(())
-    }
-
-    /// The end of the current one.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "seconds since 1970"
-    )]
-    pub(super) fn certificate(&mut self, expiry: f64) {
-        self.certificates.insert(expiry as u64);
-    }
-
-    /// Certificates after the first.
-    pub(super) fn renewals(&self) -> usize {
-        self.certificates.len().saturating_sub(1)
     }
 
     /// For people who watch.
