@@ -4,6 +4,8 @@
 //! can read is refused). The trust domain is written into the root, so a data directory belongs to one trust
 //! domain for good: every identity in the mesh would change with it.
 
+pub mod reserved;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -331,26 +333,6 @@ impl Authority {
             version: 1,
             roots: vec![self.root.to_vec()],
         }
-    }
-}
-
-/// The identity of the control plane: whoever had it could be the control plane to every sidecar.
-pub mod reserved {
-    use usher_config::value::Name;
-
-    /// Namespace of the control plane's identity.
-    pub const NAMESPACE: &str = usher_config::kind::MESH_NAMESPACE;
-    /// Service account of the control plane's identity.
-    pub const SERVICE_ACCOUNT: &str = "usher";
-
-    #[allow(clippy::expect_used, reason = "constants, checked by a test")]
-    pub(super) fn namespace() -> Name {
-        NAMESPACE.parse().expect("a DNS label")
-    }
-
-    #[allow(clippy::expect_used, reason = "constants, checked by a test")]
-    pub(super) fn service_account() -> Name {
-        SERVICE_ACCOUNT.parse().expect("a DNS label")
     }
 }
 
