@@ -10,8 +10,8 @@ mod redirect;
 
 use std::sync::Arc;
 
+use crate::model::{Filters, Mirror, Rewrite};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request};
-use usher_config::model::{Filters, Mirror, Rewrite};
 
 use super::path::PathError;
 

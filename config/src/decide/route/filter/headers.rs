@@ -1,7 +1,7 @@
 //! Header modifiers, in place.
 
+use crate::model::HeaderEdits;
 use http::HeaderMap;
-use usher_config::model::HeaderEdits;
 
 /// Removes, then sets, then adds. Nothing but what is added is allocated; names and values are shared.
 pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {

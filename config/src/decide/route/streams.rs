@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use usher_config::{model::StreamRoute, value::Port};
+use crate::{model::StreamRoute, value::Port};
 
 use super::Hosts;
 

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
-use proptest::prelude::*;
-use usher_config::{
+use crate::{
     model::{Backend, BackendTarget, PathMatch, Route, RouteMatch, TextMatch},
     value::Weight,
 };
+use http::{HeaderMap, HeaderValue, Method};
+use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::{Mismatch, mismatch},
+    *,
+};
 
 fn route(name: &str, matches: RouteMatch) -> Route {
     Route {
@@ -136,6 +139,52 @@ fn methods_headers_and_queries_must_all_match() {
 }
 
 #[test]
+fn people_are_told_the_first_condition_that_does_not_hold() {
+    let narrowed = Route {
+        ports: vec!["8080".parse().unwrap()],
+        hostnames: vec!["account.bank".parse().unwrap()],
+        ..route(
+            "r",
+            RouteMatch {
+                path: exact("/v1"),
+                method: Some(Method::GET),
+                headers: vec![("version".parse().unwrap(), TextMatch::Exact("two".into()))],
+                query: vec![("who".into(), TextMatch::Exact("bob".into()))],
+            },
+        )
+    };
+    let mut asked = asked("/v2");
+    (asked.host, asked.method) = ("other.bank".into(), Method::PUT);
+    let mut told = Vec::new();
+    let elsewhere = Request {
+        port: "80".parse().unwrap(),
+        ..asked.request()
+    };
+    told.extend(mismatch(&narrowed, &elsewhere));
+    told.extend(mismatch(&narrowed, &asked.request()));
+    asked.host = "account.bank".into();
+    told.extend(mismatch(&narrowed, &asked.request()));
+    asked.path = "/v1".into();
+    told.extend(mismatch(&narrowed, &asked.request()));
+    asked.method = Method::GET;
+    told.extend(mismatch(&narrowed, &asked.request()));
+    let version = HeaderValue::from_static("two");
+    asked.headers.insert("version", version);
+    told.extend(mismatch(&narrowed, &asked.request()));
+    asked.query = "who=bob".into();
+    assert_eq!(mismatch(&narrowed, &asked.request()), None);
+    let expected = [
+        Mismatch::Port,
+        Mismatch::Hostname,
+        Mismatch::Path,
+        Mismatch::Method,
+        Mismatch::Header("version".parse().unwrap()),
+        Mismatch::Query("who".into()),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_match_of_the_header_host_looks_at_the_authority() {
     let matches = |wanted: TextMatch| RouteMatch {
         headers: vec![(header::HOST, wanted)],
@@ -255,6 +304,8 @@ proptest! {
             let naive = routes.iter().position(|route| {
                 path_matches(&route.matches.path, request.path) && others_match(route, &request)
             });
+            let why = routes.iter().position(|route| mismatch(route, &request).is_none());
+            prop_assert_eq!(why, naive, "what people are told: {}", path);
             prop_assert_eq!(table.select(&request).map(|(position, _)| position), naive, "{}", path);
             prop_assert_eq!(table.select_compiled(&request).map(|(position, _)| position), naive, "{}", path);
         }

@@ -6,15 +6,15 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use http::{HeaderMap, HeaderName, Method, header};
-use smallvec::SmallVec;
-use usher_config::{
+use crate::{
     model::{Backend, PathMatch, Route, RouteMatch, TextMatch},
     value::Port,
 };
+use http::{HeaderMap, HeaderName, Method, header};
+use smallvec::SmallVec;
 
 use super::query;
-use crate::random;
+use crate::decide::random;
 
 /// What matching looks at.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,7 @@ impl Table {
     }
 }
 
-fn path_matches(wanted: &PathMatch, path: &str) -> bool {
+pub(super) fn path_matches(wanted: &PathMatch, path: &str) -> bool {
     match wanted {
         PathMatch::Exact(exact) => exact == path,
         PathMatch::Prefix(prefix) => path
@@ -207,7 +207,7 @@ fn header_matches(name: &HeaderName, wanted: &TextMatch, headers: &HeaderMap) ->
         .is_some_and(|value| text_matches(wanted, &value))
 }
 
-fn text_matches(wanted: &TextMatch, text: &str) -> bool {
+pub(super) fn text_matches(wanted: &TextMatch, text: &str) -> bool {
     match wanted {
         TextMatch::Exact(exact) => exact == text,
         TextMatch::Regex(pattern) => pattern.is_match(text),

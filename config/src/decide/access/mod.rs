@@ -4,14 +4,18 @@
 //! that denies by default something must allow. A broken policy that never had a good version denies
 //! everything: an author who wanted protection gets it.
 
+mod why;
+
 use std::sync::Arc;
 
-use http::Method;
-use smallvec::SmallVec;
-use usher_config::{
+use crate::{
     model::{AccessPolicy, AccessRule, MtlsMode},
     value::{Port, SpiffeId},
 };
+use http::Method;
+use smallvec::SmallVec;
+
+pub use why::{Lacking, Ruling, ruling};
 
 /// Who wants to do what.
 #[derive(Debug, Clone, Copy)]

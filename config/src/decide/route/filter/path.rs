@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::PathEdit;
 use http::{Uri, uri::PathAndQuery};
-use usher_config::model::PathEdit;
 
 use super::super::path::{PathError, normalize};
 

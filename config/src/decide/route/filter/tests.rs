@@ -1,8 +1,8 @@
 //! What filters do, against the specification's tables and naive versions.
 
+use crate::model::{Cors, HeaderEdits, Listed, PathEdit, Redirect};
 use http::{HeaderName, Request, StatusCode};
 use proptest::prelude::*;
-use usher_config::model::{Cors, HeaderEdits, Listed, PathEdit, Redirect};
 
 use super::*;
 
@@ -184,7 +184,7 @@ fn nowhere() -> Redirect {
 
 #[test]
 fn a_redirect_changes_what_it_names_and_keeps_the_rest() {
-    let port = |number: u32| usher_config::value::Port::try_from(number).ok();
+    let port = |number: u32| crate::value::Port::try_from(number).ok();
     let https = Redirect {
         https: Some(true),
         status: StatusCode::PERMANENT_REDIRECT,

@@ -1,7 +1,7 @@
 //! Every spelling of a service is understood, nothing else is.
 
+use crate::model::{Protocol, Service, ServicePort};
 use proptest::prelude::*;
-use usher_config::model::{Protocol, Service, ServicePort};
 
 use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::model::Redirect;
 use http::{HeaderValue, Response, header};
-use usher_config::model::Redirect;
 
 use super::{Asked, path};
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use usher_config::value::Hostname;
+use crate::value::Hostname;
 
 /// See the module.
 #[derive(Debug)]
@@ -47,6 +47,19 @@ impl<T> Hosts<T> {
         let wider = suffixes.filter_map(|(at, _)| self.wildcards.get(host.get(at..)?));
         let exact = self.exact.get(host).into_iter();
         exact.chain(wider).chain(&self.any)
+    }
+
+    /// The same names with what `make` makes of what is kept for them.
+    pub fn map<U>(self, make: impl Fn(T) -> U) -> Hosts<U> {
+        let each = |map: HashMap<Box<str>, T>| {
+            let made = map.into_iter().map(|(name, kept)| (name, make(kept)));
+            made.collect()
+        };
+        Hosts {
+            exact: each(self.exact),
+            wildcards: each(self.wildcards),
+            any: self.any.map(&make),
+        }
     }
 
     /// What holds for a host before all else.

@@ -1,8 +1,8 @@
 //! All policies must allow; a broken one denies.
 
+use crate::model::{AccessPolicy, AccessRule, MtlsMode, PathRule};
 use http::Method;
 use proptest::prelude::*;
-use usher_config::model::{AccessPolicy, AccessRule, MtlsMode, PathRule};
 
 use super::*;
 
@@ -144,7 +144,91 @@ fn strict_wants_a_verified_caller() {
     assert!(transport_allowed(MtlsMode::Permissive, None));
 }
 
+#[test]
+fn people_are_told_which_rule_allows_and_what_the_others_lack() {
+    let port = AccessRule {
+        ports: vec!["9090".parse().unwrap()],
+        ..from_teller()
+    };
+    let http = AccessRule {
+        methods: vec![Method::GET],
+        paths: vec![PathRule::Exact("/healthz".into())],
+        ..AccessRule::default()
+    };
+    let told = policy("bank/p", vec![from_teller(), port, http]);
+    let (teller, mallory) = (account("teller"), account("mallory"));
+    for (caller, method, path, expected) in [
+        (&teller, Method::GET, "/", Ruling::AllowedBy(0)),
+        (&mallory, Method::GET, "/healthz", Ruling::AllowedBy(2)),
+        (&mallory, Method::GET, "/", denied(Lacking::Path)),
+        (&mallory, Method::PUT, "/healthz", denied(Lacking::Method)),
+    ] {
+        assert_eq!(
+            ruling(&told, &access(Some(caller), &method, path)),
+            expected
+        );
+    }
+    let at_port = AccessPolicy {
+        rules: told.rules[1..2].to_vec(),
+        ..told.clone()
+    };
+    let asked = access(Some(&teller), &Method::GET, "/");
+    assert_eq!(
+        ruling(&at_port, &asked),
+        Ruling::Denied(vec![Lacking::Port])
+    );
+    let open = AccessPolicy {
+        deny_by_default: false,
+        ..at_port
+    };
+    assert_eq!(ruling(&open, &asked), Ruling::AllowedByDefault);
+    let broken = AccessPolicy {
+        invalid: true,
+        ..open
+    };
+    assert_eq!(ruling(&broken, &asked), Ruling::Invalid);
+}
+
+fn denied(last: Lacking) -> Ruling {
+    Ruling::Denied(vec![Lacking::Caller, Lacking::Caller, last])
+}
+
+fn any_rule() -> impl Strategy<Value = AccessRule> {
+    let ports = prop::sample::subsequence(vec!["8080", "9090"], 0..=2);
+    let methods = prop::sample::subsequence(vec![Method::GET, Method::PUT], 0..=2);
+    let paths = prop::sample::subsequence(vec!["/", "/a/"], 0..=2);
+    (any::<bool>(), ports, methods, paths).prop_map(|(teller, ports, methods, paths)| AccessRule {
+        ports: ports.iter().map(|port| port.parse().unwrap()).collect(),
+        methods,
+        paths: paths
+            .iter()
+            .map(|path| PathRule::Prefix((*path).into()))
+            .collect(),
+        ..if teller {
+            from_teller()
+        } else {
+            AccessRule::default()
+        }
+    })
+}
+
 proptest! {
+    #[test]
+    fn what_people_are_told_is_what_is_done(
+        rules in prop::collection::vec(any_rule(), 0..4),
+        (deny_by_default, invalid, known) in any::<(bool, bool, bool)>(),
+        path in prop::sample::select(vec!["/", "/a", "/b"]),
+    ) {
+        let policy = AccessPolicy { deny_by_default, invalid, ..policy("bank/p", rules) };
+        let caller = account(if known { "teller" } else { "mallory" });
+        let asked = access(Some(&caller), &Method::GET, path);
+        let told = match ruling(&policy, &asked) {
+            Ruling::AllowedBy(_) | Ruling::AllowedByDefault => true,
+            Ruling::Denied(_) | Ruling::Invalid => false,
+        };
+        prop_assert_eq!(told, denied_by(&[policy], &asked).is_none());
+    }
+
     #[test]
     fn without_a_matching_rule_nothing_passes_a_denying_policy(path in "/[a-z/]{0,20}", prefix in "/([a-z]{1,3}/){0,2}") {
         let rule = AccessRule { paths: vec![PathRule::Prefix(prefix.clone())], ..AccessRule::default() };

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use usher_config::{
+use crate::{
     model::{Service, ServicePort},
     value::{Name, Port, ServiceName},
 };

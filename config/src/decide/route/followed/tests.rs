@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::model::{Protocol, ServicePort};
 use proptest::prelude::*;
-use usher_config::model::{Protocol, ServicePort};
 
 use super::*;
 

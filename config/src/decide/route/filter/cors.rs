@@ -3,8 +3,8 @@
 //! The origin that asked is answered, never `*`: that is right with credentials and without. So are the method and
 //! headers that a preflight asks for, where all are allowed.
 
+use crate::model::{Cors, Listed};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use usher_config::model::{Cors, Listed};
 
 use super::Asked;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::value::Hostname;
 use proptest::prelude::*;
-use usher_config::value::Hostname;
 
 use super::*;
 

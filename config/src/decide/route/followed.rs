@@ -1,4 +1,4 @@
-//! Which of a service's routes we follow; pure.
+//! Which of a service's routes callers of a namespace follow; pure.
 //!
 //! Consumer routes are for callers in their own namespace, who then follow no others there (GAMMA: whoever calls knows
 //! best what he needs). *There* is a port: what a route does not have, it says nothing about. And a port has one kind of
@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use usher_config::{
+use crate::{
     model::{Route, Service, StreamRoute},
     value::{Name, Port},
 };
 
 /// Those for requests and those for connections that callers in the namespace `own` follow, in their order.
-pub(super) fn followed(service: &Service, own: &Name) -> (Vec<Route>, Vec<StreamRoute>) {
+pub fn followed(service: &Service, own: &Name) -> (Vec<Route>, Vec<StreamRoute>) {
     let requests = service.routes.iter();
     let connections = service.streams.iter();
     let of_requests = requests.map(|route| (&route.callers, &route.ports));
