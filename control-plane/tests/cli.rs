@@ -6,6 +6,7 @@ mod cli {
     mod bench;
     mod fake_sidecar;
     mod offline;
+    mod questions;
     mod run;
     mod serve;
     mod start;

@@ -37,6 +37,7 @@ mod streaming;
 mod tcp;
 mod telemetry;
 mod timeouts;
+mod told;
 mod upgrades;
 mod validate;
 

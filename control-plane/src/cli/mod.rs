@@ -9,10 +9,14 @@
     reason = "a command line talks by printing"
 )]
 
+mod authz;
 mod client;
+mod explain;
 mod help;
 mod locate;
+mod offline;
 mod paint;
+mod route;
 mod run;
 mod schema;
 mod serve;
@@ -78,6 +82,9 @@ enum Verb {
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
+    Explain(explain::Explain),
+    Route(route::Route),
+    Authz(authz::Authz),
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
@@ -109,6 +116,9 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.execute(&program),
         Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
+        Verb::Explain(verb) => verb.execute(),
+        Verb::Route(verb) => verb.execute(),
+        Verb::Authz(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),

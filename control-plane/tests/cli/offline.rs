@@ -12,6 +12,9 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         &["status"],
         &["services"],
         &["token", "create"],
+        &["route", "test"],
+        &["authz", "check"],
+        &["explain"],
     ] {
         let help = output(usher(home.path()).args(verb).arg("--help"));
         let text = stdout(&help);
