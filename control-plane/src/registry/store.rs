@@ -154,4 +154,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A store that several control planes share.
+    #[error(transparent)]
+    Shared(#[from] super::shared::SharedError),
 }

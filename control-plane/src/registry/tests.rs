@@ -12,6 +12,8 @@ use super::*;
 use store::{Commit, HISTORY, RevisionRecord, StoredObject};
 
 mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
 
 fn key(name: &str) -> ObjectKey {
     let name = name.parse().expect("valid");
