@@ -9,6 +9,7 @@
     reason = "a command line talks by printing"
 )]
 
+mod apply;
 mod client;
 mod help;
 mod locate;
@@ -78,6 +79,7 @@ enum Verb {
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
+    Apply(apply::Apply),
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
@@ -109,6 +111,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.execute(&program),
         Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
+        Verb::Apply(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
