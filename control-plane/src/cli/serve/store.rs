@@ -50,13 +50,6 @@ impl StoreArgs {
             return Ok(StoreChoice::Embedded);
         };
         let members = members(url).map_err(|message| Failure::new(exit::USAGE, message))?;
-        if !self.etcd_prefix.starts_with('/') || self.etcd_prefix.ends_with('/') {
-            let message = format!(
-                "--etcd-prefix: found `{}`, allowed: a path that begins with a slash and does not end with one, such as /usher",
-                self.etcd_prefix
-            );
-            return Err(Failure::new(exit::USAGE, message));
-        }
         self.etcd(members)
     }
 
@@ -77,6 +70,13 @@ impl StoreArgs {
             registry::etcd::{EtcdOptions, TlsFiles, client_tls},
         };
 
+        if !self.etcd_prefix.starts_with('/') || self.etcd_prefix.ends_with('/') {
+            let message = format!(
+                "--etcd-prefix: found `{}`, allowed: a path that begins with a slash and does not end with one, such as /usher",
+                self.etcd_prefix
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
         let unusable = |error: &dyn std::error::Error| Failure::of(exit::SYSTEM, error);
         let certificate = self.etcd_cert.as_deref().zip(self.etcd_key.as_deref());
         let tls = match &self.etcd_ca {
