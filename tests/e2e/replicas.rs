@@ -16,6 +16,8 @@ use usher_tests::{
     Application, Client, Etcd, Mesh, Sidecar, Way, binary, eventually, eventually_for, run, yaml,
 };
 
+// Several threads in each test: `usher apply` is waited for on one of them, while calls and the way to etcd go on.
+
 const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
 
 /// A registration lives this long without a renewal.
@@ -150,7 +152,7 @@ fn is_reachable(plane: &Mesh) -> Result<bool> {
     Ok(plane.ask(&["status"])?["store"]["reachable"] == true)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_dies_and_etcd_goes_and_comes_back_and_nobody_notices() -> Result<()> {
     let Some(mut replicas) = Replicas::start().await? else {
         return Ok(());
@@ -233,7 +235,7 @@ async fn etcd_goes_and_comes_back(replicas: &mut Replicas) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_cut_off_from_etcd_loses_nobody_and_learns_what_it_missed() -> Result<()> {
     let Some(replicas) = Replicas::start().await? else {
         return Ok(());
@@ -273,7 +275,7 @@ async fn one_that_is_cut_off_from_etcd_loses_nobody_and_learns_what_it_missed() 
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_leaves_waits_for_the_proxies_of_all_control_planes() -> Result<()> {
     let Some(replicas) = Replicas::start().await? else {
         return Ok(());
@@ -306,7 +308,7 @@ async fn an_instance_that_leaves_waits_for_the_proxies_of_all_control_planes() -
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_without_the_meshs_root_does_not_start() -> Result<()> {
     let Some(replicas) = Replicas::start().await? else {
         return Ok(());
@@ -329,7 +331,7 @@ async fn a_control_plane_without_the_meshs_root_does_not_start() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_directory_the_store_is_the_source_and_with_one_apply_is_refused() -> Result<()> {
     let embedded = ["--trust-domain", "test.mesh"].map(str::to_owned);
     let mut alone = Mesh::start_on_store(&embedded, |_| Ok(())).await?;
