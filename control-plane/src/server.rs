@@ -28,9 +28,18 @@ use usher_config::{
     },
 };
 
+mod opening;
+
+use opening::Opened;
+
+pub use opening::StoreChoice;
+
 use crate::{
     addresses::Addresses,
-    admin::{operator, rest},
+    admin::{
+        operator::{self, Source},
+        rest,
+    },
     ca::{
         Authority,
         attest::{self, AuthorityService},
@@ -42,9 +51,8 @@ use crate::{
         tls::{self, OwnIdentity, TlsError},
     },
     private_files::{private_directory, write_shared},
-    registry::RegistryService,
+    registry::{RegistryService, StoreError},
     state::State,
-    status::{MistakeReport, RejectedObject},
     telemetry::metrics::Metrics,
     xds::AdsService,
 };
@@ -68,8 +76,12 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// What `usher serve` is told.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Directory with the configuration; watched.
-    pub config: PathBuf,
+    /// Where configuration comes from.
+    pub source: Source,
+    /// Where it is kept.
+    pub store: StoreChoice,
+    /// The mesh's, where neither the store nor a directory says it; `None`: the default.
+    pub trust_domain: Option<TrustDomain>,
     /// Directory with the root key, tokens and accepted configuration.
     pub data: PathBuf,
     /// For sidecars; port 0: any.
@@ -101,6 +113,23 @@ pub enum StartError {
     /// No root.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The store that several control planes share.
+    #[error("cannot use the store")]
+    Store(#[from] StoreError),
+    /// No root to sign with, where the mesh has one.
+    #[error(
+        "the mesh in this store has a root already (its key's SHA-256 is {pin}), and {} has none: copy `ca/` of another \
+         control plane's data directory, because all of a mesh sign with one root", data.display()
+    )]
+    NoRoot {
+        /// What the root's public key hashes to.
+        pin: String,
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// A root that is not the mesh's.
+    #[error(transparent)]
+    OtherRoot(Box<dyn std::error::Error + Send + Sync>),
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {
@@ -150,17 +179,11 @@ impl Server {
             path: data.clone(),
             source,
         })?;
-        let state = State::open(&options.config, data).await?;
-        let trust_domain = trust_domain_of(&state, data)?;
-        let authority = Arc::new(Authority::open(&data.join("ca"), &trust_domain)?);
-        state.set_trust_bundle(authority.trust_bundle()).await;
-        let tokens_path = data.join("tokens.redb");
-        let tokens = TokenStore::open(&tokens_path, authority.pin()).map_err(|source| {
-            StartError::Tokens {
-                path: tokens_path,
-                source,
-            }
-        })?;
+        let Opened {
+            state,
+            authority,
+            tokens,
+        } = opening::open(&options).await?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
         let grpc = bind(options.listen).await?;
@@ -178,7 +201,6 @@ impl Server {
             http: local(&http, options.http)?,
             operator: operator_path,
         };
-        let tokens = Arc::new(tokens);
         Ok(Self {
             options,
             addresses,
@@ -220,10 +242,9 @@ impl Server {
             Arc::clone(&self.own),
             Arc::clone(&self.authority),
         ));
-        tasks.spawn(follow_directory(
-            self.state.clone(),
-            self.options.config.clone(),
-        ));
+        if let Source::Directory(directory) = self.options.source.clone() {
+            tasks.spawn(follow_directory(self.state.clone(), directory));
+        }
         let mut doors = JoinSet::new();
         let rest = rest::Rest {
             mesh: self.state.clone(),
@@ -238,6 +259,7 @@ impl Server {
         let operator = operator::Operator {
             mesh: self.state.clone(),
             tokens: Arc::clone(&self.tokens),
+            source: self.options.source.clone(),
         };
         doors.spawn(serve_http(
             self.operator,
@@ -281,24 +303,6 @@ impl Server {
         tasks.shutdown().await;
         doors.shutdown().await;
         Ok(())
-    }
-}
-
-/// The trust domain, unless it would be a default in place of one that was written with a mistake.
-fn trust_domain_of(state: &State, data: &Path) -> Result<TrustDomain, StartError> {
-    let is_first_start = !data.join("ca").exists();
-    let is_broken =
-        |rejected: &&RejectedObject| !rejected.last_good && rejected.object.starts_with("Mesh ");
-    match state.status().rejected.iter().find(is_broken) {
-        Some(rejected) if is_first_start => {
-            let line = |mistake: &MistakeReport| {
-                format!("{}: {}: {}", mistake.at, mistake.path, mistake.message)
-            };
-            Err(StartError::Mesh {
-                mistakes: rejected.mistakes.iter().map(line).collect(),
-            })
-        }
-        _ => Ok(state.trust_domain()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Process, SidecarBuilder, binary, eventually, run, yaml};
+use crate::{Output, Process, SidecarBuilder, binary, eventually, run, yaml};
 
 /// A running `usher serve` and the folder it reads.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Mesh {
     folder: TempDir,
     grpc: String,
     http: String,
+    /// Arguments of `usher serve` in place of `--config`.
+    store: Vec<String>,
     server: Option<Process>,
 }
 
@@ -43,6 +45,7 @@ impl Mesh {
             folder,
             grpc: grpc.to_owned(),
             http: String::new(),
+            store: Vec::new(),
             server: None,
         };
         let mesh_object = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
@@ -60,14 +63,54 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// Starts a control plane whose configuration is in a store, with these arguments; `prepare` may put something into its
+    /// state before its first start.
+    pub async fn start_on_store(
+        store: &[String],
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        prepare(&folder.path().join("data"))?;
+        let mut mesh = Self {
+            folder,
+            grpc: "127.0.0.1:0".to_owned(),
+            http: String::new(),
+            store: store.to_vec(),
+            server: None,
+        };
+        mesh.start_server().await?;
+        Ok(mesh)
+    }
+
+    /// `usher apply` of these documents to this control plane, which has its configuration in a store.
+    pub fn apply(&self, documents: &[String]) -> Result<Output> {
+        let folder = tempfile::tempdir_in(self.folder.path())?;
+        for (index, document) in documents.iter().enumerate() {
+            std::fs::write(folder.path().join(format!("{index:02}.yaml")), document)?;
+        }
+        let data = self.data();
+        let arguments = [
+            Path::new("apply"),
+            folder.path(),
+            Path::new("--data"),
+            &data,
+        ];
+        let arguments = arguments.map(Path::as_os_str);
+        Ok(run(&binary("usher"), arguments))
+    }
+
     /// Starts the control plane again after [`Mesh::kill_server`], on the address it had.
     pub async fn start_server(&mut self) -> Result<()> {
         let data = self.data();
         let _ = std::fs::remove_file(data.join("addresses.json"));
         let mut command = Command::new(binary("usher"));
         let (grpc, http) = (self.address(&self.grpc), self.address(&self.http));
-        command.args(["serve", "--listen", &grpc, "--http", &http, "--config"]);
-        command.arg(self.config()).arg("--data").arg(&data);
+        command.args(["serve", "--listen", &grpc, "--http", &http]);
+        match self.store.as_slice() {
+            [] => command.arg("--config").arg(self.config()),
+            store => command.args(store),
+        };
+        command.arg("--data").arg(&data);
         let mut server = Process::start(command, self.path("serve.log"));
         let addresses = eventually("the control plane says where it listens", async || {
             assert!(

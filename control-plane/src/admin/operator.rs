@@ -1,4 +1,4 @@
-//! The operator socket: `POST /v1/tokens` on `<data>/operator.sock`.
+//! The operator socket: `POST /v1/tokens` and `POST /v1/apply` on `<data>/operator.sock`.
 //!
 //! Made inside a directory that only we can enter, with its final mode, and moved into place: at no moment could
 //! another user have opened it.
@@ -7,7 +7,7 @@ use std::{
     fs, io,
     num::NonZeroU32,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -99,6 +99,17 @@ pub struct Operator {
     pub mesh: Mesh,
     /// The tokens.
     pub tokens: Arc<TokenStore>,
+    /// Whether configuration may be written.
+    pub source: Source,
+}
+
+/// Where a mesh's configuration comes from: one place, so that nobody's word is quietly taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A directory, watched.
+    Directory(PathBuf),
+    /// Whoever writes it into the store (`usher apply`).
+    Store,
 }
 
 /// A refusal: a status, and one line for people.
@@ -109,6 +120,7 @@ pub fn router(operator: Operator) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .route("/v1/apply", post(apply::apply))
         .with_state(operator)
 }
 
@@ -220,6 +232,7 @@ fn status_of(error: &TokenError) -> StatusCode {
     }
 }
 
+pub mod apply;
 mod unknown;
 
 #[cfg(test)]

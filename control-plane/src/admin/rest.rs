@@ -124,6 +124,8 @@ fn observe(rest: &Rest) {
         .filter(|proxy| !proxy.up_to_date)
         .count();
     gauges.proxies_behind.set(count(behind));
+    let is_reachable = status.store.is_none_or(|store| store.reachable);
+    gauges.store_reachable.set(i64::from(is_reachable));
     gauges
         .root_expiry
         .set(rest.authority.root_not_after().unix_timestamp());

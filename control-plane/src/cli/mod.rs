@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod apply;
 mod client;
 mod explain;
 mod help;
@@ -85,6 +86,7 @@ enum Verb {
     Explain(explain::Explain),
     Route(route::Route),
     Authz(authz::Authz),
+    Apply(apply::Apply),
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
@@ -119,6 +121,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Explain(verb) => verb.execute(),
         Verb::Route(verb) => verb.execute(),
         Verb::Authz(verb) => verb.execute(),
+        Verb::Apply(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use usher_config::value::TrustDomain;
 
 use super::{
     Failure, Outcome, exit,
@@ -12,35 +13,52 @@ use super::{
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::{
+    admin::operator::Source,
     ca::authority::AuthorityError,
     server::{Options, Server, StartError},
     telemetry::{Format, misread, start_log},
 };
 
+mod store;
+
+use store::StoreArgs;
+
 /// Run the control plane: registry, certificate authority, configuration
 ///
 /// The configuration directory is watched: a good change is in force within a second, a bad object never displaces
-/// its last good version. The root key is made on first start and stays in the data directory: back that up.
+/// its last good version. Without one the store is the configuration's source, and `usher apply` writes it. The root key is
+/// made on first start and stays in the data directory: back that up.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usher serve --config mesh/
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
+  usher serve                                            configuration comes from usher apply
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
+
+Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
+etcd). They sign with one root: start one, copy the directory ca/ of its data directory to the others, then start those.
+Sidecars are told of all of them: usher run --control-plane 10.0.0.1:15012,10.0.0.2:15012
+  usher serve --store etcd://10.0.0.7:2379,10.0.0.8:2379,10.0.0.9:2379 --etcd-ca etcd.pem --listen 10.0.0.1:15012
 
 Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
 from which address. What cannot be recorded there is not signed. Rename the file to rotate it.
 
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
-Exit codes: 0 stopped as asked, 64 usage, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
+Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
 78 the Mesh object forbids to start.")]
 pub(super) struct Serve {
-    /// Directory with the configuration, YAML at any depth
-    #[arg(long, value_name = "DIR")]
-    config: PathBuf,
+    /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
+    #[arg(long, value_name = "DIR", conflicts_with = "store")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     data: DataDirectory,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Whose identities a new mesh gives out, when no directory says it (its Mesh object does) [default: usher.local]
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    trust_domain: Option<TrustDomain>,
     /// Address for sidecars: mutual TLS; port 0: any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15012", value_parser = super::address)]
     listen: SocketAddr,
@@ -75,14 +93,14 @@ impl Serve {
             return Err(Failure::new(exit::USAGE, message)
                 .advise("give one of them another port, or 0 for any that is free"));
         }
-        if !self.config.is_dir() {
-            let found = if self.config.exists() {
+        if let Some(config) = self.config.as_ref().filter(|config| !config.is_dir()) {
+            let found = if config.exists() {
                 "is not a directory"
             } else {
                 "is not there"
             };
-            let message = format!("--config: {} {found}", self.config.display());
-            return Err(meant_path(Failure::new(exit::USAGE, message), &self.config));
+            let message = format!("--config: {} {found}", config.display());
+            return Err(meant_path(Failure::new(exit::USAGE, message), config));
         }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -98,7 +116,12 @@ impl Serve {
             listen(SignalKind::interrupt())?,
         );
         let options = Options {
-            config: self.config.clone(),
+            source: match self.config.clone() {
+                Some(directory) => Source::Directory(directory),
+                None => Source::Store,
+            },
+            store: self.store.choice()?,
+            trust_domain: self.trust_domain.clone(),
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
@@ -146,7 +169,19 @@ impl Serve {
                 format!(", {}", super::validate::plural(number, "condition")),
             ),
         };
-        let (config, data) = (self.config.display(), self.data.path());
+        let data = self.data.path();
+        let revision = status.revision.number;
+        let (config, note) = match &self.config {
+            Some(directory) => (
+                format!("{}, revision {revision}", directory.display()),
+                "watched",
+            ),
+            None => (format!("revision {revision}"), "from usher apply DIR"),
+        };
+        let kept = match self.store.is_shared() {
+            true => "root key; all else is in etcd",
+            false => "root key, tokens, accepted configuration",
+        };
         let token_data = if self.data.is_default() {
             String::new()
         } else {
@@ -164,17 +199,9 @@ impl Serve {
                 &format!("http://{}/v1/status", addresses.http),
                 "also /v1/services, /metrics",
             ),
-            row(
-                "config",
-                &format!("{config}, revision {}", status.revision.number),
-                "watched",
-            ),
+            row("config", &config, note),
             row("", &format!("{refused}{warnings}"), ""),
-            row(
-                "data",
-                &data.display().to_string(),
-                "root key, tokens, accepted configuration",
-            ),
+            row("data", &data.display().to_string(), kept),
             String::new(),
             "Run something in the mesh, from another terminal:".to_owned(),
             format!("  usher run{token_data} --service NAME --namespace NS --port 8080 -- COMMAND"),
@@ -191,6 +218,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Mesh { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
         StartError::Listen { .. } => exit::SYSTEM,
+        StartError::Store(_) => exit::UNAVAILABLE,
         _ => exit::FAILED,
     };
     let failure = Failure::of(code, error);

@@ -9,7 +9,7 @@ use super::{
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
-use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport};
+use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport, StoreReport};
 
 /// Show which configuration is in force, what was refused, and which sidecars run it
 #[derive(Debug, Args)]
@@ -108,6 +108,7 @@ fn render(status: &StatusReport) -> Vec<String> {
         paint(HEAD, "trust domain"),
         status.trust_domain
     ));
+    lines.extend(status.store.as_ref().and_then(store_line));
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -118,6 +119,22 @@ fn render(status: &StatusReport) -> Vec<String> {
         lines.push(format!("\n{}\n  {}", paint(WARN, head), condition.message));
     }
     lines
+}
+
+/// Only when it is not as it should be.
+fn store_line(store: &StoreReport) -> Option<String> {
+    let since = paint(
+        BAD,
+        format!("unreachable since {}", store.unreachable_since),
+    );
+    let told = || {
+        format!(
+            "{}        {since}, serving what was known; nothing can be changed\n             {}",
+            paint(HEAD, "store"),
+            paint(DIM, &store.why)
+        )
+    };
+    (!store.reachable).then(told)
 }
 
 fn services_line(services: &[ServiceReport]) -> String {

@@ -105,6 +105,12 @@ fn as_condition(finding: &Finding) -> Condition {
     }
 }
 
+/// Shows all mistakes, and says how many of them are errors.
+pub(super) fn show_errors(parsed: &Parsed) -> usize {
+    show(parsed);
+    count(parsed, Severity::Error)
+}
+
 /// Shows each mistake with its line and a caret, on stderr.
 fn show(parsed: &Parsed) {
     let colours = if io::stderr().is_terminal() {

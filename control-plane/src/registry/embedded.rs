@@ -196,12 +196,12 @@ fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::Storage(Box::new(error))
 }
 
-fn read<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| unreadable(what, error))
 }
 
 /// Reads back what `ObjectKey` writes: `Kind namespace/name`.
-fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
+pub(super) fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
     let (word, name) = text.split_once(' ').unwrap_or_default();
     let known = Kind::ALL.iter().find(|(known, _)| *known == word);
     let (_, kind) = known.ok_or_else(|| InvalidValue::new(text, "a kind of this version"))?;
@@ -213,7 +213,7 @@ fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
     })
 }
 
-fn parsed<T>(what: &'static str, text: &str) -> Result<T, StoreError>
+pub(super) fn parsed<T>(what: &'static str, text: &str) -> Result<T, StoreError>
 where
     T: std::str::FromStr,
     T::Err: Error + Send + Sync + 'static,
@@ -221,13 +221,16 @@ where
     text.parse().map_err(|error| unreadable(what, error))
 }
 
-fn unreadable(what: &'static str, error: impl Error + Send + Sync + 'static) -> StoreError {
+pub(super) fn unreadable(
+    what: &'static str,
+    error: impl Error + Send + Sync + 'static,
+) -> StoreError {
     StoreError::Unreadable {
         what,
         source: Box::new(error),
     }
 }
 
-fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+pub(super) fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(failed)
 }

@@ -4,6 +4,9 @@
 pub mod store;
 mod embedded;
 mod memory;
+pub mod shared;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod instances;
 pub mod world;
 mod complaints;

@@ -18,11 +18,11 @@ use usher_config::{
 };
 
 use crate::{
-    state::State,
+    state::{NotWritten, State},
     xds::authenticate::{authenticate, came_from},
 };
 
-use super::instances::{Instance, LEASE, LeaseGone, NotRegistered, Renewal};
+use super::instances::{Instance, LEASE, NotRegistered, Renewal};
 
 /// How long `Deregister` may be made to wait. Longer than any drain; bounds what a caller can hold.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -51,10 +51,14 @@ impl RegistryService {
         Self { state, impostors }
     }
 
-    fn not_registered(&self, name: &InstanceName, error: &NotRegistered) -> Status {
+    fn not_written(&self, name: &InstanceName, error: &NotWritten) -> Status {
         match error {
-            NotRegistered::TooMany => Status::resource_exhausted(error.to_string()),
-            NotRegistered::Taken { holder } => {
+            NotWritten::LeaseGone(_) => Status::not_found(error.to_string()),
+            NotWritten::Store(_) => Status::unavailable(error.to_string()),
+            NotWritten::NotRegistered(NotRegistered::TooMany) => {
+                Status::resource_exhausted(error.to_string())
+            }
+            NotWritten::NotRegistered(NotRegistered::Taken { holder }) => {
                 self.impostors.inc();
                 warn!(instance = %name, %holder, "refused an instance name that another identity holds");
                 Status::already_exists(error.to_string())
@@ -151,8 +155,9 @@ impl Registry for RegistryService {
         };
         let lease = self
             .state
-            .register(&name, instance)
-            .map_err(|error| self.not_registered(&name, &error))?;
+            .enter(&name, instance)
+            .await
+            .map_err(|error| self.not_written(&name, &error))?;
         Ok(Response::new(as_lease(lease)))
     }
 
@@ -171,7 +176,8 @@ impl Registry for RegistryService {
             health_reason: &health_reason,
             revision: request.revision,
         };
-        self.state.renew(&name, &renewal).map_err(lease_gone)?;
+        let renewed = self.state.stay(&name, &renewal).await;
+        renewed.map_err(|error| self.not_written(&name, &error))?;
         Ok(Response::new(as_lease(request.lease_id)))
     }
 
@@ -186,16 +192,10 @@ impl Registry for RegistryService {
             [&request.namespace, &request.service, &request.instance],
         )?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(WAIT_MAX);
-        let generation = self
-            .state
-            .deregister(&name, &request.lease_id, &identity)
-            .map_err(lease_gone)?;
-        let service = name.service.to_string();
-        let confirmed = self
-            .state
-            .connected()
-            .all_applied(&service, generation, deadline)
-            .await;
+        let left = self.state.leave(&name, &request.lease_id, &identity).await;
+        let departure = left.map_err(|error| self.not_written(&name, &error))?;
+        let service = &name.service;
+        let confirmed = self.state.has_left(service, departure, deadline).await;
         Ok(Response::new(DeregisterResponse { confirmed }))
     }
 
@@ -230,10 +230,6 @@ fn as_lease(lease_id: String) -> Lease {
 fn one_line(text: &str, most: usize) -> String {
     let shown = text.chars().filter(|letter| !letter.is_control());
     shown.take(most).collect()
-}
-
-fn lease_gone(error: LeaseGone) -> Status {
-    Status::not_found(error.to_string())
 }
 
 /// Whether who registers from `from` is at `address`. Else whoever has an identity could have what others send to any

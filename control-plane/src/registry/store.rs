@@ -7,7 +7,7 @@
 //! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
 //! (compare-and-set), so two writers can never give one number to two configurations.
 
-use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use usher_config::{
@@ -107,6 +107,20 @@ pub trait Store: Send + Sync + 'static {
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError>;
 }
 
+impl<S: Store> Store for Arc<S> {
+    fn load(&self) -> Result<Stored, StoreError> {
+        (**self).load()
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        (**self).commit(commit)
+    }
+
+    fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
+        (**self).set_trust_domain(domain)
+    }
+}
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -140,4 +154,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A store that several control planes share.
+    #[error(transparent)]
+    Shared(#[from] super::shared::SharedError),
 }

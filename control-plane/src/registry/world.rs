@@ -74,6 +74,11 @@ pub struct Reading {
 impl World {
     /// The world a store remembers, and the objects this version can no longer read: they are not in force.
     pub fn restored(stored: &Stored) -> (Self, Vec<ObjectKey>) {
+        Self::restored_after(stored, &Self::default())
+    }
+
+    /// The same, without parsing again what is as it was `before`.
+    pub fn restored_after(stored: &Stored, before: &Self) -> (Self, Vec<ObjectKey>) {
         let mut world = Self {
             denied: stored.denied.clone(),
             addresses: stored.addresses.clone(),
@@ -83,6 +88,11 @@ impl World {
         };
         let mut unreadable = Vec::new();
         for (key, object) in &stored.objects {
+            let known = before.objects.get(key);
+            if let Some(known) = known.filter(|known| known.stored() == *object) {
+                world.objects.insert(key.clone(), known.clone());
+                continue;
+            }
             let parsed = parse_files(&[(object.file.clone().into(), object.text.clone())]);
             match parsed
                 .objects

@@ -8,18 +8,19 @@ use std::{
 };
 
 use tracing::{info, warn};
-use usher_config::{model::Revision, parse::Parsed};
+use usher_config::parse::Parsed;
 
 use crate::{
     registry::{
         StoreError, World,
         store::{Commit, HISTORY, RevisionRecord},
+        world::Reading,
     },
     source::directory::{self, Watch},
     status::{MistakeReport, RejectedObject},
 };
 
-use super::{Configuration, State};
+use super::{Configuration, State, apply::Decision};
 
 /// How many changed objects a revision's record names.
 const CHANGED_MAX: usize = 100;
@@ -55,22 +56,24 @@ impl State {
         }
     }
 
-    /// Takes in what was parsed: last good versions stay for what is broken, the rest becomes a new revision. The
-    /// answer is that revision; `None`: nothing has changed. Whoever calls second is read against what the first has
-    /// made, and goes into force after it.
-    ///
-    /// # Errors
-    /// The store did not take it; the old configuration stays.
-    pub async fn apply(&self, parsed: Parsed, base: &Path) -> Result<Option<Revision>, StoreError> {
-        let _writing = self.0.writer.lock().await;
-        let current = self.0.configuration.load_full();
-        let (before, base) = (Arc::clone(&current), base.to_owned());
+    /// Makes a revision of what was parsed, read against `current`, if it `accepts` the reading. The caller holds `writer`.
+    pub(super) async fn decide(
+        &self,
+        current: &Arc<Configuration>,
+        (parsed, base): (&Arc<Parsed>, &Path),
+        accepts: fn(&Reading) -> bool,
+    ) -> Result<Decision, StoreError> {
+        let (before, base) = (Arc::clone(current), base.to_owned());
+        let parsed = Arc::clone(parsed);
         let (reading, digest) = off_thread(move || {
             let reading = before.world.read(&parsed, &base, SystemTime::now());
             let digest = reading.world.digest();
             (reading, digest)
         })
         .await?;
+        if !accepts(&reading) {
+            return Ok(Decision::Refused(reading.rejected));
+        }
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes
@@ -118,11 +121,16 @@ impl State {
             next.configured = current.configured.clone();
         }
         let revision = next.configured.revision.clone();
+        let in_force = self.0.configuration.load_full();
+        let is_seen = !Arc::ptr_eq(&in_force.configured, &next.configured);
         self.0.configuration.store(Arc::new(next));
-        if is_new {
+        if is_seen {
             self.changed();
         }
-        Ok(is_new.then_some(revision))
+        Ok(match is_new {
+            true => Decision::New(revision),
+            false => Decision::Unchanged(revision),
+        })
     }
 
     async fn commit(

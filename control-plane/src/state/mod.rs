@@ -5,9 +5,12 @@
 //! [`Snapshot`], which all streams compare themselves with. Locks are held for memory work only, never across
 //! a wait or the disk: readers of configuration take none.
 
+mod apply;
 mod configure;
+mod departures;
 mod instances;
 mod publish;
+mod replica;
 mod report;
 
 use std::{
@@ -32,13 +35,18 @@ use usher_config::{
 use crate::{
     compile::{Compiled, compile},
     registry::{
-        EmbeddedStore, Store, StoreError, World, instances::Instances, store::RevisionRecord,
+        EmbeddedStore, Store, StoreError, World, instances::Instances, shared::Shared,
+        store::RevisionRecord,
     },
     snapshot::{Configured, Snapshot},
     source::directory,
     status::{Condition, RejectedObject},
     xds::Connected,
 };
+use departures::Departures;
+
+pub use apply::Decision;
+pub use instances::{Departure, NotWritten};
 
 /// How long after its start a control plane doubts that it knows all instances: proxies and instances that were
 /// away reconnect with back-off up to 30 s, many at once.
@@ -53,6 +61,11 @@ pub struct State(Arc<Inner>);
 
 struct Inner {
     store: Box<dyn Store>,
+    /// `None`: no other control plane has this store.
+    shared: Option<Arc<dyn Shared>>,
+    /// Where in a shared store's order of events `registry` is; 0: it was not read yet.
+    position: watch::Sender<u64>,
+    departures: Mutex<Departures>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -125,8 +138,7 @@ impl State {
     /// # Errors
     /// [`OpenError`]. Mistakes in objects are none: the store's last good versions run, [`State::status`] tells.
     pub async fn open(config: &Path, data: &Path) -> Result<Self, OpenError> {
-        let store = EmbeddedStore::open(&data.join(STORE_FILE))?;
-        let state = Self::new(Box::new(store))?;
+        let state = Self::restored(data)?;
         let parsed = directory::read(config)
             .await
             .map_err(|source| OpenError::Directory {
@@ -139,11 +151,24 @@ impl State {
         Ok(state)
     }
 
+    /// As [`Self::open`], of a mesh whose configuration nobody but the store in `data` has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn restored(data: &Path) -> Result<Self, StoreError> {
+        let store = EmbeddedStore::open(&data.join(STORE_FILE))?;
+        Self::new(Box::new(store))
+    }
+
     /// The state a store remembers, with its tasks started. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn new(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        Self::start(store, None)
+    }
+
+    fn start(store: Box<dyn Store>, shared: Option<Arc<dyn Shared>>) -> Result<Self, StoreError> {
         let stored = store.load()?;
         let (world, unreadable) = World::restored(&stored);
         for key in unreadable {
@@ -152,6 +177,9 @@ impl State {
         let configuration = Configuration::new(world, stored.revisions, Vec::new(), Vec::new());
         let inner = Inner {
             store,
+            shared,
+            position: watch::Sender::new(0),
+            departures: Mutex::default(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),

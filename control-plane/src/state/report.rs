@@ -11,8 +11,11 @@ use usher_config::value::{InstanceName, ServiceName};
 use crate::{
     clock,
     compile::Compiled,
-    registry::store::RevisionRecord,
-    status::{Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport},
+    registry::{shared::Health, store::RevisionRecord},
+    status::{
+        Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport,
+        StoreReport,
+    },
 };
 
 use super::{Configuration, Registry, State, lock};
@@ -51,6 +54,7 @@ impl State {
             ),
             services,
             proxies,
+            store: self.store_health().map(store),
         }
     }
 
@@ -102,6 +106,20 @@ fn once(mut findings: Vec<Condition>, mut remarks: Vec<Condition>) -> Vec<Condit
     }
     findings.append(&mut remarks);
     findings
+}
+
+fn store(health: Health) -> StoreReport {
+    match health {
+        Health::Reachable => StoreReport {
+            reachable: true,
+            ..StoreReport::default()
+        },
+        Health::Unreachable { since, why } => StoreReport {
+            reachable: false,
+            unreachable_since: clock::text(since),
+            why,
+        },
+    }
 }
 
 fn revision(record: &RevisionRecord) -> RevisionStatus {

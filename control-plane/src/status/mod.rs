@@ -24,8 +24,25 @@ pub struct StatusReport {
     pub conditions: Vec<Condition>,
     /// By namespace and name.
     pub services: Vec<ServiceReport>,
-    /// Connected now, by node.
+    /// Connected now, by node. Of several control planes: to this one.
     pub proxies: Vec<ProxyReport>,
+    /// The store that several control planes share; `None`: this one has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreReport>,
+}
+
+/// Whether the store that several control planes share answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreReport {
+    /// Else what was known is served, and nothing can be changed.
+    pub reachable: bool,
+    /// RFC 3339; empty while it is reachable.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unreachable_since: String,
+    /// What the last attempt ended with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// A numbered configuration.

@@ -38,6 +38,8 @@ pub struct MeshGauges {
     pub proxies_behind: IntGauge,
     /// End of the root certificate.
     pub root_expiry: IntGauge,
+    /// 0: the store that several control planes share does not answer.
+    pub store_reachable: IntGauge,
 }
 
 impl Metrics {
@@ -130,6 +132,10 @@ impl MeshGauges {
             root_expiry: table.gauge(
                 "usher_ca_root_expiry_timestamp_seconds",
                 "When does the root certificate end?",
+            )?,
+            store_reachable: table.gauge(
+                "usher_store_reachable",
+                "Does the store answer (1), or is what was known served, without changes (0)?",
             )?,
         })
     }

@@ -96,6 +96,8 @@ impl Registration {
                     pause.max(RENEW_MIN)
                 }
                 Err((kept, status)) => {
+                    // It may be alone without the store that all of them share.
+                    self.control_plane.elsewhere();
                     lease = kept;
                     failures = failures.saturating_add(1);
                     let pause = backoff(failures, fastrand::f64());

@@ -1,0 +1,376 @@
+//! The contract, and what etcd adds to it, against a real etcd.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{runtime::Runtime, sync::mpsc};
+use usher_config::value::{InstanceName, SpiffeId};
+
+use super::*;
+use crate::{
+    ca::token::{Refusal, TokenRequest, TokenStore},
+    registry::{
+        etcd::{EtcdOptions, EtcdStore},
+        instances::Instance,
+        shared::{Acknowledgement, Batch, Event, Health, Shared, SharedError, WriteError},
+    },
+};
+
+/// An etcd of one member, on a loopback address that only this process uses; stopped when dropped.
+struct Server {
+    child: Option<Child>,
+    client: String,
+    peer: String,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// `None`, said on stderr: there is no etcd here.
+    fn start() -> Option<Self> {
+        let found = Command::new("etcd")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        if found.is_err() {
+            eprintln!("skipped: there is no etcd (apt-get install etcd-server)");
+            return None;
+        }
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let ours = Ipv4Addr::new(127, high | 0x40, middle, low);
+        let free = || {
+            let listener = TcpListener::bind((ours, 0)).expect("a free port");
+            listener.local_addr().expect("bound").to_string()
+        };
+        let mut server = Self {
+            child: None,
+            client: free(),
+            peer: free(),
+            folder: tempfile::tempdir().expect("folder"),
+        };
+        server.run();
+        Some(server)
+    }
+
+    fn run(&mut self) {
+        let (client, peer) = (
+            format!("http://{}", self.client),
+            format!("http://{}", self.peer),
+        );
+        let child = Command::new("etcd")
+            .args(["--name", "one", "--initial-cluster", &format!("one={peer}")])
+            .args(["--listen-client-urls", &client])
+            .args(["--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer])
+            .args(["--log-level", "error", "--data-dir"])
+            .arg(self.folder.path().join("data"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd starts");
+        self.child = Some(child);
+    }
+
+    /// As a machine does that loses power.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+        }
+    }
+
+    async fn connect(&self, prefix: &str) -> EtcdStore {
+        let options = EtcdOptions {
+            members: vec![self.client.clone()],
+            prefix: prefix.to_owned(),
+            tls: None,
+            user: None,
+        };
+        let began = Instant::now();
+        loop {
+            match EtcdStore::connect(options.clone()).await {
+                Ok(store) => return store,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Etcd {
+    server: Server,
+    runtime: Runtime,
+}
+
+impl Etcd {
+    fn start() -> Option<Self> {
+        let server = Server::start()?;
+        let runtime = Runtime::new().expect("runtime");
+        Some(Self { server, runtime })
+    }
+}
+
+impl contract::Opens for Etcd {
+    fn open(&mut self, mesh: u32) -> Box<dyn Store> {
+        let prefix = format!("/mesh/{mesh}");
+        let connect = self.server.connect(&prefix);
+        Box::new(self.runtime.block_on(connect))
+    }
+}
+
+#[test]
+fn an_etcd_store_keeps_the_contract() {
+    if let Some(mut etcd) = Etcd::start() {
+        contract::holds(&mut etcd, 16);
+    }
+}
+
+#[test]
+fn a_second_control_plane_hears_of_every_commit() {
+    let Some(etcd) = Etcd::start() else { return };
+    let (one, other) = etcd.runtime.block_on(async {
+        let server = &etcd.server;
+        (server.connect("/two").await, server.connect("/two").await)
+    });
+    let mut committed = other.committed();
+    for number in 1..=3 {
+        one.commit(&commit(number, &["a"], &[])).expect("stored");
+        let heard = committed.wait_for(|revision| revision.number == number);
+        let heard = etcd.runtime.block_on(heard).expect("alive");
+        assert_eq!(heard.digest, format!("d{number}"));
+    }
+    assert_eq!(other.load().expect("loaded"), one.load().expect("loaded"));
+    let refused = other.commit(&commit(3, &["b"], &[]));
+    assert!(matches!(
+        refused,
+        Err(StoreError::Conflict { stored: 3, .. })
+    ));
+}
+
+#[test]
+fn a_value_that_etcd_cannot_hold_is_refused_whole() {
+    let Some(etcd) = Etcd::start() else { return };
+    let store = etcd.runtime.block_on(etcd.server.connect("/long"));
+    let mut long = commit(1, &["a", "b"], &[]);
+    long.accepted.insert(
+        key("c"),
+        StoredObject {
+            text: "x".repeat(2 << 20),
+            file: "c.yaml".into(),
+            accepted_at: SystemTime::UNIX_EPOCH,
+        },
+    );
+    let refused = store.commit(&long).expect_err("too long").to_string();
+    assert!(refused.contains("Service bank/c is 2"), "{refused}");
+    assert_eq!(store.load().expect("loaded"), store::Stored::default());
+}
+
+#[test]
+fn while_etcd_is_gone_writes_are_refused_and_it_is_said_and_then_all_is_as_before() {
+    let Some(mut etcd) = Etcd::start() else {
+        return;
+    };
+    let store = etcd.runtime.block_on(etcd.server.connect("/gone"));
+    store.commit(&commit(1, &["a"], &[])).expect("stored");
+    let mut health = store.health();
+    etcd.server.kill();
+    let refused = store.commit(&commit(2, &["b"], &[]));
+    assert!(
+        matches!(
+            refused,
+            Err(StoreError::Shared(SharedError::Unreachable { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert!(matches!(*health.borrow(), Health::Unreachable { .. }));
+    etcd.server.run();
+    let again = health.wait_for(|health| *health == Health::Reachable);
+    drop(etcd.runtime.block_on(again).expect("alive"));
+    store.commit(&commit(2, &["b"], &[])).expect("stored");
+    assert_eq!(store.load().expect("loaded").objects.len(), 2);
+}
+
+#[test]
+fn the_mesh_has_one_root() {
+    let Some(etcd) = Etcd::start() else { return };
+    etcd.runtime.block_on(async {
+        let store = etcd.server.connect("/root").await;
+        assert_eq!(store.root().await, Ok(None));
+        for _ in 0..2 {
+            assert!(store.claim_root("aa").await.expect("reached").is_ok());
+        }
+        let other = store.claim_root("bb").await.expect("reached");
+        assert!(other.expect_err("another").to_string().contains("aa"));
+        assert_eq!(store.root().await, Ok(Some("aa".to_owned())));
+    });
+}
+
+fn instance(account: &str) -> Instance {
+    let identity = format!("spiffe://mesh.test/ns/bank/sa/{account}");
+    Instance {
+        address: "10.0.0.1:15006".parse().expect("valid"),
+        address_is_own: true,
+        healthy: true,
+        health_reason: String::new(),
+        zone: "z1".into(),
+        identity: identity.parse().expect("valid"),
+        revision: 3,
+    }
+}
+
+/// The next event that is none of all.
+async fn next(events: &mut mpsc::Receiver<Batch>) -> Event {
+    let next = async {
+        loop {
+            let batch = events.recv().await.expect("alive");
+            if let Some(event) = batch.events.into_iter().next() {
+                return event;
+            }
+        }
+    };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, next).await.expect("in time")
+}
+
+#[test]
+fn a_registration_is_renewed_changed_and_ended_through_any_control_plane() {
+    let Some(mut etcd) = Etcd::start() else {
+        return;
+    };
+    let name: InstanceName = "bank/account/a".parse().expect("valid");
+    let (one, other, mut events) = etcd.runtime.block_on(async {
+        let one = etcd.server.connect("/instances").await;
+        let other = etcd.server.connect("/instances").await;
+        let (sender, events) = mpsc::channel(8);
+        tokio::spawn(other.follow(sender));
+        (Arc::new(one), other, events)
+    });
+    let everybody = |_: &SpiffeId| true;
+    let lease = etcd.runtime.block_on(async {
+        assert_eq!(next(&mut events).await, Event::All(vec![]));
+        let registered = one.register(&name, instance("account"), &everybody).await;
+        let (lease, _) = registered.expect("registered");
+        let Event::Put(seen) = next(&mut events).await else {
+            panic!("not there")
+        };
+        assert_eq!(
+            (&seen.instance, &seen.lease),
+            (&instance("account"), &lease)
+        );
+
+        let taken = other.register(&name, instance("canary"), &everybody).await;
+        assert!(matches!(taken, Err(WriteError::Held(_))), "{taken:?}");
+        assert_eq!(other.renew(&lease).await, Ok(()));
+        let mut sick = *seen;
+        sick.instance.healthy = false;
+        other.update(&sick).await.expect("written");
+        assert_eq!(next(&mut events).await, Event::Put(sick.into()));
+        lease
+    });
+    // Leases outlive etcd itself: nobody has to register again.
+    etcd.server.kill();
+    etcd.server.run();
+    etcd.runtime.block_on(async {
+        let Event::All(all) = next(&mut events).await else {
+            panic!("not all")
+        };
+        assert_eq!(all.len(), 1);
+        assert_eq!(other.renew(&lease).await, Ok(()));
+        let gone = other.deregister(&name, "1.made-up").await;
+        assert_eq!(gone, Err(WriteError::LeaseGone));
+        let at = other.deregister(&name, &lease).await.expect("there");
+        assert_eq!(next(&mut events).await, Event::Gone(name.clone(), at));
+        assert_eq!(one.renew(&lease).await, Err(WriteError::LeaseGone));
+    });
+}
+
+#[test]
+fn an_instance_that_does_not_renew_goes() {
+    let Some(etcd) = Etcd::start() else { return };
+    let name: InstanceName = "bank/account/a".parse().expect("valid");
+    etcd.runtime.block_on(async {
+        let store = etcd.server.connect("/leases").await;
+        let (sender, mut events) = mpsc::channel(8);
+        tokio::spawn(store.follow(sender));
+        let everybody = |_: &SpiffeId| true;
+        let registered = store.register(&name, instance("account"), &everybody);
+        registered.await.expect("registered");
+        loop {
+            if let Event::Gone(gone, _) = next(&mut events).await {
+                assert_eq!(gone, name);
+                return;
+            }
+        }
+    });
+}
+
+#[test]
+fn goodbyes_wait_for_every_control_plane_that_lives() {
+    let Some(etcd) = Etcd::start() else { return };
+    etcd.runtime.block_on(async {
+        let one = etcd.server.connect("/replicas").await;
+        let other = etcd.server.connect("/replicas").await;
+        assert_eq!(one.acknowledged(7).await, Ok(true), "there is nobody else");
+        let said = |up_to, behind: &[u64]| Acknowledgement {
+            up_to,
+            behind: behind.iter().copied().collect(),
+        };
+        other.acknowledge(said(6, &[])).await.expect("written");
+        assert_eq!(one.acknowledged(7).await, Ok(false));
+        other.acknowledge(said(9, &[7])).await.expect("written");
+        assert_eq!(one.acknowledged(7).await, Ok(false));
+        other.acknowledge(said(9, &[])).await.expect("written");
+        assert_eq!(one.acknowledged(7).await, Ok(true));
+        assert_eq!(
+            other.acknowledged(99).await,
+            Ok(true),
+            "it says nothing itself"
+        );
+    });
+}
+
+#[test]
+fn a_join_token_is_good_at_any_control_plane_and_as_often_as_it_says() {
+    let Some(etcd) = Etcd::start() else { return };
+    let pin = "a".repeat(64);
+    let open = || {
+        let store = etcd.runtime.block_on(etcd.server.connect("/tokens"));
+        TokenStore::on(Box::new(store.tokens()), &pin)
+    };
+    let (one, other) = (open(), open());
+    let request = TokenRequest {
+        namespace: "bank".parse().expect("valid"),
+        service_account: "account".parse().expect("valid"),
+        ttl: Duration::from_secs(60),
+        uses: std::num::NonZeroU32::new(5),
+    };
+    let now = SystemTime::now();
+    let (token, _) = one.create(&request, now).expect("made");
+    assert!(matches!(
+        other.redeem(&token, now, |_| false),
+        Err(Refusal::Undeclared(_))
+    ));
+    let used = std::thread::scope(|scope| {
+        let stores = [&one, &other, &one, &other, &one, &other, &one, &other];
+        let uses = stores.map(|store| {
+            let token = &token;
+            scope.spawn(move || store.redeem(token, now, |_| true).is_ok())
+        });
+        uses.map(|used| used.join().expect("no panic"))
+    });
+    assert_eq!(used.iter().filter(|used| **used).count(), 5, "{used:?}");
+    assert!(matches!(
+        one.redeem(&token, now + Duration::from_secs(61), |_| true),
+        Err(Refusal::Expired)
+    ));
+    assert_eq!(other.len().expect("counted"), 1);
+}
