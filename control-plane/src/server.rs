@@ -127,6 +127,16 @@ pub enum StartError {
         /// The data directory.
         data: PathBuf,
     },
+    /// Certificates carry another one.
+    #[error(
+        "--trust-domain {asked}: the mesh in this store is {found} for good; leave the flag out, or use another store"
+    )]
+    OtherTrustDomain {
+        /// What the store says.
+        found: TrustDomain,
+        /// What was asked for.
+        asked: TrustDomain,
+    },
     /// A root that is not the mesh's.
     #[error(transparent)]
     OtherRoot(Box<dyn std::error::Error + Send + Sync>),

@@ -215,7 +215,7 @@ impl Serve {
 fn explain(error: &StartError) -> Failure {
     let code = match error {
         StartError::Authority(AuthorityError::OtherTrustDomain { .. }) => exit::CONFIGURATION,
-        StartError::Mesh { .. } => exit::CONFIGURATION,
+        StartError::Mesh { .. } | StartError::OtherTrustDomain { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
         StartError::Listen { .. } => exit::SYSTEM,
         StartError::Store(_) => exit::UNAVAILABLE,

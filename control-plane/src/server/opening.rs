@@ -100,11 +100,14 @@ fn trust_domain(state: &State, options: &Options) -> Result<TrustDomain, StartEr
                 mistakes: rejected.mistakes.iter().map(line).collect(),
             })
         }
-        _ => {
-            let asked = options.trust_domain.clone();
-            let asked = asked.filter(|_| state.status().revision.number == 0);
-            Ok(asked.unwrap_or_else(|| state.trust_domain()))
-        }
+        _ => match (state.fixed_trust_domain(), &options.trust_domain) {
+            (Some(found), Some(asked)) if found != *asked => {
+                let asked = asked.clone();
+                Err(StartError::OtherTrustDomain { found, asked })
+            }
+            (None, Some(asked)) => Ok(asked.clone()),
+            (Some(_) | None, _) => Ok(state.trust_domain()),
+        },
     }
 }
 

@@ -13,31 +13,45 @@ const BEHIND_MAX: usize = 1_000;
 pub(super) struct Departures {
     up_to: u64,
     behind: BTreeSet<u64>,
-    /// Departures after `up_to` were not counted: it stays until all are over.
-    overflowed: bool,
+    /// Where our table is.
+    latest: u64,
+    /// There are departures after `up_to` that `behind` does not name: it stays until all are over.
+    is_held: bool,
 }
 
 impl Departures {
-    /// Events up to `position` are in our table, of those with these departures.
+    /// Events up to `position` are in our table, of those with departures at these positions.
     pub(super) fn seen(&mut self, position: u64, departed: impl IntoIterator<Item = u64>) {
         self.behind.extend(departed);
-        self.overflowed |= self.behind.len() > BEHIND_MAX;
-        if !self.overflowed {
-            self.up_to = self.up_to.max(position);
-        }
+        self.is_held |= self.behind.len() > BEHIND_MAX;
+        self.latest = self.latest.max(position);
+        self.settle();
+    }
+
+    /// The same, of departures that nobody knows the positions of: they are missing from a list of all that there is.
+    pub(super) fn missed(&mut self, position: u64) {
+        self.is_held = true;
+        self.seen(position, [position]);
     }
 
     /// Every proxy has applied it, or is no longer waited for.
     pub(super) fn applied(&mut self, position: u64) {
         self.behind.remove(&position);
-        self.overflowed &= !self.behind.is_empty();
+        self.settle();
     }
 
     pub(super) fn acknowledgement(&self) -> Acknowledgement {
-        let (up_to, behind) = (self.up_to, &self.behind);
+        let behind = self.behind.iter().copied().take(BEHIND_MAX);
         Acknowledgement {
-            up_to,
-            behind: behind.iter().copied().take(BEHIND_MAX).collect(),
+            up_to: self.up_to,
+            behind: behind.collect(),
+        }
+    }
+
+    fn settle(&mut self) {
+        self.is_held &= !self.behind.is_empty();
+        if !self.is_held {
+            self.up_to = self.latest;
         }
     }
 }

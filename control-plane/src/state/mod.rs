@@ -209,6 +209,11 @@ impl State {
         self.0.configuration.load().compiled.trust_domain.clone()
     }
 
+    /// The same, once it is fixed for good.
+    pub fn fixed_trust_domain(&self) -> Option<TrustDomain> {
+        self.0.configuration.load().world.fixed_domain.clone()
+    }
+
     /// The roots that proxies shall trust. The first call fixes the mesh's trust domain for good.
     pub async fn set_trust_bundle(&self, bundle: TrustBundle) {
         let _writing = self.0.writer.lock().await;

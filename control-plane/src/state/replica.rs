@@ -26,7 +26,7 @@ use crate::registry::{
     shared::{Batch, EVENTS_MAX, Event, Health, Registration, Shared, SharedError, WriteError},
 };
 
-use super::{Inner, NotWritten, State, configure::off_thread, lock};
+use super::{Inner, NotWritten, Registry, State, configure::off_thread, lock};
 
 /// How long a write is waited for to come back as an event. It comes within milliseconds, or not as long as the store is
 /// unreachable; it is made in any case.
@@ -203,53 +203,48 @@ impl State {
     /// Puts events into the table, in their order; then whoever waits for them may look.
     fn take_in(&self, batch: Batch) {
         let mut registry = lock(&self.0.registry);
-        let (mut changed, mut departed) = (false, Vec::new());
+        let mut departed = Vec::new();
+        let (mut is_changed, mut is_list) = (false, false);
         for event in batch.events {
-            let gone = match event {
-                Event::Put(registration) => {
-                    let name = registration.name.clone();
-                    registry.withdrawn.remove(&name.to_string());
-                    if registry.instances.put(*registration) == Effect::Changed {
-                        registry.dirty.insert(name.service);
-                        changed = true;
-                    }
-                    continue;
-                }
+            match event {
+                Event::Put(one) => is_changed |= registry.take_in(*one),
                 Event::All(all) => {
+                    is_list = true;
                     let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
                     let gone = registry.instances.keep_only(&kept);
-                    drop(kept);
-                    for registration in all {
-                        let service = registration.name.service.clone();
-                        if registry.instances.put(registration) == Effect::Changed {
-                            registry.dirty.insert(service);
-                            changed = true;
-                        }
+                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
+                    for one in all {
+                        is_changed |= registry.take_in(one);
                     }
-                    gone.into_iter()
-                        .map(|name| (name, batch.position))
-                        .collect()
                 }
-                Event::Gone(name, position) => vec![(name, position)],
-            };
-            for (name, position) in gone {
-                registry.instances.evict(&name);
-                self.withdraw(&mut registry, &name);
-                registry.dirty.insert(name.service.clone());
-                changed = true;
-                departed.push((name.service, position));
+                Event::Gone(name, position) => {
+                    registry.instances.evict(&name);
+                    departed.push((name, position));
+                }
             }
         }
+        for (name, _) in &departed {
+            self.withdraw(&mut registry, name);
+            registry.dirty.insert(name.service.clone());
+        }
         drop(registry);
-        let generation = match changed {
+        let generation = match is_changed || !departed.is_empty() {
             true => self.changed(),
             false => 0,
         };
-        let positions = departed.iter().map(|(_, position)| *position);
-        lock(&self.0.departures).seen(batch.position, positions);
+        {
+            let mut departures = lock(&self.0.departures);
+            match is_list && !departed.is_empty() {
+                true => departures.missed(batch.position),
+                false => {
+                    let positions = departed.iter().map(|(_, position)| *position);
+                    departures.seen(batch.position, positions);
+                }
+            }
+        }
         self.0.position.send_replace(batch.position);
-        for (service, position) in departed {
-            tokio::spawn(self.clone().see_off(service, position, generation));
+        for (name, position) in departed {
+            tokio::spawn(self.clone().see_off(name.service, position, generation));
         }
     }
 
@@ -270,6 +265,19 @@ impl State {
             // The next one says this too. Who leaves meanwhile waits for the whole time it has.
             warn!(%error, "could not tell the other control planes how far the proxies here are");
         }
+    }
+}
+
+impl Registry {
+    /// Whether callers must be told.
+    fn take_in(&mut self, registration: Registration) -> bool {
+        let name = registration.name.clone();
+        self.withdrawn.remove(&name.to_string());
+        let is_changed = self.instances.put(registration) == Effect::Changed;
+        if is_changed {
+            self.dirty.insert(name.service);
+        }
+        is_changed
     }
 }
 
@@ -325,14 +333,14 @@ impl State {
 }
 
 async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Receiver<Batch>) {
-    let mut is_first = true;
     while let Some(batch) = events.recv().await {
         let Some(state) = state.upgrade().map(State) else {
             return;
         };
+        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
         state.take_in(batch);
-        if std::mem::take(&mut is_first) {
-            // From now on others wait for us.
+        if is_list {
+            // From now on others wait for us, who may not have been there for a while.
             state.acknowledge().await;
         }
     }

@@ -21,9 +21,9 @@ use usher_config::{
 };
 
 use super::{
-    ATTEMPTS_MAX, EtcdStore, after,
+    ATTEMPTS_MAX, EtcdStore,
     connection::Connection,
-    get, range,
+    keys::{after, get, range},
     watching::{BEGIN, PAUSE},
 };
 use crate::registry::{

@@ -21,6 +21,7 @@
 mod batch;
 mod connection;
 mod instances;
+mod keys;
 mod presence;
 mod tables;
 mod tls;
@@ -29,18 +30,19 @@ mod watching;
 
 use std::{fmt, sync::Arc};
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 use usher_config::{model::Revision, value::TrustDomain};
 
 use super::{
     StoreError,
-    embedded::{parsed, read, unreadable, written},
+    embedded::{parsed, read, written},
     shared::SharedError,
     store::{Commit, Store, Stored},
 };
-use batch::{Changes, Plan, Pointer, STAGED};
-use connection::{Connection, reading};
+use batch::{Changes, Plan, Pointer};
+use connection::Connection;
+use keys::{get, move_pointer, pieces, pointer, put, range, transaction, unstage};
 use tables::Entries;
 
 pub use connection::EtcdOptions;
@@ -54,9 +56,6 @@ const ROOT: &str = "settings/root";
 
 /// How often a change is decided again when others were faster.
 const ATTEMPTS_MAX: u32 = 10;
-
-/// Keys in one answer.
-const PAGE: i64 = 100;
 
 /// etcd, as a [`Store`] and as what control planes [share](super::shared::Shared).
 pub struct EtcdStore {
@@ -153,7 +152,23 @@ impl EtcdStore {
         EtcdTokens::new(self.etcd.clone(), self.runtime.clone())
     }
 
+    /// Again, where etcd was told to forget the moment that was being read: that takes an operator, or its own timer.
     async fn load_now(&self) -> Result<Stored, StoreError> {
+        let mut loaded = self.load_once().await;
+        for _ in 1..ATTEMPTS_MAX {
+            match &loaded {
+                Err(StoreError::Shared(SharedError::Refused { why }))
+                    if why.contains("compacted") =>
+                {
+                    loaded = self.load_once().await;
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        loaded
+    }
+
+    async fn load_once(&self) -> Result<Stored, StoreError> {
         let etcd = &*self.etcd;
         let (pointer, read_at) = pointer(etcd).await?;
         let at = read_at.store;
@@ -266,173 +281,6 @@ impl Pointer {
             digest: self.digest.clone(),
         }
     }
-}
-
-/// Where something was read.
-#[derive(Debug, Clone, Copy)]
-struct ReadAt {
-    /// The store's position at that moment.
-    store: i64,
-    /// The position of the pointer's last move; 0: there is none.
-    pointer: i64,
-}
-
-async fn pointer(etcd: &Connection) -> Result<(Pointer, ReadAt), StoreError> {
-    let key = etcd.key(POINTER);
-    let answer = etcd.call(|client| get(client, key.clone(), None)).await?;
-    let store = answer.header().map_or(0, |header| header.revision());
-    let Some(pair) = answer.kvs().first() else {
-        let at = ReadAt { store, pointer: 0 };
-        return Ok((Pointer::default(), at));
-    };
-    let at = ReadAt {
-        store,
-        pointer: pair.mod_revision(),
-    };
-    Ok((read("pointer", pair.value())?, at))
-}
-
-/// Puts changes and the pointer in force together, if the pointer has not moved since `seen`. What was staged for this
-/// revision or earlier ones is garbage then, unless the pointer says otherwise.
-async fn move_pointer(
-    etcd: &Connection,
-    seen: i64,
-    next: &Pointer,
-    changes: &Changes,
-) -> Result<bool, StoreError> {
-    let value = written(next)?;
-    let call = |client| {
-        let parts = batch::batches(changes).concat();
-        let mut operations = operations(etcd, &parts);
-        operations.push(TxnOp::put(etcd.key(POINTER), value.clone(), None));
-        if next.pieces == 0 {
-            let (first, end) = (
-                etcd.key(&format!("{STAGED}/")),
-                etcd.key(&format!("{STAGED}/{:020}", next.number + 1)),
-            );
-            let stale = DeleteOptions::new().with_range(end);
-            operations.push(TxnOp::delete(first, Some(stale)));
-        }
-        transaction(client, unmoved(etcd, seen).and_then(operations))
-    };
-    Ok(etcd.call(call).await?)
-}
-
-/// Writes what was staged over the rest. Whoever is faster at it, or at the next commit, ends it for us.
-async fn unstage(etcd: &Connection, staged: &Pointer, seen: i64) -> Result<(), StoreError> {
-    let changes = pieces(etcd, staged, None).await;
-    let changes = match changes {
-        Ok(changes) => changes,
-        // Somebody else has just done all of it, and then there are no pieces.
-        Err(_) if pointer(etcd).await?.1.pointer != seen => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for part in batch::batches(&changes) {
-        let call = |client| {
-            let operations = operations(etcd, &part);
-            transaction(client, unmoved(etcd, seen).and_then(operations))
-        };
-        if !etcd.call(call).await? {
-            return Ok(());
-        }
-    }
-    let next = Pointer {
-        pieces: 0,
-        ..staged.clone()
-    };
-    move_pointer(etcd, seen, &next, &Changes::new()).await?;
-    Ok(())
-}
-
-async fn pieces(
-    etcd: &Connection,
-    pointer: &Pointer,
-    at: Option<i64>,
-) -> Result<Changes, StoreError> {
-    let found = range(etcd, &format!("{}/", pointer.stage()), at).await?;
-    let pieces: Vec<Vec<u8>> = found.into_values().collect();
-    batch::staged(&pieces).map_err(|error| unreadable("staged commit", error))
-}
-
-fn unmoved(etcd: &Connection, seen: i64) -> Txn {
-    // The position of a key that is not there is 0.
-    Txn::new().when([Compare::mod_revision(
-        etcd.key(POINTER),
-        CompareOp::Equal,
-        seen,
-    )])
-}
-
-fn operations(etcd: &Connection, part: &[(&str, Option<&str>)]) -> Vec<TxnOp> {
-    let operation = |(key, value): &(&str, Option<&str>)| match value {
-        Some(value) => TxnOp::put(etcd.key(key), *value, None),
-        None => TxnOp::delete(etcd.key(key), None),
-    };
-    part.iter().map(operation).collect()
-}
-
-/// All keys that begin so, without the mesh's prefix; `at`: as they were at that position.
-async fn range(etcd: &Connection, start: &str, at: Option<i64>) -> Result<Entries, SharedError> {
-    let prefix = etcd.key("");
-    let (mut from, mut at) = (etcd.key(start).into_bytes(), at);
-    let end = after(&from);
-    let mut entries = Entries::new();
-    loop {
-        let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
-        if let Some(at) = at {
-            options = options.with_revision(at);
-        }
-        let call = |client| get(client, from.clone(), Some(options.clone()));
-        let mut answer = etcd.call(call).await?;
-        // The pages that follow are of the same moment as the first one.
-        at = at.or_else(|| answer.header().map(|header| header.revision()));
-        let more = answer.more();
-        for pair in answer.take_kvs() {
-            let (key, value) = pair.into_key_value();
-            from.clone_from(&key);
-            from.push(0);
-            let key = String::from_utf8_lossy(&key).into_owned();
-            let key = key.strip_prefix(&prefix).unwrap_or(&key).to_owned();
-            entries.insert(key, value);
-        }
-        if !more {
-            return Ok(entries);
-        }
-    }
-}
-
-/// The first key that does not begin so.
-fn after(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    // Ours are text, so the last byte is never 255.
-    if let Some(last) = end.last_mut() {
-        *last = last.saturating_add(1);
-    }
-    end
-}
-
-async fn get(
-    client: etcd_client::Client,
-    key: impl Into<Vec<u8>>,
-    options: Option<GetOptions>,
-) -> Result<etcd_client::GetResponse, etcd_client::Error> {
-    reading(&client).get(key, options).await
-}
-
-async fn put(
-    mut client: etcd_client::Client,
-    key: impl Into<Vec<u8>>,
-    value: Vec<u8>,
-) -> Result<(), etcd_client::Error> {
-    client.put(key, value, None::<PutOptions>).await.map(drop)
-}
-
-/// Whether what it compares was so, and hence done.
-async fn transaction(
-    mut client: etcd_client::Client,
-    transaction: Txn,
-) -> Result<bool, etcd_client::Error> {
-    Ok(client.txn(transaction).await?.succeeded())
 }
 
 fn contended() -> StoreError {

@@ -11,7 +11,7 @@ use tokio::{sync::Mutex, task::AbortHandle, time::sleep};
 use super::{
     connection::Connection,
     instances::{grant, keep_alive},
-    range,
+    keys::range,
 };
 use crate::registry::shared::{Acknowledgement, SharedError};
 

@@ -6,7 +6,12 @@ use etcd_client::{Client, Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::{ATTEMPTS_MAX, after, connection::Connection, get, instances::grant, transaction};
+use super::{
+    ATTEMPTS_MAX,
+    connection::Connection,
+    instances::grant,
+    keys::{after, get, transaction},
+};
 use crate::{
     ca::token::{Change, Record, Refusal, TOKENS_MAX, TableError, TokenTable},
     registry::shared::SharedError,

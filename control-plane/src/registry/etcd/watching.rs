@@ -9,7 +9,7 @@ use tokio::{
 };
 use usher_config::model::Revision;
 
-use super::{POINTER, batch::Pointer, connection::Connection, pointer};
+use super::{POINTER, batch::Pointer, connection::Connection, keys::pointer};
 use crate::registry::embedded::read;
 
 /// How often etcd is asked whether it is there: the pointer is read through the quorum, so a member that has lost the

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -20,17 +21,30 @@ use crate::{
     },
 };
 
+mod secured;
+
 /// An etcd of one member, on a loopback address that only this process uses; stopped when dropped.
 struct Server {
     child: Option<Child>,
     client: String,
     peer: String,
+    /// Of `--listen-client-urls`.
+    scheme: &'static str,
+    more: Vec<String>,
     folder: tempfile::TempDir,
 }
 
 impl Server {
     /// `None`, said on stderr: there is no etcd here.
     fn start() -> Option<Self> {
+        Self::start_with("http", |_, _| Vec::new())
+    }
+
+    /// With more arguments, which may name files in its folder and its address.
+    fn start_with(
+        scheme: &'static str,
+        more: impl FnOnce(&Path, Ipv4Addr) -> Vec<String>,
+    ) -> Option<Self> {
         let found = Command::new("etcd")
             .arg("--version")
             .stdout(Stdio::null())
@@ -45,11 +59,14 @@ impl Server {
             let listener = TcpListener::bind((ours, 0)).expect("a free port");
             listener.local_addr().expect("bound").to_string()
         };
+        let folder = tempfile::tempdir().expect("folder");
         let mut server = Self {
             child: None,
             client: free(),
             peer: free(),
-            folder: tempfile::tempdir().expect("folder"),
+            scheme,
+            more: more(folder.path(), ours),
+            folder,
         };
         server.run();
         Some(server)
@@ -57,7 +74,7 @@ impl Server {
 
     fn run(&mut self) {
         let (client, peer) = (
-            format!("http://{}", self.client),
+            format!("{}://{}", self.scheme, self.client),
             format!("http://{}", self.peer),
         );
         let child = Command::new("etcd")
@@ -68,6 +85,7 @@ impl Server {
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--log-level", "error", "--data-dir"])
             .arg(self.folder.path().join("data"))
+            .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -83,13 +101,23 @@ impl Server {
         }
     }
 
-    async fn connect(&self, prefix: &str) -> EtcdStore {
-        let options = EtcdOptions {
+    fn options(&self, prefix: &str) -> EtcdOptions {
+        EtcdOptions {
             members: vec![self.client.clone()],
             prefix: prefix.to_owned(),
             tls: None,
             user: None,
-        };
+        }
+    }
+
+    async fn connect(&self, prefix: &str) -> EtcdStore {
+        connect(self.options(prefix)).await
+    }
+}
+
+/// As soon as it is there.
+async fn connect(options: EtcdOptions) -> EtcdStore {
+    {
         let began = Instant::now();
         loop {
             match EtcdStore::connect(options.clone()).await {
