@@ -22,6 +22,7 @@ mod filters;
 mod gateway;
 mod grpc;
 mod grpc_streams;
+mod history;
 mod hostile;
 mod http;
 mod interception;

@@ -16,7 +16,7 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
     http::StatusCode,
-    routing::post,
+    routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -119,7 +119,12 @@ type Refused = (StatusCode, String);
 pub fn router(operator: Operator) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
+        .route("/v1/rollback", post(history::rollback))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .route("/v1/revisions/{number}", get(history::revision))
+        .route("/v1/configuration", get(history::configuration))
+        .route("/v1/status", get(history::status))
+        .route("/v1/revisions", get(history::revisions))
         .route("/v1/apply", post(apply::apply))
         .with_state(operator)
 }
@@ -233,6 +238,7 @@ fn status_of(error: &TokenError) -> StatusCode {
 }
 
 pub mod apply;
+pub mod history;
 mod unknown;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::{
     Failure, Outcome, block_on,
     client::{ClientError, Server},
     exit,
+    history::author,
     locate::DataDirectory,
     meant_path,
     paint::{BAD, DIM, GOOD, WARN, paint},
@@ -29,6 +30,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 Examples:
   usher serve &                    # without --config: the store is the configuration's source
   usher apply mesh/
+  usher apply mesh/ -m \"more patience with the ledger\"
   usher apply mesh/ --json | jq .revision.number
 
 With `usher serve --store etcd://...` at any one of the control planes; the others follow within a moment.
@@ -38,6 +40,9 @@ pub(super) struct Apply {
     /// Files, or directories with *.yaml and *.yml files at any depth
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Why, for usher history
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    message: String,
     #[command(flatten)]
     data: DataDirectory,
     /// Print {"revision","isNew","conditions"}, or {"message","rejected"}
@@ -100,6 +105,8 @@ impl Apply {
         };
         Wanted {
             files: parsed.sources.iter().map(file).collect(),
+            author: author(),
+            message: self.message.clone(),
         }
     }
 

@@ -12,11 +12,14 @@
 mod authz;
 mod apply;
 mod client;
+mod diff;
 mod explain;
 mod help;
+mod history;
 mod locate;
 mod offline;
 mod paint;
+mod rollback;
 mod route;
 mod run;
 mod schema;
@@ -25,6 +28,7 @@ mod services;
 mod status;
 mod token;
 mod validate;
+mod wait;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -83,6 +87,7 @@ enum Verb {
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
+    Diff(diff::Diff),
     Explain(explain::Explain),
     Route(route::Route),
     Authz(authz::Authz),
@@ -90,6 +95,9 @@ enum Verb {
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
+    Wait(wait::Wait),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Token(token::Token),
     #[command(hide = true)]
     Tied(run::Tied),
@@ -118,6 +126,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.execute(&program),
         Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
+        Verb::Diff(verb) => verb.execute(),
         Verb::Explain(verb) => verb.execute(),
         Verb::Route(verb) => verb.execute(),
         Verb::Authz(verb) => verb.execute(),
@@ -125,6 +134,9 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
+        Verb::Wait(verb) => verb.execute(),
+        Verb::History(verb) => verb.execute(),
+        Verb::Rollback(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
         Verb::Guard(verb) => verb.execute(),

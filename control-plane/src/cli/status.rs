@@ -109,6 +109,11 @@ fn render(status: &StatusReport) -> Vec<String> {
         status.trust_domain
     ));
     lines.extend(status.store.as_ref().and_then(store_line));
+    lines.extend(
+        status
+            .pinned
+            .map(|pinned| held_line(pinned, &status.waiting)),
+    );
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -119,6 +124,21 @@ fn render(status: &StatusReport) -> Vec<String> {
         lines.push(format!("\n{}\n  {}", paint(WARN, head), condition.message));
     }
     lines
+}
+
+fn held_line(pinned: u64, waiting: &[String]) -> String {
+    let held = paint(WARN, format!("revision {pinned}, whatever the source says"));
+    let waits = match waiting.len() {
+        0 => String::new(),
+        number => format!(
+            "; {} wait",
+            super::validate::plural(number, "changed object")
+        ),
+    };
+    format!(
+        "{}         {held}{waits} (usher rollback --release)",
+        paint(HEAD, "held")
+    )
 }
 
 /// Only when it is not as it should be.

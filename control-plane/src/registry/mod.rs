@@ -3,6 +3,7 @@
 
 pub mod store;
 mod embedded;
+pub mod history;
 mod memory;
 pub mod shared;
 #[cfg(feature = "etcd")]
@@ -16,7 +17,7 @@ mod virtual_address;
 mod service;
 
 pub use denied::Denied;
-pub use embedded::EmbeddedStore;
+pub use embedded::{EmbeddedStore, object_key};
 pub use memory::MemoryStore;
 pub use service::RegistryService;
 pub use store::{Store, StoreError};

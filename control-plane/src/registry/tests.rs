@@ -9,7 +9,8 @@ use std::{
 use usher_config::kind::{Kind, ObjectKey, TargetKind, TargetRef};
 
 use super::*;
-use store::{Commit, HISTORY, RevisionRecord, StoredObject};
+use history::Replaced;
+use store::{Commit, HISTORY, Origin, RevisionRecord, StoredObject};
 
 mod contract;
 #[cfg(feature = "etcd")]
@@ -31,37 +32,48 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
         file: "a.yaml".into(),
         accepted_at,
     };
+    let denied = BTreeMap::from([(
+        ObjectKey {
+            kind: Kind::AccessPolicy,
+            ..key("closed")
+        },
+        Denied {
+            targets: [
+                (TargetKind::Service, None),
+                (TargetKind::HttpRoute, Some("r")),
+            ]
+            .map(|(kind, section)| TargetRef {
+                kind,
+                name: "a".parse().expect("valid"),
+                section_name: section.map(|name| name.parse().expect("valid")),
+            })
+            .into(),
+            file: format!("{number}.yaml"),
+        },
+    )]);
     Commit {
         revision: RevisionRecord {
             number,
             digest: format!("d{number}"),
             accepted_at,
             changed: vec![],
+            origin: Origin::Rollback(number),
+            author: "olga".into(),
+            message: "because".into(),
+            pinned: Some(number),
+            replaced_bytes: Some(7),
         },
+        replaced: Replaced {
+            objects: [(key("a"), None), (key("b"), Some(object.clone()))].into(),
+            denied: denied.clone(),
+        },
+        replaced_from: number.saturating_sub(2),
         accepted: accepted
             .iter()
             .map(|name| (key(name), object.clone()))
             .collect(),
         deleted: deleted.iter().map(|name| key(name)).collect(),
-        denied: BTreeMap::from([(
-            ObjectKey {
-                kind: Kind::AccessPolicy,
-                ..key("closed")
-            },
-            Denied {
-                targets: [
-                    (TargetKind::Service, None),
-                    (TargetKind::HttpRoute, Some("r")),
-                ]
-                .map(|(kind, section)| TargetRef {
-                    kind,
-                    name: "a".parse().expect("valid"),
-                    section_name: section.map(|name| name.parse().expect("valid")),
-                })
-                .into(),
-                file: format!("{number}.yaml"),
-            },
-        )]),
+        denied,
         addresses: BTreeMap::from([(
             "bank/a".parse().expect("valid"),
             "240.240.0.9".parse().expect("valid"),

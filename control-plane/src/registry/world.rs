@@ -26,6 +26,7 @@ use super::{
     complaints::{rejected_objects, relative, remarks, report, unreadable_files},
     denied::{Denials, Denied},
     doubt::Doubt,
+    history::Earlier,
     store::{Stored, StoredObject},
     virtual_address::{Known, allocate},
 };
@@ -154,6 +155,22 @@ impl World {
             let _ = write!(text, "{byte:02x}");
         }
         text
+    }
+
+    /// This world with other objects: those of an earlier revision. Addresses that were given out stay. With the objects
+    /// that this version cannot read.
+    pub fn going_back(&self, to: Earlier, now: SystemTime) -> (Self, Vec<ObjectKey>) {
+        let stored = Stored {
+            objects: to.objects,
+            denied: to.denied,
+            addresses: self.addresses.clone(),
+            deleted: self.deleted.clone(),
+            revisions: Vec::new(),
+            trust_domain: self.fixed_domain.clone(),
+        };
+        let (mut next, unreadable) = Self::restored_after(&stored, self);
+        next.address(now);
+        (next, unreadable)
     }
 
     /// What a parsed configuration makes of this world. Files are named relative to `base`.
@@ -314,7 +331,8 @@ impl World {
         services.collect()
     }
 
-    fn difference(&self, next: &Self) -> Vec<ObjectKey> {
+    /// Objects that are not the same in `next`.
+    pub fn difference(&self, next: &Self) -> Vec<ObjectKey> {
         let text = |world: &Self, key: &ObjectKey| {
             let object = world.objects.get(key).map(|accepted| accepted.text.clone());
             (object, world.denied.get(key).cloned())

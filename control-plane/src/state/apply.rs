@@ -6,14 +6,14 @@ use tracing::info;
 use usher_config::{model::Revision, parse::Parsed};
 
 use crate::{
-    registry::{StoreError, World, world::Reading},
+    registry::{StoreError, World, store::Origin, world::Reading},
     status::RejectedObject,
 };
 
 use super::{Configuration, State, configure::off_thread};
 
 /// How often others may be faster. Each of these times somebody's configuration went into force.
-const CONFLICTS_MAX: u32 = 10;
+pub(super) const CONFLICTS_MAX: u32 = 10;
 
 /// What became of a configuration that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,21 @@ pub enum Decision {
     New(Revision),
     /// It says what is in force already.
     Unchanged(Revision),
+    /// This revision is held (`usher rollback`); what was brought is not in force.
+    Pinned(u64),
     /// It has mistakes, and whoever brought it wants all of it or nothing.
     Refused(Vec<RejectedObject>),
+}
+
+/// Whose revision it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct By {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// As he says himself.
+    pub author: String,
+    /// Why, in his words.
+    pub message: String,
 }
 
 impl State {
@@ -34,9 +47,13 @@ impl State {
     /// # Errors
     /// The store did not take it; the old configuration stays.
     pub async fn apply(&self, parsed: Parsed, base: &Path) -> Result<Option<Revision>, StoreError> {
-        match self.take(parsed, base, |_| true).await? {
+        let by = By {
+            origin: Origin::Directory,
+            ..By::default()
+        };
+        match self.take(parsed, base, |_| true, &by).await? {
             Decision::New(revision) => Ok(Some(revision)),
-            Decision::Unchanged(_) | Decision::Refused(_) => Ok(None),
+            Decision::Unchanged(_) | Decision::Refused(_) | Decision::Pinned(_) => Ok(None),
         }
     }
 
@@ -44,9 +61,9 @@ impl State {
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub async fn apply_whole(&self, parsed: Parsed) -> Result<Decision, StoreError> {
+    pub async fn apply_whole(&self, parsed: Parsed, by: &By) -> Result<Decision, StoreError> {
         let is_whole = |reading: &Reading| reading.rejected.is_empty();
-        self.take(parsed, Path::new(""), is_whole).await
+        self.take(parsed, Path::new(""), is_whole, by).await
     }
 
     async fn take(
@@ -54,22 +71,32 @@ impl State {
         parsed: Parsed,
         base: &Path,
         accepts: fn(&Reading) -> bool,
+        by: &By,
     ) -> Result<Decision, StoreError> {
         let _writing = self.0.writer.lock().await;
         let (parsed, mut current) = (Arc::new(parsed), self.0.configuration.load_full());
         for _ in 0..CONFLICTS_MAX {
-            match self.decide(&current, (&parsed, base), accepts).await {
+            match self.decide(&current, (&parsed, base), accepts, by).await {
                 Err(StoreError::Conflict { stored, expected }) => {
-                    info!(
-                        stored,
-                        expected, "another control plane was faster, deciding again"
-                    );
-                    current = Arc::new(self.stored_configuration(&current).await?);
+                    current = self.overtaken(&current, (stored, expected)).await?;
                 }
                 decided => return decided,
             }
         }
-        self.decide(&current, (&parsed, base), accepts).await
+        self.decide(&current, (&parsed, base), accepts, by).await
+    }
+
+    /// What the store holds, now that another control plane was faster.
+    pub(super) async fn overtaken(
+        &self,
+        current: &Arc<Configuration>,
+        (stored, expected): (u64, u64),
+    ) -> Result<Arc<Configuration>, StoreError> {
+        info!(
+            stored,
+            expected, "another control plane was faster, deciding again"
+        );
+        Ok(Arc::new(self.stored_configuration(current).await?))
     }
 
     /// What the store holds now; what of it is `known` is not parsed again.

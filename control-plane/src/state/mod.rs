@@ -6,6 +6,7 @@
 //! a wait or the disk: readers of configuration take none.
 
 mod apply;
+mod rollback;
 mod configure;
 mod departures;
 mod instances;
@@ -45,8 +46,9 @@ use crate::{
 };
 use departures::Departures;
 
-pub use apply::Decision;
+pub use apply::{By, Decision};
 pub use instances::{Departure, NotWritten};
+pub use rollback::{Change, RollbackError};
 
 /// How long after its start a control plane doubts that it knows all instances: proxies and instances that were
 /// away reconnect with back-off up to 30 s, many at once.
@@ -77,6 +79,8 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
+    /// How often a held revision was released.
+    released: watch::Sender<u64>,
     started: Instant,
 }
 
@@ -97,6 +101,8 @@ struct Configuration {
     revisions: Vec<RevisionRecord>,
     rejected: Vec<RejectedObject>,
     remarks: Vec<Condition>,
+    /// While a revision is held: objects that the source has otherwise, at most 100 names.
+    waiting: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -192,6 +198,7 @@ impl State {
             })),
             publishing: Mutex::default(),
             connected: Arc::default(),
+            released: watch::Sender::new(0),
             started: Instant::now(),
         };
         let state = Self(Arc::new(inner));
@@ -346,7 +353,13 @@ impl Configuration {
             revisions,
             rejected,
             remarks,
+            waiting: Vec::new(),
         }
+    }
+
+    /// The revision that is held.
+    fn pinned(&self) -> Option<u64> {
+        self.revisions.last()?.pinned
     }
 }
 

@@ -11,7 +11,11 @@ use usher_config::value::{InstanceName, ServiceName};
 use crate::{
     clock,
     compile::Compiled,
-    registry::{shared::Health, store::RevisionRecord},
+    registry::{
+        history,
+        shared::Health,
+        store::{Origin, RevisionRecord},
+    },
     status::{
         Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport,
         StoreReport,
@@ -37,11 +41,11 @@ impl State {
                 message: finding.message.clone(),
             });
         StatusReport {
-            revision: configuration
-                .revisions
-                .last()
-                .map(revision)
+            revision: revisions(&configuration.revisions)
+                .next()
                 .unwrap_or_default(),
+            pinned: configuration.pinned(),
+            waiting: configuration.waiting.clone(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
             conditions: once(
@@ -60,14 +64,7 @@ impl State {
 
     /// The revisions still remembered, newest first.
     pub fn revisions(&self) -> Vec<RevisionStatus> {
-        self.0
-            .configuration
-            .load()
-            .revisions
-            .iter()
-            .rev()
-            .map(revision)
-            .collect()
+        revisions(&self.0.configuration.load().revisions).collect()
     }
 }
 
@@ -122,13 +119,25 @@ fn store(health: Health) -> StoreReport {
     }
 }
 
-fn revision(record: &RevisionRecord) -> RevisionStatus {
-    RevisionStatus {
+/// Newest first.
+fn revisions(records: &[RevisionRecord]) -> impl Iterator<Item = RevisionStatus> {
+    let oldest = history::oldest(records);
+    records.iter().rev().map(move |record| RevisionStatus {
         number: record.number,
         digest: record.digest.clone(),
         accepted_at: clock::text(record.accepted_at),
         changed: record.changed.clone(),
-    }
+        origin: match record.origin {
+            Origin::Unknown => String::new(),
+            Origin::Directory => "directory".to_owned(),
+            Origin::Apply => "apply".to_owned(),
+            Origin::Rollback(to) => format!("rollback to {to}"),
+            Origin::Release => "release".to_owned(),
+        },
+        author: record.author.clone(),
+        message: record.message.clone(),
+        restorable: record.number >= oldest,
+    })
 }
 
 fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceReport> {

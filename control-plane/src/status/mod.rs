@@ -16,6 +16,12 @@ use serde::{Deserialize, Serialize};
 pub struct StatusReport {
     /// The accepted configuration.
     pub revision: RevisionStatus,
+    /// The revision that is held, whatever the source says (`usher rollback`); `None`: configuration is as its source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<u64>,
+    /// Objects that the source has otherwise, and that wait until the revision is released; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// Whose identities this mesh verifies.
     pub trust_domain: String,
     /// Objects whose newest text is not in force. Empty: everything that was written is running.
@@ -57,6 +63,18 @@ pub struct RevisionStatus {
     pub accepted_at: String,
     /// Objects added, changed or deleted by it, `Kind namespace/name`; at most 100 are kept.
     pub changed: Vec<String>,
+    /// `directory`, `apply`, `rollback to N` or `release`; empty when an older version made it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// Whose command it was, as he said himself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Why, in his words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether it can be gone back to.
+    #[serde(default)]
+    pub restorable: bool,
 }
 
 /// An object whose newest text was refused.
@@ -161,6 +179,9 @@ pub struct ProxyReport {
     /// (`namespace/service`). Becomes a condition.
     #[serde(skip)]
     pub ignores_streams_of: BTreeSet<String>,
+    /// Services that it calls, or has called lately: `namespace/service`, whose changes it is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<String>,
     /// What it does otherwise than configured, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

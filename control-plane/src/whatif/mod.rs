@@ -4,6 +4,7 @@
 //! between. What depends on the living mesh (who is there, which breaker is open) is not answered here.
 
 pub mod access;
+pub mod diff;
 pub mod explain;
 mod names;
 pub mod route;

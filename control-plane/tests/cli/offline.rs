@@ -15,6 +15,10 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         &["route", "test"],
         &["authz", "check"],
         &["explain"],
+        &["diff"],
+        &["wait"],
+        &["history"],
+        &["rollback"],
     ] {
         let help = output(usher(home.path()).args(verb).arg("--help"));
         let text = stdout(&help);

@@ -134,3 +134,28 @@ fn an_answer_from_files_with_mistakes_says_so() {
     let document: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
     assert_eq!(document["object"], "Service bank/account");
 }
+
+#[test]
+fn two_configurations_are_compared_without_a_control_plane() {
+    let home = tempfile::tempdir().expect("writable");
+    let (old, new) = (home.path().join("old.yaml"), home.path().join("new.yaml"));
+    write(&old, MESH);
+    write(&new, &[MESH, GUARDED].concat());
+    let diff = |of: &std::path::Path| {
+        let mut diff = usher(home.path());
+        let said = output(diff.arg("diff").arg(of).arg("--against").arg(&old));
+        (said.status.code(), stdout(&said) + &stderr(&said))
+    };
+    let (code, said) = diff(&new);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "+ AccessPolicy bank/account",
+        "+ Workload bank/stranger",
+        "instances of bank/account (access)",
+        "instances of bank/stranger (added)",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    let (code, said) = diff(&old);
+    assert_eq!((code, said.as_str()), (Some(0), "nothing would change\n"));
+}

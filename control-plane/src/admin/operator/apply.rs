@@ -14,8 +14,8 @@ use usher_config::parse::parse_files;
 
 use super::{Operator, Refused, Source};
 use crate::{
-    registry::StoreError,
-    state::Decision,
+    registry::{StoreError, store::Origin},
+    state::{By, Decision},
     status::{Condition, RejectedObject, RevisionStatus},
 };
 
@@ -28,6 +28,12 @@ const CONFIGURATION_BYTES_MAX: usize = 64 << 20;
 pub struct Apply {
     /// All of the configuration.
     pub files: Vec<File>,
+    /// Whose command it is, as he says himself.
+    #[serde(default)]
+    pub author: String,
+    /// Why, in his words.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// A file with objects.
@@ -81,6 +87,11 @@ pub(super) async fn apply(
     })?;
     let wanted: Apply =
         serde_json::from_slice(&body).map_err(|error| super::bad_request(error.to_string()))?;
+    let by = By {
+        origin: Origin::Apply,
+        author: said(&wanted.author),
+        message: said(&wanted.message),
+    };
     let files = wanted.files.into_iter();
     let files: Vec<(PathBuf, String)> = files.map(|file| (file.path.into(), file.text)).collect();
     let parsed = tokio::task::spawn_blocking(move || parse_files(&files));
@@ -88,10 +99,16 @@ pub(super) async fn apply(
         let message = format!("the configuration was not read: {error}");
         (StatusCode::INTERNAL_SERVER_ERROR, message)
     })?;
-    let decided = operator.mesh.apply_whole(parsed).await;
+    let decided = operator.mesh.apply_whole(parsed, &by).await;
     let is_new = match decided.map_err(|error| (status_of(&error), told(&error)))? {
         Decision::New(_) => true,
         Decision::Unchanged(_) => false,
+        Decision::Pinned(number) => {
+            let message = format!(
+                "revision {number} is held since a rollback: usher rollback --release, and then apply"
+            );
+            return Err((StatusCode::CONFLICT, message));
+        }
         Decision::Refused(rejected) => {
             let message = "nothing was changed: a configuration comes into force whole".to_owned();
             let answer = NotApplied { message, rejected };
@@ -107,7 +124,15 @@ pub(super) async fn apply(
     .into_response())
 }
 
-fn status_of(error: &StoreError) -> StatusCode {
+/// What people say about themselves, cut to what a terminal shows in a line.
+pub(super) fn said(text: &str) -> String {
+    text.chars()
+        .filter(|one| !one.is_control())
+        .take(200)
+        .collect()
+}
+
+pub(super) fn status_of(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Conflict { .. } => StatusCode::CONFLICT,
         StoreError::Shared(_) | StoreError::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -118,9 +143,9 @@ fn status_of(error: &StoreError) -> StatusCode {
 }
 
 /// With its causes.
-fn told(error: &StoreError) -> String {
+pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         message = format!("{message}: {error}");
         cause = error.source();

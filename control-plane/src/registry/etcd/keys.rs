@@ -133,9 +133,26 @@ pub(super) async fn range(
     start: &str,
     at: Option<i64>,
 ) -> Result<Entries, SharedError> {
-    let prefix = etcd.key("");
-    let (mut from, mut at) = (etcd.key(start).into_bytes(), at);
+    let from = etcd.key(start).into_bytes();
     let end = after(&from);
+    between(etcd, (from, end), at).await
+}
+
+/// The same of all keys from one name on and before another.
+pub(super) async fn range_before(
+    etcd: &Connection,
+    (start, end): (&str, &str),
+) -> Result<Entries, SharedError> {
+    let bounds = (etcd.key(start).into_bytes(), etcd.key(end).into_bytes());
+    between(etcd, bounds, None).await
+}
+
+async fn between(
+    etcd: &Connection,
+    (mut from, end): (Vec<u8>, Vec<u8>),
+    mut at: Option<i64>,
+) -> Result<Entries, SharedError> {
+    let prefix = etcd.key("");
     let mut entries = Entries::new();
     loop {
         let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);

@@ -9,6 +9,7 @@
 //! <prefix>/revision                     the pointer, watched by all
 //! <prefix>/configuration/<table>/<key>  objects, denied, virtual_addresses, deleted_services, revisions
 //! <prefix>/staged/<number>-<id>/<n>     pieces of a large commit, until they are in the tables
+//! <prefix>/replaced/<number>/...        what revisions replaced, for `usher rollback`
 //! <prefix>/settings/trust_domain, root  what a mesh never changes; of the root the SHA-256 of its public key
 //! <prefix>/instances/<ns>/<svc>/<name>  registrations, each under a lease        (instances.rs)
 //! <prefix>/replicas/<id>                control planes that live, under a lease  (presence.rs)
@@ -37,12 +38,13 @@ use usher_config::{model::Revision, value::TrustDomain};
 use super::{
     StoreError,
     embedded::{parsed, read, written},
+    history::{Replaced, prefix},
     shared::SharedError,
     store::{Commit, Store, Stored},
 };
 use batch::{Changes, Plan, Pointer};
 use connection::Connection;
-use keys::{get, move_pointer, pieces, pointer, put, range, transaction, unstage};
+use keys::{get, move_pointer, pieces, pointer, put, range, range_before, transaction, unstage};
 use tables::Entries;
 
 pub use connection::EtcdOptions;
@@ -172,8 +174,8 @@ impl EtcdStore {
         let etcd = &*self.etcd;
         let (pointer, read_at) = pointer(etcd).await?;
         let at = read_at.store;
-        let prefix = format!("{}/", tables::CONFIGURATION);
-        let mut entries = range(etcd, &prefix, Some(at)).await?;
+        let tables = format!("{}/", tables::CONFIGURATION);
+        let mut entries = range(etcd, &tables, Some(at)).await?;
         if pointer.pieces > 0 {
             tables::apply(&mut entries, pieces(etcd, &pointer, Some(at)).await?);
         }
@@ -227,6 +229,8 @@ impl EtcdStore {
         for table in tables::WHOLE {
             whole.extend(range(&self.etcd, table, None).await?);
         }
+        let forgotten = format!("{}{}", tables::REPLACED, prefix(commit.replaced_from));
+        whole.extend(range_before(&self.etcd, (tables::REPLACED, &forgotten)).await?);
         let changes = tables::changes(commit, &whole)?;
         let Plan::Staged(parts) = batch::plan(&changes)? else {
             return move_pointer(&self.etcd, seen, next, &changes).await;
@@ -253,6 +257,21 @@ impl EtcdStore {
         Ok(())
     }
 
+    async fn replaced_now(&self, number: u64) -> Result<Replaced, StoreError> {
+        let (pointer, at) = pointer(&self.etcd).await?;
+        let begin = format!("{}{}", tables::REPLACED, prefix(number));
+        let mut entries = range(&self.etcd, &begin, Some(at.store)).await?;
+        if pointer.pieces > 0 {
+            let staged = pieces(&self.etcd, &pointer, Some(at.store)).await?;
+            tables::apply(&mut entries, staged);
+        }
+        let of_this = entries.iter().filter(|(key, _)| key.starts_with(&begin));
+        Replaced::of_entries(of_this.map(|(key, value)| {
+            let key = key.strip_prefix(tables::REPLACED).unwrap_or(key);
+            (key, value.as_slice())
+        }))
+    }
+
     async fn fix(&self, domain: &TrustDomain) -> Result<(), StoreError> {
         let (key, value) = (self.etcd.key(TRUST_DOMAIN), written(&domain.as_str())?);
         let call = |client| put(client, key.clone(), value.clone());
@@ -267,6 +286,10 @@ impl Store for EtcdStore {
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.runtime.block_on(self.commit_now(commit))
+    }
+
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        self.runtime.block_on(self.replaced_now(number))
     }
 
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {

@@ -23,6 +23,8 @@ const DENIED: &str = "configuration/denied/";
 const ADDRESSES: &str = "configuration/virtual_addresses/";
 const DELETED: &str = "configuration/deleted_services/";
 const REVISIONS: &str = "configuration/revisions/";
+/// Beside the tables: nobody needs it to start.
+pub(super) const REPLACED: &str = "replaced/";
 
 /// The tables that a commit brings whole: what they hold has to be known to see what changes.
 pub(super) const WHOLE: [&str; 3] = [DENIED, ADDRESSES, DELETED];
@@ -30,7 +32,7 @@ pub(super) const WHOLE: [&str; 3] = [DENIED, ADDRESSES, DELETED];
 /// Keys, without the mesh's prefix, and their values.
 pub(super) type Entries = BTreeMap<String, Vec<u8>>;
 
-/// What a commit changes, given what the tables [`WHOLE`] hold.
+/// What a commit changes, given what the tables [`WHOLE`] hold, and what is forgotten.
 pub(super) fn changes(commit: &Commit, whole: &Entries) -> Result<Changes, StoreError> {
     let mut changes = Changes::new();
     let mut wanted = BTreeMap::new();
@@ -44,6 +46,10 @@ pub(super) fn changes(commit: &Commit, whole: &Entries) -> Result<Changes, Store
         if whole.get(&key).map(Vec::as_slice) != Some(value.as_bytes()) {
             changes.insert(key, Some(value));
         }
+    }
+    for (key, value) in commit.replaced.entries(commit.revision.number)? {
+        let value = String::from_utf8(value).map_err(|error| unreadable("value", error))?;
+        changes.insert(format!("{REPLACED}{key}"), Some(value));
     }
     for name in &commit.deleted {
         changes.insert(format!("{OBJECTS}{name}"), None);

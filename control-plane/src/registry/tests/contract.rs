@@ -171,8 +171,21 @@ fn agrees_with_the_model(
             }
         }
         prop_assert_eq!(&store.load().expect("loaded"), &model);
+        for number in 0..=model.number() {
+            let replaced = store.replaced(number).expect("read");
+            prop_assert_eq!(replaced, replaced_by(number, model.number()));
+        }
     }
     Ok(())
+}
+
+/// What is known of what a revision replaced.
+fn replaced_by(number: u64, newest: u64) -> Replaced {
+    let newest = commit(newest, &[], &[]);
+    match number >= newest.replaced_from.max(1) && newest.revision.number > 0 {
+        true => commit(number, &[], &[]).replaced,
+        false => Replaced::default(),
+    }
 }
 
 fn is_conflict(done: &Result<(), StoreError>, newest: u64, started: u64) -> bool {
@@ -223,6 +236,14 @@ fn forgets_old_revisions(opens: &mut dyn Opens) {
     for number in 1..=total {
         store.commit(&commit(number, &[], &[])).expect("stored");
     }
+    assert_eq!(
+        store.replaced(total - 3).expect("read"),
+        Replaced::default()
+    );
+    assert_eq!(
+        store.replaced(total - 2).expect("read"),
+        replaced_by(total - 2, total)
+    );
     let revisions = store.load().expect("loaded").revisions;
     let numbers: Vec<u64> = revisions.iter().map(|record| record.number).collect();
     assert_eq!(numbers, (4..=total).collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use proptest::{
 use usher_config::parse::{Parsed, parse_files};
 
 use super::*;
-use crate::state::Decision;
+use crate::state::{By, Decision};
 use played::Hub;
 
 mod played;
@@ -92,11 +92,11 @@ proptest! {
                     Step::Apply(at, services) => {
                         let (state, end) = &planes[at];
                         if state.store_health() != Some(Health::Reachable) {
-                            let refused = state.apply_whole(configuration(&services)).await;
+                            let refused = state.apply_whole(configuration(&services), &By::default()).await;
                             assert!(refused.is_err() || matches!(refused, Ok(Decision::Unchanged(_))), "{refused:?}");
                             end.cut(false);
                         }
-                        let done = state.apply_whole(configuration(&services)).await;
+                        let done = state.apply_whole(configuration(&services), &By::default()).await;
                         assert!(!matches!(done.expect("written"), Decision::Refused(_)));
                     }
                 }

@@ -9,6 +9,7 @@ use usher_config::value::SpiffeId;
 use super::*;
 use crate::registry::{
     MemoryStore,
+    history::Replaced,
     shared::{Acknowledgement, Permits},
     store::{Commit, Stored},
 };
@@ -114,6 +115,10 @@ impl Store for End {
             digest: commit.revision.digest.clone(),
         });
         Ok(())
+    }
+
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        self.reached()?.store.replaced(number)
     }
 
     fn set_trust_domain(
