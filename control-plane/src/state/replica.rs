@@ -81,22 +81,17 @@ impl State {
     pub fn store_lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let health = self.0.shared.as_ref().map(|shared| shared.health());
         async move {
-            let Some(mut health) = health else {
-                return std::future::pending().await;
-            };
-            let is_there = |health: &Health| *health == Health::Reachable;
-            loop {
-                let seen = health.wait_for(is_there).await.is_ok();
-                if !seen || health.wait_for(|now| !is_there(now)).await.is_err() {
-                    return std::future::pending().await;
-                }
-                if timeout(LOST_AFTER, health.wait_for(is_there))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
+            match health {
+                Some(health) => lost(health).await,
+                None => std::future::pending().await,
             }
+        }
+    }
+
+    /// The other control planes need not wait for this one any more.
+    pub async fn depart(&self) {
+        if let Some(shared) = &self.0.shared {
+            shared.depart().await;
         }
     }
 
@@ -291,6 +286,22 @@ impl State {
         if let Err(error) = shared.acknowledge(applied).await {
             // The next one says this too. Who leaves meanwhile waits for the whole time it has.
             warn!(%error, "could not tell the other control planes how far the proxies here are");
+        }
+    }
+}
+
+async fn lost(mut health: watch::Receiver<Health>) {
+    let is_there = |health: &Health| *health == Health::Reachable;
+    loop {
+        let seen = health.wait_for(is_there).await.is_ok();
+        if !seen || health.wait_for(|now| !is_there(now)).await.is_err() {
+            return std::future::pending().await;
+        }
+        if timeout(LOST_AFTER, health.wait_for(is_there))
+            .await
+            .is_err()
+        {
+            return;
         }
     }
 }

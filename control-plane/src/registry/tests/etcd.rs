@@ -19,12 +19,16 @@ use crate::{
     },
 };
 
+mod members;
 mod registrations;
 mod secured;
 
-/// An etcd of one member, on a loopback address that only this process uses; stopped when dropped.
+/// A member of an etcd, on a loopback address that only this process uses; stopped when dropped.
 struct Server {
     child: Option<Child>,
+    name: String,
+    /// All members, with where they meet.
+    cluster: String,
     client: String,
     peer: String,
     /// Of `--listen-client-urls`.
@@ -34,13 +38,38 @@ struct Server {
 }
 
 impl Server {
-    /// `None`, said on stderr: there is no etcd here.
+    /// The only member. `None`, said on stderr: there is no etcd here.
     fn start() -> Option<Self> {
         Self::start_with("http", |_, _| Vec::new())
     }
 
+    /// As many.
+    fn start_members(number: usize) -> Option<Vec<Self>> {
+        let members = (0..number).map(|_| Self::prepared("http", |_, _| Vec::new()));
+        let mut members: Vec<Self> = members.collect::<Option<_>>()?;
+        for (index, member) in members.iter_mut().enumerate() {
+            member.name = format!("m{index}");
+        }
+        let met = |member: &Self| format!("{}=http://{}", member.name, member.peer);
+        let cluster = members.iter().map(met).collect::<Vec<_>>().join(",");
+        for member in &mut members {
+            member.cluster.clone_from(&cluster);
+            member.run();
+        }
+        Some(members)
+    }
+
     /// With more arguments, which may name files in its folder and its address.
     fn start_with(
+        scheme: &'static str,
+        more: impl FnOnce(&Path, Ipv4Addr) -> Vec<String>,
+    ) -> Option<Self> {
+        let mut server = Self::prepared(scheme, more)?;
+        server.run();
+        Some(server)
+    }
+
+    fn prepared(
         scheme: &'static str,
         more: impl FnOnce(&Path, Ipv4Addr) -> Vec<String>,
     ) -> Option<Self> {
@@ -59,16 +88,17 @@ impl Server {
             listener.local_addr().expect("bound").to_string()
         };
         let folder = tempfile::tempdir().expect("folder");
-        let mut server = Self {
+        let peer = free();
+        Some(Self {
             child: None,
+            name: "one".to_owned(),
+            cluster: format!("one=http://{peer}"),
             client: free(),
-            peer: free(),
+            peer,
             scheme,
             more: more(folder.path(), ours),
             folder,
-        };
-        server.run();
-        Some(server)
+        })
     }
 
     fn run(&mut self) {
@@ -77,7 +107,7 @@ impl Server {
             format!("http://{}", self.peer),
         );
         let child = Command::new("etcd")
-            .args(["--name", "one", "--initial-cluster", &format!("one={peer}")])
+            .args(["--name", &self.name, "--initial-cluster", &self.cluster])
             .args(["--listen-client-urls", &client])
             .args(["--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer])
