@@ -292,6 +292,7 @@ impl Server {
         );
         let registry =
             RegistryService::new(self.state.clone(), self.metrics.registry_impostors.clone());
+        let state = self.state.clone();
         let discovery = AdsService::new(self.state);
         doors.spawn(serve_sidecars(
             listener,
@@ -312,6 +313,7 @@ impl Server {
         }
         tasks.shutdown().await;
         doors.shutdown().await;
+        state.depart().await;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod cli {
+    mod apply;
     mod bench;
     mod fake_sidecar;
     mod offline;

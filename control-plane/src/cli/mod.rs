@@ -83,7 +83,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),

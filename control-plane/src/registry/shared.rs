@@ -182,4 +182,7 @@ pub trait Shared: fmt::Debug + Send + Sync + 'static {
 
     /// Whether all the other control planes that live have said so of the event at `position`.
     fn acknowledged(&self, position: u64) -> BoxFuture<'_, Result<bool, SharedError>>;
+
+    /// Nobody waits for this control plane any more: it is about to end.
+    fn depart(&self) -> BoxFuture<'_, ()>;
 }

@@ -35,6 +35,9 @@ const RETURN_MAX: Duration = Duration::from_secs(2);
 /// How long the first look at all registrations may take at start.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(20);
 
+/// An etcd that elects a leader, or starts again, is back sooner.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+
 /// Between attempts to load what others committed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,25 @@ impl State {
     pub fn store_health(&self) -> Option<Health> {
         let shared = self.0.shared.as_ref()?;
         Some(shared.health().borrow().clone())
+    }
+
+    /// Ends when the store was there and has now been away for [`LOST_AFTER`]: the proxies here go and ask elsewhere then.
+    /// Once for each loss: if nobody has it, they come back, and are served what was known.
+    pub fn store_lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        let health = self.0.shared.as_ref().map(|shared| shared.health());
+        async move {
+            match health {
+                Some(health) => lost(health).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The other control planes need not wait for this one any more.
+    pub async fn depart(&self) {
+        if let Some(shared) = &self.0.shared {
+            shared.depart().await;
+        }
     }
 
     pub(super) async fn register_shared(
@@ -264,6 +286,22 @@ impl State {
         if let Err(error) = shared.acknowledge(applied).await {
             // The next one says this too. Who leaves meanwhile waits for the whole time it has.
             warn!(%error, "could not tell the other control planes how far the proxies here are");
+        }
+    }
+}
+
+async fn lost(mut health: watch::Receiver<Health>) {
+    let is_there = |health: &Health| *health == Health::Reachable;
+    loop {
+        let seen = health.wait_for(is_there).await.is_ok();
+        if !seen || health.wait_for(|now| !is_there(now)).await.is_err() {
+            return std::future::pending().await;
+        }
+        if timeout(LOST_AFTER, health.wait_for(is_there))
+            .await
+            .is_err()
+        {
+            return;
         }
     }
 }

@@ -252,18 +252,21 @@ async fn connect(member: &str, tls: Option<Arc<ClientConfig>>) -> io::Result<Box
     Ok(Box::new(stream))
 }
 
-/// Whether another attempt, later or elsewhere, may do.
+/// Whether another attempt, later, elsewhere or with a new login, may do.
 fn is_unreachable(error: &Error) -> bool {
     match error {
-        Error::GRpcStatus(status) => matches!(
-            status.code(),
+        Error::GRpcStatus(status) => match status.code() {
             Code::Unavailable
-                | Code::DeadlineExceeded
-                | Code::Unknown
-                | Code::Cancelled
-                | Code::Aborted
-                | Code::Internal
-        ),
+            | Code::DeadlineExceeded
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::Aborted
+            | Code::Internal
+            | Code::Unauthenticated => true,
+            // Somebody has changed etcd's users; ours is known all the same when it logs in again.
+            Code::InvalidArgument => status.message().contains("auth store is old"),
+            _ => false,
+        },
         Error::TransportError(_)
         | Error::IoError(_)
         | Error::WatchError(_)

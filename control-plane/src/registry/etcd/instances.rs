@@ -194,6 +194,10 @@ impl Shared for EtcdStore {
     fn acknowledged(&self, position: u64) -> BoxFuture<'_, Result<bool, SharedError>> {
         Box::pin(self.presence.have_others_said(&self.etcd, position))
     }
+
+    fn depart(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.presence.end(&self.etcd))
+    }
 }
 
 async fn register(

@@ -63,6 +63,15 @@ impl Presence {
         write(etcd, &self.key, &mut said).await
     }
 
+    /// For good; what cannot be said ends with its lease.
+    pub(super) async fn end(&self, etcd: &Connection) {
+        self.renewing.abort();
+        if let Some(lease) = self.said.lock().await.lease.take() {
+            let revoke = |mut client: Client| async move { client.lease_revoke(lease).await };
+            let _ = etcd.call(revoke).await;
+        }
+    }
+
     /// Whether all others have applied what stands at `position`.
     pub(super) async fn have_others_said(
         &self,

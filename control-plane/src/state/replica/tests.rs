@@ -186,3 +186,30 @@ async fn a_store_that_was_emptied_takes_nothing_away() {
     state.catch_up(&empty).await.expect("nothing to load");
     assert_eq!(state.status().revision.number, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_is_lost_when_it_was_there_and_stays_away() {
+    let away = || Health::Unreachable {
+        since: std::time::SystemTime::UNIX_EPOCH,
+        why: String::new(),
+    };
+    let health = watch::Sender::new(away());
+    let lost = lost(health.subscribe());
+    tokio::pin!(lost);
+    let long = 10 * LOST_AFTER;
+    assert!(
+        timeout(long, &mut lost).await.is_err(),
+        "it never was there"
+    );
+    health.send_replace(Health::Reachable);
+    assert!(timeout(long, &mut lost).await.is_err());
+    health.send_replace(away());
+    assert!(timeout(LOST_AFTER / 2, &mut lost).await.is_err());
+    health.send_replace(Health::Reachable);
+    assert!(
+        timeout(long, &mut lost).await.is_err(),
+        "it came back in time"
+    );
+    health.send_replace(away());
+    assert!(timeout(long, &mut lost).await.is_ok());
+}

@@ -7,10 +7,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 
+use usher_config::value::InstanceName;
+
 use super::*;
 use crate::{
     private_files::write_private,
-    registry::etcd::{TlsFiles, client_tls},
+    registry::{
+        etcd::{TlsFiles, client_tls},
+        shared::Acknowledgement,
+    },
 };
 
 /// A CA, certificates of etcd and of a client that it signed, and one that it did not sign.

@@ -249,4 +249,9 @@ impl Shared for End {
         };
         ready(self.reached().map(said))
     }
+
+    fn depart(&self) -> BoxFuture<'_, ()> {
+        lock(&self.hub.said).remove(&self.number);
+        ready(())
+    }
 }
