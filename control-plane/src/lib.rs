@@ -15,6 +15,7 @@ pub mod xds;
 pub mod clock;
 pub mod ca;
 pub mod listener;
+pub mod dns;
 pub mod server;
 pub mod admin;
 pub mod telemetry;

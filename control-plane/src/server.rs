@@ -37,6 +37,7 @@ use crate::{
         authority::AuthorityError,
         token::TokenStore,
     },
+    dns::{self, Dns},
     listener::{
         Listener,
         tls::{self, OwnIdentity, TlsError},
@@ -76,6 +77,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// For readers; port 0: any.
     pub http: SocketAddr,
+    /// For whoever looks up names, over UDP and TCP; port 0: any; `None`: nobody.
+    pub dns: Option<SocketAddr>,
+    /// Whom to ask about names that are not of the mesh.
+    pub dns_forward: dns::Source,
 }
 
 /// Why the control plane does not start.
@@ -136,6 +141,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     grpc: TcpListener,
     http: TcpListener,
+    dns: Option<Dns>,
     operator: UnixListener,
 }
 
@@ -165,6 +171,10 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let grpc = bind(options.listen).await?;
         let http = bind(options.http).await?;
+        let dns = match options.dns {
+            Some(address) => Some(bind_dns(address, &options.dns_forward).await?),
+            None => None,
+        };
         let operator_path = data.join("operator.sock");
         let operator = operator::bind(&operator_path)
             .map_err(listen_error(&operator_path.display().to_string()))?;
@@ -176,6 +186,7 @@ impl Server {
         let addresses = Addresses {
             grpc: local(&grpc, options.listen)?,
             http: local(&http, options.http)?,
+            dns: dns.as_ref().map(Dns::address),
             operator: operator_path,
         };
         let tokens = Arc::new(tokens);
@@ -189,6 +200,7 @@ impl Server {
             metrics,
             grpc,
             http,
+            dns,
             operator,
         })
     }
@@ -244,6 +256,10 @@ impl Server {
             operator::router(operator),
             stopping.clone(),
         ));
+        if let Some(dns) = self.dns {
+            let metrics = Arc::clone(&self.metrics.dns);
+            doors.spawn(dns.serve(self.state.clone(), metrics, stopping.clone()));
+        }
         let tls = tls::server_config(&self.authority, Arc::clone(&self.own))?;
         let listener = Listener::new(
             self.grpc,
@@ -306,6 +322,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(listen_error(&address.to_string()))
+}
+
+async fn bind_dns(address: SocketAddr, source: &dns::Source) -> Result<Dns, StartError> {
+    Dns::bind(address, source)
+        .await
+        .map_err(listen_error(&format!("{address}, UDP and TCP")))
 }
 
 fn listen_error(address: &str) -> impl FnOnce(io::Error) -> StartError {

@@ -28,6 +28,7 @@ mod interception;
 mod interim;
 mod kept;
 mod mtls;
+mod names;
 mod protocols;
 mod retries;
 mod routes;

@@ -16,6 +16,9 @@ pub struct Mesh {
     folder: TempDir,
     grpc: String,
     http: String,
+    dns: String,
+    /// Whom it asks about names that are not of the mesh.
+    resolvers: String,
     server: Option<Process>,
 }
 
@@ -43,6 +46,9 @@ impl Mesh {
             folder,
             grpc: grpc.to_owned(),
             http: String::new(),
+            dns: String::new(),
+            // Never the machine's own.
+            resolvers: "off".to_owned(),
             server: None,
         };
         let mesh_object = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
@@ -60,13 +66,25 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// Starts the control plane again with names answered at `address`, and others' asked of `resolvers`.
+    pub async fn restart_names(&mut self, address: Option<&str>, resolvers: &str) -> Result<()> {
+        self.kill_server();
+        if let Some(address) = address {
+            address.clone_into(&mut self.dns);
+        }
+        resolvers.clone_into(&mut self.resolvers);
+        self.start_server().await
+    }
+
     /// Starts the control plane again after [`Mesh::kill_server`], on the address it had.
     pub async fn start_server(&mut self) -> Result<()> {
         let data = self.data();
         let _ = std::fs::remove_file(data.join("addresses.json"));
         let mut command = Command::new(binary("usher"));
         let (grpc, http) = (self.address(&self.grpc), self.address(&self.http));
-        command.args(["serve", "--listen", &grpc, "--http", &http, "--config"]);
+        command.args(["serve", "--listen", &grpc, "--http", &http]);
+        command.args(["--dns", &self.address(&self.dns)]);
+        command.args(["--dns-forward", &self.resolvers, "--config"]);
         command.arg(self.config()).arg("--data").arg(&data);
         let mut server = Process::start(command, self.path("serve.log"));
         let addresses = eventually("the control plane says where it listens", async || {
@@ -85,6 +103,7 @@ impl Mesh {
         let address = |name: &str| addresses[name].as_str().map(str::to_owned);
         self.grpc = address("grpc").context("addresses.json has no grpc")?;
         self.http = address("http").context("addresses.json has no http")?;
+        self.dns = address("dns").context("addresses.json has no dns")?;
         Ok(())
     }
 
@@ -169,6 +188,11 @@ impl Mesh {
     /// Where the control plane's gRPC listens.
     pub fn grpc(&self) -> &str {
         &self.grpc
+    }
+
+    /// Where the control plane answers about names.
+    pub fn dns(&self) -> &str {
+        &self.dns
     }
 
     /// Where the control plane's REST interface listens.

@@ -1,5 +1,7 @@
 //! `usher serve`: the control plane.
 
+mod names;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
@@ -16,6 +18,7 @@ use crate::{
     server::{Options, Server, StartError},
     telemetry::{Format, misread, start_log},
 };
+use names::Names;
 
 /// Run the control plane: registry, certificate authority, configuration
 ///
@@ -26,10 +29,16 @@ use crate::{
 Examples:
   usher serve --config mesh/
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
+  usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
 from which address. What cannot be recorded there is not signed. Rename the file to rotate it.
+
+Names: service.namespace.mesh (also .svc, .svc.cluster.local) is answered with the service's virtual address, which
+`usher run --transparent` hands over to the sidecar; instance.service.namespace.mesh and SRV records of
+_port._tcp.service.namespace.mesh lead to instances. Other names are asked of the machine's own resolvers, for callers on
+private networks only. Try: dig -p 15053 @127.0.0.1 account.bank.mesh
 
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
@@ -47,6 +56,8 @@ pub(super) struct Serve {
     /// Address for REST and metrics: read only, without proof, so loopback unless you mean it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010", value_parser = super::address)]
     http: SocketAddr,
+    #[command(flatten)]
+    names: Names,
     /// Print the addresses as one JSON document, and log in JSON
     #[arg(long)]
     json: bool,
@@ -102,6 +113,8 @@ impl Serve {
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
+            dns: self.names.place(),
+            dns_forward: self.names.source()?,
         };
         let server = Server::start(options)
             .await
@@ -152,6 +165,10 @@ impl Serve {
         } else {
             format!(" --data {}", data.display())
         };
+        let dns = addresses.dns.map_or_else(
+            || row("names", "off", ""),
+            |dns| row("names", &dns.to_string(), "DNS for SERVICE.NAMESPACE.mesh"),
+        );
         [
             format!(
                 "{} of {}",
@@ -164,6 +181,7 @@ impl Serve {
                 &format!("http://{}/v1/status", addresses.http),
                 "also /v1/services, /metrics",
             ),
+            dns,
             row(
                 "config",
                 &format!("{config}, revision {}", status.revision.number),
@@ -198,7 +216,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure
                 .advise("another control plane may run already: usher status")
-                .advise("or choose another port: --listen and --http, 0 for any")
+                .advise("or choose another port: --listen, --http and --dns, 0 for any; --dns off: none")
         }
         _ => failure,
     }

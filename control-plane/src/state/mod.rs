@@ -7,8 +7,11 @@
 
 mod configure;
 mod instances;
+mod lookup;
 mod publish;
 mod report;
+
+pub use lookup::{Found, Wanted};
 
 use std::{
     collections::BTreeSet,
