@@ -12,6 +12,7 @@ pub mod registry;
 pub mod compile;
 pub mod snapshot;
 pub mod xds;
+pub mod watch;
 pub mod clock;
 pub mod ca;
 pub mod listener;

@@ -4,6 +4,8 @@
 //! domain, then the doors, each open only once what stands behind it is complete. `addresses.json` comes last:
 //! who reads it finds all of it answering.
 
+mod doors;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -18,25 +20,13 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tonic::transport::Server as Grpc;
-use tracing::{info, warn};
-use usher_config::{
-    value::TrustDomain,
-    wire::{
-        discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
-        v1::{authority_server::AuthorityServer, registry_server::RegistryServer},
-    },
-};
+use tracing::info;
+use usher_config::value::TrustDomain;
 
 use crate::{
     addresses::Addresses,
     admin::{operator, rest},
-    ca::{
-        Authority,
-        attest::{self, AuthorityService},
-        authority::AuthorityError,
-        token::TokenStore,
-    },
+    ca::{Authority, attest::AuthorityService, authority::AuthorityError, token::TokenStore},
     dns::{self, Dns},
     listener::{
         Listener,
@@ -47,24 +37,14 @@ use crate::{
     state::State,
     status::{MistakeReport, RejectedObject},
     telemetry::metrics::Metrics,
+    watch::Watchers,
     xds::AdsService,
 };
 
+use doors::{serve_http, serve_sidecars};
+
 /// How long open streams may take to end; sidecars hold theirs for ever, and come back to another replica.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// A connection is replaced gracefully well within the life of the SVID that opened it: renewed at half of 24 h,
-/// one is never younger than 11 h from its end when used.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(10 * 3600);
-
-/// How often a silent sidecar is asked whether it is still there; a dead one is noticed within twice that.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-
-/// Streams of one sidecar at once: it needs one for configuration, and a call now and then.
-const STREAMS_MAX: u32 = 32;
-
-/// Largest header block of a call, in bytes.
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
 
 /// What `usher serve` is told.
 #[derive(Debug, Clone)]
@@ -237,10 +217,12 @@ impl Server {
             self.options.config.clone(),
         ));
         let mut doors = JoinSet::new();
+        let watchers = Watchers::new(self.state.clone(), stopping.clone());
         let rest = rest::Rest {
             mesh: self.state.clone(),
             metrics: Arc::clone(&self.metrics),
             authority: Arc::clone(&self.authority),
+            watchers: watchers.clone(),
         };
         doors.spawn(serve_http(
             self.http,
@@ -274,8 +256,8 @@ impl Server {
             Arc::clone(&self.tokens),
             Arc::clone(&self.metrics.ca),
         );
-        let registry =
-            RegistryService::new(self.state.clone(), self.metrics.registry_impostors.clone());
+        let impostors = self.metrics.registry_impostors.clone();
+        let registry = RegistryService::new(self.state.clone(), watchers, impostors);
         let discovery = AdsService::new(self.state);
         doors.spawn(serve_sidecars(
             listener,
@@ -354,45 +336,4 @@ async fn renew_own_identity(own: Arc<OwnIdentity>, authority: Arc<Authority>) {
 
 async fn follow_directory(state: State, directory: PathBuf) {
     state.run_directory(directory).await;
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone: the server is, too.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-async fn serve_http<L>(listener: L, router: axum::Router, stopping: watch::Receiver<bool>)
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped(stopping))
-        .await;
-    if let Err(error) = served {
-        warn!(%error, "http interface ended");
-    }
-}
-
-async fn serve_sidecars(
-    listener: Listener,
-    (authority, registry, discovery): (AuthorityService, RegistryService, AdsService),
-    stopping: watch::Receiver<bool>,
-) {
-    let authority =
-        AuthorityServer::new(authority).max_decoding_message_size(attest::REQUEST_BYTES_MAX);
-    let served = Grpc::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_connection_age(CONNECTION_AGE_MAX)
-        .add_service(authority)
-        .add_service(RegistryServer::new(registry))
-        .add_service(AggregatedDiscoveryServiceServer::new(discovery))
-        .serve_with_incoming_shutdown(listener.connections(), stopped(stopping))
-        .await;
-    if let Err(error) = served {
-        warn!(%error, "sidecar interface ended");
-    }
 }

@@ -31,7 +31,7 @@ use usher_config::wire::{
     v1::{
         self, AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse,
         Lease, ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
-        RenewRequest, SvidResponse,
+        RenewRequest, SvidResponse, WatchRequest, WatchResponse,
         authority_server::{Authority, AuthorityServer},
         registry_server::{Registry, RegistryServer},
     },
@@ -247,6 +247,12 @@ impl Registry for Fake {
         &self,
         _: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
+        Err(Status::unimplemented("not for sidecars"))
+    }
+
+    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not for sidecars"))
     }
 }
