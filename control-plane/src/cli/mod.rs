@@ -11,8 +11,10 @@
 
 mod client;
 mod help;
+mod instances;
 mod locate;
 mod paint;
+mod registered;
 mod run;
 mod schema;
 mod serve;
@@ -20,6 +22,7 @@ mod services;
 mod status;
 mod token;
 mod validate;
+mod watch;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -81,6 +84,8 @@ enum Verb {
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
+    Instances(instances::Instances),
+    Watch(watch::Watch),
     Token(token::Token),
     #[command(hide = true)]
     Tied(run::Tied),
@@ -112,6 +117,8 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
+        Verb::Instances(verb) => verb.execute(),
+        Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
         Verb::Guard(verb) => verb.execute(),

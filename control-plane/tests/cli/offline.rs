@@ -11,6 +11,8 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         &["validate"],
         &["status"],
         &["services"],
+        &["instances"],
+        &["watch"],
         &["token", "create"],
     ] {
         let help = output(usher(home.path()).args(verb).arg("--help"));
