@@ -32,6 +32,10 @@ const ALLOWED: &str = "allowed: GET /v1/status, /v1/services, /v1/services/NAMES
                        /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, usher services, \
                        usher instances, usher watch\n";
 
+/// For who would register here.
+const READ_ONLY: &str = "this port is for reading; instances register with their identity on the port for sidecars (15012), \
+                         which usher run does by itself\n";
+
 /// What REST answers from.
 #[derive(Clone)]
 pub struct Rest {
@@ -58,6 +62,7 @@ pub fn router(rest: Rest, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(async || (StatusCode::NOT_FOUND, ALLOWED))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, READ_ONLY))
         .with_state(rest);
     if address.ip().is_loopback() {
         router.layer(middleware::from_fn(addressed_to_loopback))

@@ -11,6 +11,7 @@ mod denied;
 mod doubt;
 mod virtual_address;
 mod service;
+pub mod rest;
 mod watching;
 
 pub use denied::Denied;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tonic::transport::Server as Grpc;
+use tonic::{service::Routes, transport::Server as Grpc};
 use tracing::warn;
 use usher_config::wire::{
     discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
@@ -13,7 +13,7 @@ use usher_config::wire::{
 use crate::{
     ca::attest::{self, AuthorityService},
     listener::Listener,
-    registry::RegistryService,
+    registry::{RegistryService, rest},
     xds::AdsService,
 };
 
@@ -58,15 +58,18 @@ pub(super) async fn serve_sidecars(
 ) {
     let authority =
         AuthorityServer::new(authority).max_decoding_message_size(attest::REQUEST_BYTES_MAX);
+    // The same registry as JSON, for programs without gRPC.
+    let routes = Routes::from(rest::routes(registry.clone()))
+        .add_service(authority)
+        .add_service(RegistryServer::new(registry))
+        .add_service(AggregatedDiscoveryServiceServer::new(discovery));
     let served = Grpc::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .max_connection_age(CONNECTION_AGE_MAX)
-        .add_service(authority)
-        .add_service(RegistryServer::new(registry))
-        .add_service(AggregatedDiscoveryServiceServer::new(discovery))
+        .add_routes(routes)
         .serve_with_incoming_shutdown(listener.connections(), stopped(stopping))
         .await;
     if let Err(error) = served {

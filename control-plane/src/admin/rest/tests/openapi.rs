@@ -2,12 +2,15 @@
 //!
 //! `UPDATE=1 cargo test -p usher-control-plane openapi` writes it anew.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::status::{ChangeReport, InstanceReport, RevisionStatus, ServiceReport, StatusReport};
+use crate::{
+    registry::rest::{Deregistered, GrantedLease, LEASE_HEADER, RegisterInstance, RenewInstance},
+    status::{ChangeReport, InstanceReport, RevisionStatus, ServiceReport, StatusReport},
+};
 
 /// Collects what is referred to.
 struct Schemas(schemars::SchemaGenerator);
@@ -89,20 +92,87 @@ fn paths(schemas: &mut Schemas) -> Value {
     })
 }
 
+/// What is written, on the port for sidecars.
+fn writing(schemas: &mut Schemas, paths: &mut Value) {
+    let json = "application/json";
+    let servers = json!([{
+        "url": "https://127.0.0.1:15012",
+        "description": "HTTP/2 over mutual TLS, with an SVID of the service"
+    }]);
+    let refusals = [
+        ("400", "Not understood"),
+        ("401", "No SVID was shown"),
+        (
+            "403",
+            "Configuration does not let this identity be the service",
+        ),
+    ];
+    let operation = |id: &str, summary: &str, body: Option<Value>, answers: &[(&str, Value)]| {
+        let refusals = refusals.iter().map(|(status, why)| (*status, refusal(why)));
+        let responses: BTreeMap<&str, Value> = answers.iter().cloned().chain(refusals).collect();
+        let mut operation = json!({
+            "operationId": id, "summary": summary, "servers": servers, "responses": responses
+        });
+        if let Some(schema) = body {
+            operation["requestBody"] =
+                json!({ "required": true, "content": { (json): { "schema": schema } } });
+        }
+        operation
+    };
+    let gone = ("404", refusal("The lease is gone: register again"));
+    let lease = answer("A lease", json, &schemas.of::<GrantedLease>());
+    let taken = refusal("The name is held by another identity");
+    let register = schemas.of::<RegisterInstance>();
+    paths["/v1/instances"]["post"] = operation(
+        "register",
+        "Register an instance",
+        Some(register),
+        &[("201", lease.clone()), ("409", taken)],
+    );
+    let renew = schemas.of::<RenewInstance>();
+    let renew = operation(
+        "renew",
+        "Prolong its lease",
+        Some(renew),
+        &[("200", lease), gone.clone()],
+    );
+    let end = answer("It is gone", json, &schemas.of::<Deregistered>());
+    let summary = "Leave; answers when every caller has dropped it, or after waitMs";
+    let mut end = operation("deregister", summary, None, &[("200", end), gone]);
+    let wait = json!({ "type": "integer", "minimum": 0, "maximum": 60000 });
+    end["parameters"] = json!([query(
+        "waitMs",
+        "How long to wait for callers, in milliseconds",
+        &wait
+    )]);
+    let text = json!({ "type": "string" });
+    let of_path = ["namespace", "service", "instance"]
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
+    let header = json!({
+        "name": LEASE_HEADER, "in": "header", "required": true, "schema": text,
+        "description": "The lease that registering gave"
+    });
+    let parameters: Vec<Value> = of_path.into_iter().chain([header]).collect();
+    paths["/v1/instances/{namespace}/{service}/{instance}"] =
+        json!({ "parameters": parameters, "put": renew, "delete": end });
+}
+
 fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
     });
     let mut schemas = Schemas(settings.into_generator());
-    let paths = paths(&mut schemas);
+    let mut paths = paths(&mut schemas);
+    writing(&mut schemas, &mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Usher control plane",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-            "description": "What is registered in the mesh, for reading. Instances are registered over mutual TLS on the \
-                            port for sidecars (usher.v1.Registry). On loopback it answers to IP addresses and localhost only."
+            "description": "What is registered in the mesh, for reading. Writing is for who has an identity, over mutual TLS \
+                            on the port for sidecars, where usher.v1.Registry takes the same. On loopback reading is for \
+                            requests to IP addresses and localhost only."
         },
         "servers": [{ "url": "http://127.0.0.1:15010" }],
         "paths": paths,
