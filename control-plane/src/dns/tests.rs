@@ -2,6 +2,7 @@
 
 mod forwarding;
 mod messages;
+mod server;
 
 use std::net::IpAddr;
 
