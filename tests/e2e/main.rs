@@ -30,6 +30,7 @@ mod kept;
 mod mtls;
 mod names;
 mod protocols;
+mod registry;
 mod retries;
 mod routes;
 mod run;

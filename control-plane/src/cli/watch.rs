@@ -66,7 +66,7 @@ impl Watch {
             .map_err(|error| unanswered(authority, &path, error))?;
         let (mut events, mut synced) = (Events::default(), false);
         while let Some(chunk) = chunks.recv().await {
-            let chunk = chunk.map_err(|error| unanswered(authority, &path, error))?;
+            let chunk = chunk.map_err(|_| ended(authority, "the connection broke"))?;
             for event in events.take(&chunk).map_err(|why| ended(authority, why))? {
                 match event {
                     Event::Synced => synced = true,
