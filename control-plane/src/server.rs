@@ -200,12 +200,24 @@ impl Server {
         self.authority.trust_domain()
     }
 
+    /// Signs for whom configuration declares.
+    fn authority_service(&self) -> AuthorityService {
+        let mesh = self.state.clone();
+        AuthorityService::new(
+            Arc::new(move |namespace, account| mesh.declares(namespace, account)),
+            Arc::clone(&self.authority),
+            Arc::clone(&self.tokens),
+            Arc::clone(&self.metrics.ca),
+        )
+    }
+
     /// Answers until `stop` is done, then ends in order.
     ///
     /// # Errors
     /// The address file cannot be written.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let data = self.options.data.clone();
+        let authority_service = self.authority_service();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(renew_own_identity(
@@ -248,13 +260,6 @@ impl Server {
             tls,
             self.authority.trust_domain().clone(),
             Arc::clone(&self.metrics.listener),
-        );
-        let mesh = self.state.clone();
-        let authority_service = AuthorityService::new(
-            Arc::new(move |namespace, account| mesh.declares(namespace, account)),
-            Arc::clone(&self.authority),
-            Arc::clone(&self.tokens),
-            Arc::clone(&self.metrics.ca),
         );
         let impostors = self.metrics.registry_impostors.clone();
         let registry = RegistryService::new(self.state.clone(), watchers, impostors);

@@ -17,6 +17,13 @@ pub(super) struct Wanted {
     /// Only this service: `NAME`, or `NAMESPACE/NAME`
     #[arg(value_name = "SERVICE")]
     service: Option<String>,
+    #[command(flatten)]
+    narrowed: Narrowed,
+}
+
+/// Where, and how they are.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Narrowed {
     /// Only this namespace
     #[arg(long, value_name = "NS")]
     namespace: Option<String>,
@@ -42,7 +49,8 @@ impl Wanted {
             Some(None) => (None, self.service.as_deref()),
             None => (None, None),
         };
-        let namespace = match (of_service, self.namespace.as_deref()) {
+        let narrowed = &self.narrowed;
+        let namespace = match (of_service, narrowed.namespace.as_deref()) {
             (Some(one), Some(other)) if one != other => {
                 let message =
                     format!("SERVICE names the namespace {one}, --namespace {other}: say one");
@@ -50,21 +58,43 @@ impl Wanted {
             }
             (one, other) => one.or(other),
         };
-        if let Some(namespace) = namespace {
-            known_namespace(services, namespace)?;
-        }
+        let filter = narrowed.in_namespace(namespace, services)?;
         let here =
             |service: &&ServiceReport| namespace.is_none_or(|here| service.namespace == here);
         let here: Vec<&ServiceReport> = services.iter().filter(here).collect();
         if let Some(name) = name {
             known_service(services, &here, name)?;
         }
+        Ok(Filter {
+            service: name.map(str::to_owned),
+            ..filter
+        })
+    }
+}
+
+impl Narrowed {
+    /// The filter that is meant, if all that it names is there.
+    ///
+    /// # Errors
+    /// Something is not.
+    pub(super) fn filter(&self, services: &[ServiceReport]) -> Result<Filter, Failure> {
+        self.in_namespace(self.namespace.as_deref(), services)
+    }
+
+    fn in_namespace(
+        &self,
+        namespace: Option<&str>,
+        services: &[ServiceReport],
+    ) -> Result<Filter, Failure> {
+        if let Some(namespace) = namespace {
+            known_namespace(services, namespace)?;
+        }
         if let Some(zone) = &self.zone {
             known_zone(services, zone)?;
         }
         Ok(Filter {
             namespace: namespace.map(str::to_owned),
-            service: name.map(str::to_owned),
+            service: None,
             zone: self.zone.clone(),
             healthy: (self.healthy || self.unhealthy).then_some(self.healthy),
         })
@@ -75,7 +105,7 @@ impl Wanted {
 ///
 /// # Errors
 /// Nothing is in it.
-pub(super) fn known_namespace(services: &[ServiceReport], namespace: &str) -> Result<(), Failure> {
+fn known_namespace(services: &[ServiceReport], namespace: &str) -> Result<(), Failure> {
     let known: BTreeSet<&str> = services.iter().map(|one| one.namespace.as_str()).collect();
     if known.contains(namespace) {
         return Ok(());

@@ -7,7 +7,7 @@ use super::{
     instances::{HEADING, row},
     locate::ServerAddress,
     paint::table,
-    registered::known_namespace,
+    registered::Narrowed,
     status::fetch,
 };
 use crate::status::{EndpointReport, InstanceReport, ServiceReport};
@@ -18,17 +18,18 @@ use crate::status::{EndpointReport, InstanceReport, ServiceReport};
 Examples:
   usher services
   usher services --instances --namespace bank
+  usher services --unhealthy                             only those with instances that are not well
   usher services --json | jq '.[] | select(.endpoints == [])'
 
-READY is healthy/registered; a workload behind no Service only calls: nobody can call it, so it has no instances.
+READY is healthy/registered, of the instances that --zone, --healthy and --unhealthy leave; a workload behind no Service
+only calls: nobody can call it, so it has no instances.
 REVISION, with --instances, is the configuration that the instance's sidecar last said it runs. One that changes nothing
 for a sidecar is not sent to it, so an older number than that of `usher status` is no fault; who is behind stands there.
 
-Exit codes: 0 shown, 64 usage or no such namespace, 69 no control plane answers.")]
+Exit codes: 0 shown, 64 usage or no such namespace or zone, 69 no control plane answers.")]
 pub(super) struct Services {
-    /// Only this namespace
-    #[arg(long, value_name = "NS")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    narrowed: Narrowed,
     /// One line for each instance
     #[arg(long)]
     instances: bool,
@@ -43,9 +44,15 @@ impl Services {
     pub(super) fn execute(self) -> Outcome {
         let mut services: Vec<ServiceReport> =
             block_on(fetch(&self.server.authority()?, "/v1/services"))?;
-        if let Some(namespace) = &self.namespace {
-            known_namespace(&services, namespace)?;
-            services.retain(|service| &service.namespace == namespace);
+        let filter = self.narrowed.filter(&services)?;
+        services.retain(|service| filter.takes(service));
+        if filter.zone.is_some() || filter.healthy.is_some() {
+            for service in &mut services {
+                service
+                    .endpoints
+                    .retain(|instance| filter.takes_instance(instance));
+            }
+            services.retain(|service| !service.endpoints.is_empty());
         }
         if self.json {
             return super::print_json(&services);

@@ -43,9 +43,9 @@ fn a_service_is_named_with_or_without_its_namespace() {
         assert_eq!(filter.service.as_deref(), Some("account"));
         assert_eq!(filter.namespace, namespace);
     }
-    let unhealthy = Wanted {
+    let unhealthy = Narrowed {
         unhealthy: true,
-        ..Wanted::default()
+        ..Narrowed::default()
     };
     assert_eq!(unhealthy.filter(&all).expect("all").healthy, Some(false));
 }
@@ -54,12 +54,17 @@ fn a_service_is_named_with_or_without_its_namespace() {
 fn what_is_not_there_is_said_with_what_is_near() {
     let all = services();
     let of_namespace = |namespace: &str, service: Option<&str>| Wanted {
-        namespace: Some(namespace.to_owned()),
         service: service.map(str::to_owned),
-        ..Wanted::default()
+        narrowed: Narrowed {
+            namespace: Some(namespace.to_owned()),
+            ..Narrowed::default()
+        },
     };
     let in_zone = Wanted {
-        zone: Some("wets".to_owned()),
+        narrowed: Narrowed {
+            zone: Some("wets".to_owned()),
+            ..Narrowed::default()
+        },
         ..Wanted::default()
     };
     for (wanted, words) in [
