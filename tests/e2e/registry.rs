@@ -1,5 +1,7 @@
 //! What is registered can be asked for and followed, and who leaves is told when nobody calls them any more.
 
+mod json;
+
 use std::process::Command;
 
 use anyhow::Result;
