@@ -29,5 +29,7 @@ pub use message::{Malformed, Request, read, write};
 pub use resolvers::{Resolvers, Source, is_own};
 pub use server::Dns;
 
+pub use hickory_proto::op::ResponseCode;
+
 #[cfg(test)]
 mod tests;

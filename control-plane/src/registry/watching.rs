@@ -63,3 +63,6 @@ fn instance(instance: &EndpointReport) -> v1::InstanceStatus {
         revision: instance.revision,
     }
 }
+
+#[cfg(test)]
+mod tests;
