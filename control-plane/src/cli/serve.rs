@@ -77,15 +77,7 @@ impl Serve {
                 Format::Automatic
             },
         );
-        // Each alone is free: the system would only say that it is in use, and it would look like another control plane.
-        if self.listen == self.http && self.listen.port() != 0 {
-            let message = format!(
-                "--listen and --http are both {}: sidecars and readers need a port each",
-                self.listen
-            );
-            return Err(Failure::new(exit::USAGE, message)
-                .advise("give one of them another port, or 0 for any that is free"));
-        }
+        self.apart()?;
         if !self.config.is_dir() {
             let found = if self.config.exists() {
                 "is not a directory"
@@ -100,6 +92,31 @@ impl Serve {
             .build()
             .map_err(|error| Failure::of(exit::FAILED, &error))?
             .block_on(self.serve())
+    }
+
+    /// Each address alone is free: the system would only say that it is in use, and it would look like another control
+    /// plane.
+    fn apart(&self) -> Result<(), Failure> {
+        let doors = [
+            ("--listen", Some(self.listen)),
+            ("--http", Some(self.http)),
+            ("--dns", self.names.place()),
+        ];
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (door, address) in doors {
+            let Some(address) = address.filter(|address| address.port() != 0) else {
+                continue;
+            };
+            if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address) {
+                let message = format!(
+                    "{other} and {door} are both {address}: sidecars, readers and names need a port each"
+                );
+                return Err(Failure::new(exit::USAGE, message)
+                    .advise("give one of them another port, or 0 for any that is free"));
+            }
+            taken.push((door, address));
+        }
+        Ok(())
     }
 
     async fn serve(self) -> Outcome {

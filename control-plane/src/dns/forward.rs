@@ -15,7 +15,7 @@ use std::{
 };
 
 use aws_lc_rs::rand;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Request, Resolvers,
-    message::{DATAGRAM_MAX, write},
+    message::{DATAGRAM_MAX, own_edns, write},
 };
 
 /// Questions under way at once, each with a socket: a page in a browser asks fifty, a thousand file descriptors are
@@ -229,10 +229,7 @@ fn question(key: &Key) -> io::Result<(Vec<u8>, u16)> {
     message.metadata.recursion_desired = key.recursion;
     message.metadata.checking_disabled = key.unchecked;
     message.add_query(key.query.clone());
-    let mut edns = Edns::new();
-    edns.set_max_payload(DATAGRAM_MAX);
-    edns.set_dnssec_ok(key.signatures);
-    message.set_edns(edns);
+    message.set_edns(own_edns(key.signatures));
     let bytes = write(&message, u16::MAX);
     let bytes = bytes.ok_or_else(|| io::Error::other("a name that cannot be written"))?;
     Ok((bytes, id))
@@ -258,10 +255,5 @@ pub(super) fn relayed(request: &Request, theirs: &Message) -> Message {
     message.answers.clone_from(&theirs.answers);
     message.authorities.clone_from(&theirs.authorities);
     message.additionals.clone_from(&theirs.additionals);
-    if request.wants_signatures()
-        && let Some(edns) = message.edns.as_mut()
-    {
-        edns.set_dnssec_ok(true);
-    }
     message
 }

@@ -39,7 +39,7 @@ impl Request {
         let mut message = bare(&self.header, code);
         message.add_query(self.query.clone());
         if self.edns.is_some() {
-            message.set_edns(own_edns());
+            message.set_edns(own_edns(self.wants_signatures()));
         }
         message
     }
@@ -120,8 +120,10 @@ fn bare(header: &Metadata, code: ResponseCode) -> Message {
     message
 }
 
-fn own_edns() -> Edns {
+/// That signatures are wanted is said back (RFC 3225), whether there are any or not.
+pub(super) fn own_edns(signatures: bool) -> Edns {
     let mut edns = Edns::new();
     edns.set_max_payload(DATAGRAM_MAX);
+    edns.set_dnssec_ok(signatures);
     edns
 }

@@ -90,6 +90,7 @@ fn what_an_asker_takes_is_believed_within_bounds() {
         let mut with_edns = question(RecordType::A);
         let mut edns = Edns::new();
         edns.set_max_payload(said);
+        edns.set_dnssec_ok(said == 1232);
         with_edns.set_edns(edns);
         let request = understood(&with_edns);
         assert_eq!(request.datagram_max(), taken);
@@ -99,6 +100,8 @@ fn what_an_asker_takes_is_believed_within_bounds() {
             DATAGRAM_MAX,
             "EDNS is answered with EDNS"
         );
+        let wanted = answer.edns.is_some_and(|edns| edns.flags().dnssec_ok);
+        assert_eq!(wanted, said == 1232);
     }
     let mut newer = question(RecordType::A);
     let mut edns = Edns::new();
