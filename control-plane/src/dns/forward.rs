@@ -30,7 +30,7 @@ use super::{
 
 /// Questions under way at once, each with a socket: a page in a browser asks fifty, a thousand file descriptors are
 /// what a process has.
-const FORWARDED_MAX: usize = 256;
+pub(super) const FORWARDED_MAX: usize = 256;
 
 /// Until the next resolver is asked. The C library asks us again after 5 s: two are asked before that.
 const PATIENCE: Duration = Duration::from_secs(2);

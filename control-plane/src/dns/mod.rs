@@ -1,6 +1,6 @@
 //! Names for what knows nothing of the mesh: `service.namespace.mesh` → the service's virtual address.
 //!
-//! [`Asked`] says what a name can mean, [`answer`] what is answered (both pure), [`message`] turns bytes into questions
+//! [`Asked`] says what a name can mean, [`answer()`] what is answered (both pure), [`message`] turns bytes into questions
 //! and answers into bytes (by `hickory-proto`, no wire format of our own), [`server`] is a thin shell over UDP and TCP,
 //! and what is not of the mesh goes to the machine's own resolvers ([`forward`]). The names are those that sidecars
 //! take in `Host`, so a program resolves what it may also say:

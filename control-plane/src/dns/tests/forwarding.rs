@@ -19,7 +19,7 @@ use tokio::{
 
 use super::super::{
     Forwarder, Request, Resolvers, Source,
-    forward::{Unforwarded, is_near, relayed},
+    forward::{FORWARDED_MAX, Unforwarded, is_near, relayed},
     is_own,
     message::read,
     resolvers::nameservers,
@@ -213,6 +213,22 @@ async fn silence_and_a_resolver_that_asks_us_end() {
         asked.load(Ordering::SeqCst) <= 2,
         "two attempts, not two for each"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_under_way_and_no_more() {
+    let (address, _) = resolver(|_, _| Vec::new()).await;
+    let forwarder = forwarder(&[address]);
+    let ask = async |number: usize| {
+        let question = request(&format!("n{number}.example."));
+        forwarder.ask(&question, false).await
+    };
+    let all = futures_util::future::join_all((0..=FORWARDED_MAX).map(ask)).await;
+    let busy = |answer: &&Result<_, _>| matches!(answer, Err(Unforwarded::Busy));
+    assert_eq!(all.iter().filter(busy).count(), 1);
+    assert!(matches!(all.last(), Some(Err(Unforwarded::Busy))));
+    // All others have given up: there is room again.
+    assert_eq!(ask(0).await, Err(Unforwarded::Silence));
 }
 
 #[test]
