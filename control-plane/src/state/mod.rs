@@ -10,9 +10,12 @@ mod rollback;
 mod configure;
 mod departures;
 mod instances;
+mod lookup;
 mod publish;
 mod replica;
 mod report;
+
+pub use lookup::{Found, Wanted};
 
 use std::{
     collections::BTreeSet,
