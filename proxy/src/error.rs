@@ -3,6 +3,7 @@
 //! A [`ProxyError`] knows who is to blame ([`Side`]), which [`Flag`] stands in logs and metrics, and a
 //! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
 
+mod exceeded;
 mod flag;
 mod limit;
 mod misdirected;
@@ -18,6 +19,7 @@ use usher_config::{
     value::{Port, ServiceName},
 };
 
+pub use exceeded::{Exceeded, seconds};
 pub use flag::{Flag, Flags};
 pub use limit::Limit;
 pub use misdirected::Misdirected;
@@ -162,6 +164,16 @@ pub enum ProxyError {
         /// What it is.
         most: u32,
     },
+    /// A rate limit has no room for the request.
+    #[error("limit {limit} of rate limit policy {policy} ({exceeded}) has no room left: try again in {}", exceeded.again())]
+    RateLimited {
+        /// `namespace/name`.
+        policy: Arc<str>,
+        /// Its name there.
+        limit: Arc<str>,
+        /// What it is, and when there is room again.
+        exceeded: Exceeded,
+    },
     /// TCP connection refused or unreachable.
     #[error("no connection to endpoint {endpoint}: {cause}")]
     ConnectFailed {
@@ -293,6 +305,7 @@ impl ProxyError {
             Self::BreakerOpen { .. } => Flag::Bo,
             Self::FaultInjected { .. } => Flag::Fi,
             Self::Overflow { .. } => Flag::Uo,
+            Self::RateLimited { .. } => Flag::Rl,
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
@@ -331,6 +344,7 @@ impl ProxyError {
             Self::BreakerOpen { .. } => "breaker-open",
             Self::FaultInjected { .. } => "fault-injected",
             Self::Overflow { limit, .. } => limit.slug(),
+            Self::RateLimited { .. } => "rate-limited",
             Self::ConnectFailed { .. } => "connect-failed",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",

@@ -21,6 +21,7 @@ use usher_config::{
 use crate::{
     detect::{parser::Detected, reader},
     error::{Misdirected, ProxyError},
+    guard::{Arrived, within_limits},
     http::{
         Body, Interim, error_response,
         error_response::Dialect,
@@ -37,7 +38,7 @@ use crate::{
         filter::{Asked, Chain},
         pick_backend_at,
     },
-    snapshot::{GatewayPort, ListenerEntry, RouteEntry, ServiceEntry, Treatment},
+    snapshot::{GatewayPort, LimitsEntry, ListenerEntry, RouteEntry, ServiceEntry, Treatment},
     tcp::Stream,
     telemetry::{metrics::Direction, trace_context},
     upstream::call::Plan,
@@ -230,10 +231,11 @@ async fn carry(
     };
     record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
     let found = route(worker, incoming, (&listener, &host), (record, filters)).await?;
-    let routed = match found {
-        Way::Onward(routed) => routed,
+    let (routed, limits) = match found {
+        Way::Onward(routed, limits) => (routed, limits),
         Way::Answered(answer) => return Ok((answer, Bounds::default())),
     };
+    within_limits(worker, &limits, arrived(incoming, record))?;
     outbound::forward(worker, incoming, &routed, record).await
 }
 
@@ -264,7 +266,7 @@ fn listener(
 
 /// Where a request goes from its route.
 enum Way {
-    Onward(Routed),
+    Onward(Routed, Arc<[Arc<LimitsEntry>]>),
     /// Nowhere: a filter has answered.
     Answered(Response<Body>),
 }
@@ -334,12 +336,24 @@ async fn route(
         treatment,
         only: None,
     };
-    Ok(Way::Onward(Routed {
+    let routed = Routed {
         plan,
         service,
         filters: filters.clone(),
         caller: trace_context::Caller::Untrusted,
-    }))
+    };
+    Ok(Way::Onward(routed, entry.limits.clone()))
+}
+
+/// A request that has found its route.
+fn arrived<'a>(request: &'a Request<Body>, record: &'a Record) -> Arrived<'a> {
+    Arrived {
+        request,
+        identity: None,
+        route: record.route.as_deref().unwrap_or_default(),
+        source: record.client,
+        claims: None,
+    }
 }
 
 /// The route's for this backend where the route says something, else the service's own.

@@ -29,6 +29,7 @@ mod interim;
 mod kept;
 mod mtls;
 mod protocols;
+mod rate_limits;
 mod retries;
 mod routes;
 mod run;

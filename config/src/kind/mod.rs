@@ -23,6 +23,7 @@ mod load_balancer;
 mod resilience;
 mod access_policy;
 mod fault_policy;
+mod rate_limit_policy;
 
 pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
@@ -53,6 +54,7 @@ pub use mesh::{
     VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
+pub use rate_limit_policy::{LimitKey, LimitWhen, RateLimit, RateLimitPolicySpec};
 pub use reference::{
     BackendKind, BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE,
     ParentGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
@@ -94,6 +96,8 @@ pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 pub type AccessPolicy = Resource<AccessPolicySpec>;
 /// See [`FaultPolicySpec`].
 pub type FaultPolicy = Resource<FaultPolicySpec>;
+/// See [`RateLimitPolicySpec`].
+pub type RateLimitPolicy = Resource<RateLimitPolicySpec>;
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service,
-    TargetRef, TcpRoute, TlsRoute, TrafficPolicy, Workload,
+    AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh, RateLimitPolicy,
+    ReferenceGrant, Service, TargetRef, TcpRoute, TlsRoute, TrafficPolicy, Workload,
 };
 
 choice! {
@@ -41,6 +41,8 @@ choice! {
         AccessPolicy = "AccessPolicy",
         /// What goes wrong with them on purpose.
         FaultPolicy = "FaultPolicy",
+        /// How many of them, in a time.
+        RateLimitPolicy = "RateLimitPolicy",
     }
 }
 
@@ -64,7 +66,8 @@ impl Kind {
             | Self::Workload
             | Self::TrafficPolicy
             | Self::AccessPolicy
-            | Self::FaultPolicy => &["usher.dev/v1alpha1"],
+            | Self::FaultPolicy
+            | Self::RateLimitPolicy => &["usher.dev/v1alpha1"],
         }
     }
 
@@ -160,6 +163,8 @@ pub enum Object {
     AccessPolicy(AccessPolicy),
     /// See [`super::FaultPolicySpec`].
     FaultPolicy(FaultPolicy),
+    /// See [`super::RateLimitPolicySpec`].
+    RateLimitPolicy(RateLimitPolicy),
 }
 
 impl Object {
@@ -178,6 +183,7 @@ impl Object {
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
             Self::FaultPolicy(_) => Kind::FaultPolicy,
+            Self::RateLimitPolicy(_) => Kind::RateLimitPolicy,
         }
     }
 
@@ -196,6 +202,7 @@ impl Object {
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
             Self::FaultPolicy(object) => &object.metadata,
+            Self::RateLimitPolicy(object) => &object.metadata,
         }
     }
 
@@ -215,6 +222,7 @@ impl Object {
             Self::TrafficPolicy(policy) => &policy.spec.target_refs,
             Self::AccessPolicy(policy) => &policy.spec.target_refs,
             Self::FaultPolicy(policy) => &policy.spec.target_refs,
+            Self::RateLimitPolicy(policy) => &policy.spec.target_refs,
             Self::Mesh(_)
             | Self::Service(_)
             | Self::Workload(_)
@@ -276,6 +284,7 @@ impl Serialize for Object {
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
             Self::FaultPolicy(object) => envelope!(object),
+            Self::RateLimitPolicy(object) => envelope!(object),
         }
     }
 }

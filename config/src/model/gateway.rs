@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::value::{CertificateName, Hostname, Name, Port, ServiceName};
 
-use super::{Route, StreamRoute, TrafficPolicy};
+use super::{RateLimits, Route, StreamRoute, TrafficPolicy};
 
 /// Where the outside world comes in.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,10 @@ pub struct Gateway {
     pub name: ServiceName,
     /// All of one port speak HTTP, or TLS (with HTTP inside or without), or opaque bytes.
     pub listeners: Vec<Listener>,
+    /// For requests that some route takes. All must let one pass; those on trial only count.
+    pub rate_limits: Vec<RateLimits>,
+    /// The same, for the requests of the routes of this name.
+    pub route_limits: Vec<(Arc<str>, RateLimits)>,
 }
 
 /// A port, a protocol and a host name.

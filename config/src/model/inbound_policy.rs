@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::value::{Name, Percent, Port, ServiceName, SpiffeId};
 
-use super::Protocol;
+use super::{Protocol, RateLimits};
 
 /// Everything a workload's own sidecar must know about its workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub struct InboundPolicy {
     pub ports: Vec<(Port, Protocol)>,
     /// All must allow a request. Empty: every caller that `mtls` lets in.
     pub access: Vec<AccessPolicy>,
+    /// All must let a request pass that may be made; those on trial only count.
+    pub rate_limits: Vec<RateLimits>,
     /// How to find out whether the application is well; `None`: TCP connect to its port.
     pub health_check: Option<HealthCheck>,
     /// What to write down.

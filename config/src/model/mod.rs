@@ -9,6 +9,7 @@ mod fault;
 mod gateway;
 mod inbound_policy;
 mod load_balancer;
+mod rate_limit;
 mod route;
 mod service;
 mod traffic_policy;
@@ -23,6 +24,7 @@ pub use inbound_policy::{
     OutboundTraffic, PathRule, Telemetry,
 };
 pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, Zones};
+pub use rate_limit::{LimitKey, LimitWhen, RateLimit, RateLimits};
 pub use route::{
     Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, StreamRoute, TextMatch,
 };

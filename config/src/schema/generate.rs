@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::kind::{
     AccessPolicySpec, Choice, FaultPolicySpec, GatewaySpec, GrpcRouteSpec, HttpRouteSpec, Kind,
-    MeshSpec, Metadata, ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec,
-    TrafficPolicySpec, WorkloadSpec,
+    MeshSpec, Metadata, RateLimitPolicySpec, ReferenceGrantSpec, ServiceSpec, TcpRouteSpec,
+    TlsRouteSpec, TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -57,6 +57,7 @@ fn schema(kind: Kind) -> Value {
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
         Kind::FaultPolicy => object::<FaultPolicySpec>(kind),
+        Kind::RateLimitPolicy => object::<RateLimitPolicySpec>(kind),
     }
 }
 

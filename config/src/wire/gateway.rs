@@ -1,14 +1,17 @@
 //! `Gateway`: listeners and the routes on them; those for connections are in [`super::stream`].
 
+use std::sync::Arc;
+
 use crate::{
-    model::{Gateway, GatewayRoute, Listener, ListenerProtocol},
+    model::{Gateway, GatewayRoute, Listener, ListenerProtocol, RateLimits},
     value::CertificateName,
 };
 
 use super::{
     DecodeError,
+    rate_limit::decode_limits,
     route::{Decoder, Encoder},
-    scalar::{Decoded, list, optional, port, service_name, text},
+    scalar::{Decoded, list, optional, port, required, service_name, text},
     stream::decode_stream,
     v1,
 };
@@ -25,6 +28,8 @@ impl From<&Gateway> for v1::Gateway {
                 .map(|listener| encode_listener(listener, &mut encoder))
                 .collect(),
             tables: encoder.tables(),
+            rate_limits: gateway.rate_limits.iter().map(Into::into).collect(),
+            route_limits: gateway.route_limits.iter().map(encode_of_route).collect(),
         }
     }
 }
@@ -43,7 +48,21 @@ fn decode_gateway(message: v1::Gateway) -> Decoded<Gateway> {
         listeners: list("listeners", message.listeners, |listener| {
             decode_listener(listener, &tables)
         })?,
+        rate_limits: list("rate_limits", message.rate_limits, decode_limits)?,
+        route_limits: list("route_limits", message.route_limits, decode_of_route)?,
     })
+}
+
+fn encode_of_route((route, limits): &(Arc<str>, RateLimits)) -> v1::RouteLimits {
+    v1::RouteLimits {
+        route: route.to_string(),
+        limits: Some(limits.into()),
+    }
+}
+
+fn decode_of_route(message: v1::RouteLimits) -> Decoded<(Arc<str>, RateLimits)> {
+    let limits = decode_limits(required("limits", message.limits)?)?;
+    Ok((message.route.into(), limits))
 }
 
 fn encode_listener(listener: &Listener, encoder: &mut Encoder) -> v1::Listener {

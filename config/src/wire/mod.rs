@@ -12,6 +12,7 @@ mod inbound_policy;
 mod fault;
 mod load_balancer;
 mod policy;
+mod rate_limit;
 mod route;
 mod scalar;
 mod service;

@@ -11,8 +11,10 @@ use crate::{
     value::{Percent, Port, Weight},
 };
 
+mod guards;
 mod routes;
 
+use guards::rate_limits;
 use routes::gateway;
 
 fn policy(retries: u32, millis: u64) -> TrafficPolicy {
@@ -271,6 +273,7 @@ fn inbound_policy() -> InboundPolicy {
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::PassThroughUnknown,
         zone: "berlin-1".into(),
+        rate_limits: vec![rate_limits()],
     }
 }
 

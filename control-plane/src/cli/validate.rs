@@ -100,6 +100,7 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         | Reason::TooLarge
         | Reason::NoAddress
         | Reason::Denies
+        | Reason::NotEnforced
         | Reason::LateFallback => true,
         Reason::Conflicted
         | Reason::TargetNotFound

@@ -60,6 +60,8 @@ pub(super) fn within(
         let gateway = Gateway {
             name: name.clone(),
             listeners: listeners.collect(),
+            rate_limits: Vec::new(),
+            route_limits: Vec::new(),
         };
         gateways.insert(name.clone(), gateway);
     }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 use usher_config::{
     kind::{
         AccessPolicy, AppProtocol, FaultPolicy, Gateway, Granted, GrpcRoute, HttpRoute, Kind,
-        MeshSpec, Object, ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy,
-        Workload,
+        MeshSpec, Object, ObjectKey, RateLimitPolicy, ReferenceGrant, Service, TcpRoute, TlsRoute,
+        TrafficPolicy, Workload,
     },
     model::ServiceTarget,
     value::{Port, ServiceName, TrustDomain},
@@ -62,6 +62,8 @@ pub(super) struct Index<'a> {
     pub(super) access: Vec<Aged<'a, AccessPolicy>>,
     /// Oldest first, then by name.
     pub(super) faults: Vec<Aged<'a, FaultPolicy>>,
+    /// Oldest first, then by name.
+    pub(super) rate_limits: Vec<Aged<'a, RateLimitPolicy>>,
     /// AccessPolicies that never were valid, and what they were meant to protect.
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
@@ -83,6 +85,7 @@ impl<'a> Index<'a> {
             traffic: Vec::new(),
             access: Vec::new(),
             faults: Vec::new(),
+            rate_limits: Vec::new(),
             denied: &world.denied,
             addresses: &world.addresses,
         };
@@ -114,17 +117,15 @@ impl<'a> Index<'a> {
                 Object::TrafficPolicy(object) => index.traffic.push(Aged::new(key, object, at)),
                 Object::AccessPolicy(object) => index.access.push(Aged::new(key, object, at)),
                 Object::FaultPolicy(object) => index.faults.push(Aged::new(key, object, at)),
+                Object::RateLimitPolicy(object) => {
+                    index.rate_limits.push(Aged::new(key, object, at));
+                }
             }
         }
-        index
-            .traffic
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
-        index
-            .access
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
-        index
-            .faults
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
+        by_age(&mut index.traffic);
+        by_age(&mut index.access);
+        by_age(&mut index.faults);
+        by_age(&mut index.rate_limits);
         index
     }
 
@@ -189,4 +190,9 @@ impl<'a> Index<'a> {
             name: name.name.clone(),
         }
     }
+}
+
+/// The oldest first, then by name.
+fn by_age<T>(policies: &mut [Aged<'_, T>]) {
+    policies.sort_by_key(|policy| (policy.accepted_at, policy.key));
 }

@@ -10,6 +10,7 @@ mod load_balancer;
 mod traffic;
 mod access;
 mod faults;
+mod rate_limits;
 mod matches;
 mod references;
 mod filters;
@@ -121,6 +122,8 @@ pub enum Reason {
     NoAddress,
     /// No version of an AccessPolicy was ever valid, and what it was meant for is closed until one is.
     Denies,
+    /// It holds where nobody enforces it.
+    NotEnforced,
     /// A slow primary uses up the time in which the fallback should answer.
     LateFallback,
 }
@@ -139,6 +142,7 @@ impl Reason {
             Self::TooLarge => "TooLarge",
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",
+            Self::NotEnforced => "NotEnforced",
             Self::LateFallback => "LateFallback",
         }
     }
@@ -159,6 +163,7 @@ pub fn compile(world: &World) -> Compiled {
         fault_expiries: faults::expiries(&index),
         findings: Vec::new(),
     };
+    rate_limits::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);
     let mut attached = routes::by_parent(&index, &targets, &mut findings);
     for (name, service) in &index.services {
         let backing = services::backing(&index, service);

@@ -14,6 +14,7 @@ use usher_config::{
 use super::{
     Backing, Finding, access, faults,
     index::Index,
+    rate_limits,
     routes::Attached,
     targets::{Target, Targets},
     traffic,
@@ -78,6 +79,7 @@ pub(super) fn caller_inbound(
         mtls: MtlsMode::Strict,
         ports: Vec::new(),
         access: Vec::new(),
+        rate_limits: Vec::new(),
         health_check: None,
         telemetry: telemetry(&index.mesh.telemetry),
         idle: Timeouts::default().idle,
@@ -164,6 +166,7 @@ pub(super) fn inbound(
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
         access: access.policies,
+        rate_limits: rate_limits::of_service(targets, &name),
         health_check: health_check.map(check),
         telemetry: telemetry(&index.mesh.telemetry),
         idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name), None)

@@ -2,6 +2,7 @@
 
 mod filters;
 mod gateways;
+mod guards;
 mod policies;
 mod precedence;
 mod size;

@@ -51,11 +51,13 @@ pub enum Flag {
     Di,
     /// Aborted on purpose.
     Fi,
+    /// Beyond a rate limit.
+    Rl,
 }
 
 impl Flag {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Uh,
         Self::Uf,
         Self::Uo,
@@ -79,6 +81,7 @@ impl Flag {
         Self::Cr,
         Self::Di,
         Self::Fi,
+        Self::Rl,
     ];
 
     /// The letters.
@@ -107,6 +110,7 @@ impl Flag {
             Self::Cr => "CR",
             Self::Di => "DI",
             Self::Fi => "FI",
+            Self::Rl => "RL",
         }
     }
 }

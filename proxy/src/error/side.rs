@@ -22,6 +22,7 @@ impl ProxyError {
             | Self::UpgradeRefused
             | Self::PlaintextRefused
             | Self::AccessDenied { .. }
+            | Self::RateLimited { .. }
             | Self::DeadlineExpired
             | Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }

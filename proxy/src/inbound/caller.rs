@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use smallvec::SmallVec;
 use usher_config::value::{Port, SpiffeId};
 
 use crate::{
+    guard::Arrived,
+    http::Body,
     telemetry::metrics::{Direction, Requests},
     tls::PeerIdentity,
     worker::Worker,
@@ -32,6 +34,19 @@ pub(super) struct Caller {
     pub requests: Requests,
     /// Its address.
     pub address: SocketAddr,
+}
+
+impl Caller {
+    /// One of its requests, for limits.
+    pub(super) fn arrived<'a>(&'a self, request: &'a Request<Body>) -> Arrived<'a> {
+        Arrived {
+            request,
+            identity: self.identity.as_ref(),
+            route: "",
+            source: None,
+            claims: None,
+        }
+    }
 }
 
 /// Which port a plaintext caller means.

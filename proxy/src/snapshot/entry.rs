@@ -22,6 +22,8 @@ use crate::{
     telemetry::metrics::{Counter, Gauge, Histogram, Outcomes, Requests},
 };
 
+use super::limits::{Kept, LimitsEntry};
+
 /// A service, ready to be called.
 #[derive(Debug)]
 pub struct ServiceEntry {
@@ -155,6 +157,9 @@ pub struct InboundEntry {
     pub tcp_bytes: Outcomes,
     /// For each access policy, in order: requests that it would have refused if it were not a dry run.
     pub dry_run: Vec<Counter>,
+    /// Those enforced, and those on trial.
+    pub limits: Vec<Arc<LimitsEntry>>,
+    pub(super) kept: Kept,
 }
 
 impl Treatment {

@@ -12,7 +12,13 @@ use usher_config::{
 
 use crate::route::{self, Hosts, Table};
 
-use super::{ServiceEntry, Treatment, apply::Fixed, build::mirrors, treat::Treat};
+use super::{
+    ServiceEntry, Treatment,
+    apply::Fixed,
+    build::mirrors,
+    limits::{Kept, Limits, LimitsEntry},
+    treat::Treat,
+};
 
 /// A gateway, ready to serve.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub struct GatewayEntry {
     pub model: Arc<Gateway>,
     ports: HashMap<Port, Arc<GatewayPort>>,
     treatments: Treatments,
+    kept: Kept,
 }
 
 /// By route, and by the service that it leads to: kept for the next snapshot.
@@ -70,6 +77,8 @@ pub struct RouteEntry {
     pub treatment: Arc<Treatment>,
     /// For each backend; `None`: as the service says itself.
     pub backends: Vec<Option<Arc<Treatment>>>,
+    /// The gateway's, and the rule's own.
+    pub limits: Arc<[Arc<LimitsEntry>]>,
 }
 
 impl GatewayEntry {
@@ -113,6 +122,9 @@ pub(super) struct Builder<'a> {
     pub(super) before: Option<&'a GatewayEntry>,
     pub(super) services: &'a HashMap<ServiceName, Arc<ServiceEntry>>,
     treatments: Treatments,
+    limits: Limits<'a>,
+    of_all: Arc<[Arc<LimitsEntry>]>,
+    of_routes: HashMap<Arc<str>, Arc<[Arc<LimitsEntry>]>>,
 }
 
 impl<'a> Builder<'a> {
@@ -126,10 +138,14 @@ impl<'a> Builder<'a> {
             before,
             services,
             treatments: HashMap::new(),
+            limits: Limits::new(&fixed.metrics, before.map(|before| &before.kept)),
+            of_all: Arc::default(),
+            of_routes: HashMap::new(),
         }
     }
 
     pub(super) fn gateway(mut self, model: Arc<Gateway>) -> GatewayEntry {
+        self.limit(&model);
         let mut ports: HashMap<Port, GatewayPort> = HashMap::new();
         for listener in &model.listeners {
             let port = ports.entry(listener.port).or_insert_with(|| GatewayPort {
@@ -147,8 +163,25 @@ impl<'a> Builder<'a> {
                 .map(|(port, entry)| (port, Arc::new(entry)))
                 .collect(),
             treatments: self.treatments,
+            kept: self.limits.kept,
             model,
         }
+    }
+
+    /// What holds for all requests, and what for single routes beside it.
+    fn limit(&mut self, model: &Gateway) {
+        let of_all = model.rate_limits.iter();
+        self.of_all = of_all.map(|one| self.limits.entry(one)).collect();
+        let mut by_route: HashMap<&Arc<str>, Vec<Arc<LimitsEntry>>> = HashMap::new();
+        for (route, limits) in &model.route_limits {
+            let entry = self.limits.entry(limits);
+            let begun = by_route.entry(route);
+            begun.or_insert_with(|| self.of_all.to_vec()).push(entry);
+        }
+        let by_route = by_route.into_iter();
+        self.of_routes = by_route
+            .map(|(route, all)| (route.clone(), all.into()))
+            .collect();
     }
 
     fn listener(&mut self, listener: &Listener) -> ListenerEntry {
@@ -198,6 +231,11 @@ impl<'a> Builder<'a> {
         RouteEntry {
             treatment: self.treatment(route, None, &route.policy),
             backends,
+            limits: self
+                .of_routes
+                .get(&route.name)
+                .unwrap_or(&self.of_all)
+                .clone(),
         }
     }
 

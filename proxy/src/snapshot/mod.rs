@@ -8,6 +8,7 @@ mod build;
 mod entry;
 mod followed;
 mod gateway;
+mod limits;
 mod treat;
 
 use std::{
@@ -35,6 +36,7 @@ pub use entry::{
     Treatment,
 };
 pub use gateway::{GatewayEntry, GatewayPort, ListenerEntry, RouteEntry};
+pub use limits::{LimitEntry, LimitsEntry};
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]

@@ -146,6 +146,11 @@ pub const fn explain(flag: Flag) -> Explanation {
             "a FaultPolicy, at the caller's sidecar",
             "see the policy's name in the access log; it ends by itself, or when it is deleted",
         ),
+        Flag::Rl => line(
+            "a rate limit has no room for the request",
+            "the called service's sidecar, or the gateway",
+            "wait as long as `Retry-After` says; or raise the limit in the RateLimitPolicy that the access log names",
+        ),
     }
 }
 

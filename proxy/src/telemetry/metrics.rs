@@ -131,8 +131,8 @@ const FAMILIES: [(Row, Family); 27] = [
         help: "Which protocols did connections turn out to speak (server_first: the application did; silent: closed before a byte; undecided: no byte in time)?" }),
     (Row::ConnectionsEnded, Family { name: "usher_connections_ended_total", kind: Kind::Outcomes, labels: &["reason"],
         help: "How many callers' connections did this proxy end, and which bound did they run into?" }),
-    (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],
-        help: "How many requests were refused by a rate limit?" }),
+    (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Outcomes, labels: &["policy", "limit", "outcome"],
+        help: "How many requests were beyond a rate limit, and were refused (or would have been, in a dry run)?" }),
     (Row::AccessDryRun, Family { name: "usher_access_dry_run_denials_total", kind: Kind::Counter, labels: &["policy"],
         help: "How many requests would a dry-run access policy have refused?" }),
     (Row::AccessLogDropped, Family { name: "usher_access_log_dropped_total", kind: Kind::Counter, labels: &[],
@@ -353,9 +353,9 @@ impl Metrics {
         self.outcomes(Row::ConnectionsEnded, &[])
     }
 
-    /// Requests refused by a rate limit.
-    pub fn rate_limited(&self, service: &str) -> Counter {
-        self.counter(Row::RateLimited, &[service])
+    /// Requests beyond a rate limit: `refused` and `dry_run`.
+    pub fn rate_limited(&self, policy: &str, limit: &str) -> Outcomes {
+        self.outcomes(Row::RateLimited, &[policy, limit])
     }
 
     /// Requests that a dry-run access policy would have refused.

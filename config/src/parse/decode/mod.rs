@@ -6,6 +6,7 @@ mod fault_policy;
 mod load_balancer;
 mod gateway;
 mod mesh;
+mod rate_limit_policy;
 mod reference;
 mod resilience;
 mod route;
@@ -24,11 +25,7 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 3] = [
-    "BackendTLSPolicy",
-    "AuthenticationPolicy",
-    "RateLimitPolicy",
-];
+const LATER: [&str; 2] = ["BackendTLSPolicy", "AuthenticationPolicy"];
 
 /// What a document turned out to be.
 #[derive(Debug, Default)]
@@ -132,6 +129,11 @@ fn with_spec(
             metadata,
             fault_policy::policy(spec, namespace),
             Object::FaultPolicy,
+        ),
+        Kind::RateLimitPolicy => put(
+            metadata,
+            rate_limit_policy::policy(spec, namespace),
+            Object::RateLimitPolicy,
         ),
     }
 }

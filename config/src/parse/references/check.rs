@@ -47,6 +47,7 @@ impl<'a> Check<'a, '_> {
                 self.callers(&policy.spec.rules);
             }
             Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::RateLimitPolicy(policy) => self.targets(&policy.spec.target_refs),
             Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }
     }
@@ -226,6 +227,7 @@ impl<'a> Check<'a, '_> {
                 TargetKind::Service => {
                     self.known_service(&name, &format!("{field}.name"), Severity::Error);
                 }
+                TargetKind::Gateway => self.gateway_target(&name, &format!("{field}.name")),
                 TargetKind::HttpRoute | TargetKind::GrpcRoute => {
                     self.route_target(target, &name, &field)
                 }

@@ -67,7 +67,8 @@ impl<'a> Index<'a> {
                 | Kind::TcpRoute
                 | Kind::TrafficPolicy
                 | Kind::AccessPolicy
-                | Kind::FaultPolicy => {}
+                | Kind::FaultPolicy
+                | Kind::RateLimitPolicy => {}
             }
         }
         for located in &parsed.objects {
@@ -122,7 +123,8 @@ impl<'a> Index<'a> {
             | Object::TcpRoute(_)
             | Object::TrafficPolicy(_)
             | Object::AccessPolicy(_)
-            | Object::FaultPolicy(_) => {}
+            | Object::FaultPolicy(_)
+            | Object::RateLimitPolicy(_) => {}
         }
     }
 

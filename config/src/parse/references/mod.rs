@@ -183,6 +183,7 @@ fn conflicts(objects: &[Located], mistakes: &mut Vec<Mistake>) {
             Kind::TrafficPolicy => PolicyKind::Traffic,
             Kind::AccessPolicy => PolicyKind::Access,
             Kind::FaultPolicy => PolicyKind::Fault,
+            Kind::RateLimitPolicy => PolicyKind::RateLimit,
             _ => continue,
         };
         for (target, at) in located.object.targets().iter().zip(0..) {

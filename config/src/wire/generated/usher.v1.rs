@@ -781,6 +781,8 @@ pub struct InboundPolicy {
     /// of those connections, also what nobody can say anything about
     #[prost(bool, tag = "11")]
     pub pass_unknown: bool,
+    #[prost(message, repeated, tag = "12")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimits>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {
@@ -822,6 +824,75 @@ pub struct AccessRule {
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, repeated, tag = "6")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+}
+/// The limits of one policy for one of its targets.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimits {
+    /// `ns/name`
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    /// as people are told; counted apart from the policy's other targets
+    #[prost(string, tag = "2")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub limits: ::prost::alloc::vec::Vec<RateLimit>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// in `per_ms`
+    #[prost(uint32, tag = "2")]
+    pub requests: u32,
+    #[prost(uint64, tag = "3")]
+    pub per_ms: u64,
+    #[prost(uint32, tag = "4")]
+    pub burst: u32,
+    #[prost(message, repeated, tag = "5")]
+    pub key: ::prost::alloc::vec::Vec<LimitKey>,
+    #[prost(uint32, tag = "6")]
+    pub keys_max: u32,
+    /// Which requests it is about; empty lists ask nothing.
+    #[prost(string, repeated, tag = "7")]
+    pub methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// as of AccessRule
+    #[prost(string, repeated, tag = "8")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "9")]
+    pub headers: ::prost::alloc::vec::Vec<NamedMatch>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitKey {
+    #[prost(oneof = "limit_key::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    pub kind: ::core::option::Option<limit_key::Kind>,
+}
+/// Nested message and enum types in `LimitKey`.
+pub mod limit_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(bool, tag = "1")]
+        Identity(bool),
+        #[prost(string, tag = "2")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Claim(::prost::alloc::string::String),
+        #[prost(bool, tag = "4")]
+        Path(bool),
+        #[prost(bool, tag = "5")]
+        Route(bool),
+        #[prost(bool, tag = "6")]
+        Source(bool),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteLimits {
+    /// RouteRule.name
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<RateLimits>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HealthCheck {
@@ -918,6 +989,12 @@ pub struct Gateway {
     /// what their routes refer to
     #[prost(message, optional, tag = "4")]
     pub tables: ::core::option::Option<RouteTables>,
+    /// for requests that some route takes
+    #[prost(message, repeated, tag = "5")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimits>,
+    /// beside them, for those of some routes
+    #[prost(message, repeated, tag = "6")]
+    pub route_limits: ::prost::alloc::vec::Vec<RouteLimits>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {

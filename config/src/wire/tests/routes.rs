@@ -40,6 +40,8 @@ pub(super) fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
         ]
         .map(listener)
         .into(),
+        rate_limits: vec![rate_limits()],
+        route_limits: vec![("HTTPRoute/bank/shop/0".into(), rate_limits())],
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         mtls: MtlsMode::Strict,
         ports: vec![(port().port, port().protocol)],
         access: Vec::new(),
+        rate_limits: Vec::new(),
         health_check: None,
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,

@@ -354,6 +354,7 @@ fn a_state_directory_that_another_service_had_lets_in_nobody() {
         mtls: Default::default(),
         ports: Vec::new(),
         access: Vec::new(),
+        rate_limits: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,

@@ -1,0 +1,151 @@
+//! Who is let in and how often: whose policy holds where.
+
+use usher_config::model::RateLimits;
+
+use super::*;
+
+fn policy(kind: &str, name: &str, target: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: usher.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: bank}}\nspec:\n  \
+         targetRefs: [{target}]\n{spec}"
+    )
+}
+
+fn limits(name: &str, target: &str, requests: u32) -> String {
+    let spec = format!("  limits: [{{name: l, requests: {requests}, per: 1s}}]\n");
+    policy("RateLimitPolicy", name, target, &spec)
+}
+
+const NAMESPACE: &str = "{kind: Namespace, name: bank}";
+const SERVICE: &str = "{kind: Service, name: a}";
+const EDGE: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: bank}
+spec: {gatewayClassName: usher, listeners: [{name: web, port: 80, protocol: HTTP}]}
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: {name: edge, namespace: bank}
+spec: {serviceAccount: edge}
+";
+
+fn route(parent: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: bank}}\nspec:\n  \
+         parentRefs: [{parent}]\n  rules:\n  \
+         - {{name: slow, backendRefs: [{{name: a, port: 8080}}], matches: [{{path: {{value: /slow}}}}]}}\n  \
+         - {{name: rest, backendRefs: [{{name: a, port: 8080}}]}}\n"
+    )
+}
+
+/// Policy, target, and whether it is on trial.
+fn held(limits: &[RateLimits]) -> Vec<(&str, &str, bool)> {
+    let limits = limits.iter();
+    limits
+        .map(|one| (&*one.policy, &*one.target, one.dry_run))
+        .collect()
+}
+
+#[test]
+fn of_a_service_and_its_namespace_the_narrower_holds_alone() {
+    let compiled = compile(&world(&[
+        &service("a"),
+        &service("b"),
+        &limits("ns", NAMESPACE, 10),
+        &limits("svc", SERVICE, 5),
+    ]));
+    assert_eq!(compiled.findings, []);
+    let inbound = |name: &str| held(&compiled.inbound[&named(name)].rate_limits);
+    assert_eq!(inbound("bank/a"), [("bank/svc", "Service bank/a", false)]);
+    assert_eq!(inbound("bank/b"), [("bank/ns", "namespace bank", false)]);
+    let limit = &compiled.inbound[&named("bank/a")].rate_limits[0].limits[0];
+    assert_eq!(
+        (limit.requests, limit.burst, limit.keys_max),
+        (5, 5, 10_000)
+    );
+}
+
+#[test]
+fn a_policy_on_trial_displaces_none() {
+    let trial = limits("svc", SERVICE, 5).replace("  limits", "  dryRun: true\n  limits");
+    let compiled = compile(&world(&[
+        &service("a"),
+        &limits("ns", NAMESPACE, 10),
+        &trial,
+    ]));
+    assert_eq!(
+        held(&compiled.inbound[&named("bank/a")].rate_limits),
+        [
+            ("bank/ns", "namespace bank", false),
+            ("bank/svc", "Service bank/a", true)
+        ]
+    );
+}
+
+#[test]
+fn a_gateways_holds_beside_those_of_routes_and_rules() {
+    let compiled = compile(&world(&[
+        &service("a"),
+        EDGE,
+        &route("{name: edge}"),
+        &limits("edge", "{kind: Gateway, name: edge}", 100),
+        &limits("all", "{kind: HTTPRoute, name: r}", 10),
+        &limits("slow", "{kind: HTTPRoute, name: r, sectionName: slow}", 1),
+    ]));
+    assert_eq!(compiled.findings, []);
+    let gateway = &compiled.gateways[&named("bank/edge")];
+    assert_eq!(
+        held(&gateway.rate_limits),
+        [("bank/edge", "Gateway bank/edge", false)]
+    );
+    let of_routes: Vec<_> = gateway
+        .route_limits
+        .iter()
+        .map(|(route, limits)| (&**route, &*limits.policy, &*limits.target))
+        .collect();
+    assert_eq!(
+        of_routes,
+        [
+            ("HTTPRoute/bank/r/rest", "bank/all", "HTTPRoute bank/r"),
+            (
+                "HTTPRoute/bank/r/slow",
+                "bank/slow",
+                "rule slow of HTTPRoute bank/r"
+            )
+        ]
+    );
+    assert_eq!(held(&compiled.inbound[&named("bank/a")].rate_limits), []);
+}
+
+#[test]
+fn a_routes_limits_without_a_gateway_are_reported() {
+    let compiled = compile(&world(&[
+        &service("a"),
+        &route("{group: '', kind: Service, name: a}"),
+        &limits("all", "{kind: HTTPRoute, name: r}", 10),
+    ]));
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(finding.reason, Reason::NotEnforced);
+    assert_eq!(finding.object.to_string(), "RateLimitPolicy bank/all");
+}
+
+#[test]
+fn of_two_policies_for_one_target_the_older_holds() {
+    let edge = "{kind: Gateway, name: edge}";
+    let compiled = compile(&world(&[
+        EDGE,
+        &limits("one", edge, 1),
+        &limits("two", edge, 2),
+    ]));
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(finding.reason, Reason::Conflicted);
+    assert_eq!(
+        finding.message,
+        "Gateway bank/edge is held by RateLimitPolicy bank/one, which is older"
+    );
+}
