@@ -10,6 +10,7 @@ pub mod state;
 pub mod source;
 pub mod registry;
 pub mod compile;
+pub mod keys;
 pub mod snapshot;
 pub mod xds;
 pub mod clock;

@@ -37,13 +37,14 @@ use crate::{
         authority::AuthorityError,
         token::TokenStore,
     },
+    keys::{Fetcher, RootsError},
     listener::{
         Listener,
         tls::{self, OwnIdentity, TlsError},
     },
     private_files::{private_directory, write_shared},
     registry::RegistryService,
-    state::State,
+    state::{KEYS_FOLDER, State},
     status::{MistakeReport, RejectedObject},
     telemetry::metrics::Metrics,
     xds::AdsService,
@@ -76,6 +77,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// For readers; port 0: any.
     pub http: SocketAddr,
+    /// Certificates, in PEM, of whom else to believe than the web's roots when token issuers' keys are fetched.
+    pub jwks_ca: Option<PathBuf>,
 }
 
 /// Why the control plane does not start.
@@ -109,6 +112,9 @@ pub enum StartError {
         /// Why.
         source: redb::Error,
     },
+    /// The roots for fetching keys.
+    #[error("--jwks-ca")]
+    Roots(#[from] RootsError),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -133,6 +139,7 @@ pub struct Server {
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
     own: Arc<OwnIdentity>,
+    fetcher: Fetcher,
     metrics: Arc<Metrics>,
     grpc: TcpListener,
     http: TcpListener,
@@ -146,6 +153,7 @@ impl Server {
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let data = &options.data;
+        let fetcher = Fetcher::new(options.jwks_ca.as_deref())?;
         private_directory(data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
@@ -186,6 +194,7 @@ impl Server {
             authority,
             tokens,
             own,
+            fetcher,
             metrics,
             grpc,
             http,
@@ -223,6 +232,11 @@ impl Server {
         tasks.spawn(follow_directory(
             self.state.clone(),
             self.options.config.clone(),
+        ));
+        tasks.spawn(follow_keys(
+            self.state.clone(),
+            data.join(KEYS_FOLDER),
+            self.fetcher,
         ));
         let mut doors = JoinSet::new();
         let rest = rest::Rest {
@@ -332,6 +346,10 @@ async fn renew_own_identity(own: Arc<OwnIdentity>, authority: Arc<Authority>) {
 
 async fn follow_directory(state: State, directory: PathBuf) {
     state.run_directory(directory).await;
+}
+
+async fn follow_keys(state: State, folder: PathBuf, fetcher: Fetcher) {
+    state.run_keys(folder, fetcher).await;
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -10,6 +10,7 @@ mod misdirected;
 mod processing;
 mod refusal;
 mod side;
+mod token_problem;
 mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ pub use misdirected::Misdirected;
 pub use processing::Processing;
 pub use refusal::Refusal;
 pub use side::Side;
+pub use token_problem::TokenProblem;
 use words::{OUTSIDE, no_such_host, no_such_port, refused};
 
 /// Everything that can end a request in this proxy.
@@ -56,6 +58,14 @@ pub enum ProxyError {
     AccessDenied {
         /// `namespace/name`.
         policy: Arc<str>,
+    },
+    /// Its token is missing, or not believed.
+    #[error("authentication policy {policy}: {why}")]
+    Unauthenticated {
+        /// `namespace/name`.
+        policy: Arc<str>,
+        /// In what way.
+        why: TokenProblem,
     },
     /// The caller's deadline had passed on arrival, or passed while we waited for an answer.
     #[error("the caller's deadline has passed")]
@@ -291,6 +301,7 @@ impl ProxyError {
         match self {
             Self::InvalidRequest { .. } | Self::Refused { .. } | Self::UpgradeRefused => Flag::Dpe,
             Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
+            Self::Unauthenticated { .. } => Flag::Jw,
             Self::DeadlineExpired => Flag::De,
             Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }
@@ -331,6 +342,7 @@ impl ProxyError {
             Self::UpgradeRefused => "upgrade-not-carried",
             Self::PlaintextRefused => "mutual-tls-required",
             Self::AccessDenied { .. } => "access-denied",
+            Self::Unauthenticated { why, .. } => why.slug(),
             Self::DeadlineExpired => "deadline-passed",
             Self::NoSuchHost { .. } => "authority-is-no-service",
             Self::NoSuchDestination { .. } => "destination-is-no-service",

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod authentication;
 mod bad_update;
 mod balancing;
 mod bank;

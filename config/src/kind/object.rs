@@ -10,8 +10,9 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh, RateLimitPolicy,
-    ReferenceGrant, Service, TargetRef, TcpRoute, TlsRoute, TrafficPolicy, Workload,
+    AccessPolicy, AuthenticationPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh,
+    RateLimitPolicy, ReferenceGrant, Service, TargetRef, TcpRoute, TlsRoute, TrafficPolicy,
+    Workload,
 };
 
 choice! {
@@ -39,6 +40,8 @@ choice! {
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
         AccessPolicy = "AccessPolicy",
+        /// Whose tokens they need.
+        AuthenticationPolicy = "AuthenticationPolicy",
         /// What goes wrong with them on purpose.
         FaultPolicy = "FaultPolicy",
         /// How many of them, in a time.
@@ -66,6 +69,7 @@ impl Kind {
             | Self::Workload
             | Self::TrafficPolicy
             | Self::AccessPolicy
+            | Self::AuthenticationPolicy
             | Self::FaultPolicy
             | Self::RateLimitPolicy => &["usher.dev/v1alpha1"],
         }
@@ -161,6 +165,8 @@ pub enum Object {
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
     AccessPolicy(AccessPolicy),
+    /// See [`super::AuthenticationPolicySpec`].
+    AuthenticationPolicy(AuthenticationPolicy),
     /// See [`super::FaultPolicySpec`].
     FaultPolicy(FaultPolicy),
     /// See [`super::RateLimitPolicySpec`].
@@ -182,6 +188,7 @@ impl Object {
             Self::TcpRoute(_) => Kind::TcpRoute,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
+            Self::AuthenticationPolicy(_) => Kind::AuthenticationPolicy,
             Self::FaultPolicy(_) => Kind::FaultPolicy,
             Self::RateLimitPolicy(_) => Kind::RateLimitPolicy,
         }
@@ -201,6 +208,7 @@ impl Object {
             Self::TcpRoute(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
+            Self::AuthenticationPolicy(object) => &object.metadata,
             Self::FaultPolicy(object) => &object.metadata,
             Self::RateLimitPolicy(object) => &object.metadata,
         }
@@ -221,6 +229,7 @@ impl Object {
         match self {
             Self::TrafficPolicy(policy) => &policy.spec.target_refs,
             Self::AccessPolicy(policy) => &policy.spec.target_refs,
+            Self::AuthenticationPolicy(policy) => &policy.spec.target_refs,
             Self::FaultPolicy(policy) => &policy.spec.target_refs,
             Self::RateLimitPolicy(policy) => &policy.spec.target_refs,
             Self::Mesh(_)
@@ -283,6 +292,7 @@ impl Serialize for Object {
             Self::TcpRoute(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
+            Self::AuthenticationPolicy(object) => envelope!(object),
             Self::FaultPolicy(object) => envelope!(object),
             Self::RateLimitPolicy(object) => envelope!(object),
         }

@@ -214,6 +214,8 @@ choice! {
         Traffic = "TrafficPolicy",
         /// See [`super::AccessPolicySpec`].
         Access = "AccessPolicy",
+        /// See [`super::AuthenticationPolicySpec`].
+        Authentication = "AuthenticationPolicy",
         /// See [`super::FaultPolicySpec`].
         Fault = "FaultPolicy",
         /// See [`super::RateLimitPolicySpec`].

@@ -3,6 +3,7 @@
 //! The control plane's `compile` makes it from kinds, `wire` carries it, the proxy's snapshot holds it.
 //! Every default is already filled in: the proxy has no defaults of its own for policy.
 
+mod authentication;
 mod endpoint;
 mod filter;
 mod fault;
@@ -15,6 +16,7 @@ mod service;
 mod traffic_policy;
 mod trust;
 
+pub use authentication::{Authentication, JwtProvider, TokenFrom};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};

@@ -12,6 +12,7 @@ use crate::{
 
 use super::{
     DecodeError,
+    authentication::{decode_authentication, decode_header_name, header_names},
     rate_limit::decode_limits,
     scalar::{
         Decoded, list, optional_millis, percent, port, ports, positive_millis, protocol, required,
@@ -33,6 +34,8 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             ports: policy.ports.iter().map(port).collect(),
             access: policy.access.iter().map(Into::into).collect(),
             rate_limits: policy.rate_limits.iter().map(Into::into).collect(),
+            authentication: policy.authentication.as_ref().map(Into::into),
+            claim_headers: header_names(&policy.claim_headers),
             health_check: policy.health_check.as_ref().map(Into::into),
             telemetry: Some((&policy.telemetry).into()),
             idle_ms: Some(to_optional_millis(policy.idle)),
@@ -53,6 +56,8 @@ impl TryFrom<v1::InboundPolicy> for InboundPolicy {
 fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
     let health_check = message.health_check.map(decode_health_check).transpose();
     let telemetry = required("telemetry", message.telemetry)?;
+    let authentication = message.authentication.map(decode_authentication);
+    let authentication = authentication.transpose();
     Ok(InboundPolicy {
         zone: message.zone,
         service: service_name(&message.namespace, &message.service)?,
@@ -68,6 +73,8 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             ))
         })?,
         access: list("access", message.access, decode_access)?,
+        authentication: authentication.map_err(|e| e.under("authentication"))?,
+        claim_headers: list("claim_headers", message.claim_headers, decode_header_name)?,
         rate_limits: list("rate_limits", message.rate_limits, decode_limits)?,
         health_check: health_check.map_err(|e| e.under("health_check"))?,
         telemetry: decode_telemetry(&telemetry).map_err(|e| e.under("telemetry"))?,

@@ -4,6 +4,7 @@
 //! gives a model or a [`DecodeError`] that names the field; values this version does not know are refused, never
 //! guessed, because a policy that is half understood is a policy that is not enforced.
 
+mod authentication;
 mod endpoint;
 mod error;
 mod filter;

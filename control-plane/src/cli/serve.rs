@@ -47,6 +47,9 @@ pub(super) struct Serve {
     /// Address for REST and metrics: read only, without proof, so loopback unless you mean it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010", value_parser = super::address)]
     http: SocketAddr,
+    /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
+    #[arg(long, value_name = "FILE")]
+    jwks_ca: Option<PathBuf>,
     /// Print the addresses as one JSON document, and log in JSON
     #[arg(long)]
     json: bool,
@@ -102,6 +105,7 @@ impl Serve {
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
+            jwks_ca: self.jwks_ca.clone(),
         };
         let server = Server::start(options)
             .await

@@ -105,7 +105,9 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         Reason::Conflicted
         | Reason::TargetNotFound
         | Reason::RefNotResolved
-        | Reason::RefNotPermitted => false,
+        | Reason::RefNotPermitted
+        // Nothing is fetched to validate.
+        | Reason::NoKeys => false,
     });
     for finding in &mut findings {
         if finding.reason == Reason::Denies {

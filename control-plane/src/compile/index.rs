@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, AppProtocol, FaultPolicy, Gateway, Granted, GrpcRoute, HttpRoute, Kind,
-        MeshSpec, Object, ObjectKey, RateLimitPolicy, ReferenceGrant, Service, TcpRoute, TlsRoute,
-        TrafficPolicy, Workload,
+        AccessPolicy, AppProtocol, AuthenticationPolicy, FaultPolicy, Gateway, Granted, GrpcRoute,
+        HttpRoute, Kind, MeshSpec, Object, ObjectKey, RateLimitPolicy, ReferenceGrant, Service,
+        TcpRoute, TlsRoute, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
-    value::{Port, ServiceName, TrustDomain},
+    value::{Jwks, JwksUri, Port, ServiceName, TrustDomain},
 };
 
 use crate::registry::{Denied, World};
@@ -61,12 +61,16 @@ pub(super) struct Index<'a> {
     /// Oldest first, then by name.
     pub(super) access: Vec<Aged<'a, AccessPolicy>>,
     /// Oldest first, then by name.
+    pub(super) authentication: Vec<Aged<'a, AuthenticationPolicy>>,
+    /// Oldest first, then by name.
     pub(super) faults: Vec<Aged<'a, FaultPolicy>>,
     /// Oldest first, then by name.
     pub(super) rate_limits: Vec<Aged<'a, RateLimitPolicy>>,
-    /// AccessPolicies that never were valid, and what they were meant to protect.
+    /// Access- and AuthenticationPolicies that never were valid, and what they were meant to protect.
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
+    /// Of token issuers, as far as they are fetched.
+    pub(super) keys: &'a BTreeMap<JwksUri, Jwks>,
 }
 
 impl<'a> Index<'a> {
@@ -84,10 +88,12 @@ impl<'a> Index<'a> {
             tcp_routes: Vec::new(),
             traffic: Vec::new(),
             access: Vec::new(),
+            authentication: Vec::new(),
             faults: Vec::new(),
             rate_limits: Vec::new(),
             denied: &world.denied,
             addresses: &world.addresses,
+            keys: &world.keys,
         };
         let mesh = world.mesh();
         for (key, accepted) in &world.objects {
@@ -116,6 +122,9 @@ impl<'a> Index<'a> {
                 Object::ReferenceGrant(object) => index.grants.push(object),
                 Object::TrafficPolicy(object) => index.traffic.push(Aged::new(key, object, at)),
                 Object::AccessPolicy(object) => index.access.push(Aged::new(key, object, at)),
+                Object::AuthenticationPolicy(object) => {
+                    index.authentication.push(Aged::new(key, object, at));
+                }
                 Object::FaultPolicy(object) => index.faults.push(Aged::new(key, object, at)),
                 Object::RateLimitPolicy(object) => {
                     index.rate_limits.push(Aged::new(key, object, at));
@@ -124,6 +133,7 @@ impl<'a> Index<'a> {
         }
         by_age(&mut index.traffic);
         by_age(&mut index.access);
+        by_age(&mut index.authentication);
         by_age(&mut index.faults);
         by_age(&mut index.rate_limits);
         index

@@ -10,7 +10,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::{self, ObjectKey, RateLimitPolicy},
+    kind::{self, ObjectKey, RateLimitPolicy, TargetRef},
     model::{Gateway, LimitKey, LimitWhen, RateLimit, RateLimits},
     value::ServiceName,
 };
@@ -56,7 +56,9 @@ pub(super) fn of_gateways(
         }
         led.extend(names);
     }
-    report_unled(index, &led, findings);
+    let policies = index.rate_limits.iter();
+    let policies = policies.map(|policy| (policy.key, policy.object.spec.target_refs.as_slice()));
+    report_unled(index, &led, policies, findings);
 }
 
 /// By the label of a rule.
@@ -74,11 +76,16 @@ fn by_route(index: &Index<'_>, targets: &Targets<'_>) -> BTreeMap<Arc<str>, Vec<
     by_route
 }
 
-/// A called service's sidecar knows no routes, so a route's limits hold at gateways or nowhere.
-fn report_unled(index: &Index<'_>, led: &BTreeSet<Arc<str>>, findings: &mut Vec<Finding>) {
-    for policy in &index.rate_limits {
-        for reference in &policy.object.spec.target_refs {
-            let target = Target::of(reference, &policy.key.namespace);
+/// A called service's sidecar knows no routes, so what a policy says of a route holds at gateways or nowhere.
+pub(super) fn report_unled<'a>(
+    index: &Index<'_>,
+    led: &BTreeSet<Arc<str>>,
+    policies: impl Iterator<Item = (&'a ObjectKey, &'a [TargetRef])>,
+    findings: &mut Vec<Finding>,
+) {
+    for (policy, references) in policies {
+        for reference in references {
+            let target = Target::of(reference, &policy.namespace);
             let Target::Route(route, _) = &target else {
                 continue;
             };
@@ -90,11 +97,10 @@ fn report_unled(index: &Index<'_>, led: &BTreeSet<Arc<str>>, findings: &mut Vec<
             let prefix = format!("{kind}/{namespace}/{name}/");
             if target.exists(index) && !led.iter().any(|label| label.starts_with(&prefix)) {
                 findings.push(Finding {
-                    object: policy.key.clone(),
+                    object: policy.clone(),
                     reason: Reason::NotEnforced,
                     message: format!(
-                        "{route} hangs on no Gateway, and a service's sidecar knows no routes: name the Service, with \
-                         limits that say `when`"
+                        "{route} hangs on no Gateway, and a service's sidecar knows no routes: name the Service"
                     ),
                 });
             }

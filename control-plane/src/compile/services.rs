@@ -12,7 +12,7 @@ use usher_config::{
 };
 
 use super::{
-    Backing, Finding, access, faults,
+    Backing, Finding, access, authentication, faults,
     index::Index,
     rate_limits,
     routes::Attached,
@@ -78,6 +78,8 @@ pub(super) fn caller_inbound(
         service,
         mtls: MtlsMode::Strict,
         ports: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         access: Vec::new(),
         rate_limits: Vec::new(),
         health_check: None,
@@ -165,6 +167,8 @@ pub(super) fn inbound(
             .iter()
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
+        authentication: authentication::of_service((index, targets), &name, findings),
+        claim_headers: authentication::claim_headers(index),
         access: access.policies,
         rate_limits: rate_limits::of_service(targets, &name),
         health_check: health_check.map(check),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use usher_config::{
     kind::{
-        AccessPolicy, FaultPolicy, Kind, ObjectKey, RateLimitPolicy, TargetKind, TargetRef,
-        TrafficPolicy,
+        AccessPolicy, AuthenticationPolicy, FaultPolicy, Kind, ObjectKey, RateLimitPolicy,
+        TargetKind, TargetRef, TrafficPolicy,
     },
     value::{Name, ServiceName},
 };
@@ -106,9 +106,10 @@ impl Target {
 pub(super) struct Targets<'a> {
     traffic: BTreeMap<Target, &'a TrafficPolicy>,
     access: BTreeMap<Target, &'a AccessPolicy>,
+    authentication: BTreeMap<Target, &'a AuthenticationPolicy>,
     faults: BTreeMap<Target, Aged<'a, FaultPolicy>>,
     rate_limits: BTreeMap<Target, &'a RateLimitPolicy>,
-    /// By target: AccessPolicies that never were valid.
+    /// By target: Access- and AuthenticationPolicies that never were valid.
     denied: BTreeMap<Target, Vec<&'a ObjectKey>>,
 }
 
@@ -118,6 +119,8 @@ impl<'a> Targets<'a> {
         let traffic = traffic.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let access = index.access.iter();
         let access = access.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let tokens = index.authentication.iter();
+        let tokens = tokens.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let faults = index.faults.iter();
         let faults = faults.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let limits = index.rate_limits.iter();
@@ -142,6 +145,7 @@ impl<'a> Targets<'a> {
         Self {
             traffic: objects(assign(index, traffic, findings)),
             access: objects(assign(index, access, findings)),
+            authentication: objects(assign(index, tokens, findings)),
             faults: assign(index, faults, findings),
             rate_limits: objects(assign(index, limits, findings)),
             denied,
@@ -154,6 +158,17 @@ impl<'a> Targets<'a> {
 
     pub(super) fn access(&self, target: &Target) -> Option<&'a AccessPolicy> {
         self.access.get(target).copied()
+    }
+
+    pub(super) fn authentication(&self, target: &Target) -> Option<&'a AuthenticationPolicy> {
+        self.authentication.get(target).copied()
+    }
+
+    /// Whether an AuthenticationPolicy holds it, be it one that never was valid.
+    pub(super) fn authenticates(&self, target: &Target) -> bool {
+        let denied = self.denied(target).iter();
+        let mut denied = denied.filter(|key| key.kind == Kind::AuthenticationPolicy);
+        self.authentication.contains_key(target) || denied.next().is_some()
     }
 
     pub(super) fn fault(&self, target: &Target) -> Option<Aged<'a, FaultPolicy>> {

@@ -9,10 +9,7 @@ mod size;
 mod streams;
 mod treatment;
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, time::SystemTime};
 
 use usher_config::{
     model::{BackendTarget, OutboundTraffic, Protocol, Route},

@@ -7,6 +7,7 @@
 
 mod configure;
 mod instances;
+mod keys;
 mod publish;
 mod report;
 
@@ -46,6 +47,9 @@ pub const SETTLING: Duration = Duration::from_secs(300);
 
 /// The store's file in the data directory.
 const STORE_FILE: &str = "configuration.redb";
+
+/// Token issuers' keys as they were fetched last, a folder in the data directory.
+pub(crate) const KEYS_FOLDER: &str = "jwks";
 
 /// Everything the control plane knows. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -134,6 +138,7 @@ impl State {
                 source,
             })?;
         state.apply(parsed, config).await?;
+        state.restore_keys(&data.join(KEYS_FOLDER)).await?;
         // At once: the first proxy must not be told that there is no such service.
         state.publish(Instant::now());
         Ok(state)

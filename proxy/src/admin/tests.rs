@@ -108,6 +108,8 @@ async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
         ports: Vec::new(),
         access: Vec::new(),
         rate_limits: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,

@@ -53,11 +53,13 @@ pub enum Flag {
     Fi,
     /// Beyond a rate limit.
     Rl,
+    /// Without a token that is believed.
+    Jw,
 }
 
 impl Flag {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Uh,
         Self::Uf,
         Self::Uo,
@@ -82,6 +84,7 @@ impl Flag {
         Self::Di,
         Self::Fi,
         Self::Rl,
+        Self::Jw,
     ];
 
     /// The letters.
@@ -111,6 +114,7 @@ impl Flag {
             Self::Di => "DI",
             Self::Fi => "FI",
             Self::Rl => "RL",
+            Self::Jw => "JW",
         }
     }
 }

@@ -23,6 +23,7 @@ impl ProxyError {
             | Self::PlaintextRefused
             | Self::AccessDenied { .. }
             | Self::RateLimited { .. }
+            | Self::Unauthenticated { .. }
             | Self::DeadlineExpired
             | Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }

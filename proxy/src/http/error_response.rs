@@ -8,7 +8,9 @@ use std::{fmt::Write as _, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use usher_config::model::{FaultAnswer, StaticResponse};
 
-use crate::error::{Exceeded, Flag, Misdirected, Processing, ProxyError, Refusal, seconds};
+use crate::error::{
+    Exceeded, Flag, Misdirected, Processing, ProxyError, Refusal, TokenProblem, seconds,
+};
 
 use super::{Body, headers};
 
@@ -101,6 +103,10 @@ fn answer(error: &ProxyError, dialect: Dialect, text: &str) -> Response<Body> {
     if let Some(wait) = retry_after(error) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     }
+    if let ProxyError::Unauthenticated { why, .. } = error {
+        let challenge = HeaderValue::from_static(why.challenge());
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
     if let ProxyError::RateLimited { exceeded, .. } = error {
         say_limit(headers, exceeded);
     }
@@ -128,6 +134,12 @@ pub fn status(error: &ProxyError) -> StatusCode {
         ProxyError::UpgradeRefused => StatusCode::NOT_IMPLEMENTED,
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
         ProxyError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+        // No token would help.
+        ProxyError::Unauthenticated {
+            why: TokenProblem::Policy,
+            ..
+        } => StatusCode::FORBIDDEN,
+        ProxyError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
         ProxyError::NoSuchHost { .. }
         | ProxyError::NoSuchDestination { .. }
         | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
@@ -224,6 +236,7 @@ pub fn grpc_status(flag: Flag) -> u8 {
     match flag {
         Flag::Uo | Flag::Rl => 8,
         Flag::Az => 7,
+        Flag::Jw => 16,
         Flag::De | Flag::Ut => 4,
         Flag::Uh
         | Flag::Uf

@@ -12,3 +12,4 @@ pub mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
 pub mod timeout;
+pub mod token;

@@ -14,7 +14,7 @@ use usher_config::{
 use crate::telemetry::metrics::{Direction, Metrics};
 
 use super::{
-    Change, GatewayEntry, InboundEntry, ServiceEntry, Snapshot,
+    Change, GatewayEntry, InboundEntry, ServiceEntry, Snapshot, TokensEntry,
     build::{Builder, Endpoints},
     gateway,
     limits::Limits,
@@ -140,6 +140,10 @@ fn inbound_entry(policy: InboundPolicy, previous: &Snapshot, metrics: &Metrics) 
             .map(|one| limits.entry(one))
             .collect(),
         kept: limits.kept,
+        tokens: policy
+            .authentication
+            .as_ref()
+            .map(|model| TokensEntry::new(model, metrics)),
         label,
         policy: Arc::new(policy),
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use http::HeaderName;
 use usher_config::{
     model::{
         BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, Route, StreamRoute,
@@ -13,7 +14,7 @@ use usher_config::{
 use crate::route::{self, Hosts, Table};
 
 use super::{
-    ServiceEntry, Treatment,
+    Guards, ServiceEntry, TokensEntry, Treatment,
     apply::Fixed,
     build::mirrors,
     limits::{Kept, Limits, LimitsEntry},
@@ -57,6 +58,8 @@ pub struct ListenerEntry {
     pub hostname: Option<Hostname>,
     /// To show where TLS ends here, the first that fits.
     pub certificates: Vec<CertificateName>,
+    /// Taken from every request.
+    pub claim_headers: Arc<[HeaderName]>,
     /// Where connections go.
     pub streams: Hosts<StreamRoute>,
     hosts: Hosts<HostEntry>,
@@ -77,8 +80,8 @@ pub struct RouteEntry {
     pub treatment: Arc<Treatment>,
     /// For each backend; `None`: as the service says itself.
     pub backends: Vec<Option<Arc<Treatment>>>,
-    /// The gateway's, and the rule's own.
-    pub limits: Arc<[Arc<LimitsEntry>]>,
+    /// Who is let in, and how often.
+    pub guards: Guards,
 }
 
 impl GatewayEntry {
@@ -125,6 +128,9 @@ pub(super) struct Builder<'a> {
     limits: Limits<'a>,
     of_all: Arc<[Arc<LimitsEntry>]>,
     of_routes: HashMap<Arc<str>, Arc<[Arc<LimitsEntry>]>>,
+    tokens_of_all: Option<Arc<TokensEntry>>,
+    tokens_of_routes: HashMap<Arc<str>, Arc<TokensEntry>>,
+    claim_headers: Arc<[HeaderName]>,
 }
 
 impl<'a> Builder<'a> {
@@ -141,11 +147,15 @@ impl<'a> Builder<'a> {
             limits: Limits::new(&fixed.metrics, before.map(|before| &before.kept)),
             of_all: Arc::default(),
             of_routes: HashMap::new(),
+            tokens_of_all: None,
+            tokens_of_routes: HashMap::new(),
+            claim_headers: Arc::default(),
         }
     }
 
     pub(super) fn gateway(mut self, model: Arc<Gateway>) -> GatewayEntry {
         self.limit(&model);
+        self.authenticate(&model);
         let mut ports: HashMap<Port, GatewayPort> = HashMap::new();
         for listener in &model.listeners {
             let port = ports.entry(listener.port).or_insert_with(|| GatewayPort {
@@ -184,6 +194,25 @@ impl<'a> Builder<'a> {
             .collect();
     }
 
+    fn authenticate(&mut self, model: &Gateway) {
+        let metrics = &self.fixed.metrics;
+        let of_all = model.authentication.as_ref();
+        self.tokens_of_all = of_all.map(|one| TokensEntry::new(one, metrics));
+        for (route, one) in &model.route_authentication {
+            let entry = TokensEntry::new(one, metrics);
+            self.tokens_of_routes.insert(route.clone(), entry);
+        }
+        self.claim_headers = model.claim_headers.clone().into();
+    }
+
+    fn guards(&self, route: &str) -> Guards {
+        let own = self.tokens_of_routes.get(route);
+        Guards {
+            tokens: own.or(self.tokens_of_all.as_ref()).cloned(),
+            limits: self.of_routes.get(route).unwrap_or(&self.of_all).clone(),
+        }
+    }
+
     fn listener(&mut self, listener: &Listener) -> ListenerEntry {
         let mut by_host: HashMap<Option<&Hostname>, (Vec<Route>, Vec<RouteEntry>)> = HashMap::new();
         for GatewayRoute { route, policies } in &listener.routes {
@@ -209,6 +238,7 @@ impl<'a> Builder<'a> {
             protocol: listener.protocol,
             hostname: listener.hostname.clone(),
             certificates: listener.certificates.clone(),
+            claim_headers: self.claim_headers.clone(),
             streams,
             hosts,
         }
@@ -231,11 +261,7 @@ impl<'a> Builder<'a> {
         RouteEntry {
             treatment: self.treatment(route, None, &route.policy),
             backends,
-            limits: self
-                .of_routes
-                .get(&route.name)
-                .unwrap_or(&self.of_all)
-                .clone(),
+            guards: self.guards(&route.name),
         }
     }
 

@@ -9,6 +9,7 @@ mod entry;
 mod followed;
 mod gateway;
 mod limits;
+mod tokens;
 mod treat;
 
 use std::{
@@ -37,6 +38,7 @@ pub use entry::{
 };
 pub use gateway::{GatewayEntry, GatewayPort, ListenerEntry, RouteEntry};
 pub use limits::{LimitEntry, LimitsEntry};
+pub use tokens::{Guards, TokensEntry};
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]

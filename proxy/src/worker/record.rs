@@ -194,7 +194,9 @@ impl Record {
     pub fn error(&mut self, error: &ProxyError) {
         self.flags.set(error.flag());
         self.reason = Some(error.slug());
-        if let ProxyError::AccessDenied { policy } | ProxyError::RateLimited { policy, .. } = error
+        if let ProxyError::AccessDenied { policy }
+        | ProxyError::Unauthenticated { policy, .. }
+        | ProxyError::RateLimited { policy, .. } = error
         {
             self.policy = Some(policy.clone());
         }

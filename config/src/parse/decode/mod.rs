@@ -1,6 +1,7 @@
 //! Trees → kinds: one function per struct, each asking for its fields and adding the kind's own checks.
 
 mod access_policy;
+mod authentication_policy;
 mod filter;
 mod fault_policy;
 mod load_balancer;
@@ -25,7 +26,7 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 2] = ["BackendTLSPolicy", "AuthenticationPolicy"];
+const LATER: [&str; 1] = ["BackendTLSPolicy"];
 
 /// What a document turned out to be.
 #[derive(Debug, Default)]
@@ -124,6 +125,11 @@ fn with_spec(
             metadata,
             access_policy::policy(spec, namespace),
             Object::AccessPolicy,
+        ),
+        Kind::AuthenticationPolicy => put(
+            metadata,
+            authentication_policy::policy(spec, namespace),
+            Object::AuthenticationPolicy,
         ),
         Kind::FaultPolicy => put(
             metadata,

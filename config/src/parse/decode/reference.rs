@@ -267,6 +267,7 @@ pub(super) fn meant_targets(
 ) -> Vec<TargetRef> {
     let kinds: &[TargetKind] = match kind {
         Kind::AccessPolicy => &super::access_policy::TARGETS,
+        Kind::AuthenticationPolicy => &super::authentication_policy::TARGETS,
         Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
         Kind::FaultPolicy => &super::fault_policy::TARGETS,
         Kind::RateLimitPolicy => &super::rate_limit_policy::TARGETS,

@@ -2,6 +2,7 @@
 
 mod access;
 mod gateway;
+mod guards;
 mod route;
 mod stream;
 
@@ -45,6 +46,10 @@ impl<'a> Check<'a, '_> {
             Object::AccessPolicy(policy) => {
                 self.targets(&policy.spec.target_refs);
                 self.callers(&policy.spec.rules);
+            }
+            Object::AuthenticationPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.issuers(&policy.spec.jwt);
             }
             Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
             Object::RateLimitPolicy(policy) => self.targets(&policy.spec.target_refs),

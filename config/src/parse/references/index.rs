@@ -67,6 +67,7 @@ impl<'a> Index<'a> {
                 | Kind::TcpRoute
                 | Kind::TrafficPolicy
                 | Kind::AccessPolicy
+                | Kind::AuthenticationPolicy
                 | Kind::FaultPolicy
                 | Kind::RateLimitPolicy => {}
             }
@@ -123,6 +124,7 @@ impl<'a> Index<'a> {
             | Object::TcpRoute(_)
             | Object::TrafficPolicy(_)
             | Object::AccessPolicy(_)
+            | Object::AuthenticationPolicy(_)
             | Object::FaultPolicy(_)
             | Object::RateLimitPolicy(_) => {}
         }

@@ -96,3 +96,55 @@ fn a_target_that_is_not_there_is_named() {
         ["spec.targetRefs[0].sectionName: a sectionName"]
     );
 }
+
+const JWKS: &str = r#"{ inline: '{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}' }"#;
+
+fn authentication(provider: &str) -> String {
+    format!(
+        "{SERVICE}apiVersion: usher.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {{name: p}}\nspec:\n  \
+         targetRefs: [{{kind: Service, name: a}}]\n  jwt:\n{provider}"
+    )
+}
+
+#[test]
+fn every_mistake_of_an_issuer_is_named() {
+    let good = format!("  - {{issuer: i, audiences: [a], jwks: {JWKS}}}\n");
+    assert_eq!(found(&authentication(&good)), Vec::<String>::new());
+    let text = authentication(&format!(
+        "  - {{issuer: i, jwks: {{}}}}
+  - {{issuer: j, audiences: [], jwks: {{uri: 'file:///a', refreshInterval: 100ms}}}}
+  - {{issuer: k, audiences: [a], jwks: {{inline: '-----BEGIN', refreshInterval: 1m}}, algorithms: [HS256, none]}}
+  - {{issuer: l, audiences: [a], jwks: {JWKS}, from: {{header: x-a, cookie: b}}, claimsToHeaders: [{{claim: sub, header: x-usher-user}}, {{claim: sub, header: cookie}}]}}
+"
+    ));
+    let said = found(&text);
+    for (field, what) in [
+        ("spec.jwt[0].jwks", "none of them"),
+        ("spec.jwt[0].audiences", "nothing"),
+        ("spec.jwt[1].audiences", "a list of 0"),
+        ("spec.jwt[1].jwks.uri", "`file:///a`"),
+        ("spec.jwt[1].jwks.refreshInterval", "`100ms`"),
+        ("spec.jwt[2].jwks.refreshInterval", "a refreshInterval"),
+        ("spec.jwt[2].jwks.inline", "`something else`"),
+        ("spec.jwt[2].algorithms[0]", "`HS256`"),
+        ("spec.jwt[2].algorithms[1]", "`none`"),
+        ("spec.jwt[3].from", "both `header` and `cookie`"),
+        ("spec.jwt[3].claimsToHeaders[0].header", "`x-usher-user`"),
+        ("spec.jwt[3].claimsToHeaders[1].header", "`cookie`"),
+    ] {
+        let mistake = format!("{field}: {what}");
+        assert!(said.contains(&mistake), "{mistake}: {said:#?}");
+    }
+    assert_eq!(said.len(), 12, "{said:#?}");
+}
+
+#[test]
+fn keys_that_anybody_on_the_way_may_change_are_warned_of() {
+    let provider = "  - {issuer: i, audiences: [a], jwks: {uri: 'http://login.test/keys'}}\n";
+    let parsed = parse(&authentication(provider));
+    let [mistake] = &parsed.mistakes[..] else {
+        panic!("{:?}", parsed.mistakes)
+    };
+    assert_eq!(mistake.severity, Severity::Warning);
+    assert_eq!(mistake.field, "spec.jwt[0].jwks.uri");
+}

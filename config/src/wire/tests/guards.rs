@@ -1,6 +1,7 @@
 //! Who is let in, and how often.
 
 use super::*;
+use crate::value::{JwtAlgorithm, KeyMaterial, VerificationKey};
 
 pub(super) fn rate_limits() -> RateLimits {
     RateLimits {
@@ -31,6 +32,54 @@ pub(super) fn rate_limits() -> RateLimits {
             },
         }],
     }
+}
+
+pub(super) fn authentication() -> Authentication {
+    let provider = |from, material| JwtProvider {
+        issuer: "https://login.example".into(),
+        audiences: vec!["bank".into()],
+        keys: vec![VerificationKey {
+            id: "k1".into(),
+            algorithm: Some(JwtAlgorithm::Es256),
+            material,
+        }],
+        algorithms: vec![JwtAlgorithm::Es256, JwtAlgorithm::EdDsa],
+        from,
+        keep: true,
+        headers: vec![("sub".into(), http::HeaderName::from_static("x-user"))],
+    };
+    let rsa = KeyMaterial::Rsa {
+        n: vec![0xff; 256],
+        e: vec![1, 0, 1],
+    };
+    let mut point = vec![7; 65];
+    point[0] = 4;
+    Authentication {
+        name: "bank/login".into(),
+        required: true,
+        providers: vec![
+            provider(TokenFrom::Bearer, rsa),
+            provider(TokenFrom::Cookie("t".into()), KeyMaterial::P256(point)),
+            provider(
+                TokenFrom::Header(http::HeaderName::from_static("x-token")),
+                KeyMaterial::Ed25519(vec![9; 32]),
+            ),
+        ],
+        invalid: false,
+    }
+}
+
+#[test]
+fn a_short_key_is_refused() {
+    let mut message = v1::InboundPolicy::from(&inbound_policy());
+    let authentication = message.authentication.as_mut().expect("written");
+    authentication.providers[0].keys[0].material =
+        Some(v1::verification_key::Material::Rsa(v1::RsaKey {
+            n: vec![0xff; 128],
+            e: vec![1, 0, 1],
+        }));
+    let error = InboundPolicy::try_from(message).expect_err("1024 bits");
+    assert_eq!(error.field, "authentication.providers[0].keys[0].material");
 }
 
 #[test]

@@ -149,3 +149,130 @@ fn of_two_policies_for_one_target_the_older_holds() {
         "Gateway bank/edge is held by RateLimitPolicy bank/one, which is older"
     );
 }
+
+const JWKS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+fn tokens(name: &str, target: &str, mode: &str, jwks: &str) -> String {
+    let spec = format!(
+        "  mode: {mode}\n  jwt: [{{issuer: {name}, audiences: [bank], jwks: {jwks}, claimsToHeaders: [{{claim: sub, header: x-{name}}}]}}]\n"
+    );
+    policy("AuthenticationPolicy", name, target, &spec)
+}
+
+fn inline() -> String {
+    format!("{{inline: '{JWKS}'}}")
+}
+
+#[test]
+fn the_narrowest_says_whose_tokens_and_none_loosens() {
+    let world = world(&[
+        &service("a"),
+        &service("b"),
+        EDGE,
+        &tokens("ns", NAMESPACE, "Required", &inline()),
+        &tokens("svc", SERVICE, "Optional", &inline()),
+    ]);
+    let compiled = compile(&world);
+    let reasons: Vec<_> = compiled.findings.iter().map(|one| one.reason).collect();
+    assert_eq!(reasons, [Reason::Loosens]);
+    let of = |name: &str| {
+        compiled.inbound[&named(name)]
+            .authentication
+            .clone()
+            .expect("held")
+    };
+    let (one, other) = (of("bank/a"), of("bank/b"));
+    assert_eq!(
+        (&*one.name, one.required, &*one.providers[0].issuer),
+        ("bank/svc", true, "svc")
+    );
+    assert_eq!((&*other.name, other.required), ("bank/ns", true));
+    assert_eq!(one.providers[0].keys.len(), 1);
+    // Whoever may write such headers is told to everybody who lets strangers in.
+    let gateway = &compiled.gateways[&named("bank/edge")];
+    assert_eq!(gateway.authentication, None);
+    let names: Vec<&str> = gateway
+        .claim_headers
+        .iter()
+        .map(|name| name.as_str())
+        .collect();
+    assert_eq!(names, ["x-ns", "x-svc"]);
+    assert_eq!(compiled.inbound[&named("bank/b")].claim_headers.len(), 2);
+}
+
+#[test]
+fn keys_that_are_not_fetched_yet_are_none_and_reported() {
+    let uri = "https://login.test/keys";
+    let source = format!("{{uri: '{uri}', refreshInterval: 1m}}");
+    let mut world = world(&[&service("a"), &tokens("svc", SERVICE, "Required", &source)]);
+    let compiled = compile(&world);
+    assert_eq!(compiled.findings[0].reason, Reason::NoKeys);
+    let every: Vec<_> = compiled.key_sources.values().collect();
+    assert_eq!(every, [&Duration::from_secs(60)]);
+    let keys = |compiled: &Compiled| {
+        let inbound = &compiled.inbound[&named("bank/a")];
+        inbound.authentication.as_ref().expect("held").providers[0]
+            .keys
+            .len()
+    };
+    assert_eq!(keys(&compiled), 0);
+    world
+        .keys
+        .insert(uri.parse().expect("valid"), JWKS.parse().expect("valid"));
+    let compiled = compile(&world);
+    assert_eq!((keys(&compiled), compiled.findings.len()), (1, 0));
+}
+
+#[test]
+fn a_route_says_more_than_its_gateway() {
+    let compiled = compile(&world(&[
+        &service("a"),
+        EDGE,
+        &route("{name: edge}"),
+        &tokens("edge", "{kind: Gateway, name: edge}", "Optional", &inline()),
+        &tokens(
+            "slow",
+            "{kind: HTTPRoute, name: r, sectionName: slow}",
+            "Required",
+            &inline(),
+        ),
+    ]));
+    assert_eq!(compiled.findings, []);
+    let gateway = &compiled.gateways[&named("bank/edge")];
+    let of_all = gateway.authentication.as_ref().expect("held");
+    assert_eq!((&*of_all.name, of_all.required), ("bank/edge", false));
+    let [(route, one)] = &gateway.route_authentication[..] else {
+        panic!("{:?}", gateway.route_authentication)
+    };
+    assert_eq!(
+        (&**route, &*one.name, one.required),
+        ("HTTPRoute/bank/r/slow", "bank/slow", true)
+    );
+}
+
+#[test]
+fn a_policy_that_never_was_valid_closes_its_gateway() {
+    let mut world = world(&[&service("a"), EDGE, &route("{name: edge}")]);
+    let broken = tokens(
+        "edge",
+        "{kind: Gateway, name: edge}",
+        "Sometimes",
+        &inline(),
+    );
+    let files = [
+        ("0.yaml".into(), service("a")),
+        ("1.yaml".into(), EDGE.to_owned()),
+        ("2.yaml".into(), route("{name: edge}")),
+        ("3.yaml".into(), broken),
+    ];
+    let reading = world.read(&parse_files(&files), Path::new(""), SystemTime::UNIX_EPOCH);
+    world = reading.world;
+    let compiled = compile(&world);
+    let gateway = &compiled.gateways[&named("bank/edge")];
+    assert!(
+        gateway
+            .authentication
+            .as_ref()
+            .is_some_and(|one| one.invalid && one.required)
+    );
+}

@@ -29,6 +29,9 @@ fn an_address_for_a_port_that_the_gateway_lacks_is_a_mistake_where_another_port_
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![listener("web", ListenerProtocol::Https, &[]), plain],
     };
@@ -55,6 +58,9 @@ fn a_certificate_without_files_is_told_by_listener() {
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![
             listener("web", ListenerProtocol::Https, &["one"]),
@@ -99,6 +105,9 @@ fn follow(steps: &[(&str, &str, &[&str])], files: &[&CertificateName]) -> Vec<St
         let gateway = Gateway {
             rate_limits: Vec::new(),
             route_limits: Vec::new(),
+            authentication: None,
+            route_authentication: Vec::new(),
+            claim_headers: Vec::new(),
             name: "shop/edge".parse().unwrap(),
             listeners: vec![listener],
         };
@@ -153,6 +162,9 @@ fn what_is_shown_instead_is_said() {
     let gateway = |certificates: &[&str]| Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![listener("web", ListenerProtocol::Https, certificates)],
     };

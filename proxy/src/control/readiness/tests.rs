@@ -27,6 +27,8 @@ fn configure(store: &Store) {
         ports: Vec::new(),
         access: Vec::new(),
         rate_limits: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,
@@ -82,6 +84,9 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: Vec::new(),
     };

@@ -82,6 +82,8 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         ports: vec![(port().port, port().protocol)],
         access: Vec::new(),
         rate_limits: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         health_check: None,
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,

@@ -355,6 +355,8 @@ fn a_state_directory_that_another_service_had_lets_in_nobody() {
         ports: Vec::new(),
         access: Vec::new(),
         rate_limits: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,
