@@ -153,7 +153,6 @@ impl Server {
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let data = &options.data;
-        let fetcher = Fetcher::new(options.jwks_ca.as_deref())?;
         private_directory(data).map_err(|source| StartError::Data {
             path: data.clone(),
             source,
@@ -171,6 +170,7 @@ impl Server {
         })?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
+        let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
         let grpc = bind(options.listen).await?;
         let http = bind(options.http).await?;
         let operator_path = data.join("operator.sock");
@@ -233,11 +233,8 @@ impl Server {
             self.state.clone(),
             self.options.config.clone(),
         ));
-        tasks.spawn(follow_keys(
-            self.state.clone(),
-            data.join(KEYS_FOLDER),
-            self.fetcher,
-        ));
+        let keys = data.join(KEYS_FOLDER);
+        tasks.spawn(follow_keys(self.state.clone(), keys, self.fetcher));
         let mut doors = JoinSet::new();
         let rest = rest::Rest {
             mesh: self.state.clone(),

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use usher_tests::{Answer, Application, Client, Gateway, Mesh, eventually, reply, yaml};
+use tokio::net::TcpStream;
+use usher_tests::{Answer, Application, Client, Gateway, Mesh, Sidecar, eventually, reply, yaml};
 
 use crate::{
     gateway::{gateway, http_listener, route},
@@ -164,19 +165,9 @@ async fn a_service_lets_in_whom_its_issuer_vouches_for_and_says_why_it_refuses()
     Ok(())
 }
 
-#[tokio::test]
-async fn a_gateway_follows_an_issuer_that_changes_its_keys_and_believes_no_claim_of_a_stranger()
--> Result<()> {
-    let (old, new) = (Issuer::new("old")?, Issuer::new("new")?);
-    let published = Arc::new(Mutex::new(old.jwks()));
-    let answers = Arc::clone(&published);
-    let issuer =
-        Application::answering(move |_, _| reply(200, answers.lock().expect("no panic").clone()))
-            .await?;
-    let jwks = format!(
-        "{{ uri: 'http://127.0.0.1:{}/keys', refreshInterval: 1s }}",
-        issuer.port()
-    );
+/// A shop that answers with the user whom it is told of, behind two gateways: `edge`, where tokens are looked at (at `/mine` they
+/// are required), and `open`, where nobody looks at any.
+async fn shop(jwks: &str) -> Result<(Mesh, Application, Sidecar)> {
     let second = gateway(&http_listener("web", 80, None)).replace("edge", "open");
     let mesh = Mesh::start(&[
         yaml::service("shop", 8080, "http"),
@@ -195,23 +186,41 @@ async fn a_gateway_follows_an_issuer_that_changes_its_keys_and_believes_no_claim
             "edge",
             "{ kind: Gateway, name: edge }",
             "  mode: Optional\n",
-            &jwks,
+            jwks,
         ),
         policy(
             "mine",
             "{ kind: HTTPRoute, name: mine }",
             "  mode: Required\n",
-            &jwks,
+            jwks,
         ),
     ])
     .await?;
-    let shop = Application::answering(|request, _| {
+    let application = Application::answering(|request, _| {
         let user = request.headers.get("x-user");
         let user = user.map_or("nobody", |user| user.to_str().expect("text"));
         reply(200, user.to_owned())
     })
     .await?;
-    let _shop = mesh.sidecar("shop").application(&shop).start().await?;
+    let sidecar = mesh.sidecar("shop").application(&application);
+    let sidecar = sidecar.start().await?;
+    Ok((mesh, application, sidecar))
+}
+
+#[tokio::test]
+async fn a_gateway_follows_an_issuer_that_changes_its_keys_and_believes_no_claim_of_a_stranger()
+-> Result<()> {
+    let (old, new) = (Issuer::new("old")?, Issuer::new("new")?);
+    let published = Arc::new(Mutex::new(old.jwks()));
+    let answers = Arc::clone(&published);
+    let issuer =
+        Application::answering(move |_, _| reply(200, answers.lock().expect("no panic").clone()))
+            .await?;
+    let jwks = format!(
+        "{{ uri: 'http://127.0.0.1:{}/keys', refreshInterval: 1s }}",
+        issuer.port()
+    );
+    let (mut mesh, _shop, _sidecar) = shop(&jwks).await?;
     let edge = Gateway::start(&mesh, "edge", &[80], &[]).await?;
     let open = Gateway::start(&mesh, "open", &[80], &[]).await?;
     let (edge, open) = (edge.client(80), open.client(80));
@@ -248,9 +257,56 @@ async fn a_gateway_follows_an_issuer_that_changes_its_keys_and_believes_no_claim
     let stale = bearing(&edge, mine, &token).await?;
     assert_eq!(stale.status, 401);
     assert!(stale.header("www-authenticate").contains("unknown key"));
-    // An issuer that is gone takes nothing away.
+    // An issuer that is gone takes nothing away, and neither does a control plane that begins anew without it.
     drop(issuer);
     assert_eq!(bearing(&edge, mine, &renewed).await?.status, 200);
+    mesh.kill_server();
+    mesh.start_server().await?;
+    let status = mesh.ask(&["status"])?;
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    assert!(
+        conditions.iter().all(|one| one["reason"] != "NoKeys"),
+        "{status:#}"
+    );
+    let mut late = Gateway::start(&mesh, "edge", &[80], &[]).await?;
+    late.bound(80).await;
+    eventually("a gateway that begins then has the keys", async || {
+        let answer = bearing(&late.client(80), mine, &renewed).await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_that_requires_a_token_takes_no_bytes_without_one() -> Result<()> {
+    let required = |mode: &str| {
+        let issuer = Issuer::new("one").map(|issuer| inline(&issuer));
+        let mode = format!("  mode: {mode}\n");
+        issuer.map(|jwks| policy("login", "{ kind: Service, name: db }", &mode, &jwks))
+    };
+    let documents = [yaml::service("db", 5432, "tcp"), required("Required")?];
+    let mesh = Mesh::start(&documents).await?;
+    let application = Application::echo().await?;
+    let _db = mesh.sidecar("db").application(&application).start().await?;
+    let web = mesh.sidecar("web").argument("--tcp");
+    let web = web.argument("127.0.0.1:0=db.default:5432").start().await?;
+    let local = web.tcp.first().expect("an address for --tcp").clone();
+    let get = async || Client::direct(&local).get("/").await;
+    eventually(
+        "the listener is there, and nothing comes through it",
+        async || {
+            TcpStream::connect(&local).await.ok()?;
+            get().await.is_err().then_some(())
+        },
+    )
+    .await;
+    assert!(application.received().is_empty());
+    mesh.write("01.yaml", &required("Optional")?)?;
+    eventually("bytes pass where none is required", async || {
+        (get().await.ok()?.status == 200).then_some(())
+    })
+    .await;
     Ok(())
 }
 

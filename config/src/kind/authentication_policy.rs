@@ -11,8 +11,8 @@ use super::TargetRef;
 use super::choice::choice;
 
 /// Tokens (JWT, RFC 7519) of end users, verified where requests arrive: by the called service's own sidecars, or by a
-/// gateway. A bad one is answered with 401 (gRPC: UNAUTHENTICATED) before access rules are asked. Opaque TCP carries no token,
-/// so where one is required it is refused.
+/// gateway. A bad one is answered with 401 (gRPC: UNAUTHENTICATED) before access rules are asked. Opaque TCP carries no token, so
+/// a service that requires one takes none; what comes through a Gateway's TLS and TCP listeners is that service's affair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]

@@ -23,7 +23,7 @@ use super::{
     rate_limits::report_unled,
     routes::targets_of_route,
     targets::{Target, Targets},
-    written::written,
+    written::{Written, written},
 };
 
 /// What holds at the instances of a service.
@@ -37,7 +37,8 @@ pub(super) fn of_service(
         Target::Namespace(service.namespace.clone()),
         Target::Service(service.clone()),
     ];
-    merge((index, targets), &wide_to_narrow, findings)
+    let closed = closed(targets, &wide_to_narrow);
+    closed.or_else(|| merge((index, targets), &wide_to_narrow, findings))
 }
 
 /// Every header that some policy writes claims into: nobody else may, wherever he comes in.
@@ -82,26 +83,20 @@ pub(super) fn of_gateways(
     let routes = written(index, &mut Vec::new());
     let mut led = BTreeSet::new();
     for (name, gateway) in gateways.iter_mut() {
-        let of_gateway = Target::Gateway(name.clone());
-        let all = std::slice::from_ref(&of_gateway);
-        gateway.authentication = merge((index, targets), all, findings);
         let attached = gateway.listeners.iter().flat_map(|one| &one.routes);
         let attached: BTreeSet<Arc<str>> = attached.map(|one| one.route.name.clone()).collect();
-        for route in &routes {
-            for (number, rule) in route.rules.iter().enumerate() {
-                let label = route.label(number);
-                let own = targets_of_route(route.key, rule);
-                if !attached.contains(&label)
-                    || !own.iter().any(|target| targets.authenticates(target))
-                {
-                    continue;
-                }
-                let mut all = vec![of_gateway.clone()];
-                all.extend(own);
-                let merged = merge((index, targets), &all, findings);
-                let merged = merged.map(|merged| (label, merged));
-                gateway.route_authentication.extend(merged);
-            }
+        let own = Target::Gateway(name.clone());
+        let scopes = [
+            Target::Mesh,
+            Target::Namespace(name.namespace.clone()),
+            own.clone(),
+        ];
+        gateway.authentication = closed(targets, &scopes);
+        if gateway.authentication.is_none() {
+            let all = std::slice::from_ref(&own);
+            gateway.authentication = merge((index, targets), all, findings);
+            let of_routes = of_routes((index, targets), &routes, (&own, &attached), findings);
+            gateway.route_authentication = of_routes;
         }
         led.extend(attached);
     }
@@ -110,23 +105,53 @@ pub(super) fn of_gateways(
     report_unled(index, &led, policies, findings);
 }
 
+/// Of the rules attached to a gateway, those that say more than it does.
+fn of_routes(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    routes: &[Written<'_>],
+    (gateway, attached): (&Target, &BTreeSet<Arc<str>>),
+    findings: &mut Vec<Finding>,
+) -> Vec<(Arc<str>, Authentication)> {
+    let mut all = Vec::new();
+    for route in routes {
+        for (number, rule) in route.rules.iter().enumerate() {
+            let label = route.label(number);
+            if !attached.contains(&label) {
+                continue;
+            }
+            let own = targets_of_route(route.key, rule);
+            let mut scopes = vec![Target::Namespace(route.key.namespace.clone())];
+            scopes.extend(own.iter().cloned());
+            let said = closed(targets, &scopes).or_else(|| {
+                own.iter()
+                    .find_map(|target| targets.authentication(target))?;
+                let mut wide_to_narrow = vec![gateway.clone()];
+                wide_to_narrow.extend(own);
+                merge((index, targets), &wide_to_narrow, findings)
+            });
+            all.extend(said.map(|said| (label, said)));
+        }
+    }
+    all
+}
+
+/// For what a policy that never was valid may have been meant.
+fn closed(targets: &Targets<'_>, among: &[Target]) -> Option<Authentication> {
+    let denied = among.iter().flat_map(|target| targets.denied(target));
+    let mut denied = denied.filter(|key| key.kind == Kind::AuthenticationPolicy);
+    denied.next().map(|key| Authentication {
+        name: format!("{}/{}", key.namespace, key.name).into(),
+        required: true,
+        providers: Vec::new(),
+        invalid: true,
+    })
+}
+
 fn merge(
     (index, targets): (&Index<'_>, &Targets<'_>),
     wide_to_narrow: &[Target],
     findings: &mut Vec<Finding>,
 ) -> Option<Authentication> {
-    let denied = wide_to_narrow
-        .iter()
-        .flat_map(|target| targets.denied(target));
-    let mut denied = denied.filter(|key| key.kind == Kind::AuthenticationPolicy);
-    if let Some(key) = denied.next() {
-        return Some(Authentication {
-            name: format!("{}/{}", key.namespace, key.name).into(),
-            required: true,
-            providers: Vec::new(),
-            invalid: true,
-        });
-    }
     let held = wide_to_narrow.iter();
     let held = held.filter_map(|target| targets.authentication(target));
     let policies: Vec<&AuthenticationPolicy> = held.collect();

@@ -164,13 +164,6 @@ impl<'a> Targets<'a> {
         self.authentication.get(target).copied()
     }
 
-    /// Whether an AuthenticationPolicy holds it, be it one that never was valid.
-    pub(super) fn authenticates(&self, target: &Target) -> bool {
-        let denied = self.denied(target).iter();
-        let mut denied = denied.filter(|key| key.kind == Kind::AuthenticationPolicy);
-        self.authentication.contains_key(target) || denied.next().is_some()
-    }
-
     pub(super) fn fault(&self, target: &Target) -> Option<Aged<'a, FaultPolicy>> {
         self.faults.get(target).copied()
     }

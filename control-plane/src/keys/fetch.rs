@@ -16,6 +16,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use usher_config::value::{JWKS_BYTES_MAX, Jwks, JwksUri};
 
+use crate::telemetry::metrics::KeysMetrics;
+
 /// For all of it.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -60,14 +62,17 @@ pub enum RootsError {
 
 /// Fetches. Cheap to clone.
 #[derive(Clone)]
-pub struct Fetcher(TlsConnector);
+pub struct Fetcher {
+    tls: TlsConnector,
+    metrics: KeysMetrics,
+}
 
 impl Fetcher {
     /// Believes the web's roots (Mozilla's), and those in `more`, a PEM file.
     ///
     /// # Errors
     /// [`RootsError`].
-    pub fn new(more: Option<&Path>) -> Result<Self, RootsError> {
+    pub fn new(more: Option<&Path>, metrics: KeysMetrics) -> Result<Self, RootsError> {
         let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = more {
             let wrong = |why: String| RootsError::File {
@@ -93,7 +98,10 @@ impl Fetcher {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            metrics,
+        })
     }
 
     /// The set that is there now.
@@ -102,7 +110,12 @@ impl Fetcher {
     /// [`FetchError`].
     pub async fn fetch(&self, uri: &JwksUri) -> Result<Jwks, FetchError> {
         let fetched = timeout(WITHIN, self.fetch_whole(uri)).await;
-        fetched.map_err(|_| FetchError::Slow)?
+        let fetched = fetched.unwrap_or(Err(FetchError::Slow));
+        match &fetched {
+            Ok(_) => self.metrics.fetched.inc(),
+            Err(_) => self.metrics.failed.inc(),
+        }
+        fetched
     }
 
     async fn fetch_whole(&self, uri: &JwksUri) -> Result<Jwks, FetchError> {
@@ -119,7 +132,7 @@ impl Fetcher {
             return get(stream, &parsed).await;
         }
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| unusable("no host name"))?;
-        let stream = self.0.connect(name, stream).await;
+        let stream = self.tls.connect(name, stream).await;
         get(stream.map_err(FetchError::Connect)?, &parsed).await
     }
 }
@@ -149,3 +162,6 @@ where
     let text = std::str::from_utf8(&body).map_err(|_| FetchError::NoSet)?;
     text.parse().map_err(|_| FetchError::NoSet)
 }
+
+#[cfg(test)]
+mod tests;

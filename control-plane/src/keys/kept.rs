@@ -41,3 +41,6 @@ pub fn restore(folder: &Path) -> BTreeMap<JwksUri, Jwks> {
     };
     entries.filter_map(|entry| read(&entry.path())).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,10 @@ impl<'a> Check<'a, '_> {
                 self.issuers(&policy.spec.jwt);
             }
             Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
-            Object::RateLimitPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::RateLimitPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.claims(&policy.spec.limits);
+            }
             Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }
     }

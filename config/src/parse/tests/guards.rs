@@ -148,3 +148,23 @@ fn keys_that_anybody_on_the_way_may_change_are_warned_of() {
     assert_eq!(mistake.severity, Severity::Warning);
     assert_eq!(mistake.field, "spec.jwt[0].jwks.uri");
 }
+
+#[test]
+fn a_claim_that_nobody_verifies_is_warned_of() {
+    let limits = "  - {name: a, requests: 1, per: 1s, key: [{claim: sub}]}\n";
+    let limited = rate_limit("{kind: Service, name: a}", limits);
+    let parsed = parse(&limited);
+    let [mistake] = &parsed.mistakes[..] else {
+        panic!("{:?}", parsed.mistakes)
+    };
+    assert_eq!(mistake.severity, Severity::Warning);
+    assert_eq!(mistake.field, "spec.limits[0].key[0]");
+    let policy = authentication(&format!(
+        "  - {{issuer: i, audiences: [a], jwks: {JWKS}}}\n"
+    ));
+    let policy = policy.rsplit("---\n").next().expect("the last");
+    assert_eq!(
+        found(&format!("{limited}---\n{policy}")),
+        Vec::<String>::new()
+    );
+}

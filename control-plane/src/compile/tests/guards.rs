@@ -252,27 +252,30 @@ fn a_route_says_more_than_its_gateway() {
 
 #[test]
 fn a_policy_that_never_was_valid_closes_its_gateway() {
-    let mut world = world(&[&service("a"), EDGE, &route("{name: edge}")]);
+    let open = world(&[&service("a"), EDGE, &route("{name: edge}")]);
     let broken = tokens(
         "edge",
         "{kind: Gateway, name: edge}",
         "Sometimes",
         &inline(),
     );
-    let files = [
+    let mut files = [
         ("0.yaml".into(), service("a")),
         ("1.yaml".into(), EDGE.to_owned()),
         ("2.yaml".into(), route("{name: edge}")),
         ("3.yaml".into(), broken),
     ];
-    let reading = world.read(&parse_files(&files), Path::new(""), SystemTime::UNIX_EPOCH);
-    world = reading.world;
-    let compiled = compile(&world);
-    let gateway = &compiled.gateways[&named("bank/edge")];
-    assert!(
-        gateway
-            .authentication
-            .as_ref()
-            .is_some_and(|one| one.invalid && one.required)
-    );
+    let reading = open.read(&parse_files(&files), Path::new(""), SystemTime::UNIX_EPOCH);
+    let world = reading.world;
+    let closed = |world: &World| {
+        let compiled = compile(world);
+        let gateway = &compiled.gateways[&named("bank/edge")];
+        let authentication = gateway.authentication.as_ref();
+        authentication.is_some_and(|one| one.invalid && one.required)
+    };
+    assert!(closed(&world));
+    // Nor does a target that nobody can read leave it open.
+    files[3].1 = tokens("edge", "{kind: Gatway, name: edge}", "Required", &inline());
+    let reading = open.read(&parse_files(&files), Path::new(""), SystemTime::UNIX_EPOCH);
+    assert!(closed(&reading.world) && !closed(&open));
 }

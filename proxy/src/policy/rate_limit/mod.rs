@@ -3,6 +3,7 @@
 //! A bucket is one word, the moment at which it has its whole burst again, moved by the pure rule of [`Rate`]. Requests of
 //! many keys meet in a table of fixed size ([`table`]); nobody waits for anybody. What is refused takes nothing.
 
+mod bucket;
 mod key;
 mod rate;
 mod table;
@@ -13,8 +14,9 @@ use usher_config::model::{LimitKey, RateLimit};
 
 use crate::clock::Tick;
 
+use bucket::{Bucket, Moved};
 use rate::Rate;
-use table::{Bucket, Moved, Table};
+use table::Table;
 
 pub use key::{Asked, Claims, Hashing};
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 /// Times in nanoseconds: an interval that is no whole number of them is rounded up, less than one in a thousand at the
 /// fastest rate that configuration allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     interval: u64,
     /// Of the whole burst.
     span: u64,
 }
 
 impl Rate {
-    pub(super) fn new(requests: u32, per: Duration, burst: u32) -> Self {
+    pub(crate) fn new(requests: u32, per: Duration, burst: u32) -> Self {
         let per = u64::try_from(per.as_nanos()).unwrap_or(u64::MAX);
         let interval = per.div_ceil(u64::from(requests.max(1))).max(1);
         Self {
@@ -29,7 +29,7 @@ impl Rate {
     ///
     /// # Errors
     /// How long to wait until there is room for one.
-    pub(super) fn take(self, full_at: u64, now: u64) -> Result<u64, u64> {
+    pub(crate) fn take(self, full_at: u64, now: u64) -> Result<u64, u64> {
         let next = full_at.max(now).saturating_add(self.interval);
         match (next - now).saturating_sub(self.span) {
             0 => Ok(next),
@@ -38,7 +38,7 @@ impl Rate {
     }
 
     /// After one request less.
-    pub(super) fn give_back(self, full_at: u64) -> u64 {
+    pub(crate) fn give_back(self, full_at: u64) -> u64 {
         full_at.saturating_sub(self.interval)
     }
 }

@@ -14,68 +14,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::atomic::{AtomicU64, Ordering};
+use super::bucket::{Bucket, Moved};
 
 /// Places of a set: with room for sixteen, sets that are two thirds full on average seldom overflow.
 const PLACES: usize = 16;
-
-/// The word of a bucket that has left the table.
-const GONE: u64 = u64::MAX;
-
-/// One key's; see `rate` for what the word says.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    key: u128,
-    full_at: AtomicU64,
-}
-
-/// What became of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moved {
-    /// Done.
-    To,
-    /// The rule refused; what the word said.
-    Refused(u64),
-    /// The bucket has left the table.
-    Gone,
-}
-
-impl Bucket {
-    pub(super) fn new(key: u128) -> Self {
-        Self {
-            key,
-            full_at: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn step(&self, step: impl Fn(u64) -> Option<u64>) -> Moved {
-        let step = |word| if word == GONE { None } else { step(word) };
-        match self
-            .full_at
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step)
-        {
-            Ok(_) => Moved::To,
-            Err(GONE) => Moved::Gone,
-            Err(full_at) => Moved::Refused(full_at),
-        }
-    }
-
-    /// Whether it has left, or leaves now because it has its whole burst.
-    fn leaves(&self, now: u64) -> bool {
-        let word = self.full_at.load(Ordering::SeqCst);
-        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
-        word == GONE
-            || word <= now
-                && self
-                    .full_at
-                    .compare_exchange(word, GONE, success, failure)
-                    .is_ok()
-    }
-
-    fn forget(&self) {
-        self.full_at.store(GONE, Ordering::SeqCst);
-    }
-}
 
 type Set = Vec<Arc<Bucket>>;
 
@@ -103,7 +45,7 @@ impl Table {
         };
         loop {
             let set = place.load();
-            let known = set.iter().find(|bucket| bucket.key == key);
+            let known = set.iter().find(|bucket| bucket.key() == key);
             if let Some(bucket) = known {
                 match bucket.step(&step) {
                     Moved::Gone => {}
@@ -121,7 +63,7 @@ impl Table {
         let set = self.place(key).map(ArcSwap::load);
         let known = set.as_ref().and_then(|set| {
             let mut all = set.iter();
-            all.find(|bucket| bucket.key == key)
+            all.find(|bucket| bucket.key() == key)
         });
         if let Some(bucket) = known {
             bucket.step(step);
@@ -147,8 +89,7 @@ fn with(set: &Set, key: u128, now: u64) -> Set {
     let stays = |bucket: &&Arc<Bucket>| !bucket.leaves(now);
     next.extend(set.iter().filter(stays).cloned());
     if next.len() >= PLACES {
-        let word = |bucket: &Arc<Bucket>| bucket.full_at.load(Ordering::SeqCst);
-        let nearest = next.iter().enumerate().min_by_key(|(_, one)| word(one));
+        let nearest = next.iter().enumerate().min_by_key(|(_, one)| one.full_at());
         if let Some((at, _)) = nearest {
             next.swap_remove(at).forget();
         }

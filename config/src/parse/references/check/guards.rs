@@ -1,6 +1,10 @@
-//! What weakens an AuthenticationPolicy without being wrong.
+//! What an AuthenticationPolicy or RateLimitPolicy says without effect, or to its own harm.
 
-use crate::{kind::JwtProvider, parse::Severity};
+use crate::{
+    kind::{JwtProvider, LimitKey, MESH_NAMESPACE, RateLimit},
+    parse::Severity,
+    value::Name,
+};
 
 use super::Check;
 
@@ -16,6 +20,32 @@ impl Check<'_, '_> {
                 let words = (found, "an address that begins with `https://`".to_owned());
                 let field = format!("spec.jwt[{at}].jwks.uri");
                 self.add(Severity::Warning, &field, words, None);
+            }
+        }
+    }
+
+    /// Claims are those of verified tokens. A warning: the policy that verifies them may be another directory's.
+    pub(super) fn claims(&mut self, limits: &[RateLimit]) {
+        let authenticates = &self.index.authenticates;
+        let of_mesh = authenticates
+            .iter()
+            .any(|namespace: &&Name| namespace.as_str() == MESH_NAMESPACE);
+        if of_mesh || authenticates.contains(self.namespace()) || self.index.partial {
+            return;
+        }
+        for (limit, at) in limits.iter().zip(0..) {
+            for (key, number) in limit.key.iter().zip(0..) {
+                if let LimitKey::Claim(name) = key {
+                    let own = self.namespace();
+                    let found = format!(
+                        "the claim `{name}`, but no AuthenticationPolicy of `{own}` or the mesh verifies tokens: all requests \
+                         are one key"
+                    );
+                    let allowed =
+                        "a claim of tokens that an AuthenticationPolicy verifies".to_owned();
+                    let field = format!("spec.limits[{at}].key[{number}]");
+                    self.add(Severity::Warning, &field, (found, allowed), None);
+                }
             }
         }
     }
