@@ -69,6 +69,8 @@ pub mod client_feature {
     pub const ONLY_CALLS: &str = "usher.only-calls";
     /// It follows a Service's routes for connections; sidecars of before there were any drop them without a word.
     pub const STREAM_ROUTES: &str = "usher.stream-routes";
+    /// It looks at tokens and counts requests; proxies of before there were such policies let everything in.
+    pub const GUARDS: &str = "usher.guards";
 }
 
 /// The type URLs under which the native protocol's resources travel.

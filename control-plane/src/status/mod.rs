@@ -144,6 +144,9 @@ pub struct ProxyReport {
     /// (`namespace/service`). Becomes a condition.
     #[serde(skip)]
     pub ignores_streams_of: BTreeSet<String>,
+    /// It looks at no tokens and counts no requests, as it is older than such policies. Becomes a condition.
+    #[serde(skip)]
+    pub ignores_guards: bool,
     /// What it does otherwise than configured, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
