@@ -65,7 +65,8 @@ impl Limiter {
         key::number(&self.parts, asked, &self.hashing)
     }
 
-    /// Takes one request out of the key's bucket. About 20 ns without a key, 60 with a known one.
+    /// Takes one request out of the key's bucket. About 10 ns without a key, 40 with a known one, 400 with a new one in a full
+    /// table; [`Limiter::key`] takes 80.
     ///
     /// # Errors
     /// There is none left.
