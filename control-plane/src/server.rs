@@ -37,13 +37,14 @@ use crate::{
     },
     ca::{Authority, attest::AuthorityService, authority::AuthorityError, token::TokenStore},
     dns::{self, Dns},
+    keys::{Fetcher, RootsError},
     listener::{
         Listener,
         tls::{self, OwnIdentity, TlsError},
     },
     private_files::{private_directory, write_shared},
     registry::{RegistryService, StoreError},
-    state::State,
+    state::{KEYS_FOLDER, State},
     telemetry::metrics::Metrics,
     watch::Watchers,
     xds::AdsService,
@@ -73,6 +74,8 @@ pub struct Options {
     pub dns: Option<SocketAddr>,
     /// Whom to ask about names that are not of the mesh.
     pub dns_forward: dns::Source,
+    /// Certificates, in PEM, of whom else to believe than the web's roots when token issuers' keys are fetched.
+    pub jwks_ca: Option<PathBuf>,
 }
 
 /// Why the control plane does not start.
@@ -133,6 +136,9 @@ pub enum StartError {
         /// Why.
         source: redb::Error,
     },
+    /// The roots for fetching keys.
+    #[error("--jwks-ca")]
+    Roots(#[from] RootsError),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -157,6 +163,7 @@ pub struct Server {
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
     own: Arc<OwnIdentity>,
+    fetcher: Fetcher,
     metrics: Arc<Metrics>,
     grpc: TcpListener,
     http: TcpListener,
@@ -182,6 +189,7 @@ impl Server {
         } = opening::open(&options).await?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
+        let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
         let grpc = bind(options.listen).await?;
         let http = bind(options.http).await?;
         let dns = match options.dns {
@@ -209,6 +217,7 @@ impl Server {
             authority,
             tokens,
             own,
+            fetcher,
             metrics,
             grpc,
             http,
@@ -259,6 +268,8 @@ impl Server {
         if let Source::Directory(directory) = self.options.source.clone() {
             tasks.spawn(follow_directory(self.state.clone(), directory));
         }
+        let keys = data.join(KEYS_FOLDER);
+        tasks.spawn(follow_keys(self.state.clone(), keys, self.fetcher));
         let mut doors = JoinSet::new();
         let watchers = Watchers::new(self.state.clone(), stopping.clone());
         let rest = rest::Rest {
@@ -357,4 +368,8 @@ async fn renew_own_identity(own: Arc<OwnIdentity>, authority: Arc<Authority>) {
 
 async fn follow_directory(state: State, directory: PathBuf) {
     state.run_directory(directory).await;
+}
+
+async fn follow_keys(state: State, folder: PathBuf, fetcher: Fetcher) {
+    state.run_keys(folder, fetcher).await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod authentication;
 mod bad_update;
 mod balancing;
 mod bank;
@@ -33,6 +34,7 @@ mod names;
 mod protocols;
 mod replicas;
 mod registry;
+mod rate_limits;
 mod retries;
 mod routes;
 mod run;

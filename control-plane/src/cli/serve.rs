@@ -76,6 +76,9 @@ pub(super) struct Serve {
     http: SocketAddr,
     #[command(flatten)]
     names: Names,
+    /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
+    #[arg(long, value_name = "FILE")]
+    jwks_ca: Option<PathBuf>,
     /// Print the addresses as one JSON document, and log in JSON
     #[arg(long)]
     json: bool,
@@ -155,6 +158,7 @@ impl Serve {
             http: self.http,
             dns: self.names.place(),
             dns_forward: self.names.source()?,
+            jwks_ca: self.jwks_ca.clone(),
         };
         let server = Server::start(options)
             .await

@@ -241,6 +241,9 @@ pub struct ProxyReport {
     /// Services that it calls, or has called lately: `namespace/service`, whose changes it is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
+    /// It looks at no tokens and counts no requests, as it is older than such policies. Becomes a condition.
+    #[serde(skip)]
+    pub ignores_guards: bool,
     /// What it does otherwise than configured, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

@@ -18,8 +18,19 @@ pub struct Metrics {
     pub registry_impostors: IntCounter,
     /// Questions about names.
     pub dns: Arc<DnsMetrics>,
+    /// Key sets of token issuers that were asked for.
+    pub keys: KeysMetrics,
     /// The mesh as it is now.
     pub mesh: MeshGauges,
+}
+
+/// Key sets that were asked for.
+#[derive(Clone)]
+pub struct KeysMetrics {
+    /// They came.
+    pub fetched: IntCounter,
+    /// They did not.
+    pub failed: IntCounter,
 }
 
 /// The mesh at the moment of a scrape.
@@ -89,11 +100,20 @@ impl Metrics {
             "How do questions about names end?",
             &["outcome"],
         )?);
+        let fetches = table.counters(
+            "usher_jwks_fetches_total",
+            "How often were keys of token issuers asked for, and did they come?",
+            &["result"],
+        )?;
         let mesh = MeshGauges::new(&table)?;
         Ok(Self {
             registry,
             registry_impostors: refusals.with_label_values(&["identity"]),
             ca: Arc::new(ca),
+            keys: KeysMetrics {
+                fetched: fetches.with_label_values(&["fetched"]),
+                failed: fetches.with_label_values(&["failed"]),
+            },
             listener: Arc::new(listener),
             dns: Arc::new(dns),
             mesh,

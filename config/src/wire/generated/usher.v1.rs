@@ -781,6 +781,14 @@ pub struct InboundPolicy {
     /// of those connections, also what nobody can say anything about
     #[prost(bool, tag = "11")]
     pub pass_unknown: bool,
+    #[prost(message, repeated, tag = "12")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimits>,
+    /// absent: nobody looks at tokens
+    #[prost(message, optional, tag = "13")]
+    pub authentication: ::core::option::Option<Authentication>,
+    /// only the mesh writes claims into these
+    #[prost(string, repeated, tag = "14")]
+    pub claim_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {
@@ -822,6 +830,169 @@ pub struct AccessRule {
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, repeated, tag = "6")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+}
+/// Whose tokens are believed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Authentication {
+    /// `ns/name` of the policy
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub required: bool,
+    #[prost(message, repeated, tag = "3")]
+    pub providers: ::prost::alloc::vec::Vec<JwtProvider>,
+    /// the object could not be compiled and nothing earlier was accepted: refuse all
+    #[prost(bool, tag = "4")]
+    pub invalid: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JwtProvider {
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub audiences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// none: no token is believed
+    #[prost(message, repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<VerificationKey>,
+    /// as in `alg`
+    #[prost(string, repeated, tag = "4")]
+    pub algorithms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the application gets the token
+    #[prost(bool, tag = "8")]
+    pub keep: bool,
+    #[prost(message, repeated, tag = "9")]
+    pub headers: ::prost::alloc::vec::Vec<ClaimHeader>,
+    #[prost(oneof = "jwt_provider::From", tags = "5, 6, 7")]
+    pub from: ::core::option::Option<jwt_provider::From>,
+}
+/// Nested message and enum types in `JwtProvider`.
+pub mod jwt_provider {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum From {
+        #[prost(bool, tag = "5")]
+        Bearer(bool),
+        #[prost(string, tag = "6")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "7")]
+        Cookie(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerificationKey {
+    /// empty: tokens do not name it
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// empty: any that fits
+    #[prost(string, tag = "2")]
+    pub algorithm: ::prost::alloc::string::String,
+    #[prost(oneof = "verification_key::Material", tags = "3, 4, 5, 6")]
+    pub material: ::core::option::Option<verification_key::Material>,
+}
+/// Nested message and enum types in `VerificationKey`.
+pub mod verification_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Material {
+        #[prost(message, tag = "3")]
+        Rsa(super::RsaKey),
+        /// 4, x, y
+        #[prost(bytes, tag = "4")]
+        P256(::prost::alloc::vec::Vec<u8>),
+        #[prost(bytes, tag = "5")]
+        P384(::prost::alloc::vec::Vec<u8>),
+        #[prost(bytes, tag = "6")]
+        Ed25519(::prost::alloc::vec::Vec<u8>),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RsaKey {
+    #[prost(bytes = "vec", tag = "1")]
+    pub n: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub e: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimHeader {
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub header: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteAuthentication {
+    /// RouteRule.name
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub authentication: ::core::option::Option<Authentication>,
+}
+/// The limits of one policy for one of its targets.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimits {
+    /// `ns/name`
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    /// as people are told; counted apart from the policy's other targets
+    #[prost(string, tag = "2")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub limits: ::prost::alloc::vec::Vec<RateLimit>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// in `per_ms`
+    #[prost(uint32, tag = "2")]
+    pub requests: u32,
+    #[prost(uint64, tag = "3")]
+    pub per_ms: u64,
+    #[prost(uint32, tag = "4")]
+    pub burst: u32,
+    #[prost(message, repeated, tag = "5")]
+    pub key: ::prost::alloc::vec::Vec<LimitKey>,
+    #[prost(uint32, tag = "6")]
+    pub keys_max: u32,
+    /// Which requests it is about; empty lists ask nothing.
+    #[prost(string, repeated, tag = "7")]
+    pub methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// as of AccessRule
+    #[prost(string, repeated, tag = "8")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "9")]
+    pub headers: ::prost::alloc::vec::Vec<NamedMatch>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitKey {
+    #[prost(oneof = "limit_key::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    pub kind: ::core::option::Option<limit_key::Kind>,
+}
+/// Nested message and enum types in `LimitKey`.
+pub mod limit_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(bool, tag = "1")]
+        Identity(bool),
+        #[prost(string, tag = "2")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Claim(::prost::alloc::string::String),
+        #[prost(bool, tag = "4")]
+        Path(bool),
+        #[prost(bool, tag = "5")]
+        Route(bool),
+        #[prost(bool, tag = "6")]
+        Source(bool),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteLimits {
+    /// RouteRule.name
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<RateLimits>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HealthCheck {
@@ -918,6 +1089,21 @@ pub struct Gateway {
     /// what their routes refer to
     #[prost(message, optional, tag = "4")]
     pub tables: ::core::option::Option<RouteTables>,
+    /// for requests that some route takes
+    #[prost(message, repeated, tag = "5")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimits>,
+    /// beside them, for those of some routes
+    #[prost(message, repeated, tag = "6")]
+    pub route_limits: ::prost::alloc::vec::Vec<RouteLimits>,
+    /// for requests that some route takes; absent: nobody looks at tokens
+    #[prost(message, optional, tag = "7")]
+    pub authentication: ::core::option::Option<Authentication>,
+    /// instead, for those of some routes
+    #[prost(message, repeated, tag = "8")]
+    pub route_authentication: ::prost::alloc::vec::Vec<RouteAuthentication>,
+    /// only the mesh writes claims into these
+    #[prost(string, repeated, tag = "9")]
+    pub claim_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {
