@@ -199,5 +199,11 @@ pub(super) fn rules(answer: &Permission) -> Vec<String> {
         lines.push(format!("  {}{at} {}{trial}", policy.object, policy.because));
         lines.extend(policy.rules.iter().map(|rule| format!("    {rule}")));
     }
+    lines.extend(provided(&answer.provided));
     lines
+}
+
+/// What else has to hold.
+pub(super) fn provided(all: &[String]) -> impl Iterator<Item = String> {
+    all.iter().map(|line| format!("  provided: {line}"))
 }

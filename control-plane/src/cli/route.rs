@@ -179,6 +179,7 @@ fn render(journey: &Journey) -> Vec<String> {
             .iter()
             .map(|rule| format!("  by {}", named(rule))),
     );
+    lines.extend(authz::provided(&journey.provided));
     match &journey.end {
         End::Refused {
             status,
@@ -244,7 +245,9 @@ fn share(backend: &Backend) -> Vec<String> {
     );
     if let Some(access) = &backend.access {
         lines.push(format!("  access: {}", access.because));
-        if !access.allowed {
+        if access.allowed {
+            lines.extend(authz::provided(&access.provided));
+        } else {
             lines.extend(authz::rules(access));
         }
     }

@@ -4,7 +4,8 @@ use serde::Serialize;
 use usher_config::{
     decide::access::{self, Access, Lacking, Ruling},
     kind::Kind,
-    model::{AccessPolicy, InboundPolicy, MtlsMode},
+    model::{AccessPolicy, Authentication, InboundPolicy, MtlsMode, RateLimits},
+    value::format_duration,
 };
 
 use super::{Places, policy};
@@ -21,6 +22,9 @@ pub struct Permission {
     pub because: String,
     /// What each policy says, in the order in which they are asked.
     pub policies: Vec<PolicySays>,
+    /// What else has to hold: tokens that are valid, limits that are not reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub provided: Vec<String>,
 }
 
 /// What one policy says.
@@ -54,6 +58,12 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
     let (allowed, because) = if !access::transport_allowed(workload.mtls, asked.caller) {
         let because = "its mtls.mode is Strict and the caller has no sidecar: 403, flag AZ";
         (false, because.to_owned())
+    } else if let Some(broken) = workload.authentication.as_ref().filter(|one| one.invalid) {
+        let name = &broken.name;
+        let because = format!(
+            "AuthenticationPolicy {name} has mistakes and no valid earlier version: 401, flag JW"
+        );
+        (false, because)
     } else {
         match access::decide(&workload.access, asked).denied_by {
             Some(name) => (false, format!("AccessPolicy {name} refuses: 403, flag AZ")),
@@ -83,7 +93,48 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
         mtls,
         because,
         policies,
+        provided: provided(
+            workload.authentication.as_ref(),
+            workload.rate_limits.iter(),
+        ),
     }
+}
+
+/// What else a request needs there, a line each.
+pub(super) fn provided<'l>(
+    authentication: Option<&Authentication>,
+    limits: impl Iterator<Item = &'l RateLimits>,
+) -> Vec<String> {
+    let token = authentication.filter(|one| !one.invalid).map(|one| {
+        let issuers: Vec<&str> = one.providers.iter().map(|one| &*one.issuer).collect();
+        let issuers = issuers.join(" or ");
+        match one.required {
+            true => format!(
+                "a valid token of {issuers} (AuthenticationPolicy {}), else 401, flag JW",
+                one.name
+            ),
+            false => format!(
+                "no token, or a valid one of {issuers} (AuthenticationPolicy {}), else 401, flag JW",
+                one.name
+            ),
+        }
+    });
+    let enforced = limits.filter(|limits| !limits.dry_run);
+    let limits = enforced.flat_map(|limits| {
+        limits.limits.iter().map(|limit| {
+            let per = format_duration(limit.per);
+            let each = if limit.key.is_empty() {
+                ""
+            } else {
+                " of each key"
+            };
+            format!(
+                "at most {} in {per}{each} (RateLimitPolicy {}, limit {}), else 429, flag RL",
+                limit.requests, limits.policy, limit.name
+            )
+        })
+    });
+    token.into_iter().chain(limits).collect()
 }
 
 fn policy_says(written: &AccessPolicy, asked: &Access<'_>, places: &Places<'_>) -> PolicySays {

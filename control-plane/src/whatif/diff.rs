@@ -110,7 +110,12 @@ fn inbound(old: &InboundPolicy, new: &InboundPolicy) -> Vec<&'static str> {
     differing(&[
         ("ports", old.ports == new.ports),
         ("mtls.mode", old.mtls == new.mtls),
+        (
+            "tokens",
+            (&old.authentication, &old.claim_headers) == (&new.authentication, &new.claim_headers),
+        ),
         ("access", old.access == new.access),
+        ("rate limits", old.rate_limits == new.rate_limits),
         ("health check", old.health_check == new.health_check),
         ("telemetry", old.telemetry == new.telemetry),
         ("timeouts.idle", old.idle == new.idle),
@@ -145,6 +150,15 @@ fn gateway(old: &Gateway, new: &Gateway) -> Vec<&'static str> {
     differing(&[
         ("listeners", shape(old) == shape(new)),
         ("certificates", certificates(old) == certificates(new)),
+        (
+            "tokens",
+            (&old.authentication, &old.route_authentication)
+                == (&new.authentication, &new.route_authentication),
+        ),
+        (
+            "rate limits",
+            (&old.rate_limits, &old.route_limits) == (&new.rate_limits, &new.route_limits),
+        ),
         ("routes", routes(old) == routes(new)),
     ])
 }

@@ -49,6 +49,9 @@ pub struct Journey {
     /// Rules that are asked before that one, and why they do not take it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
+    /// What the gateway asks before: tokens that are valid, limits that are not reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub provided: Vec<String>,
     /// What then.
     #[serde(flatten)]
     pub end: End,
@@ -117,6 +120,7 @@ impl Journey {
             to: None,
             rule: None,
             passed_over: Vec::new(),
+            provided: Vec::new(),
             end: End::Refused {
                 status: 500,
                 flag: "LR",

@@ -31,8 +31,50 @@ spec:
   defaultAction: Deny
 ";
 
+const GUARDS: &str = "---
+apiVersion: usher.dev/v1alpha1
+kind: AuthenticationPolicy
+metadata: {name: tokens, namespace: bank}
+spec:
+  targetRefs: [{kind: Service, name: ledger}]
+  jwt:
+  - issuer: https://login.example
+    audiences: [bank]
+    jwks: {uri: https://login.example/keys}
+---
+apiVersion: usher.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: slow, namespace: bank}
+spec:
+  targetRefs: [{kind: Service, name: ledger}]
+  limits: [{name: all, requests: 5, per: 1s}]
+";
+
+#[test]
+fn tokens_and_limits_are_told_as_what_else_has_to_hold() {
+    let told = of(&[MESH, GUARDS].concat(), Some("teller"), "GET", "/");
+    assert!(told.allowed, "{told:?}");
+    let [token, limit] = told.provided.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!(
+        token.contains(
+            "token of https://login.example (AuthenticationPolicy bank/tokens), else 401"
+        )
+    );
+    assert_eq!(
+        limit,
+        "at most 5 in 1s (RateLimitPolicy bank/slow, limit all), else 429, flag RL"
+    );
+}
+
 fn told(caller: Option<&str>, method: &str, path: &str) -> Permission {
-    let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
+    of(MESH, caller, method, path)
+}
+
+fn of(mesh: &str, caller: Option<&str>, method: &str, path: &str) -> Permission {
+    let parsed = parse_files(&[("mesh.yaml".into(), mesh.to_owned())]);
+    assert!(!parsed.has_errors(), "{:?}", parsed.mistakes);
     let now = std::time::SystemTime::UNIX_EPOCH;
     let world = World::default()
         .read(&parsed, std::path::Path::new(""), now)

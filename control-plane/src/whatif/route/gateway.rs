@@ -7,6 +7,7 @@ use usher_config::{
 };
 
 use super::{Imagined, Journey, Known, Seen, onward, passed_over, rule};
+use crate::whatif::access::provided;
 
 /// What would become of a request that comes to this gateway, at the port of its URL: TLS where the URL says `https`.
 pub fn at_gateway(known: Known<'_>, gateway: &Gateway, imagined: &Imagined) -> Journey {
@@ -93,6 +94,22 @@ fn along_routes(
         return journey.refused(404, "NR", why);
     };
     journey.rule = Some(rule(&route.name, known.places));
+    let mut of_routes = gateway.route_authentication.iter();
+    let of_route = of_routes.find(|(name, _)| *name == route.name);
+    let authentication = of_route
+        .map(|(_, own)| own)
+        .or(gateway.authentication.as_ref());
+    let limits = gateway
+        .route_limits
+        .iter()
+        .filter(|(name, _)| *name == route.name);
+    let limits = gateway.rate_limits.iter().chain(limits.map(|(_, own)| own));
+    journey.provided = provided(authentication, limits);
+    if let Some(broken) = authentication.filter(|one| one.invalid) {
+        let name = &broken.name;
+        let why = format!("AuthenticationPolicy {name} has mistakes and no valid earlier version");
+        return journey.refused(401, "JW", why);
+    }
     let asked = Asked {
         method: &seen.imagined.method,
         headers: &seen.imagined.headers,
