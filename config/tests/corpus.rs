@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../fuzz/checks/jwks.rs"]
+mod jwks;
 #[path = "../fuzz/checks/wire.rs"]
 mod wire;
 #[path = "../fuzz/checks/yaml.rs"]
@@ -32,4 +34,18 @@ fn no_message_in_the_corpus_breaks_decoding() {
         count += 1;
     }
     assert!(count >= 6, "only {count} files");
+}
+
+#[test]
+fn no_key_set_in_the_corpus_breaks_reading() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/jwks");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let bytes = fs::read(entry.expect("readable").path()).expect("readable");
+        for end in 0..=bytes.len() {
+            jwks::check(&bytes[..end]);
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "only {count} files");
 }

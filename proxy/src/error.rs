@@ -3,12 +3,14 @@
 //! A [`ProxyError`] knows who is to blame ([`Side`]), which [`Flag`] stands in logs and metrics, and a
 //! slug for `x-usher-reason`. It does not know HTTP statuses: only `http::error_response` picks those.
 
+mod exceeded;
 mod flag;
 mod limit;
 mod misdirected;
 mod processing;
 mod refusal;
 mod side;
+mod token_problem;
 mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -18,12 +20,14 @@ use usher_config::{
     value::{Port, ServiceName},
 };
 
+pub use exceeded::{Exceeded, seconds};
 pub use flag::{Flag, Flags};
 pub use limit::Limit;
 pub use misdirected::Misdirected;
 pub use processing::Processing;
 pub use refusal::Refusal;
 pub use side::Side;
+pub use token_problem::TokenProblem;
 use words::{OUTSIDE, no_such_host, no_such_port, refused};
 
 /// Everything that can end a request in this proxy.
@@ -54,6 +58,14 @@ pub enum ProxyError {
     AccessDenied {
         /// `namespace/name`.
         policy: Arc<str>,
+    },
+    /// Its token is missing, or not believed.
+    #[error("authentication policy {policy}: {why}")]
+    Unauthenticated {
+        /// `namespace/name`.
+        policy: Arc<str>,
+        /// In what way.
+        why: TokenProblem,
     },
     /// The caller's deadline had passed on arrival, or passed while we waited for an answer.
     #[error("the caller's deadline has passed")]
@@ -161,6 +173,16 @@ pub enum ProxyError {
         limit: Limit,
         /// What it is.
         most: u32,
+    },
+    /// A rate limit has no room for the request.
+    #[error("limit {limit} of rate limit policy {policy} ({exceeded}) has no room left: try again in {}", exceeded.again())]
+    RateLimited {
+        /// `namespace/name`.
+        policy: Arc<str>,
+        /// Its name there.
+        limit: Arc<str>,
+        /// What it is, and when there is room again.
+        exceeded: Exceeded,
     },
     /// TCP connection refused or unreachable.
     #[error("no connection to endpoint {endpoint}: {cause}")]
@@ -279,6 +301,7 @@ impl ProxyError {
         match self {
             Self::InvalidRequest { .. } | Self::Refused { .. } | Self::UpgradeRefused => Flag::Dpe,
             Self::PlaintextRefused | Self::AccessDenied { .. } => Flag::Az,
+            Self::Unauthenticated { .. } => Flag::Jw,
             Self::DeadlineExpired => Flag::De,
             Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }
@@ -293,6 +316,7 @@ impl ProxyError {
             Self::BreakerOpen { .. } => Flag::Bo,
             Self::FaultInjected { .. } => Flag::Fi,
             Self::Overflow { .. } => Flag::Uo,
+            Self::RateLimited { .. } => Flag::Rl,
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
@@ -318,6 +342,7 @@ impl ProxyError {
             Self::UpgradeRefused => "upgrade-not-carried",
             Self::PlaintextRefused => "mutual-tls-required",
             Self::AccessDenied { .. } => "access-denied",
+            Self::Unauthenticated { why, .. } => why.slug(),
             Self::DeadlineExpired => "deadline-passed",
             Self::NoSuchHost { .. } => "authority-is-no-service",
             Self::NoSuchDestination { .. } => "destination-is-no-service",
@@ -331,6 +356,7 @@ impl ProxyError {
             Self::BreakerOpen { .. } => "breaker-open",
             Self::FaultInjected { .. } => "fault-injected",
             Self::Overflow { limit, .. } => limit.slug(),
+            Self::RateLimited { .. } => "rate-limited",
             Self::ConnectFailed { .. } => "connect-failed",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",

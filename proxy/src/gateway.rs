@@ -21,6 +21,7 @@ use usher_config::{
 use crate::{
     detect::{parser::Detected, reader},
     error::{Misdirected, ProxyError},
+    guard::{Arrived, authenticated, strip_claims, within_limits},
     http::{
         Body, Interim, error_response,
         error_response::Dialect,
@@ -31,13 +32,13 @@ use crate::{
         windows::OUTSIDERS_WINDOW,
     },
     outbound::{self, Routed, discover},
-    policy::retry::is_grpc,
+    policy::{rate_limit::Claims, retry::is_grpc},
     route::{
         self,
         filter::{Asked, Chain},
         pick_backend_at,
     },
-    snapshot::{GatewayPort, ListenerEntry, RouteEntry, ServiceEntry, Treatment},
+    snapshot::{GatewayPort, Guards, ListenerEntry, RouteEntry, ServiceEntry, Treatment},
     tcp::Stream,
     telemetry::{metrics::Direction, trace_context},
     upstream::call::Plan,
@@ -229,11 +230,15 @@ async fn carry(
         trusted_hops: worker.shared.trusted_hops,
     };
     record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
+    strip_claims(incoming.headers_mut(), &listener.claim_headers);
     let found = route(worker, incoming, (&listener, &host), (record, filters)).await?;
-    let routed = match found {
-        Way::Onward(routed) => routed,
+    let (routed, guards) = match found {
+        Way::Onward(routed, guards) => (routed, guards),
         Way::Answered(answer) => return Ok((answer, Bounds::default())),
     };
+    let claims = authenticated(worker, guards.tokens.as_deref(), incoming)?;
+    let arrived = arrived(incoming, record, claims.as_ref());
+    within_limits(worker, &guards.limits, arrived)?;
     outbound::forward(worker, incoming, &routed, record).await
 }
 
@@ -264,7 +269,7 @@ fn listener(
 
 /// Where a request goes from its route.
 enum Way {
-    Onward(Routed),
+    Onward(Routed, Guards),
     /// Nowhere: a filter has answered.
     Answered(Response<Body>),
 }
@@ -334,12 +339,28 @@ async fn route(
         treatment,
         only: None,
     };
-    Ok(Way::Onward(Routed {
+    let routed = Routed {
         plan,
         service,
         filters: filters.clone(),
         caller: trace_context::Caller::Untrusted,
-    }))
+    };
+    Ok(Way::Onward(routed, entry.guards.clone()))
+}
+
+/// A request that has found its route.
+fn arrived<'a>(
+    request: &'a Request<Body>,
+    record: &'a Record,
+    claims: Option<&'a Claims>,
+) -> Arrived<'a> {
+    Arrived {
+        request,
+        identity: None,
+        route: record.route.as_deref().unwrap_or_default(),
+        source: record.client,
+        claims,
+    }
 }
 
 /// The route's for this backend where the route says something, else the service's own.

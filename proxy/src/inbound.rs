@@ -28,6 +28,7 @@ use crate::{
         reader::{self, First},
     },
     error::ProxyError,
+    guard::within_limits,
     http::{
         Body, Interim, error_response::Dialect, finish, head, headers, refuse, serve, silence,
         upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
@@ -261,7 +262,13 @@ async fn carry(
     head::normalize(incoming)?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
+    let claims = caller.authenticated(worker, &workload, incoming)?;
     access_allowed(worker, &workload, incoming, caller)?;
+    within_limits(
+        worker,
+        &workload.limits,
+        caller.arrived(incoming, claims.as_ref()),
+    )?;
     let version = application::version(&workload, caller, is_grpc(incoming.headers()));
     // HTTP/1 carries no gRPC, whatever a caller says.
     let grpc = version == Version::Http2 && is_grpc(incoming.headers());

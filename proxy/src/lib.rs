@@ -15,6 +15,7 @@ pub mod telemetry;
 pub mod inbound;
 pub mod outbound;
 pub mod gateway;
+pub mod guard;
 
 // Stages, in the order in which bytes flow.
 pub mod worker;

@@ -58,3 +58,8 @@ fn trace_headers_hold() {
 fn deadline_headers_hold() {
     replay("grpc_timeout", checks::grpc_timeout);
 }
+
+#[test]
+fn tokens_hold() {
+    replay("token", checks::token);
+}

@@ -15,21 +15,26 @@ use anyhow::Result;
 use usher_tests::{Application, Mesh, Sidecar, reply, yaml};
 
 /// The Gateway `edge`; each listener is YAML as [`http_listener`] makes it.
-fn gateway(listeners: &str) -> String {
+pub(crate) fn gateway(listeners: &str) -> String {
     format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: edge }}\nspec:\n  \
          gatewayClassName: usher\n  listeners:\n{listeners}"
     )
 }
 
-fn http_listener(name: &str, port: u16, hostname: Option<&str>) -> String {
+pub(crate) fn http_listener(name: &str, port: u16, hostname: Option<&str>) -> String {
     let hostname = hostname.map(|host| format!(", hostname: \"{host}\""));
     let hostname = hostname.unwrap_or_default();
     format!("  - {{ name: {name}, port: {port}, protocol: HTTP{hostname} }}\n")
 }
 
 /// An HTTPRoute; `parent` is a parentRef, `rules` are prefixes and the services behind them.
-fn route(name: &str, parent: &str, hostnames: &[&str], rules: &[(&str, &str)]) -> String {
+pub(crate) fn route(
+    name: &str,
+    parent: &str,
+    hostnames: &[&str],
+    rules: &[(&str, &str)],
+) -> String {
     let rules: String = rules
         .iter()
         .map(|(prefix, service)| {

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod authentication;
 mod bad_update;
 mod balancing;
 mod bank;
@@ -29,8 +30,11 @@ mod interception;
 mod interim;
 mod kept;
 mod mtls;
+mod names;
 mod protocols;
 mod replicas;
+mod registry;
+mod rate_limits;
 mod retries;
 mod routes;
 mod run;

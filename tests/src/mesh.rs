@@ -18,6 +18,9 @@ pub struct Mesh {
     http: String,
     /// Arguments of `usher serve` in place of `--config`.
     store: Vec<String>,
+    dns: String,
+    /// Whom it asks about names that are not of the mesh.
+    resolvers: String,
     server: Option<Process>,
 }
 
@@ -46,6 +49,9 @@ impl Mesh {
             grpc: grpc.to_owned(),
             http: String::new(),
             store: Vec::new(),
+            dns: String::new(),
+            // Never the machine's own.
+            resolvers: "off".to_owned(),
             server: None,
         };
         let mesh_object = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
@@ -76,6 +82,8 @@ impl Mesh {
             grpc: "127.0.0.1:0".to_owned(),
             http: String::new(),
             store: store.to_vec(),
+            dns: String::new(),
+            resolvers: "off".to_owned(),
             server: None,
         };
         mesh.start_server().await?;
@@ -99,6 +107,16 @@ impl Mesh {
         Ok(run(&binary("usher"), arguments))
     }
 
+    /// Starts the control plane again with names answered at `address`, and others' asked of `resolvers`.
+    pub async fn restart_names(&mut self, address: Option<&str>, resolvers: &str) -> Result<()> {
+        self.kill_server();
+        if let Some(address) = address {
+            address.clone_into(&mut self.dns);
+        }
+        resolvers.clone_into(&mut self.resolvers);
+        self.start_server().await
+    }
+
     /// Starts the control plane again after [`Mesh::kill_server`], on the address it had.
     pub async fn start_server(&mut self) -> Result<()> {
         let data = self.data();
@@ -110,6 +128,8 @@ impl Mesh {
             [] => command.arg("--config").arg(self.config()),
             store => command.args(store),
         };
+        command.args(["--dns", &self.address(&self.dns)]);
+        command.args(["--dns-forward", &self.resolvers]);
         command.arg("--data").arg(&data);
         let mut server = Process::start(command, self.path("serve.log"));
         let addresses = eventually("the control plane says where it listens", async || {
@@ -128,6 +148,7 @@ impl Mesh {
         let address = |name: &str| addresses[name].as_str().map(str::to_owned);
         self.grpc = address("grpc").context("addresses.json has no grpc")?;
         self.http = address("http").context("addresses.json has no http")?;
+        self.dns = address("dns").context("addresses.json has no dns")?;
         Ok(())
     }
 
@@ -212,6 +233,11 @@ impl Mesh {
     /// Where the control plane's gRPC listens.
     pub fn grpc(&self) -> &str {
         &self.grpc
+    }
+
+    /// Where the control plane answers about names.
+    pub fn dns(&self) -> &str {
+        &self.dns
     }
 
     /// Where the control plane's REST interface listens.

@@ -46,6 +46,11 @@ pub fn fault_policy(service: &str, spec: &str) -> String {
     policy("FaultPolicy", service, spec)
 }
 
+/// A rate limit policy for a service; `limits` is a YAML list on one line.
+pub fn rate_limit_policy(service: &str, limits: &str) -> String {
+    policy("RateLimitPolicy", service, &format!("  limits: {limits}\n"))
+}
+
 fn policy(kind: &str, service: &str, spec: &str) -> String {
     format!(
         "apiVersion: usher.dev/v1alpha1

@@ -85,16 +85,17 @@ impl Serialize for HashKey {
     }
 }
 
-/// `source` has no fields, and takes none.
+/// `source` and its like have no fields, and take none.
 #[cfg(test)]
-fn no_fields(schema: &mut schemars::Schema) {
+pub(super) fn no_fields(schema: &mut schemars::Schema) {
     let object = schema.as_object_mut();
-    let source = object
+    let fields = object
         .and_then(|schema| schema.get_mut("properties"))
-        .and_then(|fields| fields.get_mut("source"))
-        .and_then(|source| source.as_object_mut());
-    if let Some(source) = source {
-        source.insert("additionalProperties".to_owned(), false.into());
+        .and_then(|fields| fields.as_object_mut());
+    for field in fields.into_iter().flat_map(|fields| fields.values_mut()) {
+        if let Some(field) = field.as_object_mut() {
+            field.insert("additionalProperties".to_owned(), false.into());
+        }
     }
 }
 

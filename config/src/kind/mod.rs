@@ -22,10 +22,16 @@ mod traffic_policy;
 mod load_balancer;
 mod resilience;
 mod access_policy;
+mod authentication_policy;
 mod fault_policy;
+mod rate_limit_policy;
 
 pub use access_policy::{
     AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
+};
+pub use authentication_policy::{
+    AuthenticationMode, AuthenticationPolicySpec, ClaimToHeader, JwksSource, JwtProvider,
+    TokenAlgorithm, TokenForward, TokenFrom,
 };
 pub use choice::Choice;
 pub use fault_policy::{FaultAbort, FaultAnswer, FaultDelay, FaultPolicySpec};
@@ -53,6 +59,7 @@ pub use mesh::{
     VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
+pub use rate_limit_policy::{LimitKey, LimitWhen, RateLimit, RateLimitPolicySpec};
 pub use reference::{
     BackendKind, BackendRef, CoreGroup, GrpcBackendRef, HttpBackendRef, MESH_NAMESPACE,
     ParentGroup, ParentKind, ParentRef, PolicyKind, ServiceRef, TargetKind, TargetRef,
@@ -92,8 +99,12 @@ pub type TcpRoute = Resource<TcpRouteSpec>;
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 /// See [`AccessPolicySpec`].
 pub type AccessPolicy = Resource<AccessPolicySpec>;
+/// See [`AuthenticationPolicySpec`].
+pub type AuthenticationPolicy = Resource<AuthenticationPolicySpec>;
 /// See [`FaultPolicySpec`].
 pub type FaultPolicy = Resource<FaultPolicySpec>;
+/// See [`RateLimitPolicySpec`].
+pub type RateLimitPolicy = Resource<RateLimitPolicySpec>;
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,9 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh, ReferenceGrant, Service,
-    TargetRef, TcpRoute, TlsRoute, TrafficPolicy, Workload,
+    AccessPolicy, AuthenticationPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh,
+    RateLimitPolicy, ReferenceGrant, Service, TargetRef, TcpRoute, TlsRoute, TrafficPolicy,
+    Workload,
 };
 
 choice! {
@@ -39,8 +40,12 @@ choice! {
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
         AccessPolicy = "AccessPolicy",
+        /// Whose tokens they need.
+        AuthenticationPolicy = "AuthenticationPolicy",
         /// What goes wrong with them on purpose.
         FaultPolicy = "FaultPolicy",
+        /// How many of them, in a time.
+        RateLimitPolicy = "RateLimitPolicy",
     }
 }
 
@@ -64,7 +69,9 @@ impl Kind {
             | Self::Workload
             | Self::TrafficPolicy
             | Self::AccessPolicy
-            | Self::FaultPolicy => &["usher.dev/v1alpha1"],
+            | Self::AuthenticationPolicy
+            | Self::FaultPolicy
+            | Self::RateLimitPolicy => &["usher.dev/v1alpha1"],
         }
     }
 
@@ -158,8 +165,12 @@ pub enum Object {
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
     AccessPolicy(AccessPolicy),
+    /// See [`super::AuthenticationPolicySpec`].
+    AuthenticationPolicy(AuthenticationPolicy),
     /// See [`super::FaultPolicySpec`].
     FaultPolicy(FaultPolicy),
+    /// See [`super::RateLimitPolicySpec`].
+    RateLimitPolicy(RateLimitPolicy),
 }
 
 impl Object {
@@ -177,7 +188,9 @@ impl Object {
             Self::TcpRoute(_) => Kind::TcpRoute,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
+            Self::AuthenticationPolicy(_) => Kind::AuthenticationPolicy,
             Self::FaultPolicy(_) => Kind::FaultPolicy,
+            Self::RateLimitPolicy(_) => Kind::RateLimitPolicy,
         }
     }
 
@@ -195,7 +208,9 @@ impl Object {
             Self::TcpRoute(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
+            Self::AuthenticationPolicy(object) => &object.metadata,
             Self::FaultPolicy(object) => &object.metadata,
+            Self::RateLimitPolicy(object) => &object.metadata,
         }
     }
 
@@ -214,7 +229,9 @@ impl Object {
         match self {
             Self::TrafficPolicy(policy) => &policy.spec.target_refs,
             Self::AccessPolicy(policy) => &policy.spec.target_refs,
+            Self::AuthenticationPolicy(policy) => &policy.spec.target_refs,
             Self::FaultPolicy(policy) => &policy.spec.target_refs,
+            Self::RateLimitPolicy(policy) => &policy.spec.target_refs,
             Self::Mesh(_)
             | Self::Service(_)
             | Self::Workload(_)
@@ -275,7 +292,9 @@ impl Serialize for Object {
             Self::TcpRoute(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
+            Self::AuthenticationPolicy(object) => envelope!(object),
             Self::FaultPolicy(object) => envelope!(object),
+            Self::RateLimitPolicy(object) => envelope!(object),
         }
     }
 }

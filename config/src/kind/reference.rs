@@ -187,6 +187,8 @@ choice! {
         Namespace = "Namespace",
         /// One Service of the policy's own namespace.
         Service = "Service",
+        /// One Gateway of the policy's own namespace.
+        Gateway = "Gateway",
         /// One HTTPRoute of the policy's own namespace, or one of its rules.
         HttpRoute = "HTTPRoute",
         /// One GRPCRoute of the policy's own namespace, or one of its rules.
@@ -200,7 +202,7 @@ impl TargetKind {
         match self {
             Self::Mesh => "usher.dev",
             Self::Namespace | Self::Service => "",
-            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
+            Self::Gateway | Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
         }
     }
 }
@@ -212,8 +214,12 @@ choice! {
         Traffic = "TrafficPolicy",
         /// See [`super::AccessPolicySpec`].
         Access = "AccessPolicy",
+        /// See [`super::AuthenticationPolicySpec`].
+        Authentication = "AuthenticationPolicy",
         /// See [`super::FaultPolicySpec`].
         Fault = "FaultPolicy",
+        /// See [`super::RateLimitPolicySpec`].
+        RateLimit = "RateLimitPolicy",
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::value::{CertificateName, Hostname, Name, Port, ServiceName};
 
-use super::{Route, StreamRoute, TrafficPolicy};
+use super::{Authentication, RateLimits, Route, StreamRoute, TrafficPolicy};
 
 /// Where the outside world comes in.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +15,16 @@ pub struct Gateway {
     pub name: ServiceName,
     /// All of one port speak HTTP, or TLS (with HTTP inside or without), or opaque bytes.
     pub listeners: Vec<Listener>,
+    /// Headers that only sidecars and gateways write claims into: taken from every request.
+    pub claim_headers: Vec<HeaderName>,
+    /// Whose tokens are believed, for requests that some route takes; `None`: nobody looks at any.
+    pub authentication: Option<Authentication>,
+    /// The same, instead, for the requests of the routes of this name.
+    pub route_authentication: Vec<(Arc<str>, Authentication)>,
+    /// For requests that some route takes. All must let one pass; those on trial only count.
+    pub rate_limits: Vec<RateLimits>,
+    /// The same, for the requests of the routes of this name.
+    pub route_limits: Vec<(Arc<str>, RateLimits)>,
 }
 
 /// A port, a protocol and a host name.

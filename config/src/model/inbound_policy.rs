@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::value::{Name, Percent, Port, ServiceName, SpiffeId};
 
-use super::Protocol;
+use super::{Authentication, Protocol, RateLimits};
 
 /// Everything a workload's own sidecar must know about its workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +17,14 @@ pub struct InboundPolicy {
     pub mtls: MtlsMode,
     /// The service's ports and what is spoken there.
     pub ports: Vec<(Port, Protocol)>,
+    /// Whose tokens are believed; `None`: nobody looks at any.
+    pub authentication: Option<Authentication>,
+    /// Headers that only sidecars and gateways write claims into: taken from whoever calls in plaintext.
+    pub claim_headers: Vec<HeaderName>,
     /// All must allow a request. Empty: every caller that `mtls` lets in.
     pub access: Vec<AccessPolicy>,
+    /// All must let a request pass that may be made; those on trial only count.
+    pub rate_limits: Vec<RateLimits>,
     /// How to find out whether the application is well; `None`: TCP connect to its port.
     pub health_check: Option<HealthCheck>,
     /// What to write down.

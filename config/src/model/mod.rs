@@ -3,17 +3,20 @@
 //! The control plane's `compile` makes it from kinds, `wire` carries it, the proxy's snapshot holds it.
 //! Every default is already filled in: the proxy has no defaults of its own for policy.
 
+mod authentication;
 mod endpoint;
 mod filter;
 mod fault;
 mod gateway;
 mod inbound_policy;
 mod load_balancer;
+mod rate_limit;
 mod route;
 mod service;
 mod traffic_policy;
 mod trust;
 
+pub use authentication::{Authentication, JwtProvider, TokenFrom};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
@@ -23,6 +26,7 @@ pub use inbound_policy::{
     OutboundTraffic, PathRule, Telemetry,
 };
 pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, Zones};
+pub use rate_limit::{LimitKey, LimitWhen, RateLimit, RateLimits};
 pub use route::{
     Backend, BackendTarget, PathMatch, Route, RouteMatch, ServiceTarget, StreamRoute, TextMatch,
 };

@@ -293,14 +293,14 @@ fn take(
     }
 }
 
-/// A key for an AccessPolicy without a valid name: what it was meant to protect must not stand open meanwhile. The
+/// A key for an AccessPolicy or AuthenticationPolicy without a valid name: what it was meant to protect must not stand open meanwhile. The
 /// same document has the same key each time.
 fn stand_in(
     (kind, namespace): (Kind, Name),
     file: &Path,
     document_index: usize,
 ) -> Option<ObjectKey> {
-    if kind != Kind::AccessPolicy {
+    if !matches!(kind, Kind::AccessPolicy | Kind::AuthenticationPolicy) {
         return None;
     }
     // FNV-1a: files of one name in two folders are two.

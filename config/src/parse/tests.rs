@@ -2,6 +2,7 @@
 
 mod examples;
 mod gateways;
+mod guards;
 mod documents;
 mod filters;
 mod mistakes;

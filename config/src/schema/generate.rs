@@ -8,9 +8,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::kind::{
-    AccessPolicySpec, Choice, FaultPolicySpec, GatewaySpec, GrpcRouteSpec, HttpRouteSpec, Kind,
-    MeshSpec, Metadata, ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec,
-    TrafficPolicySpec, WorkloadSpec,
+    AccessPolicySpec, AuthenticationPolicySpec, Choice, FaultPolicySpec, GatewaySpec,
+    GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec, Metadata, RateLimitPolicySpec,
+    ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec, TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -56,7 +56,9 @@ fn schema(kind: Kind) -> Value {
         Kind::TcpRoute => object::<TcpRouteSpec>(kind),
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
+        Kind::AuthenticationPolicy => object::<AuthenticationPolicySpec>(kind),
         Kind::FaultPolicy => object::<FaultPolicySpec>(kind),
+        Kind::RateLimitPolicy => object::<RateLimitPolicySpec>(kind),
     }
 }
 

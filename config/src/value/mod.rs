@@ -2,6 +2,7 @@
 
 mod duration;
 mod header;
+mod jwks;
 mod name;
 mod number;
 mod origin;
@@ -12,6 +13,7 @@ mod text;
 
 pub use duration::{format_duration, parse_duration};
 pub use header::HeaderText;
+pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksUri, JwtAlgorithm, KeyMaterial, VerificationKey};
 pub use name::{CertificateName, Hostname, InstanceName, Name, ServiceName};
 pub use number::{Percent, Port, Weight};
 pub use origin::OriginPattern;

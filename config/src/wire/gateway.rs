@@ -1,14 +1,18 @@
 //! `Gateway`: listeners and the routes on them; those for connections are in [`super::stream`].
 
+use std::sync::Arc;
+
 use crate::{
-    model::{Gateway, GatewayRoute, Listener, ListenerProtocol},
+    model::{Authentication, Gateway, GatewayRoute, Listener, ListenerProtocol, RateLimits},
     value::CertificateName,
 };
 
 use super::{
     DecodeError,
+    authentication::{decode_authentication, decode_header_name, header_names},
+    rate_limit::decode_limits,
     route::{Decoder, Encoder},
-    scalar::{Decoded, list, optional, port, service_name, text},
+    scalar::{Decoded, list, optional, port, required, service_name, text},
     stream::decode_stream,
     v1,
 };
@@ -25,6 +29,15 @@ impl From<&Gateway> for v1::Gateway {
                 .map(|listener| encode_listener(listener, &mut encoder))
                 .collect(),
             tables: encoder.tables(),
+            claim_headers: header_names(&gateway.claim_headers),
+            authentication: gateway.authentication.as_ref().map(Into::into),
+            route_authentication: gateway
+                .route_authentication
+                .iter()
+                .map(encode_authentication_of)
+                .collect(),
+            rate_limits: gateway.rate_limits.iter().map(Into::into).collect(),
+            route_limits: gateway.route_limits.iter().map(encode_of_route).collect(),
         }
     }
 }
@@ -38,12 +51,51 @@ impl TryFrom<v1::Gateway> for Gateway {
 
 fn decode_gateway(message: v1::Gateway) -> Decoded<Gateway> {
     let tables = Decoder::new(message.tables)?;
+    let authentication = message.authentication.map(decode_authentication);
+    let authentication = authentication.transpose();
     Ok(Gateway {
         name: service_name(&message.namespace, &message.name)?,
         listeners: list("listeners", message.listeners, |listener| {
             decode_listener(listener, &tables)
         })?,
+        claim_headers: list("claim_headers", message.claim_headers, decode_header_name)?,
+        authentication: authentication.map_err(|e| e.under("authentication"))?,
+        route_authentication: list(
+            "route_authentication",
+            message.route_authentication,
+            decode_authentication_of,
+        )?,
+        rate_limits: list("rate_limits", message.rate_limits, decode_limits)?,
+        route_limits: list("route_limits", message.route_limits, decode_of_route)?,
     })
+}
+
+fn encode_authentication_of(
+    (route, authentication): &(Arc<str>, Authentication),
+) -> v1::RouteAuthentication {
+    v1::RouteAuthentication {
+        route: route.to_string(),
+        authentication: Some(authentication.into()),
+    }
+}
+
+fn decode_authentication_of(
+    message: v1::RouteAuthentication,
+) -> Decoded<(Arc<str>, Authentication)> {
+    let authentication = required("authentication", message.authentication)?;
+    Ok((message.route.into(), decode_authentication(authentication)?))
+}
+
+fn encode_of_route((route, limits): &(Arc<str>, RateLimits)) -> v1::RouteLimits {
+    v1::RouteLimits {
+        route: route.to_string(),
+        limits: Some(limits.into()),
+    }
+}
+
+fn decode_of_route(message: v1::RouteLimits) -> Decoded<(Arc<str>, RateLimits)> {
+    let limits = decode_limits(required("limits", message.limits)?)?;
+    Ok((message.route.into(), limits))
 }
 
 fn encode_listener(listener: &Listener, encoder: &mut Encoder) -> v1::Listener {

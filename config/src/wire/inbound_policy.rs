@@ -12,6 +12,8 @@ use crate::{
 
 use super::{
     DecodeError,
+    authentication::{decode_authentication, decode_header_name, header_names},
+    rate_limit::decode_limits,
     scalar::{
         Decoded, list, optional_millis, percent, port, ports, positive_millis, protocol, required,
         service_name, text, to_millis, to_optional_millis, to_protocol,
@@ -31,6 +33,9 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             permissive: policy.mtls == MtlsMode::Permissive,
             ports: policy.ports.iter().map(port).collect(),
             access: policy.access.iter().map(Into::into).collect(),
+            rate_limits: policy.rate_limits.iter().map(Into::into).collect(),
+            authentication: policy.authentication.as_ref().map(Into::into),
+            claim_headers: header_names(&policy.claim_headers),
             health_check: policy.health_check.as_ref().map(Into::into),
             telemetry: Some((&policy.telemetry).into()),
             idle_ms: Some(to_optional_millis(policy.idle)),
@@ -51,6 +56,8 @@ impl TryFrom<v1::InboundPolicy> for InboundPolicy {
 fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
     let health_check = message.health_check.map(decode_health_check).transpose();
     let telemetry = required("telemetry", message.telemetry)?;
+    let authentication = message.authentication.map(decode_authentication);
+    let authentication = authentication.transpose();
     Ok(InboundPolicy {
         zone: message.zone,
         service: service_name(&message.namespace, &message.service)?,
@@ -66,6 +73,9 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             ))
         })?,
         access: list("access", message.access, decode_access)?,
+        authentication: authentication.map_err(|e| e.under("authentication"))?,
+        claim_headers: list("claim_headers", message.claim_headers, decode_header_name)?,
+        rate_limits: list("rate_limits", message.rate_limits, decode_limits)?,
         health_check: health_check.map_err(|e| e.under("health_check"))?,
         telemetry: decode_telemetry(&telemetry).map_err(|e| e.under("telemetry"))?,
         // A control plane that says nothing about it is older than the field, and means the default.
@@ -105,10 +115,6 @@ fn decode_access(message: v1::AccessPolicy) -> Decoded<AccessPolicy> {
 
 impl From<&AccessRule> for v1::AccessRule {
     fn from(rule: &AccessRule) -> Self {
-        let path = |path: &PathRule| match path {
-            PathRule::Exact(path) => path.clone(),
-            PathRule::Prefix(path) => format!("{path}*"),
-        };
         Self {
             principals: rule.principals.iter().map(ToString::to_string).collect(),
             namespaces: rule.namespaces.iter().map(ToString::to_string).collect(),
@@ -118,7 +124,7 @@ impl From<&AccessRule> for v1::AccessRule {
                 .map(|(n, a)| format!("{n}/{a}"))
                 .collect(),
             methods: rule.methods.iter().map(ToString::to_string).collect(),
-            paths: rule.paths.iter().map(path).collect(),
+            paths: rule.paths.iter().map(encode_path_rule).collect(),
             ports: rule.ports.iter().map(|port| port.get().into()).collect(),
         }
     }
@@ -147,9 +153,16 @@ fn decode_rule(message: v1::AccessRule) -> Decoded<AccessRule> {
     })
 }
 
+pub(super) fn encode_path_rule(path: &PathRule) -> String {
+    match path {
+        PathRule::Exact(path) => path.clone(),
+        PathRule::Prefix(path) => format!("{path}*"),
+    }
+}
+
 /// A `*` anywhere but as the last segment would be taken literally, or cover `/administrator` with `/admin*`;
 /// nobody means either: refused.
-fn decode_path_rule(path: String) -> Decoded<PathRule> {
+pub(super) fn decode_path_rule(path: String) -> Decoded<PathRule> {
     let rule = match path.strip_suffix('*') {
         Some(prefix) => PathRule::Prefix(prefix.to_owned()),
         None => PathRule::Exact(path.clone()),

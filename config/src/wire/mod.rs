@@ -4,6 +4,7 @@
 //! gives a model or a [`DecodeError`] that names the field; values this version does not know are refused, never
 //! guessed, because a policy that is half understood is a policy that is not enforced.
 
+mod authentication;
 mod endpoint;
 mod error;
 mod filter;
@@ -12,6 +13,7 @@ mod inbound_policy;
 mod fault;
 mod load_balancer;
 mod policy;
+mod rate_limit;
 mod route;
 mod scalar;
 mod service;
@@ -67,6 +69,8 @@ pub mod client_feature {
     pub const ONLY_CALLS: &str = "usher.only-calls";
     /// It follows a Service's routes for connections; sidecars of before there were any drop them without a word.
     pub const STREAM_ROUTES: &str = "usher.stream-routes";
+    /// It looks at tokens and counts requests; proxies of before there were such policies let everything in.
+    pub const GUARDS: &str = "usher.guards";
 }
 
 /// The type URLs under which the native protocol's resources travel.

@@ -11,8 +11,10 @@ use crate::{
     value::{Percent, Port, Weight},
 };
 
+mod guards;
 mod routes;
 
+use guards::{authentication, rate_limits};
 use routes::gateway;
 
 fn policy(retries: u32, millis: u64) -> TrafficPolicy {
@@ -271,6 +273,9 @@ fn inbound_policy() -> InboundPolicy {
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::PassThroughUnknown,
         zone: "berlin-1".into(),
+        authentication: Some(authentication()),
+        claim_headers: vec![http::HeaderName::from_static("x-user")],
+        rate_limits: vec![rate_limits()],
     }
 }
 

@@ -16,11 +16,13 @@ mod diff;
 mod explain;
 mod help;
 mod history;
+mod instances;
 mod locate;
 mod offline;
 mod paint;
 mod rollback;
 mod route;
+mod registered;
 mod run;
 mod schema;
 mod serve;
@@ -29,6 +31,7 @@ mod status;
 mod token;
 mod validate;
 mod wait;
+mod watch;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -98,6 +101,8 @@ enum Verb {
     Wait(wait::Wait),
     History(history::History),
     Rollback(rollback::Rollback),
+    Instances(instances::Instances),
+    Watch(watch::Watch),
     Token(token::Token),
     #[command(hide = true)]
     Tied(run::Tied),
@@ -137,6 +142,8 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Wait(verb) => verb.execute(),
         Verb::History(verb) => verb.execute(),
         Verb::Rollback(verb) => verb.execute(),
+        Verb::Instances(verb) => verb.execute(),
+        Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
         Verb::Guard(verb) => verb.execute(),

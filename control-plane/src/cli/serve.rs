@@ -1,5 +1,7 @@
 //! `usher serve`: the control plane.
 
+mod names;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
@@ -18,6 +20,7 @@ use crate::{
     server::{Options, Server, StartError},
     telemetry::{Format, misread, start_log},
 };
+use names::Names;
 
 mod store;
 
@@ -34,6 +37,7 @@ Examples:
   usher serve --config mesh/
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   usher serve                                            configuration comes from usher apply
+  usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
@@ -43,6 +47,11 @@ Sidecars are told of all of them: usher run --control-plane 10.0.0.1:15012,10.0.
 
 Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
 from which address. What cannot be recorded there is not signed. Rename the file to rotate it.
+
+Names: service.namespace.mesh (also .svc, .svc.cluster.local) is answered with the service's virtual address, which
+`usher run --transparent` hands over to the sidecar; instance.service.namespace.mesh and SRV records of
+_port._tcp.service.namespace.mesh lead to instances. Other names are asked of the machine's own resolvers, for callers on
+private networks only. Try: dig -p 15053 @127.0.0.1 account.bank.mesh
 
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
@@ -65,6 +74,11 @@ pub(super) struct Serve {
     /// Address for REST and metrics: read only, without proof, so loopback unless you mean it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010", value_parser = super::address)]
     http: SocketAddr,
+    #[command(flatten)]
+    names: Names,
+    /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
+    #[arg(long, value_name = "FILE")]
+    jwks_ca: Option<PathBuf>,
     /// Print the addresses as one JSON document, and log in JSON
     #[arg(long)]
     json: bool,
@@ -84,15 +98,7 @@ impl Serve {
                 Format::Automatic
             },
         );
-        // Each alone is free: the system would only say that it is in use, and it would look like another control plane.
-        if self.listen == self.http && self.listen.port() != 0 {
-            let message = format!(
-                "--listen and --http are both {}: sidecars and readers need a port each",
-                self.listen
-            );
-            return Err(Failure::new(exit::USAGE, message)
-                .advise("give one of them another port, or 0 for any that is free"));
-        }
+        self.apart()?;
         if let Some(config) = self.config.as_ref().filter(|config| !config.is_dir()) {
             let found = if config.exists() {
                 "is not a directory"
@@ -107,6 +113,31 @@ impl Serve {
             .build()
             .map_err(|error| Failure::of(exit::FAILED, &error))?
             .block_on(self.serve())
+    }
+
+    /// Each address alone is free: the system would only say that it is in use, and it would look like another control
+    /// plane.
+    fn apart(&self) -> Result<(), Failure> {
+        let doors = [
+            ("--listen", Some(self.listen)),
+            ("--http", Some(self.http)),
+            ("--dns", self.names.place()),
+        ];
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (door, address) in doors {
+            let Some(address) = address.filter(|address| address.port() != 0) else {
+                continue;
+            };
+            if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address) {
+                let message = format!(
+                    "{other} and {door} are both {address}: sidecars, readers and names need a port each"
+                );
+                return Err(Failure::new(exit::USAGE, message)
+                    .advise("give one of them another port, or 0 for any that is free"));
+            }
+            taken.push((door, address));
+        }
+        Ok(())
     }
 
     async fn serve(self) -> Outcome {
@@ -125,6 +156,9 @@ impl Serve {
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
+            dns: self.names.place(),
+            dns_forward: self.names.source()?,
+            jwks_ca: self.jwks_ca.clone(),
         };
         let server = Server::start(options)
             .await
@@ -187,6 +221,10 @@ impl Serve {
         } else {
             format!(" --data {}", data.display())
         };
+        let dns = addresses.dns.map_or_else(
+            || row("names", "off", ""),
+            |dns| row("names", &dns.to_string(), "DNS for SERVICE.NAMESPACE.mesh"),
+        );
         [
             format!(
                 "{} of {}",
@@ -199,6 +237,7 @@ impl Serve {
                 &format!("http://{}/v1/status", addresses.http),
                 "also /v1/services, /metrics",
             ),
+            dns,
             row("config", &config, note),
             row("", &format!("{refused}{warnings}"), ""),
             row("data", &data.display().to_string(), kept),
@@ -226,7 +265,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure
                 .advise("another control plane may run already: usher status")
-                .advise("or choose another port: --listen and --http, 0 for any")
+                .advise("or choose another port: --listen, --http and --dns, 0 for any; --dns off: none")
         }
         _ => failure,
     }

@@ -48,33 +48,38 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
     Server::Tcp(authority.to_owned())
         .fetch(path)
         .await
-        .map_err(|error| match error {
-            // Its words are for browsers, or for the callers of whoever it is.
-            ClientError::Refused { status, .. } => {
-                foreign(authority, &format!("it answers {path} with {status}"))
-            }
-            ClientError::Decode(error) if error.is_syntax() || error.is_eof() => {
-                foreign(authority, &format!("its answer to {path} is no JSON"))
-            }
-            ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
-                "is http://{authority} a control plane of this version?"
-            )),
-            error => {
-                let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-                let message = format!("no control plane answers on http://{authority}: {cause}");
-                let failure = Failure::new(exit::UNAVAILABLE, message);
-                let failure = match error {
+        .map_err(|error| unanswered(authority, path, error))
+}
+
+/// Why there is no answer, and what to do.
+pub(super) fn unanswered(authority: &str, path: &str, error: ClientError) -> Failure {
+    match error {
+        // Its words are for browsers, or for the callers of whoever it is.
+        ClientError::Refused { status, .. } => {
+            foreign(authority, &format!("it answers {path} with {status}"))
+        }
+        ClientError::Decode(error) if error.is_syntax() || error.is_eof() => {
+            foreign(authority, &format!("its answer to {path} is no JSON"))
+        }
+        ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
+            "is http://{authority} a control plane of this version?"
+        )),
+        error => {
+            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+            let message = format!("no control plane answers on http://{authority}: {cause}");
+            let failure = Failure::new(exit::UNAVAILABLE, message);
+            let failure = match error {
                     ClientError::Http(_) => failure.advise(
                         "is that the port for sidecars (usher serve --listen, 15012)? This one is asked on the port of \
                          --http, 15010",
                     ),
                     _ => failure,
                 };
-                failure
-                    .advise("start one: usher serve --config DIR")
-                    .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
-            }
-        })
+            failure
+                .advise("start one: usher serve --config DIR")
+                .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
+        }
+    }
 }
 
 fn foreign(authority: &str, why: &str) -> Failure {

@@ -82,11 +82,14 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         | Reason::TooLarge
         | Reason::NoAddress
         | Reason::Denies
+        | Reason::NotEnforced
         | Reason::LateFallback => true,
         Reason::Conflicted
         | Reason::TargetNotFound
         | Reason::RefNotResolved
-        | Reason::RefNotPermitted => false,
+        | Reason::RefNotPermitted
+        // Nothing is fetched to validate.
+        | Reason::NoKeys => false,
     });
     for finding in &mut findings {
         if finding.reason == Reason::Denies {

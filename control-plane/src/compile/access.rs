@@ -246,7 +246,7 @@ fn rules(spec: &AccessPolicySpec) -> Vec<AccessRule> {
     spec.rules.iter().map(rule).collect()
 }
 
-fn path(path: &kind::PathRule) -> PathRule {
+pub(super) fn path(path: &kind::PathRule) -> PathRule {
     match path {
         kind::PathRule::Exact(path) => PathRule::Exact(path.clone()),
         kind::PathRule::Prefix(path) => PathRule::Prefix(path.clone()),

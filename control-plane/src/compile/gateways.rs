@@ -60,6 +60,11 @@ pub(super) fn within(
         let gateway = Gateway {
             name: name.clone(),
             listeners: listeners.collect(),
+            claim_headers: Vec::new(),
+            authentication: None,
+            route_authentication: Vec::new(),
+            rate_limits: Vec::new(),
+            route_limits: Vec::new(),
         };
         gateways.insert(name.clone(), gateway);
     }

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use usher_config::{
     kind::{
-        AccessPolicy, AppProtocol, FaultPolicy, Gateway, Granted, GrpcRoute, HttpRoute, Kind,
-        MeshSpec, Object, ObjectKey, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy,
-        Workload,
+        AccessPolicy, AppProtocol, AuthenticationPolicy, FaultPolicy, Gateway, Granted, GrpcRoute,
+        HttpRoute, Kind, MeshSpec, Object, ObjectKey, RateLimitPolicy, ReferenceGrant, Service,
+        TcpRoute, TlsRoute, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
-    value::{Port, ServiceName, TrustDomain},
+    value::{Jwks, JwksUri, Port, ServiceName, TrustDomain},
 };
 
 use crate::registry::{Denied, World};
@@ -63,10 +63,16 @@ pub(super) struct Index<'a> {
     /// Oldest first, then by name.
     pub(super) access: Vec<Aged<'a, AccessPolicy>>,
     /// Oldest first, then by name.
+    pub(super) authentication: Vec<Aged<'a, AuthenticationPolicy>>,
+    /// Oldest first, then by name.
     pub(super) faults: Vec<Aged<'a, FaultPolicy>>,
-    /// AccessPolicies that never were valid, and what they were meant to protect.
+    /// Oldest first, then by name.
+    pub(super) rate_limits: Vec<Aged<'a, RateLimitPolicy>>,
+    /// Access- and AuthenticationPolicies that never were valid, and what they were meant to protect.
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
+    /// Of token issuers, as far as they are fetched.
+    pub(super) keys: &'a BTreeMap<JwksUri, Jwks>,
 }
 
 impl<'a> Index<'a> {
@@ -85,9 +91,12 @@ impl<'a> Index<'a> {
             tcp_routes: Vec::new(),
             traffic: Vec::new(),
             access: Vec::new(),
+            authentication: Vec::new(),
             faults: Vec::new(),
+            rate_limits: Vec::new(),
             denied: &world.denied,
             addresses: &world.addresses,
+            keys: &world.keys,
         };
         let mesh = world.mesh();
         for (key, accepted) in &world.objects {
@@ -116,18 +125,20 @@ impl<'a> Index<'a> {
                 Object::ReferenceGrant(object) => index.grants.push(object),
                 Object::TrafficPolicy(object) => index.traffic.push(Aged::new(key, object, at)),
                 Object::AccessPolicy(object) => index.access.push(Aged::new(key, object, at)),
+                Object::AuthenticationPolicy(object) => {
+                    index.authentication.push(Aged::new(key, object, at));
+                }
                 Object::FaultPolicy(object) => index.faults.push(Aged::new(key, object, at)),
+                Object::RateLimitPolicy(object) => {
+                    index.rate_limits.push(Aged::new(key, object, at));
+                }
             }
         }
-        index
-            .traffic
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
-        index
-            .access
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
-        index
-            .faults
-            .sort_by_key(|policy| (policy.accepted_at, policy.key));
+        by_age(&mut index.traffic);
+        by_age(&mut index.access);
+        by_age(&mut index.authentication);
+        by_age(&mut index.faults);
+        by_age(&mut index.rate_limits);
         index
     }
 
@@ -192,4 +203,9 @@ impl<'a> Index<'a> {
             name: name.name.clone(),
         }
     }
+}
+
+/// The oldest first, then by name.
+fn by_age<T>(policies: &mut [Aged<'_, T>]) {
+    policies.sort_by_key(|policy| (policy.accepted_at, policy.key));
 }

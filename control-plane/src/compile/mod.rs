@@ -9,7 +9,9 @@ mod targets;
 mod load_balancer;
 mod traffic;
 mod access;
+mod authentication;
 mod faults;
+mod rate_limits;
 mod matches;
 mod references;
 mod filters;
@@ -25,13 +27,13 @@ pub mod explain;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use usher_config::{
     kind::ObjectKey,
     model::{Gateway, InboundPolicy, Service},
-    value::{Name, ServiceName, SpiffeId, TrustDomain, Weight},
+    value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
 use crate::registry::World;
@@ -54,6 +56,8 @@ pub struct Compiled {
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
     /// Namespace and name of every service account that a Workload has, whether a Service selects it or not.
     pub accounts: BTreeSet<(Name, Name)>,
+    /// Where keys of token issuers are fetched, and how often.
+    pub key_sources: BTreeMap<JwksUri, Duration>,
     /// When each FaultPolicy ends. A moment that has passed changes nothing here: sidecars look at their clocks.
     pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
     /// Objects that do not do all that they say.
@@ -120,8 +124,12 @@ pub enum Reason {
     TooLarge,
     /// The virtual range is used up.
     NoAddress,
-    /// No version of an AccessPolicy was ever valid, and what it was meant for is closed until one is.
+    /// No version of an AccessPolicy or AuthenticationPolicy was ever valid, and what it was meant for is closed until one is.
     Denies,
+    /// An issuer's keys could not be fetched yet.
+    NoKeys,
+    /// It holds where nobody enforces it.
+    NotEnforced,
     /// A slow primary uses up the time in which the fallback should answer.
     LateFallback,
 }
@@ -140,6 +148,8 @@ impl Reason {
             Self::TooLarge => "TooLarge",
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",
+            Self::NoKeys => "NoKeys",
+            Self::NotEnforced => "NotEnforced",
             Self::LateFallback => "LateFallback",
         }
     }
@@ -157,9 +167,12 @@ pub fn compile(world: &World) -> Compiled {
         gateways: gateways::gateways(&index, &targets, &mut findings),
         backing: BTreeMap::new(),
         accounts: services::accounts(&index),
+        key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
         findings: Vec::new(),
     };
+    authentication::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);
+    rate_limits::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);
     let mut attached = routes::by_parent(&index, &targets, &mut findings);
     for (name, service) in &index.services {
         let backing = services::backing(&index, service);

@@ -12,8 +12,9 @@ use usher_config::{
 };
 
 use super::{
-    Backing, Finding, access, faults,
+    Backing, Finding, access, authentication, faults,
     index::Index,
+    rate_limits,
     routes::Attached,
     targets::{Target, Targets},
     traffic,
@@ -77,7 +78,10 @@ pub(super) fn caller_inbound(
         service,
         mtls: MtlsMode::Strict,
         ports: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         access: Vec::new(),
+        rate_limits: Vec::new(),
         health_check: None,
         telemetry: telemetry(&index.mesh.telemetry),
         idle: Timeouts::default().idle,
@@ -173,7 +177,10 @@ pub(super) fn inbound(
             .iter()
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
+        authentication: authentication::of_service((index, targets), &name, findings),
+        claim_headers: authentication::claim_headers(index),
         access: access.policies,
+        rate_limits: rate_limits::of_service(targets, &name),
         health_check: health_check.map(check),
         telemetry: telemetry(&index.mesh.telemetry),
         idle: traffic::resolve(index, &traffic::layers_of_service(targets, &name), None)

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use usher_config::{
-    kind::{AccessPolicy, FaultPolicy, Kind, ObjectKey, TargetKind, TargetRef, TrafficPolicy},
+    kind::{
+        AccessPolicy, AuthenticationPolicy, FaultPolicy, Kind, ObjectKey, RateLimitPolicy,
+        TargetKind, TargetRef, TrafficPolicy,
+    },
     value::{Name, ServiceName},
 };
 
@@ -18,6 +21,7 @@ pub(super) enum Target {
     Mesh,
     Namespace(Name),
     Service(ServiceName),
+    Gateway(ServiceName),
     /// A route, or one rule of it by name.
     Route(ObjectKey, Option<Name>),
 }
@@ -41,26 +45,29 @@ impl Target {
             TargetKind::Mesh => Self::Mesh,
             TargetKind::Namespace => Self::Namespace(reference.name.clone()),
             TargetKind::Service => Self::Service(full_name()),
+            TargetKind::Gateway => Self::Gateway(full_name()),
             TargetKind::HttpRoute => route(Kind::HttpRoute),
             TargetKind::GrpcRoute => route(Kind::GrpcRoute),
         }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Self::Mesh => "the mesh".to_owned(),
             Self::Namespace(name) => format!("namespace {name}"),
             Self::Service(name) => format!("Service {name}"),
+            Self::Gateway(name) => format!("Gateway {name}"),
             Self::Route(key, None) => key.to_string(),
             Self::Route(key, Some(rule)) => format!("rule {rule} of {key}"),
         }
     }
 
-    fn exists(&self, index: &Index<'_>) -> bool {
+    pub(super) fn exists(&self, index: &Index<'_>) -> bool {
         match self {
             // Both hold for whatever comes to be in them.
             Self::Mesh | Self::Namespace(_) => true,
             Self::Service(name) => index.services.contains_key(name),
+            Self::Gateway(name) => index.gateways.contains_key(name),
             Self::Route(key, section) => {
                 let http = index.http_routes.iter().find(|route| route.key == key);
                 let grpc = index.grpc_routes.iter().find(|route| route.key == key);
@@ -99,25 +106,25 @@ impl Target {
 pub(super) struct Targets<'a> {
     traffic: BTreeMap<Target, &'a TrafficPolicy>,
     access: BTreeMap<Target, &'a AccessPolicy>,
+    authentication: BTreeMap<Target, &'a AuthenticationPolicy>,
     faults: BTreeMap<Target, Aged<'a, FaultPolicy>>,
-    /// By target: AccessPolicies that never were valid.
+    rate_limits: BTreeMap<Target, &'a RateLimitPolicy>,
+    /// By target: Access- and AuthenticationPolicies that never were valid.
     denied: BTreeMap<Target, Vec<&'a ObjectKey>>,
 }
 
 impl<'a> Targets<'a> {
     pub(super) fn new(index: &Index<'a>, findings: &mut Vec<Finding>) -> Self {
-        let traffic = index
-            .traffic
-            .iter()
-            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
-        let access = index
-            .access
-            .iter()
-            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
-        let faults = index
-            .faults
-            .iter()
-            .map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let traffic = index.traffic.iter();
+        let traffic = traffic.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let access = index.access.iter();
+        let access = access.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let tokens = index.authentication.iter();
+        let tokens = tokens.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let faults = index.faults.iter();
+        let faults = faults.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
+        let limits = index.rate_limits.iter();
+        let limits = limits.map(|aged| (*aged, aged.object.spec.target_refs.as_slice()));
         let mut denied: BTreeMap<Target, Vec<&ObjectKey>> = BTreeMap::new();
         for (key, policy) in index.denied {
             let mut closed = Vec::new();
@@ -138,7 +145,9 @@ impl<'a> Targets<'a> {
         Self {
             traffic: objects(assign(index, traffic, findings)),
             access: objects(assign(index, access, findings)),
+            authentication: objects(assign(index, tokens, findings)),
             faults: assign(index, faults, findings),
+            rate_limits: objects(assign(index, limits, findings)),
             denied,
         }
     }
@@ -151,8 +160,16 @@ impl<'a> Targets<'a> {
         self.access.get(target).copied()
     }
 
+    pub(super) fn authentication(&self, target: &Target) -> Option<&'a AuthenticationPolicy> {
+        self.authentication.get(target).copied()
+    }
+
     pub(super) fn fault(&self, target: &Target) -> Option<Aged<'a, FaultPolicy>> {
         self.faults.get(target).copied()
+    }
+
+    pub(super) fn rate_limits(&self, target: &Target) -> Option<&'a RateLimitPolicy> {
+        self.rate_limits.get(target).copied()
     }
 
     pub(super) fn denied(&self, target: &Target) -> &[&'a ObjectKey] {

@@ -2,16 +2,14 @@
 
 mod filters;
 mod gateways;
+mod guards;
 mod policies;
 mod precedence;
 mod size;
 mod streams;
 mod treatment;
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, time::SystemTime};
 
 use usher_config::{
     model::{BackendTarget, OutboundTraffic, Protocol, Route},

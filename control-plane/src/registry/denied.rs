@@ -1,4 +1,4 @@
-//! AccessPolicies that never were valid, and what stays closed because of them.
+//! Access- and AuthenticationPolicies that never were valid, and what stays closed because of them.
 //!
 //! Whoever writes a policy wants to protect something: until a version of it is valid, what it was meant for is
 //! denied to all. That must outlast every further mistake and a restart, and hold where even the policy's name is
@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use usher_config::{
-    kind::{Choice, Kind, Object, ObjectKey, TargetKind, TargetRef},
+    kind::{Choice, Kind, ObjectKey, TargetKind, TargetRef},
     parse::{Parsed, Rejected},
     value::InvalidValue,
 };
@@ -26,6 +26,11 @@ pub struct Denied {
     pub targets: Vec<TargetRef>,
     /// Where it stands, relative to the configuration directory.
     pub file: String,
+}
+
+/// Whether whoever writes one wants to keep somebody out.
+pub(super) fn protects(kind: Kind) -> bool {
+    matches!(kind, Kind::AccessPolicy | Kind::AuthenticationPolicy)
 }
 
 /// What is closed once a text has been read.
@@ -47,16 +52,17 @@ impl Denials {
     ) -> Self {
         let mut denials = Self::default();
         let mut lost = lost(next, parsed);
-        let protects = |rejected: &&Rejected| {
-            rejected.key.kind == Kind::AccessPolicy
+        let meant = |rejected: &&Rejected| {
+            protects(rejected.key.kind)
                 && !rejected.targets.is_empty()
                 && !next.objects.contains_key(&rejected.key)
         };
         let twice = first_of_two(parsed);
-        for rejected in parsed.rejected.iter().chain(&twice).filter(protects) {
+        for rejected in parsed.rejected.iter().chain(&twice).filter(meant) {
             let Rejected { key, targets, .. } = rejected;
             let of_last_good = lost.iter().position(|(policy, protected)| {
                 !rejected.named
+                    && policy.kind == key.kind
                     && policy.namespace == key.namespace
                     && *protected == targets.iter().collect()
             });
@@ -104,17 +110,14 @@ fn first_of_two(parsed: &Parsed) -> Vec<Rejected> {
     firsts.collect()
 }
 
-/// AccessPolicies that are in force only because they may be in a document that does not say its name.
+/// Such policies that are in force only because they may be in a document that does not say its name.
 fn lost<'a>(next: &'a World, parsed: &Parsed) -> Vec<(&'a ObjectKey, BTreeSet<&'a TargetRef>)> {
     let rejected = parsed.rejected.iter().map(|rejected| rejected.key.clone());
     let accepted = parsed.objects.iter().map(|located| located.object.key());
     let said: BTreeSet<ObjectKey> = rejected.chain(accepted).collect();
     let policies = next.objects.iter().filter_map(|(key, accepted)| {
-        let Object::AccessPolicy(policy) = &*accepted.object else {
-            return None;
-        };
-        let targets = policy.spec.target_refs.iter().collect();
-        (!said.contains(key)).then_some((key, targets))
+        let targets = accepted.object.targets().iter().collect();
+        (protects(key.kind) && !said.contains(key)).then_some((key, targets))
     });
     policies.collect()
 }

@@ -15,6 +15,8 @@ mod denied;
 mod doubt;
 mod virtual_address;
 mod service;
+pub mod rest;
+mod watching;
 
 pub use denied::Denied;
 pub use embedded::{EmbeddedStore, object_key};

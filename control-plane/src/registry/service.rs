@@ -13,16 +13,20 @@ use usher_config::{
     wire::v1::{
         AdmitRequest, AdmitResponse, DeregisterRequest, DeregisterResponse, Endpoint, Lease,
         ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
-        ServiceStatus, registry_server::Registry,
+        ServiceStatus, WatchRequest, registry_server::Registry,
     },
 };
 
 use crate::{
     state::{NotWritten, State},
+    watch::{Filter, Watchers},
     xds::authenticate::{authenticate, came_from},
 };
 
-use super::instances::{Instance, LEASE, NotRegistered, Renewal};
+use super::{
+    instances::{Instance, LEASE, NotRegistered, Renewal},
+    watching::{Responses, responses},
+};
 
 /// How long `Deregister` may be made to wait. Longer than any drain; bounds what a caller can hold.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -41,14 +45,19 @@ const REMARK_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub struct RegistryService {
     state: State,
+    watchers: Watchers,
     /// Calls in the name of a service that the caller may not be.
     impostors: IntCounter,
 }
 
 impl RegistryService {
     /// Registers into `state`; counts in `impostors` who claims to be a service that it may not be.
-    pub fn new(state: State, impostors: IntCounter) -> Self {
-        Self { state, impostors }
+    pub fn new(state: State, watchers: Watchers, impostors: IntCounter) -> Self {
+        Self {
+            state,
+            watchers,
+            impostors,
+        }
     }
 
     fn not_written(&self, name: &InstanceName, error: &NotWritten) -> Status {
@@ -105,6 +114,8 @@ impl RegistryService {
 
 #[tonic::async_trait]
 impl Registry for RegistryService {
+    type WatchStream = Responses;
+
     async fn admit(
         &self,
         request: Request<AdmitRequest>,
@@ -216,6 +227,19 @@ impl Registry for RegistryService {
         Ok(Response::new(ListServicesResponse {
             services: services.collect(),
         }))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Responses>, Status> {
+        authenticate(request.extensions())?;
+        let WatchRequest { namespace, service } = request.into_inner();
+        let filter = Filter {
+            namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
+            service: Some(service).filter(|service| !service.is_empty()),
+            ..Filter::default()
+        };
+        let watch = self.watchers.watch(filter);
+        let watch = watch.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        Ok(Response::new(responses(watch)))
     }
 }
 

@@ -17,14 +17,14 @@ use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, VirtualCidr},
     parse::{Located, Mistake, Parsed, Severity, parse_files},
-    value::{ServiceName, TrustDomain},
+    value::{Jwks, JwksUri, ServiceName, TrustDomain},
 };
 
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
 use super::{
     complaints::{rejected_objects, relative, remarks, report, unreadable_files},
-    denied::{Denials, Denied},
+    denied::{Denials, Denied, protects},
     doubt::Doubt,
     history::Earlier,
     store::{Stored, StoredObject},
@@ -36,12 +36,14 @@ use super::{
 pub struct World {
     /// The last good version of each object.
     pub objects: BTreeMap<ObjectKey, Accepted>,
-    /// AccessPolicies that were never valid, and what they were meant to protect.
+    /// Access- and AuthenticationPolicies that were never valid, and what they were meant to protect.
     pub denied: BTreeMap<ObjectKey, Denied>,
     /// Virtual addresses by service.
     pub addresses: BTreeMap<ServiceName, IpAddr>,
     /// Since when services are gone that still have one.
     pub deleted: BTreeMap<ServiceName, SystemTime>,
+    /// Of token issuers, by where they were fetched. No configuration: neither stored with it nor in its digest.
+    pub keys: BTreeMap<JwksUri, Jwks>,
     /// Once a certificate authority exists, identities carry this and no other.
     pub fixed_domain: Option<TrustDomain>,
 }
@@ -179,6 +181,7 @@ impl World {
             addresses: self.addresses.clone(),
             deleted: self.deleted.clone(),
             fixed_domain: self.fixed_domain.clone(),
+            keys: self.keys.clone(),
             ..Self::default()
         };
         let mut complaints: BTreeMap<ObjectKey, Vec<MistakeReport>> = BTreeMap::new();
@@ -234,7 +237,7 @@ impl World {
     /// whose name sorts first would decide. What runs stays. Of two that never ran the first one runs, except where that
     /// could open what the other closes.
     fn keeps_of_two(&self, key: &ObjectKey) -> bool {
-        self.objects.contains_key(key) || key.kind == Kind::AccessPolicy
+        self.objects.contains_key(key) || protects(key.kind)
     }
 
     fn accept(

@@ -10,9 +10,13 @@ mod rollback;
 mod configure;
 mod departures;
 mod instances;
+mod lookup;
+mod keys;
 mod publish;
 mod replica;
 mod report;
+
+pub use lookup::{Found, Wanted};
 
 use std::{
     collections::BTreeSet,
@@ -56,6 +60,9 @@ pub const SETTLING: Duration = Duration::from_secs(300);
 
 /// The store's file in the data directory.
 const STORE_FILE: &str = "configuration.redb";
+
+/// Token issuers' keys as they were fetched last, a folder in the data directory.
+pub(crate) const KEYS_FOLDER: &str = "jwks";
 
 /// Everything the control plane knows. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -152,6 +159,7 @@ impl State {
                 source,
             })?;
         state.apply(parsed, config).await?;
+        state.restore_keys(&data.join(KEYS_FOLDER)).await?;
         // At once: the first proxy must not be told that there is no such service.
         state.publish(Instant::now());
         Ok(state)

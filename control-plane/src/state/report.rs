@@ -62,6 +62,15 @@ impl State {
         }
     }
 
+    /// Services, their instances, and workloads that only call, by namespace and name.
+    pub fn services(&self) -> Vec<ServiceReport> {
+        let configuration = self.0.configuration.load();
+        let proxies = self.0.connected.reports();
+        let mut services = services(&configuration, &lock(&self.0.registry));
+        note_without_port(&mut services, &proxies, &configuration.compiled);
+        services
+    }
+
     /// The revisions still remembered, newest first.
     pub fn revisions(&self) -> Vec<RevisionStatus> {
         revisions(&self.0.configuration.load().revisions).collect()

@@ -16,8 +16,21 @@ pub struct Metrics {
     pub listener: Arc<ListenerMetrics>,
     /// Calls to the registry in the name of a service that the caller may not be.
     pub registry_impostors: IntCounter,
+    /// Questions about names.
+    pub dns: Arc<DnsMetrics>,
+    /// Key sets of token issuers that were asked for.
+    pub keys: KeysMetrics,
     /// The mesh as it is now.
     pub mesh: MeshGauges,
+}
+
+/// Key sets that were asked for.
+#[derive(Clone)]
+pub struct KeysMetrics {
+    /// They came.
+    pub fetched: IntCounter,
+    /// They did not.
+    pub failed: IntCounter,
 }
 
 /// The mesh at the moment of a scrape.
@@ -82,12 +95,27 @@ impl Metrics {
             "How often did a sidecar claim to be a service that its identity may not be?",
             &["reason"],
         )?;
+        let dns = DnsMetrics(table.counters(
+            "usher_dns_queries_total",
+            "How do questions about names end?",
+            &["outcome"],
+        )?);
+        let fetches = table.counters(
+            "usher_jwks_fetches_total",
+            "How often were keys of token issuers asked for, and did they come?",
+            &["result"],
+        )?;
         let mesh = MeshGauges::new(&table)?;
         Ok(Self {
             registry,
             registry_impostors: refusals.with_label_values(&["identity"]),
             ca: Arc::new(ca),
+            keys: KeysMetrics {
+                fetched: fetches.with_label_values(&["fetched"]),
+                failed: fetches.with_label_values(&["failed"]),
+            },
             listener: Arc::new(listener),
+            dns: Arc::new(dns),
             mesh,
         })
     }
@@ -237,5 +265,47 @@ pub struct OpenConnection(IntGauge);
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// How a question about a name ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsOutcome {
+    /// With records of the mesh.
+    Answered,
+    /// The mesh has the name, but no such record.
+    NoData,
+    /// The mesh has no such name.
+    NoName,
+    /// With what others said.
+    Forwarded,
+    /// Not ours, and nobody to ask; or nothing that anybody is told.
+    Refused,
+    /// No question.
+    Malformed,
+    /// Others did not answer.
+    Unanswered,
+    /// Too many others were under way.
+    Overloaded,
+}
+
+/// What happens on the DNS port.
+#[derive(Debug)]
+pub struct DnsMetrics(IntCounterVec);
+
+impl DnsMetrics {
+    /// Counts one question.
+    pub fn count(&self, outcome: DnsOutcome) {
+        let outcome = match outcome {
+            DnsOutcome::Answered => "answered",
+            DnsOutcome::NoData => "no_data",
+            DnsOutcome::NoName => "no_name",
+            DnsOutcome::Forwarded => "forwarded",
+            DnsOutcome::Refused => "refused",
+            DnsOutcome::Malformed => "malformed",
+            DnsOutcome::Unanswered => "unanswered",
+            DnsOutcome::Overloaded => "overloaded",
+        };
+        self.0.with_label_values(&[outcome]).inc();
     }
 }

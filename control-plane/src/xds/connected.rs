@@ -76,6 +76,7 @@ impl Connected {
             node: node.id.clone(),
             identity: identity.to_string(),
             only_calls: has(client_feature::ONLY_CALLS),
+            ignores_guards: !has(client_feature::GUARDS),
             connected_since: since,
             ..ProxyReport::default()
         };

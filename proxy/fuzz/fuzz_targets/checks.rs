@@ -7,12 +7,18 @@
 )]
 
 use http::{HeaderMap, HeaderValue};
-use usher_config::model::Timeouts;
+use usher_config::{
+    model::{Authentication, JwtProvider, Timeouts, TokenFrom},
+    value::{JwtAlgorithm, KeyMaterial, VerificationKey},
+};
 use usher_proxy::{
     clock::Tick,
     detect::parser::{self, Detected},
     http::strict,
-    policy::timeout::{self, Deadline},
+    policy::{
+        timeout::{self, Deadline},
+        token::{self, Authenticator},
+    },
     route::{authority, path},
     telemetry::trace_context::{self, TraceContext},
 };
@@ -137,6 +143,48 @@ pub(crate) fn traceparent(bytes: &[u8]) {
         }
         let id = trace_context::ensure_request_id(&mut headers, trace_context::Caller::Trusted, 1);
         assert!(!id.is_empty() && id.len() <= 128);
+    }
+}
+
+/// Nobody knows the private half of the key, so no bytes are a token; taken out, there is none.
+pub(crate) fn token(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    // P-256's own base point.
+    let base = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    let digit = |at: usize| u8::from_str_radix(&base[at..at + 2], 16).expect("hexadecimal");
+    let name = http::HeaderName::from_static("x-token");
+    for from in [
+        TokenFrom::Header(name.clone()),
+        TokenFrom::Cookie("t".into()),
+    ] {
+        let provider = JwtProvider {
+            issuer: "i".into(),
+            audiences: vec!["a".to_owned()],
+            keys: vec![VerificationKey {
+                id: "k".into(),
+                algorithm: None,
+                material: KeyMaterial::P256((0..base.len()).step_by(2).map(digit).collect()),
+            }],
+            algorithms: JwtAlgorithm::ALL.to_vec(),
+            from: from.clone(),
+            keep: false,
+            headers: Vec::new(),
+        };
+        let policy = Authenticator::new(&Authentication {
+            name: "bank/p".into(),
+            required: false,
+            providers: vec![provider],
+            invalid: false,
+        });
+        let mut headers = HeaderMap::new();
+        headers.insert(name.clone(), value.clone());
+        headers.insert(http::header::COOKIE, value.clone());
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        assert!(!matches!(policy.authenticate(&headers, now), Ok(Some(_))));
+        token::strip(&mut headers, &from);
+        assert!(matches!(policy.authenticate(&headers, now), Ok(None)));
     }
 }
 

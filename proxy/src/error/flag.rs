@@ -51,11 +51,15 @@ pub enum Flag {
     Di,
     /// Aborted on purpose.
     Fi,
+    /// Beyond a rate limit.
+    Rl,
+    /// Without a token that is believed.
+    Jw,
 }
 
 impl Flag {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Uh,
         Self::Uf,
         Self::Uo,
@@ -79,6 +83,8 @@ impl Flag {
         Self::Cr,
         Self::Di,
         Self::Fi,
+        Self::Rl,
+        Self::Jw,
     ];
 
     /// The letters.
@@ -107,6 +113,8 @@ impl Flag {
             Self::Cr => "CR",
             Self::Di => "DI",
             Self::Fi => "FI",
+            Self::Rl => "RL",
+            Self::Jw => "JW",
         }
     }
 }

@@ -22,6 +22,8 @@ impl ProxyError {
             | Self::UpgradeRefused
             | Self::PlaintextRefused
             | Self::AccessDenied { .. }
+            | Self::RateLimited { .. }
+            | Self::Unauthenticated { .. }
             | Self::DeadlineExpired
             | Self::NoSuchHost { .. }
             | Self::NoSuchDestination { .. }

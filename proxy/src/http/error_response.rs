@@ -5,10 +5,12 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use usher_config::model::{FaultAnswer, StaticResponse};
 
-use crate::error::{Flag, Misdirected, Processing, ProxyError, Refusal};
+use crate::error::{
+    Exceeded, Flag, Misdirected, Processing, ProxyError, Refusal, TokenProblem, seconds,
+};
 
 use super::{Body, headers};
 
@@ -99,10 +101,14 @@ fn answer(error: &ProxyError, dialect: Dialect, text: &str) -> Response<Body> {
         headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
     }
     if let Some(wait) = retry_after(error) {
-        headers.insert(
-            header::RETRY_AFTER,
-            HeaderValue::from(wait.as_secs().max(1)),
-        );
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    }
+    if let ProxyError::Unauthenticated { why, .. } = error {
+        let challenge = HeaderValue::from_static(why.challenge());
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let ProxyError::RateLimited { exceeded, .. } = error {
+        say_limit(headers, exceeded);
     }
     response
 }
@@ -127,6 +133,13 @@ pub fn status(error: &ProxyError) -> StatusCode {
         ProxyError::Refused { refusal } => refused(*refusal),
         ProxyError::UpgradeRefused => StatusCode::NOT_IMPLEMENTED,
         ProxyError::PlaintextRefused | ProxyError::AccessDenied { .. } => StatusCode::FORBIDDEN,
+        ProxyError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+        // No token would help.
+        ProxyError::Unauthenticated {
+            why: TokenProblem::Policy,
+            ..
+        } => StatusCode::FORBIDDEN,
+        ProxyError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
         ProxyError::NoSuchHost { .. }
         | ProxyError::NoSuchDestination { .. }
         | ProxyError::NoSuchPort { .. } => StatusCode::NOT_FOUND,
@@ -221,8 +234,9 @@ fn grpc_code(error: &ProxyError) -> u8 {
 /// The gRPC code for a flag (SEMANTICS §7).
 pub fn grpc_status(flag: Flag) -> u8 {
     match flag {
-        Flag::Uo => 8,
+        Flag::Uo | Flag::Rl => 8,
         Flag::Az => 7,
+        Flag::Jw => 16,
         Flag::De | Flag::Ut => 4,
         Flag::Uh
         | Flag::Uf
@@ -247,10 +261,25 @@ pub fn grpc_status(flag: Flag) -> u8 {
 }
 
 fn retry_after(error: &ProxyError) -> Option<Duration> {
-    if let ProxyError::BreakerOpen { retry_after, .. } = error {
-        Some(*retry_after)
-    } else {
-        None
+    match error {
+        ProxyError::BreakerOpen { retry_after, .. } => Some(*retry_after),
+        ProxyError::RateLimited { exceeded, .. } => Some(exceeded.wait),
+        _ => None,
+    }
+}
+
+/// The three fields that clients read today (GitHub's, Envoy's and Kong's form, draft-ietf-httpapi-ratelimit-headers up to
+/// -07). Later drafts have replaced them by `RateLimit` and `RateLimit-Policy`, twice with another syntax, and are drafts
+/// still: what nobody parses yet can be added when it is settled. Only on refusals: an answer costs nothing more for having
+/// been within a limit, and `Retry-After` is what callers act on.
+fn say_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
+    let fields = [
+        ("ratelimit-limit", u64::from(exceeded.requests)),
+        ("ratelimit-remaining", 0),
+        ("ratelimit-reset", seconds(exceeded.whole)),
+    ];
+    for (name, value) in fields {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     }
 }
 

@@ -108,7 +108,7 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// Removes the fields with such names.
-pub(super) fn remove_where(headers: &mut HeaderMap, such: impl Fn(&HeaderName) -> bool) {
+pub fn remove_where(headers: &mut HeaderMap, such: impl Fn(&HeaderName) -> bool) {
     let found: SmallVec<[HeaderName; 4]> =
         headers.keys().filter(|name| such(name)).cloned().collect();
     for name in found {
@@ -125,7 +125,7 @@ pub(super) fn begins_like(name: &HeaderName, prefix: &str) -> bool {
 }
 
 /// Whether a server may take the name for `wanted`; see [`begins_like`].
-pub(super) fn is_like(name: &HeaderName, wanted: &str) -> bool {
+pub fn is_like(name: &HeaderName, wanted: &str) -> bool {
     name.as_str().len() == wanted.len() && begins_like(name, wanted)
 }
 

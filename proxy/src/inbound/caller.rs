@@ -6,11 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use smallvec::SmallVec;
 use usher_config::value::{Port, SpiffeId};
 
 use crate::{
+    error::ProxyError,
+    guard::{Arrived, authenticated, strip_claims},
+    http::Body,
+    policy::rate_limit::Claims,
+    snapshot::InboundEntry,
     telemetry::metrics::{Direction, Requests},
     tls::PeerIdentity,
     worker::Worker,
@@ -32,6 +37,41 @@ pub(super) struct Caller {
     pub requests: Requests,
     /// Its address.
     pub address: SocketAddr,
+}
+
+impl Caller {
+    /// Whose token one of its requests has. What only we write claims into is taken away first: from another sidecar what
+    /// this one writes itself (others, such as a gateway, may have verified a token before), from anybody else all of it.
+    pub(super) fn authenticated(
+        &self,
+        worker: &Worker,
+        workload: &InboundEntry,
+        request: &mut Request<Body>,
+    ) -> Result<Option<Claims>, ProxyError> {
+        let tokens = workload.tokens.as_deref();
+        let ours = match (&self.identity, tokens) {
+            (Some(_), None) => &[][..],
+            (Some(_), Some(tokens)) => tokens.authenticator.headers(),
+            (None, _) => &workload.policy.claim_headers,
+        };
+        strip_claims(request.headers_mut(), ours);
+        authenticated(worker, tokens, request)
+    }
+
+    /// One of its requests, for limits.
+    pub(super) fn arrived<'a>(
+        &'a self,
+        request: &'a Request<Body>,
+        claims: Option<&'a Claims>,
+    ) -> Arrived<'a> {
+        Arrived {
+            request,
+            identity: self.identity.as_ref(),
+            route: "",
+            source: None,
+            claims,
+        }
+    }
 }
 
 /// Which port a plaintext caller means.

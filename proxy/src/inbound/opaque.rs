@@ -24,6 +24,7 @@ use crate::{
         server,
     },
     error::ProxyError,
+    guard::needs_no_token,
     http::watched::Observer,
     policy::access::{self, Access},
     snapshot::InboundEntry,
@@ -155,7 +156,8 @@ async fn open(
     if is_http(protocol) {
         return Err(speaks_http(&workload.policy.service, port));
     }
-    let allowed = decide_access(worker, &workload, &asked);
+    let tokens = workload.tokens.as_deref();
+    let allowed = decide_access(worker, &workload, &asked).and_then(|()| needs_no_token(tokens));
     match protocol {
         Some(Protocol::Http1 | Protocol::Http2 | Protocol::Grpc | Protocol::Tcp) => {}
         Some(Protocol::Detect) | None => {

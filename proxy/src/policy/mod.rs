@@ -10,6 +10,8 @@ pub mod breaker;
 pub mod fallback;
 pub mod fault;
 pub mod limits;
+pub mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
 pub mod timeout;
+pub mod token;

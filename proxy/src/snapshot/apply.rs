@@ -14,9 +14,10 @@ use usher_config::{
 use crate::telemetry::metrics::{Direction, Metrics};
 
 use super::{
-    Change, GatewayEntry, InboundEntry, ServiceEntry, Snapshot,
+    Change, GatewayEntry, InboundEntry, ServiceEntry, Snapshot, TokensEntry,
     build::{Builder, Endpoints},
     gateway,
+    limits::Limits,
 };
 
 /// What does not change while the process lives.
@@ -90,7 +91,7 @@ pub(super) fn apply(previous: &Snapshot, fixed: &Fixed, change: Change) -> Snaps
     };
     let inbound = change
         .inbound
-        .map(|policy| Arc::new(inbound_entry(policy, &fixed.metrics)));
+        .map(|policy| Arc::new(inbound_entry(policy, previous, &fixed.metrics)));
     Snapshot {
         zone,
         hosts: hosts(&services, &fixed.own),
@@ -121,7 +122,9 @@ fn own_zone(previous: &Snapshot, fixed: &Fixed, inbound: Option<&InboundPolicy>)
     }
 }
 
-fn inbound_entry(policy: InboundPolicy, metrics: &Metrics) -> InboundEntry {
+fn inbound_entry(policy: InboundPolicy, previous: &Snapshot, metrics: &Metrics) -> InboundEntry {
+    let before = previous.inbound.as_ref().map(|before| &before.kept);
+    let mut limits = Limits::new(metrics, before);
     let label: Arc<str> = policy.service.to_string().into();
     InboundEntry {
         duration: metrics.request_duration(Direction::Inbound, &label),
@@ -131,6 +134,16 @@ fn inbound_entry(policy: InboundPolicy, metrics: &Metrics) -> InboundEntry {
             .iter()
             .map(|access| metrics.access_dry_run(&access.name))
             .collect(),
+        limits: policy
+            .rate_limits
+            .iter()
+            .map(|one| limits.entry(one))
+            .collect(),
+        kept: limits.kept,
+        tokens: policy
+            .authentication
+            .as_ref()
+            .map(|model| TokensEntry::new(model, metrics)),
         label,
         policy: Arc::new(policy),
     }

@@ -22,6 +22,11 @@ use crate::{
     telemetry::metrics::{Counter, Gauge, Histogram, Outcomes, Requests},
 };
 
+use super::{
+    limits::{Kept, LimitsEntry},
+    tokens::TokensEntry,
+};
+
 /// A service, ready to be called.
 #[derive(Debug)]
 pub struct ServiceEntry {
@@ -155,6 +160,11 @@ pub struct InboundEntry {
     pub tcp_bytes: Outcomes,
     /// For each access policy, in order: requests that it would have refused if it were not a dry run.
     pub dry_run: Vec<Counter>,
+    /// `None`: nobody looks at tokens.
+    pub tokens: Option<Arc<TokensEntry>>,
+    /// Those enforced, and those on trial.
+    pub limits: Vec<Arc<LimitsEntry>>,
+    pub(super) kept: Kept,
 }
 
 impl Treatment {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use http::HeaderName;
 use usher_config::{
     model::{
         BackendTarget, Gateway, GatewayRoute, Listener, ListenerProtocol, Route, StreamRoute,
@@ -12,7 +13,13 @@ use usher_config::{
 
 use crate::route::{self, ByHost, Hosts};
 
-use super::{ServiceEntry, Treatment, apply::Fixed, build::mirrors, treat::Treat};
+use super::{
+    Guards, ServiceEntry, TokensEntry, Treatment,
+    apply::Fixed,
+    build::mirrors,
+    limits::{Kept, Limits, LimitsEntry},
+    treat::Treat,
+};
 
 /// A gateway, ready to serve.
 #[derive(Debug)]
@@ -21,6 +28,7 @@ pub struct GatewayEntry {
     pub model: Arc<Gateway>,
     ports: HashMap<Port, Arc<GatewayPort>>,
     treatments: Treatments,
+    kept: Kept,
 }
 
 /// By route, and by the service that it leads to: kept for the next snapshot.
@@ -50,6 +58,8 @@ pub struct ListenerEntry {
     pub hostname: Option<Hostname>,
     /// To show where TLS ends here, the first that fits.
     pub certificates: Vec<CertificateName>,
+    /// Taken from every request.
+    pub claim_headers: Arc<[HeaderName]>,
     /// Where connections go.
     pub streams: Hosts<StreamRoute>,
     hosts: ByHost,
@@ -64,6 +74,8 @@ pub struct RouteEntry {
     pub treatment: Arc<Treatment>,
     /// For each backend; `None`: as the service says itself.
     pub backends: Vec<Option<Arc<Treatment>>>,
+    /// Who is let in, and how often.
+    pub guards: Guards,
 }
 
 impl GatewayEntry {
@@ -105,6 +117,12 @@ pub(super) struct Builder<'a> {
     pub(super) before: Option<&'a GatewayEntry>,
     pub(super) services: &'a HashMap<ServiceName, Arc<ServiceEntry>>,
     treatments: Treatments,
+    limits: Limits<'a>,
+    of_all: Arc<[Arc<LimitsEntry>]>,
+    of_routes: HashMap<Arc<str>, Arc<[Arc<LimitsEntry>]>>,
+    tokens_of_all: Option<Arc<TokensEntry>>,
+    tokens_of_routes: HashMap<Arc<str>, Arc<TokensEntry>>,
+    claim_headers: Arc<[HeaderName]>,
 }
 
 impl<'a> Builder<'a> {
@@ -118,10 +136,18 @@ impl<'a> Builder<'a> {
             before,
             services,
             treatments: HashMap::new(),
+            limits: Limits::new(&fixed.metrics, before.map(|before| &before.kept)),
+            of_all: Arc::default(),
+            of_routes: HashMap::new(),
+            tokens_of_all: None,
+            tokens_of_routes: HashMap::new(),
+            claim_headers: Arc::default(),
         }
     }
 
     pub(super) fn gateway(mut self, model: Arc<Gateway>) -> GatewayEntry {
+        self.limit(&model);
+        self.authenticate(&model);
         let mut ports: HashMap<Port, GatewayPort> = HashMap::new();
         for listener in &model.listeners {
             let port = ports.entry(listener.port).or_insert_with(|| GatewayPort {
@@ -139,13 +165,50 @@ impl<'a> Builder<'a> {
                 .map(|(port, entry)| (port, Arc::new(entry)))
                 .collect(),
             treatments: self.treatments,
+            kept: self.limits.kept,
             model,
+        }
+    }
+
+    /// What holds for all requests, and what for single routes beside it.
+    fn limit(&mut self, model: &Gateway) {
+        let of_all = model.rate_limits.iter();
+        self.of_all = of_all.map(|one| self.limits.entry(one)).collect();
+        let mut by_route: HashMap<&Arc<str>, Vec<Arc<LimitsEntry>>> = HashMap::new();
+        for (route, limits) in &model.route_limits {
+            let entry = self.limits.entry(limits);
+            let begun = by_route.entry(route);
+            begun.or_insert_with(|| self.of_all.to_vec()).push(entry);
+        }
+        let by_route = by_route.into_iter();
+        self.of_routes = by_route
+            .map(|(route, all)| (route.clone(), all.into()))
+            .collect();
+    }
+
+    fn authenticate(&mut self, model: &Gateway) {
+        let metrics = &self.fixed.metrics;
+        let of_all = model.authentication.as_ref();
+        self.tokens_of_all = of_all.map(|one| TokensEntry::new(one, metrics));
+        for (route, one) in &model.route_authentication {
+            let entry = TokensEntry::new(one, metrics);
+            self.tokens_of_routes.insert(route.clone(), entry);
+        }
+        self.claim_headers = model.claim_headers.clone().into();
+    }
+
+    fn guards(&self, route: &str) -> Guards {
+        let own = self.tokens_of_routes.get(route);
+        Guards {
+            tokens: own.or(self.tokens_of_all.as_ref()).cloned(),
+            limits: self.of_routes.get(route).unwrap_or(&self.of_all).clone(),
         }
     }
 
     fn listener(&mut self, listener: &Listener) -> ListenerEntry {
         let routes = &listener.routes;
         let entry = |GatewayRoute { route, policies }: &_| self.route(route, policies);
+        let entries = routes.iter().map(entry).collect();
         let mut streams = Hosts::default();
         for stream in &listener.streams {
             // The first of a name is the oldest.
@@ -157,8 +220,9 @@ impl<'a> Builder<'a> {
             protocol: listener.protocol,
             hostname: listener.hostname.clone(),
             certificates: listener.certificates.clone(),
+            claim_headers: self.claim_headers.clone(),
             streams,
-            routes: routes.iter().map(entry).collect(),
+            routes: entries,
             hosts: ByHost::new(routes.iter().map(|one| &one.route)),
         }
     }
@@ -180,6 +244,7 @@ impl<'a> Builder<'a> {
         RouteEntry {
             treatment: self.treatment(route, None, &route.policy),
             backends,
+            guards: self.guards(&route.name),
         }
     }
 

@@ -7,6 +7,8 @@ mod apply;
 mod build;
 mod entry;
 mod gateway;
+mod limits;
+mod tokens;
 mod treat;
 
 use std::{
@@ -34,6 +36,8 @@ pub use entry::{
     Treatment,
 };
 pub use gateway::{GatewayEntry, GatewayPort, ListenerEntry, RouteEntry};
+pub use limits::{LimitEntry, LimitsEntry};
+pub use tokens::{Guards, TokensEntry};
 
 /// What a batch from the control plane changes; `None` in a pair removes the resource.
 #[derive(Debug, Clone, Default)]

@@ -146,6 +146,16 @@ pub const fn explain(flag: Flag) -> Explanation {
             "a FaultPolicy, at the caller's sidecar",
             "see the policy's name in the access log; it ends by itself, or when it is deleted",
         ),
+        Flag::Jw => line(
+            "an authentication policy does not believe the request's token, or there is none",
+            "the called service's sidecar, or the gateway",
+            "`x-usher-reason` and WWW-Authenticate say what is wrong with it; see the AuthenticationPolicy that the log names",
+        ),
+        Flag::Rl => line(
+            "a rate limit has no room for the request",
+            "the called service's sidecar, or the gateway",
+            "wait as long as `Retry-After` says; or raise the limit in the RateLimitPolicy that the access log names",
+        ),
     }
 }
 

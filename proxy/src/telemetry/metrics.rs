@@ -8,6 +8,7 @@
 mod cells;
 mod collector;
 mod handles;
+mod labels;
 mod registry;
 
 use std::{
@@ -19,6 +20,8 @@ use cells::{CounterCell, GaugeCell, HistogramCell, KeyedCell, OutcomeCell, Serie
 use registry::Registry;
 
 use crate::clock;
+
+pub use labels::{Direction, Side};
 
 /// How many series a proxy exposes at most; a histogram counts as its buckets.
 pub const SERIES_MAX: u32 = 2_000;
@@ -79,6 +82,7 @@ enum Row {
     Detected,
     ConnectionsEnded,
     RateLimited,
+    Tokens,
     AccessDryRun,
     AccessLogDropped,
     InternalErrors,
@@ -86,7 +90,7 @@ enum Row {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [(Row, Family); 27] = [
+const FAMILIES: [(Row, Family); 28] = [
     (Row::Requests, Family { name: "usher_requests_total", kind: Kind::Requests, labels: &["direction", "service", "route", "peer", "code", "flag"],
         help: "How many requests ended how, and what this proxy had to do with it?" }),
     (Row::RequestDuration, Family { name: "usher_request_duration_seconds", kind: Kind::Seconds, labels: &["direction", "service"],
@@ -131,8 +135,10 @@ const FAMILIES: [(Row, Family); 27] = [
         help: "Which protocols did connections turn out to speak (server_first: the application did; silent: closed before a byte; undecided: no byte in time)?" }),
     (Row::ConnectionsEnded, Family { name: "usher_connections_ended_total", kind: Kind::Outcomes, labels: &["reason"],
         help: "How many callers' connections did this proxy end, and which bound did they run into?" }),
-    (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Counter, labels: &["service"],
-        help: "How many requests were refused by a rate limit?" }),
+    (Row::RateLimited, Family { name: "usher_rate_limited_total", kind: Kind::Outcomes, labels: &["policy", "limit", "outcome"],
+        help: "How many requests were beyond a rate limit, and were refused (or would have been, in a dry run)?" }),
+    (Row::Tokens, Family { name: "usher_tokens_total", kind: Kind::Outcomes, labels: &["policy", "outcome"],
+        help: "How many requests had a token that an authentication policy believed, or none (anonymous), or why were they refused?" }),
     (Row::AccessDryRun, Family { name: "usher_access_dry_run_denials_total", kind: Kind::Counter, labels: &["policy"],
         help: "How many requests would a dry-run access policy have refused?" }),
     (Row::AccessLogDropped, Family { name: "usher_access_log_dropped_total", kind: Kind::Counter, labels: &[],
@@ -150,34 +156,6 @@ impl Row {
             .get(self as usize)
             .map_or(&FAMILIES[0].1, |(_, family)| family)
     }
-}
-
-/// Which way a request goes through this proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Mesh → application.
-    Inbound,
-    /// Application → mesh.
-    Outbound,
-}
-
-impl Direction {
-    /// The label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-}
-
-/// Whose connection it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The caller's.
-    Downstream,
-    /// The endpoint's.
-    Upstream,
 }
 
 /// All series of a proxy. Cheap to clone; making handles is for snapshots and handshakes.
@@ -300,11 +278,7 @@ impl Metrics {
 
     /// Open connections.
     pub fn connections(&self, direction: Direction, side: Side) -> Gauge {
-        let side = match side {
-            Side::Downstream => "downstream",
-            Side::Upstream => "upstream",
-        };
-        self.gauge(Row::Connections, &[direction.as_str(), side])
+        self.gauge(Row::Connections, &[direction.as_str(), side.as_str()])
     }
 
     /// Bytes of opaque streams: `up` and `down`.
@@ -353,9 +327,14 @@ impl Metrics {
         self.outcomes(Row::ConnectionsEnded, &[])
     }
 
-    /// Requests refused by a rate limit.
-    pub fn rate_limited(&self, service: &str) -> Counter {
-        self.counter(Row::RateLimited, &[service])
+    /// Requests beyond a rate limit: `refused` and `dry_run`.
+    pub fn rate_limited(&self, policy: &str, limit: &str) -> Outcomes {
+        self.outcomes(Row::RateLimited, &[policy, limit])
+    }
+
+    /// Requests by what an authentication policy made of them: `believed`, `anonymous`, or `error::TokenProblem::slug`.
+    pub fn tokens(&self, policy: &str) -> Outcomes {
+        self.outcomes(Row::Tokens, &[policy])
     }
 
     /// Requests that a dry-run access policy would have refused.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response};
 use crate::{
     balance::AttemptOutcome,
     error::{Processing, ProxyError},
-    http::Body,
+    http::{Body, headers::REASON},
     policy::{
         breaker::Outcome,
         retry::{self, AttemptFailure, Pushback, is_grpc},
@@ -143,11 +143,19 @@ pub(super) fn judge(
         return excused(Ok(response), failure);
     }
     Attempted {
+        outcome: too_much(&response).or(outcome),
         result: Ok(response),
         seen,
         failure,
-        outcome,
     }
+}
+
+/// Whether the callee's sidecar has refused it because there were too many: that says how much its caller asks, and not how
+/// well the service is. No application can say it, its sidecar would take the mark off.
+fn too_much(response: &Response<Body>) -> Option<Outcome> {
+    let reason = response.headers().get(REASON);
+    let limited = reason.is_some_and(|reason| reason.as_bytes().starts_with(b"RL "));
+    limited.then_some(Outcome::Ignored)
 }
 
 /// Nothing is learned from it. Whether it is repeated is the retry rule's matter all the same.

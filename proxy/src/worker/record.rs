@@ -194,7 +194,10 @@ impl Record {
     pub fn error(&mut self, error: &ProxyError) {
         self.flags.set(error.flag());
         self.reason = Some(error.slug());
-        if let ProxyError::AccessDenied { policy } = error {
+        if let ProxyError::AccessDenied { policy }
+        | ProxyError::Unauthenticated { policy, .. }
+        | ProxyError::RateLimited { policy, .. } = error
+        {
             self.policy = Some(policy.clone());
         }
         if let ProxyError::Internal { what } = error {

@@ -15,6 +15,7 @@ mod breaker;
 mod budget;
 mod ejection;
 mod limits;
+mod rate_limit;
 
 #[path = "../../src/clock.rs"]
 mod clock;

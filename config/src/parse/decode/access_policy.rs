@@ -57,7 +57,8 @@ fn to(place: Place<'_>) -> Option<AccessTo> {
     Some(to)
 }
 
-fn written<'a, T>(
+/// A list that may be left out but not be empty.
+pub(super) fn written<'a, T>(
     fields: &mut crate::parse::fields::Fields<'a>,
     name: &'static str,
     decode: impl FnMut(Place<'a>) -> Option<T>,

@@ -76,7 +76,11 @@ fn grpc_status(place: Place<'_>) -> Option<FaultAnswer> {
     place.choice().map(FaultAnswer::GrpcStatus)
 }
 
-fn within(place: &Place<'_>, range: RangeInclusive<Duration>, allowed: &str) -> Option<Timespan> {
+pub(super) fn within(
+    place: &Place<'_>,
+    range: RangeInclusive<Duration>,
+    allowed: &str,
+) -> Option<Timespan> {
     let timespan: Timespan = place.parse()?;
     if range.contains(&timespan.0) {
         Some(timespan)

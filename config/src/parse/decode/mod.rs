@@ -1,11 +1,13 @@
 //! Trees → kinds: one function per struct, each asking for its fields and adding the kind's own checks.
 
 mod access_policy;
+mod authentication_policy;
 mod filter;
 mod fault_policy;
 mod load_balancer;
 mod gateway;
 mod mesh;
+mod rate_limit_policy;
 mod reference;
 mod resilience;
 mod route;
@@ -24,11 +26,7 @@ use super::place::Place;
 use super::report::Report;
 
 /// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 3] = [
-    "BackendTLSPolicy",
-    "AuthenticationPolicy",
-    "RateLimitPolicy",
-];
+const LATER: [&str; 1] = ["BackendTLSPolicy"];
 
 /// What a document turned out to be.
 #[derive(Debug, Default)]
@@ -128,10 +126,20 @@ fn with_spec(
             access_policy::policy(spec, namespace),
             Object::AccessPolicy,
         ),
+        Kind::AuthenticationPolicy => put(
+            metadata,
+            authentication_policy::policy(spec, namespace),
+            Object::AuthenticationPolicy,
+        ),
         Kind::FaultPolicy => put(
             metadata,
             fault_policy::policy(spec, namespace),
             Object::FaultPolicy,
+        ),
+        Kind::RateLimitPolicy => put(
+            metadata,
+            rate_limit_policy::policy(spec, namespace),
+            Object::RateLimitPolicy,
         ),
     }
 }

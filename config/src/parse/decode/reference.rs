@@ -267,8 +267,10 @@ pub(super) fn meant_targets(
 ) -> Vec<TargetRef> {
     let kinds: &[TargetKind] = match kind {
         Kind::AccessPolicy => &super::access_policy::TARGETS,
+        Kind::AuthenticationPolicy => &super::authentication_policy::TARGETS,
         Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
         Kind::FaultPolicy => &super::fault_policy::TARGETS,
+        Kind::RateLimitPolicy => &super::rate_limit_policy::TARGETS,
         _ => return Vec::new(),
     };
     let silent = Report::default();
@@ -281,7 +283,10 @@ pub(super) fn meant_targets(
     meant.retain(|target| match target.kind {
         TargetKind::Mesh => namespace.as_str() == MESH_NAMESPACE,
         TargetKind::Namespace => target.name == *namespace,
-        TargetKind::Service | TargetKind::HttpRoute | TargetKind::GrpcRoute => true,
+        TargetKind::Service
+        | TargetKind::Gateway
+        | TargetKind::HttpRoute
+        | TargetKind::GrpcRoute => true,
     });
     if meant.is_empty() || !silent.is_empty() {
         let kind = match namespace.as_str() {

@@ -2,6 +2,7 @@
 
 mod access;
 mod gateway;
+mod guards;
 mod route;
 mod stream;
 
@@ -46,7 +47,15 @@ impl<'a> Check<'a, '_> {
                 self.targets(&policy.spec.target_refs);
                 self.callers(&policy.spec.rules);
             }
+            Object::AuthenticationPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.issuers(&policy.spec.jwt);
+            }
             Object::FaultPolicy(policy) => self.targets(&policy.spec.target_refs),
+            Object::RateLimitPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.claims(&policy.spec.limits);
+            }
             Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
         }
     }
@@ -226,6 +235,7 @@ impl<'a> Check<'a, '_> {
                 TargetKind::Service => {
                     self.known_service(&name, &format!("{field}.name"), Severity::Error);
                 }
+                TargetKind::Gateway => self.gateway_target(&name, &format!("{field}.name")),
                 TargetKind::HttpRoute | TargetKind::GrpcRoute => {
                     self.route_target(target, &name, &field)
                 }

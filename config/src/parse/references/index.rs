@@ -22,6 +22,8 @@ pub(super) struct Index<'a> {
     /// Of the Workloads: who there can be.
     pub(super) accounts: BTreeSet<(&'a Name, &'a Name)>,
     pub(super) labels: HashMap<&'a Name, Vec<&'a BTreeMap<String, String>>>,
+    /// With an AuthenticationPolicy, be it one with mistakes.
+    pub(super) authenticates: BTreeSet<&'a Name>,
     /// Whose references are allowed.
     pub(super) grants: Vec<&'a ReferenceGrant>,
     /// Some grant is rejected: silence about what it may have allowed.
@@ -41,6 +43,7 @@ impl<'a> Index<'a> {
             trust_domain: Some(TrustDomain::default()),
             accounts: BTreeSet::new(),
             labels: HashMap::new(),
+            authenticates: BTreeSet::new(),
             grants: Vec::new(),
             ungranted: !parsed.unreadable.is_empty(),
             partial: !parsed.unreadable.is_empty(),
@@ -63,11 +66,13 @@ impl<'a> Index<'a> {
                 Kind::Gateway => drop(index.gateways.insert(name, None)),
                 // What it would have granted is not known.
                 Kind::ReferenceGrant => index.ungranted = true,
+                Kind::AuthenticationPolicy => drop(index.authenticates.insert(&key.namespace)),
                 Kind::TlsRoute
                 | Kind::TcpRoute
                 | Kind::TrafficPolicy
                 | Kind::AccessPolicy
-                | Kind::FaultPolicy => {}
+                | Kind::FaultPolicy
+                | Kind::RateLimitPolicy => {}
             }
         }
         for located in &parsed.objects {
@@ -118,11 +123,15 @@ impl<'a> Index<'a> {
                     .insert((TargetKind::GrpcRoute, route.full_name()), Some(rules));
             }
             Object::ReferenceGrant(grant) => self.grants.push(grant),
+            Object::AuthenticationPolicy(policy) => {
+                self.authenticates.insert(&policy.metadata.namespace);
+            }
             Object::TlsRoute(_)
             | Object::TcpRoute(_)
             | Object::TrafficPolicy(_)
             | Object::AccessPolicy(_)
-            | Object::FaultPolicy(_) => {}
+            | Object::FaultPolicy(_)
+            | Object::RateLimitPolicy(_) => {}
         }
     }
 

@@ -182,7 +182,9 @@ fn conflicts(objects: &[Located], mistakes: &mut Vec<Mistake>) {
         let kind = match located.object.kind() {
             Kind::TrafficPolicy => PolicyKind::Traffic,
             Kind::AccessPolicy => PolicyKind::Access,
+            Kind::AuthenticationPolicy => PolicyKind::Authentication,
             Kind::FaultPolicy => PolicyKind::Fault,
+            Kind::RateLimitPolicy => PolicyKind::RateLimit,
             _ => continue,
         };
         for (target, at) in located.object.targets().iter().zip(0..) {

@@ -48,7 +48,7 @@ impl<'a> Guarded<'a> {
                 TargetKind::Mesh => self.mesh = true,
                 TargetKind::Namespace => drop(self.namespaces.insert(&target.name)),
                 TargetKind::Service => drop(self.services.insert(named(namespace, &target.name))),
-                TargetKind::HttpRoute | TargetKind::GrpcRoute => {}
+                TargetKind::Gateway | TargetKind::HttpRoute | TargetKind::GrpcRoute => {}
             }
         }
     }

@@ -13,10 +13,10 @@ const DOCUMENTS: [(&str, &[&str]); 14] = [
         &["2: kind: `Servce`"],
     ),
     (
-        "apiVersion: v1\nkind: RateLimitPolicy\n",
+        "apiVersion: v1\nkind: BackendTLSPolicy\n",
         &[
             "1: metadata: nothing",
-            "2: kind: `RateLimitPolicy`, which this version of Usher does not support yet",
+            "2: kind: `BackendTLSPolicy`, which this version of Usher does not support yet",
         ],
     ),
     (

@@ -40,6 +40,11 @@ pub(super) fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
         ]
         .map(listener)
         .into(),
+        claim_headers: vec![http::HeaderName::from_static("x-user")],
+        authentication: Some(authentication()),
+        route_authentication: vec![("HTTPRoute/bank/shop/0".into(), authentication())],
+        rate_limits: vec![rate_limits()],
+        route_limits: vec![("HTTPRoute/bank/shop/0".into(), rate_limits())],
     }
 }
 

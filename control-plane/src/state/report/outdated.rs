@@ -15,8 +15,48 @@ use crate::{
 /// How many instances are named.
 const NAMED_MAX: usize = 5;
 
-/// One condition for each Service whose routes for connections some of its callers do not follow. Pure.
+/// One condition for each Service or Gateway whose policies some of its own proxies know nothing of, or whose routes for
+/// connections some of its callers do not follow. Pure.
 pub(super) fn outdated(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
+    let mut conditions = unguarded(compiled, proxies);
+    conditions.extend(unfollowed(compiled, proxies));
+    conditions
+}
+
+/// A proxy that knows no tokens and no rate limits lets in whoever comes.
+fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
+    let mut by_object: BTreeMap<String, BTreeSet<InstanceName>> = BTreeMap::new();
+    for proxy in proxies.iter().filter(|proxy| proxy.ignores_guards) {
+        let Ok(node) = proxy.node.parse::<InstanceName>() else {
+            continue;
+        };
+        let inbound = compiled.inbound.get(&node.service);
+        if inbound.is_some_and(|own| own.authentication.is_some() || !own.rate_limits.is_empty()) {
+            let object = format!("Service {}", node.service);
+            by_object.entry(object).or_default().insert(node.clone());
+        }
+        let gateway = compiled.gateways.get(&node.service);
+        if gateway.is_some_and(|own| {
+            let tokens = own.authentication.is_some() || !own.route_authentication.is_empty();
+            tokens || !own.rate_limits.is_empty() || !own.route_limits.is_empty()
+        }) {
+            let object = format!("Gateway {}", node.service);
+            by_object.entry(object).or_default().insert(node);
+        }
+    }
+    let condition = |(object, proxies): (String, BTreeSet<InstanceName>)| Condition {
+        object,
+        reason: "NotEnforced".to_owned(),
+        message: format!(
+            "its AuthenticationPolicies and RateLimitPolicies are not enforced by {}: too old for them, so whoever comes is \
+             let in; start these with the current version",
+            named(&proxies)
+        ),
+    };
+    by_object.into_iter().map(condition).collect()
+}
+
+fn unfollowed(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
     let mut by_service: BTreeMap<ServiceName, BTreeSet<InstanceName>> = BTreeMap::new();
     // A gateway leads connections by its own routes, never by a Service's.
     for proxy in proxies.iter().filter(|proxy| !proxy.is_gateway) {
@@ -42,23 +82,24 @@ fn concerns(service: &Service, callers: &Name) -> bool {
 }
 
 fn condition((service, callers): (ServiceName, BTreeSet<InstanceName>)) -> Condition {
-    let more = match callers.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let names: Vec<String> = callers
-        .iter()
-        .take(NAMED_MAX)
-        .map(ToString::to_string)
-        .collect();
     Condition {
         object: format!("Service {service}"),
         reason: "NotFollowed".to_owned(),
         message: format!(
-            "its TLSRoutes and TCPRoutes are not followed by {}{more}: too old for them, so connections go to the \
+            "its TLSRoutes and TCPRoutes are not followed by {}: too old for them, so connections go to the \
              Service itself; start these sidecars with the current version",
-            names.join(", ")
+            named(&callers)
         ),
+    }
+}
+
+/// The first of them, and how many more.
+fn named(instances: &BTreeSet<InstanceName>) -> String {
+    let names = instances.iter().take(NAMED_MAX);
+    let names: Vec<String> = names.map(ToString::to_string).collect();
+    match instances.len().saturating_sub(NAMED_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 

@@ -27,6 +27,11 @@ fn an_address_for_a_port_that_the_gateway_lacks_is_a_mistake_where_another_port_
     let mut plain = listener("plain", ListenerProtocol::Http, &[]);
     plain.port = "80".parse().unwrap();
     let gateway = Gateway {
+        rate_limits: Vec::new(),
+        route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![listener("web", ListenerProtocol::Https, &[]), plain],
     };
@@ -51,6 +56,11 @@ fn certificate(text: &str) -> CertificateName {
 #[test]
 fn a_certificate_without_files_is_told_by_listener() {
     let gateway = Gateway {
+        rate_limits: Vec::new(),
+        route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![
             listener("web", ListenerProtocol::Https, &["one"]),
@@ -93,6 +103,11 @@ fn follow(steps: &[(&str, &str, &[&str])], files: &[&CertificateName]) -> Vec<St
         listener.port = port.parse().unwrap();
         listener.hostname = Some(hostname.parse().unwrap());
         let gateway = Gateway {
+            rate_limits: Vec::new(),
+            route_limits: Vec::new(),
+            authentication: None,
+            route_authentication: Vec::new(),
+            claim_headers: Vec::new(),
             name: "shop/edge".parse().unwrap(),
             listeners: vec![listener],
         };
@@ -145,6 +160,11 @@ fn another_host_or_port_has_shown_nothing_yet() {
 #[test]
 fn what_is_shown_instead_is_said() {
     let gateway = |certificates: &[&str]| Gateway {
+        rate_limits: Vec::new(),
+        route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: vec![listener("web", ListenerProtocol::Https, certificates)],
     };

@@ -26,6 +26,9 @@ fn configure(store: &Store) {
         mtls: Default::default(),
         ports: Vec::new(),
         access: Vec::new(),
+        rate_limits: Vec::new(),
+        authentication: None,
+        claim_headers: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,
@@ -79,6 +82,11 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     configure(&store);
     assert!(said(&readiness).starts_with("there is no Gateway shop/edge"));
     let gateway = Gateway {
+        rate_limits: Vec::new(),
+        route_limits: Vec::new(),
+        authentication: None,
+        route_authentication: Vec::new(),
+        claim_headers: Vec::new(),
         name: "shop/edge".parse().unwrap(),
         listeners: Vec::new(),
     };

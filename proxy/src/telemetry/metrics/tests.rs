@@ -74,7 +74,8 @@ fn use_everything(metrics: &Metrics) {
     metrics.control_plane_contact().set(1_800_000_000);
     metrics.detected().add(0, "http1");
     metrics.connections_ended().add(0, "slow_head");
-    metrics.rate_limited("bank/account").add(0, 1);
+    metrics.tokens("bank/p").add(0, "believed");
+    metrics.rate_limited("bank/p", "logins").add(0, "refused");
     metrics.access_dry_run("bank/p").add(0, 1);
     metrics.access_log_dropped().add(0, 1);
     metrics.internal_errors().add(0, "route");

@@ -8,7 +8,7 @@ use crate::{
 
 use super::{Check, listed};
 
-impl Check<'_, '_> {
+impl<'a> Check<'a, '_> {
     /// Without a Workload of its name nobody may run it; certificates of others take their word.
     pub(super) fn gateway(&mut self, gateway: &Gateway) {
         for (listener, at) in gateway.spec.listeners.iter().zip(0..) {
@@ -31,24 +31,41 @@ impl Check<'_, '_> {
         self.add(Severity::Warning, "metadata.name", words, None);
     }
 
+    /// A policy's.
+    pub(super) fn gateway_target(&mut self, name: &ServiceName, field: &str) {
+        self.known_gateway(name, field, "");
+    }
+
+    /// The gateway, if it is there (inside: and readable); its absence is reported, with more of what is allowed.
+    fn known_gateway(
+        &mut self,
+        name: &ServiceName,
+        field: &str,
+        more: &str,
+    ) -> Option<Option<&'a Gateway>> {
+        let index = self.index;
+        if let Some(gateway) = index.gateways.get(name) {
+            return Some(*gateway);
+        }
+        let of_namespace = index.gateways.keys();
+        let of_namespace = of_namespace.filter(|other| other.namespace == name.namespace);
+        let known: Vec<_> = of_namespace.map(|other| other.name.as_str()).collect();
+        let near = nearest(name.name.as_str(), known.iter().copied());
+        let found = format!("`{}`, but there is no Gateway `{name}`", name.name);
+        let words = (found, format!("{}{more}", listed(&known)));
+        self.add(Severity::Error, field, words, near);
+        None
+    }
+
     /// The gateway, its listener and its port. Whose routes it takes is its own affair, and known where all is compiled.
     pub(super) fn gateway_parent(&mut self, parent: &ParentRef, name: &ServiceName, field: &str) {
-        let index = self.index;
-        let Some(gateway) = index.gateways.get(name) else {
-            let of_namespace = index.gateways.keys();
-            let of_namespace = of_namespace.filter(|other| other.namespace == name.namespace);
-            let known: Vec<_> = of_namespace.map(|other| other.name.as_str()).collect();
-            let near = nearest(name.name.as_str(), known.iter().copied());
-            let service = if index.services.contains_key(name) {
-                "; for the Service of that name write `group: \"\"` and `kind: Service`"
-            } else {
-                ""
-            };
-            let found = format!("`{}`, but there is no Gateway `{name}`", name.name);
-            let words = (found, format!("{}{service}", listed(&known)));
-            return self.add(Severity::Error, &format!("{field}.name"), words, near);
+        let service = if self.index.services.contains_key(name) {
+            "; for the Service of that name write `group: \"\"` and `kind: Service`"
+        } else {
+            ""
         };
-        let Some(gateway) = gateway else { return };
+        let known = self.known_gateway(name, &format!("{field}.name"), service);
+        let Some(Some(gateway)) = known else { return };
         let listeners = &gateway.spec.listeners;
         if let Some(section) = &parent.section_name
             && listeners.iter().all(|listener| listener.name != *section)

@@ -65,3 +65,46 @@ fn a_sidecar_that_ignores_a_services_routes_is_named_if_they_are_for_it() {
         "{one:?}"
     );
 }
+
+const GUARDED: &str = "\
+apiVersion: v1
+kind: Service
+metadata: { name: front, namespace: shop }
+spec: { selector: { app: front }, ports: [{ name: web, port: 80, appProtocol: http }] }
+---
+apiVersion: usher.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: { name: front, namespace: shop }
+spec:
+  targetRefs: [{ kind: Service, name: front }]
+  limits: [{ name: all, requests: 1, per: 1s }]
+";
+
+#[test]
+fn a_sidecar_that_enforces_no_limits_is_named_if_it_should() {
+    let parsed = parse_files(&[("mesh.yaml".into(), GUARDED.to_owned())]);
+    let (world, _) = World::restored(&Stored::default());
+    let world = world.read(&parsed, Path::new(""), SystemTime::now()).world;
+    let proxy = |node: &str, ignores_guards| ProxyReport {
+        node: node.to_owned(),
+        ignores_guards,
+        ..ProxyReport::default()
+    };
+    let proxies = [
+        proxy("shop/front/old", true),
+        proxy("shop/front/new", false),
+        proxy("shop/other/old", true),
+    ];
+    let found = outdated(&compile(&world), &proxies);
+    let [one] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (one.object.as_str(), one.reason.as_str()),
+        ("Service shop/front", "NotEnforced")
+    );
+    assert!(
+        one.message.contains("by shop/front/old: too old"),
+        "{one:?}"
+    );
+}

@@ -1,0 +1,263 @@
+//! AuthenticationPolicies, widest to narrowest, → whose tokens are believed where.
+//!
+//! Field by field: `jwt` is the narrowest's; `mode` may only become stricter on the way, unless the Mesh allows loosening. A
+//! policy that never was valid refuses every request: whoever wrote it wanted to protect something. At services' own
+//! sidecars that is an access rule like any other (see `access`), so that opaque streams meet it too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::HeaderName;
+use usher_config::{
+    kind::{self, AuthenticationMode, AuthenticationPolicy, Kind, ObjectKey},
+    model::{Authentication, Gateway, JwtProvider, TokenFrom},
+    value::{JwksUri, JwtAlgorithm, ServiceName},
+};
+
+use super::{
+    Finding, Reason,
+    index::Index,
+    rate_limits::report_unled,
+    routes::targets_of_route,
+    targets::{Target, Targets},
+    written::{Written, written},
+};
+
+/// What holds at the instances of a service.
+pub(super) fn of_service(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    service: &ServiceName,
+    findings: &mut Vec<Finding>,
+) -> Option<Authentication> {
+    let wide_to_narrow = [
+        Target::Mesh,
+        Target::Namespace(service.namespace.clone()),
+        Target::Service(service.clone()),
+    ];
+    let closed = closed(targets, &wide_to_narrow);
+    closed.or_else(|| merge((index, targets), &wide_to_narrow, findings))
+}
+
+/// Every header that some policy writes claims into: nobody else may, wherever he comes in.
+pub(super) fn claim_headers(index: &Index<'_>) -> Vec<HeaderName> {
+    let policies = index.authentication.iter();
+    let providers = policies.flat_map(|policy| &policy.object.spec.jwt);
+    let written = providers.flat_map(|provider| &provider.claims_to_headers);
+    let names: BTreeSet<&str> = written.map(|one| one.header.as_str()).collect();
+    let names = names.into_iter();
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Where keys are fetched, and how often: as often as the most impatient policy wants.
+pub(super) fn key_sources(index: &Index<'_>) -> BTreeMap<JwksUri, Duration> {
+    let mut sources = BTreeMap::new();
+    let policies = index.authentication.iter();
+    for provider in policies.flat_map(|policy| &policy.object.spec.jwt) {
+        let source = &provider.jwks;
+        if let Some(uri) = &source.uri {
+            let every = source.refresh_interval;
+            let every = every.unwrap_or(kind::JwksSource::DEFAULT_REFRESH_INTERVAL);
+            let known: &mut Duration = sources.entry(uri.clone()).or_insert(every.0);
+            *known = every.0.min(*known);
+        }
+    }
+    sources
+}
+
+/// What holds at gateways, for all requests and for those of routes that say more.
+pub(super) fn of_gateways(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    gateways: &mut BTreeMap<ServiceName, Gateway>,
+    findings: &mut Vec<Finding>,
+) {
+    for gateway in gateways.values_mut() {
+        gateway.claim_headers = claim_headers(index);
+    }
+    if index.authentication.is_empty() && index.denied.is_empty() {
+        return;
+    }
+    // What is wrong with routes has been reported by whoever compiled them.
+    let routes = written(index, &mut Vec::new());
+    let mut led = BTreeSet::new();
+    for (name, gateway) in gateways.iter_mut() {
+        let attached = gateway.listeners.iter().flat_map(|one| &one.routes);
+        let attached: BTreeSet<Arc<str>> = attached.map(|one| one.route.name.clone()).collect();
+        let own = Target::Gateway(name.clone());
+        let scopes = [
+            Target::Mesh,
+            Target::Namespace(name.namespace.clone()),
+            own.clone(),
+        ];
+        gateway.authentication = closed(targets, &scopes);
+        if gateway.authentication.is_none() {
+            let all = std::slice::from_ref(&own);
+            gateway.authentication = merge((index, targets), all, findings);
+            let of_routes = of_routes((index, targets), &routes, (&own, &attached), findings);
+            gateway.route_authentication = of_routes;
+        }
+        led.extend(attached);
+    }
+    let policies = index.authentication.iter();
+    let policies = policies.map(|policy| (policy.key, policy.object.spec.target_refs.as_slice()));
+    report_unled(index, &led, policies, findings);
+}
+
+/// Of the rules attached to a gateway, those that say more than it does.
+fn of_routes(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    routes: &[Written<'_>],
+    (gateway, attached): (&Target, &BTreeSet<Arc<str>>),
+    findings: &mut Vec<Finding>,
+) -> Vec<(Arc<str>, Authentication)> {
+    let mut all = Vec::new();
+    for route in routes {
+        for (number, rule) in route.rules.iter().enumerate() {
+            let label = route.label(number);
+            if !attached.contains(&label) {
+                continue;
+            }
+            let own = targets_of_route(route.key, rule);
+            let mut scopes = vec![Target::Namespace(route.key.namespace.clone())];
+            scopes.extend(own.iter().cloned());
+            let said = closed(targets, &scopes).or_else(|| {
+                own.iter()
+                    .find_map(|target| targets.authentication(target))?;
+                let mut wide_to_narrow = vec![gateway.clone()];
+                wide_to_narrow.extend(own);
+                merge((index, targets), &wide_to_narrow, findings)
+            });
+            all.extend(said.map(|said| (label, said)));
+        }
+    }
+    all
+}
+
+/// For what a policy that never was valid may have been meant.
+fn closed(targets: &Targets<'_>, among: &[Target]) -> Option<Authentication> {
+    let denied = among.iter().flat_map(|target| targets.denied(target));
+    let mut denied = denied.filter(|key| key.kind == Kind::AuthenticationPolicy);
+    denied.next().map(|key| Authentication {
+        name: format!("{}/{}", key.namespace, key.name).into(),
+        required: true,
+        providers: Vec::new(),
+        invalid: true,
+    })
+}
+
+fn merge(
+    (index, targets): (&Index<'_>, &Targets<'_>),
+    wide_to_narrow: &[Target],
+    findings: &mut Vec<Finding>,
+) -> Option<Authentication> {
+    let held = wide_to_narrow.iter();
+    let held = held.filter_map(|target| targets.authentication(target));
+    let policies: Vec<&AuthenticationPolicy> = held.collect();
+    let narrowest = policies.last()?;
+    let loosening = index.mesh.allow_loosening.unwrap_or(false);
+    let mut mode = None;
+    for policy in &policies {
+        match (mode, policy.spec.mode) {
+            (None | Some(AuthenticationMode::Required), Some(AuthenticationMode::Optional))
+                if !loosening && policies.first().is_some_and(|first| first != policy) =>
+            {
+                findings.push(loosens(policy));
+            }
+            (_, Some(said)) => mode = Some(said),
+            // Whoever says nothing at all requires one; who only narrows it leaves it as it is.
+            (None, None) => mode = Some(AuthenticationMode::Required),
+            (Some(_), None) => {}
+        }
+    }
+    let key = |policy: &AuthenticationPolicy| ObjectKey {
+        kind: Kind::AuthenticationPolicy,
+        namespace: policy.metadata.namespace.clone(),
+        name: policy.metadata.name.clone(),
+    };
+    let providers = narrowest.spec.jwt.iter();
+    Some(Authentication {
+        name: narrowest.full_name().to_string().into(),
+        required: mode != Some(AuthenticationMode::Optional),
+        providers: providers
+            .map(|written| provider(index, &key(narrowest), written, findings))
+            .collect(),
+        invalid: false,
+    })
+}
+
+fn loosens(policy: &AuthenticationPolicy) -> Finding {
+    Finding {
+        object: ObjectKey {
+            kind: Kind::AuthenticationPolicy,
+            namespace: policy.metadata.namespace.clone(),
+            name: policy.metadata.name.clone(),
+        },
+        reason: Reason::Loosens,
+        message: "spec.mode Optional is without effect: a wider policy says Required, and Mesh spec.allowLoosening is not set"
+            .to_owned(),
+    }
+}
+
+fn provider(
+    index: &Index<'_>,
+    policy: &ObjectKey,
+    written: &kind::JwtProvider,
+    findings: &mut Vec<Finding>,
+) -> JwtProvider {
+    let source = &written.jwks;
+    let fetched = source.uri.as_ref().and_then(|uri| index.keys.get(uri));
+    let keys = source.inline.as_ref().or(fetched);
+    if let (None, Some(uri)) = (keys, &source.uri) {
+        findings.push(Finding {
+            object: policy.clone(),
+            reason: Reason::NoKeys,
+            message: format!(
+                "the keys of {} could not be fetched from {uri} yet: until they are, all of its tokens are refused",
+                written.issuer
+            ),
+        });
+    }
+    let default = [
+        JwtAlgorithm::Rs256,
+        JwtAlgorithm::Es256,
+        JwtAlgorithm::EdDsa,
+    ];
+    let algorithms = written.algorithms.as_ref();
+    JwtProvider {
+        issuer: written.issuer.as_str().into(),
+        audiences: written.audiences.clone(),
+        keys: keys.map(|keys| keys.keys().to_vec()).unwrap_or_default(),
+        algorithms: algorithms.map_or_else(
+            || default.to_vec(),
+            |all| all.iter().copied().map(algorithm).collect(),
+        ),
+        from: match (&written.from.header, &written.from.cookie) {
+            (Some(header), _) => TokenFrom::Header(header.clone()),
+            (None, Some(cookie)) => TokenFrom::Cookie(cookie.as_str().into()),
+            (None, None) => TokenFrom::Bearer,
+        },
+        keep: written.forward == Some(kind::TokenForward::Keep),
+        headers: written
+            .claims_to_headers
+            .iter()
+            .map(|one| (one.claim.as_str().into(), one.header.clone()))
+            .collect(),
+    }
+}
+
+fn algorithm(written: kind::TokenAlgorithm) -> JwtAlgorithm {
+    use kind::TokenAlgorithm as A;
+    match written {
+        A::Rs256 => JwtAlgorithm::Rs256,
+        A::Rs384 => JwtAlgorithm::Rs384,
+        A::Rs512 => JwtAlgorithm::Rs512,
+        A::Ps256 => JwtAlgorithm::Ps256,
+        A::Ps384 => JwtAlgorithm::Ps384,
+        A::Ps512 => JwtAlgorithm::Ps512,
+        A::Es256 => JwtAlgorithm::Es256,
+        A::Es384 => JwtAlgorithm::Es384,
+        A::EdDsa => JwtAlgorithm::EdDsa,
+    }
+}

@@ -1,0 +1,118 @@
+//! Keys of token issuers come in: from disk at the start, later from where policies say.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::{task::JoinSet, time::sleep_until};
+use tracing::{info, warn};
+use usher_config::value::{Jwks, JwksUri};
+use uuid::Uuid;
+
+use crate::{
+    keys::{FetchError, Fetcher, Schedule, keep, restore},
+    registry::StoreError,
+};
+
+use super::{Configuration, State, configure::off_thread};
+
+impl State {
+    /// Puts the sets in force that were kept in `folder`. For the start, before anything is published.
+    pub(super) async fn restore_keys(&self, folder: &Path) -> Result<(), StoreError> {
+        let kept = restore(folder);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.put_keys(kept).await
+    }
+
+    /// Fetches each set that some policy names, for ever: when it is new, and then as often as it says.
+    pub async fn run_keys(&self, folder: PathBuf, fetcher: Fetcher) {
+        let mut schedule = Schedule::default();
+        let mut snapshots = self.snapshots();
+        let mut fetches: JoinSet<(JwksUri, Result<Jwks, FetchError>)> = JoinSet::new();
+        loop {
+            let wanted = self.0.configuration.load().compiled.key_sources.clone();
+            schedule.follow(&wanted, Instant::now());
+            for uri in schedule.take_due(Instant::now()) {
+                let fetcher = fetcher.clone();
+                fetches.spawn(async move {
+                    let fetched = fetcher.fetch(&uri).await;
+                    (uri, fetched)
+                });
+            }
+            let next = schedule.next();
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
+                () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {}
+                Some(Ok((uri, fetched))) = fetches.join_next() => {
+                    self.take_keys(&mut schedule, &folder, (uri, fetched)).await;
+                }
+            }
+        }
+    }
+
+    async fn take_keys(
+        &self,
+        schedule: &mut Schedule,
+        folder: &Path,
+        (uri, fetched): (JwksUri, Result<Jwks, FetchError>),
+    ) {
+        let jwks = match fetched {
+            Ok(jwks) => jwks,
+            Err(error) => {
+                if schedule.failed(&uri, Instant::now(), chance()) {
+                    warn!(error = &error as &dyn std::error::Error, %uri, "keys not fetched, those before stay");
+                }
+                return;
+            }
+        };
+        schedule.fetched(&uri, Instant::now());
+        let known = self.0.configuration.load().world.keys.get(&uri) == Some(&jwks);
+        if known {
+            return;
+        }
+        info!(%uri, keys = jwks.keys().len(), "keys fetched");
+        let (folder, one) = (folder.to_owned(), (uri.clone(), jwks.clone()));
+        let kept = off_thread(move || keep(&folder, &one.0, &one.1)).await;
+        if let Ok(Err(error)) = kept {
+            warn!(%error, %uri, "keys not kept for the next start");
+        }
+        if let Err(error) = self.put_keys([(uri, jwks)]).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "keys not in force"
+            );
+        }
+    }
+
+    /// Puts sets in force; those that no policy names any more go.
+    async fn put_keys(
+        &self,
+        sets: impl IntoIterator<Item = (JwksUri, Jwks)>,
+    ) -> Result<(), StoreError> {
+        let _writing = self.0.writer.lock().await;
+        let current = self.0.configuration.load_full();
+        let mut world = current.world.clone();
+        world.keys.extend(sets);
+        let wanted = &current.compiled.key_sources;
+        world.keys.retain(|uri, _| wanted.contains_key(uri));
+        let before = Arc::clone(&current);
+        let next = off_thread(move || {
+            let (rejected, remarks) = (before.rejected.clone(), before.remarks.clone());
+            Configuration::new(world, before.revisions.clone(), rejected, remarks)
+        });
+        let next = next.await?;
+        self.0.configuration.store(Arc::new(next));
+        self.changed();
+        Ok(())
+    }
+}
+
+/// From 0 to 1, so that many control planes do not ask an issuer at the same moment when it is back.
+fn chance() -> f64 {
+    let drawn = Uuid::new_v4().as_u128() % 1_000;
+    f64::from(u16::try_from(drawn).unwrap_or(0)) / 1_000.0
+}

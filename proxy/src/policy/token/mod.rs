@@ -1,0 +1,164 @@
+//! Tokens: whether a request's JWT is believed (RFC 7519, RFC 8725), and what it then says.
+//!
+//! Pure: the wall clock's time is an argument, because an expiry is a date. Nothing that a token says about how to verify it
+//! is followed (`jku`, `x5u`, `jwk`): its `alg` has to be one that the policy allows and that the key is for, its `kid` only
+//! picks among the issuer's known keys. Signatures are checked by `jsonwebtoken`; claims are checked here, since that crate
+//! reads the clock itself, takes a token without an audience for one that fits, and looks past `crit`.
+//!
+//! What costs little is asked first: who has no token of a known issuer and key makes nobody verify a signature.
+
+mod find;
+mod verify;
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName};
+use jsonwebtoken::DecodingKey;
+use usher_config::{
+    model::{self, TokenFrom},
+    value::{JwtAlgorithm, KeyMaterial, VerificationKey},
+};
+
+use crate::error::TokenProblem;
+
+use super::rate_limit::Claims;
+
+pub use find::strip;
+
+/// A policy, ready for use.
+#[derive(Debug)]
+pub struct Authenticator {
+    /// `namespace/name`.
+    pub policy: Arc<str>,
+    required: bool,
+    invalid: bool,
+    providers: Vec<Provider>,
+    headers: Vec<HeaderName>,
+}
+
+/// Somebody who signs tokens.
+#[derive(Debug)]
+pub struct Provider {
+    issuer: Arc<str>,
+    audiences: Vec<String>,
+    algorithms: Vec<JwtAlgorithm>,
+    keys: Vec<Key>,
+    /// Where its tokens are.
+    pub from: TokenFrom,
+    /// Whether the application gets them.
+    pub keep: bool,
+    /// Claims that become headers.
+    pub headers: Vec<(Arc<str>, HeaderName)>,
+}
+
+#[derive(Debug)]
+struct Key {
+    id: Arc<str>,
+    algorithm: Option<JwtAlgorithm>,
+    material: KeyMaterial,
+    decoding: DecodingKey,
+}
+
+/// A believed token.
+#[derive(Debug)]
+pub struct Believed<'p> {
+    /// Whose.
+    pub provider: &'p Provider,
+    /// All that it says.
+    pub claims: Claims,
+}
+
+impl Authenticator {
+    /// Of what the control plane said.
+    pub fn new(model: &model::Authentication) -> Self {
+        Self {
+            policy: model.name.clone(),
+            required: model.required,
+            invalid: model.invalid,
+            providers: model.providers.iter().map(Provider::new).collect(),
+            headers: (model.providers.iter())
+                .flat_map(|provider| provider.headers.iter().map(|(_, header)| header.clone()))
+                .collect(),
+        }
+    }
+
+    /// Whether a request without a token is refused; opaque streams have none.
+    pub fn is_required(&self) -> bool {
+        self.required || self.invalid
+    }
+
+    /// The headers that claims are written into.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// The claims of the request's token; `None`: it has none, and needs none.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Result<Option<Believed<'_>>, TokenProblem> {
+        if self.invalid {
+            return Err(TokenProblem::Policy);
+        }
+        let mut problem = None;
+        for provider in &self.providers {
+            let Some(token) = find::token(headers, &provider.from)? else {
+                continue;
+            };
+            match verify::verify(&token, provider, now) {
+                Ok(claims) => return Ok(Some(Believed { provider, claims })),
+                // Perhaps another's: of all that are no token for them, the last says why.
+                Err(TokenProblem::Issuer) => problem = Some(TokenProblem::Issuer),
+                Err(problem) => return Err(problem),
+            }
+        }
+        match problem {
+            Some(problem) => Err(problem),
+            None if self.required => Err(TokenProblem::Missing),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Provider {
+    fn new(model: &model::JwtProvider) -> Self {
+        Self {
+            issuer: model.issuer.clone(),
+            audiences: model.audiences.clone(),
+            algorithms: model.algorithms.clone(),
+            keys: model.keys.iter().map(Key::new).collect(),
+            from: model.from.clone(),
+            keep: model.keep,
+            headers: model.headers.clone(),
+        }
+    }
+}
+
+impl Key {
+    fn new(key: &VerificationKey) -> Self {
+        Self {
+            id: key.id.clone(),
+            algorithm: key.algorithm,
+            material: key.material.clone(),
+            decoding: match &key.material {
+                KeyMaterial::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
+                KeyMaterial::P256(point) | KeyMaterial::P384(point) => {
+                    DecodingKey::from_ec_der(point)
+                }
+                KeyMaterial::Ed25519(point) => DecodingKey::from_ed_der(point),
+            },
+        }
+    }
+
+    /// Whether the key may be used so.
+    fn is_for(&self, algorithm: JwtAlgorithm) -> bool {
+        self.material.fits(algorithm) && self.algorithm.is_none_or(|only| only == algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests;
