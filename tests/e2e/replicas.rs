@@ -16,6 +16,9 @@ use usher_tests::{
     Application, Client, Etcd, Mesh, Sidecar, Way, binary, eventually, eventually_for, run, yaml,
 };
 
+mod hung;
+mod rollback;
+
 // Several threads in each test: `usher apply` is waited for on one of them, while calls and the way to etcd go on.
 
 const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";

@@ -6,7 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use etcd_client::{Client, PutOptions};
-use tokio::{sync::Mutex, task::AbortHandle, time::sleep};
+use tokio::{
+    sync::Mutex,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 use super::{
     connection::Connection,
@@ -19,6 +23,9 @@ const REPLICAS: &str = "replicas/";
 
 /// How long a dead control plane is waited for.
 const LEASE: Duration = Duration::from_secs(9);
+
+/// How long a control plane that ends may take to say so.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// This control plane, as the others see it.
 pub(super) struct Presence {
@@ -68,7 +75,7 @@ impl Presence {
         self.renewing.abort();
         if let Some(lease) = self.said.lock().await.lease.take() {
             let revoke = |mut client: Client| async move { client.lease_revoke(lease).await };
-            let _ = etcd.call(revoke).await;
+            let _ = timeout(GOODBYE_MAX, etcd.call(revoke)).await;
         }
     }
 
