@@ -14,6 +14,9 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// For readers: REST and metrics.
     pub http: SocketAddr,
+    /// For whoever looks up names, over UDP and TCP; `None`: nobody is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<SocketAddr>,
     /// For the operator: the path of the Unix socket that gives tokens.
     pub operator: PathBuf,
 }

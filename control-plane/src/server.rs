@@ -4,6 +4,8 @@
 //! domain, then the doors, each open only once what stands behind it is complete. `addresses.json` comes last:
 //! who reads it finds all of it answering.
 
+mod doors;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -18,65 +20,60 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tonic::transport::Server as Grpc;
-use tracing::{info, warn};
-use usher_config::{
-    value::TrustDomain,
-    wire::{
-        discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
-        v1::{authority_server::AuthorityServer, registry_server::RegistryServer},
-    },
-};
+use tracing::info;
+use usher_config::value::TrustDomain;
+
+mod opening;
+
+use opening::Opened;
+
+pub use opening::StoreChoice;
 
 use crate::{
     addresses::Addresses,
-    admin::{operator, rest},
-    ca::{
-        Authority,
-        attest::{self, AuthorityService},
-        authority::AuthorityError,
-        token::TokenStore,
+    admin::{
+        operator::{self, Source},
+        rest,
     },
+    ca::{Authority, attest::AuthorityService, authority::AuthorityError, token::TokenStore},
+    dns::{self, Dns},
     keys::{Fetcher, RootsError},
     listener::{
         Listener,
         tls::{self, OwnIdentity, TlsError},
     },
     private_files::{private_directory, write_shared},
-    registry::RegistryService,
+    registry::{RegistryService, StoreError},
     state::{KEYS_FOLDER, State},
-    status::{MistakeReport, RejectedObject},
     telemetry::metrics::Metrics,
+    watch::Watchers,
     xds::AdsService,
 };
+
+use doors::{serve_http, serve_sidecars};
 
 /// How long open streams may take to end; sidecars hold theirs for ever, and come back to another replica.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// A connection is replaced gracefully well within the life of the SVID that opened it: renewed at half of 24 h,
-/// one is never younger than 11 h from its end when used.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(10 * 3600);
-
-/// How often a silent sidecar is asked whether it is still there; a dead one is noticed within twice that.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-
-/// Streams of one sidecar at once: it needs one for configuration, and a call now and then.
-const STREAMS_MAX: u32 = 32;
-
-/// Largest header block of a call, in bytes.
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-
 /// What `usher serve` is told.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Directory with the configuration; watched.
-    pub config: PathBuf,
+    /// Where configuration comes from.
+    pub source: Source,
+    /// Where it is kept.
+    pub store: StoreChoice,
+    /// The mesh's, where neither the store nor a directory says it; `None`: the default.
+    pub trust_domain: Option<TrustDomain>,
     /// Directory with the root key, tokens and accepted configuration.
     pub data: PathBuf,
     /// For sidecars; port 0: any.
     pub listen: SocketAddr,
     /// For readers; port 0: any.
     pub http: SocketAddr,
+    /// For whoever looks up names, over UDP and TCP; port 0: any; `None`: nobody.
+    pub dns: Option<SocketAddr>,
+    /// Whom to ask about names that are not of the mesh.
+    pub dns_forward: dns::Source,
     /// Certificates, in PEM, of whom else to believe than the web's roots when token issuers' keys are fetched.
     pub jwks_ca: Option<PathBuf>,
 }
@@ -104,6 +101,33 @@ pub enum StartError {
     /// No root.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The store that several control planes share.
+    #[error("cannot use the store")]
+    Store(#[from] StoreError),
+    /// No root to sign with, where the mesh has one.
+    #[error(
+        "the mesh in this store has a root already (its key's SHA-256 is {pin}), and {} has none: copy `ca/` of another \
+         control plane's data directory, because all of a mesh sign with one root", data.display()
+    )]
+    NoRoot {
+        /// What the root's public key hashes to.
+        pin: String,
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// Certificates carry another one.
+    #[error(
+        "--trust-domain {asked}: the mesh in this store is {found} for good; leave the flag out, or use another store"
+    )]
+    OtherTrustDomain {
+        /// What the store says.
+        found: TrustDomain,
+        /// What was asked for.
+        asked: TrustDomain,
+    },
+    /// A root that is not the mesh's.
+    #[error(transparent)]
+    OtherRoot(Box<dyn std::error::Error + Send + Sync>),
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {
@@ -143,6 +167,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     grpc: TcpListener,
     http: TcpListener,
+    dns: Option<Dns>,
     operator: UnixListener,
 }
 
@@ -157,22 +182,20 @@ impl Server {
             path: data.clone(),
             source,
         })?;
-        let state = State::open(&options.config, data).await?;
-        let trust_domain = trust_domain_of(&state, data)?;
-        let authority = Arc::new(Authority::open(&data.join("ca"), &trust_domain)?);
-        state.set_trust_bundle(authority.trust_bundle()).await;
-        let tokens_path = data.join("tokens.redb");
-        let tokens = TokenStore::open(&tokens_path, authority.pin()).map_err(|source| {
-            StartError::Tokens {
-                path: tokens_path,
-                source,
-            }
-        })?;
+        let Opened {
+            state,
+            authority,
+            tokens,
+        } = opening::open(&options).await?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
         let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
         let grpc = bind(options.listen).await?;
         let http = bind(options.http).await?;
+        let dns = match options.dns {
+            Some(address) => Some(bind_dns(address, &options.dns_forward).await?),
+            None => None,
+        };
         let operator_path = data.join("operator.sock");
         let operator = operator::bind(&operator_path)
             .map_err(listen_error(&operator_path.display().to_string()))?;
@@ -184,9 +207,9 @@ impl Server {
         let addresses = Addresses {
             grpc: local(&grpc, options.listen)?,
             http: local(&http, options.http)?,
+            dns: dns.as_ref().map(Dns::address),
             operator: operator_path,
         };
-        let tokens = Arc::new(tokens);
         Ok(Self {
             options,
             addresses,
@@ -198,6 +221,7 @@ impl Server {
             metrics,
             grpc,
             http,
+            dns,
             operator,
         })
     }
@@ -217,29 +241,42 @@ impl Server {
         self.authority.trust_domain()
     }
 
+    /// Signs for whom configuration declares.
+    fn authority_service(&self) -> AuthorityService {
+        let mesh = self.state.clone();
+        AuthorityService::new(
+            Arc::new(move |namespace, account| mesh.declares(namespace, account)),
+            Arc::clone(&self.authority),
+            Arc::clone(&self.tokens),
+            Arc::clone(&self.metrics.ca),
+        )
+    }
+
     /// Answers until `stop` is done, then ends in order.
     ///
     /// # Errors
     /// The address file cannot be written.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let data = self.options.data.clone();
+        let authority_service = self.authority_service();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(renew_own_identity(
             Arc::clone(&self.own),
             Arc::clone(&self.authority),
         ));
-        tasks.spawn(follow_directory(
-            self.state.clone(),
-            self.options.config.clone(),
-        ));
+        if let Source::Directory(directory) = self.options.source.clone() {
+            tasks.spawn(follow_directory(self.state.clone(), directory));
+        }
         let keys = data.join(KEYS_FOLDER);
         tasks.spawn(follow_keys(self.state.clone(), keys, self.fetcher));
         let mut doors = JoinSet::new();
+        let watchers = Watchers::new(self.state.clone(), stopping.clone());
         let rest = rest::Rest {
             mesh: self.state.clone(),
             metrics: Arc::clone(&self.metrics),
             authority: Arc::clone(&self.authority),
+            watchers: watchers.clone(),
         };
         doors.spawn(serve_http(
             self.http,
@@ -249,12 +286,17 @@ impl Server {
         let operator = operator::Operator {
             mesh: self.state.clone(),
             tokens: Arc::clone(&self.tokens),
+            source: self.options.source.clone(),
         };
         doors.spawn(serve_http(
             self.operator,
             operator::router(operator),
             stopping.clone(),
         ));
+        if let Some(dns) = self.dns {
+            let metrics = Arc::clone(&self.metrics.dns);
+            doors.spawn(dns.serve(self.state.clone(), metrics, stopping.clone()));
+        }
         let tls = tls::server_config(&self.authority, Arc::clone(&self.own))?;
         let listener = Listener::new(
             self.grpc,
@@ -262,15 +304,9 @@ impl Server {
             self.authority.trust_domain().clone(),
             Arc::clone(&self.metrics.listener),
         );
-        let mesh = self.state.clone();
-        let authority_service = AuthorityService::new(
-            Arc::new(move |namespace, account| mesh.declares(namespace, account)),
-            Arc::clone(&self.authority),
-            Arc::clone(&self.tokens),
-            Arc::clone(&self.metrics.ca),
-        );
-        let registry =
-            RegistryService::new(self.state.clone(), self.metrics.registry_impostors.clone());
+        let impostors = self.metrics.registry_impostors.clone();
+        let registry = RegistryService::new(self.state.clone(), watchers, impostors);
+        let state = self.state.clone();
         let discovery = AdsService::new(self.state);
         doors.spawn(serve_sidecars(
             listener,
@@ -291,25 +327,8 @@ impl Server {
         }
         tasks.shutdown().await;
         doors.shutdown().await;
+        state.depart().await;
         Ok(())
-    }
-}
-
-/// The trust domain, unless it would be a default in place of one that was written with a mistake.
-fn trust_domain_of(state: &State, data: &Path) -> Result<TrustDomain, StartError> {
-    let is_first_start = !data.join("ca").exists();
-    let is_broken =
-        |rejected: &&RejectedObject| !rejected.last_good && rejected.object.starts_with("Mesh ");
-    match state.status().rejected.iter().find(is_broken) {
-        Some(rejected) if is_first_start => {
-            let line = |mistake: &MistakeReport| {
-                format!("{}: {}: {}", mistake.at, mistake.path, mistake.message)
-            };
-            Err(StartError::Mesh {
-                mistakes: rejected.mistakes.iter().map(line).collect(),
-            })
-        }
-        _ => Ok(state.trust_domain()),
     }
 }
 
@@ -317,6 +336,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(listen_error(&address.to_string()))
+}
+
+async fn bind_dns(address: SocketAddr, source: &dns::Source) -> Result<Dns, StartError> {
+    Dns::bind(address, source)
+        .await
+        .map_err(listen_error(&format!("{address}, UDP and TCP")))
 }
 
 fn listen_error(address: &str) -> impl FnOnce(io::Error) -> StartError {
@@ -347,45 +372,4 @@ async fn follow_directory(state: State, directory: PathBuf) {
 
 async fn follow_keys(state: State, folder: PathBuf, fetcher: Fetcher) {
     state.run_keys(folder, fetcher).await;
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone: the server is, too.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-async fn serve_http<L>(listener: L, router: axum::Router, stopping: watch::Receiver<bool>)
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped(stopping))
-        .await;
-    if let Err(error) = served {
-        warn!(%error, "http interface ended");
-    }
-}
-
-async fn serve_sidecars(
-    listener: Listener,
-    (authority, registry, discovery): (AuthorityService, RegistryService, AdsService),
-    stopping: watch::Receiver<bool>,
-) {
-    let authority =
-        AuthorityServer::new(authority).max_decoding_message_size(attest::REQUEST_BYTES_MAX);
-    let served = Grpc::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_connection_age(CONNECTION_AGE_MAX)
-        .add_service(authority)
-        .add_service(RegistryServer::new(registry))
-        .add_service(AggregatedDiscoveryServiceServer::new(discovery))
-        .serve_with_incoming_shutdown(listener.connections(), stopped(stopping))
-        .await;
-    if let Err(error) = served {
-        warn!(%error, "sidecar interface ended");
-    }
 }

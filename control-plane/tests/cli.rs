@@ -3,9 +3,11 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod cli {
+    mod apply;
     mod bench;
     mod fake_sidecar;
     mod offline;
+    mod questions;
     mod run;
     mod serve;
     mod start;

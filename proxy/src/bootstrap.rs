@@ -29,7 +29,7 @@ pub struct Bootstrap {
     pub service: ServiceName,
     /// Unique in the service. Default `None`: random, kept in the state directory.
     pub instance: Option<Name>,
-    /// `host:port` of the control plane's gRPC. Default 127.0.0.1:15012.
+    /// `host:port` of the control plane's gRPC, of each of them with commas between. Default 127.0.0.1:15012.
     pub control_plane: String,
     /// Where a join token is; read at every attestation. Needed unless the state directory has an SVID.
     pub token_file: Option<PathBuf>,
@@ -177,8 +177,8 @@ pub const SETTINGS: [Setting; 26] = [
     },
     Setting {
         name: "control-plane",
-        value: "HOST:PORT",
-        help: "gRPC address of the control plane [default: 127.0.0.1:15012]",
+        value: "HOST:PORT[,...]",
+        help: "gRPC address of the control plane, or of each of several [default: 127.0.0.1:15012]",
     },
     Setting {
         name: "token-file",

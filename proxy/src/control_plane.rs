@@ -1,6 +1,17 @@
 //! Connections to the control plane: gRPC over mesh TLS, to a server that is the control plane by its SPIFFE ID.
+//!
+//! It may be several programs on one store, at an address each: any of them will do, so a connection goes to the one that did
+//! last, and to the next when that one does not.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
@@ -23,10 +34,14 @@ const SNI: &str = "usher.usher-system";
 const NAMESPACE: &str = "usher-system";
 const SERVICE_ACCOUNT: &str = "usher";
 
-/// Where the control plane is.
+/// Where the control plane is. All clones of one prefer the same address.
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
+    /// All addresses, as written.
     address: Arc<str>,
+    members: Arc<[Arc<str>]>,
+    /// Whose turn it is.
+    turn: Arc<AtomicUsize>,
 }
 
 /// Why there is no connection to the control plane.
@@ -68,10 +83,49 @@ pub enum ControlPlaneError {
 }
 
 impl ControlPlane {
-    /// `address` is `host:port`; the host is looked up at each connection.
+    /// `address` is `host:port`, or several with commas between; hosts are looked up at each connection. Which of them comes
+    /// first is chance: all sidecars of a mesh are told of them in the same order.
     pub fn new(address: &str) -> Self {
+        let members: Arc<[Arc<str>]> = address.split(',').map(Arc::from).collect();
+        let first = fastrand::usize(..members.len().max(1));
         Self {
             address: address.into(),
+            members,
+            turn: Arc::new(AtomicUsize::new(first)),
+        }
+    }
+
+    /// The one that was asked last could not do it, though it answered: the next connection goes to another one.
+    pub fn elsewhere(&self) {
+        self.passed_over(self.turn.load(Ordering::Relaxed));
+    }
+
+    /// Whoever else has met the same one may have said so already.
+    fn passed_over(&self, turn: usize) {
+        let next = turn.wrapping_add(1);
+        let (met, moved) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.turn.compare_exchange(turn, next, met, moved);
+    }
+
+    /// Each of them once, beginning with the one whose turn it is. An attempt that is dropped is one step on for everybody,
+    /// also when its caller has given up in the middle of it.
+    fn attempts(&self) -> impl Iterator<Item = Attempt<'_>> {
+        self.members.iter().filter_map(|_| {
+            let turn = self.turn.load(Ordering::Relaxed);
+            let index = turn.checked_rem(self.members.len())?;
+            Some(Attempt {
+                control_plane: self,
+                turn,
+                address: self.members.get(index)?.clone(),
+                has_done: false,
+            })
+        })
+    }
+
+    fn nobody(&self) -> ControlPlaneError {
+        ControlPlaneError::Connect {
+            address: self.address.clone(),
+            source: io::ErrorKind::NotFound.into(),
         }
     }
 
@@ -99,19 +153,7 @@ impl ControlPlane {
         &self,
         root_spki_sha256: [u8; 32],
     ) -> Result<(Channel, SpiffeId), ControlPlaneError> {
-        let stream = self
-            .dial()
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        let stream = handshake_pinned(stream, root_spki_sha256).await;
-        let (stream, server) = stream.map_err(|source| match tls_fault(&source) {
-            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-                ControlPlaneError::OtherMesh {
-                    address: self.address.clone(),
-                }
-            }
-            _ => self.tls(source),
-        })?;
+        let (stream, server) = self.pinned_stream(root_spki_sha256).await?;
         let mut once = Some(TokioIo::new(stream));
         let connector = service_fn(move |_: Uri| {
             let stream = once
@@ -138,7 +180,7 @@ impl ControlPlane {
             };
         };
         match known {
-            ControlPlaneError::Connect { source, .. } => {
+            ControlPlaneError::Connect { source, address } => {
                 let cause = match source.kind() {
                     io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                     io::ErrorKind::TimedOut => format!("no connection within {CONNECT_TIMEOUT:?}"),
@@ -148,7 +190,7 @@ impl ControlPlane {
                     "control plane {address} does not answer ({cause}); is `usher serve` running there?"
                 )
             }
-            ControlPlaneError::Tls { source, .. } => match tls_fault(source) {
+            ControlPlaneError::Tls { source, address } => match tls_fault(source) {
                 Some(rustls::Error::InvalidMessage(_)) => format!(
                     "{address} does not speak TLS: it must be the address for sidecars (`usher serve --listen`, port \
                      15012 by default), not the REST address (--http)"
@@ -167,51 +209,112 @@ impl ControlPlane {
     /// # Errors
     /// [`ControlPlaneError::Connect`].
     pub async fn local_address(&self) -> Result<std::net::IpAddr, ControlPlaneError> {
-        let stream = self
-            .dial()
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        Ok(stream
-            .local_addr()
-            .map_err(|source| self.unreachable(source))?
-            .ip())
+        let mut last = None;
+        for attempt in self.attempts() {
+            let address = attempt.address.clone();
+            let local = async {
+                let stream = dial(&address).await?;
+                let local = stream.local_addr();
+                local.map_err(|source| ControlPlaneError::Connect { address, source })
+            };
+            match local.await {
+                Ok(local) => return Ok(attempt.did(local.ip())),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.nobody()))
     }
 
     async fn connect(
         &self,
         material: &Material,
     ) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
-        let stream = self
-            .dial()
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        let expected =
-            identity(&material.spiffe_id().trust_domain).map_err(|source| self.tls(source))?;
-        let connected = tls::connect(stream, material, &[expected], SNI, Alpn::Control).await;
-        Ok(connected.map_err(|source| self.tls(source))?.stream)
+        let mut last = None;
+        for attempt in self.attempts() {
+            match connect(&attempt.address, material).await {
+                Ok(stream) => return Ok(attempt.did(stream)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.nobody()))
     }
 
-    async fn dial(&self) -> io::Result<TcpStream> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&*self.address))
+    async fn pinned_stream(
+        &self,
+        root_spki_sha256: [u8; 32],
+    ) -> Result<(TlsStream<TcpStream>, SpiffeId), ControlPlaneError> {
+        let mut last = None;
+        for attempt in self.attempts() {
+            let address = attempt.address.clone();
+            let connected = async {
+                let stream = dial(&address).await?;
+                let stream = handshake_pinned(stream, root_spki_sha256).await;
+                stream.map_err(|source| match tls_fault(&source) {
+                    Some(rustls::Error::InvalidCertificate(
+                        rustls::CertificateError::UnknownIssuer,
+                    )) => ControlPlaneError::OtherMesh { address },
+                    _ => ControlPlaneError::Tls { address, source },
+                })
+            };
+            match connected.await {
+                Ok(connected) => return Ok(attempt.did(connected)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.nobody()))
+    }
+}
+
+/// One address, tried.
+struct Attempt<'a> {
+    control_plane: &'a ControlPlane,
+    turn: usize,
+    address: Arc<str>,
+    has_done: bool,
+}
+
+impl Attempt<'_> {
+    /// This one does: the next connection goes there too.
+    fn did<T>(mut self, done: T) -> T {
+        self.has_done = true;
+        done
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.has_done {
+            self.control_plane.passed_over(self.turn);
+        }
+    }
+}
+
+async fn connect(
+    address: &Arc<str>,
+    material: &Material,
+) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
+    let stream = dial(address).await?;
+    let tls = |source| ControlPlaneError::Tls {
+        address: address.clone(),
+        source,
+    };
+    let expected = identity(&material.spiffe_id().trust_domain).map_err(tls)?;
+    let connected = tls::connect(stream, material, &[expected], SNI, Alpn::Control).await;
+    Ok(connected.map_err(tls)?.stream)
+}
+
+async fn dial(address: &Arc<str>) -> Result<TcpStream, ControlPlaneError> {
+    let dial = async {
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&**address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
         Ok(stream)
-    }
-
-    fn unreachable(&self, source: io::Error) -> ControlPlaneError {
-        ControlPlaneError::Connect {
-            address: self.address.clone(),
-            source,
-        }
-    }
-
-    fn tls(&self, source: TlsError) -> ControlPlaneError {
-        ControlPlaneError::Tls {
-            address: self.address.clone(),
-            source,
-        }
-    }
+    };
+    dial.await.map_err(|source| ControlPlaneError::Connect {
+        address: address.clone(),
+        source,
+    })
 }
 
 async fn handshake_pinned(
@@ -284,3 +387,6 @@ fn endpoint() -> Endpoint {
 
 #[cfg(test)]
 pub(crate) mod fake;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@
 
 // Foundations.
 pub mod clock;
-pub mod random;
 mod atomic;
 pub mod error;
 pub mod snapshot;
@@ -25,7 +24,8 @@ pub mod detect;
 pub mod tls;
 pub mod http;
 pub mod tcp;
-pub mod route;
+// Stage 4, and chance: pure, and shared with `usher route test`.
+pub use usher_config::decide::{random, route};
 pub mod policy;
 pub mod balance;
 pub mod pool;

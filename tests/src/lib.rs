@@ -26,6 +26,7 @@
 mod application;
 mod binaries;
 mod client;
+mod etcd;
 mod gateway;
 mod mesh;
 mod network;
@@ -39,6 +40,7 @@ pub mod yaml;
 pub use application::{Application, Received, Reply, reply, reply_after};
 pub use binaries::binary;
 pub use client::{Answer, Client};
+pub use etcd::{Etcd, Way};
 pub use gateway::Gateway;
 pub use mesh::Mesh;
 pub use network::{Host, Network};

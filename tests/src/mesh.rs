@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Process, SidecarBuilder, binary, eventually, run, yaml};
+use crate::{Output, Process, SidecarBuilder, binary, eventually, run, yaml};
 
 /// A running `usher serve` and the folder it reads.
 #[derive(Debug)]
@@ -16,6 +16,11 @@ pub struct Mesh {
     folder: TempDir,
     grpc: String,
     http: String,
+    /// Arguments of `usher serve` in place of `--config`.
+    store: Vec<String>,
+    dns: String,
+    /// Whom it asks about names that are not of the mesh.
+    resolvers: String,
     server: Option<Process>,
 }
 
@@ -43,6 +48,10 @@ impl Mesh {
             folder,
             grpc: grpc.to_owned(),
             http: String::new(),
+            store: Vec::new(),
+            dns: String::new(),
+            // Never the machine's own.
+            resolvers: "off".to_owned(),
             server: None,
         };
         let mesh_object = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
@@ -60,14 +69,68 @@ impl Mesh {
         Ok(mesh)
     }
 
+    /// Starts a control plane whose configuration is in a store, with these arguments; `prepare` may put something into its
+    /// state before its first start.
+    pub async fn start_on_store(
+        store: &[String],
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        prepare(&folder.path().join("data"))?;
+        let mut mesh = Self {
+            folder,
+            grpc: "127.0.0.1:0".to_owned(),
+            http: String::new(),
+            store: store.to_vec(),
+            dns: String::new(),
+            resolvers: "off".to_owned(),
+            server: None,
+        };
+        mesh.start_server().await?;
+        Ok(mesh)
+    }
+
+    /// `usher apply` of these documents to this control plane, which has its configuration in a store.
+    pub fn apply(&self, documents: &[String]) -> Result<Output> {
+        let folder = tempfile::tempdir_in(self.folder.path())?;
+        for (index, document) in documents.iter().enumerate() {
+            std::fs::write(folder.path().join(format!("{index:02}.yaml")), document)?;
+        }
+        let data = self.data();
+        let arguments = [
+            Path::new("apply"),
+            folder.path(),
+            Path::new("--data"),
+            &data,
+        ];
+        let arguments = arguments.map(Path::as_os_str);
+        Ok(run(&binary("usher"), arguments))
+    }
+
+    /// Starts the control plane again with names answered at `address`, and others' asked of `resolvers`.
+    pub async fn restart_names(&mut self, address: Option<&str>, resolvers: &str) -> Result<()> {
+        self.kill_server();
+        if let Some(address) = address {
+            address.clone_into(&mut self.dns);
+        }
+        resolvers.clone_into(&mut self.resolvers);
+        self.start_server().await
+    }
+
     /// Starts the control plane again after [`Mesh::kill_server`], on the address it had.
     pub async fn start_server(&mut self) -> Result<()> {
         let data = self.data();
         let _ = std::fs::remove_file(data.join("addresses.json"));
         let mut command = Command::new(binary("usher"));
         let (grpc, http) = (self.address(&self.grpc), self.address(&self.http));
-        command.args(["serve", "--listen", &grpc, "--http", &http, "--config"]);
-        command.arg(self.config()).arg("--data").arg(&data);
+        command.args(["serve", "--listen", &grpc, "--http", &http]);
+        match self.store.as_slice() {
+            [] => command.arg("--config").arg(self.config()),
+            store => command.args(store),
+        };
+        command.args(["--dns", &self.address(&self.dns)]);
+        command.args(["--dns-forward", &self.resolvers]);
+        command.arg("--data").arg(&data);
         let mut server = Process::start(command, self.path("serve.log"));
         let addresses = eventually("the control plane says where it listens", async || {
             assert!(
@@ -85,6 +148,7 @@ impl Mesh {
         let address = |name: &str| addresses[name].as_str().map(str::to_owned);
         self.grpc = address("grpc").context("addresses.json has no grpc")?;
         self.http = address("http").context("addresses.json has no http")?;
+        self.dns = address("dns").context("addresses.json has no dns")?;
         Ok(())
     }
 
@@ -169,6 +233,11 @@ impl Mesh {
     /// Where the control plane's gRPC listens.
     pub fn grpc(&self) -> &str {
         &self.grpc
+    }
+
+    /// Where the control plane answers about names.
+    pub fn dns(&self) -> &str {
+        &self.dns
     }
 
     /// Where the control plane's REST interface listens.

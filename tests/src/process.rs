@@ -52,12 +52,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with stdout and stderr in `log`.
+    /// Starts it with stdout and stderr in `log`, a new file: what an earlier program left running
+    /// goes on writing into its own.
     ///
     /// # Panics
     /// If it cannot be started.
     pub fn start(mut command: Command, log: PathBuf) -> Self {
-        let file = File::create(&log).expect("log file");
+        let _ = std::fs::remove_file(&log);
+        let file = File::create_new(&log).expect("log file");
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("log file"))

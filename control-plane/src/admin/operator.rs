@@ -1,4 +1,4 @@
-//! The operator socket: `POST /v1/tokens` on `<data>/operator.sock`.
+//! The operator socket: `POST /v1/tokens` and `POST /v1/apply` on `<data>/operator.sock`.
 //!
 //! Made inside a directory that only we can enter, with its final mode, and moved into place: at no moment could
 //! another user have opened it.
@@ -7,7 +7,7 @@ use std::{
     fs, io,
     num::NonZeroU32,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,7 +16,7 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
     http::StatusCode,
-    routing::post,
+    routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -99,6 +99,17 @@ pub struct Operator {
     pub mesh: Mesh,
     /// The tokens.
     pub tokens: Arc<TokenStore>,
+    /// Whether configuration may be written.
+    pub source: Source,
+}
+
+/// Where a mesh's configuration comes from: one place, so that nobody's word is quietly taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A directory, watched.
+    Directory(PathBuf),
+    /// Whoever writes it into the store (`usher apply`).
+    Store,
 }
 
 /// A refusal: a status, and one line for people.
@@ -108,7 +119,13 @@ type Refused = (StatusCode, String);
 pub fn router(operator: Operator) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
+        .route("/v1/rollback", post(history::rollback))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .route("/v1/revisions/{number}", get(history::revision))
+        .route("/v1/configuration", get(history::configuration))
+        .route("/v1/status", get(history::status))
+        .route("/v1/revisions", get(history::revisions))
+        .route("/v1/apply", post(apply::apply))
         .with_state(operator)
 }
 
@@ -220,6 +237,8 @@ fn status_of(error: &TokenError) -> StatusCode {
     }
 }
 
+pub mod apply;
+pub mod history;
 mod unknown;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The read-only REST interface: `/v1/status`, `/v1/services`, `/v1/revisions`, `/metrics`, `/healthz`.
+//! The read-only REST interface, described by `/openapi.json`.
 //!
 //! On loopback it answers only requests addressed to an IP or to `localhost`: a web page that points its own
 //! name at 127.0.0.1 (DNS rebinding) must not read the mesh through a developer's browser.
@@ -22,11 +22,19 @@ use crate::{
     state::State as Mesh,
     status::{RevisionStatus, ServiceReport, StatusReport},
     telemetry::metrics::Metrics,
+    watch::Watchers,
 };
 
+mod registry;
+
 /// For everybody who looks around.
-const ALLOWED: &str = "allowed: GET /v1/status, /v1/services, /v1/revisions, /metrics, /healthz; for people: usher status, \
-                       usher services\n";
+const ALLOWED: &str = "allowed: GET /v1/status, /v1/services, /v1/services/NAMESPACE/NAME, /v1/instances, /v1/watch, \
+                       /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, usher services, \
+                       usher instances, usher watch\n";
+
+/// For who would register here.
+const READ_ONLY: &str = "this port is for reading; instances register with their identity on the port for sidecars (15012), \
+                         which usher run does by itself\n";
 
 /// What REST answers from.
 #[derive(Clone)]
@@ -37,6 +45,8 @@ pub struct Rest {
     pub metrics: Arc<Metrics>,
     /// For the root's end.
     pub authority: Arc<Authority>,
+    /// Who follows what comes and goes.
+    pub watchers: Watchers,
 }
 
 /// The routes, for a listener on `address`.
@@ -44,10 +54,15 @@ pub fn router(rest: Rest, address: SocketAddr) -> Router {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/services", get(services))
+        .route("/v1/services/{namespace}/{name}", get(registry::service))
+        .route("/v1/instances", get(registry::instances))
+        .route("/v1/watch", get(registry::watch))
+        .route("/openapi.json", get(registry::openapi))
         .route("/v1/revisions", get(revisions))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(async || (StatusCode::NOT_FOUND, ALLOWED))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, READ_ONLY))
         .with_state(rest);
     if address.ip().is_loopback() {
         router.layer(middleware::from_fn(addressed_to_loopback))
@@ -80,7 +95,7 @@ async fn status(State(rest): State<Rest>) -> Json<StatusReport> {
 }
 
 async fn services(State(rest): State<Rest>) -> Json<Vec<ServiceReport>> {
-    Json(rest.mesh.status().services)
+    Json(rest.mesh.services())
 }
 
 async fn revisions(State(rest): State<Rest>) -> Json<Vec<RevisionStatus>> {
@@ -124,6 +139,8 @@ fn observe(rest: &Rest) {
         .filter(|proxy| !proxy.up_to_date)
         .count();
     gauges.proxies_behind.set(count(behind));
+    let is_reachable = status.store.is_none_or(|store| store.reachable);
+    gauges.store_reachable.set(i64::from(is_reachable));
     gauges
         .root_expiry
         .set(rest.authority.root_not_after().unix_timestamp());

@@ -1,9 +1,9 @@
 //! Join tokens: an operator's permission for one service account to enter the mesh.
 //!
 //! `usher1.<id>.<secret>.<sha256 of the root's SPKI, hex>`. The last part is for the sidecar: it pins the
-//! server before it says the secret. Kept in one redb file, only the secret's SHA-256 (it is 256 random bits,
+//! server before it says the secret. Kept in a [`table`], only the secret's SHA-256 (it is 256 random bits,
 //! so no slow hash is needed). A use is counted in a durable transaction before anything is signed: a token
-//! for one use cannot be used twice, not even around a crash.
+//! for one use cannot be used twice, not even around a crash, or at two control planes that share a table.
 
 use std::{
     fmt,
@@ -19,17 +19,17 @@ use aws_lc_rs::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
-use serde::{Deserialize, Serialize};
 use usher_config::value::{InvalidValue, Name};
 
 use super::authority::{hex, reserved};
-use crate::database;
+use table::FileTable;
 
-const TOKENS: redb::TableDefinition<'static, &str, &[u8]> = redb::TableDefinition::new("tokens");
+mod table;
+
+pub use table::{Change, Record, TableError, TokenTable};
 
 /// Tokens that may be alive at once: a bound on the file, far above any rollout.
-const TOKENS_MAX: u64 = 100_000;
+pub const TOKENS_MAX: u64 = 100_000;
 
 /// Longest life of a token: 90 days. What must live longer is an identity, not a permission to get one.
 pub const TTL_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -126,9 +126,9 @@ pub enum TokenError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     Random,
-    /// The file failed.
-    #[error("the token file cannot be used")]
-    Store(#[from] redb::Error),
+    /// The table failed.
+    #[error(transparent)]
+    Store(#[from] TableError),
 }
 
 /// Why a token does not let its holder in.
@@ -156,9 +156,9 @@ pub enum Refusal {
     /// It pins another root.
     #[error("the join token is for another mesh: its root is not the one of this control plane")]
     OtherMesh,
-    /// The file failed.
-    #[error("the token file cannot be used")]
-    Store(#[from] redb::Error),
+    /// The table failed.
+    #[error(transparent)]
+    Store(#[from] TableError),
 }
 
 /// Whose identity a token permits.
@@ -170,19 +170,9 @@ pub struct Subject {
     pub service_account: Name,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Record {
-    secret_sha256: String,
-    namespace: String,
-    service_account: String,
-    expires_at: u64,
-    uses_left: Option<u32>,
-}
-
 /// The tokens of a mesh. Calls wait for the disk: not for an async task.
 pub struct TokenStore {
-    database: Database,
+    table: Box<dyn TokenTable>,
     pin: String,
 }
 
@@ -192,14 +182,13 @@ impl TokenStore {
     /// # Errors
     /// The file is another program's, damaged, or in use by another control plane.
     pub fn open(path: &Path, pin: &str) -> Result<Self, redb::Error> {
-        let database = database::open(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(TOKENS)?;
-        transaction.commit()?;
-        Ok(Self {
-            database,
-            pin: pin.to_owned(),
-        })
+        Ok(Self::on(Box::new(FileTable::open(path)?), pin))
+    }
+
+    /// Keeps them in this table, for a mesh with this root.
+    pub fn on(table: Box<dyn TokenTable>, pin: &str) -> Self {
+        let pin = pin.to_owned();
+        Self { table, pin }
     }
 
     /// Makes a token, and forgets those that expired.
@@ -232,26 +221,11 @@ impl TokenStore {
             expires_at: unix_seconds(expires_at),
             uses_left: request.uses.map(NonZeroU32::get),
         };
-        if self.insert(&token.id, &record, unix_seconds(now))? {
+        if self.table.insert(&token.id, &record, unix_seconds(now))? {
             Ok((token, expires_at))
         } else {
             Err(TokenError::TooMany)
         }
-    }
-
-    fn insert(&self, id: &str, record: &Record, now: u64) -> Result<bool, redb::Error> {
-        let transaction = self.database.begin_write()?;
-        let fits = {
-            let mut table = transaction.open_table(TOKENS)?;
-            table.retain(|_, value| decode(value).is_some_and(|record| record.expires_at > now))?;
-            let fits = table.len()? < TOKENS_MAX;
-            if fits {
-                table.insert(id, encode(record).as_slice())?;
-            }
-            fits
-        };
-        transaction.commit()?;
-        Ok(fits)
     }
 
     /// Counts one use of a token, durably, and says whose identity it permits, if that one is `declared`.
@@ -262,47 +236,42 @@ impl TokenStore {
         &self,
         token: &JoinToken,
         now: SystemTime,
-        declared: impl FnOnce(&Subject) -> bool,
+        declared: impl Fn(&Subject) -> bool,
     ) -> Result<Subject, Refusal> {
         if token.pin != self.pin {
             return Err(Refusal::OtherMesh);
         }
-        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        let subject = {
-            let mut table = transaction.open_table(TOKENS).map_err(redb::Error::from)?;
-            let found = table.get(token.id.as_str()).map_err(redb::Error::from)?;
-            let record = found.and_then(|value| decode(value.value()));
-            let mut record = permitted(record, token, now)?;
+        let mut permits = None;
+        self.table.change(token.id.as_str(), &mut |found| {
+            let mut record = permitted(found, token, now)?;
             record.uses_left = record.uses_left.map(|left| left.saturating_sub(1));
-            table
-                .insert(token.id.as_str(), encode(&record).as_slice())
-                .map_err(redb::Error::from)?;
             let name = |text: &str| text.parse::<Name>().map_err(|_| Refusal::NotKnown);
-            Subject {
+            let subject = Subject {
                 namespace: name(&record.namespace)?,
                 service_account: name(&record.service_account)?,
+            };
+            if !declared(&subject) {
+                return Err(Refusal::Undeclared(subject));
             }
-        };
-        if !declared(&subject) {
-            return Err(Refusal::Undeclared(subject));
-        }
-        transaction.commit().map_err(redb::Error::from)?;
-        Ok(subject)
+            permits = Some(subject);
+            Ok(record)
+        })?;
+        permits.ok_or(Refusal::NotKnown)
     }
 
     /// How many tokens are kept, expired ones not yet forgotten included.
     ///
     /// # Errors
-    /// The file failed.
-    pub fn len(&self) -> Result<u64, redb::Error> {
-        Ok(self.database.begin_read()?.open_table(TOKENS)?.len()?)
+    /// The table failed.
+    pub fn len(&self) -> Result<u64, TableError> {
+        self.table.count()
     }
 
     /// Whether none is kept.
     ///
     /// # Errors
-    /// The file failed.
-    pub fn is_empty(&self) -> Result<bool, redb::Error> {
+    /// The table failed.
+    pub fn is_empty(&self) -> Result<bool, TableError> {
         Ok(self.len()? == 0)
     }
 }
@@ -332,14 +301,6 @@ fn random<const N: usize>() -> Result<[u8; N], TokenError> {
         .fill(&mut bytes)
         .map_err(|_| TokenError::Random)?;
     Ok(bytes)
-}
-
-fn encode(record: &Record) -> Vec<u8> {
-    serde_json::to_vec(record).unwrap_or_default()
-}
-
-fn decode(bytes: &[u8]) -> Option<Record> {
-    serde_json::from_slice(bytes).ok()
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

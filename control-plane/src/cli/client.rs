@@ -11,11 +11,15 @@ use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    sync::mpsc,
     time::timeout,
 };
 
 /// Largest answer read: the status of a mesh of 100,000 endpoints.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Largest refusal read: one line for people.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// How long connecting may take; both ends are usually on one machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,6 +68,46 @@ impl Server {
         serde_json::from_slice(&answer).map_err(ClientError::Decode)
     }
 
+    /// Reads an answer that may go on for ever, piece by piece.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+    ) -> Result<mpsc::Receiver<Result<Bytes, ClientError>>, ClientError> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        let limit = Duration::from_secs(10);
+        let started = async {
+            match self {
+                Self::Tcp(authority) => {
+                    stream(connect(TcpStream::connect(authority)).await?, request).await
+                }
+                // Nothing on that side goes on for ever.
+                Self::Unix(_) => Err(ClientError::Body),
+            }
+        };
+        timeout(limit, started)
+            .await
+            .map_err(|_| ClientError::Timeout(limit))?
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let host = match self {
+            Self::Tcp(authority) => authority.as_str(),
+            Self::Unix(_) => "localhost",
+        };
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(ClientError::Request)
+    }
+
     /// Sends a request and returns the body of a successful answer.
     pub(super) async fn ask(
         &self,
@@ -72,17 +116,7 @@ impl Server {
         body: Bytes,
         limit: Duration,
     ) -> Result<Bytes, ClientError> {
-        let host = match self {
-            Self::Tcp(authority) => authority.as_str(),
-            Self::Unix(_) => "localhost",
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(ClientError::Request)?;
+        let request = self.request(method, path, body)?;
         let exchange = async {
             match self {
                 Self::Tcp(authority) => {
@@ -97,6 +131,41 @@ impl Server {
             .await
             .map_err(|_| ClientError::Timeout(limit))?
     }
+}
+
+/// Sends a request on a connection of its own, and hands on what is answered until that ends or nobody wants it.
+async fn stream(
+    stream: TcpStream,
+    request: Request<Full<Bytes>>,
+) -> Result<mpsc::Receiver<Result<Bytes, ClientError>>, ClientError> {
+    let (mut requests, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(ClientError::Http)?;
+    tokio::spawn(connection);
+    let response = requests.send_request(request).await;
+    let response = response.map_err(ClientError::Http)?;
+    let status = response.status();
+    let mut body = response.into_body();
+    if !status.is_success() {
+        let message = Limited::new(body, REFUSAL_BYTES_MAX).collect().await;
+        let message = message.map_err(|_| ClientError::Body)?.to_bytes();
+        let message = String::from_utf8_lossy(&message).trim().to_owned();
+        return Err(ClientError::Refused { status, message });
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        // The connection lives as long as somebody may send on it.
+        let _requests = requests;
+        while let Some(frame) = body.frame().await {
+            let bytes = frame
+                .map(|frame| frame.into_data().unwrap_or_default())
+                .map_err(ClientError::Http);
+            if sender.send(bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
 }
 
 async fn connect<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S, ClientError> {

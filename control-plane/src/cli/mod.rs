@@ -9,10 +9,20 @@
     reason = "a command line talks by printing"
 )]
 
+mod authz;
+mod apply;
 mod client;
+mod diff;
+mod explain;
 mod help;
+mod history;
+mod instances;
 mod locate;
+mod offline;
 mod paint;
+mod rollback;
+mod route;
+mod registered;
 mod run;
 mod schema;
 mod serve;
@@ -20,6 +30,8 @@ mod services;
 mod status;
 mod token;
 mod validate;
+mod wait;
+mod watch;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -74,13 +86,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Run(Box<run::Run>),
     Gateway(Box<run::Gateway>),
     Validate(validate::Validate),
+    Diff(diff::Diff),
+    Explain(explain::Explain),
+    Route(route::Route),
+    Authz(authz::Authz),
+    Apply(apply::Apply),
     Schema(schema::Schema),
     Status(status::Status),
     Services(services::Services),
+    Wait(wait::Wait),
+    History(history::History),
+    Rollback(rollback::Rollback),
+    Instances(instances::Instances),
+    Watch(watch::Watch),
     Token(token::Token),
     #[command(hide = true)]
     Tied(run::Tied),
@@ -109,9 +131,19 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.execute(&program),
         Verb::Gateway(verb) => verb.execute(&program),
         Verb::Validate(verb) => verb.execute(),
+        Verb::Diff(verb) => verb.execute(),
+        Verb::Explain(verb) => verb.execute(),
+        Verb::Route(verb) => verb.execute(),
+        Verb::Authz(verb) => verb.execute(),
+        Verb::Apply(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
+        Verb::Wait(verb) => verb.execute(),
+        Verb::History(verb) => verb.execute(),
+        Verb::Rollback(verb) => verb.execute(),
+        Verb::Instances(verb) => verb.execute(),
+        Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
         Verb::Guard(verb) => verb.execute(),

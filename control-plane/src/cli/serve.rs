@@ -1,9 +1,12 @@
 //! `usher serve`: the control plane.
 
+mod names;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use usher_config::value::TrustDomain;
 
 use super::{
     Failure, Outcome, exit,
@@ -12,41 +15,67 @@ use super::{
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::{
+    admin::operator::Source,
     ca::authority::AuthorityError,
     server::{Options, Server, StartError},
     telemetry::{Format, misread, start_log},
 };
+use names::Names;
+
+mod store;
+
+use store::StoreArgs;
 
 /// Run the control plane: registry, certificate authority, configuration
 ///
 /// The configuration directory is watched: a good change is in force within a second, a bad object never displaces
-/// its last good version. The root key is made on first start and stays in the data directory: back that up.
+/// its last good version. Without one the store is the configuration's source, and `usher apply` writes it. The root key is
+/// made on first start and stays in the data directory: back that up.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usher serve --config mesh/
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
+  usher serve                                            configuration comes from usher apply
+  usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
+
+Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
+etcd). They sign with one root: start one, copy the directory ca/ of its data directory to the others, then start those.
+Sidecars are told of all of them: usher run --control-plane 10.0.0.1:15012,10.0.0.2:15012
+  usher serve --store etcd://10.0.0.7:2379,10.0.0.8:2379,10.0.0.9:2379 --etcd-ca etcd.pem --listen 10.0.0.1:15012
 
 Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
 from which address. What cannot be recorded there is not signed. Rename the file to rotate it.
 
+Names: service.namespace.mesh (also .svc, .svc.cluster.local) is answered with the service's virtual address, which
+`usher run --transparent` hands over to the sidecar; instance.service.namespace.mesh and SRV records of
+_port._tcp.service.namespace.mesh lead to instances. Other names are asked of the machine's own resolvers, for callers on
+private networks only. Try: dig -p 15053 @127.0.0.1 account.bank.mesh
+
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
-Exit codes: 0 stopped as asked, 64 usage, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
+Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
 78 the Mesh object forbids to start.")]
 pub(super) struct Serve {
-    /// Directory with the configuration, YAML at any depth
-    #[arg(long, value_name = "DIR")]
-    config: PathBuf,
+    /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
+    #[arg(long, value_name = "DIR", conflicts_with = "store")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     data: DataDirectory,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Whose identities a new mesh gives out, when no directory says it (its Mesh object does) [default: usher.local]
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    trust_domain: Option<TrustDomain>,
     /// Address for sidecars: mutual TLS; port 0: any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15012", value_parser = super::address)]
     listen: SocketAddr,
     /// Address for REST and metrics: read only, without proof, so loopback unless you mean it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010", value_parser = super::address)]
     http: SocketAddr,
+    #[command(flatten)]
+    names: Names,
     /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
     #[arg(long, value_name = "FILE")]
     jwks_ca: Option<PathBuf>,
@@ -69,29 +98,46 @@ impl Serve {
                 Format::Automatic
             },
         );
-        // Each alone is free: the system would only say that it is in use, and it would look like another control plane.
-        if self.listen == self.http && self.listen.port() != 0 {
-            let message = format!(
-                "--listen and --http are both {}: sidecars and readers need a port each",
-                self.listen
-            );
-            return Err(Failure::new(exit::USAGE, message)
-                .advise("give one of them another port, or 0 for any that is free"));
-        }
-        if !self.config.is_dir() {
-            let found = if self.config.exists() {
+        self.apart()?;
+        if let Some(config) = self.config.as_ref().filter(|config| !config.is_dir()) {
+            let found = if config.exists() {
                 "is not a directory"
             } else {
                 "is not there"
             };
-            let message = format!("--config: {} {found}", self.config.display());
-            return Err(meant_path(Failure::new(exit::USAGE, message), &self.config));
+            let message = format!("--config: {} {found}", config.display());
+            return Err(meant_path(Failure::new(exit::USAGE, message), config));
         }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::of(exit::FAILED, &error))?
             .block_on(self.serve())
+    }
+
+    /// Each address alone is free: the system would only say that it is in use, and it would look like another control
+    /// plane.
+    fn apart(&self) -> Result<(), Failure> {
+        let doors = [
+            ("--listen", Some(self.listen)),
+            ("--http", Some(self.http)),
+            ("--dns", self.names.place()),
+        ];
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (door, address) in doors {
+            let Some(address) = address.filter(|address| address.port() != 0) else {
+                continue;
+            };
+            if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address) {
+                let message = format!(
+                    "{other} and {door} are both {address}: sidecars, readers and names need a port each"
+                );
+                return Err(Failure::new(exit::USAGE, message)
+                    .advise("give one of them another port, or 0 for any that is free"));
+            }
+            taken.push((door, address));
+        }
+        Ok(())
     }
 
     async fn serve(self) -> Outcome {
@@ -101,10 +147,17 @@ impl Serve {
             listen(SignalKind::interrupt())?,
         );
         let options = Options {
-            config: self.config.clone(),
+            source: match self.config.clone() {
+                Some(directory) => Source::Directory(directory),
+                None => Source::Store,
+            },
+            store: self.store.choice()?,
+            trust_domain: self.trust_domain.clone(),
             data: self.data.path(),
             listen: self.listen,
             http: self.http,
+            dns: self.names.place(),
+            dns_forward: self.names.source()?,
             jwks_ca: self.jwks_ca.clone(),
         };
         let server = Server::start(options)
@@ -150,12 +203,28 @@ impl Serve {
                 format!(", {}", super::validate::plural(number, "condition")),
             ),
         };
-        let (config, data) = (self.config.display(), self.data.path());
+        let data = self.data.path();
+        let revision = status.revision.number;
+        let (config, note) = match &self.config {
+            Some(directory) => (
+                format!("{}, revision {revision}", directory.display()),
+                "watched",
+            ),
+            None => (format!("revision {revision}"), "from usher apply DIR"),
+        };
+        let kept = match self.store.is_shared() {
+            true => "root key; all else is in etcd",
+            false => "root key, tokens, accepted configuration",
+        };
         let token_data = if self.data.is_default() {
             String::new()
         } else {
             format!(" --data {}", data.display())
         };
+        let dns = addresses.dns.map_or_else(
+            || row("names", "off", ""),
+            |dns| row("names", &dns.to_string(), "DNS for SERVICE.NAMESPACE.mesh"),
+        );
         [
             format!(
                 "{} of {}",
@@ -168,17 +237,10 @@ impl Serve {
                 &format!("http://{}/v1/status", addresses.http),
                 "also /v1/services, /metrics",
             ),
-            row(
-                "config",
-                &format!("{config}, revision {}", status.revision.number),
-                "watched",
-            ),
+            dns,
+            row("config", &config, note),
             row("", &format!("{refused}{warnings}"), ""),
-            row(
-                "data",
-                &data.display().to_string(),
-                "root key, tokens, accepted configuration",
-            ),
+            row("data", &data.display().to_string(), kept),
             String::new(),
             "Run something in the mesh, from another terminal:".to_owned(),
             format!("  usher run{token_data} --service NAME --namespace NS --port 8080 -- COMMAND"),
@@ -192,9 +254,10 @@ impl Serve {
 fn explain(error: &StartError) -> Failure {
     let code = match error {
         StartError::Authority(AuthorityError::OtherTrustDomain { .. }) => exit::CONFIGURATION,
-        StartError::Mesh { .. } => exit::CONFIGURATION,
+        StartError::Mesh { .. } | StartError::OtherTrustDomain { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
         StartError::Listen { .. } => exit::SYSTEM,
+        StartError::Store(_) => exit::UNAVAILABLE,
         _ => exit::FAILED,
     };
     let failure = Failure::of(code, error);
@@ -202,7 +265,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure
                 .advise("another control plane may run already: usher status")
-                .advise("or choose another port: --listen and --http, 0 for any")
+                .advise("or choose another port: --listen, --http and --dns, 0 for any; --dns off: none")
         }
         _ => failure,
     }

@@ -2,10 +2,15 @@
 
 use clap::Args;
 
-use usher_config::parse::nearest;
-
-use super::{Failure, Outcome, block_on, exit, locate::ServerAddress, paint::table, status::fetch};
-use crate::status::ServiceReport;
+use super::{
+    Outcome, block_on, exit,
+    instances::{HEADING, row},
+    locate::ServerAddress,
+    paint::table,
+    registered::Narrowed,
+    status::fetch,
+};
+use crate::status::{EndpointReport, InstanceReport, ServiceReport};
 
 /// List services and their instances, and the workloads that only call
 #[derive(Debug, Args)]
@@ -13,17 +18,18 @@ use crate::status::ServiceReport;
 Examples:
   usher services
   usher services --instances --namespace bank
+  usher services --unhealthy                             only those with instances that are not well
   usher services --json | jq '.[] | select(.endpoints == [])'
 
-READY is healthy/registered; a workload behind no Service only calls: nobody can call it, so it has no instances.
+READY is healthy/registered, of the instances that --zone, --healthy and --unhealthy leave; a workload behind no Service
+only calls: nobody can call it, so it has no instances.
 REVISION, with --instances, is the configuration that the instance's sidecar last said it runs. One that changes nothing
 for a sidecar is not sent to it, so an older number than that of `usher status` is no fault; who is behind stands there.
 
-Exit codes: 0 shown, 64 usage or no such namespace, 69 no control plane answers.")]
+Exit codes: 0 shown, 64 usage or no such namespace or zone, 69 no control plane answers.")]
 pub(super) struct Services {
-    /// Only this namespace
-    #[arg(long, value_name = "NS")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    narrowed: Narrowed,
     /// One line for each instance
     #[arg(long)]
     instances: bool,
@@ -38,9 +44,15 @@ impl Services {
     pub(super) fn execute(self) -> Outcome {
         let mut services: Vec<ServiceReport> =
             block_on(fetch(&self.server.authority()?, "/v1/services"))?;
-        if let Some(namespace) = &self.namespace {
-            known(&services, namespace)?;
-            services.retain(|service| &service.namespace == namespace);
+        let filter = self.narrowed.filter(&services)?;
+        services.retain(|service| filter.takes(service));
+        if filter.zone.is_some() || filter.healthy.is_some() {
+            for service in &mut services {
+                service
+                    .endpoints
+                    .retain(|instance| filter.takes_instance(instance));
+            }
+            services.retain(|service| !service.endpoints.is_empty());
         }
         if self.json {
             return super::print_json(&services);
@@ -53,30 +65,6 @@ impl Services {
         anstream::println!("{text}");
         Ok(exit::OK)
     }
-}
-
-/// A namespace that nothing is in is most likely misspelt: an empty table would hide that.
-fn known(services: &[ServiceReport], namespace: &str) -> Result<(), Failure> {
-    let mut names: Vec<&str> = services
-        .iter()
-        .map(|service| service.namespace.as_str())
-        .collect();
-    names.dedup();
-    if names.contains(&namespace) {
-        return Ok(());
-    }
-    let meant = nearest(namespace, names.iter().copied());
-    let meant = meant.map(|name| format!("; did you mean {name}?"));
-    let known = if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    };
-    let message = format!(
-        "--namespace: there is nothing in {namespace}, known namespaces: {known}{}",
-        meant.unwrap_or_default()
-    );
-    Err(Failure::new(exit::USAGE, message))
 }
 
 fn overview(services: &[ServiceReport]) -> String {
@@ -118,48 +106,16 @@ fn overview(services: &[ServiceReport]) -> String {
 }
 
 fn instances(services: &[ServiceReport]) -> String {
-    let rows: Vec<Vec<String>> = services
-        .iter()
-        .flat_map(|service| {
-            service
-                .endpoints
-                .iter()
-                .map(move |endpoint| (service, endpoint))
-        })
-        .map(|(service, endpoint)| {
-            vec![
-                service.namespace.clone(),
-                service.name.clone(),
-                endpoint.instance.clone(),
-                if endpoint.healthy { "yes" } else { "no" }.to_owned(),
-                endpoint.address.to_string(),
-                if endpoint.zone.is_empty() {
-                    "-".to_owned()
-                } else {
-                    endpoint.zone.clone()
-                },
-                endpoint.revision.to_string(),
-                if endpoint.health_reason.is_empty() {
-                    "-".to_owned()
-                } else {
-                    endpoint.health_reason.clone()
-                },
-            ]
-        })
-        .collect();
-    table(
-        &[
-            "NAMESPACE",
-            "SERVICE",
-            "INSTANCE",
-            "HEALTHY",
-            "ADDRESS",
-            "ZONE",
-            "REVISION",
-            "WHY NOT",
-        ],
-        &rows,
-    )
+    let all = services.iter().flat_map(|service| {
+        let of = |endpoint: &EndpointReport| InstanceReport {
+            namespace: service.namespace.clone(),
+            service: service.name.clone(),
+            endpoint: endpoint.clone(),
+        };
+        service.endpoints.iter().map(of)
+    });
+    let rows: Vec<Vec<String>> = all.map(|instance| row(&instance)).collect();
+    table(&HEADING, &rows)
 }
 
 /// `ns/account` of a SPIFFE ID: the trust domain is the same for all.

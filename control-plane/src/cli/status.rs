@@ -9,7 +9,7 @@ use super::{
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
-use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport};
+use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport, StoreReport};
 
 /// Show which configuration is in force, what was refused, and which sidecars run it
 #[derive(Debug, Args)]
@@ -48,33 +48,38 @@ pub(super) async fn fetch<T: serde::de::DeserializeOwned>(
     Server::Tcp(authority.to_owned())
         .fetch(path)
         .await
-        .map_err(|error| match error {
-            // Its words are for browsers, or for the callers of whoever it is.
-            ClientError::Refused { status, .. } => {
-                foreign(authority, &format!("it answers {path} with {status}"))
-            }
-            ClientError::Decode(error) if error.is_syntax() || error.is_eof() => {
-                foreign(authority, &format!("its answer to {path} is no JSON"))
-            }
-            ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
-                "is http://{authority} a control plane of this version?"
-            )),
-            error => {
-                let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-                let message = format!("no control plane answers on http://{authority}: {cause}");
-                let failure = Failure::new(exit::UNAVAILABLE, message);
-                let failure = match error {
+        .map_err(|error| unanswered(authority, path, error))
+}
+
+/// Why there is no answer, and what to do.
+pub(super) fn unanswered(authority: &str, path: &str, error: ClientError) -> Failure {
+    match error {
+        // Its words are for browsers, or for the callers of whoever it is.
+        ClientError::Refused { status, .. } => {
+            foreign(authority, &format!("it answers {path} with {status}"))
+        }
+        ClientError::Decode(error) if error.is_syntax() || error.is_eof() => {
+            foreign(authority, &format!("its answer to {path} is no JSON"))
+        }
+        ClientError::Decode(_) => Failure::of(exit::UNAVAILABLE, &error).advise(format!(
+            "is http://{authority} a control plane of this version?"
+        )),
+        error => {
+            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+            let message = format!("no control plane answers on http://{authority}: {cause}");
+            let failure = Failure::new(exit::UNAVAILABLE, message);
+            let failure = match error {
                     ClientError::Http(_) => failure.advise(
                         "is that the port for sidecars (usher serve --listen, 15012)? This one is asked on the port of \
                          --http, 15010",
                     ),
                     _ => failure,
                 };
-                failure
-                    .advise("start one: usher serve --config DIR")
-                    .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
-            }
-        })
+            failure
+                .advise("start one: usher serve --config DIR")
+                .advise("one with another address: --server http://HOST:PORT, or USHER_SERVER")
+        }
+    }
 }
 
 fn foreign(authority: &str, why: &str) -> Failure {
@@ -108,6 +113,12 @@ fn render(status: &StatusReport) -> Vec<String> {
         paint(HEAD, "trust domain"),
         status.trust_domain
     ));
+    lines.extend(status.store.as_ref().and_then(store_line));
+    lines.extend(
+        status
+            .pinned
+            .map(|pinned| held_line(pinned, &status.waiting)),
+    );
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -118,6 +129,37 @@ fn render(status: &StatusReport) -> Vec<String> {
         lines.push(format!("\n{}\n  {}", paint(WARN, head), condition.message));
     }
     lines
+}
+
+fn held_line(pinned: u64, waiting: &[String]) -> String {
+    let held = paint(WARN, format!("revision {pinned}, whatever the source says"));
+    let waits = match waiting.len() {
+        0 => String::new(),
+        number => format!(
+            "; {} wait",
+            super::validate::plural(number, "changed object")
+        ),
+    };
+    format!(
+        "{}         {held}{waits} (usher rollback --release)",
+        paint(HEAD, "held")
+    )
+}
+
+/// Only when it is not as it should be.
+fn store_line(store: &StoreReport) -> Option<String> {
+    let since = paint(
+        BAD,
+        format!("unreachable since {}", store.unreachable_since),
+    );
+    let told = || {
+        format!(
+            "{}        {since}, serving what was known; nothing can be changed\n             {}",
+            paint(HEAD, "store"),
+            paint(DIM, &store.why)
+        )
+    };
+    (!store.reachable).then(told)
 }
 
 fn services_line(services: &[ServiceReport]) -> String {

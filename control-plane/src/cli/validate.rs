@@ -1,22 +1,20 @@
 //! `usher validate`: every mistake of every file, in one pass, without a control plane.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
-    time::SystemTime,
+    path::PathBuf,
 };
 
 use clap::Args;
-use usher_config::parse::{Colours, Parsed, Severity, parse_paths};
+use usher_config::parse::{Colours, Parsed, Severity};
 
 use super::{
-    Failure, Outcome, exit, meant_path,
+    Outcome, exit, offline,
     paint::{BAD, GOOD, WARN, paint},
 };
 use crate::{
     compile::{Finding, Reason, compile},
-    registry::{World, store::Stored},
     status::Condition,
 };
 
@@ -46,21 +44,8 @@ pub(super) struct Validate {
 
 impl Validate {
     pub(super) fn execute(self) -> Outcome {
-        let parsed = parse_paths(&self.paths).map_err(|error| {
-            let failure = Failure::new(exit::FAILED, format!("cannot read {error}"));
-            let missing = self.paths.iter().find(|path| !path.exists());
-            match missing {
-                Some(path) => meant_path(failure, path),
-                None => failure,
-            }
-        })?;
-        let files: BTreeSet<&PathBuf> = parsed.sources.keys().chain(&parsed.unreadable).collect();
-        let files = files.len();
-        if files == 0 {
-            // A check that has checked nothing must not pass: the path is probably wrong.
-            let message = "there is no *.yaml or *.yml file in the given directories";
-            return Err(Failure::new(exit::USAGE, message));
-        }
+        let parsed = offline::parsed(&self.paths)?;
+        let files = offline::files(&parsed);
         let findings = findings(&parsed);
         let errors = count(&parsed, Severity::Error);
         let warnings = count(&parsed, Severity::Warning) + findings.len();
@@ -89,10 +74,7 @@ impl Validate {
 
 /// What only compiling shows. The rest is left out: parsing has complained about it, with the line.
 fn findings(parsed: &Parsed) -> Vec<Finding> {
-    let nothing = Stored::default();
-    let (world, _) = World::restored(&nothing);
-    let world = world.read(parsed, Path::new(""), SystemTime::now()).world;
-    let mut findings = compile(&world).findings;
+    let mut findings = compile(&offline::reading(parsed).world).findings;
     findings.retain(|finding| match finding.reason {
         Reason::Loosens
         | Reason::NotAllowedByListeners
@@ -124,6 +106,12 @@ fn as_condition(finding: &Finding) -> Condition {
         reason: finding.reason.as_str().to_owned(),
         message: finding.message.clone(),
     }
+}
+
+/// Shows all mistakes, and says how many of them are errors.
+pub(super) fn show_errors(parsed: &Parsed) -> usize {
+    show(parsed);
+    count(parsed, Severity::Error)
 }
 
 /// Shows each mistake with its line and a caret, on stderr.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use usher_config::{
-    kind::{self, AccessPolicySpec, DefaultAction},
+    kind::{self, AccessPolicySpec, DefaultAction, ObjectKey},
     model::{AccessPolicy, AccessRule, MtlsMode, PathRule},
     value::ServiceName,
 };
@@ -32,21 +32,10 @@ pub(super) fn access(
     service: &ServiceName,
     findings: &mut Vec<Finding>,
 ) -> Access {
-    let wide_to_narrow = [
-        Target::Mesh,
-        Target::Namespace(service.namespace.clone()),
-        Target::Service(service.clone()),
-    ];
-    let policies: Vec<&kind::AccessPolicy> = wide_to_narrow
-        .iter()
-        .filter_map(|target| targets.access(target))
-        .collect();
+    let wide_to_narrow = targets_of(service);
+    let policies = held(targets, &wide_to_narrow);
     let loosening = index.mesh.allow_loosening.unwrap_or(false);
-    let enforced: Vec<&kind::AccessPolicy> = policies
-        .iter()
-        .filter(|policy| !is_trial(policy))
-        .copied()
-        .collect();
+    let enforced = enforced(&policies);
 
     let mut merged = Vec::new();
     merged.extend(merge(&enforced, loosening, findings));
@@ -68,9 +57,66 @@ pub(super) fn access(
         }));
     }
     Access {
-        mtls: mtls(index, &enforced, loosening, findings),
+        mtls: mtls(index, &enforced, loosening, findings).0,
         policies: merged,
     }
+}
+
+/// Who decided what [`access`] says, by field; nobody: the default.
+pub(super) fn deciders(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    service: &ServiceName,
+) -> Vec<(&'static str, String, Option<ObjectKey>)> {
+    let held = held(targets, &targets_of(service));
+    let enforced = enforced(&held);
+    let loosening = index.mesh.allow_loosening.unwrap_or(false);
+    let mut ignored = Vec::new();
+    let (mode, by) = mtls(index, &enforced, loosening, &mut ignored);
+    let mode = match mode {
+        MtlsMode::Strict => "Strict",
+        MtlsMode::Permissive => "Permissive",
+    };
+    let mut told = vec![("mtls.mode", mode.to_owned(), by)];
+    if !enforced.is_empty() {
+        let (action, by) = default_action(&enforced, loosening, &mut ignored);
+        let said = action.unwrap_or(DefaultAction::Deny);
+        told.push(("defaultAction", said.to_string(), by.map(key)));
+        let ruling = ruling(&enforced);
+        let rules = ruling.map_or(0, |policy| policy.spec.rules.len());
+        told.push(("rules", rules.to_string(), ruling.map(key)));
+    }
+    for trial in held.iter().filter(|policy| is_trial(policy)) {
+        let what = "refuses nothing, counts what it would".to_owned();
+        told.push(("dryRun", what, Some(key(trial))));
+    }
+    for target in &targets_of(service) {
+        for denied in targets.denied(target) {
+            let what = "everything is refused: it never was valid".to_owned();
+            told.push(("denies", what, Some((*denied).clone())));
+        }
+    }
+    told
+}
+
+fn targets_of(service: &ServiceName) -> [Target; 3] {
+    [
+        Target::Mesh,
+        Target::Namespace(service.namespace.clone()),
+        Target::Service(service.clone()),
+    ]
+}
+
+fn held<'a>(targets: &Targets<'a>, wide_to_narrow: &[Target]) -> Vec<&'a kind::AccessPolicy> {
+    let held = wide_to_narrow
+        .iter()
+        .filter_map(|target| targets.access(target));
+    held.collect()
+}
+
+fn enforced<'a>(policies: &[&'a kind::AccessPolicy]) -> Vec<&'a kind::AccessPolicy> {
+    let enforced = policies.iter().filter(|policy| !is_trial(policy));
+    enforced.copied().collect()
 }
 
 fn is_trial(policy: &kind::AccessPolicy) -> bool {
@@ -83,24 +129,8 @@ fn merge(
     findings: &mut Vec<Finding>,
 ) -> Option<AccessPolicy> {
     let narrowest = policies.last()?;
-    let mut action = None;
-    for policy in policies {
-        match (action, policy.spec.default_action) {
-            (Some(DefaultAction::Deny), Some(DefaultAction::Allow)) if !loosening => {
-                findings.push(loosens(
-                    policy,
-                    "spec.defaultAction Allow",
-                    "a wider policy says Deny",
-                ));
-            }
-            (_, Some(said)) => action = Some(said),
-            (_, None) => {}
-        }
-    }
-    let ruling = policies
-        .iter()
-        .rev()
-        .find(|policy| !policy.spec.rules.is_empty());
+    let (action, _) = default_action(policies, loosening, findings);
+    let ruling = ruling(policies);
     Some(AccessPolicy {
         // Who is asked about a refusal: the author of the rules that did not match.
         name: name(ruling.unwrap_or(narrowest)),
@@ -111,13 +141,46 @@ fn merge(
     })
 }
 
+/// What the narrowest says that may, and which that is.
+fn default_action<'a>(
+    policies: &[&'a kind::AccessPolicy],
+    loosening: bool,
+    findings: &mut Vec<Finding>,
+) -> (Option<DefaultAction>, Option<&'a kind::AccessPolicy>) {
+    let (mut action, mut by) = (None, None);
+    for policy in policies {
+        match (action, policy.spec.default_action) {
+            (Some(DefaultAction::Deny), Some(DefaultAction::Allow)) if !loosening => {
+                findings.push(loosens(
+                    policy,
+                    "spec.defaultAction Allow",
+                    "a wider policy says Deny",
+                ));
+            }
+            (_, Some(said)) => (action, by) = (Some(said), Some(*policy)),
+            (_, None) => {}
+        }
+    }
+    (action, by)
+}
+
+/// Whose rules hold.
+fn ruling<'a>(policies: &[&'a kind::AccessPolicy]) -> Option<&'a kind::AccessPolicy> {
+    let mut narrow_to_wide = policies.iter().rev();
+    narrow_to_wide
+        .find(|policy| !policy.spec.rules.is_empty())
+        .copied()
+}
+
+/// What the narrowest says that may, and which that is.
 fn mtls(
     index: &Index<'_>,
     policies: &[&kind::AccessPolicy],
     loosening: bool,
     findings: &mut Vec<Finding>,
-) -> MtlsMode {
+) -> (MtlsMode, Option<ObjectKey>) {
     let mut mode = index.mesh.mtls.mode;
+    let mut by = mode.and(index.mesh_key).cloned();
     for policy in policies {
         match (mode, policy.spec.mtls.mode) {
             (Some(kind::MtlsMode::Strict), Some(kind::MtlsMode::Permissive)) if !loosening => {
@@ -127,24 +190,29 @@ fn mtls(
                     "something wider says Strict",
                 ));
             }
-            (_, Some(said)) => mode = Some(said),
+            (_, Some(said)) => (mode, by) = (Some(said), Some(key(policy))),
             (_, None) => {}
         }
     }
-    match mode {
+    let mode = match mode {
         Some(kind::MtlsMode::Permissive) => MtlsMode::Permissive,
         Some(kind::MtlsMode::Strict) | None => MtlsMode::Strict,
+    };
+    (mode, by)
+}
+
+fn key(policy: &kind::AccessPolicy) -> ObjectKey {
+    let ServiceName { namespace, name } = policy.full_name();
+    ObjectKey {
+        kind: kind::Kind::AccessPolicy,
+        namespace,
+        name,
     }
 }
 
 fn loosens(policy: &kind::AccessPolicy, what: &str, why: &str) -> Finding {
-    let name = policy.full_name();
     Finding {
-        object: kind::ObjectKey {
-            kind: kind::Kind::AccessPolicy,
-            namespace: name.namespace,
-            name: name.name,
-        },
+        object: key(policy),
         reason: Reason::Loosens,
         message: format!(
             "{what} is without effect: {why}, and Mesh spec.allowLoosening is not set"

@@ -21,8 +21,7 @@ pub(super) fn expiries(index: &Index<'_>) -> Vec<(ObjectKey, SystemTime)> {
 
 /// The fault of the narrowest of these targets (widest first) that has one.
 pub(super) fn fault(targets: &Targets<'_>, wide_to_narrow: &[Target]) -> Option<Fault> {
-    let mut narrow_to_wide = wide_to_narrow.iter().rev();
-    let aged = narrow_to_wide.find_map(|target| targets.fault(target))?;
+    let aged = narrowest(targets, wide_to_narrow)?;
     let spec = &aged.object.spec;
     Some(Fault {
         name: aged.object.full_name().to_string().into(),
@@ -35,6 +34,19 @@ pub(super) fn fault(targets: &Targets<'_>, wide_to_narrow: &[Target]) -> Option<
             .abort
             .map(|abort| (abort.percent, answer(abort.answer))),
     })
+}
+
+/// The policy of [`fault`].
+pub(super) fn held_by(targets: &Targets<'_>, wide_to_narrow: &[Target]) -> Option<ObjectKey> {
+    narrowest(targets, wide_to_narrow).map(|aged| aged.key.clone())
+}
+
+fn narrowest<'a>(
+    targets: &Targets<'a>,
+    wide_to_narrow: &[Target],
+) -> Option<Aged<'a, FaultPolicy>> {
+    let mut narrow_to_wide = wide_to_narrow.iter().rev();
+    narrow_to_wide.find_map(|target| targets.fault(target))
 }
 
 fn answer(written: kind::FaultAnswer) -> FaultAnswer {

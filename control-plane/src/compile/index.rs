@@ -46,6 +46,8 @@ impl<T> Copy for Aged<'_, T> {}
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     pub(super) mesh: MeshSpec,
+    /// `None`: nobody wrote one.
+    pub(super) mesh_key: Option<&'a ObjectKey>,
     pub(super) trust_domain: TrustDomain,
     pub(super) services: BTreeMap<ServiceName, &'a Service>,
     pub(super) workloads: Vec<&'a Workload>,
@@ -77,6 +79,7 @@ impl<'a> Index<'a> {
     pub(super) fn new(world: &'a World, findings: &mut Vec<Finding>) -> Self {
         let mut index = Self {
             mesh: MeshSpec::default(),
+            mesh_key: world.mesh().map(|(key, _)| key),
             trust_domain: world.trust_domain(),
             services: BTreeMap::new(),
             workloads: Vec::new(),

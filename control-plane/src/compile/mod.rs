@@ -23,6 +23,7 @@ mod streams;
 mod routes;
 mod gateways;
 mod services;
+pub mod explain;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

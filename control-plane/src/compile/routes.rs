@@ -185,11 +185,8 @@ pub(super) fn layers_of_route<'a>(
         layers.extend(targets.traffic(&target).map(Layer::from));
     }
     if let Some(own) = &rule.own {
-        let ObjectKey {
-            namespace, name, ..
-        } = key.clone();
         layers.push(Layer {
-            name: ServiceName { namespace, name },
+            object: key.clone(),
             spec: Cow::Borrowed(own),
         });
     }

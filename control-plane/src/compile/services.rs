@@ -109,6 +109,16 @@ fn selected<'a>(
     })
 }
 
+/// The workloads that the selector takes.
+pub(super) fn workloads(index: &Index<'_>, service: &kind::Service) -> Vec<kind::ObjectKey> {
+    let key = |workload: &kind::Workload| kind::ObjectKey {
+        kind: kind::Kind::Workload,
+        namespace: workload.metadata.namespace.clone(),
+        name: workload.metadata.name.clone(),
+    };
+    selected(index, service).map(key).collect()
+}
+
 /// The zone of all of them, if it is one.
 fn zone<'a>(workloads: impl Iterator<Item = &'a kind::Workload>) -> String {
     let mut zones = workloads.map(|workload| workload.spec.zone.as_deref());

@@ -23,15 +23,19 @@ use super::{
 /// One layer of policy, and whose it is.
 #[derive(Debug, Clone)]
 pub(super) struct Layer<'a> {
-    /// `namespace/name`.
-    pub(super) name: ServiceName,
+    /// The policy, or the route whose rule says it itself.
+    pub(super) object: ObjectKey,
     pub(super) spec: std::borrow::Cow<'a, TrafficPolicySpec>,
 }
 
 impl<'a> From<&'a kind::TrafficPolicy> for Layer<'a> {
     fn from(policy: &'a kind::TrafficPolicy) -> Self {
         Self {
-            name: policy.full_name(),
+            object: ObjectKey {
+                kind: kind::Kind::TrafficPolicy,
+                namespace: policy.metadata.namespace.clone(),
+                name: policy.metadata.name.clone(),
+            },
             spec: std::borrow::Cow::Borrowed(&policy.spec),
         }
     }
@@ -73,7 +77,7 @@ pub(super) fn resolve(
     Arc::new(TrafficPolicy {
         name: layers
             .last()
-            .map(|layer| layer.name.to_string())
+            .map(|layer| format!("{}/{}", layer.object.namespace, layer.object.name))
             .unwrap_or_default()
             .into(),
         timeouts: timeouts(&whole.timeouts, said.timeouts.request.is_some()),
@@ -86,7 +90,7 @@ pub(super) fn resolve(
                 .spec
                 .fallback
                 .as_ref()
-                .and_then(|written| fallback(index, written, &layer.name))
+                .and_then(|written| fallback(index, written, &layer.object))
         }),
         load_balancer: load_balancer(&whole.load_balancer),
         fault,
@@ -113,13 +117,8 @@ pub(super) fn late_fallback(layers: &[Layer<'_>], policy: &TrafficPolicy) -> Opt
         (Some(_), _) => return None,
     };
     let whole = request.map_or_else(|| "unlimited".to_owned(), format_duration);
-    let ServiceName { namespace, name } = owner.name.clone();
     Some(Finding {
-        object: ObjectKey {
-            kind: kind::Kind::TrafficPolicy,
-            namespace,
-            name,
-        },
+        object: owner.object.clone(),
         reason: Reason::LateFallback,
         message: format!(
             "a slow primary leaves no time for the fallback: timeouts.backendRequest {found}, timeouts.request, \
@@ -133,7 +132,7 @@ pub(super) fn unresolved(index: &Index<'_>, policy: &kind::TrafficPolicy) -> Opt
     match &policy.spec.fallback.as_ref()?.target {
         kind::FallbackTarget::Response(_) => None,
         kind::FallbackTarget::BackendRef(target) => {
-            stand_in(index, target, &policy.full_name()).err()
+            stand_in(index, target, &Layer::from(policy).object).err()
         }
     }
 }
@@ -142,14 +141,9 @@ pub(super) fn unresolved(index: &Index<'_>, policy: &kind::TrafficPolicy) -> Opt
 fn stand_in(
     index: &Index<'_>,
     target: &kind::ServiceRef,
-    owner: &ServiceName,
+    object: &ObjectKey,
 ) -> Result<ServiceTarget, Broken> {
-    let object = &ObjectKey {
-        kind: kind::Kind::TrafficPolicy,
-        namespace: owner.namespace.clone(),
-        name: owner.name.clone(),
-    };
-    let service = target.service(&owner.namespace);
+    let service = target.service(&object.namespace);
     follow(
         &Referrer { index, object },
         service,
@@ -286,7 +280,7 @@ fn breaker(written: &kind::Breaker) -> Breaker {
     }
 }
 
-fn fallback(index: &Index<'_>, written: &kind::Fallback, owner: &ServiceName) -> Option<Fallback> {
+fn fallback(index: &Index<'_>, written: &kind::Fallback, owner: &ObjectKey) -> Option<Fallback> {
     let when = written
         .when
         .as_deref()

@@ -1,6 +1,6 @@
 //! The default store: one redb file, durable with every commit.
 //!
-//! Six tables of JSON values under readable keys. JSON rather than a binary form because a store that an
+//! Seven tables of JSON values under readable keys. JSON rather than a binary form because a store that an
 //! operator can dump is worth more than the bytes; a whole mesh is a few megabytes, read once at start.
 
 use std::{collections::BTreeMap, error::Error, fmt::Display, net::IpAddr, path::Path};
@@ -14,7 +14,10 @@ use usher_config::{
 
 use crate::database;
 
-use super::store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject};
+use super::{
+    history::{Replaced, prefix},
+    store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject},
+};
 
 const OBJECTS: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("objects");
 const DENIED: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("denied");
@@ -23,6 +26,8 @@ const ADDRESSES: TableDefinition<'_, &'static str, &'static [u8]> =
 const DELETED: TableDefinition<'_, &'static str, &'static [u8]> =
     TableDefinition::new("deleted_services");
 const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
+/// By revision and object.
+const REPLACED: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("replaced");
 const SETTINGS: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("settings");
 const TRUST_DOMAIN: &str = "trust_domain";
 
@@ -49,6 +54,7 @@ impl EmbeddedStore {
         transaction.open_table(ADDRESSES).map_err(failed)?;
         transaction.open_table(DELETED).map_err(failed)?;
         transaction.open_table(REVISIONS).map_err(failed)?;
+        transaction.open_table(REPLACED).map_err(failed)?;
         transaction.open_table(SETTINGS).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(store)
@@ -157,10 +163,24 @@ impl Store for EmbeddedStore {
                     .map_err(failed)?;
             }
         }
+        remember(&transaction, commit)?;
         replace(&transaction, DENIED, &commit.denied)?;
         replace(&transaction, ADDRESSES, &commit.addresses)?;
         replace(&transaction, DELETED, &commit.deleted_services)?;
         transaction.commit().map_err(failed)
+    }
+
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        let transaction = self.0.begin_read().map_err(failed)?;
+        let table = transaction.open_table(REPLACED).map_err(failed)?;
+        let (from, to) = (prefix(number), prefix(number + 1));
+        let mut entries = Vec::new();
+        for entry in table.range(from.as_str()..to.as_str()).map_err(failed)? {
+            let (key, value) = entry.map_err(failed)?;
+            entries.push((key.value().to_owned(), value.value().to_vec()));
+        }
+        let entries = entries.iter();
+        Replaced::of_entries(entries.map(|(key, value)| (key.as_str(), value.as_slice())))
     }
 
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
@@ -173,6 +193,21 @@ impl Store for EmbeddedStore {
             .map_err(failed)?;
         transaction.commit().map_err(failed)
     }
+}
+
+/// What a commit replaces, and forgets.
+fn remember(transaction: &WriteTransaction, commit: &Commit) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(REPLACED).map_err(failed)?;
+    let forgotten = prefix(commit.replaced_from);
+    table
+        .retain_in(..forgotten.as_str(), |_, _| false)
+        .map_err(failed)?;
+    for (key, value) in commit.replaced.entries(commit.revision.number)? {
+        table
+            .insert(key.as_str(), value.as_slice())
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// All of a table.
@@ -196,12 +231,15 @@ fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::Storage(Box::new(error))
 }
 
-fn read<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| unreadable(what, error))
 }
 
 /// Reads back what `ObjectKey` writes: `Kind namespace/name`.
-fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
+///
+/// # Errors
+/// Something else.
+pub fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
     let (word, name) = text.split_once(' ').unwrap_or_default();
     let known = Kind::ALL.iter().find(|(known, _)| *known == word);
     let (_, kind) = known.ok_or_else(|| InvalidValue::new(text, "a kind of this version"))?;
@@ -213,7 +251,7 @@ fn object_key(text: &str) -> Result<ObjectKey, InvalidValue> {
     })
 }
 
-fn parsed<T>(what: &'static str, text: &str) -> Result<T, StoreError>
+pub(super) fn parsed<T>(what: &'static str, text: &str) -> Result<T, StoreError>
 where
     T: std::str::FromStr,
     T::Err: Error + Send + Sync + 'static,
@@ -221,13 +259,16 @@ where
     text.parse().map_err(|error| unreadable(what, error))
 }
 
-fn unreadable(what: &'static str, error: impl Error + Send + Sync + 'static) -> StoreError {
+pub(super) fn unreadable(
+    what: &'static str,
+    error: impl Error + Send + Sync + 'static,
+) -> StoreError {
     StoreError::Unreadable {
         what,
         source: Box::new(error),
     }
 }
 
-fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+pub(super) fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(failed)
 }

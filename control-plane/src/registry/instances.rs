@@ -5,12 +5,14 @@
 //! anybody a service.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use usher_config::value::{InstanceName, Name, ServiceName, SpiffeId};
+
+use super::shared::Registration;
 
 /// How long an instance lives without a renewal: three renewals at a third of it, so that one lost packet or a
 /// short pause takes nobody out.
@@ -38,11 +40,31 @@ pub struct Instance {
     pub revision: u64,
 }
 
+impl Instance {
+    /// Whether callers see no difference.
+    fn is_seen_as(&self, other: &Self) -> bool {
+        let (reason, revision) = (other.health_reason.clone(), other.revision);
+        let told = Self {
+            health_reason: reason,
+            revision,
+            ..self.clone()
+        };
+        told == *other
+    }
+}
+
 #[derive(Debug)]
 struct Leased {
     instance: Instance,
     lease: String,
-    expires: Instant,
+    /// `None`: a store that several control planes share ends it.
+    expires: Option<Instant>,
+}
+
+impl Leased {
+    fn is_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
 }
 
 /// All instances of a mesh.
@@ -107,7 +129,7 @@ impl Instances {
             Leased {
                 instance,
                 lease,
-                expires: now + LEASE,
+                expires: Some(now + LEASE),
             },
         );
         Ok(())
@@ -127,10 +149,10 @@ impl Instances {
             .0
             .get_mut(&name.service)
             .and_then(|siblings| siblings.get_mut(&name.instance))
-            .filter(|leased| leased.lease == renewal.lease && leased.expires > now)
+            .filter(|leased| leased.lease == renewal.lease && !leased.is_over(now))
             .filter(|leased| leased.instance.identity == *renewal.identity)
             .ok_or(LeaseGone)?;
-        leased.expires = now + LEASE;
+        leased.expires = Some(now + LEASE);
         leased.instance.revision = renewal.revision;
         let effect = if leased.instance.healthy == renewal.healthy {
             Effect::Unchanged
@@ -147,7 +169,7 @@ impl Instances {
     /// Who holds a name now.
     pub fn holder(&self, name: &InstanceName, now: Instant) -> Option<&SpiffeId> {
         let leased = self.0.get(&name.service)?.get(&name.instance)?;
-        (leased.expires > now).then_some(&leased.instance.identity)
+        (!leased.is_over(now)).then_some(&leased.instance.identity)
     }
 
     /// Takes an instance out whose identity may not have the name any more.
@@ -180,12 +202,62 @@ impl Instances {
         }
     }
 
+    /// Takes in what a shared store says, which ends it too.
+    pub fn put(&mut self, registration: Registration) -> Effect {
+        let Registration {
+            name,
+            instance,
+            lease,
+        } = registration;
+        let siblings = self.0.entry(name.service).or_default();
+        let known = siblings.get(&name.instance);
+        let is_same = known.is_some_and(|known| known.instance.is_seen_as(&instance));
+        let leased = Leased {
+            instance,
+            lease,
+            expires: None,
+        };
+        siblings.insert(name.instance, leased);
+        if is_same {
+            Effect::Unchanged
+        } else {
+            Effect::Changed
+        }
+    }
+
+    /// Takes out all but these, and names them.
+    pub fn keep_only(&mut self, kept: &BTreeSet<&InstanceName>) -> Vec<InstanceName> {
+        let all = self.0.iter().flat_map(|(service, siblings)| {
+            siblings.keys().map(|instance| InstanceName {
+                service: service.clone(),
+                instance: instance.clone(),
+            })
+        });
+        let gone: Vec<InstanceName> = all.filter(|name| !kept.contains(name)).collect();
+        for name in &gone {
+            self.evict(name);
+        }
+        gone
+    }
+
+    /// What is known of an instance, and the lease it holds.
+    pub fn leased(&self, name: &InstanceName) -> Option<(&Instance, &str)> {
+        let leased = self.0.get(&name.service)?.get(&name.instance)?;
+        Some((&leased.instance, &leased.lease))
+    }
+
+    /// Whether a service has as many instances as one may have.
+    pub fn is_full(&self, service: &ServiceName) -> bool {
+        let siblings = self.0.get(service);
+        siblings.is_some_and(|siblings| siblings.len() >= INSTANCES_MAX)
+    }
+
     /// Takes out what has not been renewed, and names it.
     pub fn expire(&mut self, now: Instant) -> Vec<InstanceName> {
         let mut expired = Vec::new();
         self.0.retain(|service, siblings| {
             siblings.retain(|instance, leased| {
-                let alive = leased.expires > now;
+                let alive = !leased.is_over(now);
                 if !alive {
                     let (service, instance) = (service.clone(), instance.clone());
                     expired.push(InstanceName { service, instance });

@@ -1,28 +1,41 @@
 //! A store that forgets: for tests, and for `usher serve` runs that are meant to leave nothing behind.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use usher_config::value::TrustDomain;
 
-use super::store::{Commit, HISTORY, Store, StoreError, Stored};
+use super::{
+    history::Replaced,
+    store::{Commit, HISTORY, Store, StoreError, Stored},
+};
 
 /// Keeps everything in memory.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Stored>);
+pub struct MemoryStore(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    stored: Stored,
+    replaced: BTreeMap<u64, Replaced>,
+}
 
 impl MemoryStore {
-    fn stored(&self) -> MutexGuard<'_, Stored> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for MemoryStore {
     fn load(&self) -> Result<Stored, StoreError> {
-        Ok(self.stored().clone())
+        Ok(self.kept().stored.clone())
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let mut stored = self.stored();
+        let mut kept = self.kept();
+        let stored = &mut kept.stored;
         let number = stored.number();
         if number + 1 != commit.revision.number {
             return Err(StoreError::Conflict {
@@ -42,11 +55,23 @@ impl Store for MemoryStore {
         stored.revisions.push(commit.revision.clone());
         let excess = stored.revisions.len().saturating_sub(HISTORY);
         stored.revisions.drain(..excess);
+        let number = commit.revision.number;
+        kept.replaced.insert(number, commit.replaced.clone());
+        kept.replaced = kept.replaced.split_off(&commit.replaced_from);
         Ok(())
     }
 
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        Ok(self
+            .kept()
+            .replaced
+            .get(&number)
+            .cloned()
+            .unwrap_or_default())
+    }
+
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
-        self.stored().trust_domain = Some(domain.clone());
+        self.kept().stored.trust_domain = Some(domain.clone());
         Ok(())
     }
 }

@@ -3,7 +3,11 @@
 
 pub mod store;
 mod embedded;
+pub mod history;
 mod memory;
+pub mod shared;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod instances;
 pub mod world;
 mod complaints;
@@ -11,9 +15,11 @@ mod denied;
 mod doubt;
 mod virtual_address;
 mod service;
+pub mod rest;
+mod watching;
 
 pub use denied::Denied;
-pub use embedded::EmbeddedStore;
+pub use embedded::{EmbeddedStore, object_key};
 pub use memory::MemoryStore;
 pub use service::RegistryService;
 pub use store::{Store, StoreError};

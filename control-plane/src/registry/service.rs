@@ -13,16 +13,20 @@ use usher_config::{
     wire::v1::{
         AdmitRequest, AdmitResponse, DeregisterRequest, DeregisterResponse, Endpoint, Lease,
         ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
-        ServiceStatus, registry_server::Registry,
+        ServiceStatus, WatchRequest, registry_server::Registry,
     },
 };
 
 use crate::{
-    state::State,
+    state::{NotWritten, State},
+    watch::{Filter, Watchers},
     xds::authenticate::{authenticate, came_from},
 };
 
-use super::instances::{Instance, LEASE, LeaseGone, NotRegistered, Renewal};
+use super::{
+    instances::{Instance, LEASE, NotRegistered, Renewal},
+    watching::{Responses, responses},
+};
 
 /// How long `Deregister` may be made to wait. Longer than any drain; bounds what a caller can hold.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -41,20 +45,29 @@ const REMARK_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub struct RegistryService {
     state: State,
+    watchers: Watchers,
     /// Calls in the name of a service that the caller may not be.
     impostors: IntCounter,
 }
 
 impl RegistryService {
     /// Registers into `state`; counts in `impostors` who claims to be a service that it may not be.
-    pub fn new(state: State, impostors: IntCounter) -> Self {
-        Self { state, impostors }
+    pub fn new(state: State, watchers: Watchers, impostors: IntCounter) -> Self {
+        Self {
+            state,
+            watchers,
+            impostors,
+        }
     }
 
-    fn not_registered(&self, name: &InstanceName, error: &NotRegistered) -> Status {
+    fn not_written(&self, name: &InstanceName, error: &NotWritten) -> Status {
         match error {
-            NotRegistered::TooMany => Status::resource_exhausted(error.to_string()),
-            NotRegistered::Taken { holder } => {
+            NotWritten::LeaseGone(_) => Status::not_found(error.to_string()),
+            NotWritten::Store(_) => Status::unavailable(error.to_string()),
+            NotWritten::NotRegistered(NotRegistered::TooMany) => {
+                Status::resource_exhausted(error.to_string())
+            }
+            NotWritten::NotRegistered(NotRegistered::Taken { holder }) => {
                 self.impostors.inc();
                 warn!(instance = %name, %holder, "refused an instance name that another identity holds");
                 Status::already_exists(error.to_string())
@@ -101,6 +114,8 @@ impl RegistryService {
 
 #[tonic::async_trait]
 impl Registry for RegistryService {
+    type WatchStream = Responses;
+
     async fn admit(
         &self,
         request: Request<AdmitRequest>,
@@ -151,8 +166,9 @@ impl Registry for RegistryService {
         };
         let lease = self
             .state
-            .register(&name, instance)
-            .map_err(|error| self.not_registered(&name, &error))?;
+            .enter(&name, instance)
+            .await
+            .map_err(|error| self.not_written(&name, &error))?;
         Ok(Response::new(as_lease(lease)))
     }
 
@@ -171,7 +187,8 @@ impl Registry for RegistryService {
             health_reason: &health_reason,
             revision: request.revision,
         };
-        self.state.renew(&name, &renewal).map_err(lease_gone)?;
+        let renewed = self.state.stay(&name, &renewal).await;
+        renewed.map_err(|error| self.not_written(&name, &error))?;
         Ok(Response::new(as_lease(request.lease_id)))
     }
 
@@ -186,16 +203,10 @@ impl Registry for RegistryService {
             [&request.namespace, &request.service, &request.instance],
         )?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(WAIT_MAX);
-        let generation = self
-            .state
-            .deregister(&name, &request.lease_id, &identity)
-            .map_err(lease_gone)?;
-        let service = name.service.to_string();
-        let confirmed = self
-            .state
-            .connected()
-            .all_applied(&service, generation, deadline)
-            .await;
+        let left = self.state.leave(&name, &request.lease_id, &identity).await;
+        let departure = left.map_err(|error| self.not_written(&name, &error))?;
+        let service = &name.service;
+        let confirmed = self.state.has_left(service, departure, deadline).await;
         Ok(Response::new(DeregisterResponse { confirmed }))
     }
 
@@ -217,6 +228,19 @@ impl Registry for RegistryService {
             services: services.collect(),
         }))
     }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Responses>, Status> {
+        authenticate(request.extensions())?;
+        let WatchRequest { namespace, service } = request.into_inner();
+        let filter = Filter {
+            namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
+            service: Some(service).filter(|service| !service.is_empty()),
+            ..Filter::default()
+        };
+        let watch = self.watchers.watch(filter);
+        let watch = watch.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        Ok(Response::new(responses(watch)))
+    }
 }
 
 fn as_lease(lease_id: String) -> Lease {
@@ -230,10 +254,6 @@ fn as_lease(lease_id: String) -> Lease {
 fn one_line(text: &str, most: usize) -> String {
     let shown = text.chars().filter(|letter| !letter.is_control());
     shown.take(most).collect()
-}
-
-fn lease_gone(error: LeaseGone) -> Status {
-    Status::not_found(error.to_string())
 }
 
 /// Whether who registers from `from` is at `address`. Else whoever has an identity could have what others send to any

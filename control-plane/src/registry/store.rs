@@ -7,7 +7,7 @@
 //! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
 //! (compare-and-set), so two writers can never give one number to two configurations.
 
-use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use usher_config::{
@@ -15,7 +15,7 @@ use usher_config::{
     value::{ServiceName, TrustDomain},
 };
 
-use super::Denied;
+use super::{Denied, history::Replaced};
 
 /// What a store has been told.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -66,6 +66,38 @@ pub struct RevisionRecord {
     pub accepted_at: SystemTime,
     /// Which objects, at most 100 names.
     pub changed: Vec<String>,
+    /// Where it came from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// Whose command it was, as he says himself; empty when nobody said.
+    #[serde(default)]
+    pub author: String,
+    /// Why, in his words.
+    #[serde(default)]
+    pub message: String,
+    /// The revision that is held, whatever the source says, from this one on.
+    #[serde(default)]
+    pub pinned: Option<u64>,
+    /// How large it is what this revision replaced; `None`: nobody kept it.
+    #[serde(default)]
+    pub replaced_bytes: Option<u64>,
+}
+
+/// Where a revision came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// An older version did not write it down.
+    #[default]
+    Unknown,
+    /// The watched directory.
+    Directory,
+    /// `usher apply`.
+    Apply,
+    /// `usher rollback` to this revision.
+    Rollback(u64),
+    /// `usher rollback --release`: what follows is the source's again.
+    Release,
 }
 
 /// A change, applied whole or not at all.
@@ -83,6 +115,10 @@ pub struct Commit {
     pub addresses: BTreeMap<ServiceName, IpAddr>,
     /// Since when services are gone that still have an address.
     pub deleted_services: BTreeMap<ServiceName, SystemTime>,
+    /// What the revision takes the place of.
+    pub replaced: Replaced,
+    /// What revisions before this one replaced is forgotten.
+    pub replaced_from: u64,
 }
 
 /// Durable memory of accepted configuration. Calls block on the disk: not for async tasks.
@@ -100,11 +136,35 @@ pub trait Store: Send + Sync + 'static {
     /// changed in either case.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
 
+    /// What a revision replaced; nothing, if that is forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError>;
+
     /// Fixes the trust domain, once.
     ///
     /// # Errors
     /// The storage failed.
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError>;
+}
+
+impl<S: Store> Store for Arc<S> {
+    fn load(&self) -> Result<Stored, StoreError> {
+        (**self).load()
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        (**self).commit(commit)
+    }
+
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        (**self).replaced(number)
+    }
+
+    fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
+        (**self).set_trust_domain(domain)
+    }
 }
 
 /// Why the store did not do it.
@@ -140,4 +200,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A store that several control planes share.
+    #[error(transparent)]
+    Shared(#[from] super::shared::SharedError),
 }

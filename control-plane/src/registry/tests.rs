@@ -1,14 +1,20 @@
-//! Both stores remember the same, and the embedded one across restarts.
+//! All stores keep one contract; what only one of them has to do is here.
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use usher_config::kind::{Kind, ObjectKey, TargetKind, TargetRef};
 
 use super::*;
-use store::{Commit, HISTORY, RevisionRecord, StoredObject};
+use history::Replaced;
+use store::{Commit, HISTORY, Origin, RevisionRecord, StoredObject};
+
+mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
 
 fn key(name: &str) -> ObjectKey {
     let name = name.parse().expect("valid");
@@ -26,37 +32,48 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
         file: "a.yaml".into(),
         accepted_at,
     };
+    let denied = BTreeMap::from([(
+        ObjectKey {
+            kind: Kind::AccessPolicy,
+            ..key("closed")
+        },
+        Denied {
+            targets: [
+                (TargetKind::Service, None),
+                (TargetKind::HttpRoute, Some("r")),
+            ]
+            .map(|(kind, section)| TargetRef {
+                kind,
+                name: "a".parse().expect("valid"),
+                section_name: section.map(|name| name.parse().expect("valid")),
+            })
+            .into(),
+            file: format!("{number}.yaml"),
+        },
+    )]);
     Commit {
         revision: RevisionRecord {
             number,
             digest: format!("d{number}"),
             accepted_at,
             changed: vec![],
+            origin: Origin::Rollback(number),
+            author: "olga".into(),
+            message: "because".into(),
+            pinned: Some(number),
+            replaced_bytes: Some(7),
         },
+        replaced: Replaced {
+            objects: [(key("a"), None), (key("b"), Some(object.clone()))].into(),
+            denied: denied.clone(),
+        },
+        replaced_from: number.saturating_sub(2),
         accepted: accepted
             .iter()
             .map(|name| (key(name), object.clone()))
             .collect(),
         deleted: deleted.iter().map(|name| key(name)).collect(),
-        denied: BTreeMap::from([(
-            ObjectKey {
-                kind: Kind::AccessPolicy,
-                ..key("closed")
-            },
-            Denied {
-                targets: [
-                    (TargetKind::Service, None),
-                    (TargetKind::HttpRoute, Some("r")),
-                ]
-                .map(|(kind, section)| TargetRef {
-                    kind,
-                    name: "a".parse().expect("valid"),
-                    section_name: section.map(|name| name.parse().expect("valid")),
-                })
-                .into(),
-                file: format!("{number}.yaml"),
-            },
-        )]),
+        denied,
         addresses: BTreeMap::from([(
             "bank/a".parse().expect("valid"),
             "240.240.0.9".parse().expect("valid"),
@@ -65,77 +82,33 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
     }
 }
 
-fn exercise(store: &dyn Store) {
-    assert_eq!(store.load().expect("empty").number(), 0);
-    store.commit(&commit(1, &["a", "b"], &[])).expect("first");
-    store.commit(&commit(2, &["c"], &["a"])).expect("second");
-    let refused = store.commit(&commit(2, &["x"], &[]));
-    assert!(
-        matches!(
-            refused,
-            Err(StoreError::Conflict {
-                stored: 2,
-                expected: 1
-            })
-        ),
-        "{refused:?}"
-    );
-    store
-        .set_trust_domain(&"mesh.test".parse().expect("valid"))
-        .expect("stored");
-    let stored = store.load().expect("loaded");
-    assert_eq!(stored.number(), 2);
-    assert_eq!(
-        stored.objects.keys().cloned().collect::<Vec<_>>(),
-        [key("b"), key("c")]
-    );
-    assert_eq!(stored.addresses, commit(2, &[], &[]).addresses);
-    assert_eq!(stored.denied, commit(2, &[], &[]).denied);
-    assert_eq!(
-        stored
-            .trust_domain
-            .map(|domain| domain.to_string())
-            .as_deref(),
-        Some("mesh.test")
-    );
-}
+#[derive(Default)]
+struct InMemory(BTreeMap<u32, Arc<MemoryStore>>);
 
-#[test]
-fn a_memory_store_keeps_what_was_committed() {
-    exercise(&MemoryStore::default());
-}
-
-#[test]
-fn an_embedded_store_keeps_it_across_a_restart() {
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("store.redb");
-    exercise(&EmbeddedStore::open(&path).expect("new"));
-    let before = {
-        let store = EmbeddedStore::open(&path).expect("again");
-        store.load().expect("loaded")
-    };
-    assert_eq!(before.number(), 2);
-    assert_eq!(before.revisions.len(), 2);
-}
-
-#[test]
-fn only_recent_revisions_are_remembered() {
-    let directory = tempfile::tempdir().expect("directory");
-    let store = MemoryStore::default();
-    let embedded = EmbeddedStore::open(&directory.path().join("store.redb")).expect("new");
-    let total = u64::try_from(HISTORY).expect("small") + 3;
-    for number in 1..=total {
-        store.commit(&commit(number, &[], &[])).expect("memory");
-        embedded
-            .commit(&commit(number, &[], &[]))
-            .expect("embedded");
+impl contract::Opens for InMemory {
+    fn open(&mut self, mesh: u32) -> Box<dyn Store> {
+        Box::new(self.0.entry(mesh).or_default().clone())
     }
-    let (memory, embedded) = (
-        store.load().expect("loaded"),
-        embedded.load().expect("loaded"),
-    );
-    assert_eq!(memory, embedded);
-    assert_eq!((memory.revisions.len(), memory.number()), (HISTORY, total));
+}
+
+struct Embedded(tempfile::TempDir);
+
+impl contract::Opens for Embedded {
+    fn open(&mut self, mesh: u32) -> Box<dyn Store> {
+        let path = self.0.path().join(format!("{mesh}.redb"));
+        Box::new(EmbeddedStore::open(&path).expect("opens"))
+    }
+}
+
+#[test]
+fn a_memory_store_keeps_the_contract() {
+    contract::holds(&mut InMemory::default(), 256);
+}
+
+#[test]
+fn an_embedded_store_keeps_the_contract() {
+    let directory = tempfile::tempdir().expect("directory");
+    contract::holds(&mut Embedded(directory), 16);
 }
 
 #[test]

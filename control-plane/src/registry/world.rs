@@ -26,6 +26,7 @@ use super::{
     complaints::{rejected_objects, relative, remarks, report, unreadable_files},
     denied::{Denials, Denied, protects},
     doubt::Doubt,
+    history::Earlier,
     store::{Stored, StoredObject},
     virtual_address::{Known, allocate},
 };
@@ -76,6 +77,11 @@ pub struct Reading {
 impl World {
     /// The world a store remembers, and the objects this version can no longer read: they are not in force.
     pub fn restored(stored: &Stored) -> (Self, Vec<ObjectKey>) {
+        Self::restored_after(stored, &Self::default())
+    }
+
+    /// The same, without parsing again what is as it was `before`.
+    pub fn restored_after(stored: &Stored, before: &Self) -> (Self, Vec<ObjectKey>) {
         let mut world = Self {
             denied: stored.denied.clone(),
             addresses: stored.addresses.clone(),
@@ -85,6 +91,11 @@ impl World {
         };
         let mut unreadable = Vec::new();
         for (key, object) in &stored.objects {
+            let known = before.objects.get(key);
+            if let Some(known) = known.filter(|known| known.stored() == *object) {
+                world.objects.insert(key.clone(), known.clone());
+                continue;
+            }
             let parsed = parse_files(&[(object.file.clone().into(), object.text.clone())]);
             match parsed
                 .objects
@@ -146,6 +157,22 @@ impl World {
             let _ = write!(text, "{byte:02x}");
         }
         text
+    }
+
+    /// This world with other objects: those of an earlier revision. Addresses that were given out stay. With the objects
+    /// that this version cannot read.
+    pub fn going_back(&self, to: Earlier, now: SystemTime) -> (Self, Vec<ObjectKey>) {
+        let stored = Stored {
+            objects: to.objects,
+            denied: to.denied,
+            addresses: self.addresses.clone(),
+            deleted: self.deleted.clone(),
+            revisions: Vec::new(),
+            trust_domain: self.fixed_domain.clone(),
+        };
+        let (mut next, unreadable) = Self::restored_after(&stored, self);
+        next.address(now);
+        (next, unreadable)
     }
 
     /// What a parsed configuration makes of this world. Files are named relative to `base`.
@@ -307,7 +334,8 @@ impl World {
         services.collect()
     }
 
-    fn difference(&self, next: &Self) -> Vec<ObjectKey> {
+    /// Objects that are not the same in `next`.
+    pub fn difference(&self, next: &Self) -> Vec<ObjectKey> {
         let text = |world: &Self, key: &ObjectKey| {
             let object = world.objects.get(key).map(|accepted| accepted.text.clone());
             (object, world.denied.get(key).cloned())

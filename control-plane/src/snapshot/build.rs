@@ -8,11 +8,14 @@ use std::{
 
 use usher_config::{
     model::{Endpoint, Revision, TrustBundle},
-    value::{InstanceName, ServiceName, SpiffeId},
+    value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1,
 };
 
-use crate::{compile::Compiled, registry::instances::Instances};
+use crate::{
+    compile::Compiled,
+    registry::instances::{Instance, Instances},
+};
 
 use super::{EndpointSet, Resource, Snapshot};
 
@@ -155,28 +158,36 @@ pub fn endpoints_of(
     instances: &Instances,
     service: &ServiceName,
 ) -> Vec<Endpoint> {
-    let endpoints = instances.of(service).filter_map(|(name, instance)| {
-        let backing = compiled.backing_of(&instance.identity, service)?;
-        let zone = if instance.zone.is_empty() {
-            &backing.zone
-        } else {
-            &instance.zone
-        };
-        Some(Endpoint {
-            name: InstanceName {
-                service: service.clone(),
-                instance: name.clone(),
-            },
-            address: instance.address,
-            address_is_own: instance.address_is_own,
-            meshed: true,
-            weight: backing.weight,
-            zone: zone.clone(),
-            healthy: instance.healthy,
-            ports: Vec::new(),
-        })
-    });
+    let endpoints = instances.of(service);
+    let endpoints = endpoints.filter_map(|one| endpoint_of(compiled, service, one));
     endpoints.collect()
+}
+
+/// One of them; `None`: its identity may not be this service any more.
+pub fn endpoint_of(
+    compiled: &Compiled,
+    service: &ServiceName,
+    (name, instance): (&Name, &Instance),
+) -> Option<Endpoint> {
+    let backing = compiled.backing_of(&instance.identity, service)?;
+    let zone = if instance.zone.is_empty() {
+        &backing.zone
+    } else {
+        &instance.zone
+    };
+    Some(Endpoint {
+        name: InstanceName {
+            service: service.clone(),
+            instance: name.clone(),
+        },
+        address: instance.address,
+        address_is_own: instance.address_is_own,
+        meshed: true,
+        weight: backing.weight,
+        zone: zone.clone(),
+        healthy: instance.healthy,
+        ports: Vec::new(),
+    })
 }
 
 fn endpoint_set(

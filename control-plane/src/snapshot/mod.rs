@@ -7,7 +7,7 @@
 mod debounce;
 mod build;
 
-pub use build::{Configured, Registered, build, endpoints_of};
+pub use build::{Configured, Registered, build, endpoint_of, endpoints_of};
 pub use debounce::Debounce;
 
 use std::{

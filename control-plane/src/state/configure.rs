@@ -8,18 +8,23 @@ use std::{
 };
 
 use tracing::{info, warn};
-use usher_config::{model::Revision, parse::Parsed};
+use usher_config::{kind::ObjectKey, model::Revision, parse::Parsed};
 
 use crate::{
     registry::{
         StoreError, World,
+        history::{self, Replaced},
         store::{Commit, HISTORY, RevisionRecord},
+        world::{Accepted, Reading},
     },
     source::directory::{self, Watch},
     status::{MistakeReport, RejectedObject},
 };
 
-use super::{Configuration, State};
+use super::{
+    Configuration, State,
+    apply::{By, Decision},
+};
 
 /// How many changed objects a revision's record names.
 const CHANGED_MAX: usize = 100;
@@ -28,6 +33,7 @@ impl State {
     /// Keeps the mesh as the directory says, for ever. A directory that cannot be read changes nothing.
     pub async fn run_directory(&self, directory: PathBuf) {
         let mut watch = Watch::new(&directory);
+        let mut releases = self.0.released.subscribe();
         let mut seen = None;
         loop {
             match directory::read(&directory).await {
@@ -51,26 +57,33 @@ impl State {
                     seen = None;
                 }
             }
-            watch.changed().await;
+            tokio::select! {
+                () = watch.changed() => {}
+                // What waited is read again, now to come into force.
+                _ = releases.changed() => seen = None,
+            }
         }
     }
 
-    /// Takes in what was parsed: last good versions stay for what is broken, the rest becomes a new revision. The
-    /// answer is that revision; `None`: nothing has changed. Whoever calls second is read against what the first has
-    /// made, and goes into force after it.
-    ///
-    /// # Errors
-    /// The store did not take it; the old configuration stays.
-    pub async fn apply(&self, parsed: Parsed, base: &Path) -> Result<Option<Revision>, StoreError> {
-        let _writing = self.0.writer.lock().await;
-        let current = self.0.configuration.load_full();
-        let (before, base) = (Arc::clone(&current), base.to_owned());
+    /// Makes a revision of what was parsed, read against `current`, if it `accepts` the reading. The caller holds `writer`.
+    pub(super) async fn decide(
+        &self,
+        current: &Arc<Configuration>,
+        (parsed, base): (&Arc<Parsed>, &Path),
+        accepts: fn(&Reading) -> bool,
+        by: &By,
+    ) -> Result<Decision, StoreError> {
+        let (before, base) = (Arc::clone(current), base.to_owned());
+        let parsed = Arc::clone(parsed);
         let (reading, digest) = off_thread(move || {
             let reading = before.world.read(&parsed, &base, SystemTime::now());
             let digest = reading.world.digest();
             (reading, digest)
         })
         .await?;
+        if !accepts(&reading) {
+            return Ok(Decision::Refused(reading.rejected));
+        }
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes
@@ -83,76 +96,95 @@ impl State {
                 "object rejected"
             );
         }
+        if let Some(pinned) = current.pinned() {
+            self.wait_for_release(current, reading);
+            return Ok(Decision::Pinned(pinned));
+        }
+        let newest = current.revisions.last();
+        let is_new = newest.is_none_or(|record| record.digest != digest);
+        let next = Next {
+            digest,
+            pinned: None,
+            reading,
+        };
+        let revision = self.put(current, next, is_new.then_some(by)).await?;
+        Ok(match is_new {
+            true => Decision::New(revision),
+            false => Decision::Unchanged(revision),
+        })
+    }
+
+    /// Puts a world in force, as a new revision of somebody's if it is one. The caller holds `writer`.
+    pub(super) async fn put(
+        &self,
+        current: &Arc<Configuration>,
+        next: Next,
+        by: Option<&By>,
+    ) -> Result<Revision, StoreError> {
+        let Next {
+            digest,
+            pinned,
+            reading,
+        } = next;
         let mut revisions = current.revisions.clone();
-        let is_new = revisions
-            .last()
-            .is_none_or(|record| record.digest != digest);
-        if is_new {
+        if let Some(by) = by {
+            let names = reading.changed.iter().map(ToString::to_string);
+            let replaced = replaced(&current.world, &reading.world);
             let record = RevisionRecord {
                 number: revisions.last().map_or(0, |record| record.number) + 1,
                 digest,
                 accepted_at: SystemTime::now(),
-                changed: reading
-                    .changed
-                    .iter()
-                    .take(CHANGED_MAX)
-                    .map(ToString::to_string)
-                    .collect(),
+                changed: names.take(CHANGED_MAX).collect(),
+                origin: by.origin,
+                author: by.author.clone(),
+                message: by.message.clone(),
+                pinned,
+                replaced_bytes: Some(replaced.bytes()),
             };
-            self.commit(&current.world, &reading.world, record.clone())
-                .await?;
-            info!(
-                revision = record.number,
-                changed = reading.changed.len(),
-                "configuration accepted"
-            );
-            revisions.push(record);
+            revisions.push(record.clone());
             revisions.drain(..revisions.len().saturating_sub(HISTORY));
+            let number = record.number;
+            let commit = commit((&current.world, &reading.world), record, replaced);
+            let commit = Commit {
+                replaced_from: history::replaced_from(&revisions),
+                ..commit
+            };
+            let state = self.clone();
+            off_thread(move || state.0.store.commit(&commit)).await??;
+            let changed = reading.changed.len();
+            info!(revision = number, changed, "configuration accepted");
         }
         let mut next = off_thread(move || {
             Configuration::new(reading.world, revisions, reading.rejected, reading.remarks)
         })
         .await?;
-        if !is_new {
+        if by.is_none() {
             // The same content: streams need not look at it again.
             next.configured = current.configured.clone();
         }
         let revision = next.configured.revision.clone();
+        let in_force = self.0.configuration.load_full();
+        let is_seen = !Arc::ptr_eq(&in_force.configured, &next.configured);
         self.0.configuration.store(Arc::new(next));
-        if is_new {
+        if is_seen {
             self.changed();
         }
-        Ok(is_new.then_some(revision))
+        Ok(revision)
     }
 
-    async fn commit(
-        &self,
-        old: &World,
-        new: &World,
-        revision: RevisionRecord,
-    ) -> Result<(), StoreError> {
-        let is_stored = |key, accepted| old.objects.get(key) == Some(accepted);
-        let accepted = new
-            .objects
-            .iter()
-            .filter(|(key, accepted)| !is_stored(*key, *accepted));
-        let commit = Commit {
-            revision,
-            accepted: accepted
-                .map(|(key, accepted)| (key.clone(), accepted.stored()))
-                .collect(),
-            deleted: old
-                .objects
-                .keys()
-                .filter(|key| !new.objects.contains_key(key))
-                .cloned()
-                .collect(),
-            denied: new.denied.clone(),
-            addresses: new.addresses.clone(),
-            deleted_services: new.deleted.clone(),
+    /// What was read is told of, and stays out of force.
+    fn wait_for_release(&self, current: &Configuration, reading: Reading) {
+        let waiting = reading.changed.iter().map(ToString::to_string);
+        let next = Configuration {
+            world: current.world.clone(),
+            compiled: current.compiled.clone(),
+            configured: current.configured.clone(),
+            revisions: current.revisions.clone(),
+            rejected: reading.rejected,
+            remarks: reading.remarks,
+            waiting: waiting.take(CHANGED_MAX).collect(),
         };
-        let state = self.clone();
-        off_thread(move || state.0.store.commit(&commit)).await?
+        self.0.configuration.store(Arc::new(next));
     }
 
     fn complain(&self, directory: &Path, error: &io::Error) {
@@ -173,11 +205,53 @@ impl State {
             revisions: current.revisions.clone(),
             rejected: vec![rejected],
             remarks: Vec::new(),
+            waiting: current.waiting.clone(),
         };
         // Somebody else has just accepted a configuration: then it can be read.
         self.0
             .configuration
             .compare_and_swap(&current, Arc::new(next));
+    }
+}
+
+/// What is to come into force.
+pub(super) struct Next {
+    /// Of the reading's world.
+    pub(super) digest: String,
+    /// The revision that is held from then on.
+    pub(super) pinned: Option<u64>,
+    pub(super) reading: Reading,
+}
+
+fn replaced(old: &World, new: &World) -> Replaced {
+    let is_same = |key| old.objects.get(key) == new.objects.get(key);
+    let keys = old.objects.keys().chain(new.objects.keys());
+    let objects = keys.filter(|key| !is_same(*key)).map(|key| {
+        let before = old.objects.get(key).map(Accepted::stored);
+        (key.clone(), before)
+    });
+    Replaced {
+        objects: objects.collect(),
+        denied: old.denied.clone(),
+    }
+}
+
+fn commit((old, new): (&World, &World), revision: RevisionRecord, replaced: Replaced) -> Commit {
+    let is_stored = |key, accepted| old.objects.get(key) == Some(accepted);
+    let accepted = new.objects.iter();
+    let accepted = accepted.filter(|(key, accepted)| !is_stored(*key, *accepted));
+    let gone = |key: &&ObjectKey| !new.objects.contains_key(*key);
+    Commit {
+        replaced_from: revision.number,
+        revision,
+        accepted: accepted
+            .map(|(key, accepted)| (key.clone(), accepted.stored()))
+            .collect(),
+        deleted: old.objects.keys().filter(gone).cloned().collect(),
+        denied: new.denied.clone(),
+        addresses: new.addresses.clone(),
+        deleted_services: new.deleted.clone(),
+        replaced,
     }
 }
 

@@ -1,6 +1,10 @@
 //! Instances come and go. Whether an identity may be a service was asked before ([`State::may_be`]).
+//!
+//! Those of a control plane that has its store alone are in its memory only ([`State::register`] and so on); those of
+//! several go through their store, and the table follows it. The registry service asks for either by [`State::enter`],
+//! [`State::stay`] and [`State::leave`].
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use tracing::info;
 use usher_config::{
@@ -9,7 +13,10 @@ use usher_config::{
 };
 
 use crate::{
-    registry::instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
+    registry::{
+        instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
+        shared::SharedError,
+    },
     snapshot::endpoints_of,
 };
 
@@ -18,7 +25,102 @@ use super::{Registry, SETTLING, State, lock};
 /// As many as a large mesh has endpoints. Whatever is beyond it is forgotten by proxies when settling ends.
 const WITHDRAWN_MAX: usize = 100_000;
 
+/// Why a registration is not made, prolonged or ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotWritten {
+    /// It may not be made.
+    #[error(transparent)]
+    NotRegistered(#[from] NotRegistered),
+    /// There is none.
+    #[error(transparent)]
+    LeaseGone(#[from] LeaseGone),
+    /// The store that several control planes share.
+    #[error(transparent)]
+    Store(#[from] SharedError),
+}
+
+/// An instance has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// From which generation nobody here is told of it.
+    pub generation: u64,
+    /// Where it stands in a shared store.
+    pub position: Option<u64>,
+}
+
 impl State {
+    /// Takes an instance in and returns its lease.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn enter(
+        &self,
+        name: &InstanceName,
+        instance: Instance,
+    ) -> Result<String, NotWritten> {
+        match self.0.shared.clone() {
+            Some(shared) => self.register_shared(&*shared, name, instance).await,
+            None => Ok(self.register(name, instance)?),
+        }
+    }
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn stay(&self, name: &InstanceName, renewal: &Renewal<'_>) -> Result<(), NotWritten> {
+        match self.0.shared.clone() {
+            Some(shared) => self.renew_shared(&*shared, name, renewal).await,
+            None => Ok(self.renew(name, renewal)?),
+        }
+    }
+
+    /// Takes an instance out.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn leave(
+        &self,
+        name: &InstanceName,
+        lease: &str,
+        identity: &SpiffeId,
+    ) -> Result<Departure, NotWritten> {
+        let Some(shared) = self.0.shared.clone() else {
+            let generation = self.deregister(name, lease, identity)?;
+            let position = None;
+            return Ok(Departure {
+                generation,
+                position,
+            });
+        };
+        let holder = (lease, identity);
+        let position = self.deregister_shared(&*shared, name, holder).await?;
+        Ok(Departure {
+            generation: self.0.generation.load(Ordering::SeqCst),
+            position: Some(position),
+        })
+    }
+
+    /// Waits until every proxy that was told of an instance has dropped it, or until `deadline`; says which.
+    pub async fn has_left(
+        &self,
+        service: &ServiceName,
+        departure: Departure,
+        deadline: Instant,
+    ) -> bool {
+        let (service, generation) = (service.to_string(), departure.generation);
+        let here = self.0.connected.all_applied(&service, generation, deadline);
+        if !here.await {
+            return false;
+        }
+        match (self.0.shared.clone(), departure.position) {
+            (Some(shared), Some(position)) => {
+                self.others_applied(&*shared, position, deadline).await
+            }
+            _ => true,
+        }
+    }
+
     /// Every service's endpoints, now.
     pub fn endpoints(&self) -> Vec<(ServiceName, Vec<Endpoint>)> {
         let configuration = self.0.configuration.load();

@@ -5,11 +5,18 @@
 //! [`Snapshot`], which all streams compare themselves with. Locks are held for memory work only, never across
 //! a wait or the disk: readers of configuration take none.
 
+mod apply;
+mod rollback;
 mod configure;
+mod departures;
 mod instances;
+mod lookup;
 mod keys;
 mod publish;
+mod replica;
 mod report;
+
+pub use lookup::{Found, Wanted};
 
 use std::{
     collections::BTreeSet,
@@ -33,13 +40,19 @@ use usher_config::{
 use crate::{
     compile::{Compiled, compile},
     registry::{
-        EmbeddedStore, Store, StoreError, World, instances::Instances, store::RevisionRecord,
+        EmbeddedStore, Store, StoreError, World, instances::Instances, shared::Shared,
+        store::RevisionRecord,
     },
     snapshot::{Configured, Snapshot},
     source::directory,
     status::{Condition, RejectedObject},
     xds::Connected,
 };
+use departures::Departures;
+
+pub use apply::{By, Decision};
+pub use instances::{Departure, NotWritten};
+pub use rollback::{Change, RollbackError};
 
 /// How long after its start a control plane doubts that it knows all instances: proxies and instances that were
 /// away reconnect with back-off up to 30 s, many at once.
@@ -57,6 +70,11 @@ pub struct State(Arc<Inner>);
 
 struct Inner {
     store: Box<dyn Store>,
+    /// `None`: no other control plane has this store.
+    shared: Option<Arc<dyn Shared>>,
+    /// Where in a shared store's order of events `registry` is; 0: it was not read yet.
+    position: watch::Sender<u64>,
+    departures: Mutex<Departures>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -68,6 +86,8 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
+    /// How often a held revision was released.
+    released: watch::Sender<u64>,
     started: Instant,
 }
 
@@ -88,6 +108,8 @@ struct Configuration {
     revisions: Vec<RevisionRecord>,
     rejected: Vec<RejectedObject>,
     remarks: Vec<Condition>,
+    /// While a revision is held: objects that the source has otherwise, at most 100 names.
+    waiting: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -129,8 +151,7 @@ impl State {
     /// # Errors
     /// [`OpenError`]. Mistakes in objects are none: the store's last good versions run, [`State::status`] tells.
     pub async fn open(config: &Path, data: &Path) -> Result<Self, OpenError> {
-        let store = EmbeddedStore::open(&data.join(STORE_FILE))?;
-        let state = Self::new(Box::new(store))?;
+        let state = Self::restored(data)?;
         let parsed = directory::read(config)
             .await
             .map_err(|source| OpenError::Directory {
@@ -144,11 +165,24 @@ impl State {
         Ok(state)
     }
 
+    /// As [`Self::open`], of a mesh whose configuration nobody but the store in `data` has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn restored(data: &Path) -> Result<Self, StoreError> {
+        let store = EmbeddedStore::open(&data.join(STORE_FILE))?;
+        Self::new(Box::new(store))
+    }
+
     /// The state a store remembers, with its tasks started. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn new(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        Self::start(store, None)
+    }
+
+    fn start(store: Box<dyn Store>, shared: Option<Arc<dyn Shared>>) -> Result<Self, StoreError> {
         let stored = store.load()?;
         let (world, unreadable) = World::restored(&stored);
         for key in unreadable {
@@ -157,6 +191,9 @@ impl State {
         let configuration = Configuration::new(world, stored.revisions, Vec::new(), Vec::new());
         let inner = Inner {
             store,
+            shared,
+            position: watch::Sender::new(0),
+            departures: Mutex::default(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),
@@ -169,6 +206,7 @@ impl State {
             })),
             publishing: Mutex::default(),
             connected: Arc::default(),
+            released: watch::Sender::new(0),
             started: Instant::now(),
         };
         let state = Self(Arc::new(inner));
@@ -184,6 +222,11 @@ impl State {
     /// Whose identities this mesh has.
     pub fn trust_domain(&self) -> TrustDomain {
         self.0.configuration.load().compiled.trust_domain.clone()
+    }
+
+    /// The same, once it is fixed for good.
+    pub fn fixed_trust_domain(&self) -> Option<TrustDomain> {
+        self.0.configuration.load().world.fixed_domain.clone()
     }
 
     /// The roots that proxies shall trust. The first call fixes the mesh's trust domain for good.
@@ -318,7 +361,13 @@ impl Configuration {
             revisions,
             rejected,
             remarks,
+            waiting: Vec::new(),
         }
+    }
+
+    /// The revision that is held.
+    fn pinned(&self) -> Option<u64> {
+        self.revisions.last()?.pinned
     }
 }
 

@@ -11,8 +11,15 @@ use usher_config::value::{InstanceName, ServiceName};
 use crate::{
     clock,
     compile::Compiled,
-    registry::store::RevisionRecord,
-    status::{Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport},
+    registry::{
+        history,
+        shared::Health,
+        store::{Origin, RevisionRecord},
+    },
+    status::{
+        Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport,
+        StoreReport,
+    },
 };
 
 use super::{Configuration, Registry, State, lock};
@@ -34,11 +41,11 @@ impl State {
                 message: finding.message.clone(),
             });
         StatusReport {
-            revision: configuration
-                .revisions
-                .last()
-                .map(revision)
+            revision: revisions(&configuration.revisions)
+                .next()
                 .unwrap_or_default(),
+            pinned: configuration.pinned(),
+            waiting: configuration.waiting.clone(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
             conditions: once(
@@ -51,19 +58,22 @@ impl State {
             ),
             services,
             proxies,
+            store: self.store_health().map(store),
         }
+    }
+
+    /// Services, their instances, and workloads that only call, by namespace and name.
+    pub fn services(&self) -> Vec<ServiceReport> {
+        let configuration = self.0.configuration.load();
+        let proxies = self.0.connected.reports();
+        let mut services = services(&configuration, &lock(&self.0.registry));
+        note_without_port(&mut services, &proxies, &configuration.compiled);
+        services
     }
 
     /// The revisions still remembered, newest first.
     pub fn revisions(&self) -> Vec<RevisionStatus> {
-        self.0
-            .configuration
-            .load()
-            .revisions
-            .iter()
-            .rev()
-            .map(revision)
-            .collect()
+        revisions(&self.0.configuration.load().revisions).collect()
     }
 }
 
@@ -104,13 +114,39 @@ fn once(mut findings: Vec<Condition>, mut remarks: Vec<Condition>) -> Vec<Condit
     findings
 }
 
-fn revision(record: &RevisionRecord) -> RevisionStatus {
-    RevisionStatus {
+fn store(health: Health) -> StoreReport {
+    match health {
+        Health::Reachable => StoreReport {
+            reachable: true,
+            ..StoreReport::default()
+        },
+        Health::Unreachable { since, why } => StoreReport {
+            reachable: false,
+            unreachable_since: clock::text(since),
+            why,
+        },
+    }
+}
+
+/// Newest first.
+fn revisions(records: &[RevisionRecord]) -> impl Iterator<Item = RevisionStatus> {
+    let oldest = history::oldest(records);
+    records.iter().rev().map(move |record| RevisionStatus {
         number: record.number,
         digest: record.digest.clone(),
         accepted_at: clock::text(record.accepted_at),
         changed: record.changed.clone(),
-    }
+        origin: match record.origin {
+            Origin::Unknown => String::new(),
+            Origin::Directory => "directory".to_owned(),
+            Origin::Apply => "apply".to_owned(),
+            Origin::Rollback(to) => format!("rollback to {to}"),
+            Origin::Release => "release".to_owned(),
+        },
+        author: record.author.clone(),
+        message: record.message.clone(),
+        restorable: record.number >= oldest,
+    })
 }
 
 fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceReport> {

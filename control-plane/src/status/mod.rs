@@ -12,10 +12,17 @@ use serde::{Deserialize, Serialize};
 
 /// Everything `usher status` shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
     /// The accepted configuration.
     pub revision: RevisionStatus,
+    /// The revision that is held, whatever the source says (`usher rollback`); `None`: configuration is as its source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<u64>,
+    /// Objects that the source has otherwise, and that wait until the revision is released; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// Whose identities this mesh verifies.
     pub trust_domain: String,
     /// Objects whose newest text is not in force. Empty: everything that was written is running.
@@ -24,12 +31,31 @@ pub struct StatusReport {
     pub conditions: Vec<Condition>,
     /// By namespace and name.
     pub services: Vec<ServiceReport>,
-    /// Connected now, by node.
+    /// Connected now, by node. Of several control planes: to this one.
     pub proxies: Vec<ProxyReport>,
+    /// The store that several control planes share; `None`: this one has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreReport>,
+}
+
+/// Whether the store that several control planes share answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StoreReport {
+    /// Else what was known is served, and nothing can be changed.
+    pub reachable: bool,
+    /// RFC 3339; empty while it is reachable.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unreachable_since: String,
+    /// What the last attempt ended with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// A numbered configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionStatus {
     /// 0: nothing was accepted yet.
@@ -40,10 +66,23 @@ pub struct RevisionStatus {
     pub accepted_at: String,
     /// Objects added, changed or deleted by it, `Kind namespace/name`; at most 100 are kept.
     pub changed: Vec<String>,
+    /// `directory`, `apply`, `rollback to N` or `release`; empty when an older version made it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// Whose command it was, as he said himself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Why, in his words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether it can be gone back to.
+    #[serde(default)]
+    pub restorable: bool,
 }
 
 /// An object whose newest text was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedObject {
     /// `Kind namespace/name`; the file's path when the text does not even name an object.
@@ -56,6 +95,7 @@ pub struct RejectedObject {
 
 /// One thing wrong in a text, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MistakeReport {
     /// `file:line:column`, counted from 1.
@@ -68,6 +108,7 @@ pub struct MistakeReport {
 
 /// Why an accepted object does not do all that it says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Kind namespace/name`.
@@ -82,6 +123,7 @@ pub struct Condition {
 
 /// A service and its instances.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceReport {
     /// Its namespace.
@@ -109,11 +151,13 @@ pub struct ServiceReport {
 
 /// One registered instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointReport {
     /// Unique in the service.
     pub instance: String,
     /// Its sidecar's inbound listener.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub address: SocketAddr,
     /// Its sidecar's verdict on its application.
     pub healthy: bool,
@@ -126,8 +170,58 @@ pub struct EndpointReport {
     pub revision: u64,
 }
 
+/// One registered instance, and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceReport {
+    /// The namespace of its service.
+    pub namespace: String,
+    /// The service it is an instance of.
+    pub service: String,
+    /// The instance itself.
+    #[serde(flatten)]
+    pub endpoint: EndpointReport,
+}
+
+/// Something came, changed or went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeReport {
+    /// Which of them.
+    pub change: Change,
+    /// The namespace of the service.
+    pub namespace: String,
+    /// The service, which is meant itself unless `instance` is there.
+    pub service: String,
+    /// Of a service: the port numbers callers use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// Of a service: addresses that stand for all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtual_addresses: Vec<IpAddr>,
+    /// The instance that it is about, as it is now or was when it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<EndpointReport>,
+}
+
+/// What has happened to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// It is new to who is told.
+    Added,
+    /// It is another than before: its address, ports, zone or health.
+    Changed,
+    /// It is gone, or of no interest to who is told any more.
+    Removed,
+}
+
 /// A connected sidecar.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyReport {
     /// `namespace/service/instance`, as the proxy says.
@@ -144,6 +238,9 @@ pub struct ProxyReport {
     /// (`namespace/service`). Becomes a condition.
     #[serde(skip)]
     pub ignores_streams_of: BTreeSet<String>,
+    /// Services that it calls, or has called lately: `namespace/service`, whose changes it is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<String>,
     /// It looks at no tokens and counts no requests, as it is older than such policies. Becomes a condition.
     #[serde(skip)]
     pub ignores_guards: bool,
@@ -163,6 +260,7 @@ pub struct ProxyReport {
 
 /// A configuration that a proxy refused. It keeps running its last good one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NackReport {
     /// The revision it refused.

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub listener: Arc<ListenerMetrics>,
     /// Calls to the registry in the name of a service that the caller may not be.
     pub registry_impostors: IntCounter,
+    /// Questions about names.
+    pub dns: Arc<DnsMetrics>,
     /// Key sets of token issuers that were asked for.
     pub keys: KeysMetrics,
     /// The mesh as it is now.
@@ -49,6 +51,8 @@ pub struct MeshGauges {
     pub proxies_behind: IntGauge,
     /// End of the root certificate.
     pub root_expiry: IntGauge,
+    /// 0: the store that several control planes share does not answer.
+    pub store_reachable: IntGauge,
 }
 
 impl Metrics {
@@ -91,6 +95,11 @@ impl Metrics {
             "How often did a sidecar claim to be a service that its identity may not be?",
             &["reason"],
         )?;
+        let dns = DnsMetrics(table.counters(
+            "usher_dns_queries_total",
+            "How do questions about names end?",
+            &["outcome"],
+        )?);
         let fetches = table.counters(
             "usher_jwks_fetches_total",
             "How often were keys of token issuers asked for, and did they come?",
@@ -106,6 +115,7 @@ impl Metrics {
                 failed: fetches.with_label_values(&["failed"]),
             },
             listener: Arc::new(listener),
+            dns: Arc::new(dns),
             mesh,
         })
     }
@@ -150,6 +160,10 @@ impl MeshGauges {
             root_expiry: table.gauge(
                 "usher_ca_root_expiry_timestamp_seconds",
                 "When does the root certificate end?",
+            )?,
+            store_reachable: table.gauge(
+                "usher_store_reachable",
+                "Does the store answer (1), or is what was known served, without changes (0)?",
             )?,
         })
     }
@@ -251,5 +265,47 @@ pub struct OpenConnection(IntGauge);
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// How a question about a name ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsOutcome {
+    /// With records of the mesh.
+    Answered,
+    /// The mesh has the name, but no such record.
+    NoData,
+    /// The mesh has no such name.
+    NoName,
+    /// With what others said.
+    Forwarded,
+    /// Not ours, and nobody to ask; or nothing that anybody is told.
+    Refused,
+    /// No question.
+    Malformed,
+    /// Others did not answer.
+    Unanswered,
+    /// Too many others were under way.
+    Overloaded,
+}
+
+/// What happens on the DNS port.
+#[derive(Debug)]
+pub struct DnsMetrics(IntCounterVec);
+
+impl DnsMetrics {
+    /// Counts one question.
+    pub fn count(&self, outcome: DnsOutcome) {
+        let outcome = match outcome {
+            DnsOutcome::Answered => "answered",
+            DnsOutcome::NoData => "no_data",
+            DnsOutcome::NoName => "no_name",
+            DnsOutcome::Forwarded => "forwarded",
+            DnsOutcome::Refused => "refused",
+            DnsOutcome::Malformed => "malformed",
+            DnsOutcome::Unanswered => "unanswered",
+            DnsOutcome::Overloaded => "overloaded",
+        };
+        self.0.with_label_values(&[outcome]).inc();
     }
 }

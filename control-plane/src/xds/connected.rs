@@ -160,6 +160,7 @@ impl Connected {
         let report = |entry: &Entry| {
             let mut report = entry.report.clone();
             report.remarks = streams.remarks.of(&report.node).to_vec();
+            report.calls = entry.endpoints_of.iter().cloned().collect();
             if !entry.follows_streams {
                 report.ignores_streams_of.clone_from(&entry.endpoints_of);
             }

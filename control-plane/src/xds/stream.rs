@@ -64,7 +64,7 @@ impl AggregatedDiscoveryService for AdsService {
         let identity = authenticate(request.extensions())?;
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let conversation = Conversation::new(&self.state, identity, request.into_inner(), sender);
-        tokio::spawn(conversation.run());
+        tokio::spawn(conversation.run(self.state.store_lost()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -116,9 +116,14 @@ impl Conversation {
         }
     }
 
-    async fn run(mut self) {
+    /// Ends too when we have `lost` the store: another control plane may have it.
+    async fn run(mut self, lost: impl Future<Output = ()>) {
         info!(identity = %self.identity, "proxy stream opened");
-        match self.converse().await {
+        let ended = tokio::select! {
+            ended = self.converse() => ended,
+            () = lost => Err(Status::unavailable("this control plane has lost its store, ask another one")),
+        };
+        match ended {
             Ok(()) => info!(identity = %self.identity, "proxy stream closed"),
             Err(status) => {
                 info!(identity = %self.identity, reason = status.message(), "proxy stream ended");

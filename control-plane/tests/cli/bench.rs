@@ -164,6 +164,8 @@ impl ControlPlane {
                     "127.0.0.1:0",
                     "--http",
                     "127.0.0.1:0",
+                    "--dns",
+                    "127.0.0.1:0",
                     "--config",
                 ])
                 .arg(home.path().join("mesh")),

@@ -9,9 +9,19 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         &["serve"][..],
         &["run"],
         &["validate"],
+        &["apply"],
         &["status"],
         &["services"],
+        &["instances"],
+        &["watch"],
         &["token", "create"],
+        &["route", "test"],
+        &["authz", "check"],
+        &["explain"],
+        &["diff"],
+        &["wait"],
+        &["history"],
+        &["rollback"],
     ] {
         let help = output(usher(home.path()).args(verb).arg("--help"));
         let text = stdout(&help);
@@ -41,6 +51,11 @@ fn a_wrong_command_line_exits_64() {
         ],
         &["token", "create", "--namespace", "bank"],
         &["serve", "--config", "/nonexistent"],
+        &["serve", "--config", ".", "--store", "etcd://127.0.0.1:1"],
+        &["serve", "--config", ".", "--trust-domain", "a.b"],
+        &["serve", "--store", "redis://127.0.0.1:1"],
+        &["serve", "--etcd-user", "me"],
+        &["apply"],
         &["status", "--server", "foo"],
         &["status", "--server", "https://127.0.0.1:15010"],
         &["services", "--server", "http://127.0.0.1:0"],
@@ -60,9 +75,21 @@ fn what_a_flag_cannot_be_is_said_with_what_it_can_be() {
     let home = tempfile::tempdir().expect("writable");
     let token = ["token", "create", "--service-account", "web"];
     let run = ["run", "--service", "web", "--zone", "", "--", "true"];
-    let same = ["--listen", "127.0.0.1:7", "--http", "127.0.0.1:7"];
-    let one_port = [&["serve", "--config", "."], &same[..]].concat();
+    let serve = |more: &[&'static str]| [&["serve", "--config", "."], more].concat();
+    let itself = "--dns-forward: found 127.0.0.1:7, which is --dns";
     for (arguments, words) in [
+        (
+            serve(&["--listen", "127.0.0.1:7", "--dns", "127.0.0.1:7"]),
+            "--listen and --dns are both 127.0.0.1:7",
+        ),
+        (
+            serve(&["--dns", "127.0.0.1:7", "--dns-forward", "127.0.0.1:7"]),
+            itself,
+        ),
+        (
+            serve(&["--dns-forward", "localhost"]),
+            "'--dns-forward <ADDR,...>': allowed: `off`, or addresses",
+        ),
         (
             [&token, &["--uses", "0"][..]].concat(),
             "'--uses <N>': allowed: a number from 1",
@@ -79,7 +106,10 @@ fn what_a_flag_cannot_be_is_said_with_what_it_can_be() {
             vec!["gateway", "--name", "edge", "--zone", ""],
             "'--zone <NAME>': allowed: 1-63",
         ),
-        (one_port, "--listen and --http are both 127.0.0.1:7"),
+        (
+            serve(&["--listen", "127.0.0.1:7", "--http", "127.0.0.1:7"]),
+            "--listen and --http are both 127.0.0.1:7",
+        ),
         (vec!["rnu"], "'run'"),
     ] {
         let wrong = output(usher(home.path()).args(&arguments));

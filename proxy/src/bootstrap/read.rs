@@ -36,7 +36,7 @@ pub(super) fn bootstrap(
     let name = reader.required("service", |text| text.parse::<Name>());
     let namespace = reader.required("namespace", |text| text.parse::<Name>());
     let instance = reader.optional("instance", |text| text.parse::<Name>());
-    let control_plane = reader.optional("control-plane", host_and_port);
+    let control_plane = reader.optional("control-plane", hosts_and_ports);
     let token_file = reader.optional("token-file", path);
     let service_account = reader.optional("service-account", |text| text.parse::<Name>());
     let state_dir = reader.required("state-dir", path);
@@ -183,6 +183,13 @@ fn loopback(text: &str) -> Parsed<SocketAddr> {
     }
 }
 
+/// With commas between.
+fn hosts_and_ports(text: &str) -> Parsed<String> {
+    text.split(',')
+        .try_for_each(|one| host_and_port(one).map(drop))?;
+    Ok(text.to_owned())
+}
+
 fn host_and_port(text: &str) -> Parsed<String> {
     let is_name = |host: &str| {
         let mut bytes = host.bytes();
@@ -198,7 +205,7 @@ fn host_and_port(text: &str) -> Parsed<String> {
         }
         _ => Err(InvalidValue::new(
             text,
-            "HOST:PORT, such as mesh.internal:15012, 10.0.0.7:15012 or [fd00::7]:15012",
+            "HOST:PORT, such as mesh.internal:15012, 10.0.0.7:15012 or [fd00::7]:15012; several with commas between",
         )),
     }
 }

@@ -45,6 +45,7 @@ fn a_control_plane_is_a_host_and_a_port_and_no_url() {
         "mesh_cp.internal:15012",
         "10.0.0.7:15012",
         "[fd00::7]:15012",
+        "10.0.0.7:15012,cp.internal:15012,[fd00::7]:15012",
     ] {
         assert_eq!(read(&with(good), &[]).unwrap().control_plane, good);
     }
@@ -55,9 +56,12 @@ fn a_control_plane_is_a_host_and_a_port_and_no_url() {
         ":1",
         "[x]:1",
         "mesh",
+        "a:1,",
+        "a:1, b:1",
     ] {
         let said = mistakes(&with(bad), &[]);
-        assert!(said.contains(bad) && said.contains("HOST:PORT"), "{said}");
+        let wrong = bad.rsplit(',').next().unwrap();
+        assert!(said.contains(wrong) && said.contains("HOST:PORT"), "{said}");
     }
 }
 

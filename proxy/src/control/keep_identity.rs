@@ -61,6 +61,7 @@ pub(super) async fn first_svid(
             }
             Err(error) if error.is_final() => return Err(Exit::IdentityRefused(error)),
             Err(error) => {
+                control_plane.elsewhere();
                 let full = BACKOFF_MIN
                     .saturating_mul(1 << failures.min(16))
                     .min(BACKOFF_MAX);
@@ -185,6 +186,7 @@ pub(super) async fn keep(
                 Last::Renewed { at: now }
             }
             Err(problem) => {
+                control_plane.elsewhere();
                 renewals.add(CONTROL, "failed");
                 error!(
                     error = chain(&problem),

@@ -85,18 +85,23 @@ impl Registration {
     /// [`Exit::ApplicationExposed`], [`Exit::NotIntercepted`].
     pub(super) async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
         let (mut lease, mut failures) = (None::<Lease>, 0_u32);
+        // Callers may have been told of us, whether we hold a lease or not.
+        let mut known = false;
         loop {
             let health = self.health.borrow_and_update().clone();
             self.check_exposure(health.health).await?;
             let pause = match self.report(lease.take(), &health).await {
                 Ok(renewed) => {
-                    failures = 0;
+                    (failures, known) = (0, true);
                     let pause = Duration::from_millis(renewed.ttl_ms) / 3;
                     lease = Some(renewed);
                     pause.max(RENEW_MIN)
                 }
                 Err((kept, status)) => {
+                    // It may be alone without the store that all of them share.
+                    self.control_plane.elsewhere();
                     lease = kept;
+                    known |= may_have_arrived(&status);
                     failures = failures.saturating_add(1);
                     let pause = backoff(failures, fastrand::f64());
                     let reason = self.control_plane.explain(&status);
@@ -115,7 +120,7 @@ impl Registration {
                 command = leave.recv() => {
                     if let Some(Deregister { wait, confirmed }) = command {
                         // Nobody may be waiting any more.
-                        let _ = confirmed.send(self.deregister(lease, wait).await);
+                        let _ = confirmed.send(self.leave(lease, known, wait).await);
                     }
                     return Ok(());
                 }
@@ -225,8 +230,27 @@ impl Registration {
             .into_inner())
     }
 
-    async fn deregister(&self, lease: Option<Lease>, wait: Duration) -> bool {
-        let Some(lease) = lease else { return true };
+    /// Whether nobody calls us any more. A lease that was lost (the control plane is another one, or its answer never
+    /// came) is had anew first: callers may know of us all the same, and only who holds one can take us out.
+    async fn leave(&self, lease: Option<Lease>, known: bool, wait: Duration) -> bool {
+        let lease = match lease {
+            Some(lease) => lease,
+            None if !known => return true,
+            None => match self.register(&Report::default()).await {
+                Ok(lease) => lease,
+                Err(status) => {
+                    warn!(
+                        reason = status.message(),
+                        "callers could not be told that this instance leaves"
+                    );
+                    return false;
+                }
+            },
+        };
+        self.deregister(lease, wait).await
+    }
+
+    async fn deregister(&self, lease: Lease, wait: Duration) -> bool {
         let request = DeregisterRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
@@ -254,6 +278,18 @@ impl Registration {
     fn registry(&self) -> RegistryClient<Channel> {
         RegistryClient::new(self.control_plane.channel(self.material.clone()))
     }
+}
+
+/// Whether what failed so may have been done: nobody said that it was refused.
+fn may_have_arrived(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
 }
 
 fn timed<T>(message: T, limit: Duration) -> tonic::Request<T> {

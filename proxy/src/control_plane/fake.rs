@@ -31,7 +31,7 @@ use usher_config::wire::{
     v1::{
         self, AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse,
         Lease, ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
-        RenewRequest, SvidResponse,
+        RenewRequest, SvidResponse, WatchRequest, WatchResponse,
         authority_server::{Authority, AuthorityServer},
         registry_server::{Registry, RegistryServer},
     },
@@ -56,6 +56,8 @@ pub(crate) struct Fake {
     pub(crate) leases: Arc<Mutex<Vec<String>>>,
     /// What it answers to whoever asks for admission, if not by the service.
     pub(crate) admission: Arc<Mutex<Option<Status>>>,
+    /// What it answers to whoever registers, if not with a lease.
+    pub(crate) registration: Arc<Mutex<Option<Status>>>,
     pub(crate) control_plane: ControlPlane,
 }
 
@@ -76,6 +78,7 @@ impl Fake {
             calls: Arc::default(),
             leases: Arc::default(),
             admission: Arc::default(),
+            registration: Arc::default(),
             control_plane,
         };
         let routes = Routes::new(AuthorityServer::new(fake.clone()))
@@ -199,6 +202,10 @@ impl Registry for Fake {
     }
 
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Lease>, Status> {
+        if let Some(status) = self.registration.lock().unwrap().clone() {
+            self.called("register refused");
+            return Err(status);
+        }
         let request = request.into_inner();
         let mut leases = self.leases.lock().unwrap();
         let lease_id = format!("lease{}", self.calls().len());
@@ -247,6 +254,12 @@ impl Registry for Fake {
         &self,
         _: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
+        Err(Status::unimplemented("not for sidecars"))
+    }
+
+    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not for sidecars"))
     }
 }

@@ -3,7 +3,9 @@
 //! Four protections with four names (SEMANTICS §8): `limits` bound what is in flight, `balance::ejection`
 //! takes out one endpoint, `breaker` gives a whole dependency a rest, `fallback` answers instead.
 
-pub mod access;
+/// Shared with `usher authz check`.
+pub use usher_config::decide::access;
+
 pub mod breaker;
 pub mod fallback;
 pub mod fault;

@@ -16,13 +16,13 @@ use usher_config::{
 use crate::{
     balance::{EndpointState, Group, Member, Rules, affinity, zones},
     clock,
-    route::{Streams, Table},
+    route::{Streams, Table, followed},
     telemetry::metrics::{Direction, Outcomes},
 };
 
 use super::{
     EndpointEntry, PortEntry, Running, ServiceEntry, ServiceMetrics, Treatment, apply::Fixed,
-    followed::followed, treat::Treat,
+    treat::Treat,
 };
 
 pub(super) type Endpoints = BTreeMap<InstanceName, Arc<Endpoint>>;

@@ -11,7 +11,7 @@ use usher_config::{
     value::{CertificateName, Hostname, Name, Port, ServiceName},
 };
 
-use crate::route::{self, Hosts, Table};
+use crate::route::{self, ByHost, Hosts};
 
 use super::{
     Guards, ServiceEntry, TokensEntry, Treatment,
@@ -66,14 +66,8 @@ pub struct ListenerEntry {
     pub claim_headers: Arc<[HeaderName]>,
     /// Where connections go.
     pub streams: Hosts<StreamRoute>,
-    hosts: Hosts<HostEntry>,
-}
-
-/// The routes of one host name.
-#[derive(Debug, Default)]
-struct HostEntry {
-    table: Table,
-    /// In the order of the table's routes.
+    hosts: ByHost,
+    /// In the order of the model's routes.
     routes: Vec<RouteEntry>,
 }
 
@@ -116,10 +110,8 @@ impl ListenerEntry {
 
     /// The first route that takes the request: those of the most precise host name first.
     pub fn select(&self, request: &route::Request<'_>) -> Option<(&Route, &RouteEntry)> {
-        self.hosts.matching(request.host).find_map(|host| {
-            let (position, route) = host.table.select(request)?;
-            Some((route, host.routes.get(position)?))
-        })
+        let (position, route) = self.hosts.select(request)?;
+        Some((route, self.routes.get(position)?))
     }
 }
 
@@ -218,19 +210,9 @@ impl<'a> Builder<'a> {
     }
 
     fn listener(&mut self, listener: &Listener) -> ListenerEntry {
-        let mut by_host: HashMap<Option<&Hostname>, (Vec<Route>, Vec<RouteEntry>)> = HashMap::new();
-        for GatewayRoute { route, policies } in &listener.routes {
-            let (routes, entries) = by_host.entry(route.hostnames.first()).or_default();
-            entries.push(self.route(route, policies));
-            routes.push(route.clone());
-        }
-        let mut hosts = Hosts::default();
-        for (hostname, (routes, entries)) in by_host {
-            hosts.entry(hostname, || HostEntry {
-                table: Table::new(routes),
-                routes: entries,
-            });
-        }
+        let routes = &listener.routes;
+        let entry = |GatewayRoute { route, policies }: &_| self.route(route, policies);
+        let entries = routes.iter().map(entry).collect();
         let mut streams = Hosts::default();
         for stream in &listener.streams {
             // The first of a name is the oldest.
@@ -244,7 +226,8 @@ impl<'a> Builder<'a> {
             certificates: listener.certificates.clone(),
             claim_headers: self.claim_headers.clone(),
             streams,
-            hosts,
+            routes: entries,
+            hosts: ByHost::new(routes.iter().map(|one| &one.route)),
         }
     }
 

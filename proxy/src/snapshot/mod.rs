@@ -6,7 +6,6 @@
 mod apply;
 mod build;
 mod entry;
-mod followed;
 mod gateway;
 mod limits;
 mod tokens;

@@ -139,6 +139,8 @@ impl Xds {
             let begun = Instant::now();
             let status = self.stream().await;
             self.subscription.closed();
+            // One that ends its streams, or does not open any, is not the one to ask first.
+            self.parts.control_plane.elsewhere();
             failures = if begun.elapsed() >= GOOD_STREAM {
                 0
             } else {

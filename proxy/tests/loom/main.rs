@@ -19,8 +19,7 @@ mod rate_limit;
 
 #[path = "../../src/clock.rs"]
 mod clock;
-#[path = "../../src/random.rs"]
-mod random;
+use usher_config::decide::random;
 
 /// Tries every interleaving with at most three preemptions: more than any known bug of this kind has needed.
 fn explore(model: impl Fn() + Sync + Send + 'static) {

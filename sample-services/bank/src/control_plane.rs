@@ -56,6 +56,9 @@ impl ControlPlane {
                 grpc.to_string().into(),
                 "--http".into(),
                 http.to_string().into(),
+                // The bank's services are told addresses, not names.
+                "--dns".into(),
+                "off".into(),
             ],
             environment: vec![],
             log: layout.log(NAME),

@@ -2,6 +2,7 @@
 
 mod closed;
 mod machine;
+mod names;
 
 use std::path::Path;
 

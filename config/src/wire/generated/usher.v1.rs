@@ -1370,6 +1370,102 @@ pub struct ListServicesResponse {
     #[prost(message, repeated, tag = "1")]
     pub services: ::prost::alloc::vec::Vec<ServiceStatus>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequest {
+    /// only this one; empty: all
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// only services of this name; empty: all
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    /// all that there was at the beginning has been said
+    #[prost(bool, tag = "2")]
+    pub synced: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Change {
+    #[prost(enumeration = "change::Kind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    /// absent: it is about the service itself
+    #[prost(message, optional, tag = "4")]
+    pub instance: ::core::option::Option<InstanceStatus>,
+    /// of a service: by which it is called
+    #[prost(uint32, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+    /// of a service
+    #[prost(string, repeated, tag = "6")]
+    pub virtual_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nested message and enum types in `Change`.
+pub mod change {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        Added = 0,
+        Changed = 1,
+        Removed = 2,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Added => "ADDED",
+                Self::Changed => "CHANGED",
+                Self::Removed => "REMOVED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ADDED" => Some(Self::Added),
+                "CHANGED" => Some(Self::Changed),
+                "REMOVED" => Some(Self::Removed),
+                _ => None,
+            }
+        }
+    }
+}
+/// An instance as operators see it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InstanceStatus {
+    #[prost(string, tag = "1")]
+    pub instance: ::prost::alloc::string::String,
+    /// `ip:port` of its sidecar's inbound listener
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// as its own sidecar sees the application
+    #[prost(bool, tag = "3")]
+    pub healthy: bool,
+    #[prost(string, tag = "4")]
+    pub health_reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub zone: ::prost::alloc::string::String,
+    /// the configuration its sidecar said it runs; 0: did not say
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceStatus {
     #[prost(string, tag = "1")]
@@ -1915,7 +2011,7 @@ pub mod registry_client {
                 .insert(GrpcMethod::new("usher.v1.Registry", "Deregister"));
             self.inner.unary(req, path, codec).await
         }
-        /// For operators (`usher services`, `usher status`) over the local operator channel too.
+        /// Every service with its instances, for whoever has an identity of the mesh.
         pub async fn list_services(
             &mut self,
             request: impl tonic::IntoRequest<super::ListServicesRequest>,
@@ -1939,6 +2035,29 @@ pub mod registry_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("usher.v1.Registry", "ListServices"));
             self.inner.unary(req, path, codec).await
+        }
+        /// What there is, and then what comes and goes. A watcher that is slow skips what it missed: each response leads from
+        /// what was said before to what is now. RESOURCE_EXHAUSTED: too many watch already. UNAVAILABLE at the end: watch again.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/usher.v1.Registry/Watch");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("usher.v1.Registry", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }
@@ -1978,7 +2097,7 @@ pub mod registry_server {
             tonic::Response<super::DeregisterResponse>,
             tonic::Status,
         >;
-        /// For operators (`usher services`, `usher status`) over the local operator channel too.
+        /// Every service with its instances, for whoever has an identity of the mesh.
         async fn list_services(
             &self,
             request: tonic::Request<super::ListServicesRequest>,
@@ -1986,6 +2105,18 @@ pub mod registry_server {
             tonic::Response<super::ListServicesResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Watch method.
+        type WatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What there is, and then what comes and goes. A watcher that is slow skips what it missed: each response leads from
+        /// what was said before to what is now. RESOURCE_EXHAUSTED: too many watch already. UNAVAILABLE at the end: watch again.
+        async fn watch(
+            &self,
+            request: tonic::Request<super::WatchRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
     }
     /// Instances. All calls need mutual TLS; the caller's SVID must be one of the service's identities.
     #[derive(Debug)]
@@ -2281,6 +2412,52 @@ pub mod registry_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/usher.v1.Registry/Watch" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSvc<T: Registry>(pub Arc<T>);
+                    impl<
+                        T: Registry,
+                    > tonic::server::ServerStreamingService<super::WatchRequest>
+                    for WatchSvc<T> {
+                        type Response = super::WatchResponse;
+                        type ResponseStream = T::WatchStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Registry>::watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

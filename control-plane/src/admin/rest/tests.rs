@@ -1,5 +1,7 @@
 //! Who may read over REST.
 
+mod openapi;
+
 use super::is_own_name;
 
 #[test]

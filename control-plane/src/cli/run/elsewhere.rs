@@ -10,10 +10,11 @@ pub(super) fn is_elsewhere(run: &Run) -> bool {
     let (Some(given), Some(here)) = (&run.control_plane, run.data.addresses()) else {
         return false;
     };
-    let Ok(meant) = given.to_socket_addrs() else {
+    let meant: Result<Vec<_>, _> = given.split(',').map(|one| one.to_socket_addrs()).collect();
+    let Ok(meant) = meant else {
         return false;
     };
-    let meant: Vec<SocketAddr> = meant.collect();
+    let meant: Vec<SocketAddr> = meant.into_iter().flatten().collect();
     !meant.is_empty() && !meant.iter().any(|meant| is_at(*meant, here.grpc))
 }
 

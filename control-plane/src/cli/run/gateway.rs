@@ -61,7 +61,7 @@ pub(in super::super) struct Gateway {
     /// Service account, when several may run the gateway
     #[arg(long, value_name = "SA", conflicts_with = "token_file")]
     service_account: Option<Name>,
-    /// Control plane, HOST:PORT [default: the one on the data directory, else 127.0.0.1:15012]
+    /// Control plane, HOST:PORT, several with commas between [default: the one on the data directory, else 127.0.0.1:15012]
     #[arg(long, value_name = "ADDR", env = "USHER_CONTROL_PLANE")]
     control_plane: Option<String>,
     /// File with a join token [default: ask the control plane on this machine for one]

@@ -110,7 +110,7 @@ pub(super) struct Run {
     /// Service account, when several may run the service
     #[arg(long, value_name = "SA", conflicts_with = "token_file")]
     service_account: Option<Name>,
-    /// Control plane, HOST:PORT [default: the one on the data directory, else 127.0.0.1:15012]
+    /// Control plane, HOST:PORT, several with commas between [default: the one on the data directory, else 127.0.0.1:15012]
     #[arg(long, value_name = "ADDR", env = "USHER_CONTROL_PLANE")]
     control_plane: Option<String>,
     /// File with a join token [default: ask the control plane on this machine for one]
@@ -371,8 +371,9 @@ impl Run {
     fn inbound(&self) -> SocketAddr {
         let local = self
             .control_plane()
-            .rsplit_once(':')
-            .is_some_and(|(host, _)| is_loopback(host.trim_matches(['[', ']'])));
+            .split(',')
+            .filter_map(|one| one.rsplit_once(':'))
+            .all(|(host, _)| is_loopback(host.trim_matches(['[', ']'])));
         let ip = if local {
             Ipv4Addr::LOCALHOST
         } else {

@@ -66,7 +66,10 @@ async fn serve() -> (State, Channel) {
     };
     let ads = AdsService::new(state.clone());
     let metrics = crate::telemetry::metrics::Metrics::new().expect("unique names");
-    let registry = RegistryService::new(state.clone(), metrics.registry_impostors);
+    let registry = {
+        let watchers = crate::watch::Watchers::new(state.clone(), watch::channel(false).1);
+        RegistryService::new(state.clone(), watchers, metrics.registry_impostors)
+    };
     let server = Server::builder()
         .add_service(AggregatedDiscoveryServiceServer::with_interceptor(
             ads, identify,

@@ -12,6 +12,17 @@ struct Rig {
     task: tokio::task::JoinHandle<Result<(), Exit>>,
 }
 
+impl Rig {
+    /// Whether nobody calls it any more, as far as it knows.
+    async fn leave(&self) -> bool {
+        let (confirmed, confirmation) = oneshot::channel();
+        let wait = Duration::from_secs(3);
+        let leave = Deregister { wait, confirmed };
+        self.leave.send(leave).await.unwrap();
+        confirmation.await.unwrap()
+    }
+}
+
 async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
     let fake = Fake::start().await;
     let (health, reported) = watch::channel(Report::default());
@@ -67,17 +78,40 @@ async fn an_instance_registers_renews_tells_its_health_and_leaves() {
     rig.fake.leases.lock().unwrap().clear();
     eventually(&rig.fake, "register 10.0.0.1:15006 healthy=true").await;
 
-    let (confirmed, confirmation) = oneshot::channel();
-    rig.leave
-        .send(Deregister {
-            wait: Duration::from_secs(3),
-            confirmed,
-        })
-        .await
-        .unwrap();
-    assert!(confirmation.await.unwrap());
+    assert!(rig.leave().await);
     assert!(rig.task.await.unwrap().is_ok());
     assert_eq!(rig.fake.calls().last().unwrap(), "deregister wait=3000");
+}
+
+#[tokio::test]
+async fn a_lease_that_was_lost_is_had_anew_to_leave() {
+    // After each: refused for good, so that nobody was ever told; and by who may have done it all the same.
+    let refused = Status::permission_denied("not you");
+    let silent = Status::unavailable("not now");
+    for (before, after, confirmed, last) in [
+        (Some(refused), None, true, "register refused"),
+        (None, Some(silent.clone()), false, "register refused"),
+        (Some(silent), None, true, "deregister wait=3000"),
+    ] {
+        let rig = start("10.0.0.1:15006", None).await;
+        let registers = before.is_none();
+        *rig.fake.registration.lock().unwrap() = before;
+        let first = if registers {
+            "renew healthy=false"
+        } else {
+            "register refused"
+        };
+        eventually(&rig.fake, first).await;
+        if let Some(status) = after {
+            *rig.fake.registration.lock().unwrap() = Some(status);
+            rig.fake.leases.lock().unwrap().clear();
+            eventually(&rig.fake, "register refused").await;
+        } else if last != "register refused" {
+            *rig.fake.registration.lock().unwrap() = None;
+        }
+        assert_eq!(rig.leave().await, confirmed, "{:?}", rig.fake.calls());
+        assert_eq!(rig.fake.calls().last().unwrap(), last);
+    }
 }
 
 #[tokio::test]

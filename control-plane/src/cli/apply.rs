@@ -1,0 +1,178 @@
+//! `usher apply`: a configuration goes into the control plane's store, whole.
+
+use std::{path::Path, path::PathBuf, time::Duration};
+
+use clap::Args;
+use usher_config::parse::{Parsed, parse_paths};
+
+use super::{
+    Failure, Outcome, block_on,
+    client::{ClientError, Server},
+    exit,
+    history::author,
+    locate::DataDirectory,
+    meant_path,
+    paint::{BAD, DIM, GOOD, WARN, paint},
+    validate,
+};
+use crate::admin::operator::apply::{Applied, Apply as Wanted, File, NotApplied};
+
+/// A large configuration is compiled once and may be decided upon several times.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Write a configuration into the store of the control plane on this machine
+///
+/// The given paths are all of the mesh's configuration: what is in force and not among them is deleted. They are checked as
+/// `usher validate` does, and again by the control plane against what is in force; one mistake, and nothing changes. Only
+/// for a control plane that was started without --config: one configuration has one source.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher serve &                    # without --config: the store is the configuration's source
+  usher apply mesh/
+  usher apply mesh/ -m \"more patience with the ledger\"
+  usher apply mesh/ --json | jq .revision.number
+
+With `usher serve --store etcd://...` at any one of the control planes; the others follow within a moment.
+
+Exit codes: 0 in force, 1 mistakes, 64 usage, 69 no control plane answers or its store cannot be reached, 70 refused.")]
+pub(super) struct Apply {
+    /// Files, or directories with *.yaml and *.yml files at any depth
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Why, for usher history
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    message: String,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// Print {"revision","isNew","conditions"}, or {"message","rejected"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Apply {
+    pub(super) fn execute(self) -> Outcome {
+        let parsed = parse_paths(&self.paths).map_err(|error| {
+            let failure = Failure::new(exit::FAILED, format!("cannot read {error}"));
+            match self.paths.iter().find(|path| !path.exists()) {
+                Some(path) => meant_path(failure, path),
+                None => failure,
+            }
+        })?;
+        if parsed.sources.is_empty() && parsed.unreadable.is_empty() {
+            // Deleting everything must be said, not happen by a path that is wrong.
+            let message = "there is no *.yaml or *.yml file in the given directories";
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        let errors = validate::show_errors(&parsed);
+        if errors > 0 {
+            let count = paint(BAD, validate::plural(errors, "error"));
+            anstream::eprintln!("{count}: nothing was sent");
+            return Ok(exit::MISTAKES);
+        }
+        match block_on(send(&self.data, &self.wanted(&parsed)))? {
+            Ok(applied) => self.tell(&applied),
+            Err(refused) => {
+                if self.json {
+                    super::print_json(&refused)?;
+                } else {
+                    for rejected in &refused.rejected {
+                        anstream::eprintln!(
+                            "{}",
+                            super::status::rejected_lines(rejected).join("\n")
+                        );
+                    }
+                    anstream::eprintln!("{}", refused.message);
+                }
+                Ok(exit::MISTAKES)
+            }
+        }
+    }
+
+    /// Files by the names that they have below the directory, so that the same folder elsewhere is the same configuration.
+    fn wanted(&self, parsed: &Parsed) -> Wanted {
+        let base = match self.paths.as_slice() {
+            [one] if one.is_dir() => one.as_path(),
+            _ => Path::new(""),
+        };
+        let file = |(path, text): (&PathBuf, &std::sync::Arc<str>)| File {
+            path: path
+                .strip_prefix(base)
+                .unwrap_or(path)
+                .display()
+                .to_string(),
+            text: text.to_string(),
+        };
+        Wanted {
+            files: parsed.sources.iter().map(file).collect(),
+            author: author(),
+            message: self.message.clone(),
+        }
+    }
+
+    fn tell(&self, applied: &Applied) -> Outcome {
+        if self.json {
+            return super::print_json(applied);
+        }
+        let revision = &applied.revision;
+        let number = paint(GOOD, format!("revision {}", revision.number));
+        anstream::println!(
+            "{number} {}",
+            match applied.is_new {
+                true => "is in force",
+                false => "was in force already: nothing has changed",
+            }
+        );
+        if applied.is_new {
+            for object in &revision.changed {
+                anstream::println!("  {}", paint(DIM, object));
+            }
+        }
+        for condition in &applied.conditions {
+            let head = format!("{}: {}", condition.reason, condition.object);
+            anstream::eprintln!("\n{}\n  {}", paint(WARN, head), condition.message);
+        }
+        Ok(exit::OK)
+    }
+}
+
+async fn send(
+    data: &DataDirectory,
+    wanted: &Wanted,
+) -> Result<Result<Applied, NotApplied>, Failure> {
+    let failed = |error: serde_json::Error| Failure::of(exit::FAILED, &error);
+    let body = serde_json::to_vec(wanted).map_err(failed)?;
+    let socket = data.operator_socket();
+    let answer = Server::Unix(socket.clone())
+        .ask(http::Method::POST, "/v1/apply", body.into(), LIMIT)
+        .await;
+    match answer {
+        Ok(body) => Ok(Ok(serde_json::from_slice(&body).map_err(failed)?)),
+        Err(ClientError::Refused { status, message })
+            if status == http::StatusCode::UNPROCESSABLE_ENTITY =>
+        {
+            Ok(Err(serde_json::from_str(&message).map_err(failed)?))
+        }
+        Err(error @ ClientError::Refused { .. }) => {
+            let code = match &error {
+                ClientError::Refused { status, .. }
+                    if *status == http::StatusCode::SERVICE_UNAVAILABLE =>
+                {
+                    exit::UNAVAILABLE
+                }
+                _ => exit::FAILED,
+            };
+            Err(Failure::of(code, &error))
+        }
+        Err(error) => {
+            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
+            let message = format!(
+                "no control plane answers on its operator socket {}: {cause}",
+                socket.display()
+            );
+            Err(Failure::new(exit::UNAVAILABLE, message)
+                .advise("start one on this machine: usher serve")
+                .advise("one with another data directory: --data DIR, or USHER_DATA"))
+        }
+    }
+}

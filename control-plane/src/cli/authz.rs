@@ -1,0 +1,203 @@
+//! `usher authz check`: may this caller do this, and by which rule, from files.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use usher_config::{
+    decide::{
+        access::{Access, HttpAccess},
+        route::path,
+    },
+    model::Protocol,
+    value::{Port, ServiceName},
+};
+
+use super::{
+    Failure, Outcome, exit,
+    offline::{Files, Offline},
+    paint::{BAD, DIM, GOOD, HEAD, paint},
+};
+use crate::{
+    compile::Compiled,
+    whatif::{
+        Caller, Places,
+        access::{Permission, permission},
+        find,
+    },
+};
+
+/// Try access policies without sending anything
+#[derive(Debug, Args)]
+pub(super) struct Authz {
+    #[command(subcommand)]
+    verb: AuthzVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuthzVerb {
+    Check(Check),
+}
+
+/// Show whether a caller may do something to a service, and which policy and rule decide
+///
+/// Answered from files, by the code that the service's sidecars run. Routes have no part in it: what a caller's request
+/// becomes on its way, usher route test shows.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher authz check --config mesh/ --from web --to orders --method POST --path /v1/orders
+  usher authz check --config mesh/ --from spiffe://usher.local/ns/shop/sa/web --to shop/orders --port 8080
+  usher authz check --config mesh/ --from outside --to orders        # without a sidecar
+  usher authz check --config mesh/ --from web --to ledger --opaque   # a connection, not a request
+
+Exit codes: 0 allowed, 1 refused, 64 usage, 70 a path cannot be read.")]
+struct Check {
+    #[command(flatten)]
+    files: Files,
+    /// Who asks: a workload (or a service's), [NAMESPACE/]NAME; a SPIFFE ID; or outside, for a caller without sidecar
+    #[arg(long, value_name = "WHO")]
+    from: String,
+    /// The service that is called, [NAMESPACE/]NAME
+    #[arg(long, value_name = "SERVICE")]
+    to: String,
+    /// Its port [default: its only one]
+    #[arg(long, value_name = "PORT")]
+    port: Option<Port>,
+    /// The request's method
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "GET",
+        conflicts_with = "opaque"
+    )]
+    method: Method,
+    /// The request's path, without query
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/",
+        conflicts_with = "opaque"
+    )]
+    path: String,
+    /// An opaque connection instead of a request
+    #[arg(long)]
+    opaque: bool,
+    /// Print {"allowed","because","mtls","policies":[…]}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Authz {
+    pub(super) fn execute(self) -> Outcome {
+        let AuthzVerb::Check(check) = self.verb;
+        check.execute()
+    }
+}
+
+impl Check {
+    fn execute(self) -> Outcome {
+        let usage = |message| Failure::new(exit::USAGE, message);
+        let path =
+            path::normalize(&self.path).map_err(|error| usage(format!("--path: {error}")))?;
+        let Offline {
+            parsed, compiled, ..
+        } = self.files.read()?;
+        let caller = match self.from.as_str() {
+            "outside" => None,
+            name => {
+                let named = Caller::named(&compiled, name);
+                Some(named.map_err(|why| usage(format!("--from: {why}")))?)
+            }
+        };
+        let service = find(compiled.services.keys(), &self.to, "service");
+        let service = service.map_err(|why| usage(format!("--to: {why}")))?;
+        let (port, protocol) = port(&compiled, service, self.port)?;
+        let opaque = self.opaque || protocol == Protocol::Tcp;
+        let asked = Access {
+            caller: caller.as_ref().map(|caller| &caller.identity),
+            port,
+            http: (!opaque).then_some(HttpAccess {
+                method: &self.method,
+                path: &path,
+            }),
+        };
+        let workload = compiled.inbound.get(service);
+        let workload = workload.ok_or_else(|| usage(format!("--to: {service} is no service")))?;
+        let answer = permission(workload, &asked, &Places::new(&parsed));
+        if self.json {
+            super::print_json(&answer)?;
+        } else {
+            let what = match opaque {
+                true => format!("a connection to {service}:{port}"),
+                false => format!("{} {path} at {service}:{port}", self.method),
+            };
+            let whose = caller.map_or("outside".to_owned(), |caller| caller.identity.to_string());
+            anstream::println!("{}", render(&answer, &what, &whose).join("\n"));
+        }
+        Ok(if answer.allowed {
+            exit::OK
+        } else {
+            exit::MISTAKES
+        })
+    }
+}
+
+/// The port that is meant, and what is spoken there.
+fn port(
+    compiled: &Compiled,
+    service: &ServiceName,
+    asked: Option<Port>,
+) -> Result<(Port, Protocol), Failure> {
+    let ports = compiled
+        .services
+        .get(service)
+        .map(|service| service.ports.as_slice());
+    let ports = ports.unwrap_or_default();
+    let found = match (asked, ports) {
+        (Some(asked), _) => ports.iter().find(|port| port.port == asked),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    found.map(|port| (port.port, port.protocol)).ok_or_else(|| {
+        let numbers: Vec<String> = ports.iter().map(|port| port.port.to_string()).collect();
+        let found = asked.map_or("nothing".to_owned(), |port| port.to_string());
+        let message = format!("--port: found {found}, allowed: {}", numbers.join(", "));
+        Failure::new(exit::USAGE, message)
+    })
+}
+
+fn render(answer: &Permission, what: &str, whose: &str) -> Vec<String> {
+    let verdict = match answer.allowed {
+        true => paint(GOOD, "allowed"),
+        false => paint(BAD, "refused"),
+    };
+    let mut lines = vec![
+        format!(
+            "{verdict}: {} {}",
+            paint(HEAD, what),
+            paint(DIM, format!("from {whose}"))
+        ),
+        format!("  {}", answer.because),
+    ];
+    lines.extend(rules(answer));
+    lines
+}
+
+/// What each policy says, a line each, and why rules do not take the request.
+pub(super) fn rules(answer: &Permission) -> Vec<String> {
+    let mut lines = vec![format!("  mtls.mode {}", answer.mtls)];
+    for policy in &answer.policies {
+        let at = policy
+            .at
+            .as_ref()
+            .map(|at| format!(" ({at})"))
+            .unwrap_or_default();
+        let trial = if policy.dry_run {
+            ", dryRun: refuses nothing"
+        } else {
+            ""
+        };
+        lines.push(format!("  {}{at} {}{trial}", policy.object, policy.because));
+        lines.extend(policy.rules.iter().map(|rule| format!("    {rule}")));
+    }
+    lines
+}

@@ -1,0 +1,18 @@
+//! A change is shown by the lines that differ.
+
+use super::*;
+
+#[test]
+fn lines_that_differ_are_shown_with_those_around_them() {
+    let text: Vec<String> = (0..20).map(|line| format!("line {line}\n")).collect();
+    let after = text.concat().replace("line 10\n", "line ten\n");
+    let lines = object("Service bank/a", Some(&text.concat()), Some(&after)).join("\n");
+    let plain = anstream::adapter::strip_str(&lines).to_string();
+    let expected = "~ Service bank/a\n    line 7\n    line 8\n    line 9\n  - line 10\n  + line ten\n    line 11\n    line 12\n    line 13";
+    assert_eq!(plain, expected);
+    let added = object("Service bank/a", None, Some("x: 1\n")).join("\n");
+    assert_eq!(
+        anstream::adapter::strip_str(&added).to_string(),
+        "+ Service bank/a\n  + x: 1"
+    );
+}

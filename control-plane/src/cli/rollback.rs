@@ -1,0 +1,78 @@
+//! `usher rollback`: back to an earlier configuration, and held there until somebody lets go.
+
+use clap::Args;
+use http::Method;
+
+use super::{
+    Failure, Outcome, block_on, exit,
+    history::{ask, author},
+    locate::DataDirectory,
+    paint::{GOOD, WARN, paint},
+};
+use crate::{admin::operator::history::Rollback as Wanted, status::StatusReport};
+
+/// Put an earlier configuration in force, and hold it
+///
+/// It becomes a new revision, and stays whatever the configuration directory says: edits there are still checked (usher
+/// status), and wait until --release. The newest revision can be held as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher history                                    # which revisions there are
+  usher rollback 12 -m \"payments fail since 13\"
+  usher rollback --release                         # the source decides again: waiting edits come into force
+
+Exit codes: 0 in force, 64 usage, 69 no control plane answers, 70 refused: no such revision, or nothing to release.")]
+pub(super) struct Rollback {
+    /// The revision to go back to
+    #[arg(
+        value_name = "REVISION",
+        required_unless_present = "release",
+        conflicts_with = "release"
+    )]
+    revision: Option<u64>,
+    /// Let go of the revision that is held
+    #[arg(long)]
+    release: bool,
+    /// Why, for usher history
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    message: String,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// Print the status afterwards as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rollback {
+    pub(super) fn execute(self) -> Outcome {
+        let wanted = Wanted {
+            to: self.revision,
+            author: author(),
+            message: self.message.clone(),
+        };
+        let body =
+            serde_json::to_vec(&wanted).map_err(|error| Failure::of(exit::FAILED, &error))?;
+        let status: StatusReport = block_on(ask(&self.data, Method::POST, "/v1/rollback", body))?;
+        if self.json {
+            return super::print_json(&status);
+        }
+        let number = status.revision.number;
+        let line = match self.revision {
+            Some(to) => format!(
+                "{} is in force: it is revision {to} again, and {} until usher rollback --release",
+                paint(GOOD, format!("revision {number}")),
+                paint(WARN, "held")
+            ),
+            None => format!(
+                "{}: the source decides again",
+                paint(GOOD, format!("released as revision {number}"))
+            ),
+        };
+        anstream::println!("{line}");
+        for object in &status.revision.changed {
+            anstream::println!("  {object}");
+        }
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,182 @@
+//! `usher wait`: until every connected sidecar runs a configuration.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use usher_config::value::parse_duration;
+
+use super::{
+    Outcome, block_on, exit,
+    locate::ServerAddress,
+    paint::{BAD, DIM, GOOD, paint},
+    status::fetch,
+};
+use crate::status::{ProxyReport, StatusReport};
+
+/// Wait until a configuration is accepted and every connected sidecar that it concerns runs it
+///
+/// A sidecar that refuses it ends the waiting at once, and so does an object with a mistake.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cp new-route.yaml mesh/ && usher wait             # the newest revision, everywhere
+  usher apply mesh/ && usher wait --timeout 30s
+  usher wait --revision 14 --json
+
+Exit codes: 0 it runs everywhere, 1 it does not: refused, or not within the timeout, 64 usage, 69 no control plane answers.")]
+pub(super) struct Wait {
+    /// At least this revision [default: the newest]
+    #[arg(long, value_name = "N")]
+    revision: Option<u64>,
+    /// For how long, such as 30s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    server: ServerAddress,
+    /// Print {"done","revision","programmed","of","behind":[…],"refused":[…]}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Between looks.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a change needs to be noticed: whoever has just saved a file means the revision that comes of it.
+const SETTLE: Duration = Duration::from_millis(800);
+
+impl Wait {
+    pub(super) fn execute(self) -> Outcome {
+        let authority = self.server.authority()?;
+        block_on(self.wait(&authority))
+    }
+
+    async fn wait(&self, authority: &str) -> Outcome {
+        let began = Instant::now();
+        let progress = io::stderr().is_terminal() && !self.json;
+        loop {
+            let status: StatusReport = fetch(authority, "/v1/status").await?;
+            let seen = Seen::of(&status, self.revision);
+            let settled = self.revision.is_some() || began.elapsed() >= SETTLE;
+            if settled && (seen.is_done() || seen.is_hopeless()) {
+                clear(progress);
+                return self.tell(&seen, None);
+            }
+            if began.elapsed() >= self.timeout {
+                clear(progress);
+                return self.tell(&seen, Some(self.timeout));
+            }
+            if progress {
+                let line = paint(DIM, seen.line());
+                let _ = write!(anstream::stderr(), "\r\x1b[K{line}");
+                let _ = io::stderr().flush();
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    fn tell(&self, seen: &Seen, timeout: Option<Duration>) -> Outcome {
+        let done = seen.is_done();
+        if self.json {
+            super::print_json(&serde_json::json!({
+                "done": done,
+                "revision": seen.revision,
+                "programmed": seen.programmed,
+                "of": seen.of,
+                "behind": seen.behind,
+                "refused": seen.refused,
+            }))?;
+        } else if done {
+            anstream::println!("{} {}", paint(GOOD, "done:"), seen.line());
+        } else {
+            let why = match timeout {
+                Some(_) if seen.refused.is_empty() => "not in time:",
+                _ => "refused:",
+            };
+            anstream::eprintln!("{} {}", paint(BAD, why), seen.line());
+            for line in seen.refused.iter().chain(&seen.behind) {
+                anstream::eprintln!("  {line}");
+            }
+        }
+        Ok(if done { exit::OK } else { exit::MISTAKES })
+    }
+}
+
+fn clear(progress: bool) {
+    if progress {
+        let _ = write!(anstream::stderr(), "\r\x1b[K");
+    }
+}
+
+/// How far it has come.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    wanted: u64,
+    revision: u64,
+    programmed: usize,
+    of: usize,
+    /// Sidecars that do not run it yet.
+    behind: Vec<String>,
+    /// Who refused what.
+    refused: Vec<String>,
+}
+
+impl Seen {
+    fn of(status: &StatusReport, wanted: Option<u64>) -> Self {
+        let behind = |proxy: &&ProxyReport| !proxy.up_to_date;
+        let proxies = &status.proxies;
+        let nacks = proxies.iter().filter_map(|proxy| {
+            let nack = proxy.last_nack.as_ref()?;
+            Some(format!("{}: {}", proxy.node, nack.message))
+        });
+        let rejected = status.rejected.iter().map(|rejected| {
+            let first = rejected.mistakes.first();
+            let why = first.map(|one| format!("{}: {}", one.at, one.message));
+            format!("{}: {}", rejected.object, why.unwrap_or_default())
+        });
+        let held = status.pinned.filter(|_| !status.waiting.is_empty());
+        let held = held.map(|pinned| {
+            format!("revision {pinned} is held (usher rollback --release): edits wait")
+        });
+        Self {
+            wanted: wanted.unwrap_or(0),
+            revision: status.revision.number,
+            programmed: proxies.iter().filter(|proxy| proxy.up_to_date).count(),
+            of: proxies.len(),
+            behind: proxies
+                .iter()
+                .filter(behind)
+                .map(|proxy| proxy.node.clone())
+                .collect(),
+            refused: nacks.chain(rejected).chain(held).collect(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.revision >= self.wanted && self.behind.is_empty() && self.refused.is_empty()
+    }
+
+    /// More time does not help.
+    fn is_hopeless(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            wanted,
+            revision,
+            programmed,
+            of,
+            ..
+        } = self;
+        match revision < wanted {
+            true => format!("revision {wanted} is not there yet, the newest is {revision}"),
+            false => format!("revision {revision} runs in {programmed} of {of} sidecars"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Waiting ends when it is done, and when more of it would not help.
+
+use super::*;
+use crate::status::{MistakeReport, NackReport, RejectedObject, RevisionStatus};
+
+fn proxy(node: &str, up_to_date: bool) -> ProxyReport {
+    ProxyReport {
+        node: node.to_owned(),
+        up_to_date,
+        ..ProxyReport::default()
+    }
+}
+
+fn status(number: u64, proxies: Vec<ProxyReport>) -> StatusReport {
+    StatusReport {
+        revision: RevisionStatus {
+            number,
+            ..RevisionStatus::default()
+        },
+        proxies,
+        ..StatusReport::default()
+    }
+}
+
+#[test]
+fn it_is_done_when_all_run_it() {
+    let all = status(4, vec![proxy("a", true), proxy("b", true)]);
+    assert!(Seen::of(&all, Some(4)).is_done() && Seen::of(&all, None).is_done());
+    let early = Seen::of(&all, Some(5));
+    assert!(!early.is_done() && !early.is_hopeless());
+    assert_eq!(early.line(), "revision 5 is not there yet, the newest is 4");
+    let behind = Seen::of(&status(4, vec![proxy("a", true), proxy("b", false)]), None);
+    assert!(!behind.is_done() && !behind.is_hopeless());
+    assert_eq!(
+        (behind.programmed, behind.of, behind.behind),
+        (1, 2, vec!["b".to_owned()])
+    );
+}
+
+#[test]
+fn who_refuses_ends_it() {
+    let mut nacked = status(4, vec![proxy("a", false)]);
+    nacked.proxies[0].last_nack = Some(NackReport {
+        message: "cannot".to_owned(),
+        ..NackReport::default()
+    });
+    let mut rejected = status(4, Vec::new());
+    rejected.rejected.push(RejectedObject {
+        object: "Service x/y".to_owned(),
+        mistakes: vec![MistakeReport {
+            at: "a.yaml:1:2".to_owned(),
+            message: "wrong".to_owned(),
+            ..MistakeReport::default()
+        }],
+        ..RejectedObject::default()
+    });
+    let mut held = status(4, Vec::new());
+    (held.pinned, held.waiting) = (Some(2), vec!["Service x/y".to_owned()]);
+    for (status, said) in [
+        (nacked, "a: cannot"),
+        (rejected, "Service x/y: a.yaml:1:2: wrong"),
+        (held, "revision 2 is held"),
+    ] {
+        let seen = Seen::of(&status, None);
+        assert!(!seen.is_done() && seen.is_hopeless());
+        assert!(seen.refused[0].starts_with(said), "{:?}", seen.refused);
+    }
+}

@@ -1,0 +1,199 @@
+//! Which object decided what: every field of a treatment with its value, and who said so.
+//!
+//! Layers are laid over one another as [`traffic::resolve`] does it, and a field is the narrowest layer's that has it. Not
+//! kept while compiling: only people ask, and they ask about one service.
+
+use serde_json::Value;
+use usher_config::{
+    kind::{Breaker, Ejection, ObjectKey, TrafficPolicySpec},
+    value::{ServiceName, parse_duration},
+};
+
+use crate::registry::World;
+
+use super::{
+    access, faults,
+    index::Index,
+    routes::{layers_of_route, targets_of_route},
+    services,
+    targets::{Target, Targets},
+    traffic::{self, Layer},
+    written::written,
+};
+
+/// A field, and who decided it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// As in YAML, without `spec.`: `timeouts.request`.
+    pub field: String,
+    /// As in YAML, on one line.
+    pub value: String,
+    /// `None`: nobody, it is the default.
+    pub by: Option<ObjectKey>,
+}
+
+/// How a service is called, protected and run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceDecided {
+    /// TrafficPolicies' fields, for requests that no route takes.
+    pub traffic: Vec<Decided>,
+    /// AccessPolicies' fields.
+    pub access: Vec<Decided>,
+    /// Workloads behind it.
+    pub workloads: Vec<ObjectKey>,
+}
+
+/// Of a service; nothing but defaults for one that does not exist.
+pub fn service(world: &World, name: &ServiceName) -> ServiceDecided {
+    let mut ignored = Vec::new();
+    let index = Index::new(world, &mut ignored);
+    let targets = Targets::new(&index, &mut ignored);
+    let mut traffic = traffic_fields(&traffic::layers_of_service(&targets, name));
+    traffic.extend(fault(&targets, &[Target::Service(name.clone())]));
+    let access = access::deciders(&index, &targets, name).into_iter();
+    let access = access.map(|(field, value, by)| Decided {
+        field: field.to_owned(),
+        value,
+        by,
+    });
+    let workloads = index.services.get(name);
+    let workloads = workloads.map(|service| services::workloads(&index, service));
+    ServiceDecided {
+        traffic,
+        access: access.collect(),
+        workloads: workloads.unwrap_or_default(),
+    }
+}
+
+/// What a rule of a route, by number, says about the treatment of its requests, itself and by policies that target it:
+/// on top of what holds for the service.
+pub fn rule(world: &World, route: &ObjectKey, number: usize) -> Vec<Decided> {
+    let mut ignored = Vec::new();
+    let index = Index::new(world, &mut ignored);
+    let targets = Targets::new(&index, &mut ignored);
+    let all = written(&index, &mut ignored);
+    let found = all.iter().find(|written| written.key == route);
+    let Some(rule) = found.and_then(|written| written.rules.get(number)) else {
+        return Vec::new();
+    };
+    let mut told = traffic_fields(&layers_of_route(&targets, route, rule));
+    // A default is the service's matter.
+    told.retain(|decided| decided.by.is_some());
+    told.extend(fault(&targets, &targets_of_route(route, rule)));
+    told
+}
+
+fn fault(targets: &Targets<'_>, wide_to_narrow: &[Target]) -> Option<Decided> {
+    let by = faults::held_by(targets, wide_to_narrow)?;
+    Some(Decided {
+        field: "fault".to_owned(),
+        value: "some requests are delayed or aborted until it expires".to_owned(),
+        by: Some(by),
+    })
+}
+
+/// All fields that are set when these layers, widest first, lie over the defaults.
+pub(super) fn traffic_fields(layers: &[Layer<'_>]) -> Vec<Decided> {
+    let whole = layers
+        .iter()
+        .fold(TrafficPolicySpec::default(), |wider, layer| {
+            layer.spec.over(&wider)
+        });
+    let mut whole = whole.over(&TrafficPolicySpec::defaults());
+    // Whoever writes a breaker, even an empty one, gets a whole one.
+    whole.breaker = whole
+        .breaker
+        .map(|breaker| breaker.over(&Breaker::defaults()));
+    whole.ejection = whole
+        .ejection
+        .map(|ejection| ejection.over(&Ejection::defaults()));
+    let said: Vec<(Value, &ObjectKey)> = layers
+        .iter()
+        .map(|layer| (fields(&layer.spec), &layer.object))
+        .collect();
+    let mut leaves = Vec::new();
+    collect(&fields(&whole), String::new(), &mut leaves);
+    let decided = leaves.into_iter().map(|(field, value)| {
+        // A fallback is taken whole: what the narrowest leaves out is nobody's.
+        let asked = if field.starts_with("fallback.") {
+            "fallback"
+        } else {
+            &field
+        };
+        let by = said
+            .iter()
+            .rev()
+            .find(|(spec, _)| at(spec, asked).is_some());
+        Decided {
+            value: shown(&value),
+            by: by.map(|(_, object)| (*object).clone()),
+            field,
+        }
+    });
+    let mut decided: Vec<Decided> = decided.collect();
+    for (floor, ceiling) in RAISED {
+        raise(&mut decided, floor, ceiling);
+    }
+    decided
+}
+
+/// Bounds that are raised to another field where they are below it.
+const RAISED: [(&str, &str); 3] = [
+    ("retry.backoff.base", "retry.backoff.max"),
+    ("ejection.base", "ejection.max"),
+    ("breaker.openFor", "breaker.maxOpenFor"),
+];
+
+fn raise(decided: &mut [Decided], floor: &str, ceiling: &str) {
+    let duration = |decided: &Decided| parse_duration(&decided.value).unwrap_or_default();
+    let low = decided.iter().find(|one| one.field == floor).cloned();
+    let high = decided.iter_mut().find(|one| one.field == ceiling);
+    if let (Some(low), Some(high)) = (low, high)
+        && duration(&low) > duration(high)
+    {
+        (high.value, high.by) = (low.value, low.by);
+    }
+}
+
+fn fields(spec: &TrafficPolicySpec) -> Value {
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("targetRefs");
+    }
+    value
+}
+
+/// What is not a mapping, with its path; nothing that is `null`.
+fn collect(value: &Value, path: String, leaves: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let below = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                collect(value, below, leaves);
+            }
+        }
+        other => leaves.push((path, other.clone())),
+    }
+}
+
+fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let found = path
+        .split('.')
+        .try_fold(value, |value, name| value.get(name))?;
+    (!found.is_null()).then_some(found)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => serde_json::to_string(other).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

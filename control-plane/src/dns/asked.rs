@@ -1,0 +1,109 @@
+//! A name → what it can mean in the mesh. Pure.
+
+use hickory_proto::rr::Name as DnsName;
+use usher_config::value::{InstanceName, Name, ServiceName};
+
+/// The domains in which services have names, the longest of two that end alike first. The same that sidecars take in
+/// `Host` and `:authority` (`proxy/src/route/authority.rs`); we answer for all of each: a name in it that is not of the
+/// mesh is nobody's, and asking the world about it would only tell the world.
+const DOMAINS: [&[&str]; 3] = [&["svc", "cluster", "local"], &["svc"], &["mesh"]];
+
+/// What a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Not ours.
+    Elsewhere,
+    /// Ours.
+    Here {
+        /// The domain's own name.
+        apex: DnsName,
+        /// Which name in it.
+        what: What,
+    },
+}
+
+/// A name in one of our domains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The domain itself.
+    Apex,
+    /// `namespace`.
+    Namespace(Name),
+    /// `service.namespace`.
+    Service(ServiceName),
+    /// `instance.service.namespace`.
+    Instance(InstanceName),
+    /// `_tcp.service.namespace`: only a step on the way to its ports.
+    Ports(ServiceName),
+    /// `_port._tcp.service.namespace`.
+    Port {
+        /// Whose.
+        service: ServiceName,
+        /// Its name or its number, in lower case.
+        port: String,
+    },
+    /// Nothing that anything can be called.
+    Nothing,
+}
+
+impl Asked {
+    /// Upper and lower case are one (RFC 4343).
+    pub fn of(name: &DnsName) -> Self {
+        // What is not ASCII is in no domain of ours, or is nothing there.
+        let labels: Vec<String> = name
+            .iter()
+            .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
+            .collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let stem = DOMAINS
+            .iter()
+            .find_map(|domain| Some((labels.strip_suffix(*domain)?, domain.len())));
+        match stem {
+            None => Self::Elsewhere,
+            Some((stem, domain)) => Self::Here {
+                apex: name.trim_to(domain),
+                what: What::of(stem).unwrap_or(What::Nothing),
+            },
+        }
+    }
+
+    /// Whose instances or addresses have to be known for an answer.
+    pub fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Elsewhere => None,
+            Self::Here { what, .. } => match what {
+                What::Apex | What::Namespace(_) | What::Nothing => None,
+                What::Service(service) | What::Ports(service) | What::Port { service, .. } => {
+                    Some(service)
+                }
+                What::Instance(name) => Some(&name.service),
+            },
+        }
+    }
+}
+
+impl What {
+    fn of(stem: &[&str]) -> Option<Self> {
+        let service = |name: &str, namespace: &str| {
+            Some(ServiceName {
+                namespace: namespace.parse().ok()?,
+                name: name.parse().ok()?,
+            })
+        };
+        Some(match *stem {
+            [] => Self::Apex,
+            [namespace] => Self::Namespace(namespace.parse().ok()?),
+            [name, namespace] => Self::Service(service(name, namespace)?),
+            ["_tcp", name, namespace] => Self::Ports(service(name, namespace)?),
+            [instance, name, namespace] => Self::Instance(InstanceName {
+                service: service(name, namespace)?,
+                instance: instance.parse().ok()?,
+            }),
+            [port, "_tcp", name, namespace] => Self::Port {
+                service: service(name, namespace)?,
+                port: port.strip_prefix('_')?.to_owned(),
+            },
+            _ => return None,
+        })
+    }
+}

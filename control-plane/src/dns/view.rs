@@ -1,0 +1,34 @@
+//! What the living mesh knows that bears on a question.
+
+use crate::state::{State, Wanted};
+
+use super::{Asked, View, What};
+
+/// Instances in one answer; more are told in turns. A message has 64 KiB, and who resolves a service by SRV has enough
+/// with this many.
+const INSTANCES_MAX: usize = 100;
+
+/// What is known about `asked`. `turn`: with which of many instances to begin.
+pub(super) fn view(state: &State, asked: &Asked, turn: usize) -> View {
+    let Asked::Here { what, .. } = asked else {
+        return View::default();
+    };
+    let wanted = match what {
+        What::Instance(name) => Wanted::One(&name.instance),
+        What::Port { .. } => Wanted::Healthy {
+            turn,
+            most: INSTANCES_MAX,
+        },
+        What::Apex | What::Namespace(_) | What::Service(_) | What::Ports(_) | What::Nothing => {
+            Wanted::Nobody
+        }
+    };
+    View {
+        revision: state.revision(),
+        has_namespace: match what {
+            What::Namespace(namespace) => state.has_namespace(namespace),
+            _ => false,
+        },
+        service: asked.service().and_then(|name| state.lookup(name, wanted)),
+    }
+}

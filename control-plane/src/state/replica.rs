@@ -1,0 +1,395 @@
+//! One of several control planes on one store: what others commit and register comes into force here too, and what is
+//! written here goes through the store.
+//!
+//! While the store cannot be reached, what was known is served: the configuration in force stays, no instance is taken out,
+//! and every write is refused with the reason.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+use usher_config::{
+    model::Revision,
+    value::{InstanceName, ServiceName},
+};
+
+use crate::registry::{
+    Store, StoreError,
+    instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
+    shared::{Batch, EVENTS_MAX, Event, Health, Registration, Shared, SharedError, WriteError},
+};
+
+use super::{Inner, NotWritten, Registry, State, configure::off_thread, lock};
+
+/// How long a write is waited for to come back as an event. It comes within milliseconds, or not as long as the store is
+/// unreachable; it is made in any case.
+const RETURN_MAX: Duration = Duration::from_secs(2);
+
+/// How long the first look at all registrations may take at start.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(20);
+
+/// An etcd that elects a leader, or starts again, is back sooner.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// Between attempts to load what others committed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the proxies here are waited for, on behalf of an instance that has left elsewhere: as long as one may wait.
+const DEPARTURE_MAX: Duration = Duration::from_secs(60);
+
+impl State {
+    /// The state of one of several control planes, with its tasks started; it knows all instances. Must be called in a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn of_replica(
+        store: Box<dyn Store>,
+        shared: Arc<dyn Shared>,
+    ) -> Result<Self, StoreError> {
+        let following = Arc::clone(&shared);
+        let state = off_thread(move || Self::start(store, Some(shared))).await??;
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        tokio::spawn(following.follow(sender));
+        let weak = Arc::downgrade(&state.0);
+        tokio::spawn(follow_instances(weak.clone(), events));
+        tokio::spawn(follow_configuration(weak, following.committed()));
+        let mut position = state.0.position.subscribe();
+        let known = position.wait_for(|position| *position > 0);
+        if timeout(FIRST_LOOK_MAX, known).await.is_err() {
+            let why = format!("registrations were not read within {FIRST_LOOK_MAX:?}");
+            return Err(SharedError::Unreachable { why }.into());
+        }
+        Ok(state)
+    }
+
+    /// Whether the shared store answers; `None`: there is none.
+    pub fn store_health(&self) -> Option<Health> {
+        let shared = self.0.shared.as_ref()?;
+        Some(shared.health().borrow().clone())
+    }
+
+    /// Ends when the store was there and has now been away for [`LOST_AFTER`]: the proxies here go and ask elsewhere then.
+    /// Once for each loss: if nobody has it, they come back, and are served what was known.
+    pub fn store_lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        let health = self.0.shared.as_ref().map(|shared| shared.health());
+        async move {
+            match health {
+                Some(health) => lost(health).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The other control planes need not wait for this one any more.
+    pub async fn depart(&self) {
+        if let Some(shared) = &self.0.shared {
+            shared.depart().await;
+        }
+    }
+
+    pub(super) async fn register_shared(
+        &self,
+        shared: &dyn Shared,
+        name: &InstanceName,
+        instance: Instance,
+    ) -> Result<String, NotWritten> {
+        let (is_full, is_new) = {
+            let registry = lock(&self.0.registry);
+            let instances = &registry.instances;
+            (instances.is_full(&name.service), !instances.contains(name))
+        };
+        if is_full && is_new {
+            return Err(NotRegistered::TooMany.into());
+        }
+        let permits = |holder: &_| self.may_be(holder, &name.service);
+        let address = instance.address;
+        let written = shared.register(name, instance, &permits).await;
+        let (lease, position) = written.map_err(|error| match error {
+            WriteError::Held(holder) => NotRegistered::Taken { holder }.into(),
+            other => not_written(other),
+        })?;
+        self.returned(position).await;
+        info!(instance = %name, %address, "instance registered");
+        Ok(lease)
+    }
+
+    pub(super) async fn renew_shared(
+        &self,
+        shared: &dyn Shared,
+        name: &InstanceName,
+        renewal: &Renewal<'_>,
+    ) -> Result<(), NotWritten> {
+        let mut held = self.held(shared, name, renewal.lease).await?;
+        let instance = &mut held.instance;
+        if instance.identity != *renewal.identity {
+            return Err(LeaseGone.into());
+        }
+        shared.renew(renewal.lease).await.map_err(not_written)?;
+        let is_same = instance.healthy == renewal.healthy
+            && instance.health_reason == renewal.health_reason
+            && instance.revision == renewal.revision;
+        if is_same {
+            return Ok(());
+        }
+        if instance.healthy != renewal.healthy {
+            info!(instance = %name, healthy = renewal.healthy, "instance health changed");
+        }
+        instance.healthy = renewal.healthy;
+        renewal
+            .health_reason
+            .clone_into(&mut instance.health_reason);
+        instance.revision = renewal.revision;
+        let position = shared.update(&held).await.map_err(not_written)?;
+        self.returned(position).await;
+        Ok(())
+    }
+
+    /// The answer is the position of the departure.
+    pub(super) async fn deregister_shared(
+        &self,
+        shared: &dyn Shared,
+        name: &InstanceName,
+        (lease, identity): (&str, &usher_config::value::SpiffeId),
+    ) -> Result<u64, NotWritten> {
+        let held = self.held(shared, name, lease).await?;
+        if held.instance.identity != *identity {
+            return Err(LeaseGone.into());
+        }
+        let position = shared.deregister(name, lease).await.map_err(not_written)?;
+        self.returned(position).await;
+        info!(instance = %name, "instance deregistered");
+        Ok(position)
+    }
+
+    /// What has this lease. It may have been registered elsewhere a moment ago, and not be known here yet.
+    async fn held(
+        &self,
+        shared: &dyn Shared,
+        name: &InstanceName,
+        lease: &str,
+    ) -> Result<Registration, NotWritten> {
+        let known = || {
+            let registry = lock(&self.0.registry);
+            let (instance, holds) = registry.instances.leased(name)?;
+            (holds == lease).then(|| Registration {
+                name: name.clone(),
+                instance: instance.clone(),
+                lease: lease.to_owned(),
+            })
+        };
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let position = shared.position_of(name).await;
+        let position = position.map_err(|error| not_written(error.into()))?;
+        self.returned(position).await;
+        known().ok_or_else(|| LeaseGone.into())
+    }
+
+    /// Waits until our table has what was written at `position`.
+    async fn returned(&self, position: u64) {
+        let mut reached = self.0.position.subscribe();
+        let reached = reached.wait_for(|reached| *reached >= position);
+        // It will come; only who asks at once may be told what was before.
+        let _ = timeout(RETURN_MAX, reached).await;
+    }
+
+    /// Whether the proxies of all the other control planes have applied what stands at `position`, or will have by
+    /// `deadline`.
+    pub(super) async fn others_applied(
+        &self,
+        shared: &dyn Shared,
+        position: u64,
+        deadline: Instant,
+    ) -> bool {
+        const LOOK: Duration = Duration::from_millis(100);
+        loop {
+            if shared.acknowledged(position).await == Ok(true) {
+                return true;
+            }
+            if Instant::now() + LOOK >= deadline {
+                return false;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Puts events into the table, in their order; then whoever waits for them may look.
+    fn take_in(&self, batch: Batch) {
+        let mut registry = lock(&self.0.registry);
+        let mut departed = Vec::new();
+        let (mut is_changed, mut is_list) = (false, false);
+        for event in batch.events {
+            match event {
+                Event::Put(one) => is_changed |= registry.take_in(*one),
+                Event::All(all) => {
+                    is_list = true;
+                    let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
+                    let gone = registry.instances.keep_only(&kept);
+                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
+                    for one in all {
+                        is_changed |= registry.take_in(one);
+                    }
+                }
+                Event::Gone(name, position) => {
+                    registry.instances.evict(&name);
+                    departed.push((name, position));
+                }
+            }
+        }
+        for (name, _) in &departed {
+            self.withdraw(&mut registry, name);
+            registry.dirty.insert(name.service.clone());
+        }
+        drop(registry);
+        let generation = match is_changed || !departed.is_empty() {
+            true => self.changed(),
+            false => 0,
+        };
+        {
+            let mut departures = lock(&self.0.departures);
+            match is_list && !departed.is_empty() {
+                true => departures.missed(batch.position),
+                false => {
+                    let positions = departed.iter().map(|(_, position)| *position);
+                    departures.seen(batch.position, positions);
+                }
+            }
+        }
+        self.0.position.send_replace(batch.position);
+        for (name, position) in departed {
+            tokio::spawn(self.clone().see_off(name.service, position, generation));
+        }
+    }
+
+    /// Tells the other control planes once no proxy here calls an instance that has left.
+    async fn see_off(self, service: ServiceName, position: u64, generation: u64) {
+        let deadline = Instant::now() + DEPARTURE_MAX;
+        let service = service.to_string();
+        let connected = &self.0.connected;
+        connected.all_applied(&service, generation, deadline).await;
+        lock(&self.0.departures).applied(position);
+        self.acknowledge().await;
+    }
+
+    async fn acknowledge(&self) {
+        let Some(shared) = &self.0.shared else { return };
+        let applied = lock(&self.0.departures).acknowledgement();
+        if let Err(error) = shared.acknowledge(applied).await {
+            // The next one says this too. Who leaves meanwhile waits for the whole time it has.
+            warn!(%error, "could not tell the other control planes how far the proxies here are");
+        }
+    }
+}
+
+async fn lost(mut health: watch::Receiver<Health>) {
+    let is_there = |health: &Health| *health == Health::Reachable;
+    loop {
+        let seen = health.wait_for(is_there).await.is_ok();
+        if !seen || health.wait_for(|now| !is_there(now)).await.is_err() {
+            return std::future::pending().await;
+        }
+        if timeout(LOST_AFTER, health.wait_for(is_there))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Registry {
+    /// Whether callers must be told.
+    fn take_in(&mut self, registration: Registration) -> bool {
+        let name = registration.name.clone();
+        self.withdrawn.remove(&name.to_string());
+        let is_changed = self.instances.put(registration) == Effect::Changed;
+        if is_changed {
+            self.dirty.insert(name.service);
+        }
+        is_changed
+    }
+}
+
+/// What others commit comes into force here.
+async fn follow_configuration(state: Weak<Inner>, mut committed: watch::Receiver<Revision>) {
+    loop {
+        let newest = committed.borrow_and_update().clone();
+        let Some(current) = state.upgrade().map(State) else {
+            return;
+        };
+        let pause = match current.catch_up(&newest).await {
+            Ok(()) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                warn!(
+                    error,
+                    revision = newest.number,
+                    "cannot load what another control plane committed"
+                );
+                Some(AGAIN)
+            }
+        };
+        drop(current);
+        match pause {
+            Some(pause) => sleep(pause).await,
+            None if committed.changed().await.is_err() => return,
+            None => {}
+        }
+    }
+}
+
+impl State {
+    async fn catch_up(&self, newest: &Revision) -> Result<(), StoreError> {
+        let _writing = self.0.writer.lock().await;
+        let current = self.0.configuration.load_full();
+        if current.configured.revision == *newest {
+            return Ok(());
+        }
+        if newest.number == 0 {
+            warn!(
+                serving = current.configured.revision.number,
+                "the store was emptied; serving what was known until something is applied"
+            );
+            return Ok(());
+        }
+        let next = self.stored_configuration(&current).await?;
+        let revision = next.configured.revision.number;
+        self.0.configuration.store(Arc::new(next));
+        self.changed();
+        info!(revision, "configuration of another control plane in force");
+        Ok(())
+    }
+}
+
+async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Receiver<Batch>) {
+    while let Some(batch) = events.recv().await {
+        let Some(state) = state.upgrade().map(State) else {
+            return;
+        };
+        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
+        state.take_in(batch);
+        if is_list {
+            // From now on others wait for us, who may not have been there for a while.
+            state.acknowledge().await;
+        }
+    }
+}
+
+fn not_written(error: WriteError) -> NotWritten {
+    match error {
+        WriteError::LeaseGone | WriteError::Held(_) => LeaseGone.into(),
+        WriteError::Store(error) => NotWritten::Store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! A shared store that a test plays, for control planes that are all in this process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::Sender;
+use usher_config::value::SpiffeId;
+
+use super::*;
+use crate::registry::{
+    MemoryStore,
+    history::Replaced,
+    shared::{Acknowledgement, Permits},
+    store::{Commit, Stored},
+};
+
+/// What is in it.
+#[derive(Debug)]
+pub(super) struct Hub {
+    store: MemoryStore,
+    position: AtomicU64,
+    instances: std::sync::Mutex<Instances>,
+    committed: watch::Sender<Revision>,
+    said: std::sync::Mutex<BTreeMap<usize, Acknowledgement>>,
+}
+
+#[derive(Debug, Default)]
+struct Instances {
+    registered: BTreeMap<InstanceName, (Registration, u64)>,
+    followers: Vec<Sender<Batch>>,
+}
+
+/// One control plane's end of it.
+#[derive(Debug)]
+pub(super) struct End {
+    hub: Arc<Hub>,
+    number: usize,
+    health: watch::Sender<Health>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let nothing = Revision {
+            number: 0,
+            digest: String::new(),
+        };
+        Self {
+            store: MemoryStore::default(),
+            position: AtomicU64::default(),
+            instances: std::sync::Mutex::default(),
+            committed: watch::Sender::new(nothing),
+            said: std::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Hub {
+    /// Another control plane.
+    pub(super) async fn join(self: &Arc<Self>, number: usize) -> (State, Arc<End>) {
+        let end = Arc::new(End {
+            hub: self.clone(),
+            number,
+            health: watch::Sender::new(Health::Reachable),
+        });
+        let state = State::of_replica(Box::new(end.clone()), end.clone()).await;
+        (state.expect("opens"), end)
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        self.store.load().expect("memory")
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Instances, u64) -> Event) -> u64 {
+        let mut instances = lock(&self.instances);
+        let position = self.position.fetch_add(1, Ordering::SeqCst) + 2;
+        let event = change(&mut instances, position);
+        for follower in &instances.followers {
+            let events = vec![event.clone()];
+            follower.try_send(Batch { position, events }).expect("room");
+        }
+        position
+    }
+}
+
+impl End {
+    /// It finds nobody any more, or again.
+    pub(super) fn cut(&self, is_cut: bool) {
+        self.health.send_replace(match is_cut {
+            true => Health::Unreachable {
+                since: std::time::SystemTime::UNIX_EPOCH,
+                why: "cut".into(),
+            },
+            false => Health::Reachable,
+        });
+    }
+
+    fn reached(&self) -> Result<&Hub, SharedError> {
+        match &*self.health.borrow() {
+            Health::Reachable => Ok(&self.hub),
+            Health::Unreachable { why, .. } => Err(SharedError::Unreachable { why: why.clone() }),
+        }
+    }
+}
+
+impl Store for End {
+    fn load(&self) -> Result<Stored, StoreError> {
+        self.reached()?.store.load()
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let hub = self.reached()?;
+        hub.store.commit(commit)?;
+        hub.committed.send_replace(Revision {
+            number: commit.revision.number,
+            digest: commit.revision.digest.clone(),
+        });
+        Ok(())
+    }
+
+    fn replaced(&self, number: u64) -> Result<Replaced, StoreError> {
+        self.reached()?.store.replaced(number)
+    }
+
+    fn set_trust_domain(
+        &self,
+        domain: &usher_config::value::TrustDomain,
+    ) -> Result<(), StoreError> {
+        self.reached()?.store.set_trust_domain(domain)
+    }
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl Shared for End {
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn committed(&self) -> watch::Receiver<Revision> {
+        self.hub.committed.subscribe()
+    }
+
+    fn follow(&self, events: Sender<Batch>) -> BoxFuture<'static, ()> {
+        let mut instances = lock(&self.hub.instances);
+        let all = instances.registered.values();
+        let all = Event::All(all.map(|(registration, _)| registration.clone()).collect());
+        let first = Batch {
+            position: self.hub.position.load(Ordering::SeqCst) + 1,
+            events: vec![all],
+        };
+        events.try_send(first).expect("room");
+        instances.followers.push(events);
+        ready(())
+    }
+
+    fn position_of<'a>(
+        &'a self,
+        name: &'a InstanceName,
+    ) -> BoxFuture<'a, Result<u64, SharedError>> {
+        let found = |hub: &Hub| {
+            let instances = lock(&hub.instances);
+            instances.registered.get(name).map_or(0, |(_, at)| *at)
+        };
+        ready(self.reached().map(found))
+    }
+
+    fn register<'a>(
+        &'a self,
+        name: &'a InstanceName,
+        instance: Instance,
+        permits: Permits<'a>,
+    ) -> BoxFuture<'a, Result<(String, u64), WriteError>> {
+        let register = |hub: &Hub| {
+            let holder: Option<SpiffeId> = {
+                let instances = lock(&hub.instances);
+                let found = instances.registered.get(name);
+                found.map(|(found, _)| found.instance.identity.clone())
+            };
+            if let Some(holder) = holder.filter(|one| *one != instance.identity && permits(one)) {
+                return Err(WriteError::Held(holder));
+            }
+            let mut lease = String::new();
+            let position = hub.write(|instances, at| {
+                lease = format!("lease {at}");
+                let registration = Registration {
+                    name: name.clone(),
+                    instance,
+                    lease: lease.clone(),
+                };
+                let kept = (registration.clone(), at);
+                instances.registered.insert(name.clone(), kept);
+                Event::Put(registration.into())
+            });
+            Ok((lease, position))
+        };
+        ready(self.reached().map_err(WriteError::from).and_then(register))
+    }
+
+    fn renew<'a>(&'a self, lease: &'a str) -> BoxFuture<'a, Result<(), WriteError>> {
+        let renew = |hub: &Hub| {
+            let instances = lock(&hub.instances);
+            let mut all = instances.registered.values();
+            let is_there = all.any(|(registration, _)| registration.lease == lease);
+            is_there.then_some(()).ok_or(WriteError::LeaseGone)
+        };
+        ready(self.reached().map_err(WriteError::from).and_then(renew))
+    }
+
+    fn update<'a>(
+        &'a self,
+        registration: &'a Registration,
+    ) -> BoxFuture<'a, Result<u64, WriteError>> {
+        let update = |hub: &Hub| {
+            hub.write(|instances, at| {
+                let kept = (registration.clone(), at);
+                instances.registered.insert(registration.name.clone(), kept);
+                Event::Put(Box::new(registration.clone()))
+            })
+        };
+        ready(self.reached().map_err(WriteError::from).map(update))
+    }
+
+    fn deregister<'a>(
+        &'a self,
+        name: &'a InstanceName,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<u64, WriteError>> {
+        let deregister = |hub: &Hub| {
+            hub.write(|instances, at| {
+                instances.registered.remove(name);
+                Event::Gone(name.clone(), at)
+            })
+        };
+        ready(self.reached().map_err(WriteError::from).map(deregister))
+    }
+
+    fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>> {
+        let say = |hub: &Hub| drop(lock(&hub.said).insert(self.number, applied));
+        ready(self.reached().map(say))
+    }
+
+    fn acknowledged(&self, position: u64) -> BoxFuture<'_, Result<bool, SharedError>> {
+        let said = |hub: &Hub| {
+            let said = lock(&hub.said);
+            let mut others = said.iter().filter(|(number, _)| **number != self.number);
+            others.all(|(_, applied)| applied.covers(position))
+        };
+        ready(self.reached().map(said))
+    }
+
+    fn depart(&self) -> BoxFuture<'_, ()> {
+        lock(&self.hub.said).remove(&self.number);
+        ready(())
+    }
+}

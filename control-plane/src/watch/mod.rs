@@ -1,0 +1,185 @@
+//! Who wants to know what comes and goes: `usher watch`, `GET /v1/watch`, `usher.v1.Registry/Watch`.
+//!
+//! Nothing is queued for a watcher. Each compares what it has said with what is now, so one that is slow skips what it
+//! missed (an instance that came and went meanwhile was never there), and one that takes nothing at all for
+//! [`PATIENCE`] is given up, with the reason as its last word. Watchers are bounded; what they compare with is made once
+//! for all of them.
+
+mod changes;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::{
+    snapshot::Snapshot,
+    state::State,
+    status::{ChangeReport, ServiceReport},
+};
+
+pub use changes::{Filter, difference};
+
+/// Watchers at once. They are people and a few programs; sidecars have their own stream.
+pub const WATCHERS_MAX: usize = 64;
+
+/// How long a watcher may take to take what it is told.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The services at one generation.
+type Seen = (u64, Arc<Vec<ServiceReport>>);
+
+/// All watchers of a control plane.
+#[derive(Debug, Clone)]
+pub struct Watchers {
+    state: State,
+    room: Arc<Semaphore>,
+    newest: Arc<Mutex<Option<Seen>>>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What a watcher is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// What has changed. At first: everything there is, as if it had just come.
+    Changes(Vec<ChangeReport>),
+    /// All that there was when the watch began has been told.
+    Synced,
+    /// Nothing more comes, and why.
+    Ended(&'static str),
+}
+
+/// There are [`WATCHERS_MAX`] already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{WATCHERS_MAX} others are watching, no more are served; end one, or ask for /v1/services now and then"
+)]
+pub struct TooMany;
+
+impl Watchers {
+    /// Nobody yet; all end when the server is `stopping`.
+    pub fn new(state: State, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            state,
+            room: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            newest: Arc::default(),
+            stopping,
+        }
+    }
+
+    /// One more. Told until it is dropped.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn watch(&self, filter: Filter) -> Result<Watch, TooMany> {
+        let permit = Arc::clone(&self.room).try_acquire_owned();
+        let permit = permit.map_err(|_| TooMany)?;
+        let (sender, receiver) = mpsc::channel(1);
+        let (last_word, why) = watch::channel("");
+        let watcher = Watcher {
+            watchers: self.clone(),
+            filter,
+            sender,
+            _permit: permit,
+        };
+        tokio::spawn(async move {
+            // Its receiver may be gone: then nobody wants to know.
+            let _ = last_word.send(watcher.run().await);
+        });
+        Ok(Watch {
+            told: receiver,
+            why: Some(why),
+        })
+    }
+
+    /// What there is, made by whoever needs it first.
+    fn seen(&self, generation: u64) -> Arc<Vec<ServiceReport>> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some((made_at, services)) if *made_at >= generation => Arc::clone(services),
+            _ => {
+                let services = Arc::new(self.state.services());
+                *newest = Some((generation, Arc::clone(&services)));
+                services
+            }
+        }
+    }
+}
+
+/// What one watcher is told, in order.
+#[derive(Debug)]
+pub struct Watch {
+    told: mpsc::Receiver<Told>,
+    why: Option<watch::Receiver<&'static str>>,
+}
+
+impl Watch {
+    /// The next word; `None` after the last one.
+    pub async fn next(&mut self) -> Option<Told> {
+        if let Some(told) = self.told.recv().await {
+            return Some(told);
+        }
+        let mut why = self.why.take()?;
+        let why = why.wait_for(|why| !why.is_empty()).await;
+        // An error: its task was ended with the server.
+        Some(Told::Ended(why.map_or(STOPPED, |why| *why)))
+    }
+}
+
+const STOPPED: &str = "the control plane stops";
+
+/// The task that tells.
+struct Watcher {
+    watchers: Watchers,
+    filter: Filter,
+    sender: mpsc::Sender<Told>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// Until there is a reason to stop.
+    async fn run(self) -> &'static str {
+        let mut stopping = self.watchers.stopping.clone();
+        tokio::select! {
+            why = self.tell() => why,
+            _ = stopping.wait_for(|stopping| *stopping) => STOPPED,
+            () = self.sender.closed() => "it has gone",
+        }
+    }
+
+    async fn tell(&self) -> &'static str {
+        const SLOW: &str = "it took nothing for 30 s; watch again";
+        let mut snapshots = self.watchers.state.snapshots();
+        let mut said: Arc<Vec<ServiceReport>> = Arc::default();
+        let mut synced = false;
+        loop {
+            let generation = generation(&mut snapshots);
+            let now = self.watchers.seen(generation);
+            let changes = difference(&said, &now, &self.filter);
+            said = now;
+            if !changes.is_empty() && !self.say(Told::Changes(changes)).await {
+                return SLOW;
+            }
+            if !synced && !self.say(Told::Synced).await {
+                return SLOW;
+            }
+            synced = true;
+            if snapshots.changed().await.is_err() {
+                return STOPPED;
+            }
+        }
+    }
+
+    async fn say(&self, told: Told) -> bool {
+        self.sender.send_timeout(told, PATIENCE).await.is_ok()
+    }
+}
+
+fn generation(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> u64 {
+    snapshots.borrow_and_update().generation
+}
+
+#[cfg(test)]
+mod tests;

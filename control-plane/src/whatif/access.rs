@@ -1,0 +1,149 @@
+//! May this caller do this to that service: its mutual TLS mode, and what each of its AccessPolicies says.
+
+use serde::Serialize;
+use usher_config::{
+    decide::access::{self, Access, Lacking, Ruling},
+    kind::Kind,
+    model::{AccessPolicy, InboundPolicy, MtlsMode},
+};
+
+use super::{Places, policy};
+
+/// What would be answered, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Permission {
+    /// Whether the request reaches the application.
+    pub allowed: bool,
+    /// `Strict` or `Permissive`.
+    pub mtls: &'static str,
+    /// One line: what decided.
+    pub because: String,
+    /// What each policy says, in the order in which they are asked.
+    pub policies: Vec<PolicySays>,
+}
+
+/// What one policy says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicySays {
+    /// `AccessPolicy namespace/name`.
+    pub object: String,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Whether it lets the request pass.
+    pub allows: bool,
+    /// It only counts and logs what it would refuse.
+    pub dry_run: bool,
+    /// One line.
+    pub because: String,
+    /// Of a policy that refuses: for each of its rules why that does not take the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+}
+
+/// Answers.
+pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<'_>) -> Permission {
+    let mtls = match workload.mtls {
+        MtlsMode::Strict => "Strict",
+        MtlsMode::Permissive => "Permissive",
+    };
+    let says = |policy: &AccessPolicy| policy_says(policy, asked, places);
+    let policies: Vec<PolicySays> = workload.access.iter().map(says).collect();
+    let (allowed, because) = if !access::transport_allowed(workload.mtls, asked.caller) {
+        let because = "its mtls.mode is Strict and the caller has no sidecar: 403, flag AZ";
+        (false, because.to_owned())
+    } else {
+        match access::decide(&workload.access, asked).denied_by {
+            Some(name) => (false, format!("AccessPolicy {name} refuses: 403, flag AZ")),
+            None if policies.iter().all(|policy| policy.dry_run) => {
+                let whom = match workload.mtls {
+                    MtlsMode::Strict => "every workload of the mesh",
+                    MtlsMode::Permissive => "everybody",
+                };
+                (
+                    true,
+                    format!("no AccessPolicy refuses anything: {whom} may"),
+                )
+            }
+            None => {
+                let by = policies.iter().find(|policy| !policy.dry_run);
+                let by = by.map(|policy| {
+                    let at = policy.at.iter().map(|at| format!(" ({at})"));
+                    let at: String = at.collect();
+                    format!("{}{at} {}", policy.object, policy.because)
+                });
+                (true, by.unwrap_or_default())
+            }
+        }
+    };
+    Permission {
+        allowed,
+        mtls,
+        because,
+        policies,
+    }
+}
+
+fn policy_says(written: &AccessPolicy, asked: &Access<'_>, places: &Places<'_>) -> PolicySays {
+    let key = policy(Kind::AccessPolicy, &written.name);
+    let at = |field: &str| key.as_ref().and_then(|key| places.of(key, field));
+    let ruling = access::ruling(written, asked);
+    let (allows, because, rules) = match &ruling {
+        Ruling::Invalid => {
+            let because = "has mistakes and no valid earlier version: it denies everything";
+            (false, because.to_owned(), Vec::new())
+        }
+        Ruling::AllowedBy(number) => (true, format!("allows by spec.rules[{number}]"), Vec::new()),
+        Ruling::AllowedByDefault => (true, "has defaultAction Allow".to_owned(), Vec::new()),
+        Ruling::Denied(lacking) => {
+            let rules = lacking.iter().enumerate();
+            let line = |(number, lacking)| {
+                let why = lacks(lacking, asked);
+                let rule = format!("spec.rules[{number}]");
+                match at(&rule) {
+                    Some(at) => format!("{rule} ({at}): {why}"),
+                    None => format!("{rule}: {why}"),
+                }
+            };
+            let because = match lacking.len() {
+                0 => "has no rules, and denies what none allows",
+                _ => "has no rule that allows it",
+            };
+            (false, because.to_owned(), rules.map(line).collect())
+        }
+    };
+    let field = match &ruling {
+        Ruling::AllowedBy(number) => format!("spec.rules[{number}]"),
+        Ruling::AllowedByDefault => "spec.defaultAction".to_owned(),
+        Ruling::Denied(_) | Ruling::Invalid => String::new(),
+    };
+    PolicySays {
+        object: format!("AccessPolicy {}", written.name),
+        at: at(&field),
+        allows,
+        dry_run: written.dry_run && !written.invalid,
+        because,
+        rules,
+    }
+}
+
+fn lacks(lacking: &Lacking, asked: &Access<'_>) -> String {
+    let caller = || match asked.caller {
+        Some(caller) => caller.to_string(),
+        None => "a caller without identity".to_owned(),
+    };
+    match (lacking, asked.http) {
+        (Lacking::Caller, _) => format!("`from` does not have {}", caller()),
+        (Lacking::Port, _) => format!("`to.ports` does not have {}", asked.port),
+        (Lacking::Method, Some(http)) => format!("`to.methods` does not have {}", http.method),
+        (Lacking::Path, Some(http)) => format!("`to.paths` does not cover {}", http.path),
+        (Lacking::Method | Lacking::Path, None) => {
+            "it is about HTTP, and this is an opaque connection".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

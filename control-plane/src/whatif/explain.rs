@@ -1,0 +1,301 @@
+//! How a service or a route is treated, field by field, and which object decided each.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use usher_config::{
+    kind::{Kind, ObjectKey},
+    model::{
+        Backend, BackendTarget, PathMatch, Protocol, Route, RouteMatch, ServicePort, TextMatch,
+    },
+    value::ServiceName,
+};
+
+use super::Places;
+use crate::{
+    compile::{
+        Compiled,
+        explain::{self, Decided},
+    },
+    registry::World,
+};
+
+/// What all is explained from.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'k> {
+    /// As accepted.
+    pub world: &'k World,
+    /// As it would run.
+    pub compiled: &'k Compiled,
+    /// Where it is written.
+    pub places: &'k Places<'k>,
+}
+
+/// An effective field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Field {
+    /// As in YAML: `timeouts.request`.
+    pub field: String,
+    /// As in YAML, on one line.
+    pub value: String,
+    /// `Kind namespace/name`; `None`: nobody, it is the default.
+    pub by: Option<String>,
+    /// Where that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceExplained {
+    /// `Service namespace/name`
+    pub object: String,
+    /// Where it is written.
+    pub at: Option<String>,
+    /// `8080 web (http)`
+    pub ports: Vec<String>,
+    /// Who may answer as it.
+    pub identities: Vec<String>,
+    /// `Workload namespace/name`, with where it is written.
+    pub workloads: Vec<Named>,
+    /// How callers treat requests that no route takes.
+    pub traffic: Vec<Field>,
+    /// Whom its own sidecars let in.
+    pub access: Vec<Field>,
+    /// In the order in which they are asked.
+    pub rules: Vec<RuleExplained>,
+    /// What does not do all that it says.
+    pub conditions: Vec<String>,
+}
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Named {
+    /// `Kind namespace/name`
+    pub object: String,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+/// A rule of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleExplained {
+    /// `Kind namespace/name`
+    pub object: String,
+    /// Its name, else its number.
+    pub rule: String,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Only for callers of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callers: Option<String>,
+    /// Each is enough.
+    pub matches: Vec<String>,
+    /// `90 namespace/service:port`
+    pub backends: Vec<String>,
+    /// What it and the policies that target it say, on top of the service's own.
+    pub fields: Vec<Field>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteExplained {
+    /// `Kind namespace/name`
+    pub object: String,
+    /// Where it is written.
+    pub at: Option<String>,
+    /// Services, and listeners of Gateways, whose requests it takes.
+    pub parents: Vec<String>,
+    /// In the order in which they are asked.
+    pub rules: Vec<RuleExplained>,
+    /// What of it does not do all that it says.
+    pub conditions: Vec<String>,
+}
+
+/// Explains a service; `None`: there is none of that name.
+pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained> {
+    let service = known.compiled.services.get(name)?;
+    let key = ObjectKey {
+        kind: Kind::Service,
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    };
+    let decided = explain::service(known.world, name);
+    let about = [decided.traffic.as_slice(), decided.access.as_slice()].concat();
+    let mut about: BTreeSet<ObjectKey> = about.into_iter().filter_map(|one| one.by).collect();
+    let rules = rules(known, service.routes.iter());
+    about.extend(decided.workloads.iter().cloned());
+    about.extend(service.routes.iter().filter_map(|route| {
+        let (key, _, _) = known.places.of_rule(&route.name)?;
+        Some(key)
+    }));
+    about.insert(key.clone());
+    let port =
+        |port: &ServicePort| format!("{} {} ({})", port.port, port.name, spoken(port.protocol));
+    Some(ServiceExplained {
+        object: key.to_string(),
+        at: known.places.of(&key, ""),
+        ports: service.ports.iter().map(port).collect(),
+        identities: service.identities.iter().map(ToString::to_string).collect(),
+        workloads: decided
+            .workloads
+            .iter()
+            .map(|key| named(known, key))
+            .collect(),
+        traffic: fields(known, decided.traffic),
+        access: fields(known, decided.access),
+        rules,
+        conditions: conditions(known.compiled, |object, message| {
+            about.contains(object) || message.contains(&format!("Service {name} "))
+        }),
+    })
+}
+
+fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Detect => "protocol detected",
+        Protocol::Http1 => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "opaque",
+    }
+}
+
+/// Explains a route; `None`: nobody wrote it.
+pub fn route(known: Known<'_>, key: &ObjectKey) -> Option<RouteExplained> {
+    known.world.objects.get(key)?;
+    let prefix = format!("{}/{}/{}/", key.kind, key.namespace, key.name);
+    let is_own = |route: &&Route| route.name.starts_with(&prefix);
+    let mut parents = Vec::new();
+    let mut found: Vec<&Route> = Vec::new();
+    for (name, service) in &known.compiled.services {
+        let own: Vec<&Route> = service.routes.iter().filter(is_own).collect();
+        if !own.is_empty() {
+            parents.push(format!("Service {name}"));
+            found.extend(own);
+        }
+    }
+    for (name, gateway) in &known.compiled.gateways {
+        for listener in &gateway.listeners {
+            let routes = listener.routes.iter().map(|one| &one.route);
+            let own: Vec<&Route> = routes.filter(is_own).collect();
+            if !own.is_empty() {
+                parents.push(format!("Gateway {name}, listener {}", listener.name));
+                found.extend(own);
+            }
+        }
+    }
+    Some(RouteExplained {
+        object: key.to_string(),
+        at: known.places.of(key, ""),
+        parents,
+        rules: rules(known, found.into_iter()),
+        conditions: conditions(known.compiled, |object, _| object == key),
+    })
+}
+
+/// Each rule once, with all its matches.
+fn rules<'r>(known: Known<'_>, routes: impl Iterator<Item = &'r Route>) -> Vec<RuleExplained> {
+    let mut told: Vec<(&str, RuleExplained)> = Vec::new();
+    for route in routes {
+        let matches = matches(&route.matches);
+        if let Some((_, rule)) = told.iter_mut().find(|(name, _)| *name == &*route.name) {
+            if !rule.matches.contains(&matches) {
+                rule.matches.push(matches);
+            }
+            continue;
+        }
+        let (object, rule, at) = known.places.of_rule(&route.name).map_or_else(
+            || (route.name.to_string(), String::new(), None),
+            |(key, rule, at)| (key.to_string(), rule, at),
+        );
+        let number = known.places.number_of_rule(&route.name);
+        let decided = number.map(|(key, number)| explain::rule(known.world, &key, number));
+        let explained = RuleExplained {
+            object,
+            rule,
+            at,
+            callers: route.callers.as_ref().map(ToString::to_string),
+            matches: vec![matches],
+            backends: route.backends.iter().map(backend).collect(),
+            fields: fields(known, decided.unwrap_or_default()),
+        };
+        told.push((&route.name, explained));
+    }
+    told.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn matches(wanted: &RouteMatch) -> String {
+    let path = match &wanted.path {
+        PathMatch::Exact(path) => format!("path {path}"),
+        PathMatch::Prefix(path) => format!("path {path}…"),
+        PathMatch::Regex(pattern) => format!("path like {}", pattern.as_str()),
+    };
+    let text = |wanted: &TextMatch| match wanted {
+        TextMatch::Exact(text) => format!("={text}"),
+        TextMatch::Regex(pattern) => format!(" like {}", pattern.as_str()),
+    };
+    let method = wanted
+        .method
+        .iter()
+        .map(|method| format!("method {method}"));
+    let headers = wanted.headers.iter();
+    let headers = headers.map(|(name, wanted)| format!("header {name}{}", text(wanted)));
+    let query = wanted.query.iter();
+    let query = query.map(|(name, wanted)| format!("query {name}{}", text(wanted)));
+    let all = [path].into_iter().chain(method).chain(headers).chain(query);
+    all.collect::<Vec<_>>().join(", ")
+}
+
+fn backend(backend: &Backend) -> String {
+    let weight = backend.weight.get();
+    match &backend.target {
+        BackendTarget::Service(target) => format!("{weight} {}:{}", target.service, target.port),
+        BackendTarget::Invalid(why) => format!("{weight} nowhere (500): {why}"),
+    }
+}
+
+fn fields(known: Known<'_>, decided: Vec<Decided>) -> Vec<Field> {
+    let field = |decided: Decided| Field {
+        at: decided.by.as_ref().and_then(|by| {
+            // A route's rule says things in the route's own words.
+            let path = match by.kind {
+                Kind::TrafficPolicy | Kind::AccessPolicy | Kind::Mesh => {
+                    format!("spec.{}", decided.field)
+                }
+                _ => String::new(),
+            };
+            known.places.of(by, &path)
+        }),
+        by: decided.by.map(|by| by.to_string()),
+        field: decided.field,
+        value: decided.value,
+    };
+    decided.into_iter().map(field).collect()
+}
+
+fn named(known: Known<'_>, key: &ObjectKey) -> Named {
+    Named {
+        object: key.to_string(),
+        at: known.places.of(key, ""),
+    }
+}
+
+fn conditions(compiled: &Compiled, concerns: impl Fn(&ObjectKey, &str) -> bool) -> Vec<String> {
+    let findings = compiled.findings.iter();
+    let concerning = findings.filter(|one| concerns(&one.object, &one.message));
+    let line = |one: &crate::compile::Finding| {
+        format!("{}: {}: {}", one.reason.as_str(), one.object, one.message)
+    };
+    concerning.map(line).collect()
+}
+
+#[cfg(test)]
+mod tests;

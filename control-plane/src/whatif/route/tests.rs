@@ -1,0 +1,181 @@
+//! What is told of requests; that it is also what is done, the end-to-end module `told` shows.
+
+use usher_config::parse::{Parsed, parse_files};
+
+use super::*;
+use crate::{
+    compile::{compile, explain},
+    registry::World,
+};
+
+const MESH: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {ports: [{name: web, port: 8080, appProtocol: http}, {name: rpc, port: 9090, appProtocol: grpc}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: beta, namespace: shop}
+spec: {ports: [{port: 8080}]}
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: {name: web, namespace: shop}
+spec: {serviceAccount: web}
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: {name: tester, namespace: lab}
+spec: {serviceAccount: tester}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: split, namespace: shop}
+spec:
+  parentRefs: [{group: '', kind: Service, name: api, port: 8080}]
+  rules:
+  - name: tagged
+    matches: [{headers: [{name: x-beta, value: '1'}]}, {path: {value: /beta}}]
+    backendRefs: [{name: beta, port: 8080}]
+  - backendRefs:
+    - {name: api, port: 8080, weight: 3}
+    - {name: beta, port: 8080, weight: 1, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-seen, value: beta}], remove: [x-beta]}}]}
+    - {name: api, port: 8080, weight: 0}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: ours, namespace: lab}
+spec:
+  parentRefs: [{group: '', kind: Service, name: api, namespace: shop, port: 8080}]
+  rules: [{backendRefs: [{name: api, namespace: shop, port: 8080}]}]
+";
+
+struct Told {
+    parsed: Parsed,
+    compiled: Compiled,
+}
+
+impl Told {
+    fn new() -> Self {
+        let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
+        assert!(!parsed.has_errors(), "{:?}", parsed.mistakes);
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        let world = World::default()
+            .read(&parsed, std::path::Path::new(""), now)
+            .world;
+        let compiled = compile(&world);
+        Self { parsed, compiled }
+    }
+
+    fn journey(&self, from: &str, (method, uri): (Method, &str), header: Option<&str>) -> Journey {
+        let caller = Caller::named(&self.compiled, from).expect(from);
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header.and_then(|header| header.split_once(": ")) {
+            let name: http::HeaderName = name.parse().expect("valid");
+            headers.insert(name, value.parse().expect("valid"));
+        }
+        let imagined = Imagined {
+            method,
+            uri: uri.parse().expect("valid"),
+            headers,
+        };
+        let known = Known {
+            compiled: &self.compiled,
+            places: &Places::new(&self.parsed),
+        };
+        from_sidecar(known, &caller, &imagined)
+    }
+}
+
+fn backends(journey: &Journey) -> Vec<(&str, u32, u64)> {
+    match &journey.end {
+        End::Forwarded { backends } => backends
+            .iter()
+            .map(|backend| (backend.service.as_str(), backend.weight, backend.of))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_rule_that_takes_it_is_named_and_why_those_before_do_not() {
+    let told = Told::new();
+    let journey = told.journey("web", (Method::GET, "http://api:8080/"), None);
+    let rule = journey.rule.as_ref().expect("a rule");
+    assert_eq!(
+        (rule.object.as_str(), rule.rule.as_str()),
+        ("HTTPRoute shop/split", "1")
+    );
+    assert_eq!(rule.at.as_deref(), Some("mesh.yaml:31"));
+    let [before] = journey.passed_over.as_slice() else {
+        panic!("{:?}", journey.passed_over);
+    };
+    assert_eq!(before.rule.rule, "tagged");
+    for said in [
+        "its path begins with /beta",
+        "the header x-beta is not there",
+    ] {
+        assert!(before.because.contains(said), "{}", before.because);
+    }
+    let tagged = told.journey("web", (Method::GET, "http://api:8080/"), Some("x-beta: 1"));
+    assert_eq!(tagged.rule.expect("a rule").rule, "tagged");
+}
+
+#[test]
+fn shares_come_with_what_their_filters_change() {
+    let told = Told::new();
+    let journey = told.journey("web", (Method::GET, "http://api:8080/"), Some("x-beta: 2"));
+    let expected = [("shop/api:8080", 3, 4), ("shop/beta:8080", 1, 4)];
+    assert_eq!(backends(&journey), expected);
+    let End::Forwarded { backends } = &journey.end else {
+        panic!("forwarded");
+    };
+    assert_eq!(backends[0].headers, [""; 0]);
+    assert_eq!(backends[1].headers, ["x-seen: beta", "- x-beta"]);
+}
+
+#[test]
+fn callers_of_another_namespace_follow_their_own_route() {
+    let told = Told::new();
+    let theirs = told.journey("tester", (Method::GET, "http://api.shop:8080/"), None);
+    assert_eq!(
+        theirs.rule.as_ref().expect("a rule").object,
+        "HTTPRoute lab/ours"
+    );
+    assert_eq!(backends(&theirs), [("shop/api:8080", 1, 1)]);
+    let unknown = told.journey("tester", (Method::GET, "http://api:8080/"), None);
+    assert!(matches!(
+        unknown.end,
+        End::Refused {
+            status: 503,
+            flag: "NC",
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_port_without_routes_leads_to_the_service_itself() {
+    let told = Told::new();
+    let journey = told.journey("web", (Method::POST, "http://api:9090/a.B/C"), None);
+    assert_eq!((journey.rule, journey.passed_over.len()), (None, 0));
+    let several = told.journey("web", (Method::GET, "http://api:1/"), None);
+    let End::Refused { because, .. } = several.end else {
+        panic!("refused");
+    };
+    assert!(because.contains("there is 8080, 9090"), "{because}");
+}
+
+#[test]
+fn a_rule_is_explained_with_what_it_adds() {
+    let told = Told::new();
+    let (key, number) = Places::new(&told.parsed)
+        .number_of_rule("HTTPRoute/shop/split/tagged")
+        .expect("a rule");
+    assert_eq!(
+        (key.to_string().as_str(), number),
+        ("HTTPRoute shop/split", 0)
+    );
+    assert_eq!(explain::rule(&World::default(), &key, number), []);
+}

@@ -1,0 +1,80 @@
+//! `usher apply` and `--store`, as far as they go without an etcd.
+
+use std::process::Command;
+
+use super::bench::{ControlPlane, MESH, output, stderr, stdout, usher, write};
+
+#[test]
+fn what_has_mistakes_or_is_nothing_is_not_sent() {
+    let home = tempfile::tempdir().expect("writable");
+    let mesh = home.path().join("mesh");
+    write(&mesh.join("readme.txt"), "nothing");
+    let apply = || {
+        let mut command = usher(home.path());
+        command.arg("apply").arg(&mesh);
+        command
+    };
+    let nothing = output(&mut apply());
+    assert_eq!(nothing.status.code(), Some(64), "{}", stderr(&nothing));
+
+    write(
+        &mesh.join("a.yaml"),
+        &MESH.replace("port: 50051", "port: 505051"),
+    );
+    let wrong = output(&mut apply());
+    assert_eq!(wrong.status.code(), Some(1), "{}", stderr(&wrong));
+    let said = stderr(&wrong);
+    assert!(
+        said.contains("a.yaml:11:") && said.contains("nothing was sent"),
+        "{said}"
+    );
+
+    write(&mesh.join("a.yaml"), MESH);
+    let alone = output(&mut apply());
+    assert_eq!(alone.status.code(), Some(69), "{}", stderr(&alone));
+    assert!(stderr(&alone).contains("usher serve"), "{}", stderr(&alone));
+}
+
+#[test]
+fn a_directory_is_the_only_source_where_there_is_one() {
+    let plane = ControlPlane::start(MESH);
+    let folder = tempfile::tempdir().expect("writable");
+    write(&folder.path().join("a.yaml"), MESH);
+    let refused = output(plane.usher().arg("apply").arg(folder.path()));
+    assert_eq!(refused.status.code(), Some(70), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("takes its configuration from the directory"),
+        "{said}"
+    );
+    assert_eq!(stdout(&refused), "");
+}
+
+#[test]
+fn a_store_that_cannot_be_had_is_named_with_what_to_do() {
+    let home = tempfile::tempdir().expect("writable");
+    let serve = |command: &mut Command| {
+        let addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        output(
+            command
+                .arg("serve")
+                .args(addresses)
+                .args(["--store", "etcd://127.0.0.1:1"]),
+        )
+    };
+    let refused = serve(&mut usher(home.path()));
+    let said = stderr(&refused);
+    if cfg!(feature = "etcd") {
+        assert_eq!(refused.status.code(), Some(69), "{said}");
+        assert!(
+            said.contains("127.0.0.1:1") && said.contains("refused"),
+            "{said}"
+        );
+    } else {
+        assert_eq!(refused.status.code(), Some(64), "{said}");
+        assert!(
+            said.contains("--features etcd") && said.contains("protoc"),
+            "{said}"
+        );
+    }
+}

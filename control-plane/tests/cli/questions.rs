@@ -1,0 +1,161 @@
+//! Questions that files answer.
+
+use super::bench::{MESH, output, stderr, stdout, usher, write};
+
+/// A mesh in which `account` may call itself only.
+const GUARDED: &str = "---
+apiVersion: usher.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: account, namespace: bank }
+spec:
+  targetRefs: [{ kind: Service, name: account }]
+  rules: [{ from: { serviceAccounts: [account] } }]
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: { name: stranger, namespace: bank }
+spec: { serviceAccount: stranger }
+";
+
+/// Words, exit code, and what is said.
+const QUESTIONS: [(&str, i32, &str); 16] = [
+    (
+        "authz check --from account --to account",
+        0,
+        "allows by spec.rules[0]",
+    ),
+    (
+        "authz check --from stranger --to account",
+        1,
+        "`from` does not have",
+    ),
+    (
+        "authz check --from outside --to account",
+        1,
+        "mtls.mode is Strict",
+    ),
+    (
+        "authz check --from strangr --to account",
+        64,
+        "did you mean bank/stranger?",
+    ),
+    (
+        "authz check --from stranger --to acount",
+        64,
+        "did you mean bank/account?",
+    ),
+    (
+        "authz check --from stranger --to account --port 1",
+        64,
+        "allowed: 50051",
+    ),
+    (
+        "authz check --from stranger --to account --path /a%2Fb",
+        64,
+        "ambiguous",
+    ),
+    (
+        "route test --from account http://account:50051/",
+        0,
+        "ok bank/account:50051",
+    ),
+    ("route test --from stranger account:50051/", 1, "403 (AZ)"),
+    (
+        "route test --from account http://acount/",
+        1,
+        "did you mean bank/account?",
+    ),
+    (
+        "route test --from account https://account/",
+        64,
+        "say http://",
+    ),
+    (
+        "route test --from account -H host:x account/",
+        64,
+        "the host is the one of the URL",
+    ),
+    (
+        "route test --gateway edge http://account/",
+        64,
+        "nor any other",
+    ),
+    ("explain account", 0, "AccessPolicy bank/account"),
+    (
+        "explain HTTPRoute account",
+        64,
+        "there is no HTTPRoute `account`",
+    ),
+    ("explain Servce account", 64, "did you mean Service?"),
+];
+
+#[test]
+fn questions_about_files_are_answered_by_exit_codes_too() {
+    let home = tempfile::tempdir().expect("writable");
+    let file = home.path().join("mesh.yaml");
+    write(&file, &[MESH, GUARDED].concat());
+    let ask = |words: &str| {
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.extend(["--config", file.to_str().expect("UTF-8")]);
+        let said = output(usher(home.path()).args(&words));
+        (said.status.code(), stdout(&said) + &stderr(&said))
+    };
+    for (words, code, part) in QUESTIONS {
+        let (found, said) = ask(words);
+        assert_eq!(found, Some(code), "{words}: {said}");
+        assert!(said.contains(part), "{words}: {part} is not in: {said}");
+    }
+}
+
+#[test]
+fn an_answer_from_files_with_mistakes_says_so() {
+    let home = tempfile::tempdir().expect("writable");
+    let file = home.path().join("mesh.yaml");
+    write(
+        &file,
+        &[
+            MESH,
+            "---\napiVersion: v1\nkind: Service\nmetadata: {name: B}\n",
+        ]
+        .concat(),
+    );
+    let mut explain = usher(home.path());
+    let said = output(
+        explain
+            .args(["explain", "account", "--json", "--config"])
+            .arg(&file),
+    );
+    assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
+    assert!(
+        stderr(&said).contains("usher validate shows it"),
+        "{}",
+        stderr(&said)
+    );
+    let document: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!(document["object"], "Service bank/account");
+}
+
+#[test]
+fn two_configurations_are_compared_without_a_control_plane() {
+    let home = tempfile::tempdir().expect("writable");
+    let (old, new) = (home.path().join("old.yaml"), home.path().join("new.yaml"));
+    write(&old, MESH);
+    write(&new, &[MESH, GUARDED].concat());
+    let diff = |of: &std::path::Path| {
+        let mut diff = usher(home.path());
+        let said = output(diff.arg("diff").arg(of).arg("--against").arg(&old));
+        (said.status.code(), stdout(&said) + &stderr(&said))
+    };
+    let (code, said) = diff(&new);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "+ AccessPolicy bank/account",
+        "+ Workload bank/stranger",
+        "instances of bank/account (access)",
+        "instances of bank/stranger (added)",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    let (code, said) = diff(&old);
+    assert_eq!((code, said.as_str()), (Some(0), "nothing would change\n"));
+}
