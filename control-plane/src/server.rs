@@ -44,7 +44,7 @@ use crate::{
     },
     private_files::{private_directory, write_shared},
     registry::{RegistryService, StoreError},
-    state::{KEYS_FOLDER, State},
+    state::{KEYS_FOLDER, OpenError, State},
     telemetry::metrics::Metrics,
     watch::Watchers,
     xds::AdsService,
@@ -91,7 +91,7 @@ pub enum StartError {
     },
     /// The configuration or the store cannot be used.
     #[error(transparent)]
-    State(#[from] crate::state::OpenError),
+    State(#[from] OpenError),
     /// The Mesh object, which names the trust domain, is broken, and none was ever accepted.
     #[error("the Mesh object has mistakes, and everything is named by its trust domain:\n  {}", mistakes.join("\n  "))]
     Mesh {
@@ -187,6 +187,8 @@ impl Server {
             authority,
             tokens,
         } = opening::open(&options).await?;
+        let keys = state.restore_keys(&data.join(KEYS_FOLDER)).await;
+        keys.map_err(OpenError::from)?;
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
         let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;

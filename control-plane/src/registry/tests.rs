@@ -131,3 +131,15 @@ fn a_second_control_plane_on_the_same_store_is_told_so() {
         "{second:?}"
     );
 }
+
+#[test]
+fn keys_that_were_fetched_outlast_what_another_control_plane_decides() {
+    let jwks = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    let uri = "https://login.test/keys".parse().expect("valid");
+    let before = World {
+        keys: BTreeMap::from([(uri, jwks.parse().expect("valid"))]),
+        ..World::default()
+    };
+    let (after, _) = World::restored_after(&store::Stored::default(), &before);
+    assert_eq!(after.keys, before.keys);
+}

@@ -87,6 +87,8 @@ impl World {
             addresses: stored.addresses.clone(),
             deleted: stored.deleted.clone(),
             fixed_domain: stored.trust_domain.clone(),
+            // In no store: each control plane fetches them.
+            keys: before.keys.clone(),
             ..Self::default()
         };
         let mut unreadable = Vec::new();

@@ -19,13 +19,18 @@ use crate::{
 use super::{Configuration, State, configure::off_thread};
 
 impl State {
-    /// Puts the sets in force that were kept in `folder`. For the start, before anything is published.
-    pub(super) async fn restore_keys(&self, folder: &Path) -> Result<(), StoreError> {
+    /// Puts the sets in force that were kept in `folder`, at once: for the start, before anybody is told anything.
+    ///
+    /// # Errors
+    /// As everything that compiles.
+    pub async fn restore_keys(&self, folder: &Path) -> Result<(), StoreError> {
         let kept = restore(folder);
         if kept.is_empty() {
             return Ok(());
         }
-        self.put_keys(kept).await
+        self.put_keys(kept).await?;
+        self.publish(Instant::now());
+        Ok(())
     }
 
     /// Fetches each set that some policy names, for ever: when it is new, and then as often as it says.

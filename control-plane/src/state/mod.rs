@@ -159,7 +159,6 @@ impl State {
                 source,
             })?;
         state.apply(parsed, config).await?;
-        state.restore_keys(&data.join(KEYS_FOLDER)).await?;
         // At once: the first proxy must not be told that there is no such service.
         state.publish(Instant::now());
         Ok(state)

@@ -125,6 +125,8 @@ fn own_zone(previous: &Snapshot, fixed: &Fixed, inbound: Option<&InboundPolicy>)
 fn inbound_entry(policy: InboundPolicy, previous: &Snapshot, metrics: &Metrics) -> InboundEntry {
     let before = previous.inbound.as_ref().map(|before| &before.kept);
     let mut limits = Limits::new(metrics, before);
+    let before = previous.inbound.as_ref();
+    let tokens = before.and_then(|before| before.tokens.as_ref());
     let label: Arc<str> = policy.service.to_string().into();
     InboundEntry {
         duration: metrics.request_duration(Direction::Inbound, &label),
@@ -143,7 +145,7 @@ fn inbound_entry(policy: InboundPolicy, previous: &Snapshot, metrics: &Metrics) 
         tokens: policy
             .authentication
             .as_ref()
-            .map(|model| TokensEntry::new(model, metrics)),
+            .map(|model| TokensEntry::after(tokens, model, metrics)),
         label,
         policy: Arc::new(policy),
     }

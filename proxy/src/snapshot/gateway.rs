@@ -29,7 +29,11 @@ pub struct GatewayEntry {
     ports: HashMap<Port, Arc<GatewayPort>>,
     treatments: Treatments,
     kept: Kept,
+    tokens: Tokens,
 }
+
+/// By route; `None`: of those that say nothing more. Kept for the next snapshot.
+type Tokens = HashMap<Option<Arc<str>>, Arc<TokensEntry>>;
 
 /// By route, and by the service that it leads to: kept for the next snapshot.
 type Treatments = HashMap<(Arc<str>, Option<ServiceName>), Arc<Treatment>>;
@@ -120,8 +124,7 @@ pub(super) struct Builder<'a> {
     limits: Limits<'a>,
     of_all: Arc<[Arc<LimitsEntry>]>,
     of_routes: HashMap<Arc<str>, Arc<[Arc<LimitsEntry>]>>,
-    tokens_of_all: Option<Arc<TokensEntry>>,
-    tokens_of_routes: HashMap<Arc<str>, Arc<TokensEntry>>,
+    tokens: Tokens,
     claim_headers: Arc<[HeaderName]>,
 }
 
@@ -139,8 +142,7 @@ impl<'a> Builder<'a> {
             limits: Limits::new(&fixed.metrics, before.map(|before| &before.kept)),
             of_all: Arc::default(),
             of_routes: HashMap::new(),
-            tokens_of_all: None,
-            tokens_of_routes: HashMap::new(),
+            tokens: Tokens::new(),
             claim_headers: Arc::default(),
         }
     }
@@ -166,6 +168,7 @@ impl<'a> Builder<'a> {
                 .collect(),
             treatments: self.treatments,
             kept: self.limits.kept,
+            tokens: self.tokens,
             model,
         }
     }
@@ -187,20 +190,21 @@ impl<'a> Builder<'a> {
     }
 
     fn authenticate(&mut self, model: &Gateway) {
-        let metrics = &self.fixed.metrics;
-        let of_all = model.authentication.as_ref();
-        self.tokens_of_all = of_all.map(|one| TokensEntry::new(one, metrics));
-        for (route, one) in &model.route_authentication {
-            let entry = TokensEntry::new(one, metrics);
-            self.tokens_of_routes.insert(route.clone(), entry);
+        let of_all = model.authentication.iter().map(|one| (None, one));
+        let of_routes = model.route_authentication.iter();
+        let of_routes = of_routes.map(|(route, one)| (Some(route.clone()), one));
+        for (route, one) in of_all.chain(of_routes) {
+            let before = self.before.and_then(|before| before.tokens.get(&route));
+            let entry = TokensEntry::after(before, one, &self.fixed.metrics);
+            self.tokens.insert(route, entry);
         }
         self.claim_headers = model.claim_headers.clone().into();
     }
 
-    fn guards(&self, route: &str) -> Guards {
-        let own = self.tokens_of_routes.get(route);
+    fn guards(&self, route: &Arc<str>) -> Guards {
+        let own = self.tokens.get(&Some(route.clone()));
         Guards {
-            tokens: own.or(self.tokens_of_all.as_ref()).cloned(),
+            tokens: own.or_else(|| self.tokens.get(&None)).cloned(),
             limits: self.of_routes.get(route).unwrap_or(&self.of_all).clone(),
         }
     }

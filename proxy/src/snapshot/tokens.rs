@@ -14,6 +14,7 @@ use super::limits::LimitsEntry;
 /// One policy.
 #[derive(Debug)]
 pub struct TokensEntry {
+    model: Authentication,
     /// Decides.
     pub authenticator: Authenticator,
     /// By outcome.
@@ -30,10 +31,19 @@ pub struct Guards {
 }
 
 impl TokensEntry {
-    pub(super) fn new(model: &Authentication, metrics: &Metrics) -> Arc<Self> {
-        Arc::new(Self {
-            authenticator: Authenticator::new(model),
-            outcomes: metrics.tokens(&model.name),
-        })
+    /// The one before if it says the same: it knows tokens.
+    pub(super) fn after(
+        before: Option<&Arc<Self>>,
+        model: &Authentication,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        match before {
+            Some(before) if before.model == *model => before.clone(),
+            Some(_) | None => Arc::new(Self {
+                authenticator: Authenticator::new(model),
+                outcomes: metrics.tokens(&model.name),
+                model: model.clone(),
+            }),
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! What costs little is asked first: who has no token of a known issuer and key makes nobody verify a signature.
 
 mod find;
+mod known;
 mod verify;
 
 use std::{sync::Arc, time::SystemTime};
@@ -22,6 +23,8 @@ use usher_config::{
 use crate::error::TokenProblem;
 
 use super::rate_limit::Claims;
+
+use known::Known;
 
 pub use find::strip;
 
@@ -57,6 +60,7 @@ struct Key {
     algorithm: Option<JwtAlgorithm>,
     material: KeyMaterial,
     decoding: DecodingKey,
+    known: Known,
 }
 
 /// A believed token.
@@ -144,6 +148,7 @@ impl Key {
             id: key.id.clone(),
             algorithm: key.algorithm,
             material: key.material.clone(),
+            known: Known::default(),
             decoding: match &key.material {
                 KeyMaterial::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
                 KeyMaterial::P256(point) | KeyMaterial::P384(point) => {

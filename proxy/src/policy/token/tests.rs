@@ -15,7 +15,7 @@ use http::{HeaderValue, header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{known::Fingerprint, *};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -282,6 +282,51 @@ fn of_several_issuers_each_has_its_own_keys_and_places() {
         asked(&policy, &two.sign(&head, &theirs)),
         Err(TokenProblem::Issuer)
     );
+}
+
+#[test]
+fn a_token_that_is_known_is_still_held_to_its_time_and_its_signature() {
+    let signer = Signer::ec();
+    let policy = policy(true, vec![provider(vec![signer.key("k")])]);
+    let token = signer.sign(&json!({ "alg": "ES256", "kid": "k" }), &claims());
+    let key = &policy.providers[0].keys[0];
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let fingerprint = Fingerprint::of(message, signature);
+    assert!(!key.known.hold(&fingerprint));
+    for _ in 0..2 {
+        assert_eq!(asked(&policy, &token), Ok(Some("ada".to_owned())));
+        assert!(key.known.hold(&fingerprint));
+    }
+    let later = now() + Duration::from_secs(121);
+    let expired = policy.authenticate(&bearing(&token), later);
+    assert_eq!(expired.err(), Some(TokenProblem::Expired));
+    let other = signer.sign(&json!({ "alg": "ES256", "kid": "k" }), &claims());
+    let (_, theirs) = other.rsplit_once('.').unwrap();
+    let mut forged = claims();
+    forged["sub"] = json!("eve");
+    let head = message.split_once('.').unwrap().0;
+    let body = URL_SAFE_NO_PAD.encode(forged.to_string());
+    for signature in [signature, theirs] {
+        let forged = format!("{head}.{body}.{signature}");
+        assert_eq!(asked(&policy, &forged), Err(TokenProblem::Signature));
+    }
+    assert_eq!(
+        asked(&policy, &format!("{message}.AAAA")),
+        Err(TokenProblem::Signature)
+    );
+}
+
+#[test]
+fn a_key_remembers_many_tokens_and_takes_none_for_another() {
+    let known = Known::default();
+    let of = |number: usize| Fingerprint::of(&number.to_string(), "s");
+    for number in 0..5_000 {
+        assert!(!known.hold(&of(number)));
+        known.remember(&of(number));
+        assert!(known.hold(&of(number)));
+    }
+    let held = (0..5_000).filter(|number| known.hold(&of(*number))).count();
+    assert!((900..=1_024).contains(&held), "{held}");
 }
 
 proptest! {

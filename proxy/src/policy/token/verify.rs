@@ -10,7 +10,7 @@ use usher_config::value::JwtAlgorithm;
 
 use crate::error::TokenProblem;
 
-use super::{Claims, Key, Provider};
+use super::{Claims, Key, Provider, known::Fingerprint};
 
 /// By how much clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
@@ -44,10 +44,14 @@ pub(super) fn verify(
     let algorithm = algorithm.filter(|algorithm| provider.algorithms.contains(algorithm));
     let algorithm = algorithm.ok_or(TokenProblem::Algorithm)?;
     let key = key(provider, head.kid.as_deref(), algorithm)?;
-    let message = message.as_bytes();
-    let signed = jsonwebtoken::crypto::verify(signature, message, &key.decoding, named(algorithm));
-    if !signed.unwrap_or(false) {
-        return Err(TokenProblem::Signature);
+    let fingerprint = Fingerprint::of(message, signature);
+    if !key.known.hold(&fingerprint) {
+        let (message, algorithm) = (message.as_bytes(), named(algorithm));
+        let signed = jsonwebtoken::crypto::verify(signature, message, &key.decoding, algorithm);
+        if !signed.unwrap_or(false) {
+            return Err(TokenProblem::Signature);
+        }
+        key.known.remember(&fingerprint);
     }
     in_time(&claims, now)?;
     is_for(&claims, &provider.audiences)?;
