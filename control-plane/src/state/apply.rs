@@ -1,6 +1,9 @@
 //! A configuration is decided upon, and decided upon again when another control plane was faster.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tracing::info;
 use usher_config::{model::Revision, parse::Parsed};
@@ -51,7 +54,10 @@ impl State {
             origin: Origin::Directory,
             ..By::default()
         };
-        match self.take(parsed, base, |_| true, &by).await? {
+        match self
+            .take_whole(parsed, base.to_owned(), |_| true, by)
+            .await?
+        {
             Decision::New(revision) => Ok(Some(revision)),
             Decision::Unchanged(_) | Decision::Refused(_) | Decision::Pinned(_) => Ok(None),
         }
@@ -63,7 +69,22 @@ impl State {
     /// As [`Self::apply`].
     pub async fn apply_whole(&self, parsed: Parsed, by: &By) -> Result<Decision, StoreError> {
         let is_whole = |reading: &Reading| reading.rejected.is_empty();
-        self.take(parsed, Path::new(""), is_whole, by).await
+        self.take_whole(parsed, PathBuf::new(), is_whole, by.clone())
+            .await
+    }
+
+    /// Whoever asked may be gone before it is done; then it is done all the same, whole.
+    async fn take_whole(
+        &self,
+        parsed: Parsed,
+        base: PathBuf,
+        accepts: fn(&Reading) -> bool,
+        by: By,
+    ) -> Result<Decision, StoreError> {
+        let state = self.clone();
+        let task = tokio::spawn(async move { state.take(parsed, &base, accepts, &by).await });
+        task.await
+            .map_err(|error| StoreError::Storage(Box::new(error)))?
     }
 
     async fn take(

@@ -107,7 +107,11 @@ impl State {
         let before = Arc::clone(&current);
         let next = off_thread(move || {
             let (rejected, remarks) = (before.rejected.clone(), before.remarks.clone());
-            Configuration::new(world, before.revisions.clone(), rejected, remarks)
+            let next = Configuration::new(world, before.revisions.clone(), rejected, remarks);
+            Configuration {
+                waiting: before.waiting.clone(),
+                ..next
+            }
         });
         let next = next.await?;
         self.0.configuration.store(Arc::new(next));

@@ -86,7 +86,7 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
-    /// How often a held revision was released.
+    /// How often a revision was held or released.
     released: watch::Sender<u64>,
     started: Instant,
 }
@@ -256,7 +256,8 @@ impl State {
         let mut world = current.world.clone();
         world.fixed_domain = Some(domain);
         let (rejected, remarks) = (current.rejected.clone(), current.remarks.clone());
-        let next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        let mut next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        next.waiting.clone_from(&current.waiting);
         self.0.configuration.store(Arc::new(next));
         stored
     }
@@ -361,6 +362,19 @@ impl Configuration {
             rejected,
             remarks,
             waiting: Vec::new(),
+        }
+    }
+
+    /// The same configuration with other words about what its source says.
+    fn with(&self, rejected: Vec<RejectedObject>, remarks: Vec<Condition>) -> Self {
+        Self {
+            world: self.world.clone(),
+            compiled: self.compiled.clone(),
+            configured: self.configured.clone(),
+            revisions: self.revisions.clone(),
+            rejected,
+            remarks,
+            waiting: self.waiting.clone(),
         }
     }
 

@@ -28,7 +28,8 @@ impl State {
     /// Everything, now.
     pub fn status(&self) -> StatusReport {
         let configuration = self.0.configuration.load();
-        let proxies = self.0.connected.reports();
+        let newest = configuration.configured.revision.number;
+        let proxies = self.0.connected.reports(newest);
         let mut services = services(&configuration, &lock(&self.0.registry));
         note_without_port(&mut services, &proxies, &configuration.compiled);
         let findings = configuration
@@ -65,7 +66,7 @@ impl State {
     /// Services, their instances, and workloads that only call, by namespace and name.
     pub fn services(&self) -> Vec<ServiceReport> {
         let configuration = self.0.configuration.load();
-        let proxies = self.0.connected.reports();
+        let proxies = self.0.connected.reports(0);
         let mut services = services(&configuration, &lock(&self.0.registry));
         note_without_port(&mut services, &proxies, &configuration.compiled);
         services

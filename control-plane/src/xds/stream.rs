@@ -282,12 +282,12 @@ impl Conversation {
         };
         match self.subscriptions.difference(&snapshot, &self.identity) {
             Some(batch) => {
-                self.connected.up_to_date(id, false);
+                self.connected.up_to_date(id, closing.revision, false);
                 self.enqueue(batch, closing, &snapshot);
             }
             None if self.acknowledgements.is_empty() && self.subscriptions.is_clean() => {
                 self.connected.applied(id, closing.generation, None);
-                self.connected.up_to_date(id, true);
+                self.connected.up_to_date(id, closing.revision, true);
             }
             None => {}
         }
