@@ -1,15 +1,13 @@
 //! Tokens, before anybody asks what their bearers may do.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use usher_config::value::is_like;
 
 use crate::{
     clock,
     error::{ProxyError, TokenProblem},
     http::{Body, headers},
-    policy::{
-        rate_limit::Claims,
-        token::{Believed, strip},
-    },
+    policy::{rate_limit::Claims, token::Believed},
     snapshot::TokensEntry,
     worker::Worker,
 };
@@ -21,7 +19,7 @@ const VALUE_MAX: usize = 4 * 1024;
 pub fn strip_claims(headers: &mut HeaderMap, ours: &[HeaderName]) {
     if !ours.is_empty() {
         headers::remove_where(headers, |name| {
-            ours.iter().any(|one| headers::is_like(name, one.as_str()))
+            ours.iter().any(|one| is_like(name.as_str(), one.as_str()))
         });
     }
 }
@@ -58,14 +56,14 @@ pub fn authenticated(
     match believed {
         Ok(None) => {
             count("anonymous");
+            // Nor does what somebody else might take for one go on, which nobody has verified.
+            authenticator.strip(request.headers_mut(), None);
             Ok(None)
         }
         Ok(Some(Believed { provider, claims })) => {
             count("believed");
             let headers = request.headers_mut();
-            if !provider.keep {
-                strip(headers, &provider.from);
-            }
+            authenticator.strip(headers, Some(provider));
             for (claim, name) in &provider.headers {
                 if let Some(value) = claims.get(&**claim).and_then(value) {
                     headers.insert(name.clone(), value);
