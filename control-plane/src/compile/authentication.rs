@@ -14,11 +14,11 @@ use http::HeaderName;
 use usher_config::{
     kind::{self, AuthenticationMode, AuthenticationPolicy, Kind, ObjectKey},
     model::{Authentication, Gateway, JwtProvider, TokenFrom},
-    value::{JwksUri, JwtAlgorithm, ServiceName},
+    value::{JwksUri, JwtAlgorithm, ServiceName, SpiffeId},
 };
 
 use super::{
-    Finding, Reason,
+    Compiled, Finding, Reason,
     index::Index,
     rate_limits::report_unled,
     routes::targets_of_route,
@@ -49,6 +49,21 @@ pub(super) fn claim_headers(index: &Index<'_>) -> Vec<HeaderName> {
     let names: BTreeSet<&str> = written.map(|one| one.header.as_str()).collect();
     let names = names.into_iter();
     names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Whose claims are believed by workloads that look at no token themselves: those of gateways, which take them from everybody
+/// who comes from outside. Any other caller could write what he likes.
+pub(super) fn trust_gateways(compiled: &mut Compiled) {
+    let gateways = compiled.gateways.keys();
+    let backing = gateways.filter_map(|name| compiled.backing.get(name));
+    let mut identities: Vec<SpiffeId> = backing.flatten().map(|one| one.identity.clone()).collect();
+    identities.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    identities.dedup();
+    for inbound in compiled.inbound.values_mut() {
+        if !inbound.claim_headers.is_empty() {
+            inbound.gateways.clone_from(&identities);
+        }
+    }
 }
 
 /// Where keys are fetched, and how often: as often as the most impatient policy wants.

@@ -197,7 +197,10 @@ fn the_narrowest_says_whose_tokens_and_none_loosens() {
         .map(|name| name.as_str())
         .collect();
     assert_eq!(names, ["x-ns", "x-svc"]);
-    assert_eq!(compiled.inbound[&named("bank/b")].claim_headers.len(), 2);
+    let inbound = &compiled.inbound[&named("bank/b")];
+    assert_eq!(inbound.claim_headers.len(), 2);
+    let trusted: Vec<&str> = inbound.gateways.iter().map(SpiffeId::as_str).collect();
+    assert_eq!(trusted, ["spiffe://usher.local/ns/bank/sa/edge"]);
 }
 
 #[test]

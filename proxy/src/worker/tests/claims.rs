@@ -64,3 +64,26 @@ fn no_connection_header_takes_claims_away_again() {
     assert_eq!(headers.get(USER).unwrap(), "ada");
     assert!(!headers.contains_key("x_user") && !headers.contains_key("authorization"));
 }
+
+#[test]
+fn claims_are_believed_of_gateways_and_of_no_other_caller() {
+    let (policy, _) = login(false);
+    let caller = "spiffe://usher.local/ns/bank/sa/transaction";
+    let other = "spiffe://usher.local/ns/bank/sa/edge";
+    let mesh = Mesh::start(TrafficPolicy::default());
+    let found = |gateway: &str, own: Option<&Authentication>| {
+        mesh.inbound(|inbound| {
+            open(inbound);
+            inbound.gateways = vec![gateway.parse().unwrap()];
+            inbound.authentication = own.cloned();
+        });
+        mesh.http1_with("http://account.bank/", "", |request| {
+            request.headers_mut().insert(USER, "eve".parse().unwrap());
+        });
+        mesh.seen().last().unwrap().0.get(USER).cloned()
+    };
+    assert_eq!(found(other, None), None);
+    assert_eq!(found(caller, None).unwrap(), "eve");
+    // What the sidecar would write itself is nobody else's to say.
+    assert_eq!(found(caller, Some(&policy)), None);
+}
