@@ -27,7 +27,7 @@ use crate::{
         error_response::Dialect,
         finish, head,
         outside::{self, Outsider},
-        serve,
+        serve, unsaid,
         watched::Bounds,
         windows::OUTSIDERS_WINDOW,
     },
@@ -231,6 +231,7 @@ async fn carry(
     };
     record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
     strip_claims(incoming.headers_mut(), &listener.claim_headers);
+    unsaid::in_trailers(incoming, &listener.claim_headers);
     let found = route(worker, incoming, (&listener, &host), (record, filters)).await?;
     let (routed, guards) = match found {
         Way::Onward(routed, guards) => (routed, guards),

@@ -6,7 +6,7 @@ use usher_config::value::is_like;
 use crate::{
     clock,
     error::{ProxyError, TokenProblem},
-    http::{Body, headers},
+    http::{Body, headers, unsaid},
     policy::{rate_limit::Claims, token::Believed},
     snapshot::TokensEntry,
     worker::Worker,
@@ -15,7 +15,8 @@ use crate::{
 /// Longer values would not fit beside others into what most servers take for a head.
 const VALUE_MAX: usize = 4 * 1024;
 
-/// Takes away headers that only we write claims into, in every spelling that a server may take for them.
+/// Takes away headers that only we write claims into, in every spelling that a server may take for them. For those of
+/// trailers see [`unsaid::in_trailers`].
 pub fn strip_claims(headers: &mut HeaderMap, ours: &[HeaderName]) {
     if !ours.is_empty() {
         headers::remove_where(headers, |name| {
@@ -51,6 +52,8 @@ pub fn authenticated(
         return Ok(None);
     };
     let authenticator = &tokens.authenticator;
+    // A token that follows the body is one that nobody verifies.
+    unsaid::in_trailers(request, authenticator.token_headers());
     let believed = authenticator.authenticate(request.headers(), clock::wall());
     let count = |outcome| tokens.outcomes.add(worker.index, outcome);
     match believed {

@@ -134,6 +134,7 @@ fn is_of_head(name: &HeaderName) -> bool {
             | "trailer"
             | "upgrade"
             | "authorization"
+            | "cookie"
     )
 }
 

@@ -13,7 +13,7 @@ use usher_config::value::{Port, SpiffeId};
 use crate::{
     error::ProxyError,
     guard::{Arrived, authenticated, strip_claims},
-    http::Body,
+    http::{Body, unsaid},
     policy::rate_limit::Claims,
     snapshot::InboundEntry,
     telemetry::metrics::{Direction, Requests},
@@ -57,6 +57,7 @@ impl Caller {
             None => &[][..],
         };
         strip_claims(request.headers_mut(), ours);
+        unsaid::in_trailers(request, &workload.claim_headers);
         authenticated(worker, tokens, request)
     }
 

@@ -37,6 +37,7 @@ pub struct Authenticator {
     /// Where its providers' tokens are, each once.
     places: Vec<TokenFrom>,
     headers: Vec<HeaderName>,
+    token_headers: Arc<[HeaderName]>,
 }
 
 /// Somebody who signs tokens.
@@ -84,6 +85,12 @@ impl Authenticator {
             headers: (model.providers.iter())
                 .flat_map(|provider| provider.headers.iter().map(|(_, header)| header.clone()))
                 .collect(),
+            token_headers: (model.providers.iter())
+                .filter_map(|provider| match &provider.from {
+                    TokenFrom::Header(name) => Some(name.clone()),
+                    TokenFrom::Bearer | TokenFrom::Cookie(_) => None,
+                })
+                .collect(),
         }
     }
 
@@ -95,6 +102,11 @@ impl Authenticator {
     /// The headers that claims are written into.
     pub fn headers(&self) -> &[HeaderName] {
         &self.headers
+    }
+
+    /// The headers that tokens are in, beside those that HTTP has for it.
+    pub fn token_headers(&self) -> &Arc<[HeaderName]> {
+        &self.token_headers
     }
 
     /// The claims of the request's token; `None`: it has none, and needs none.
