@@ -19,14 +19,14 @@ mod report;
 pub use lookup::{Found, Wanted};
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
     model::{Revision, TrustBundle},
-    value::{Name, ServiceName, SpiffeId, TrustDomain},
+    value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain},
 };
 
 use crate::{
@@ -86,6 +86,8 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
+    /// When each token issuer's keys were fetched last.
+    fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
     /// How often a revision was held or released.
     released: watch::Sender<u64>,
     started: Instant,
@@ -205,6 +207,7 @@ impl State {
             })),
             publishing: Mutex::default(),
             connected: Arc::default(),
+            fetched: Mutex::default(),
             released: watch::Sender::new(0),
             started: Instant::now(),
         };

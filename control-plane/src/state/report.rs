@@ -2,6 +2,7 @@
 
 mod led;
 mod outdated;
+mod stale;
 mod stranded;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -52,6 +53,11 @@ impl State {
             conditions: once(
                 findings
                     .chain(expired(&configuration.compiled))
+                    .chain(stale::stale(
+                        &configuration.world,
+                        &lock(&self.0.fetched),
+                        SystemTime::now(),
+                    ))
                     .chain(stranded::stranded(&configuration.compiled, &proxies))
                     .chain(outdated::outdated(&configuration.compiled, &proxies))
                     .collect(),
