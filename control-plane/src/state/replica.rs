@@ -4,9 +4,11 @@
 //! While the store cannot be reached, what was known is served: the configuration in force stays, no instance is taken out,
 //! and every write is refused with the reason.
 
+mod committed;
+mod events;
+
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,19 +16,18 @@ use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
-use tracing::{info, warn};
-use usher_config::{
-    model::Revision,
-    value::{InstanceName, ServiceName},
-};
+use tracing::info;
+use usher_config::value::InstanceName;
 
 use crate::registry::{
     Store, StoreError,
-    instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
-    shared::{Batch, EVENTS_MAX, Event, Health, Registration, Shared, SharedError, WriteError},
+    instances::{Instance, LeaseGone, NotRegistered, Renewal},
+    shared::{EVENTS_MAX, Health, Registration, Shared, SharedError, WriteError},
 };
 
-use super::{Inner, NotWritten, Registry, State, configure::off_thread, lock};
+use super::{NotWritten, State, configure::off_thread, lock};
+use committed::follow_configuration;
+use events::follow_instances;
 
 /// How long a write is waited for to come back as an event. It comes within milliseconds, or not as long as the store is
 /// unreachable; it is made in any case.
@@ -37,12 +38,6 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(20);
 
 /// An etcd that elects a leader, or starts again, is back sooner.
 const LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// Between attempts to load what others committed.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// How long the proxies here are waited for, on behalf of an instance that has left elsewhere: as long as one may wait.
-const DEPARTURE_MAX: Duration = Duration::from_secs(60);
 
 impl State {
     /// The state of one of several control planes, with its tasks started; it knows all instances. Must be called in a
@@ -221,73 +216,6 @@ impl State {
             sleep(LOOK).await;
         }
     }
-
-    /// Puts events into the table, in their order; then whoever waits for them may look.
-    fn take_in(&self, batch: Batch) {
-        let mut registry = lock(&self.0.registry);
-        let mut departed = Vec::new();
-        let (mut is_changed, mut is_list) = (false, false);
-        for event in batch.events {
-            match event {
-                Event::Put(one) => is_changed |= registry.take_in(*one),
-                Event::All(all) => {
-                    is_list = true;
-                    let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
-                    let gone = registry.instances.keep_only(&kept);
-                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
-                    for one in all {
-                        is_changed |= registry.take_in(one);
-                    }
-                }
-                Event::Gone(name, position) => {
-                    registry.instances.evict(&name);
-                    departed.push((name, position));
-                }
-            }
-        }
-        for (name, _) in &departed {
-            self.withdraw(&mut registry, name);
-            registry.dirty.insert(name.service.clone());
-        }
-        drop(registry);
-        let generation = match is_changed || !departed.is_empty() {
-            true => self.changed(),
-            false => 0,
-        };
-        {
-            let mut departures = lock(&self.0.departures);
-            match is_list && !departed.is_empty() {
-                true => departures.missed(batch.position),
-                false => {
-                    let positions = departed.iter().map(|(_, position)| *position);
-                    departures.seen(batch.position, positions);
-                }
-            }
-        }
-        self.0.position.send_replace(batch.position);
-        for (name, position) in departed {
-            tokio::spawn(self.clone().see_off(name.service, position, generation));
-        }
-    }
-
-    /// Tells the other control planes once no proxy here calls an instance that has left.
-    async fn see_off(self, service: ServiceName, position: u64, generation: u64) {
-        let deadline = Instant::now() + DEPARTURE_MAX;
-        let service = service.to_string();
-        let connected = &self.0.connected;
-        connected.all_applied(&service, generation, deadline).await;
-        lock(&self.0.departures).applied(position);
-        self.acknowledge().await;
-    }
-
-    async fn acknowledge(&self) {
-        let Some(shared) = &self.0.shared else { return };
-        let applied = lock(&self.0.departures).acknowledgement();
-        if let Err(error) = shared.acknowledge(applied).await {
-            // The next one says this too. Who leaves meanwhile waits for the whole time it has.
-            warn!(%error, "could not tell the other control planes how far the proxies here are");
-        }
-    }
 }
 
 async fn lost(mut health: watch::Receiver<Health>) {
@@ -302,84 +230,6 @@ async fn lost(mut health: watch::Receiver<Health>) {
             .is_err()
         {
             return;
-        }
-    }
-}
-
-impl Registry {
-    /// Whether callers must be told.
-    fn take_in(&mut self, registration: Registration) -> bool {
-        let name = registration.name.clone();
-        self.withdrawn.remove(&name.to_string());
-        let is_changed = self.instances.put(registration) == Effect::Changed;
-        if is_changed {
-            self.dirty.insert(name.service);
-        }
-        is_changed
-    }
-}
-
-/// What others commit comes into force here.
-async fn follow_configuration(state: Weak<Inner>, mut committed: watch::Receiver<Revision>) {
-    loop {
-        let newest = committed.borrow_and_update().clone();
-        let Some(current) = state.upgrade().map(State) else {
-            return;
-        };
-        let pause = match current.catch_up(&newest).await {
-            Ok(()) => None,
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                warn!(
-                    error,
-                    revision = newest.number,
-                    "cannot load what another control plane committed"
-                );
-                Some(AGAIN)
-            }
-        };
-        drop(current);
-        match pause {
-            Some(pause) => sleep(pause).await,
-            None if committed.changed().await.is_err() => return,
-            None => {}
-        }
-    }
-}
-
-impl State {
-    async fn catch_up(&self, newest: &Revision) -> Result<(), StoreError> {
-        let _writing = self.0.writer.lock().await;
-        let current = self.0.configuration.load_full();
-        if current.configured.revision == *newest {
-            return Ok(());
-        }
-        if newest.number == 0 {
-            warn!(
-                serving = current.configured.revision.number,
-                "the store was emptied; serving what was known until something is applied"
-            );
-            return Ok(());
-        }
-        let next = self.stored_configuration(&current).await?;
-        let revision = next.configured.revision.number;
-        self.0.configuration.store(Arc::new(next));
-        self.changed();
-        info!(revision, "configuration of another control plane in force");
-        Ok(())
-    }
-}
-
-async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Receiver<Batch>) {
-    while let Some(batch) = events.recv().await {
-        let Some(state) = state.upgrade().map(State) else {
-            return;
-        };
-        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
-        state.take_in(batch);
-        if is_list {
-            // From now on others wait for us, who may not have been there for a while.
-            state.acknowledge().await;
         }
     }
 }

@@ -6,10 +6,16 @@ use proptest::{
     collection::{btree_set, vec},
     prelude::*,
 };
-use usher_config::parse::{Parsed, parse_files};
+use usher_config::{
+    model::Revision,
+    parse::{Parsed, parse_files},
+};
 
 use super::*;
-use crate::state::{By, Decision};
+use crate::{
+    registry::shared::{Batch, Event},
+    state::{By, Decision},
+};
 use played::Hub;
 
 mod played;

@@ -1,0 +1,119 @@
+//! Events of a shared store go into the table, in their order, and others are told how far the proxies here are.
+
+use std::{
+    collections::BTreeSet,
+    sync::Weak,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+use usher_config::value::{InstanceName, ServiceName};
+
+use crate::{
+    registry::{
+        instances::Effect,
+        shared::{Batch, Event, Registration},
+    },
+    state::{Inner, Registry, State, lock},
+};
+
+/// How long the proxies here are waited for, on behalf of an instance that has left elsewhere: as long as one may wait.
+const DEPARTURE_MAX: Duration = Duration::from_secs(60);
+
+/// For ever.
+pub(super) async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Receiver<Batch>) {
+    while let Some(batch) = events.recv().await {
+        let Some(state) = state.upgrade().map(State) else {
+            return;
+        };
+        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
+        state.take_in(batch);
+        if is_list {
+            // From now on others wait for us, who may not have been there for a while.
+            state.acknowledge().await;
+        }
+    }
+}
+
+impl State {
+    /// Puts events into the table, in their order; then whoever waits for them may look.
+    fn take_in(&self, batch: Batch) {
+        let mut registry = lock(&self.0.registry);
+        let mut departed = Vec::new();
+        let (mut is_changed, mut is_list) = (false, false);
+        for event in batch.events {
+            match event {
+                Event::Put(one) => is_changed |= registry.take_in(*one),
+                Event::All(all) => {
+                    is_list = true;
+                    let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
+                    let gone = registry.instances.keep_only(&kept);
+                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
+                    for one in all {
+                        is_changed |= registry.take_in(one);
+                    }
+                }
+                Event::Gone(name, position) => {
+                    registry.instances.evict(&name);
+                    departed.push((name, position));
+                }
+            }
+        }
+        for (name, _) in &departed {
+            self.withdraw(&mut registry, name);
+            registry.dirty.insert(name.service.clone());
+        }
+        drop(registry);
+        let generation = match is_changed || !departed.is_empty() {
+            true => self.changed(),
+            false => 0,
+        };
+        {
+            let mut departures = lock(&self.0.departures);
+            match is_list && !departed.is_empty() {
+                true => departures.missed(batch.position),
+                false => {
+                    let positions = departed.iter().map(|(_, position)| *position);
+                    departures.seen(batch.position, positions);
+                }
+            }
+        }
+        self.0.position.send_replace(batch.position);
+        for (name, position) in departed {
+            tokio::spawn(self.clone().see_off(name.service, position, generation));
+        }
+    }
+
+    /// Tells the other control planes once no proxy here calls an instance that has left.
+    async fn see_off(self, service: ServiceName, position: u64, generation: u64) {
+        let deadline = Instant::now() + DEPARTURE_MAX;
+        let service = service.to_string();
+        let connected = &self.0.connected;
+        connected.all_applied(&service, generation, deadline).await;
+        lock(&self.0.departures).applied(position);
+        self.acknowledge().await;
+    }
+
+    async fn acknowledge(&self) {
+        let Some(shared) = &self.0.shared else { return };
+        let applied = lock(&self.0.departures).acknowledgement();
+        if let Err(error) = shared.acknowledge(applied).await {
+            // The next one says this too. Who leaves meanwhile waits for the whole time it has.
+            warn!(%error, "could not tell the other control planes how far the proxies here are");
+        }
+    }
+}
+
+impl Registry {
+    /// Whether callers must be told.
+    fn take_in(&mut self, registration: Registration) -> bool {
+        let name = registration.name.clone();
+        self.withdrawn.remove(&name.to_string());
+        let is_changed = self.instances.put(registration) == Effect::Changed;
+        if is_changed {
+            self.dirty.insert(name.service);
+        }
+        is_changed
+    }
+}
