@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 use tracing::info;
 use usher_config::value::InstanceName;
@@ -111,7 +111,8 @@ impl State {
             WriteError::Held(holder) => NotRegistered::Taken { holder }.into(),
             other => not_written(other),
         })?;
-        self.returned(position).await;
+        // It will come; only who asks at once may be told what was before.
+        self.returned(position, soon()).await;
         info!(instance = %name, %address, "instance registered");
         Ok(lease)
     }
@@ -143,7 +144,7 @@ impl State {
             .clone_into(&mut instance.health_reason);
         instance.revision = renewal.revision;
         let position = shared.update(&held).await.map_err(not_written)?;
-        self.returned(position).await;
+        self.returned(position, soon()).await;
         Ok(())
     }
 
@@ -159,7 +160,6 @@ impl State {
             return Err(LeaseGone.into());
         }
         let position = shared.deregister(name, lease).await.map_err(not_written)?;
-        self.returned(position).await;
         info!(instance = %name, "instance deregistered");
         Ok(position)
     }
@@ -185,16 +185,19 @@ impl State {
         }
         let position = shared.position_of(name).await;
         let position = position.map_err(|error| not_written(error.into()))?;
-        self.returned(position).await;
+        if !self.returned(position, soon()).await {
+            let why = format!("what was written into it was not heard of within {RETURN_MAX:?}");
+            return Err(NotWritten::Store(SharedError::Unreachable { why }));
+        }
         known().ok_or_else(|| LeaseGone.into())
     }
 
-    /// Waits until our table has what was written at `position`.
-    async fn returned(&self, position: u64) {
+    /// Waits until our table has what was written at `position`, or until `deadline`; says which.
+    pub(super) async fn returned(&self, position: u64, deadline: Instant) -> bool {
         let mut reached = self.0.position.subscribe();
         let reached = reached.wait_for(|reached| *reached >= position);
-        // It will come; only who asks at once may be told what was before.
-        let _ = timeout(RETURN_MAX, reached).await;
+        let in_time = timeout_at(deadline.into(), reached).await;
+        in_time.is_ok_and(|reached| reached.is_ok())
     }
 
     /// Whether the proxies of all the other control planes have applied what stands at `position`, or will have by
@@ -216,6 +219,10 @@ impl State {
             sleep(LOOK).await;
         }
     }
+}
+
+fn soon() -> Instant {
+    Instant::now() + RETURN_MAX
 }
 
 async fn lost(mut health: watch::Receiver<Health>) {

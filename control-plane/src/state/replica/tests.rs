@@ -1,6 +1,6 @@
 //! Two control planes on one store are one to whoever asks, in any order of writes, also when one was cut off.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 
 use proptest::{
     collection::{btree_set, vec},
@@ -9,12 +9,13 @@ use proptest::{
 use usher_config::{
     model::Revision,
     parse::{Parsed, parse_files},
+    wire::discovery::Node,
 };
 
 use super::*;
 use crate::{
     registry::shared::{Batch, Event},
-    state::{By, Decision},
+    state::{By, Decision, Departure},
 };
 use played::Hub;
 
@@ -175,6 +176,47 @@ async fn an_instance_is_known_renewed_and_ended_at_either() {
     assert_eq!(endpoints(&other), 0);
     assert_eq!(endpoints(&one), 0, "it has said that nobody calls it there");
     assert!(other.stay(&name(), &renewal(true)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_waits_for_the_proxies_here_also_when_its_event_is_late() {
+    let hub = Arc::<Hub>::default();
+    let (state, _) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let lease = state.enter(&name(), instance()).await.expect("registered");
+    let (connected, identity) = (state.connected(), instance().identity);
+    let node = Node {
+        id: "bank/caller/a".into(),
+        ..Node::default()
+    };
+    let caller = connected.joined(&node, &identity, String::new());
+    connected.follows(caller, ["bank/s1".to_owned()].into());
+    let generation = || state.0.generation.load(Ordering::SeqCst);
+    connected.applied(caller, generation(), None);
+    hub.hold_back();
+    let departure = state.leave(&name(), &lease, &identity).await.expect("left");
+    let service = name().service;
+    let soon = || Instant::now() + Duration::from_millis(100);
+    assert!(
+        !state.has_left(&service, departure, soon()).await,
+        "nobody here was told"
+    );
+    hub.let_go();
+    let Departure::Shared(position) = departure else {
+        panic!("not alone")
+    };
+    until("our table has it", || {
+        *state.0.position.borrow() >= position
+    })
+    .await;
+    assert!(
+        !state.has_left(&service, departure, soon()).await,
+        "the caller has not applied it"
+    );
+    connected.applied(caller, generation(), None);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    assert!(state.has_left(&service, departure, deadline).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

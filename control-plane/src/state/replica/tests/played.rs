@@ -28,6 +28,8 @@ pub(super) struct Hub {
 struct Instances {
     registered: BTreeMap<InstanceName, (Registration, u64)>,
     followers: Vec<Sender<Batch>>,
+    /// While its watches hang: what nobody was told yet.
+    held_back: Option<Vec<Batch>>,
 }
 
 /// One control plane's end of it.
@@ -73,12 +75,33 @@ impl Hub {
     fn write(&self, change: impl FnOnce(&mut Instances, u64) -> Event) -> u64 {
         let mut instances = lock(&self.instances);
         let position = self.position.fetch_add(1, Ordering::SeqCst) + 2;
-        let event = change(&mut instances, position);
-        for follower in &instances.followers {
-            let events = vec![event.clone()];
-            follower.try_send(Batch { position, events }).expect("room");
+        let events = vec![change(&mut instances, position)];
+        match &mut instances.held_back {
+            Some(held_back) => held_back.push(Batch { position, events }),
+            None => instances.tell(&Batch { position, events }),
         }
         position
+    }
+
+    /// All watches hang, though calls are answered.
+    pub(super) fn hold_back(&self) {
+        lock(&self.instances).held_back = Some(Vec::new());
+    }
+
+    /// They go on.
+    pub(super) fn let_go(&self) {
+        let mut instances = lock(&self.instances);
+        let held_back = instances.held_back.take().unwrap_or_default();
+        held_back.iter().for_each(|batch| instances.tell(batch));
+    }
+}
+
+impl Instances {
+    fn tell(&self, batch: &Batch) {
+        for follower in &self.followers {
+            let (position, events) = (batch.position, batch.events.clone());
+            follower.try_send(Batch { position, events }).expect("room");
+        }
     }
 }
 
