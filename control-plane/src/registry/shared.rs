@@ -177,7 +177,7 @@ pub trait Shared: fmt::Debug + Send + Sync + 'static {
         lease: &'a str,
     ) -> BoxFuture<'a, Result<u64, WriteError>>;
 
-    /// Tells the others what every proxy here has applied.
+    /// Tells the others what every proxy here has applied; if that fails, again by itself.
     fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>>;
 
     /// Whether all the other control planes that live have said so of the event at `position`.

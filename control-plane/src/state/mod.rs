@@ -74,7 +74,8 @@ struct Inner {
     shared: Option<Arc<dyn Shared>>,
     /// Where in a shared store's order of events `registry` is; 0: it was not read yet.
     position: watch::Sender<u64>,
-    departures: Mutex<Departures>,
+    /// Told of whenever the others are to hear.
+    departures: watch::Sender<Departures>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -192,7 +193,7 @@ impl State {
             store,
             shared,
             position: watch::Sender::new(0),
-            departures: Mutex::default(),
+            departures: watch::Sender::default(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),

@@ -27,7 +27,7 @@ use crate::registry::{
 
 use super::{NotWritten, State, configure::off_thread, lock};
 use committed::follow_configuration;
-use events::follow_instances;
+use events::{acknowledge, follow_instances};
 
 /// How long a write is waited for to come back as an event. It comes within milliseconds, or not as long as the store is
 /// unreachable; it is made in any case.
@@ -53,6 +53,8 @@ impl State {
         let state = off_thread(move || Self::start(store, Some(shared))).await??;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(following.follow(sender));
+        let departures = state.0.departures.subscribe();
+        tokio::spawn(acknowledge(following.clone(), departures));
         let weak = Arc::downgrade(&state.0);
         tokio::spawn(follow_instances(weak.clone(), events));
         tokio::spawn(follow_configuration(weak, following.committed()));

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 use usher_config::value::{InstanceName, ServiceName};
 
 use crate::{
     registry::{
         instances::Effect,
-        shared::{Batch, Event, Registration},
+        shared::{Batch, Event, Registration, Shared},
     },
-    state::{Inner, Registry, State, lock},
+    state::{Inner, Registry, State, departures::Departures, lock},
 };
 
 /// How long the proxies here are waited for, on behalf of an instance that has left elsewhere: as long as one may wait.
@@ -27,11 +27,21 @@ pub(super) async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Recei
         let Some(state) = state.upgrade().map(State) else {
             return;
         };
-        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
         state.take_in(batch);
-        if is_list {
-            // From now on others wait for us, who may not have been there for a while.
-            state.acknowledge().await;
+    }
+}
+
+/// Tells the other control planes how far the proxies here are, for ever: what has become true while one word was under
+/// way is in the next one.
+pub(super) async fn acknowledge(
+    shared: Arc<dyn Shared>,
+    mut departures: watch::Receiver<Departures>,
+) {
+    while departures.changed().await.is_ok() {
+        let applied = departures.borrow_and_update().acknowledgement();
+        if let Err(error) = shared.acknowledge(applied).await {
+            // Who leaves meanwhile waits for the whole time it has.
+            warn!(%error, "could not tell the other control planes how far the proxies here are");
         }
     }
 }
@@ -69,8 +79,7 @@ impl State {
             true => self.changed(),
             false => 0,
         };
-        {
-            let mut departures = lock(&self.0.departures);
+        self.0.departures.send_if_modified(|departures| {
             match is_list && !departed.is_empty() {
                 true => departures.missed(batch.position),
                 false => {
@@ -78,7 +87,9 @@ impl State {
                     departures.seen(batch.position, positions);
                 }
             }
-        }
+            // From now on others wait for us, who may not have been there for a while.
+            is_list
+        });
         self.0.position.send_replace(batch.position);
         for (name, position) in departed {
             tokio::spawn(self.clone().see_off(name.service, position, generation));
@@ -91,17 +102,8 @@ impl State {
         let service = service.to_string();
         let connected = &self.0.connected;
         connected.all_applied(&service, generation, deadline).await;
-        lock(&self.0.departures).applied(position);
-        self.acknowledge().await;
-    }
-
-    async fn acknowledge(&self) {
-        let Some(shared) = &self.0.shared else { return };
-        let applied = lock(&self.0.departures).acknowledgement();
-        if let Err(error) = shared.acknowledge(applied).await {
-            // The next one says this too. Who leaves meanwhile waits for the whole time it has.
-            warn!(%error, "could not tell the other control planes how far the proxies here are");
-        }
+        let departures = &self.0.departures;
+        departures.send_modify(|departures| departures.applied(position));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 
+use futures_util::FutureExt;
 use proptest::{
     collection::{btree_set, vec},
     prelude::*,
@@ -217,6 +218,29 @@ async fn a_goodbye_waits_for_the_proxies_here_also_when_its_event_is_late() {
     connected.applied(caller, generation(), None);
     let deadline = Instant::now() + Duration::from_secs(10);
     assert!(state.has_left(&service, departure, deadline).await);
+}
+
+#[tokio::test]
+async fn many_departures_at_once_are_acknowledged_in_few_words() {
+    let hub = Arc::<Hub>::default();
+    let (state, end) = hub.join(0).await;
+    let (_other, other_end) = hub.join(1).await;
+    let before = hub.words.load(Ordering::SeqCst);
+    let name = |number| format!("bank/s1/{number}").parse().expect("valid");
+    let gone = |number| Event::Gone(name(number), number);
+    let batch = Batch {
+        position: 201,
+        events: (2..202).map(gone).collect(),
+    };
+    hub.send(&batch);
+    until("both have it", || {
+        let all = [&end, &other_end].map(|end| end.acknowledged(201).now_or_never());
+        all.iter().all(|said| *said == Some(Ok(true)))
+    })
+    .await;
+    assert_eq!(*state.0.position.borrow(), 201);
+    let words = hub.words.load(Ordering::SeqCst) - before;
+    assert!(words <= 10, "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

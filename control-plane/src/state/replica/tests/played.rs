@@ -22,6 +22,8 @@ pub(super) struct Hub {
     instances: std::sync::Mutex<Instances>,
     committed: watch::Sender<Revision>,
     said: std::sync::Mutex<BTreeMap<usize, Acknowledgement>>,
+    /// How often anybody said it.
+    pub(super) words: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl Default for Hub {
             instances: std::sync::Mutex::default(),
             committed: watch::Sender::new(nothing),
             said: std::sync::Mutex::default(),
+            words: AtomicU64::default(),
         }
     }
 }
@@ -81,6 +84,11 @@ impl Hub {
             None => instances.tell(&Batch { position, events }),
         }
         position
+    }
+
+    /// As if others had written this.
+    pub(super) fn send(&self, batch: &Batch) {
+        lock(&self.instances).tell(batch);
     }
 
     /// All watches hang, though calls are answered.
@@ -260,7 +268,10 @@ impl Shared for End {
     }
 
     fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>> {
-        let say = |hub: &Hub| drop(lock(&hub.said).insert(self.number, applied));
+        let say = |hub: &Hub| {
+            hub.words.fetch_add(1, Ordering::SeqCst);
+            drop(lock(&hub.said).insert(self.number, applied));
+        };
         ready(self.reached().map(say))
     }
 
