@@ -80,8 +80,8 @@ impl State {
             false => 0,
         };
         self.0.departures.send_if_modified(|departures| {
-            match is_list && !departed.is_empty() {
-                true => departures.missed(batch.position),
+            match is_list {
+                true => departures.missed(batch.position, departed.len()),
                 false => {
                     let positions = departed.iter().map(|(_, position)| *position);
                     departures.seen(batch.position, positions);
