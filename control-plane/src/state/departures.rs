@@ -16,6 +16,8 @@ pub(super) struct Departures {
     behind: BTreeMap<u64, u32>,
     /// Where our table is.
     latest: u64,
+    /// How often the store was set back. Positions come again then, of other departures.
+    era: u32,
     /// There are departures after `up_to` that `behind` does not name: it stays until all are over.
     is_held: bool,
 }
@@ -38,8 +40,24 @@ impl Departures {
         self.seen(position, std::iter::repeat_n(position, departed));
     }
 
-    /// Every proxy has applied one of those at this position, or is no longer waited for.
-    pub(super) fn applied(&mut self, position: u64) {
+    /// The store is one from before all that was seen.
+    pub(super) fn set_back(&mut self) {
+        let era = self.era.wrapping_add(1);
+        *self = Self {
+            era,
+            ..Self::default()
+        };
+    }
+
+    pub(super) fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// Every proxy has applied one of those at this position of an era, or is no longer waited for.
+    pub(super) fn applied(&mut self, position: u64, era: u32) {
+        if era != self.era {
+            return;
+        }
         if let Some(open) = self.behind.get_mut(&position) {
             *open -= 1;
             if *open == 0 {

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
@@ -49,6 +49,7 @@ use crate::{
     xds::Connected,
 };
 use departures::Departures;
+use replica::Gap;
 
 pub use apply::{By, Decision};
 pub use instances::{Departure, NotWritten};
@@ -76,6 +77,7 @@ struct Inner {
     position: watch::Sender<u64>,
     /// Told of whenever the others are to hear.
     departures: watch::Sender<Departures>,
+    gap: ArcSwapOption<Gap>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -194,6 +196,7 @@ impl State {
             shared,
             position: watch::Sender::new(0),
             departures: watch::Sender::default(),
+            gap: ArcSwapOption::empty(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),

@@ -26,6 +26,7 @@ use crate::registry::{
 };
 
 use super::{NotWritten, State, configure::off_thread, lock};
+pub(super) use committed::Gap;
 use committed::follow_configuration;
 use events::{acknowledge, follow_instances};
 

@@ -53,6 +53,7 @@ impl State {
                     .chain(expired(&configuration.compiled))
                     .chain(stranded::stranded(&configuration.compiled, &proxies))
                     .chain(outdated::outdated(&configuration.compiled, &proxies))
+                    .chain(self.gap(&configuration.configured.revision))
                     .collect(),
                 configuration.remarks.clone(),
             ),

@@ -45,7 +45,7 @@ proptest! {
                 Step::Applied(_) if open.is_empty() => {}
                 Step::Applied(which) => {
                     let one = open.remove(which % open.len());
-                    departures.applied(*one.end());
+                    departures.applied(*one.end(), 0);
                 }
             }
             let said = departures.acknowledgement();
@@ -66,7 +66,7 @@ proptest! {
             departures.seen(at, (0..number).map(|_| at));
             open.extend((0..number).map(|_| at));
             if !open.is_empty() {
-                departures.applied(open.remove(which % open.len()));
+                departures.applied(open.remove(which % open.len()), 0);
             }
             let said = departures.acknowledgement();
             for position in 1..=at {
@@ -83,9 +83,9 @@ fn more_than_can_be_told_is_not_told_at_all() {
     departures.seen(1, [1]);
     departures.seen(many, 2..=many);
     assert!(!departures.acknowledgement().covers(2));
-    (1..many).for_each(|position| departures.applied(position));
+    (1..many).for_each(|position| departures.applied(position), 0);
     assert!(!departures.acknowledgement().covers(2), "not all are over");
-    departures.applied(many);
+    departures.applied(many, 0);
     assert!(departures.acknowledgement().covers(many));
 }
 
@@ -96,8 +96,23 @@ fn what_left_while_nobody_looked_holds_up_all_that_may_be_meant() {
     departures.missed(9, 2);
     let said = departures.acknowledgement();
     assert!(said.covers(5) && !said.covers(6) && !said.covers(9));
-    departures.applied(9);
+    departures.applied(9, 0);
     assert!(!departures.acknowledgement().covers(9), "one of two");
-    departures.applied(9);
+    departures.applied(9, 0);
     assert!(departures.acknowledgement().covers(9));
+}
+
+#[test]
+fn a_store_that_was_set_back_begins_anew() {
+    let mut departures = Departures::default();
+    departures.seen(90, [80, 80, 90]);
+    departures.set_back();
+    departures.missed(50, 0);
+    let said = departures.acknowledgement();
+    assert!(said.covers(50) && !said.covers(51), "{said:?}");
+    departures.seen(80, [80]);
+    departures.applied(80, 0);
+    assert!(!departures.acknowledgement().covers(80), "that was another");
+    departures.applied(80, departures.era());
+    assert!(departures.acknowledgement().covers(80));
 }

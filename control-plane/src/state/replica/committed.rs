@@ -6,12 +6,13 @@ use std::{
 };
 
 use tokio::{sync::watch, time::sleep};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use usher_config::model::Revision;
 
 use crate::{
-    registry::StoreError,
+    registry::{StoreError, store::RevisionRecord},
     state::{Inner, State},
+    status::Condition,
 };
 
 /// Between attempts to load what others committed.
@@ -55,18 +56,87 @@ impl State {
         if current.configured.revision == *newest {
             return Ok(());
         }
-        if newest.number == 0 {
-            warn!(
-                serving = current.configured.revision.number,
-                "the store was emptied; serving what was known until something is applied"
-            );
-            return Ok(());
-        }
+        // Not what was heard of counts, but what is there by now.
         let next = self.stored_configuration(&current).await?;
         let revision = next.configured.revision.number;
-        self.0.configuration.store(Arc::new(next));
-        self.changed();
-        info!(revision, "configuration of another control plane in force");
+        if is_set_back(&next.revisions, &current.revisions) {
+            let serving = current.configured.revision.clone();
+            error!(
+                stored = revision,
+                serving = serving.number,
+                "the store was set back or emptied; serving what was known until something is applied"
+            );
+            let gap = Gap::set_back(revision, serving);
+            self.0.gap.store(Some(Arc::new(gap)));
+            return Ok(());
+        }
+        self.0.gap.store(None);
+        if next.configured.revision != current.configured.revision {
+            self.0.configuration.store(Arc::new(next));
+            self.changed();
+            info!(revision, "configuration of another control plane in force");
+        }
         Ok(())
     }
+
+    /// Why what the store holds is not in force here, if it is not.
+    pub(in crate::state) fn gap(&self, in_force: &Revision) -> Option<Condition> {
+        let gap = self.0.gap.load_full()?;
+        // What has come into force since then, by a command here, has ended it.
+        (gap.serving == *in_force).then(|| gap.condition.clone())
+    }
 }
+
+/// What the store holds is not in force here.
+#[derive(Debug)]
+pub(in crate::state) struct Gap {
+    /// What is.
+    serving: Revision,
+    condition: Condition,
+}
+
+impl Gap {
+    fn set_back(stored: u64, serving: Revision) -> Self {
+        let holds = match stored {
+            0 => "is empty".to_owned(),
+            number => format!("was set back to revision {number}"),
+        };
+        let number = serving.number;
+        let message = format!(
+            "it {holds}; revision {number} is served as before. Restore a backup that has it, or put all of the \
+             configuration in force again (`usher apply`): control planes that start now know what the store holds only"
+        );
+        Self::new("StoreSetBack", message, serving)
+    }
+
+    fn new(reason: &str, message: String, serving: Revision) -> Self {
+        let condition = Condition {
+            object: "store".to_owned(),
+            reason: reason.to_owned(),
+            message,
+        };
+        Self { serving, condition }
+    }
+}
+
+/// Whether a store that holds these revisions is one from before ours: its newest one is among ours, but not the last.
+/// One with a lower number that is not ours was made after the store was set back, and counts.
+fn is_set_back(stored: &[RevisionRecord], ours: &[RevisionRecord]) -> bool {
+    let Some(in_force) = ours.last() else {
+        return false;
+    };
+    let Some(newest) = stored.last() else {
+        return true;
+    };
+    if newest.number >= in_force.number {
+        return false;
+    }
+    match ours.iter().find(|one| one.number == newest.number) {
+        Some(one) => one == newest,
+        // Longer ago than we remember.
+        None => newest.accepted_at <= in_force.accepted_at,
+    }
+}
+
+#[cfg(test)]
+mod tests;

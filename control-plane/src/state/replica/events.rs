@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tracing::{error, warn};
 use usher_config::value::{InstanceName, ServiceName};
 
 use crate::{
@@ -49,15 +49,21 @@ pub(super) async fn acknowledge(
 impl State {
     /// Puts events into the table, in their order; then whoever waits for them may look.
     fn take_in(&self, batch: Batch) {
+        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
+        let is_set_back = is_list && batch.position < *self.0.position.borrow();
+        if is_set_back {
+            error!("the store was set back: what it lacks is kept until its lease would end");
+        }
         let mut registry = lock(&self.0.registry);
-        let mut departed = Vec::new();
-        let (mut is_changed, mut is_list) = (false, false);
+        let (mut departed, mut is_changed) = (Vec::new(), false);
         for event in batch.events {
             match event {
                 Event::Put(one) => is_changed |= registry.take_in(*one),
                 Event::All(all) => {
-                    is_list = true;
                     let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
+                    if is_set_back {
+                        registry.instances.doubt(&kept, Instant::now());
+                    }
                     let gone = registry.instances.keep_only(&kept);
                     departed.extend(gone.into_iter().map(|name| (name, batch.position)));
                     for one in all {
@@ -80,6 +86,9 @@ impl State {
             false => 0,
         };
         self.0.departures.send_if_modified(|departures| {
+            if is_set_back {
+                departures.set_back();
+            }
             match is_list {
                 true => departures.missed(batch.position, departed.len()),
                 false => {
@@ -91,19 +100,25 @@ impl State {
             is_list
         });
         self.0.position.send_replace(batch.position);
+        let era = self.0.departures.borrow().era();
         for (name, position) in departed {
-            tokio::spawn(self.clone().see_off(name.service, position, generation));
+            let over = move |departures: &mut Departures| departures.applied(position, era);
+            tokio::spawn(self.clone().see_off(name.service, generation, over));
         }
     }
 
     /// Tells the other control planes once no proxy here calls an instance that has left.
-    async fn see_off(self, service: ServiceName, position: u64, generation: u64) {
+    async fn see_off(
+        self,
+        service: ServiceName,
+        generation: u64,
+        over: impl FnOnce(&mut Departures),
+    ) {
         let deadline = Instant::now() + DEPARTURE_MAX;
         let service = service.to_string();
         let connected = &self.0.connected;
         connected.all_applied(&service, generation, deadline).await;
-        let departures = &self.0.departures;
-        departures.send_modify(|departures| departures.applied(position));
+        self.0.departures.send_modify(over);
     }
 }
 

@@ -86,6 +86,19 @@ impl Hub {
         position
     }
 
+    /// It comes back with this configuration, and without registrations.
+    pub(super) fn restore(&self, stored: Stored) {
+        let (number, newest) = (stored.number(), stored.revisions.last());
+        let digest = newest.map_or_else(String::new, |record| record.digest.clone());
+        self.store.restore(stored);
+        self.committed.send_replace(Revision { number, digest });
+        let mut instances = lock(&self.instances);
+        instances.registered.clear();
+        self.position.store(0, Ordering::SeqCst);
+        let (position, events) = (1, vec![Event::All(Vec::new())]);
+        instances.tell(&Batch { position, events });
+    }
+
     /// As if others had written this.
     pub(super) fn send(&self, batch: &Batch) {
         lock(&self.instances).tell(batch);
