@@ -133,7 +133,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if somebody else committed meanwhile; otherwise the storage failed. Nothing was
-    /// changed in either case.
+    /// changed in either case, but for [`Unanswered`](super::shared::SharedError::Unanswered): it may have been.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
 
     /// What a revision replaced; nothing, if that is forgotten.

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
@@ -49,6 +49,7 @@ use crate::{
     xds::Connected,
 };
 use departures::Departures;
+use replica::Gap;
 
 pub use apply::{By, Decision};
 pub use instances::{Departure, NotWritten};
@@ -74,7 +75,9 @@ struct Inner {
     shared: Option<Arc<dyn Shared>>,
     /// Where in a shared store's order of events `registry` is; 0: it was not read yet.
     position: watch::Sender<u64>,
-    departures: Mutex<Departures>,
+    /// Told of whenever the others are to hear.
+    departures: watch::Sender<Departures>,
+    gap: ArcSwapOption<Gap>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -194,7 +197,8 @@ impl State {
             store,
             shared,
             position: watch::Sender::new(0),
-            departures: Mutex::default(),
+            departures: watch::Sender::default(),
+            gap: ArcSwapOption::empty(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),

@@ -60,6 +60,7 @@ impl State {
                     ))
                     .chain(stranded::stranded(&configuration.compiled, &proxies))
                     .chain(outdated::outdated(&configuration.compiled, &proxies))
+                    .chain(self.gap(&configuration.configured.revision))
                     .collect(),
                 configuration.remarks.clone(),
             ),
