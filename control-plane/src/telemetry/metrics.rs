@@ -285,7 +285,7 @@ pub enum DnsOutcome {
     Malformed,
     /// Others did not answer.
     Unanswered,
-    /// Too many others were under way.
+    /// Too many others were under way, or connections open: the asker's share, or all.
     Overloaded,
 }
 
