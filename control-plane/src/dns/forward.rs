@@ -156,8 +156,8 @@ impl Forwarder {
     }
 }
 
-/// Whether names of the world are looked up for who asks from there: not for the world, for whom a resolver is a way to
-/// send others more than they could themselves (RFC 5358).
+/// Whether who asks from there is answered: not the world, for whom a server of names is a way to send others more than
+/// they could themselves (RFC 5358), and to read where everything is.
 pub(super) fn is_near(asker: IpAddr) -> bool {
     match asker.to_canonical() {
         IpAddr::V4(at) => {

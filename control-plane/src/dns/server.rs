@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::{
     shares::{Asker, Bounds, Place, Shares},
-    state::State,
+    state::{Lookup, State},
     telemetry::metrics::{DnsMetrics, DnsOutcome},
 };
 
@@ -76,7 +76,7 @@ pub struct Dns {
 
 /// What a question is answered from.
 pub(super) struct Zone {
-    state: State,
+    mesh: Lookup,
     forwarder: Arc<Forwarder>,
     metrics: Arc<DnsMetrics>,
     waiting: Shares,
@@ -244,7 +244,7 @@ fn say(request: &Request, code: ResponseCode) -> Next {
 impl Zone {
     pub(super) fn new(state: State, forwarder: Arc<Forwarder>, metrics: Arc<DnsMetrics>) -> Self {
         Self {
-            state,
+            mesh: Lookup::new(state),
             forwarder,
             metrics,
             waiting: Shares::new(WAITING),
@@ -253,8 +253,12 @@ impl Zone {
         }
     }
 
-    /// A place for a connection; `None`: it is closed.
+    /// A place for a connection; `None`: it is closed. Strangers would only be refused, and take others' places.
     pub(super) fn admit(&self, from: IpAddr) -> Option<Place> {
+        if !is_near(from) {
+            self.metrics.count(DnsOutcome::Refused);
+            return None;
+        }
         let place = self.connections.take(&Asker::at(from)).ok();
         if place.is_none() {
             self.metrics.count(DnsOutcome::Overloaded);
@@ -278,12 +282,18 @@ impl Zone {
                 return Next::Say(message, PLAIN_MAX);
             }
         };
+        // Anybody can put another's address on a datagram, and instances' addresses are nobody's outside: a refusal is no
+        // longer than its question.
+        if !is_near(from) {
+            self.metrics.count(DnsOutcome::Refused);
+            return say(&request, ResponseCode::Refused);
+        }
         let asked = Asked::of(request.query.name());
         if asked == Asked::Elsewhere {
             return self.elsewhere(request, from);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let view = view(&self.state, &asked, turn);
+        let view = view(&self.mesh, &asked, turn);
         let query = &request.query;
         let said = answer(query.name(), query.query_type(), &asked, &view);
         self.metrics.count(match said {
@@ -298,7 +308,7 @@ impl Zone {
     }
 
     fn elsewhere(&self, request: Request, from: IpAddr) -> Next {
-        if !is_near(from) || self.forwarder.resolvers().now().is_empty() {
+        if self.forwarder.resolvers().now().is_empty() {
             self.metrics.count(DnsOutcome::Refused);
             return say(&request, ResponseCode::Refused);
         }

@@ -279,7 +279,7 @@ pub enum DnsOutcome {
     NoName,
     /// With what others said.
     Forwarded,
-    /// Not ours, and nobody to ask; or nothing that anybody is told.
+    /// Not ours, and nobody to ask; nothing that anybody is told; or asked by a stranger.
     Refused,
     /// No question.
     Malformed,
