@@ -14,6 +14,7 @@ pub mod whatif;
 pub mod keys;
 pub mod snapshot;
 pub mod xds;
+pub mod shares;
 pub mod watch;
 pub mod clock;
 pub mod ca;

@@ -50,7 +50,7 @@ use crate::{
     xds::AdsService,
 };
 
-use doors::{serve_http, serve_sidecars};
+use doors::{serve_http, serve_operator, serve_sidecars};
 
 /// How long open streams may take to end; sidecars hold theirs for ever, and come back to another replica.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -290,7 +290,7 @@ impl Server {
             tokens: Arc::clone(&self.tokens),
             source: self.options.source.clone(),
         };
-        doors.spawn(serve_http(
+        doors.spawn(serve_operator(
             self.operator,
             operator::router(operator),
             stopping.clone(),

@@ -19,18 +19,25 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
-    sync::{Semaphore, watch},
+    sync::watch,
     time::timeout,
 };
+
+use crate::shares::{Asker, Bounds, Shares};
 
 use super::{
     Request, Resolvers,
     message::{DATAGRAM_MAX, own_edns, write},
 };
 
-/// Questions under way at once, each with a socket: a page in a browser asks fifty, a thousand file descriptors are
-/// what a process has.
-pub(super) const FORWARDED_MAX: usize = 256;
+/// Questions under way at once, each with a socket: a thousand file descriptors are what a process has. Each may be held
+/// up for 4 s, so nobody has all: one machine has enough for a page in a browser, which asks fifty. Those on this machine
+/// cannot be told apart, and it is theirs; they leave a quarter to the network, and the network as much to them.
+pub(super) const FORWARDED: Bounds = Bounds {
+    all: 256,
+    each: 64,
+    reserve: 64,
+};
 
 /// Until the next resolver is asked. The C library asks us again after 5 s: two are asked before that.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,7 +66,7 @@ type Answered = Option<Option<Arc<Message>>>;
 pub enum Unforwarded {
     /// There is nobody to ask.
     Nobody,
-    /// [`FORWARDED_MAX`] others are under way.
+    /// The asker has its share of [`FORWARDED`] under way, or others have all.
     Busy,
     /// Nobody answered in time.
     Silence,
@@ -69,7 +76,7 @@ pub enum Unforwarded {
 #[derive(Debug)]
 pub struct Forwarder {
     resolvers: Resolvers,
-    room: Arc<Semaphore>,
+    room: Shares,
     under_way: Mutex<HashMap<Key, watch::Receiver<Answered>>>,
 }
 
@@ -78,7 +85,7 @@ impl Forwarder {
     pub fn new(resolvers: Resolvers) -> Self {
         Self {
             resolvers,
-            room: Arc::new(Semaphore::new(FORWARDED_MAX)),
+            room: Shares::new(FORWARDED),
             under_way: Mutex::default(),
         }
     }
@@ -88,7 +95,8 @@ impl Forwarder {
         &self.resolvers
     }
 
-    /// What they say. `whole`: the asker came over TCP, so the answer may be long.
+    /// What they say. `whole`: the asker came over TCP, so the answer may be long. Of several who ask the same, it is under
+    /// way for the first.
     ///
     /// # Errors
     /// [`Unforwarded`].
@@ -96,6 +104,7 @@ impl Forwarder {
         self: &Arc<Self>,
         request: &Request,
         whole: bool,
+        asker: &Asker,
     ) -> Result<Arc<Message>, Unforwarded> {
         let resolvers = self.resolvers.now();
         if resolvers.is_empty() {
@@ -108,7 +117,7 @@ impl Forwarder {
             signatures: request.wants_signatures(),
             whole,
         };
-        let mut answered = self.started(key, resolvers)?;
+        let mut answered = self.started(key, resolvers, asker)?;
         let answer = answered.wait_for(Option::is_some).await;
         // An error: the task that asks was ended with the server.
         let answer = answer.ok().and_then(|answer| answer.clone().flatten());
@@ -120,13 +129,13 @@ impl Forwarder {
         self: &Arc<Self>,
         key: Key,
         resolvers: Arc<Vec<SocketAddr>>,
+        asker: &Asker,
     ) -> Result<watch::Receiver<Answered>, Unforwarded> {
         let mut under_way = self.under_way();
         if let Some(answered) = under_way.get(&key) {
             return Ok(answered.clone());
         }
-        let room = Arc::clone(&self.room).try_acquire_owned();
-        let room = room.map_err(|_| Unforwarded::Busy)?;
+        let place = self.room.take(asker).map_err(|_| Unforwarded::Busy)?;
         let (sender, answered) = watch::channel(None);
         under_way.insert(key.clone(), answered.clone());
         drop(under_way);
@@ -135,7 +144,7 @@ impl Forwarder {
             let answer = ask_in_turn(&key, &resolvers).await;
             forwarder.under_way().remove(&key);
             sender.send_replace(Some(answer.map(Arc::new)));
-            drop(room);
+            drop(place);
         });
         Ok(answered)
     }
@@ -147,8 +156,8 @@ impl Forwarder {
     }
 }
 
-/// Whether names of the world are looked up for who asks from there: not for the world, for whom a resolver is a way to
-/// send others more than they could themselves (RFC 5358).
+/// Whether who asks from there is answered: not the world, for whom a server of names is a way to send others more than
+/// they could themselves (RFC 5358), and to read where everything is.
 pub(super) fn is_near(asker: IpAddr) -> bool {
     match asker.to_canonical() {
         IpAddr::V4(at) => {

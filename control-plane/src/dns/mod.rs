@@ -12,7 +12,8 @@
 //! | `_port._tcp.service.namespace` | SRV: every healthy instance, by weight |
 //!
 //! Nobody is answered more than they asked for: UDP answers have at most 1,232 bytes, ANY and zone transfers are
-//! refused, and only callers on private networks have other names looked up for them.
+//! refused, and so is everything to callers that are not on private networks. Of what is held up, questions to others and
+//! connections, each caller has a share.
 
 mod answer;
 mod asked;

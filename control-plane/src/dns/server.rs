@@ -14,14 +14,15 @@ use hickory_proto::op::{Message, ResponseCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::warn;
 
 use crate::{
-    state::State,
+    shares::{Asker, Bounds, Place, Shares},
+    state::{Lookup, State},
     telemetry::metrics::{DnsMetrics, DnsOutcome},
 };
 
@@ -37,14 +38,26 @@ use super::{
 /// Longest question taken over UDP; real ones have a tenth of it.
 const QUESTION_MAX: usize = 4096;
 
-/// Connections at once. Few come over TCP: what did not fit a datagram.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections at once. Few come over TCP: what did not fit a datagram. Who wants several answers at once has several
+/// connections, and each may be silent for [`IDLE`]: so there is a share for each, as of [`FORWARDED`].
+///
+/// [`FORWARDED`]: super::forward::FORWARDED
+pub(super) const CONNECTIONS: Bounds = Bounds {
+    all: 256,
+    each: 8,
+    reserve: 64,
+};
 
 /// How long a connection may be silent, or take to say a question or take an answer (RFC 7766 §6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Questions that wait for others' answers at once; most for the same few.
-const WAITING_MAX: usize = 1024;
+/// Questions that wait for others' answers at once; most for the same few. One machine has no more that wait than it may
+/// have under way.
+const WAITING: Bounds = Bounds {
+    all: 1024,
+    each: 64,
+    reserve: 256,
+};
 
 /// How long to wait when the system has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -62,20 +75,23 @@ pub struct Dns {
 }
 
 /// What a question is answered from.
-struct Zone {
-    state: State,
+pub(super) struct Zone {
+    mesh: Lookup,
     forwarder: Arc<Forwarder>,
     metrics: Arc<DnsMetrics>,
-    waiting: Arc<Semaphore>,
+    waiting: Shares,
+    connections: Shares,
     turn: AtomicUsize,
 }
 
 /// What becomes of a message.
-enum Next {
+pub(super) enum Next {
+    /// It is left alone.
     Nothing,
     /// At most so many bytes of it over UDP.
     Say(Box<Message>, u16),
-    Ask(Box<Request>, OwnedSemaphorePermit),
+    /// Others are asked, for this asker.
+    Ask(Box<Request>, Asker, Place),
 }
 
 impl Dns {
@@ -116,13 +132,7 @@ impl Dns {
         metrics: Arc<DnsMetrics>,
         mut stopping: watch::Receiver<bool>,
     ) {
-        let zone = Arc::new(Zone {
-            state,
-            forwarder: Arc::clone(&self.forwarder),
-            metrics,
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
-            turn: AtomicUsize::new(0),
-        });
+        let zone = Arc::new(Zone::new(state, Arc::clone(&self.forwarder), metrics));
         let answering = async {
             tokio::join!(
                 self.forwarder.resolvers().follow(),
@@ -157,10 +167,10 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, zone: &Arc<Zone>) {
             Next::Say(message, most) => {
                 send(&socket, from, &message, most).await;
             }
-            Next::Ask(request, waiting) => {
+            Next::Ask(request, asker, waiting) => {
                 let (zone, socket) = (Arc::clone(zone), Arc::clone(&socket));
                 asked.spawn(async move {
-                    let message = zone.forwarded(&request, false).await;
+                    let message = zone.forwarded(&request, false, &asker).await;
                     send(&socket, from, &message, request.datagram_max()).await;
                     drop(waiting);
                 });
@@ -177,18 +187,20 @@ async fn send(socket: &UdpSocket, to: SocketAddr, message: &Message, most: u16) 
 }
 
 async fn serve_connections(listener: TcpListener, zone: &Arc<Zone>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = JoinSet::new();
-    // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+    loop {
         while open.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
+                // Closed at once: in the kernel's queue it would keep others waiting who have their share left.
+                let Some(place) = zone.admit(from.ip()) else {
+                    continue;
+                };
                 let zone = Arc::clone(zone);
                 open.spawn(async move {
                     // Its end is normal, whatever it is.
                     let _ = serve_connection(stream, from.ip(), &zone).await;
-                    drop(permit);
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -207,7 +219,7 @@ async fn serve_connection(mut stream: TcpStream, from: IpAddr, zone: &Zone) -> i
         let message = match zone.next(&question, from) {
             Next::Nothing => return Ok(()),
             Next::Say(message, _) => *message,
-            Next::Ask(request, _waiting) => zone.forwarded(&request, true).await,
+            Next::Ask(request, asker, _waiting) => zone.forwarded(&request, true, &asker).await,
         };
         let Some(bytes) = write(&message, u16::MAX) else {
             return Ok(());
@@ -230,7 +242,32 @@ fn say(request: &Request, code: ResponseCode) -> Next {
 }
 
 impl Zone {
-    fn next(&self, bytes: &[u8], from: IpAddr) -> Next {
+    pub(super) fn new(state: State, forwarder: Arc<Forwarder>, metrics: Arc<DnsMetrics>) -> Self {
+        Self {
+            mesh: Lookup::new(state),
+            forwarder,
+            metrics,
+            waiting: Shares::new(WAITING),
+            connections: Shares::new(CONNECTIONS),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// A place for a connection; `None`: it is closed. Strangers would only be refused, and take others' places.
+    pub(super) fn admit(&self, from: IpAddr) -> Option<Place> {
+        if !is_near(from) {
+            self.metrics.count(DnsOutcome::Refused);
+            return None;
+        }
+        let place = self.connections.take(&Asker::at(from)).ok();
+        if place.is_none() {
+            self.metrics.count(DnsOutcome::Overloaded);
+        }
+        place
+    }
+
+    /// What becomes of a message from there.
+    pub(super) fn next(&self, bytes: &[u8], from: IpAddr) -> Next {
         let request = match read(bytes) {
             Ok(request) => request,
             Err(Malformed::Unanswered) => {
@@ -245,12 +282,18 @@ impl Zone {
                 return Next::Say(message, PLAIN_MAX);
             }
         };
+        // Anybody can put another's address on a datagram, and instances' addresses are nobody's outside: a refusal is no
+        // longer than its question.
+        if !is_near(from) {
+            self.metrics.count(DnsOutcome::Refused);
+            return say(&request, ResponseCode::Refused);
+        }
         let asked = Asked::of(request.query.name());
         if asked == Asked::Elsewhere {
             return self.elsewhere(request, from);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let view = view(&self.state, &asked, turn);
+        let view = view(&self.mesh, &asked, turn);
         let query = &request.query;
         let said = answer(query.name(), query.query_type(), &asked, &view);
         self.metrics.count(match said {
@@ -265,12 +308,13 @@ impl Zone {
     }
 
     fn elsewhere(&self, request: Request, from: IpAddr) -> Next {
-        if !is_near(from) || self.forwarder.resolvers().now().is_empty() {
+        if self.forwarder.resolvers().now().is_empty() {
             self.metrics.count(DnsOutcome::Refused);
             return say(&request, ResponseCode::Refused);
         }
-        match Arc::clone(&self.waiting).try_acquire_owned() {
-            Ok(waiting) => Next::Ask(Box::new(request), waiting),
+        let asker = Asker::at(from);
+        match self.waiting.take(&asker) {
+            Ok(waiting) => Next::Ask(Box::new(request), asker, waiting),
             Err(_) => {
                 self.metrics.count(DnsOutcome::Overloaded);
                 say(&request, ResponseCode::ServFail)
@@ -293,8 +337,8 @@ impl Zone {
         message
     }
 
-    async fn forwarded(&self, request: &Request, whole: bool) -> Message {
-        let answer = self.forwarder.ask(request, whole).await;
+    async fn forwarded(&self, request: &Request, whole: bool, asker: &Asker) -> Message {
+        let answer = self.forwarder.ask(request, whole, asker).await;
         let (outcome, code) = match answer {
             Ok(theirs) => {
                 self.metrics.count(DnsOutcome::Forwarded);

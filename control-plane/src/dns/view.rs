@@ -1,6 +1,6 @@
 //! What the living mesh knows that bears on a question.
 
-use crate::state::{State, Wanted};
+use crate::state::{Lookup, Wanted};
 
 use super::{Asked, View, What};
 
@@ -9,7 +9,7 @@ use super::{Asked, View, What};
 const INSTANCES_MAX: usize = 100;
 
 /// What is known about `asked`. `turn`: with which of many instances to begin.
-pub(super) fn view(state: &State, asked: &Asked, turn: usize) -> View {
+pub(super) fn view(mesh: &Lookup, asked: &Asked, turn: usize) -> View {
     let Asked::Here { what, .. } = asked else {
         return View::default();
     };
@@ -24,11 +24,11 @@ pub(super) fn view(state: &State, asked: &Asked, turn: usize) -> View {
         }
     };
     View {
-        revision: state.revision(),
+        revision: mesh.revision(),
         has_namespace: match what {
-            What::Namespace(namespace) => state.has_namespace(namespace),
+            What::Namespace(namespace) => mesh.has_namespace(namespace),
             _ => false,
         },
-        service: asked.service().and_then(|name| state.lookup(name, wanted)),
+        service: asked.service().and_then(|name| mesh.service(name, wanted)),
     }
 }

@@ -19,7 +19,7 @@ use usher_config::{
 
 use crate::{
     state::{NotWritten, State},
-    watch::{Filter, Watchers},
+    watch::{Asker, Filter, Watchers},
     xds::authenticate::{authenticate, came_from},
 };
 
@@ -230,14 +230,14 @@ impl Registry for RegistryService {
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Responses>, Status> {
-        authenticate(request.extensions())?;
+        let asker = Asker::Proven(authenticate(request.extensions())?);
         let WatchRequest { namespace, service } = request.into_inner();
         let filter = Filter {
             namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
             service: Some(service).filter(|service| !service.is_empty()),
             ..Filter::default()
         };
-        let watch = self.watchers.watch(filter);
+        let watch = self.watchers.watch(&asker, filter);
         let watch = watch.map_err(|error| Status::resource_exhausted(error.to_string()))?;
         Ok(Response::new(responses(watch)))
     }

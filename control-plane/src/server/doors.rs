@@ -1,8 +1,11 @@
 //! The doors that speak HTTP: each served until the server stops.
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
 use tonic::{service::Routes, transport::Server as Grpc};
 use tracing::warn;
 use usher_config::wire::{
@@ -35,17 +38,27 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-pub(super) async fn serve_http<L>(
-    listener: L,
+/// Each request knows the address that it came from.
+pub(super) async fn serve_http(
+    listener: TcpListener,
     router: axum::Router,
     stopping: watch::Receiver<bool>,
-) where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped(stopping))
-        .await;
+) {
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping));
+    ended(served.await);
+}
+
+pub(super) async fn serve_operator(
+    listener: UnixListener,
+    router: axum::Router,
+    stopping: watch::Receiver<bool>,
+) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping));
+    ended(served.await);
+}
+
+fn ended(served: io::Result<()>) {
     if let Err(error) = served {
         warn!(%error, "http interface ended");
     }

@@ -16,7 +16,7 @@ mod publish;
 mod replica;
 mod report;
 
-pub use lookup::{Found, Wanted};
+pub use lookup::{Found, Lookup, Wanted};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

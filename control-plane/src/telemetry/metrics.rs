@@ -279,13 +279,13 @@ pub enum DnsOutcome {
     NoName,
     /// With what others said.
     Forwarded,
-    /// Not ours, and nobody to ask; or nothing that anybody is told.
+    /// Not ours, and nobody to ask; nothing that anybody is told; or asked by a stranger.
     Refused,
     /// No question.
     Malformed,
     /// Others did not answer.
     Unanswered,
-    /// Too many others were under way.
+    /// Too many others were under way, or connections open: the asker's share, or all.
     Overloaded,
 }
 

@@ -12,18 +12,26 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    shares::{Bounds, Full, Place, Shares},
     snapshot::Snapshot,
     state::State,
     status::{ChangeReport, ServiceReport},
 };
 
+pub use crate::shares::Asker;
 pub use changes::{Filter, difference};
 
-/// Watchers at once. They are people and a few programs; sidecars have their own stream.
-pub const WATCHERS_MAX: usize = 64;
+/// Watchers at once. They are people and a few programs; sidecars have their own stream. An identity, or an address over
+/// REST, has enough for a program that is being replaced; all identities leave 16 to REST, which is the operator's, and the
+/// network as many to who comes over loopback.
+pub const WATCHERS: Bounds = Bounds {
+    all: 64,
+    each: 4,
+    reserve: 16,
+};
 
 /// How long a watcher may take to take what it is told.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +43,7 @@ type Seen = (u64, Arc<Vec<ServiceReport>>);
 #[derive(Debug, Clone)]
 pub struct Watchers {
     state: State,
-    room: Arc<Semaphore>,
+    room: Shares,
     newest: Arc<Mutex<Option<Seen>>>,
     stopping: watch::Receiver<bool>,
 }
@@ -51,38 +59,48 @@ pub enum Told {
     Ended(&'static str),
 }
 
-/// There are [`WATCHERS_MAX`] already.
+/// [`WATCHERS`] are watching already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{WATCHERS_MAX} others are watching, no more are served; end one, or ask for /v1/services now and then"
-)]
-pub struct TooMany;
+pub enum TooMany {
+    /// The asker itself.
+    #[error(
+        "you watch as often as one identity or address may ({}); end one, or use one watch for several services", WATCHERS.each
+    )]
+    Share,
+    /// Others.
+    #[error(
+        "{} are watching, no more are served; end one, or ask for /v1/services now and then", WATCHERS.all
+    )]
+    All,
+}
 
 impl Watchers {
     /// Nobody yet; all end when the server is `stopping`.
     pub fn new(state: State, stopping: watch::Receiver<bool>) -> Self {
         Self {
             state,
-            room: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            room: Shares::new(WATCHERS),
             newest: Arc::default(),
             stopping,
         }
     }
 
-    /// One more. Told until it is dropped.
+    /// One more, for this asker. Told until it is dropped.
     ///
     /// # Errors
     /// [`TooMany`].
-    pub fn watch(&self, filter: Filter) -> Result<Watch, TooMany> {
-        let permit = Arc::clone(&self.room).try_acquire_owned();
-        let permit = permit.map_err(|_| TooMany)?;
+    pub fn watch(&self, asker: &Asker, filter: Filter) -> Result<Watch, TooMany> {
+        let place = self.room.take(asker).map_err(|full| match full {
+            Full::Share => TooMany::Share,
+            Full::All => TooMany::All,
+        })?;
         let (sender, receiver) = mpsc::channel(1);
         let (last_word, why) = watch::channel("");
         let watcher = Watcher {
             watchers: self.clone(),
             filter,
             sender,
-            _permit: permit,
+            _place: place,
         };
         tokio::spawn(async move {
             // Its receiver may be gone: then nobody wants to know.
@@ -135,7 +153,7 @@ struct Watcher {
     watchers: Watchers,
     filter: Filter,
     sender: mpsc::Sender<Told>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watcher {

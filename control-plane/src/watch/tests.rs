@@ -121,23 +121,47 @@ fn watchers() -> (Watchers, watch::Sender<bool>) {
     (Watchers::new(state, stopping), stop)
 }
 
+fn proven(account: usize) -> Asker {
+    let identity = format!("spiffe://usher.local/ns/bank/sa/a{account}");
+    Asker::Proven(identity.parse().expect("valid"))
+}
+
 #[tokio::test]
-async fn there_are_so_many_and_no_more_until_one_goes() {
+async fn one_identity_has_few_watches_until_one_goes() {
     let (watchers, _stop) = watchers();
-    let mut all: Vec<Watch> = (0..WATCHERS_MAX)
-        .map(|_| watchers.watch(Filter::default()).expect("room"))
-        .collect();
-    assert_eq!(watchers.watch(Filter::default()).err(), Some(TooMany));
-    all.pop();
-    while watchers.watch(Filter::default()).is_err() {
+    let watch = |asker: &Asker| watchers.watch(asker, Filter::default());
+    let mut all: Vec<Watch> = (0..4).flat_map(|_| watch(&proven(1))).collect();
+    assert_eq!(all.len(), 4);
+    assert_eq!(watch(&proven(1)).err(), Some(TooMany::Share));
+    assert!(watch(&proven(2)).is_ok());
+    let far = Asker::at([10, 0, 0, 1].into());
+    all.extend((0..4).flat_map(|_| watch(&far)));
+    assert_eq!(watch(&far).err(), Some(TooMany::Share));
+    all.clear();
+    while watch(&proven(1)).is_err() {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
+async fn workloads_leave_the_operator_room() {
+    let (watchers, _stop) = watchers();
+    let watch = |asker: &Asker| watchers.watch(asker, Filter::default());
+    let workloads = (0..64).map(|account| watch(&proven(account)));
+    let workloads: Vec<Watch> = workloads.flatten().collect();
+    assert_eq!(workloads.len(), 48);
+    assert_eq!(watch(&proven(64)).err(), Some(TooMany::All));
+    let operators: Vec<Watch> = (0..64).flat_map(|_| watch(&Asker::Here)).collect();
+    assert_eq!(operators.len(), 16);
+    assert_eq!(watch(&Asker::Here).err(), Some(TooMany::All));
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_the_server_and_says_so() {
     let (watchers, stop) = watchers();
-    let mut watch = watchers.watch(Filter::default()).expect("room");
+    let mut watch = watchers
+        .watch(&Asker::Here, Filter::default())
+        .expect("room");
     assert_eq!(watch.next().await, Some(Told::Synced));
     stop.send_replace(true);
     assert_eq!(watch.next().await, Some(Told::Ended(STOPPED)));
@@ -148,20 +172,21 @@ async fn a_watch_ends_with_the_server_and_says_so() {
 async fn who_takes_nothing_is_given_up_and_hears_why() {
     let (watchers, _stop) = watchers();
     let (sender, receiver) = mpsc::channel(1);
-    let permit = Arc::clone(&watchers.room)
-        .try_acquire_owned()
-        .expect("room");
+    let place = watchers.room.take(&proven(1)).expect("room");
     sender.try_send(Told::Synced).expect("room");
     let watcher = Watcher {
         watchers: watchers.clone(),
         filter: Filter::default(),
         sender,
-        _permit: permit,
+        _place: place,
     };
     let began = tokio::time::Instant::now();
     let why = watcher.run().await;
     assert!(why.contains("took nothing"), "{why}");
     assert!(began.elapsed() >= PATIENCE);
-    assert_eq!(watchers.room.available_permits(), WATCHERS_MAX);
+    let free: Vec<Place> = (0..4)
+        .flat_map(|_| watchers.room.take(&proven(1)))
+        .collect();
+    assert_eq!(free.len(), 4, "its place is another's");
     drop(receiver);
 }

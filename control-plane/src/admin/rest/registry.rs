@@ -3,12 +3,12 @@
 //! Reading only. Who may be a service is proven by an identity, over mutual TLS on the port for sidecars; a word in
 //! plaintext proves nothing, and a token sent along would be everybody's on the way.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
     Json,
     extract::{
-        Path, Query, State,
+        ConnectInfo, Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
     http::{HeaderValue, StatusCode, header},
@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::Rest;
 use crate::{
     status::{ChangeReport, InstanceReport, ServiceReport},
-    watch::{Filter, Told, Watch},
+    watch::{Asker, Filter, Told, TooMany, Watch},
 };
 
 /// What a reader may narrow the answer to. A word that is not known is a mistake, not an answer with more in it.
@@ -102,10 +102,20 @@ pub(super) async fn instances(
 }
 
 /// `GET /v1/watch`.
-pub(super) async fn watch(State(rest): State<Rest>, asked: Asked) -> Result<Response, Refused> {
+pub(super) async fn watch(
+    State(rest): State<Rest>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    asked: Asked,
+) -> Result<Response, Refused> {
     let filter = understand(asked)?;
-    let watch = rest.watchers.watch(filter);
-    let watch = watch.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))?;
+    let watch = rest.watchers.watch(&Asker::at(from.ip()), filter);
+    let watch = watch.map_err(|error| {
+        let status = match error {
+            TooMany::Share => StatusCode::TOO_MANY_REQUESTS,
+            TooMany::All => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, format!("{error}\n"))
+    })?;
     let events = Sse::new(events(watch)).keep_alive(KeepAlive::default());
     let mut response = events.into_response();
     // Of a proxy on the way, which would keep it until there is enough.

@@ -19,11 +19,12 @@ use tokio::{
 
 use super::super::{
     Forwarder, Request, Resolvers, Source,
-    forward::{FORWARDED_MAX, Unforwarded, is_near, relayed},
+    forward::{FORWARDED, Unforwarded, is_near, relayed},
     is_own,
     message::read,
     resolvers::nameservers,
 };
+use crate::shares::Asker;
 
 fn own() -> SocketAddr {
     "127.0.0.1:15053".parse().expect("valid")
@@ -98,7 +99,7 @@ async fn only_the_answer_to_the_question_is_taken() {
     .await;
     let request = request("www.example.");
     let theirs = forwarder(&[address])
-        .ask(&request, false)
+        .ask(&request, false, &Asker::Here)
         .await
         .expect("answered");
     assert_eq!(last_octet(&theirs), 4);
@@ -120,7 +121,7 @@ async fn an_id_is_never_the_askers_and_never_the_same() {
     let forwarder = forwarder(&[address]);
     for name in ["a.example.", "b.example.", "c.example.", "d.example."] {
         forwarder
-            .ask(&request(name), false)
+            .ask(&request(name), false, &Asker::Here)
             .await
             .expect("answered");
     }
@@ -141,14 +142,17 @@ async fn one_question_is_under_way_once() {
     .await;
     let (forwarder, question) = (forwarder(&[address]), request("www.example."));
     let (one, two, three) = tokio::join!(
-        forwarder.ask(&question, false),
-        forwarder.ask(&question, false),
-        forwarder.ask(&question, false),
+        forwarder.ask(&question, false, &Asker::Here),
+        forwarder.ask(&question, false, &Asker::Here),
+        forwarder.ask(&question, false, &Asker::Here),
     );
     drop(release);
     assert!(one.is_ok() && two.is_ok() && three.is_ok());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    forwarder.ask(&question, false).await.expect("answered");
+    forwarder
+        .ask(&question, false, &Asker::Here)
+        .await
+        .expect("answered");
     assert_eq!(asked.load(Ordering::SeqCst), 2, "nothing is kept");
 }
 
@@ -163,10 +167,12 @@ async fn a_resolver_in_trouble_is_not_the_last_word() {
     .await;
     let (well, _) = resolver(|question, _| vec![answering(question, 2)]).await;
     let theirs = forwarder(&[ill, well])
-        .ask(&request("www.example."), false)
+        .ask(&request("www.example."), false, &Asker::Here)
         .await;
     assert_eq!(last_octet(&theirs.expect("answered")), 2);
-    let nobody = forwarder(&[]).ask(&request("www.example."), false).await;
+    let nobody = forwarder(&[])
+        .ask(&request("www.example."), false, &Asker::Here)
+        .await;
     assert_eq!(nobody, Err(Unforwarded::Nobody));
 }
 
@@ -190,7 +196,7 @@ async fn who_comes_over_tcp_gets_what_only_tcp_carries() {
         stream.write_all(&bytes).await.expect("sent");
     });
     let theirs = forwarder(&[address])
-        .ask(&request("www.example."), true)
+        .ask(&request("www.example."), true, &Asker::Here)
         .await;
     assert_eq!(theirs.expect("answered").answers.len(), 201);
 }
@@ -202,8 +208,8 @@ async fn silence_and_a_resolver_that_asks_us_end() {
     let forwarder = forwarder(&[address]);
     let question = request("www.example.");
     let (first, second) = tokio::join!(
-        forwarder.ask(&question, false),
-        forwarder.ask(&question, false)
+        forwarder.ask(&question, false, &Asker::Here),
+        forwarder.ask(&question, false, &Asker::Here)
     );
     assert_eq!(
         (first, second),
@@ -216,19 +222,38 @@ async fn silence_and_a_resolver_that_asks_us_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_are_under_way_and_no_more() {
+async fn so_many_are_under_way_and_no_more_for_one_machine_or_for_all() {
     let (address, _) = resolver(|_, _| Vec::new()).await;
     let forwarder = forwarder(&[address]);
-    let ask = async |number: usize| {
+    let ask = async |number: usize, asker: &Asker| {
         let question = request(&format!("n{number}.example."));
-        forwarder.ask(&question, false).await
+        forwarder.ask(&question, false, asker).await
     };
-    let all = futures_util::future::join_all((0..=FORWARDED_MAX).map(ask)).await;
+    let at = |last: u8| Asker::at([10, 0, 0, last].into());
+    // Four machines that ask too much, in turns, and then those here.
+    let mut askers: Vec<Asker> = (0_u8..4).flat_map(|last| vec![at(last); 65]).collect();
+    askers.extend(vec![Asker::Here; 65]);
+    let all = askers.iter().enumerate();
+    let all = futures_util::future::join_all(all.map(|(number, asker)| ask(number, asker))).await;
+    let served = |asker: &Asker| {
+        let theirs = askers.iter().zip(&all).filter(|(one, _)| *one == asker);
+        theirs
+            .filter(|(_, said)| **said == Err(Unforwarded::Silence))
+            .count()
+    };
+    assert_eq!([0, 1, 2, 3].map(|last| served(&at(last))), [64, 64, 64, 0]);
+    assert_eq!(
+        served(&Asker::Here),
+        64,
+        "what the network leaves to this machine"
+    );
     let busy = |answer: &&Result<_, _>| matches!(answer, Err(Unforwarded::Busy));
-    assert_eq!(all.iter().filter(busy).count(), 1);
-    assert!(matches!(all.last(), Some(Err(Unforwarded::Busy))));
+    assert_eq!(
+        all.iter().filter(busy).count(),
+        askers.len() - FORWARDED.all
+    );
     // All others have given up: there is room again.
-    assert_eq!(ask(0).await, Err(Unforwarded::Silence));
+    assert_eq!(ask(0, &at(3)).await, Err(Unforwarded::Silence));
 }
 
 #[test]

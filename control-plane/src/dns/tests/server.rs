@@ -1,9 +1,10 @@
-//! The shell on real sockets: what does not fit a datagram comes over TCP, and nobody holds a connection for nothing.
+//! The shell on real sockets: what does not fit a datagram comes over TCP, nobody holds a connection for nothing, or all of
+//! them, and strangers are told nothing.
 
-use std::{path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query},
+    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name as DnsName, RecordType},
 };
 use tokio::{
@@ -13,7 +14,11 @@ use tokio::{
 };
 use usher_config::parse::parse_files;
 
-use super::super::{Dns, Source};
+use super::super::{
+    Dns, Forwarder, Resolvers, Source,
+    message::write,
+    server::{CONNECTIONS, Next, Zone},
+};
 use crate::{
     registry::{MemoryStore, instances::Instance},
     state::State,
@@ -32,8 +37,8 @@ metadata: { name: account, namespace: bank, labels: { app: account } }
 spec: { serviceAccount: account }
 ";
 
-/// A mesh whose one service has 120 instances, and where its names are answered while the sender lives.
-async fn mesh() -> (std::net::SocketAddr, watch::Sender<bool>) {
+/// A mesh whose one service has 120 instances.
+async fn many_instances() -> State {
     let state = State::new(Box::new(MemoryStore::default())).expect("empty");
     let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
     state.apply(parsed, Path::new("")).await.expect("good");
@@ -52,6 +57,18 @@ async fn mesh() -> (std::net::SocketAddr, watch::Sender<bool>) {
         let name = format!("bank/account/i{number}").parse().expect("valid");
         state.register(&name, instance).expect("room");
     }
+    let mut snapshots = state.snapshots();
+    let all_told = snapshots.wait_for(|snapshot| {
+        let set = snapshot.endpoints.get("bank/account");
+        set.is_some_and(|set| set.len() == 120)
+    });
+    drop(all_told.await.expect("published"));
+    state
+}
+
+/// That mesh, and where its names are answered while the sender lives.
+async fn mesh() -> (std::net::SocketAddr, watch::Sender<bool>) {
+    let state = many_instances().await;
     let any = "127.0.0.1:0".parse().expect("valid");
     let dns = Dns::bind(any, &Source::Nobody).await.expect("free");
     let address = dns.address();
@@ -108,4 +125,96 @@ async fn a_silent_connection_is_closed() {
     silent.write_all(&[0]).await.expect("sent");
     assert_eq!(silent.read(&mut [0; 1]).await.expect("closed"), 0);
     assert!(began.elapsed() >= std::time::Duration::from_secs(10));
+}
+
+/// What is told to who asks a zone with that mesh and one resolver from there, over UDP.
+fn said(zone: &Zone, from: &str) -> Option<(ResponseCode, usize)> {
+    match zone.next(&question(), from.parse().expect("valid")) {
+        Next::Say(message, most) => {
+            let bytes = write(&message, most).expect("fits");
+            Some((message.metadata.response_code, bytes.len()))
+        }
+        Next::Nothing | Next::Ask(..) => None,
+    }
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_and_get_no_more_bytes_than_they_sent() {
+    let source = Source::Named(vec!["127.0.0.1:1".parse().expect("valid")]);
+    let own = "127.0.0.1:15053".parse().expect("valid");
+    let forwarder = Arc::new(Forwarder::new(Resolvers::new(&source, own)));
+    let metrics = Metrics::new().expect("unique names");
+    let zone = Zone::new(many_instances().await, forwarder, Arc::clone(&metrics.dns));
+    for stranger in ["192.0.2.1", "2001:db8::1", "::ffff:198.51.100.7"] {
+        let (code, length) = said(&zone, stranger).expect("an answer");
+        assert_eq!(code, ResponseCode::Refused, "{stranger}");
+        assert!(length <= question().len(), "{length} to {stranger}");
+        let from: IpAddr = stranger.parse().expect("valid");
+        assert!(zone.admit(from).is_none(), "a connection from {stranger}");
+    }
+    for near in ["127.0.0.1", "10.0.0.1", "fd00::1"] {
+        let (code, _) = said(&zone, near).expect("an answer");
+        assert_eq!(code, ResponseCode::NoError, "{near}");
+        assert!(zone.admit(near.parse().expect("valid")).is_some(), "{near}");
+    }
+}
+
+#[tokio::test]
+async fn no_machine_has_all_connections() {
+    let (address, _stop) = mesh().await;
+    let mut open = Vec::new();
+    let here = CONNECTIONS.all - CONNECTIONS.reserve;
+    for _ in 0..here {
+        let mut stream = TcpStream::connect(address).await.expect("answers");
+        // It is served, and not only in the kernel's queue.
+        assert!(asked(&mut stream).await.is_ok());
+        open.push(stream);
+    }
+    let mut more = TcpStream::connect(address)
+        .await
+        .expect("the kernel takes it");
+    assert!(asked(&mut more).await.is_err(), "closed at once");
+    open.clear();
+    while asked(&mut more).await.is_err() {
+        more = TcpStream::connect(address).await.expect("answers");
+    }
+}
+
+/// Whether a question is answered.
+async fn asked(stream: &mut TcpStream) -> std::io::Result<()> {
+    let question = question();
+    let length = u16::try_from(question.len()).expect("short");
+    stream.write_u16(length).await?;
+    stream.write_all(&question).await?;
+    let length = stream.read_u16().await?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await.map(drop)
+}
+
+#[tokio::test]
+async fn one_machine_has_a_share_of_connections_and_of_questions_to_others() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("free");
+    let source = Source::Named(vec![silent.local_addr().expect("bound")]);
+    let own = "127.0.0.1:15053".parse().expect("valid");
+    let forwarder = Arc::new(Forwarder::new(Resolvers::new(&source, own)));
+    let state = State::new(Box::new(MemoryStore::default())).expect("empty");
+    let metrics = Metrics::new().expect("unique names");
+    let zone = Zone::new(state, forwarder, Arc::clone(&metrics.dns));
+    let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let open: Vec<_> = (0..100).filter_map(|_| zone.admit(one)).collect();
+    assert_eq!(open.len(), CONNECTIONS.each);
+    assert!(zone.admit(other).is_some());
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    let name = DnsName::from_ascii("www.example.").expect("valid");
+    message.add_query(Query::query(name, RecordType::A));
+    let question = message.to_vec().expect("valid");
+    let ask = |from| match zone.next(&question, from) {
+        Next::Ask(_, _, waiting) => Some(waiting),
+        Next::Nothing | Next::Say(..) => None,
+    };
+    let waiting: Vec<_> = (0..100).filter_map(|_| ask(one)).collect();
+    assert_eq!(waiting.len(), 64);
+    assert!(ask(other).is_some());
+    drop(waiting);
+    assert!(ask(one).is_some(), "there is room again");
 }

@@ -80,6 +80,7 @@ fn paths(schemas: &mut Schemas) -> Value {
         "/v1/watch": get("watch", "What there is, and then what changes, as server-sent events", &filters(), &json!({
             "200": answer(events, "text/event-stream", &change),
             "400": wrong_query,
+            "429": refusal("As many watch already from this address as may; over loopback: from this machine"),
             "503": refusal("Too many watch already")
         })),
         "/v1/revisions": get("revisions", "Accepted configurations, newest first", &none, &json!({
