@@ -83,7 +83,7 @@ fn more_than_can_be_told_is_not_told_at_all() {
     departures.seen(1, [1]);
     departures.seen(many, 2..=many);
     assert!(!departures.acknowledgement().covers(2));
-    (1..many).for_each(|position| departures.applied(position), 0);
+    (1..many).for_each(|position| departures.applied(position, 0));
     assert!(!departures.acknowledgement().covers(2), "not all are over");
     departures.applied(many, 0);
     assert!(departures.acknowledgement().covers(many));
