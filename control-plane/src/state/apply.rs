@@ -120,7 +120,8 @@ impl State {
         Ok(Arc::new(self.stored_configuration(current).await?))
     }
 
-    /// What the store holds now; what of it is `known` is not parsed again.
+    /// What the store holds now; what of it is `known` is not parsed again. All of it or nothing: without an object that
+    /// only another version understands, it would be a configuration that nobody has asked for.
     pub(super) async fn stored_configuration(
         &self,
         known: &Arc<Configuration>,
@@ -128,7 +129,10 @@ impl State {
         let (state, known) = (self.clone(), Arc::clone(known));
         off_thread(move || {
             let stored = state.0.store.load()?;
-            let (mut world, _) = World::restored_after(&stored, &known.world);
+            let (mut world, unreadable) = World::restored_after(&stored, &known.world);
+            if let Some(error) = StoreError::not_understood(&unreadable) {
+                return Err(error);
+            }
             // Of a store that was emptied: our identities carry it all the same.
             let domain = known.world.fixed_domain.as_ref();
             world.fixed_domain = world.fixed_domain.or_else(|| domain.cloned());

@@ -33,6 +33,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
+    kind::{Kind, ObjectKey},
     model::{Revision, TrustBundle},
     value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain},
 };
@@ -189,6 +190,13 @@ impl State {
     fn start(store: Box<dyn Store>, shared: Option<Arc<dyn Shared>>) -> Result<Self, StoreError> {
         let stored = store.load()?;
         let (world, unreadable) = World::restored(&stored);
+        let (policies, unreadable): (Vec<ObjectKey>, Vec<ObjectKey>) = unreadable
+            .into_iter()
+            .partition(|key| matches!(key.kind, Kind::AccessPolicy | Kind::AuthenticationPolicy));
+        // Without them everybody would be let in.
+        if let Some(error) = StoreError::not_understood(&policies) {
+            return Err(error);
+        }
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }

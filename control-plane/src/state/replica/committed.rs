@@ -54,10 +54,19 @@ impl State {
         let _writing = self.0.writer.lock().await;
         let current = self.0.configuration.load_full();
         if current.configured.revision == *newest {
+            self.0.gap.store(None);
             return Ok(());
         }
         // Not what was heard of counts, but what is there by now.
-        let next = self.stored_configuration(&current).await?;
+        let next = self.stored_configuration(&current).await;
+        if let Err(error @ (StoreError::NotUnderstood { .. } | StoreError::Unreadable { .. })) =
+            &next
+        {
+            let serving = current.configured.revision.clone();
+            let gap = Gap::unreadable(newest.number, error, serving);
+            self.0.gap.store(Some(Arc::new(gap)));
+        }
+        let next = next?;
         let revision = next.configured.revision.number;
         if is_set_back(&next.revisions, &current.revisions) {
             let serving = current.configured.revision.clone();
@@ -107,6 +116,13 @@ impl Gap {
              configuration in force again (`usher apply`): control planes that start now know what the store holds only"
         );
         Self::new("StoreSetBack", message, serving)
+    }
+
+    fn unreadable(stored: u64, error: &StoreError, serving: Revision) -> Self {
+        let number = serving.number;
+        let message =
+            format!("revision {number} is served as before, and not revision {stored}: {error}");
+        Self::new("StoreUnreadable", message, serving)
     }
 
     fn new(reason: &str, message: String, serving: Revision) -> Self {

@@ -8,6 +8,7 @@ use proptest::{
     prelude::*,
 };
 use usher_config::{
+    kind::{Kind, ObjectKey},
     model::Revision,
     parse::{Parsed, parse_files},
     wire::discovery::Node,
@@ -18,7 +19,7 @@ use crate::{
     registry::{
         instances::LEASE,
         shared::{Batch, Event},
-        store::Stored,
+        store::{Stored, StoredObject},
     },
     state::{By, Decision, Departure},
 };
@@ -290,6 +291,57 @@ async fn a_store_that_was_set_back_takes_nothing_away_until_something_is_applied
             until("it is in force", || state.status().services.len() == 4).await;
             until("and it was said", || !told(state)).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_only_a_newer_version_understands_is_not_left_out() {
+    let hub = Arc::<Hub>::default();
+    let (state, _) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let before = hub.stored();
+    let with = |kind| {
+        let mut stored = before.clone();
+        let (key, object) = before.objects.first_key_value().expect("a service");
+        let (key, text) = (
+            ObjectKey {
+                kind,
+                ..key.clone()
+            },
+            "kind: Future".to_owned(),
+        );
+        let object = StoredObject {
+            text,
+            ..object.clone()
+        };
+        stored.objects.insert(key, object);
+        let mut record = before.revisions[0].clone();
+        (record.number, record.digest) = (2, "d2".to_owned());
+        stored.revisions.push(record);
+        stored
+    };
+    let told = || {
+        let mut conditions = state.status().conditions.into_iter();
+        conditions.find(|one| one.reason == "StoreUnreadable")
+    };
+    for kind in [
+        Kind::AccessPolicy,
+        Kind::AuthenticationPolicy,
+        Kind::HttpRoute,
+    ] {
+        hub.hold(with(kind));
+        until("it is told", || told().is_some()).await;
+        let message = told().expect("told").message;
+        assert!(message.contains(&format!("{kind} bank/")), "{message}");
+        assert_eq!(state.status().revision.number, 1);
+        let end = hub.end(1);
+        let opened = State::of_replica(Box::new(end.clone()), end).await;
+        assert_eq!(opened.is_ok(), kind == Kind::HttpRoute, "{opened:?}");
+        let refused = opened.err().map(|error| error.to_string());
+        assert!(refused.is_none_or(|error| error.contains(&format!("{kind} bank/"))));
+        hub.hold(before.clone());
+        until("it is over", || told().is_none()).await;
     }
 }
 

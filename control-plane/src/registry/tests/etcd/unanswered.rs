@@ -137,7 +137,7 @@ fn a_commit_that_was_made_is_found_though_another_one_came_after_it() {
     let many: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     // The second one is staged.
-    for (number, names) in [(1, &["a"][..]), (3, &many)] {
+    for (number, names) in [(1, &["a"][..]), (3, &many[..])] {
         way.loses(Loses::ItsAnswer);
         std::thread::scope(|scope| {
             let ours = scope.spawn(|| one.commit(&commit(number, names, &[])));

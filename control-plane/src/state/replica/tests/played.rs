@@ -62,13 +62,17 @@ impl Default for Hub {
 impl Hub {
     /// Another control plane.
     pub(super) async fn join(self: &Arc<Self>, number: usize) -> (State, Arc<End>) {
-        let end = Arc::new(End {
+        let end = self.end(number);
+        let state = State::of_replica(Box::new(end.clone()), end.clone()).await;
+        (state.expect("opens"), end)
+    }
+
+    pub(super) fn end(self: &Arc<Self>, number: usize) -> Arc<End> {
+        Arc::new(End {
             hub: self.clone(),
             number,
             health: watch::Sender::new(Health::Reachable),
-        });
-        let state = State::of_replica(Box::new(end.clone()), end.clone()).await;
-        (state.expect("opens"), end)
+        })
     }
 
     pub(super) fn stored(&self) -> Stored {
@@ -86,12 +90,17 @@ impl Hub {
         position
     }
 
-    /// It comes back with this configuration, and without registrations.
-    pub(super) fn restore(&self, stored: Stored) {
+    /// It has this configuration now.
+    pub(super) fn hold(&self, stored: Stored) {
         let (number, newest) = (stored.number(), stored.revisions.last());
         let digest = newest.map_or_else(String::new, |record| record.digest.clone());
         self.store.restore(stored);
         self.committed.send_replace(Revision { number, digest });
+    }
+
+    /// It comes back with this configuration, and without registrations.
+    pub(super) fn restore(&self, stored: Stored) {
+        self.hold(stored);
         let mut instances = lock(&self.instances);
         instances.registered.clear();
         self.position.store(0, Ordering::SeqCst);
