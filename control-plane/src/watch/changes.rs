@@ -1,6 +1,6 @@
 //! What was, what is → what has changed. Pure.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use crate::status::{Change, ChangeReport, EndpointReport, ServiceReport};
 
@@ -35,11 +35,35 @@ impl Filter {
     }
 }
 
+/// `now`, with the reports of `before` that are still true: those who compare the two need not look into them. Both are by
+/// namespace and name.
+pub(super) fn keeping(
+    before: &[Arc<ServiceReport>],
+    now: Vec<ServiceReport>,
+) -> Vec<Arc<ServiceReport>> {
+    let mut before = before.iter().peekable();
+    let mut kept = Vec::with_capacity(now.len());
+    for service in now {
+        while before
+            .next_if(|known| order(known, &service) == Ordering::Less)
+            .is_some()
+        {}
+        let known = before.next_if(|known| ***known == service);
+        kept.push(known.map_or_else(|| Arc::new(service), Arc::clone));
+    }
+    kept
+}
+
+fn order(one: &ServiceReport, other: &ServiceReport) -> Ordering {
+    (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name))
+}
+
 /// What makes `after` of `before`, in the order in which it can be followed: a service comes before its instances and
-/// goes after them. Which configuration a sidecar runs is no change: it says so with every renewal.
+/// goes after them. Which configuration a sidecar runs is no change: it says so with every renewal. Reports that are
+/// shared by both ([`keeping`]) cost nothing.
 pub fn difference(
-    before: &[ServiceReport],
-    after: &[ServiceReport],
+    before: &[Arc<ServiceReport>],
+    after: &[Arc<ServiceReport>],
     filter: &Filter,
 ) -> Vec<ChangeReport> {
     let (before, after) = (by_name(before, filter), by_name(after, filter));
@@ -47,26 +71,28 @@ pub fn difference(
     for (name, service) in &after {
         let known = before.get(name);
         match known {
+            Some(known) if Arc::ptr_eq(known, service) => continue,
             None => changes.push(of_service(Change::Added, service)),
             Some(known) if !same_service(known, service) => {
                 changes.push(of_service(Change::Changed, service));
             }
             Some(_) => {}
         }
-        of_instances(known.copied(), Some(service), filter, &mut changes);
+        let known = known.map(|known| &***known);
+        of_instances(known, Some(&***service), filter, &mut changes);
     }
     for (name, service) in &before {
         if !after.contains_key(name) {
-            of_instances(Some(service), None, filter, &mut changes);
+            of_instances(Some(&***service), None, filter, &mut changes);
             changes.push(of_service(Change::Removed, service));
         }
     }
     changes
 }
 
-type ByName<'a> = BTreeMap<(&'a str, &'a str), &'a ServiceReport>;
+type ByName<'a> = BTreeMap<(&'a str, &'a str), &'a Arc<ServiceReport>>;
 
-fn by_name<'a>(services: &'a [ServiceReport], filter: &Filter) -> ByName<'a> {
+fn by_name<'a>(services: &'a [Arc<ServiceReport>], filter: &Filter) -> ByName<'a> {
     let wanted = services
         .iter()
         .filter(|service| !service.only_calls && filter.takes(service));

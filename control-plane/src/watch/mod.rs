@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use crate::shares::Asker;
+use changes::keeping;
 pub use changes::{Filter, difference};
 
 /// Watchers at once. They are people and a few programs; sidecars have their own stream. An identity, or an address over
@@ -36,8 +37,8 @@ pub const WATCHERS: Bounds = Bounds {
 /// How long a watcher may take to take what it is told.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The services at one generation.
-type Seen = (u64, Arc<Vec<ServiceReport>>);
+/// The services at one generation. Those that have not changed since the one before are the same values.
+type Seen = (u64, Arc<Vec<Arc<ServiceReport>>>);
 
 /// All watchers of a control plane.
 #[derive(Debug, Clone)]
@@ -113,12 +114,14 @@ impl Watchers {
     }
 
     /// What there is, made by whoever needs it first.
-    fn seen(&self, generation: u64) -> Arc<Vec<ServiceReport>> {
+    fn seen(&self, generation: u64) -> Arc<Vec<Arc<ServiceReport>>> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
             Some((made_at, services)) if *made_at >= generation => Arc::clone(services),
             _ => {
-                let services = Arc::new(self.state.services());
+                let before = newest.as_ref().map(|(_, services)| services.as_slice());
+                let services = keeping(before.unwrap_or_default(), self.state.services());
+                let services = Arc::new(services);
                 *newest = Some((generation, Arc::clone(&services)));
                 services
             }
@@ -170,7 +173,7 @@ impl Watcher {
     async fn tell(&self) -> &'static str {
         const SLOW: &str = "it took nothing for 30 s; watch again";
         let mut snapshots = self.watchers.state.snapshots();
-        let mut said: Arc<Vec<ServiceReport>> = Arc::default();
+        let mut said: Arc<Vec<Arc<ServiceReport>>> = Arc::default();
         let mut synced = false;
         loop {
             let generation = generation(&mut snapshots);

@@ -36,6 +36,28 @@ spec: { serviceAccount: account }
 ";
 
 #[tokio::test]
+async fn an_identity_is_refused_what_another_still_gets() {
+    let state = State::new(Box::new(MemoryStore::default())).expect("empty");
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let metrics = Metrics::new().expect("unique names");
+    let watchers = Watchers::new(state.clone(), stopping);
+    let service = RegistryService::new(state, watchers, metrics.registry_impostors);
+    let watch = async |account: &str| {
+        let identity = format!("spiffe://usher.local/ns/bank/sa/{account}");
+        let identity: usher_config::value::SpiffeId = identity.parse().expect("valid");
+        let mut request = Request::new(WatchRequest::default());
+        request.extensions_mut().insert(Peer::from(identity));
+        service.watch(request).await.map_err(|status| status.code())
+    };
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(watch("fraud").await.expect("its share"));
+    }
+    assert_eq!(watch("fraud").await.err(), Some(Code::ResourceExhausted));
+    assert!(watch("teller").await.is_ok());
+}
+
+#[tokio::test]
 async fn what_there_is_comes_first_and_then_what_changes() {
     let state = State::new(Box::new(MemoryStore::default())).expect("empty");
     let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
