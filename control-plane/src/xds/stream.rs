@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use usher_config::{
     value::{InstanceName, SpiffeId},
     wire::{
+        client_feature,
         discovery::{
             DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
             aggregated_discovery_service_server::AggregatedDiscoveryService,
@@ -181,6 +182,13 @@ impl Conversation {
                     "the first request must name its node as namespace/service/instance, in the namespace of its \
                      identity",
                 ));
+            }
+            if !node
+                .client_features
+                .iter()
+                .any(|one| one == client_feature::GUARDS)
+            {
+                self.subscriptions.without_guards();
             }
             self.id = Some(self.connected.joined(&node, &self.identity, now_text()));
         }
