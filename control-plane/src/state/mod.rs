@@ -7,6 +7,7 @@
 
 mod apply;
 mod rollback;
+mod configuration;
 mod configure;
 mod departures;
 mod instances;
@@ -34,21 +35,18 @@ use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
     kind::{Kind, ObjectKey},
-    model::{Revision, TrustBundle},
+    model::TrustBundle,
     value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain},
 };
 
 use crate::{
-    compile::{Compiled, compile},
-    registry::{
-        EmbeddedStore, Store, StoreError, World, instances::Instances, shared::Shared,
-        store::RevisionRecord,
-    },
-    snapshot::{Configured, Snapshot},
+    registry::{EmbeddedStore, Store, StoreError, World, instances::Instances, shared::Shared},
+    snapshot::Snapshot,
     source::directory,
-    status::{Condition, RejectedObject},
     xds::Connected,
 };
+
+use configuration::Configuration;
 use departures::Departures;
 use replica::Gap;
 
@@ -103,19 +101,6 @@ impl std::fmt::Debug for Inner {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
-}
-
-/// The accepted configuration and what became of it. Never changes; replaced whole.
-#[derive(Debug)]
-struct Configuration {
-    world: World,
-    compiled: Compiled,
-    configured: Arc<Configured>,
-    revisions: Vec<RevisionRecord>,
-    rejected: Vec<RejectedObject>,
-    remarks: Vec<Condition>,
-    /// While a revision is held: objects that the source has otherwise, at most 100 names.
-    waiting: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -350,52 +335,6 @@ impl State {
             .changes
             .send_modify(|newest| *newest = generation.max(*newest));
         generation
-    }
-}
-
-impl Configuration {
-    fn new(
-        world: World,
-        revisions: Vec<RevisionRecord>,
-        rejected: Vec<RejectedObject>,
-        remarks: Vec<Condition>,
-    ) -> Self {
-        let compiled = compile(&world);
-        let newest = revisions.last();
-        let revision = Revision {
-            number: newest.map_or(0, |record| record.number),
-            digest: newest
-                .map(|record| record.digest.clone())
-                .unwrap_or_default(),
-        };
-        let configured = Arc::new(Configured::new(&compiled, revision));
-        Self {
-            world,
-            compiled,
-            configured,
-            revisions,
-            rejected,
-            remarks,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// The same configuration with other words about what its source says.
-    fn with(&self, rejected: Vec<RejectedObject>, remarks: Vec<Condition>) -> Self {
-        Self {
-            world: self.world.clone(),
-            compiled: self.compiled.clone(),
-            configured: self.configured.clone(),
-            revisions: self.revisions.clone(),
-            rejected,
-            remarks,
-            waiting: self.waiting.clone(),
-        }
-    }
-
-    /// The revision that is held.
-    fn pinned(&self) -> Option<u64> {
-        self.revisions.last()?.pinned
     }
 }
 

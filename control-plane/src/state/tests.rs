@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use usher_config::value::InstanceName;
+use usher_config::{model::Revision, value::InstanceName};
 
 use crate::registry::instances::Instance;
 

@@ -118,7 +118,8 @@ async fn what_is_not_there_is_said() {
     let state = opened(&three().await);
     for (to, said) in [
         (9, "revision 9 is not remembered: there is 1 to 3"),
-        (4, "0 to 3"),
+        (4, "1 to 3"),
+        (0, "1 to 3"),
     ] {
         let error = state
             .roll_back(to, &by(to))
