@@ -279,6 +279,42 @@ async fn a_gateway_follows_an_issuer_that_changes_its_keys_and_believes_no_claim
 }
 
 #[tokio::test]
+async fn bad_tokens_use_up_what_their_address_may_ask_of_a_gateway() -> Result<()> {
+    let issuer = Issuer::new("one")?;
+    let edge = "{ kind: Gateway, name: edge }";
+    let limits = "apiVersion: usher.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: { name: edge }\nspec:\n  \
+                  targetRefs: [{ kind: Gateway, name: edge }]\n  \
+                  limits: [{ name: l, requests: 3, per: 1h, key: [{ source: {} }] }]\n";
+    let mesh = Mesh::start(&[
+        yaml::service("shop", 8080, "http"),
+        yaml::workload("edge"),
+        gateway(&http_listener("web", 80, None)),
+        route("shop", "{ name: edge }", &[], &[("/", "shop")]),
+        policy("edge", edge, "", &inline(&issuer)),
+        limits.to_owned(),
+    ])
+    .await?;
+    let shop = Application::echo().await?;
+    let _shop = mesh.sidecar("shop").application(&shop).start().await?;
+    let edge = Gateway::start(&mesh, "edge", &[80], &[]).await?;
+    let (client, url) = (edge.client(80), "http://shop.example.com/");
+    let forged = Issuer::new("one")?.token("ada")?;
+    eventually("the gateway knows its route", async || {
+        (bearing(&client, url, &forged).await.ok()?.status == 401).then_some(())
+    })
+    .await;
+    for expected in [401, 401, 429] {
+        assert_eq!(bearing(&client, url, &forged).await?.status, expected);
+    }
+    assert_eq!(
+        bearing(&client, url, &issuer.token("ada")?).await?.status,
+        429
+    );
+    assert!(shop.received().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_service_that_requires_a_token_takes_no_bytes_without_one() -> Result<()> {
     let required = |mode: &str| {
         let issuer = Issuer::new("one").map(|issuer| inline(&issuer));
