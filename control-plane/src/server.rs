@@ -323,15 +323,20 @@ impl Server {
         withdraw(&data, &self.addresses);
         // Fails only when every door is closed already.
         let _ = sender.send(true);
-        let closed = async { while doors.join_next().await.is_some() {} };
-        if timeout(STOP_GRACE, closed).await.is_err() {
-            info!("sidecars still connected; they keep their configuration and reconnect");
-        }
+        close(doors).await;
         tasks.shutdown().await;
-        doors.shutdown().await;
         state.depart().await;
         Ok(())
     }
+}
+
+/// Lets what is under way at the doors end, for a while.
+async fn close(mut doors: JoinSet<()>) {
+    let closed = async { while doors.join_next().await.is_some() {} };
+    if timeout(STOP_GRACE, closed).await.is_err() {
+        info!("sidecars still connected; they keep their configuration and reconnect");
+    }
+    doors.shutdown().await;
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -21,13 +21,16 @@ use usher_config::{
 use crate::{
     detect::{parser::Detected, reader},
     error::{Misdirected, ProxyError},
-    guard::{Arrived, authenticated, strip_claims, within_limits},
+    guard::{
+        Arrived, authenticated, strip_claims, within_limits_after_tokens,
+        within_limits_before_tokens,
+    },
     http::{
         Body, Interim, error_response,
         error_response::Dialect,
         finish, head,
         outside::{self, Outsider},
-        serve,
+        serve, unsaid,
         watched::Bounds,
         windows::OUTSIDERS_WINDOW,
     },
@@ -231,14 +234,17 @@ async fn carry(
     };
     record.client = Some(outside::come_in(incoming.headers_mut(), outsider));
     strip_claims(incoming.headers_mut(), &listener.claim_headers);
+    unsaid::in_trailers(incoming, &listener.claim_headers);
     let found = route(worker, incoming, (&listener, &host), (record, filters)).await?;
     let (routed, guards) = match found {
         Way::Onward(routed, guards) => (routed, guards),
         Way::Answered(answer) => return Ok((answer, Bounds::default())),
     };
+    let asked = arrived(incoming, record, None);
+    let taken = within_limits_before_tokens(worker, &guards.limits, asked)?;
     let claims = authenticated(worker, guards.tokens.as_deref(), incoming)?;
-    let arrived = arrived(incoming, record, claims.as_ref());
-    within_limits(worker, &guards.limits, arrived)?;
+    let asked = arrived(incoming, record, claims.as_ref());
+    within_limits_after_tokens(worker, &guards.limits, asked, taken)?;
     outbound::forward(worker, incoming, &routed, record).await
 }
 

@@ -260,6 +260,8 @@ async fn carry(
     record.duration = Some(workload.duration.clone());
     transport_allowed(&workload, caller)?;
     head::normalize(incoming)?;
+    // Before anything is written that `Connection` could name.
+    headers::remove_hop_by_hop(incoming.headers_mut());
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let claims = caller.authenticated(worker, &workload, incoming)?;
@@ -376,7 +378,6 @@ fn decide_access(
 
 /// Headers as the application may trust them.
 fn rewrite(worker: &Worker, headers: &mut http::HeaderMap, caller: &Caller, record: &mut Record) {
-    headers::remove_hop_by_hop(headers);
     let trusted = caller.identity.is_some();
     // What another sidecar may say in our words.
     let from_sidecars = [ATTEMPT, DEADLINE];

@@ -1,10 +1,8 @@
 //! A bad day's way back: what would change, whether it has, what it was, and going back to before it.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::Value;
-use usher_tests::{Application, Mesh, Output, binary, eventually, reply, run, yaml};
+use usher_tests::{Application, Mesh, Output, Sidecar, binary, eventually, reply, run, yaml};
 
 const CLOSED: &str = "
   defaultAction: Deny
@@ -24,20 +22,50 @@ fn json(mesh: &Mesh, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&said.stdout)?)
 }
 
-#[tokio::test]
-async fn a_bad_edit_is_seen_before_waited_for_and_taken_back() -> Result<()> {
-    let application = Application::answering(|_, _| reply(200, "fine")).await?;
-    let documents = [yaml::service("api", 8080, "http")];
-    let mesh = Mesh::start(&documents).await?;
-    let _api = mesh
-        .sidecar("api")
-        .application(&application)
-        .start()
-        .await?;
-    let web = mesh.sidecar("web").start().await?;
-    assert_eq!(web.get("http://api/").await?.status, 200);
+struct World {
+    mesh: Mesh,
+    web: Sidecar,
+    _api: (Application, Sidecar),
+}
 
-    // Beside the directory that is watched: what would it do?
+async fn world() -> Result<World> {
+    let application = Application::answering(|_, _| reply(200, "fine")).await?;
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    let api = mesh.sidecar("api").application(&application);
+    let api = api.start().await?;
+    let web = mesh.sidecar("web").start().await?;
+    let world = World {
+        mesh,
+        web,
+        _api: (application, api),
+    };
+    assert_eq!(world.status().await?, 200);
+    Ok(world)
+}
+
+impl World {
+    async fn status(&self) -> Result<u16> {
+        Ok(self.web.get("http://api/").await?.status)
+    }
+
+    /// Closes `api`, and says which revision that was.
+    async fn close(&self) -> Result<u64> {
+        let closed = yaml::access_policy("api", CLOSED);
+        self.mesh.write("closed.yaml", &closed)?;
+        let waited = usher(&self.mesh, &["wait"]);
+        assert_eq!(waited.code, Some(0), "{}", waited.stderr);
+        assert_eq!(self.status().await?, 403);
+        let history = json(&self.mesh, &["history"])?;
+        assert_eq!(history[0]["changed"][0], "AccessPolicy default/api");
+        Ok(history[0]["number"].as_u64().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn what_an_edit_would_do_is_seen_before_it_is_made() -> Result<()> {
+    let world = world().await?;
+    let mesh = &world.mesh;
+    // Beside the directory that is watched.
     let next = mesh.path("next");
     std::fs::create_dir(&next)?;
     for entry in std::fs::read_dir(mesh.config())? {
@@ -45,96 +73,73 @@ async fn a_bad_edit_is_seen_before_waited_for_and_taken_back() -> Result<()> {
         std::fs::copy(entry.path(), next.join(entry.file_name()))?;
     }
     let next = next.to_str().unwrap();
-    assert_eq!(usher(&mesh, &["diff", next]).code, Some(0), "nothing yet");
+    assert_eq!(usher(mesh, &["diff", next]).code, Some(0), "nothing yet");
     let closed = yaml::access_policy("api", CLOSED);
     std::fs::write(format!("{next}/closed.yaml"), &closed)?;
-    let diff = usher(&mesh, &["diff", next]);
+    let diff = usher(mesh, &["diff", next]);
     assert_eq!(diff.code, Some(1), "{}", diff.stderr);
-    let seen = json(&mesh, &["diff", next])?;
+    let seen = json(mesh, &["diff", next])?;
     assert_eq!(
         seen["objects"][0]["object"], "AccessPolicy default/api",
         "{seen:#}"
     );
     let effect = &seen["effects"][0];
     assert_eq!(effect["of"], "instances of default/api", "{seen:#}");
-    assert!(
-        effect["proxies"][0]
-            .as_str()
-            .unwrap()
-            .starts_with("default/api/"),
-        "{seen:#}"
-    );
-    assert_eq!(
-        web.get("http://api/").await?.status,
-        200,
-        "a question changes nothing"
-    );
+    let told = effect["proxies"][0].as_str().unwrap();
+    assert!(told.starts_with("default/api/"), "{seen:#}");
+    assert_eq!(world.status().await?, 200, "a question changes nothing");
 
-    // It is saved all the same.
-    mesh.write("closed.yaml", &closed)?;
-    let waited = usher(&mesh, &["wait"]);
-    assert_eq!(waited.code, Some(0), "{}", waited.stderr);
-    assert_eq!(web.get("http://api/").await?.status, 403);
-    let history = json(&mesh, &["history"])?;
-    let number = history[0]["number"].as_u64().unwrap();
-    assert_eq!(history[0]["changed"][0], "AccessPolicy default/api");
-    let what = usher(&mesh, &["history", &number.to_string()]).stdout;
+    let number = world.close().await?;
+    let what = usher(mesh, &["history", &number.to_string()]).stdout;
     assert!(
         what.contains("+ AccessPolicy default/api") && what.contains("nobody-yet"),
         "{what}"
     );
+    Ok(())
+}
 
-    // Back, whatever the directory says, and over a restart.
-    let to = (number - 1).to_string();
-    let back = usher(&mesh, &["rollback", &to, "-m", "nobody may call api"]);
+#[tokio::test]
+async fn a_rollback_holds_whatever_the_directory_says_until_it_is_released() -> Result<()> {
+    let mut world = world().await?;
+    let before = world.close().await? - 1;
+    let back = ["rollback", &before.to_string(), "-m", "nobody may call api"];
+    let back = usher(&world.mesh, &back);
     assert_eq!(back.code, Some(0), "{}", back.stderr);
-    assert_eq!(usher(&mesh, &["wait"]).code, Some(0));
-    assert_eq!(web.get("http://api/").await?.status, 200);
-    let mut mesh = mesh;
-    mesh.kill_server();
-    mesh.start_server().await?;
-    let status = json(&mesh, &["status"])?;
-    assert_eq!(status["pinned"], number - 1, "{status:#}");
+    assert_eq!(
+        usher(&world.mesh, &["wait", "--revision", "3"]).code,
+        Some(1)
+    );
+    eventually("api is open again", async || {
+        (world.status().await.ok()? == 200).then_some(())
+    })
+    .await;
+
+    // Over a restart.
+    world.mesh.kill_server();
+    world.mesh.start_server().await?;
+    let status = json(&world.mesh, &["status"])?;
+    assert_eq!(status["pinned"], before, "{status:#}");
     assert_eq!(status["waiting"][0], "AccessPolicy default/api");
-    assert_eq!(web.get("http://api/").await?.status, 200);
-    let held = usher(&mesh, &["wait", "--timeout", "10s"]);
+    assert_eq!(world.status().await?, 200);
+    let held = usher(&world.mesh, &["wait", "--timeout", "10s"]);
     assert_eq!(held.code, Some(1), "edits wait: {}", held.stdout);
     assert!(held.stderr.contains("is held"), "{}", held.stderr);
 
     // Mended, and let go.
-    mesh.write(
-        "closed.yaml",
-        &yaml::access_policy("api", "\n  defaultAction: Allow\n"),
-    )?;
-    eventually("the mended policy waits", async || {
-        let status = json(&mesh, &["status"]).ok()?;
-        (status["waiting"][0] == "AccessPolicy default/api").then_some(())
+    let mended = yaml::access_policy("api", "\n  defaultAction: Allow\n");
+    world.mesh.write("closed.yaml", &mended)?;
+    let released = usher(&world.mesh, &["rollback", "--release"]);
+    assert_eq!(released.code, Some(0), "{}", released.stderr);
+    let history = eventually("what waited is in force", async || {
+        let history = json(&world.mesh, &["history"]).ok()?;
+        (history[0]["origin"] == "directory").then_some(history)
     })
     .await;
-    let released = usher(&mesh, &["rollback", "--release"]);
-    assert_eq!(released.code, Some(0), "{}", released.stderr);
-    let done = eventually("what waited is in force", async || {
-        let history = json(&mesh, &["history"]).ok()?;
-        (history[0]["origin"] == "directory").then_some(history)
-    });
-    let history = tokio::time::timeout(Duration::from_secs(20), done).await?;
-    let origins: Vec<&str> = history
-        .as_array()
-        .unwrap()
-        .iter()
-        .take(3)
-        .map(|one| one["origin"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        origins,
-        [
-            "directory",
-            "release",
-            &format!("rollback to {}", number - 1)
-        ]
-    );
+    let origins: Vec<&Value> = (1..3).map(|place| &history[place]["origin"]).collect();
+    assert_eq!(origins[0], "release", "{history:#}");
+    assert_eq!(origins[1], &format!("rollback to {before}"));
     assert_eq!(history[2]["message"], "nobody may call api");
-    assert_eq!(web.get("http://api/").await?.status, 200);
+    assert_eq!(world.status().await?, 200);
     Ok(())
 }
 

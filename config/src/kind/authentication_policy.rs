@@ -23,7 +23,8 @@ pub struct AuthenticationPolicySpec {
     /// Whether a request without a token is refused; one with a bad token always is. Default Required. Only tightens what
     /// wider policies say, unless the Mesh allows loosening.
     pub mode: Option<AuthenticationMode>,
-    /// Whose tokens are believed, 1–8: the narrowest policy's.
+    /// Whose tokens are believed, 1–8: the narrowest policy's, if the wider one believes the same issuers with the same
+    /// `jwks`, or the Mesh allows loosening; else the wider one's.
     pub jwt: Vec<JwtProvider>,
 }
 

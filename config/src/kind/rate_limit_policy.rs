@@ -68,7 +68,8 @@ pub enum LimitKey {
     /// The calling workload, by its certificate; all plaintext callers are one. Not at a gateway, whose callers have none.
     #[cfg_attr(test, schemars(transform = super::load_balancer::no_fields))]
     Identity {},
-    /// The value of this header; of several the first. Whoever may write it can have as many keys as he likes.
+    /// The value of this header; of several, or beside one that is spelled alike (`x_a`, `x-a`), none. Whoever may write it
+    /// can have as many keys as he likes.
     Header(#[cfg_attr(test, schemars(with = "String"))] HeaderName),
     /// The value of this claim of a token that an AuthenticationPolicy has verified.
     Claim(String),

@@ -19,8 +19,10 @@ pub struct InboundPolicy {
     pub ports: Vec<(Port, Protocol)>,
     /// Whose tokens are believed; `None`: nobody looks at any.
     pub authentication: Option<Authentication>,
-    /// Headers that only sidecars and gateways write claims into: taken from whoever calls in plaintext.
+    /// Headers that only sidecars and gateways write claims into: taken from whoever is none of `gateways`.
     pub claim_headers: Vec<HeaderName>,
+    /// Who runs the mesh's gateways. They let nobody else write claims; what a workload says of its callers is hearsay.
+    pub gateways: Vec<SpiffeId>,
     /// All must allow a request. Empty: every caller that `mtls` lets in.
     pub access: Vec<AccessPolicy>,
     /// All must let a request pass that may be made; those on trial only count.

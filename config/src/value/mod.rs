@@ -1,5 +1,6 @@
 //! Types that cannot hold an invalid value: text becomes one of these once, at the edge.
 
+mod alike;
 mod duration;
 mod header;
 mod jwks;
@@ -11,6 +12,7 @@ mod pattern;
 mod spiffe_id;
 mod text;
 
+pub use alike::{begins_like, is_like};
 pub use duration::{format_duration, parse_duration};
 pub use header::HeaderText;
 pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksUri, JwtAlgorithm, KeyMaterial, VerificationKey};

@@ -82,3 +82,16 @@ fn a_spiffe_id_has_exactly_our_shape() {
         assert!(text.parse::<SpiffeId>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn names_of_headers_are_alike_both_ways() {
+    for (name, wanted, alike) in [
+        ("x-user", "x_user", true),
+        ("x_user", "x-user", true),
+        ("x-user-id", "x_user-id", true),
+        ("x-users", "x-user", false),
+        ("x.user", "x-user", false),
+    ] {
+        assert_eq!(is_like(name, wanted), alike, "{name}");
+    }
+}

@@ -275,6 +275,11 @@ fn inbound_policy() -> InboundPolicy {
         zone: "berlin-1".into(),
         authentication: Some(authentication()),
         claim_headers: vec![http::HeaderName::from_static("x-user")],
+        gateways: vec![
+            "spiffe://usher.local/ns/bank/sa/edge"
+                .parse()
+                .expect("valid"),
+        ],
         rate_limits: vec![rate_limits()],
     }
 }

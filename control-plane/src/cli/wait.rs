@@ -18,6 +18,7 @@ use crate::status::{ProxyReport, StatusReport};
 
 /// Wait until a configuration is accepted and every connected sidecar that it concerns runs it
 ///
+/// Of several control planes on one store, the one that is asked knows of its own sidecars: ask each.
 /// A sidecar that refuses it ends the waiting at once, and so does an object with a mistake.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,6 +1,7 @@
 //! AuthenticationPolicies, widest to narrowest, → whose tokens are believed where.
 //!
-//! Field by field: `jwt` is the narrowest's; `mode` may only become stricter on the way, unless the Mesh allows loosening. A
+//! Field by field: `jwt` is the narrowest's, `mode` the last that is said; unless the Mesh allows loosening, both may only
+//! become stricter on the way: no mode Optional after Required, and nobody believed whom the wider policy does not believe. A
 //! policy that never was valid refuses every request: whoever wrote it wanted to protect something. At services' own
 //! sidecars that is an access rule like any other (see `access`), so that opaque streams meet it too.
 
@@ -14,11 +15,11 @@ use http::HeaderName;
 use usher_config::{
     kind::{self, AuthenticationMode, AuthenticationPolicy, Kind, ObjectKey},
     model::{Authentication, Gateway, JwtProvider, TokenFrom},
-    value::{JwksUri, JwtAlgorithm, ServiceName},
+    value::{JwksUri, JwtAlgorithm, ServiceName, SpiffeId},
 };
 
 use super::{
-    Finding, Reason,
+    Compiled, Finding, Reason,
     index::Index,
     rate_limits::report_unled,
     routes::targets_of_route,
@@ -49,6 +50,21 @@ pub(super) fn claim_headers(index: &Index<'_>) -> Vec<HeaderName> {
     let names: BTreeSet<&str> = written.map(|one| one.header.as_str()).collect();
     let names = names.into_iter();
     names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Whose claims are believed by workloads that look at no token themselves: those of gateways, which take them from everybody
+/// who comes from outside. Any other caller could write what he likes.
+pub(super) fn trust_gateways(compiled: &mut Compiled) {
+    let gateways = compiled.gateways.keys();
+    let backing = gateways.filter_map(|name| compiled.backing.get(name));
+    let mut identities: Vec<SpiffeId> = backing.flatten().map(|one| one.identity.clone()).collect();
+    identities.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    identities.dedup();
+    for inbound in compiled.inbound.values_mut() {
+        if !inbound.claim_headers.is_empty() {
+            inbound.gateways.clone_from(&identities);
+        }
+    }
 }
 
 /// Where keys are fetched, and how often: as often as the most impatient policy wants.
@@ -155,7 +171,7 @@ fn merge(
     let held = wide_to_narrow.iter();
     let held = held.filter_map(|target| targets.authentication(target));
     let policies: Vec<&AuthenticationPolicy> = held.collect();
-    let narrowest = policies.last()?;
+    let mut believing = policies.first()?;
     let loosening = index.mesh.allow_loosening.unwrap_or(false);
     let mut mode = None;
     for policy in &policies {
@@ -163,40 +179,67 @@ fn merge(
             (None | Some(AuthenticationMode::Required), Some(AuthenticationMode::Optional))
                 if !loosening && policies.first().is_some_and(|first| first != policy) =>
             {
-                findings.push(loosens(policy));
+                findings.push(loosens(
+                    policy,
+                    "spec.mode Optional is without effect: a wider policy says Required".to_owned(),
+                ));
             }
             (_, Some(said)) => mode = Some(said),
             // Whoever says nothing at all requires one; who only narrows it leaves it as it is.
             (None, None) => mode = Some(AuthenticationMode::Required),
             (Some(_), None) => {}
         }
+        match stranger(policy, believing).filter(|_| !loosening) {
+            Some(issuer) => findings.push(loosens(
+                policy,
+                format!(
+                    "spec.jwt is without effect: {} does not believe {issuer} with these keys, and its list holds",
+                    key_of(believing)
+                ),
+            )),
+            None => believing = policy,
+        }
     }
-    let key = |policy: &AuthenticationPolicy| ObjectKey {
-        kind: Kind::AuthenticationPolicy,
-        namespace: policy.metadata.namespace.clone(),
-        name: policy.metadata.name.clone(),
-    };
-    let providers = narrowest.spec.jwt.iter();
+    let providers = believing.spec.jwt.iter();
     Some(Authentication {
-        name: narrowest.full_name().to_string().into(),
+        name: believing.full_name().to_string().into(),
         required: mode != Some(AuthenticationMode::Optional),
         providers: providers
-            .map(|written| provider(index, &key(narrowest), written, findings))
+            .map(|written| provider(index, &key_of(believing), written, findings))
             .collect(),
         invalid: false,
     })
 }
 
-fn loosens(policy: &AuthenticationPolicy) -> Finding {
+fn key_of(policy: &AuthenticationPolicy) -> ObjectKey {
+    ObjectKey {
+        kind: Kind::AuthenticationPolicy,
+        namespace: policy.metadata.namespace.clone(),
+        name: policy.metadata.name.clone(),
+    }
+}
+
+/// An issuer whom the narrower policy believes and the wider does not: whoever says where an issuer's keys are is the issuer.
+fn stranger<'p>(
+    narrower: &'p AuthenticationPolicy,
+    wider: &AuthenticationPolicy,
+) -> Option<&'p str> {
+    let is_known = |one: &&kind::JwtProvider| {
+        let same = |other: &kind::JwtProvider| {
+            let keys = |from: &kind::JwtProvider| (from.jwks.uri.clone(), from.jwks.inline.clone());
+            one.issuer == other.issuer && keys(one) == keys(other)
+        };
+        wider.spec.jwt.iter().any(same)
+    };
+    let mut strangers = narrower.spec.jwt.iter().filter(|one| !is_known(one));
+    strangers.next().map(|one| one.issuer.as_str())
+}
+
+fn loosens(policy: &AuthenticationPolicy, what: String) -> Finding {
     Finding {
-        object: ObjectKey {
-            kind: Kind::AuthenticationPolicy,
-            namespace: policy.metadata.namespace.clone(),
-            name: policy.metadata.name.clone(),
-        },
+        object: key_of(policy),
         reason: Reason::Loosens,
-        message: "spec.mode Optional is without effect: a wider policy says Required, and Mesh spec.allowLoosening is not set"
-            .to_owned(),
+        message: format!("{what}; Mesh spec.allowLoosening is not set"),
     }
 }
 

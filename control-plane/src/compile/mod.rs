@@ -207,6 +207,7 @@ pub fn compile(world: &World) -> Compiled {
                 .insert(name, vec![services::backing_of(&index, workload)]);
         }
     }
+    authentication::trust_gateways(&mut compiled);
     findings.sort_by(|a, b| {
         (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
     });

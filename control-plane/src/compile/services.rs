@@ -80,6 +80,7 @@ pub(super) fn caller_inbound(
         ports: Vec::new(),
         authentication: None,
         claim_headers: Vec::new(),
+        gateways: Vec::new(),
         access: Vec::new(),
         rate_limits: Vec::new(),
         health_check: None,
@@ -179,6 +180,8 @@ pub(super) fn inbound(
             .collect(),
         authentication: authentication::of_service((index, targets), &name, findings),
         claim_headers: authentication::claim_headers(index),
+        // Known once everything is compiled.
+        gateways: Vec::new(),
         access: access.policies,
         rate_limits: rate_limits::of_service(targets, &name),
         health_check: health_check.map(check),

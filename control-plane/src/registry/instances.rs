@@ -57,7 +57,7 @@ impl Instance {
 struct Leased {
     instance: Instance,
     lease: String,
-    /// `None`: a store that several control planes share ends it.
+    /// `None`: a store that several control planes share ends it, as long as it knows it.
     expires: Option<Instant>,
 }
 
@@ -225,10 +225,26 @@ impl Instances {
         }
     }
 
-    /// Takes out all but these, and names them.
+    /// Gives all but these the time of a lease to be written again: a store that was set back has forgotten them, and
+    /// their sidecars learn of it when they renew.
+    pub fn doubt(&mut self, written: &BTreeSet<&InstanceName>, now: Instant) {
+        for (service, siblings) in &mut self.0 {
+            for (instance, leased) in siblings {
+                let (service, instance) = (service.clone(), instance.clone());
+                if !written.contains(&InstanceName { service, instance }) {
+                    leased.expires = Some(now + LEASE);
+                }
+            }
+        }
+    }
+
+    /// Takes out all but these and what is in [doubt](Self::doubt), and names them.
     pub fn keep_only(&mut self, kept: &BTreeSet<&InstanceName>) -> Vec<InstanceName> {
         let all = self.0.iter().flat_map(|(service, siblings)| {
-            siblings.keys().map(|instance| InstanceName {
+            let sure = siblings
+                .iter()
+                .filter(|(_, leased)| leased.expires.is_none());
+            sure.map(|(instance, _)| InstanceName {
                 service: service.clone(),
                 instance: instance.clone(),
             })

@@ -26,6 +26,12 @@ impl MemoryStore {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// As a backup does.
+    #[cfg(test)]
+    pub(crate) fn restore(&self, stored: Stored) {
+        self.kept().stored = stored;
+    }
 }
 
 impl Store for MemoryStore {

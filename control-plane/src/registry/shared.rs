@@ -87,12 +87,21 @@ pub enum Health {
 /// Why the shared store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SharedError {
-    /// It may be back in a moment; a write that was under way may have been made.
+    /// It may be back in a moment; a registration that was under way may have been made.
     #[error(
         "the store cannot be reached ({why}), so nothing can be changed now; what was known is served, and the change \
          can be made when the store is back: see `usher status`"
     )]
     Unreachable {
+        /// What the last attempt ended with.
+        why: String,
+    },
+    /// It took a change of configuration, as far as is known, and then did not answer.
+    #[error(
+        "the store did not answer ({why}), so it is not known whether the change was made: it may have been. Once the \
+         store is back (`usher status`), `usher history` shows it; make it again if it is not there"
+    )]
+    Unanswered {
         /// What the last attempt ended with.
         why: String,
     },
@@ -177,7 +186,7 @@ pub trait Shared: fmt::Debug + Send + Sync + 'static {
         lease: &'a str,
     ) -> BoxFuture<'a, Result<u64, WriteError>>;
 
-    /// Tells the others what every proxy here has applied.
+    /// Tells the others what every proxy here has applied; if that fails, again by itself.
     fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>>;
 
     /// Whether all the other control planes that live have said so of the event at `position`.

@@ -133,7 +133,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if somebody else committed meanwhile; otherwise the storage failed. Nothing was
-    /// changed in either case.
+    /// changed in either case, but for [`Unanswered`](super::shared::SharedError::Unanswered): it may have been.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
 
     /// What a revision replaced; nothing, if that is forgotten.
@@ -164,6 +164,19 @@ impl<S: Store> Store for Arc<S> {
 
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
         (**self).set_trust_domain(domain)
+    }
+}
+
+impl StoreError {
+    /// [`Self::NotUnderstood`], of these objects; `None`: there are none.
+    pub(crate) fn not_understood(objects: &[ObjectKey]) -> Option<Self> {
+        const NAMED_MAX: usize = 5;
+        let named = objects.iter().take(NAMED_MAX).map(ToString::to_string);
+        let mut names = named.collect::<Vec<_>>().join(", ");
+        if let Some(more @ 1..) = objects.len().checked_sub(NAMED_MAX) {
+            names = format!("{names} and {more} more");
+        }
+        (!objects.is_empty()).then_some(Self::NotUnderstood { objects: names })
     }
 }
 
@@ -199,6 +212,16 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another version wrote objects that this one does not understand. Without them the rest would mean something
+    /// else: less access control.
+    #[error(
+        "the configuration store holds {objects}, which this version cannot read: run the version that wrote it, and \
+         change or delete it there before an older one is started"
+    )]
+    NotUnderstood {
+        /// Their names; not all, if there are many.
+        objects: String,
     },
     /// A store that several control planes share.
     #[error(transparent)]

@@ -62,7 +62,7 @@ proptest! {
         let mut held: Vec<Place> = Vec::new();
         for (who, which, goes) in events {
             if goes && !held.is_empty() {
-                held.remove(which.index(held.len()));
+                drop(held.remove(which.index(held.len())));
                 continue;
             }
             let asker = match who {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use usher_config::{
-    model::{Endpoint, Revision, TrustBundle},
+    model::{AccessPolicy, Endpoint, InboundPolicy, Revision, TrustBundle},
     value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1,
 };
@@ -28,6 +28,8 @@ pub struct Configured {
     pub services: BTreeMap<Arc<str>, Resource>,
     /// By the service's `namespace/name`.
     pub inbound: BTreeMap<Arc<str>, Resource>,
+    /// The same for proxies that know no tokens, where one is required: nobody is let in.
+    pub closed: BTreeMap<Arc<str>, Resource>,
     /// By `namespace/name`.
     pub gateways: BTreeMap<Arc<str>, Resource>,
     /// The service, `namespace/name`, behind each virtual address. Several: a mistake in them, which was reported.
@@ -45,6 +47,7 @@ impl Default for Configured {
             },
             services: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            closed: BTreeMap::new(),
             gateways: BTreeMap::new(),
             virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -81,6 +84,11 @@ impl Configured {
                     )
                 })
                 .collect(),
+            closed: compiled
+                .inbound
+                .iter()
+                .filter_map(|(name, policy)| Some((named(name), closed(policy)?)))
+                .collect(),
             gateways: compiled
                 .gateways
                 .iter()
@@ -97,6 +105,21 @@ impl Configured {
                 .collect(),
         }
     }
+}
+
+/// What a sidecar enforces that passes over what it does not know: it has always known access policies.
+fn closed(policy: &InboundPolicy) -> Option<Resource> {
+    let tokens = policy.authentication.as_ref();
+    let tokens = tokens.filter(|tokens| tokens.required || tokens.invalid)?;
+    let mut policy = policy.clone();
+    policy.access.push(AccessPolicy {
+        name: tokens.name.clone(),
+        deny_by_default: true,
+        dry_run: false,
+        rules: Vec::new(),
+        invalid: true,
+    });
+    Some(Resource::encode(&v1::InboundPolicy::from(&policy)))
 }
 
 /// Everything a snapshot is made of.

@@ -1,6 +1,9 @@
 //! A configuration is decided upon, and decided upon again when another control plane was faster.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tracing::info;
 use usher_config::{model::Revision, parse::Parsed};
@@ -51,7 +54,10 @@ impl State {
             origin: Origin::Directory,
             ..By::default()
         };
-        match self.take(parsed, base, |_| true, &by).await? {
+        match self
+            .take_whole(parsed, base.to_owned(), |_| true, by)
+            .await?
+        {
             Decision::New(revision) => Ok(Some(revision)),
             Decision::Unchanged(_) | Decision::Refused(_) | Decision::Pinned(_) => Ok(None),
         }
@@ -63,7 +69,22 @@ impl State {
     /// As [`Self::apply`].
     pub async fn apply_whole(&self, parsed: Parsed, by: &By) -> Result<Decision, StoreError> {
         let is_whole = |reading: &Reading| reading.rejected.is_empty();
-        self.take(parsed, Path::new(""), is_whole, by).await
+        self.take_whole(parsed, PathBuf::new(), is_whole, by.clone())
+            .await
+    }
+
+    /// Whoever asked may be gone before it is done; then it is done all the same, whole.
+    async fn take_whole(
+        &self,
+        parsed: Parsed,
+        base: PathBuf,
+        accepts: fn(&Reading) -> bool,
+        by: By,
+    ) -> Result<Decision, StoreError> {
+        let state = self.clone();
+        let task = tokio::spawn(async move { state.take(parsed, &base, accepts, &by).await });
+        task.await
+            .map_err(|error| StoreError::Storage(Box::new(error)))?
     }
 
     async fn take(
@@ -99,7 +120,8 @@ impl State {
         Ok(Arc::new(self.stored_configuration(current).await?))
     }
 
-    /// What the store holds now; what of it is `known` is not parsed again.
+    /// What the store holds now; what of it is `known` is not parsed again. All of it or nothing: without an object that
+    /// only another version understands, it would be a configuration that nobody has asked for.
     pub(super) async fn stored_configuration(
         &self,
         known: &Arc<Configuration>,
@@ -107,7 +129,10 @@ impl State {
         let (state, known) = (self.clone(), Arc::clone(known));
         off_thread(move || {
             let stored = state.0.store.load()?;
-            let (mut world, _) = World::restored_after(&stored, &known.world);
+            let (mut world, unreadable) = World::restored_after(&stored, &known.world);
+            if let Some(error) = StoreError::not_understood(&unreadable) {
+                return Err(error);
+            }
             // Of a store that was emptied: our identities carry it all the same.
             let domain = known.world.fixed_domain.as_ref();
             world.fixed_domain = world.fixed_domain.or_else(|| domain.cloned());

@@ -14,7 +14,7 @@ use crate::{
     registry::{
         StoreError, World,
         history::{self, Replaced},
-        store::{Commit, HISTORY, RevisionRecord},
+        store::{Commit, HISTORY, Origin, RevisionRecord},
         world::{Accepted, Reading},
     },
     source::directory::{self, Watch},
@@ -97,7 +97,9 @@ impl State {
             );
         }
         if let Some(pinned) = current.pinned() {
-            self.wait_for_release(current, reading);
+            // What a command brings is refused, what a directory has waits there.
+            let waits = by.origin == Origin::Directory;
+            self.hold(current, waits.then_some(reading));
             return Ok(Decision::Pinned(pinned));
         }
         let newest = current.revisions.last();
@@ -127,6 +129,7 @@ impl State {
             reading,
         } = next;
         let mut revisions = current.revisions.clone();
+        let mut commit = None;
         if let Some(by) = by {
             let names = reading.changed.iter().map(ToString::to_string);
             let replaced = replaced(&current.world, &reading.world);
@@ -143,25 +146,36 @@ impl State {
             };
             revisions.push(record.clone());
             revisions.drain(..revisions.len().saturating_sub(HISTORY));
-            let number = record.number;
-            let commit = commit((&current.world, &reading.world), record, replaced);
-            let commit = Commit {
+            let worlds = (&current.world, &reading.world);
+            commit = Some(Commit {
                 replaced_from: history::replaced_from(&revisions),
-                ..commit
-            };
-            let state = self.clone();
-            off_thread(move || state.0.store.commit(&commit)).await??;
-            let changed = reading.changed.len();
-            info!(revision = number, changed, "configuration accepted");
+                ..commit_of(worlds, record, replaced)
+            });
         }
+        // Compiled before it is written: what cannot be compiled must not be what the next start finds.
         let mut next = off_thread(move || {
             Configuration::new(reading.world, revisions, reading.rejected, reading.remarks)
         })
         .await?;
-        if by.is_none() {
+        match commit {
+            Some(commit) => self.write(commit).await?,
             // The same content: streams need not look at it again.
-            next.configured = current.configured.clone();
+            None => next.configured = current.configured.clone(),
         }
+        Ok(self.come_into_force(next))
+    }
+
+    async fn write(&self, commit: Commit) -> Result<(), StoreError> {
+        let number = commit.revision.number;
+        let changed = commit.accepted.len() + commit.deleted.len();
+        let state = self.clone();
+        off_thread(move || state.0.store.commit(&commit)).await??;
+        info!(revision = number, changed, "configuration accepted");
+        Ok(())
+    }
+
+    /// Puts it in force; streams look at it if it is not what they know.
+    fn come_into_force(&self, next: Configuration) -> Revision {
         let revision = next.configured.revision.clone();
         let in_force = self.0.configuration.load_full();
         let is_seen = !Arc::ptr_eq(&in_force.configured, &next.configured);
@@ -169,22 +183,19 @@ impl State {
         if is_seen {
             self.changed();
         }
-        Ok(revision)
+        revision
     }
 
-    /// What was read is told of, and stays out of force.
-    fn wait_for_release(&self, current: &Configuration, reading: Reading) {
-        let waiting = reading.changed.iter().map(ToString::to_string);
-        let next = Configuration {
-            world: current.world.clone(),
-            compiled: current.compiled.clone(),
-            configured: current.configured.clone(),
-            revisions: current.revisions.clone(),
-            rejected: reading.rejected,
-            remarks: reading.remarks,
-            waiting: waiting.take(CHANGED_MAX).collect(),
-        };
-        self.0.configuration.store(Arc::new(next));
+    /// The held configuration stays in force, or comes into force if another control plane has decided to hold it. What a
+    /// directory has otherwise is told of.
+    fn hold(&self, current: &Configuration, waits: Option<Reading>) {
+        let mut next = current.with(current.rejected.clone(), current.remarks.clone());
+        if let Some(reading) = waits {
+            let waiting = reading.changed.iter().map(ToString::to_string);
+            next.waiting = waiting.take(CHANGED_MAX).collect();
+            (next.rejected, next.remarks) = (reading.rejected, reading.remarks);
+        }
+        self.come_into_force(next);
     }
 
     fn complain(&self, directory: &Path, error: &io::Error) {
@@ -198,15 +209,7 @@ impl State {
                 message: format!("the configuration directory cannot be read: {error}"),
             }],
         };
-        let next = Configuration {
-            world: current.world.clone(),
-            compiled: current.compiled.clone(),
-            configured: current.configured.clone(),
-            revisions: current.revisions.clone(),
-            rejected: vec![rejected],
-            remarks: Vec::new(),
-            waiting: current.waiting.clone(),
-        };
+        let next = current.with(vec![rejected], Vec::new());
         // Somebody else has just accepted a configuration: then it can be read.
         self.0
             .configuration
@@ -236,7 +239,7 @@ fn replaced(old: &World, new: &World) -> Replaced {
     }
 }
 
-fn commit((old, new): (&World, &World), revision: RevisionRecord, replaced: Replaced) -> Commit {
+fn commit_of((old, new): (&World, &World), revision: RevisionRecord, replaced: Replaced) -> Commit {
     let is_stored = |key, accepted| old.objects.get(key) == Some(accepted);
     let accepted = new.objects.iter();
     let accepted = accepted.filter(|(key, accepted)| !is_stored(*key, *accepted));

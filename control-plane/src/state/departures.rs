@@ -1,6 +1,6 @@
 //! Which departures of instances all proxies of this control plane have applied, for the others to know. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::registry::shared::Acknowledgement;
 
@@ -12,9 +12,12 @@ const BEHIND_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Departures {
     up_to: u64,
-    behind: BTreeSet<u64>,
+    /// How many departures stand at each position: those that one lease's end, or one list, tells of share it.
+    behind: BTreeMap<u64, u32>,
     /// Where our table is.
     latest: u64,
+    /// How often the store was set back. Positions come again then, of other departures.
+    era: u32,
     /// There are departures after `up_to` that `behind` does not name: it stays until all are over.
     is_held: bool,
 }
@@ -22,26 +25,50 @@ pub(super) struct Departures {
 impl Departures {
     /// Events up to `position` are in our table, of those with departures at these positions.
     pub(super) fn seen(&mut self, position: u64, departed: impl IntoIterator<Item = u64>) {
-        self.behind.extend(departed);
+        for position in departed {
+            *self.behind.entry(position).or_default() += 1;
+        }
         self.is_held |= self.behind.len() > BEHIND_MAX;
         self.latest = self.latest.max(position);
         self.settle();
     }
 
-    /// The same, of departures that nobody knows the positions of: they are missing from a list of all that there is.
-    pub(super) fn missed(&mut self, position: u64) {
-        self.is_held = true;
-        self.seen(position, [position]);
+    /// The same, of as many departures that nobody knows the positions of: they are missing from a list of all that
+    /// there is.
+    pub(super) fn missed(&mut self, position: u64, departed: usize) {
+        self.is_held |= departed > 0;
+        self.seen(position, std::iter::repeat_n(position, departed));
     }
 
-    /// Every proxy has applied it, or is no longer waited for.
-    pub(super) fn applied(&mut self, position: u64) {
-        self.behind.remove(&position);
+    /// The store is one from before all that was seen.
+    pub(super) fn set_back(&mut self) {
+        let era = self.era.wrapping_add(1);
+        *self = Self {
+            era,
+            ..Self::default()
+        };
+    }
+
+    pub(super) fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// Every proxy has applied one of those at this position of an era, or is no longer waited for.
+    pub(super) fn applied(&mut self, position: u64, era: u32) {
+        if era != self.era {
+            return;
+        }
+        if let Some(open) = self.behind.get_mut(&position) {
+            *open -= 1;
+            if *open == 0 {
+                self.behind.remove(&position);
+            }
+        }
         self.settle();
     }
 
     pub(super) fn acknowledgement(&self) -> Acknowledgement {
-        let behind = self.behind.iter().copied().take(BEHIND_MAX);
+        let behind = self.behind.keys().copied().take(BEHIND_MAX);
         Acknowledgement {
             up_to: self.up_to,
             behind: behind.collect(),

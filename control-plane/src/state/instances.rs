@@ -41,11 +41,12 @@ pub enum NotWritten {
 
 /// An instance has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Departure {
-    /// From which generation nobody here is told of it.
-    pub generation: u64,
-    /// Where it stands in a shared store.
-    pub position: Option<u64>,
+pub enum Departure {
+    /// From this generation on nobody is told of it.
+    Alone(u64),
+    /// It stands at this position of a shared store; from which generation on nobody here is told of it is known once
+    /// our table is there.
+    Shared(u64),
 }
 
 impl State {
@@ -85,19 +86,12 @@ impl State {
         lease: &str,
         identity: &SpiffeId,
     ) -> Result<Departure, NotWritten> {
-        let Some(shared) = self.0.shared.clone() else {
-            let generation = self.deregister(name, lease, identity)?;
-            let position = None;
-            return Ok(Departure {
-                generation,
-                position,
-            });
-        };
         let holder = (lease, identity);
-        let position = self.deregister_shared(&*shared, name, holder).await?;
-        Ok(Departure {
-            generation: self.0.generation.load(Ordering::SeqCst),
-            position: Some(position),
+        Ok(match self.0.shared.clone() {
+            Some(shared) => {
+                Departure::Shared(self.deregister_shared(&*shared, name, holder).await?)
+            }
+            None => Departure::Alone(self.deregister(name, lease, identity)?),
         })
     }
 
@@ -108,13 +102,20 @@ impl State {
         departure: Departure,
         deadline: Instant,
     ) -> bool {
-        let (service, generation) = (service.to_string(), departure.generation);
-        let here = self.0.connected.all_applied(&service, generation, deadline);
-        if !here.await {
+        let generation = match departure {
+            Departure::Alone(generation) => generation,
+            Departure::Shared(position) if self.returned(position, deadline).await => {
+                self.0.generation.load(Ordering::SeqCst)
+            }
+            // The proxies here were not told yet.
+            Departure::Shared(_) => return false,
+        };
+        let (service, connected) = (service.to_string(), &self.0.connected);
+        if !connected.all_applied(&service, generation, deadline).await {
             return false;
         }
-        match (self.0.shared.clone(), departure.position) {
-            (Some(shared), Some(position)) => {
+        match (self.0.shared.clone(), departure) {
+            (Some(shared), Departure::Shared(position)) => {
                 self.others_applied(&*shared, position, deadline).await
             }
             _ => true,

@@ -19,22 +19,23 @@ mod report;
 pub use lookup::{Found, Lookup, Wanted};
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
+    kind::{Kind, ObjectKey},
     model::{Revision, TrustBundle},
-    value::{Name, ServiceName, SpiffeId, TrustDomain},
+    value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain},
 };
 
 use crate::{
@@ -49,6 +50,7 @@ use crate::{
     xds::Connected,
 };
 use departures::Departures;
+use replica::Gap;
 
 pub use apply::{By, Decision};
 pub use instances::{Departure, NotWritten};
@@ -74,7 +76,9 @@ struct Inner {
     shared: Option<Arc<dyn Shared>>,
     /// Where in a shared store's order of events `registry` is; 0: it was not read yet.
     position: watch::Sender<u64>,
-    departures: Mutex<Departures>,
+    /// Told of whenever the others are to hear.
+    departures: watch::Sender<Departures>,
+    gap: ArcSwapOption<Gap>,
     /// Held by whoever changes configuration, across the disk; readers use `configuration`.
     writer: tokio::sync::Mutex<()>,
     configuration: ArcSwap<Configuration>,
@@ -86,7 +90,9 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
-    /// How often a held revision was released.
+    /// When each token issuer's keys were fetched last.
+    fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
+    /// How often a revision was held or released.
     released: watch::Sender<u64>,
     started: Instant,
 }
@@ -184,6 +190,13 @@ impl State {
     fn start(store: Box<dyn Store>, shared: Option<Arc<dyn Shared>>) -> Result<Self, StoreError> {
         let stored = store.load()?;
         let (world, unreadable) = World::restored(&stored);
+        let (policies, unreadable): (Vec<ObjectKey>, Vec<ObjectKey>) = unreadable
+            .into_iter()
+            .partition(|key| matches!(key.kind, Kind::AccessPolicy | Kind::AuthenticationPolicy));
+        // Without them everybody would be let in.
+        if let Some(error) = StoreError::not_understood(&policies) {
+            return Err(error);
+        }
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }
@@ -192,7 +205,8 @@ impl State {
             store,
             shared,
             position: watch::Sender::new(0),
-            departures: Mutex::default(),
+            departures: watch::Sender::default(),
+            gap: ArcSwapOption::empty(),
             writer: tokio::sync::Mutex::new(()),
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),
@@ -205,6 +219,7 @@ impl State {
             })),
             publishing: Mutex::default(),
             connected: Arc::default(),
+            fetched: Mutex::default(),
             released: watch::Sender::new(0),
             started: Instant::now(),
         };
@@ -256,7 +271,8 @@ impl State {
         let mut world = current.world.clone();
         world.fixed_domain = Some(domain);
         let (rejected, remarks) = (current.rejected.clone(), current.remarks.clone());
-        let next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        let mut next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        next.waiting.clone_from(&current.waiting);
         self.0.configuration.store(Arc::new(next));
         stored
     }
@@ -361,6 +377,19 @@ impl Configuration {
             rejected,
             remarks,
             waiting: Vec::new(),
+        }
+    }
+
+    /// The same configuration with other words about what its source says.
+    fn with(&self, rejected: Vec<RejectedObject>, remarks: Vec<Condition>) -> Self {
+        Self {
+            world: self.world.clone(),
+            compiled: self.compiled.clone(),
+            configured: self.configured.clone(),
+            revisions: self.revisions.clone(),
+            rejected,
+            remarks,
+            waiting: self.waiting.clone(),
         }
     }
 

@@ -4,29 +4,31 @@
 //! While the store cannot be reached, what was known is served: the configuration in force stays, no instance is taken out,
 //! and every write is refused with the reason.
 
+mod committed;
+mod events;
+
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
-use tracing::{info, warn};
-use usher_config::{
-    model::Revision,
-    value::{InstanceName, ServiceName},
-};
+use tracing::info;
+use usher_config::value::InstanceName;
 
 use crate::registry::{
     Store, StoreError,
-    instances::{Effect, Instance, LeaseGone, NotRegistered, Renewal},
-    shared::{Batch, EVENTS_MAX, Event, Health, Registration, Shared, SharedError, WriteError},
+    instances::{Instance, LeaseGone, NotRegistered, Renewal},
+    shared::{EVENTS_MAX, Health, Registration, Shared, SharedError, WriteError},
 };
 
-use super::{Inner, NotWritten, Registry, State, configure::off_thread, lock};
+use super::{NotWritten, State, configure::off_thread, lock};
+pub(super) use committed::Gap;
+use committed::follow_configuration;
+use events::{acknowledge, follow_instances};
 
 /// How long a write is waited for to come back as an event. It comes within milliseconds, or not as long as the store is
 /// unreachable; it is made in any case.
@@ -37,12 +39,6 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(20);
 
 /// An etcd that elects a leader, or starts again, is back sooner.
 const LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// Between attempts to load what others committed.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// How long the proxies here are waited for, on behalf of an instance that has left elsewhere: as long as one may wait.
-const DEPARTURE_MAX: Duration = Duration::from_secs(60);
 
 impl State {
     /// The state of one of several control planes, with its tasks started; it knows all instances. Must be called in a
@@ -58,6 +54,8 @@ impl State {
         let state = off_thread(move || Self::start(store, Some(shared))).await??;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(following.follow(sender));
+        let departures = state.0.departures.subscribe();
+        tokio::spawn(acknowledge(following.clone(), departures));
         let weak = Arc::downgrade(&state.0);
         tokio::spawn(follow_instances(weak.clone(), events));
         tokio::spawn(follow_configuration(weak, following.committed()));
@@ -116,7 +114,8 @@ impl State {
             WriteError::Held(holder) => NotRegistered::Taken { holder }.into(),
             other => not_written(other),
         })?;
-        self.returned(position).await;
+        // It will come; only who asks at once may be told what was before.
+        self.returned(position, soon()).await;
         info!(instance = %name, %address, "instance registered");
         Ok(lease)
     }
@@ -148,7 +147,7 @@ impl State {
             .clone_into(&mut instance.health_reason);
         instance.revision = renewal.revision;
         let position = shared.update(&held).await.map_err(not_written)?;
-        self.returned(position).await;
+        self.returned(position, soon()).await;
         Ok(())
     }
 
@@ -164,7 +163,6 @@ impl State {
             return Err(LeaseGone.into());
         }
         let position = shared.deregister(name, lease).await.map_err(not_written)?;
-        self.returned(position).await;
         info!(instance = %name, "instance deregistered");
         Ok(position)
     }
@@ -190,16 +188,19 @@ impl State {
         }
         let position = shared.position_of(name).await;
         let position = position.map_err(|error| not_written(error.into()))?;
-        self.returned(position).await;
+        if !self.returned(position, soon()).await {
+            let why = format!("what was written into it was not heard of within {RETURN_MAX:?}");
+            return Err(NotWritten::Store(SharedError::Unreachable { why }));
+        }
         known().ok_or_else(|| LeaseGone.into())
     }
 
-    /// Waits until our table has what was written at `position`.
-    async fn returned(&self, position: u64) {
+    /// Waits until our table has what was written at `position`, or until `deadline`; says which.
+    pub(super) async fn returned(&self, position: u64, deadline: Instant) -> bool {
         let mut reached = self.0.position.subscribe();
         let reached = reached.wait_for(|reached| *reached >= position);
-        // It will come; only who asks at once may be told what was before.
-        let _ = timeout(RETURN_MAX, reached).await;
+        let in_time = timeout_at(deadline.into(), reached).await;
+        in_time.is_ok_and(|reached| reached.is_ok())
     }
 
     /// Whether the proxies of all the other control planes have applied what stands at `position`, or will have by
@@ -221,73 +222,10 @@ impl State {
             sleep(LOOK).await;
         }
     }
+}
 
-    /// Puts events into the table, in their order; then whoever waits for them may look.
-    fn take_in(&self, batch: Batch) {
-        let mut registry = lock(&self.0.registry);
-        let mut departed = Vec::new();
-        let (mut is_changed, mut is_list) = (false, false);
-        for event in batch.events {
-            match event {
-                Event::Put(one) => is_changed |= registry.take_in(*one),
-                Event::All(all) => {
-                    is_list = true;
-                    let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
-                    let gone = registry.instances.keep_only(&kept);
-                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
-                    for one in all {
-                        is_changed |= registry.take_in(one);
-                    }
-                }
-                Event::Gone(name, position) => {
-                    registry.instances.evict(&name);
-                    departed.push((name, position));
-                }
-            }
-        }
-        for (name, _) in &departed {
-            self.withdraw(&mut registry, name);
-            registry.dirty.insert(name.service.clone());
-        }
-        drop(registry);
-        let generation = match is_changed || !departed.is_empty() {
-            true => self.changed(),
-            false => 0,
-        };
-        {
-            let mut departures = lock(&self.0.departures);
-            match is_list && !departed.is_empty() {
-                true => departures.missed(batch.position),
-                false => {
-                    let positions = departed.iter().map(|(_, position)| *position);
-                    departures.seen(batch.position, positions);
-                }
-            }
-        }
-        self.0.position.send_replace(batch.position);
-        for (name, position) in departed {
-            tokio::spawn(self.clone().see_off(name.service, position, generation));
-        }
-    }
-
-    /// Tells the other control planes once no proxy here calls an instance that has left.
-    async fn see_off(self, service: ServiceName, position: u64, generation: u64) {
-        let deadline = Instant::now() + DEPARTURE_MAX;
-        let service = service.to_string();
-        let connected = &self.0.connected;
-        connected.all_applied(&service, generation, deadline).await;
-        lock(&self.0.departures).applied(position);
-        self.acknowledge().await;
-    }
-
-    async fn acknowledge(&self) {
-        let Some(shared) = &self.0.shared else { return };
-        let applied = lock(&self.0.departures).acknowledgement();
-        if let Err(error) = shared.acknowledge(applied).await {
-            // The next one says this too. Who leaves meanwhile waits for the whole time it has.
-            warn!(%error, "could not tell the other control planes how far the proxies here are");
-        }
-    }
+fn soon() -> Instant {
+    Instant::now() + RETURN_MAX
 }
 
 async fn lost(mut health: watch::Receiver<Health>) {
@@ -302,84 +240,6 @@ async fn lost(mut health: watch::Receiver<Health>) {
             .is_err()
         {
             return;
-        }
-    }
-}
-
-impl Registry {
-    /// Whether callers must be told.
-    fn take_in(&mut self, registration: Registration) -> bool {
-        let name = registration.name.clone();
-        self.withdrawn.remove(&name.to_string());
-        let is_changed = self.instances.put(registration) == Effect::Changed;
-        if is_changed {
-            self.dirty.insert(name.service);
-        }
-        is_changed
-    }
-}
-
-/// What others commit comes into force here.
-async fn follow_configuration(state: Weak<Inner>, mut committed: watch::Receiver<Revision>) {
-    loop {
-        let newest = committed.borrow_and_update().clone();
-        let Some(current) = state.upgrade().map(State) else {
-            return;
-        };
-        let pause = match current.catch_up(&newest).await {
-            Ok(()) => None,
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                warn!(
-                    error,
-                    revision = newest.number,
-                    "cannot load what another control plane committed"
-                );
-                Some(AGAIN)
-            }
-        };
-        drop(current);
-        match pause {
-            Some(pause) => sleep(pause).await,
-            None if committed.changed().await.is_err() => return,
-            None => {}
-        }
-    }
-}
-
-impl State {
-    async fn catch_up(&self, newest: &Revision) -> Result<(), StoreError> {
-        let _writing = self.0.writer.lock().await;
-        let current = self.0.configuration.load_full();
-        if current.configured.revision == *newest {
-            return Ok(());
-        }
-        if newest.number == 0 {
-            warn!(
-                serving = current.configured.revision.number,
-                "the store was emptied; serving what was known until something is applied"
-            );
-            return Ok(());
-        }
-        let next = self.stored_configuration(&current).await?;
-        let revision = next.configured.revision.number;
-        self.0.configuration.store(Arc::new(next));
-        self.changed();
-        info!(revision, "configuration of another control plane in force");
-        Ok(())
-    }
-}
-
-async fn follow_instances(state: Weak<Inner>, mut events: mpsc::Receiver<Batch>) {
-    while let Some(batch) = events.recv().await {
-        let Some(state) = state.upgrade().map(State) else {
-            return;
-        };
-        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
-        state.take_in(batch);
-        if is_list {
-            // From now on others wait for us, who may not have been there for a while.
-            state.acknowledge().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod led;
 mod outdated;
+mod stale;
 mod stranded;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -28,7 +29,8 @@ impl State {
     /// Everything, now.
     pub fn status(&self) -> StatusReport {
         let configuration = self.0.configuration.load();
-        let proxies = self.0.connected.reports();
+        let newest = configuration.configured.revision.number;
+        let proxies = self.0.connected.reports(newest);
         let mut services = services(&configuration, &lock(&self.0.registry));
         note_without_port(&mut services, &proxies, &configuration.compiled);
         let findings = configuration
@@ -51,8 +53,14 @@ impl State {
             conditions: once(
                 findings
                     .chain(expired(&configuration.compiled))
+                    .chain(stale::stale(
+                        &configuration.world,
+                        &lock(&self.0.fetched),
+                        SystemTime::now(),
+                    ))
                     .chain(stranded::stranded(&configuration.compiled, &proxies))
                     .chain(outdated::outdated(&configuration.compiled, &proxies))
+                    .chain(self.gap(&configuration.configured.revision))
                     .collect(),
                 configuration.remarks.clone(),
             ),
@@ -65,7 +73,7 @@ impl State {
     /// Services, their instances, and workloads that only call, by namespace and name.
     pub fn services(&self) -> Vec<ServiceReport> {
         let configuration = self.0.configuration.load();
-        let proxies = self.0.connected.reports();
+        let proxies = self.0.connected.reports(0);
         let mut services = services(&configuration, &lock(&self.0.registry));
         note_without_port(&mut services, &proxies, &configuration.compiled);
         services

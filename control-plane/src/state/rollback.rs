@@ -62,7 +62,11 @@ impl State {
     /// # Errors
     /// [`RollbackError`]; nothing has changed.
     pub async fn roll_back(&self, to: u64, by: &By) -> Result<Revision, RollbackError> {
-        self.revise(Wish::Earlier(to), by).await
+        // Before the first revision there was nothing: nobody means that, and apply asks for it in words.
+        if to == 0 {
+            return Err(not_remembered(&self.0.configuration.load(), to));
+        }
+        self.revise_whole(Wish::Earlier(to), by).await
     }
 
     /// Lets the source decide again: what it says comes into force from now on.
@@ -70,10 +74,21 @@ impl State {
     /// # Errors
     /// [`RollbackError`]; nothing has changed.
     pub async fn release(&self, by: &By) -> Result<Revision, RollbackError> {
-        let released = self.revise(Wish::Release, by).await?;
-        let count = &self.0.released;
-        count.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(released)
+        self.revise_whole(Wish::Release, by).await
+    }
+
+    /// Whoever asked may be gone before it is done; then it is done all the same, whole.
+    async fn revise_whole(&self, wish: Wish, by: &By) -> Result<Revision, RollbackError> {
+        let (state, by) = (self.clone(), by.clone());
+        let task = tokio::spawn(async move {
+            let revision = state.revise(wish, &by).await?;
+            // A directory is read again: what it has otherwise waits from now on, or comes into force.
+            let count = &state.0.released;
+            count.send_modify(|count| *count = count.wrapping_add(1));
+            Ok(revision)
+        });
+        task.await
+            .map_err(|error| StoreError::Storage(Box::new(error)))?
     }
 
     /// What a revision did.
@@ -198,7 +213,7 @@ enum Wish {
 fn not_remembered(current: &Configuration, asked: u64) -> RollbackError {
     RollbackError::NotRemembered {
         asked,
-        oldest: history::oldest(&current.revisions),
+        oldest: history::oldest(&current.revisions).max(1),
         newest: current.revisions.last().map_or(0, |record| record.number),
     }
 }

@@ -58,12 +58,8 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
     let (allowed, because) = if !access::transport_allowed(workload.mtls, asked.caller) {
         let because = "its mtls.mode is Strict and the caller has no sidecar: 403, flag AZ";
         (false, because.to_owned())
-    } else if let Some(broken) = workload.authentication.as_ref().filter(|one| one.invalid) {
-        let name = &broken.name;
-        let because = format!(
-            "AuthenticationPolicy {name} has mistakes and no valid earlier version: 401, flag JW"
-        );
-        (false, because)
+    } else if let Some(why) = without_token(workload.authentication.as_ref(), asked) {
+        (false, why)
     } else {
         match access::decide(&workload.access, asked).denied_by {
             Some(name) => (false, format!("AccessPolicy {name} refuses: 403, flag AZ")),
@@ -98,6 +94,21 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
             workload.rate_limits.iter(),
         ),
     }
+}
+
+/// Why nobody gets past the policy on tokens.
+fn without_token(authentication: Option<&Authentication>, asked: &Access<'_>) -> Option<String> {
+    let policy = authentication?;
+    let name = &policy.name;
+    if policy.invalid {
+        return Some(format!(
+            "AuthenticationPolicy {name} has mistakes and no valid earlier version: 403, flag JW"
+        ));
+    }
+    let opaque = policy.required && asked.http.is_none();
+    opaque.then(|| {
+        format!("AuthenticationPolicy {name} requires a token, and an opaque connection has none")
+    })
 }
 
 /// What else a request needs there, a line each.

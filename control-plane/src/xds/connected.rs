@@ -48,6 +48,8 @@ struct Entry {
     follows_streams: bool,
     /// All changes up to this generation that concern the proxy are applied by it.
     generation: u64,
+    /// The newest revision that it was compared with: what was accepted since, it may not have been told yet.
+    compared: u64,
     /// The services whose endpoints it was told, `namespace/service`.
     endpoints_of: BTreeSet<String>,
 }
@@ -86,6 +88,7 @@ impl Connected {
                 report,
                 follows_streams: has(client_feature::STREAM_ROUTES),
                 generation: 0,
+                compared: 0,
                 endpoints_of: BTreeSet::new(),
             },
         );
@@ -128,9 +131,10 @@ impl Connected {
         self.progressed();
     }
 
-    /// Whether it runs the newest configuration, as far as that concerns it.
-    pub fn up_to_date(&self, id: StreamId, up_to_date: bool) {
+    /// Whether it runs `revision`, as far as that concerns it.
+    pub fn up_to_date(&self, id: StreamId, revision: u64, up_to_date: bool) {
         self.update(id, |entry| {
+            entry.compared = revision;
             entry.report.up_to_date = up_to_date;
             if up_to_date {
                 entry.report.last_nack = None;
@@ -154,11 +158,12 @@ impl Connected {
             .said(node.to_string(), remarks, Instant::now());
     }
 
-    /// All, by node.
-    pub fn reports(&self) -> Vec<ProxyReport> {
+    /// All, by node; as seen when `revision` is the newest.
+    pub fn reports(&self, revision: u64) -> Vec<ProxyReport> {
         let streams = self.streams();
         let report = |entry: &Entry| {
             let mut report = entry.report.clone();
+            report.up_to_date &= entry.compared >= revision;
             report.remarks = streams.remarks.of(&report.node).to_vec();
             report.calls = entry.endpoints_of.iter().cloned().collect();
             if !entry.follows_streams {

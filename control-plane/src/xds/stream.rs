@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use usher_config::{
     value::{InstanceName, SpiffeId},
     wire::{
+        client_feature,
         discovery::{
             DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
             aggregated_discovery_service_server::AggregatedDiscoveryService,
@@ -182,6 +183,13 @@ impl Conversation {
                      identity",
                 ));
             }
+            if !node
+                .client_features
+                .iter()
+                .any(|one| one == client_feature::GUARDS)
+            {
+                self.subscriptions.without_guards();
+            }
             self.id = Some(self.connected.joined(&node, &self.identity, now_text()));
         }
         if !request.response_nonce.is_empty() {
@@ -282,12 +290,12 @@ impl Conversation {
         };
         match self.subscriptions.difference(&snapshot, &self.identity) {
             Some(batch) => {
-                self.connected.up_to_date(id, false);
+                self.connected.up_to_date(id, closing.revision, false);
                 self.enqueue(batch, closing, &snapshot);
             }
             None if self.acknowledgements.is_empty() && self.subscriptions.is_clean() => {
                 self.connected.applied(id, closing.generation, None);
-                self.connected.up_to_date(id, true);
+                self.connected.up_to_date(id, closing.revision, true);
             }
             None => {}
         }

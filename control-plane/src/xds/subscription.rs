@@ -32,6 +32,7 @@ const ALL: &str = "*";
 pub struct Subscriptions {
     topics: BTreeMap<Topic, Interest>,
     answer_due: bool,
+    ignores_guards: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +81,11 @@ pub struct Part {
 }
 
 impl Subscriptions {
+    /// The proxy is too old for tokens: where one is required it is told to let nobody in.
+    pub fn without_guards(&mut self) {
+        self.ignores_guards = true;
+    }
+
     /// Takes names in. A name asked for again is sent again: the proxy asks because it lacks it. `versions` is what
     /// it brings along from an earlier stream.
     ///
@@ -194,7 +200,11 @@ impl Subscriptions {
     ///
     /// An `InboundPolicy` is shown only to whom configuration lets be that service.
     pub fn difference(&mut self, snapshot: &Snapshot, identity: &SpiffeId) -> Option<Batch> {
-        let view = View { snapshot, identity };
+        let view = View {
+            snapshot,
+            identity,
+            ignores_guards: self.ignores_guards,
+        };
         let mut batch = Batch::default();
         for (topic, interest) in &mut self.topics {
             let part = interest.difference(*topic, &view);

@@ -110,6 +110,7 @@ async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
         rate_limits: Vec::new(),
         authentication: None,
         claim_headers: Vec::new(),
+        gateways: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,

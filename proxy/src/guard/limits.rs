@@ -1,10 +1,17 @@
 //! Rate limits, once access is decided: refused callers use up nothing.
+//!
+//! At a gateway some come before tokens are looked at, because a bad one costs a signature and would cost it as often as
+//! anybody likes: those that ask nothing of what a caller writes. With a header in it a key is the caller's choice, and who
+//! has no token could use up the bucket of somebody who has; a claim is known later.
 
 use std::{net::IpAddr, sync::Arc};
 
 use http::{Method, Request, uri::Authority};
 use smallvec::SmallVec;
-use usher_config::{model::LimitWhen, value::SpiffeId};
+use usher_config::{
+    model::{LimitKey, LimitWhen, RateLimit},
+    value::SpiffeId,
+};
 
 use crate::{
     clock::{self, Tick},
@@ -31,6 +38,18 @@ pub struct Arrived<'a> {
     pub claims: Option<&'a Claims>,
 }
 
+/// What a request has been taken from.
+#[derive(Default)]
+pub struct Taken<'a>(SmallVec<[(&'a LimitEntry, u128); 4]>);
+
+/// Which limits are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Those {
+    All,
+    BeforeTokens,
+    AfterTokens,
+}
+
 /// Takes the request from every limit that is about it, or from none if one has no room. Those on trial are asked last, and
 /// only count: they see what the others let through.
 ///
@@ -41,21 +60,68 @@ pub fn within_limits(
     policies: &[Arc<LimitsEntry>],
     arrived: Arrived<'_>,
 ) -> Result<(), ProxyError> {
+    within(worker, policies, (arrived, Those::All), Taken::default()).map(drop)
+}
+
+/// The same of the limits that come before tokens. If the token is refused, that stays taken.
+///
+/// # Errors
+/// [`ProxyError::RateLimited`].
+pub fn within_limits_before_tokens<'a>(
+    worker: &Worker,
+    policies: &'a [Arc<LimitsEntry>],
+    arrived: Arrived<'_>,
+) -> Result<Taken<'a>, ProxyError> {
+    let those = Those::BeforeTokens;
+    within(worker, policies, (arrived, those), Taken::default())
+}
+
+/// The same of the others. `taken`: before; given back if one of these has no room.
+///
+/// # Errors
+/// [`ProxyError::RateLimited`].
+pub fn within_limits_after_tokens<'a>(
+    worker: &Worker,
+    policies: &'a [Arc<LimitsEntry>],
+    arrived: Arrived<'_>,
+    taken: Taken<'a>,
+) -> Result<(), ProxyError> {
+    within(worker, policies, (arrived, Those::AfterTokens), taken).map(drop)
+}
+
+fn within<'a>(
+    worker: &Worker,
+    policies: &'a [Arc<LimitsEntry>],
+    (arrived, those): (Arrived<'_>, Those),
+    taken: Taken<'a>,
+) -> Result<Taken<'a>, ProxyError> {
     if policies.is_empty() {
-        return Ok(());
+        return Ok(taken);
     }
-    let now = clock::now();
+    let asked = (arrived, those, clock::now());
     let enforced = policies.iter().filter(|policy| !policy.model.dry_run);
-    take(enforced, (arrived, now)).map_err(|refused| {
+    let taken = take(enforced, asked, taken).map_err(|refused| {
         refused.limit.beyond.add(worker.index, "refused");
         refused.error()
     })?;
     for policy in policies.iter().filter(|policy| policy.model.dry_run) {
-        if let Err(refused) = take([policy].into_iter(), (arrived, now)) {
+        if let Err(refused) = take([policy].into_iter(), asked, Taken::default()) {
             refused.limit.beyond.add(worker.index, "dry_run");
         }
     }
-    Ok(())
+    Ok(taken)
+}
+
+impl Those {
+    fn has(self, limit: &RateLimit) -> bool {
+        let written = |part: &LimitKey| matches!(part, LimitKey::Header(_) | LimitKey::Claim(_));
+        let is_early = limit.when.headers.is_empty() && !limit.key.iter().any(written);
+        match self {
+            Self::All => true,
+            Self::BeforeTokens => is_early,
+            Self::AfterTokens => !is_early,
+        }
+    }
 }
 
 /// By whom, and for how long.
@@ -83,17 +149,17 @@ impl Refused<'_> {
 /// One from each limit that is about the request, or from none.
 fn take<'a>(
     policies: impl Iterator<Item = &'a Arc<LimitsEntry>>,
-    (arrived, now): (Arrived<'_>, Tick),
-) -> Result<(), Refused<'a>> {
-    let mut taken: SmallVec<[(&LimitEntry, u128); 4]> = SmallVec::new();
+    (arrived, those, now): (Arrived<'_>, Those, Tick),
+    mut taken: Taken<'a>,
+) -> Result<Taken<'a>, Refused<'a>> {
     for policy in policies {
         for limit in &policy.limits {
-            if !is_about(&limit.model.when, arrived.request) {
+            if !those.has(&limit.model) || !is_about(&limit.model.when, arrived.request) {
                 continue;
             }
             let key = limit.limiter.key(&asked(&arrived));
             if let Err(beyond) = limit.limiter.take(key, now) {
-                for (limit, key) in taken {
+                for (limit, key) in taken.0 {
                     limit.limiter.give_back(key);
                 }
                 return Err(Refused {
@@ -102,10 +168,10 @@ fn take<'a>(
                     beyond,
                 });
             }
-            taken.push((limit, key));
+            taken.0.push((limit, key));
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 fn asked<'a>(arrived: &Arrived<'a>) -> Asked<'a> {
@@ -126,3 +192,6 @@ fn is_about(when: &LimitWhen, request: &Request<Body>) -> bool {
         && (when.paths.is_empty() || when.paths.iter().any(|path| path.covers(uri.path())))
         && route::headers_match(&when.headers, request.headers(), authority)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,5 +3,5 @@
 mod limits;
 mod tokens;
 
-pub use limits::{Arrived, within_limits};
+pub use limits::{Arrived, within_limits, within_limits_after_tokens, within_limits_before_tokens};
 pub use tokens::{authenticated, needs_no_token, strip_claims};

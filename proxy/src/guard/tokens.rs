@@ -1,15 +1,13 @@
 //! Tokens, before anybody asks what their bearers may do.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use usher_config::value::is_like;
 
 use crate::{
     clock,
     error::{ProxyError, TokenProblem},
-    http::{Body, headers},
-    policy::{
-        rate_limit::Claims,
-        token::{Believed, strip},
-    },
+    http::{Body, headers, unsaid},
+    policy::{rate_limit::Claims, token::Believed},
     snapshot::TokensEntry,
     worker::Worker,
 };
@@ -17,11 +15,12 @@ use crate::{
 /// Longer values would not fit beside others into what most servers take for a head.
 const VALUE_MAX: usize = 4 * 1024;
 
-/// Takes away headers that only we write claims into, in every spelling that a server may take for them.
+/// Takes away headers that only we write claims into, in every spelling that a server may take for them. For those of
+/// trailers see [`unsaid::in_trailers`].
 pub fn strip_claims(headers: &mut HeaderMap, ours: &[HeaderName]) {
     if !ours.is_empty() {
         headers::remove_where(headers, |name| {
-            ours.iter().any(|one| headers::is_like(name, one.as_str()))
+            ours.iter().any(|one| is_like(name.as_str(), one.as_str()))
         });
     }
 }
@@ -53,19 +52,21 @@ pub fn authenticated(
         return Ok(None);
     };
     let authenticator = &tokens.authenticator;
+    // A token that follows the body is one that nobody verifies.
+    unsaid::in_trailers(request, authenticator.token_headers());
     let believed = authenticator.authenticate(request.headers(), clock::wall());
     let count = |outcome| tokens.outcomes.add(worker.index, outcome);
     match believed {
         Ok(None) => {
             count("anonymous");
+            // Nor does what somebody else might take for one go on, which nobody has verified.
+            authenticator.strip(request.headers_mut(), None);
             Ok(None)
         }
         Ok(Some(Believed { provider, claims })) => {
             count("believed");
             let headers = request.headers_mut();
-            if !provider.keep {
-                strip(headers, &provider.from);
-            }
+            authenticator.strip(headers, Some(provider));
             for (claim, name) in &provider.headers {
                 if let Some(value) = claims.get(&**claim).and_then(value) {
                     headers.insert(name.clone(), value);

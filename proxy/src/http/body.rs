@@ -19,7 +19,8 @@ use crate::{
 };
 
 use super::{
-    Interim, apart::data_apart, headers, peek::Begun, tunnel::TunnelBody, watched::Watched,
+    Interim, apart::data_apart, headers, peek::Begun, tunnel::TunnelBody, unsaid::Unsaid,
+    watched::Watched,
 };
 
 /// A message body in either direction.
@@ -53,6 +54,8 @@ pub enum Body {
     /// What a test wants.
     #[cfg(test)]
     Frames(std::collections::VecDeque<Frame<Bytes>>),
+    /// From any caller, without trailers that only we may write.
+    Unsaid(Box<Unsaid>),
     /// A response on its way down, with what has to happen when it ends.
     Watched(Box<Watched>),
 }
@@ -145,6 +148,7 @@ impl http_body::Body for Body {
             Self::Frames(frames) => Poll::Ready(frames.pop_front().map(Ok)),
             Self::Begun(body) => body.poll_frame(cx),
             Self::Watched(body) => body.poll_frame(cx),
+            Self::Unsaid(body) => body.poll_frame(cx),
         }
     }
 
@@ -165,6 +169,7 @@ impl http_body::Body for Body {
             Self::Frames(frames) => frames.is_empty(),
             Self::Begun(body) => body.is_end_stream(),
             Self::Watched(body) => body.is_end_stream(),
+            Self::Unsaid(body) => body.is_end_stream(),
         }
     }
 
@@ -178,6 +183,7 @@ impl http_body::Body for Body {
             Self::Tee(tee) => tee.size_hint(),
             Self::FromHttp1(body) => body.size_hint(),
             Self::Watched(body) => body.size_hint(),
+            Self::Unsaid(body) => body.size_hint(),
             #[cfg(test)]
             Self::Frames(_) => SizeHint::default(),
             Self::Http2(_)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
+use usher_config::value::{begins_like, is_like};
 
 /// The largest header block that is taken, in bytes (SEMANTICS §10).
 pub const HEADER_BYTES_MAX: u32 = 60 * 1024;
@@ -104,7 +105,7 @@ pub fn remove_ours(headers: &mut HeaderMap, kept: &[HeaderName]) {
 }
 
 fn is_ours(name: &HeaderName) -> bool {
-    begins_like(name, OURS) || is_like(name, CLIENT_CERTIFICATE.as_str())
+    begins_like(name.as_str(), OURS) || is_like(name.as_str(), CLIENT_CERTIFICATE.as_str())
 }
 
 /// Removes the fields with such names.
@@ -114,19 +115,6 @@ pub fn remove_where(headers: &mut HeaderMap, such: impl Fn(&HeaderName) -> bool)
     for name in found {
         headers.remove(name);
     }
-}
-
-/// Whether a server may take the name for one that begins with `prefix`: WSGI, Rack, PHP and whatever else follows CGI
-/// (RFC 3875 §4.1.18) make one variable of `x-a` and `x_a`.
-pub(super) fn begins_like(name: &HeaderName, prefix: &str) -> bool {
-    let (name, prefix) = (name.as_str().as_bytes(), prefix.as_bytes());
-    let alike = |(have, want): (&u8, &u8)| have == want || (*have == b'_' && *want == b'-');
-    name.len() >= prefix.len() && name.iter().zip(prefix).all(alike)
-}
-
-/// Whether a server may take the name for `wanted`; see [`begins_like`].
-pub fn is_like(name: &HeaderName, wanted: &str) -> bool {
-    name.as_str().len() == wanted.len() && begins_like(name, wanted)
 }
 
 /// Removes from trailers what may only stand in a head (RFC 9110 §6.5.1): whoever merges the two would else let a
@@ -146,6 +134,7 @@ fn is_of_head(name: &HeaderName) -> bool {
             | "trailer"
             | "upgrade"
             | "authorization"
+            | "cookie"
     )
 }
 

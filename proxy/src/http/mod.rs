@@ -17,6 +17,7 @@ pub mod silence;
 pub mod strict;
 mod tee;
 pub mod tunnel;
+pub mod unsaid;
 pub mod upgrade;
 pub mod watched;
 pub mod windows;

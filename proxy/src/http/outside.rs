@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use smallvec::SmallVec;
+use usher_config::value::{begins_like, is_like};
 
 use crate::{error::Flag, telemetry::trace_context::REQUEST_ID};
 
@@ -104,10 +105,10 @@ fn is_claim(name: &HeaderName) -> bool {
     let names = [&header::FORWARDED, &REAL_IP, &REQUEST_ID];
     prefixes
         .iter()
-        .any(|prefix| headers::begins_like(name, prefix))
+        .any(|prefix| begins_like(name.as_str(), prefix))
         || names
             .iter()
-            .any(|claim| headers::is_like(name, claim.as_str()))
+            .any(|claim| is_like(name.as_str(), claim.as_str()))
 }
 
 /// The caller has sent what is no request: its connection ends with this answer.

@@ -13,7 +13,7 @@ use usher_config::value::{Port, SpiffeId};
 use crate::{
     error::ProxyError,
     guard::{Arrived, authenticated, strip_claims},
-    http::Body,
+    http::{Body, unsaid},
     policy::rate_limit::Claims,
     snapshot::InboundEntry,
     telemetry::metrics::{Direction, Requests},
@@ -40,8 +40,8 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whose token one of its requests has. What only we write claims into is taken away first: from another sidecar what
-    /// this one writes itself (others, such as a gateway, may have verified a token before), from anybody else all of it.
+    /// Whose token one of its requests has. What only we write claims into is taken away first: from a gateway of the mesh,
+    /// which has verified a token before, what this sidecar writes itself; from anybody else all of it.
     pub(super) fn authenticated(
         &self,
         worker: &Worker,
@@ -49,12 +49,15 @@ impl Caller {
         request: &mut Request<Body>,
     ) -> Result<Option<Claims>, ProxyError> {
         let tokens = workload.tokens.as_deref();
-        let ours = match (&self.identity, tokens) {
-            (Some(_), None) => &[][..],
-            (Some(_), Some(tokens)) => tokens.authenticator.headers(),
-            (None, _) => &workload.policy.claim_headers,
+        let gateways = &workload.policy.gateways;
+        let is_gateway = (self.identity.as_ref()).is_some_and(|caller| gateways.contains(caller));
+        let ours = match tokens {
+            _ if !is_gateway => &workload.policy.claim_headers[..],
+            Some(tokens) => tokens.authenticator.headers(),
+            None => &[][..],
         };
         strip_claims(request.headers_mut(), ours);
+        unsaid::in_trailers(request, &workload.claim_headers);
         authenticated(worker, tokens, request)
     }
 

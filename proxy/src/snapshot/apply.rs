@@ -142,6 +142,7 @@ fn inbound_entry(policy: InboundPolicy, previous: &Snapshot, metrics: &Metrics) 
             .map(|one| limits.entry(one))
             .collect(),
         kept: limits.kept,
+        claim_headers: policy.claim_headers.as_slice().into(),
         tokens: policy
             .authentication
             .as_ref()

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use http::HeaderName;
 use usher_config::{
     model::{Endpoint, InboundPolicy, Service, TrafficPolicy},
     value::{Port, ServiceName, SpiffeId},
@@ -160,6 +161,8 @@ pub struct InboundEntry {
     pub tcp_bytes: Outcomes,
     /// For each access policy, in order: requests that it would have refused if it were not a dry run.
     pub dry_run: Vec<Counter>,
+    /// The policy's.
+    pub claim_headers: Arc<[HeaderName]>,
     /// `None`: nobody looks at tokens.
     pub tokens: Option<Arc<TokensEntry>>,
     /// Those enforced, and those on trial.

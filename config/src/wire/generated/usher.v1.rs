@@ -789,6 +789,9 @@ pub struct InboundPolicy {
     /// only the mesh writes claims into these
     #[prost(string, repeated, tag = "14")]
     pub claim_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// SPIFFE IDs: whose claims of others are believed
+    #[prost(string, repeated, tag = "15")]
+    pub gateways: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {

@@ -136,9 +136,9 @@ pub(super) fn status_of(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Conflict { .. } => StatusCode::CONFLICT,
         StoreError::Shared(_) | StoreError::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
-        StoreError::InUse { .. } | StoreError::Unreadable { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        StoreError::InUse { .. }
+        | StoreError::Unreadable { .. }
+        | StoreError::NotUnderstood { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -48,7 +48,7 @@ async fn one_address_watches_so_often_and_others_all_the_same() {
     let router = router(rest, own);
     let watch = async |from: &str| {
         let from: SocketAddr = from.parse().expect("valid");
-        let request = http::Request::builder().uri("/v1/watch");
+        let request = Request::builder().uri("/v1/watch");
         let mut request = request.body(Body::empty()).expect("valid");
         request.extensions_mut().insert(ConnectInfo(from));
         router.clone().oneshot(request).await.expect("infallible")

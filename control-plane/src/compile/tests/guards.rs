@@ -154,7 +154,7 @@ const JWKS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9
 
 fn tokens(name: &str, target: &str, mode: &str, jwks: &str) -> String {
     let spec = format!(
-        "  mode: {mode}\n  jwt: [{{issuer: {name}, audiences: [bank], jwks: {jwks}, claimsToHeaders: [{{claim: sub, header: x-{name}}}]}}]\n"
+        "  mode: {mode}\n  jwt: [{{issuer: login, audiences: [bank], jwks: {jwks}, claimsToHeaders: [{{claim: sub, header: x-{name}}}]}}]\n"
     );
     policy("AuthenticationPolicy", name, target, &spec)
 }
@@ -184,7 +184,7 @@ fn the_narrowest_says_whose_tokens_and_none_loosens() {
     let (one, other) = (of("bank/a"), of("bank/b"));
     assert_eq!(
         (&*one.name, one.required, &*one.providers[0].issuer),
-        ("bank/svc", true, "svc")
+        ("bank/svc", true, "login")
     );
     assert_eq!((&*other.name, other.required), ("bank/ns", true));
     assert_eq!(one.providers[0].keys.len(), 1);
@@ -197,7 +197,52 @@ fn the_narrowest_says_whose_tokens_and_none_loosens() {
         .map(|name| name.as_str())
         .collect();
     assert_eq!(names, ["x-ns", "x-svc"]);
-    assert_eq!(compiled.inbound[&named("bank/b")].claim_headers.len(), 2);
+    let inbound = &compiled.inbound[&named("bank/b")];
+    assert_eq!(inbound.claim_headers.len(), 2);
+    let trusted: Vec<&str> = inbound.gateways.iter().map(SpiffeId::as_str).collect();
+    assert_eq!(trusted, ["spiffe://usher.local/ns/bank/sa/edge"]);
+}
+
+#[test]
+fn a_narrower_policy_believes_nobody_whom_the_wider_does_not() {
+    let wide = tokens("ns", NAMESPACE, "Optional", &inline());
+    let narrow = tokens("svc", SERVICE, "Required", &inline());
+    let stranger = narrow.replace("issuer: login", "issuer: evil");
+    let other_keys = tokens(
+        "svc",
+        SERVICE,
+        "Required",
+        "{uri: 'https://evil.test/keys'}",
+    );
+    let held = |narrow: &str, mesh: &str| {
+        let compiled = compile(&world(&[&service("a"), &wide, narrow, mesh]));
+        let loosens = compiled
+            .findings
+            .iter()
+            .filter(|one| one.reason == Reason::Loosens);
+        let one = compiled.inbound[&named("bank/a")]
+            .authentication
+            .clone()
+            .expect("held");
+        assert!(one.required, "stricter is what it may be");
+        (
+            one.name.to_string(),
+            one.providers[0].issuer.to_string(),
+            loosens.count(),
+        )
+    };
+    let mesh = |spec: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: mesh}}\nspec: {spec}\n"
+        )
+    };
+    let of = |name: &str, issuer: &str, loosens| (name.to_owned(), issuer.to_owned(), loosens);
+    assert_eq!(held(&narrow, &mesh("{}")), of("bank/svc", "login", 0));
+    for one in [&stranger, &other_keys] {
+        assert_eq!(held(one, &mesh("{}")), of("bank/ns", "login", 1));
+    }
+    let allowed = mesh("{allowLoosening: true}");
+    assert_eq!(held(&stranger, &allowed), of("bank/svc", "evil", 0));
 }
 
 #[test]

@@ -13,8 +13,16 @@ fn a_set_that_was_kept_is_there_again_and_rubbish_beside_it_does_no_harm() {
         "https://a.test/keys".parse().expect("valid"),
         JWKS.parse().expect("valid"),
     );
-    keep(&folder, &uri, &jwks).expect("writable");
-    keep(&folder, &uri, &jwks).expect("again");
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    keep(&folder, (&uri, &jwks), SystemTime::UNIX_EPOCH).expect("writable");
+    keep(&folder, (&uri, &jwks), at).expect("again");
     fs::write(folder.join("other.json"), "{").expect("writable");
-    assert_eq!(restore(&folder), BTreeMap::from([(uri, jwks)]));
+    assert_eq!(
+        restore(&folder),
+        BTreeMap::from([(uri.clone(), (jwks, at))])
+    );
+    keep_only(&folder, [&uri]).expect("writable");
+    assert_eq!(restore(&folder).len(), 1);
+    keep_only(&folder, []).expect("writable");
+    assert_eq!(fs::read_dir(&folder).expect("there").count(), 0);
 }

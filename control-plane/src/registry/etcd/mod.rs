@@ -195,27 +195,54 @@ impl EtcdStore {
             commit: uuid::Uuid::new_v4().simple().to_string(),
             pieces: 0,
         };
-        for _ in 0..ATTEMPTS_MAX {
-            let (found, at) = pointer(&self.etcd).await?;
-            if found.commit == next.commit {
-                // An attempt of ours that nobody told us of.
-                return self.done(&next).await;
-            }
-            if found.number + 1 != next.number {
-                return Err(StoreError::Conflict {
-                    stored: found.number,
-                    expected: next.number.saturating_sub(1),
-                });
-            }
-            if found.pieces > 0 {
-                unstage(&self.etcd, &found, at.pointer).await?;
-                continue;
-            }
-            if self.try_commit(commit, &next, at.pointer).await? {
-                return self.done(&next).await;
+        for attempt in 0..ATTEMPTS_MAX {
+            match self.attempt(commit, &next).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // What the one before has sent may have been made.
+                Err(error) if attempt > 0 => return Err(unanswered(error)),
+                Err(error) => return Err(error),
             }
         }
         Err(contended())
+    }
+
+    /// `false`: somebody was faster at something, look again.
+    async fn attempt(&self, commit: &Commit, next: &Pointer) -> Result<bool, StoreError> {
+        let (found, at) = pointer(&self.etcd).await?;
+        if found.commit == next.commit {
+            // An attempt of ours that nobody told us of.
+            self.done(next).await;
+            return Ok(true);
+        }
+        if found.number >= next.number && self.was_made(next).await? {
+            // The same, and others have gone on from there.
+            self.committed.send_replace(found.revision());
+            return Ok(true);
+        }
+        if found.number + 1 != next.number {
+            return Err(StoreError::Conflict {
+                stored: found.number,
+                expected: next.number.saturating_sub(1),
+            });
+        }
+        if found.pieces > 0 {
+            unstage(&self.etcd, &found, at.pointer).await?;
+            return Ok(false);
+        }
+        let is_made = self.try_commit(commit, next, at.pointer).await?;
+        if is_made {
+            self.done(next).await;
+        }
+        Ok(is_made)
+    }
+
+    /// Whether the revision of this number is this commit's. Others go on only once it is in the tables.
+    async fn was_made(&self, next: &Pointer) -> Result<bool, SharedError> {
+        let key = self.etcd.key(&tables::revision(next.number));
+        let answer = self.etcd.call(|client| get(client, key.clone(), None));
+        let record = answer.await?.take_kvs().pop();
+        Ok(record.is_some_and(|pair| tables::commit_of(pair.value()) == Some(next.commit.clone())))
     }
 
     /// `false`: the pointer has moved.
@@ -231,9 +258,11 @@ impl EtcdStore {
         }
         let forgotten = format!("{}{}", tables::REPLACED, prefix(commit.replaced_from));
         whole.extend(range_before(&self.etcd, (tables::REPLACED, &forgotten)).await?);
-        let changes = tables::changes(commit, &whole)?;
+        let changes = tables::changes((commit, &next.commit), &whole)?;
         let Plan::Staged(parts) = batch::plan(&changes)? else {
-            return move_pointer(&self.etcd, seen, next, &changes).await;
+            return move_pointer(&self.etcd, seen, next, &changes)
+                .await
+                .map_err(unanswered);
         };
         let mut next = next.clone();
         next.pieces = u32::try_from(parts.len()).unwrap_or(u32::MAX);
@@ -243,18 +272,18 @@ impl EtcdStore {
                 .call(|client| put(client, key.clone(), piece.clone()))
                 .await?;
         }
-        move_pointer(&self.etcd, seen, &next, &Changes::new()).await
+        let moved = move_pointer(&self.etcd, seen, &next, &Changes::new()).await;
+        moved.map_err(unanswered)
     }
 
     /// It is in force. What was staged goes to its place now, or by whoever commits next.
-    async fn done(&self, next: &Pointer) -> Result<(), StoreError> {
+    async fn done(&self, next: &Pointer) {
         self.committed.send_replace(next.revision());
         if let Ok((found, at)) = pointer(&self.etcd).await
             && found.pieces > 0
         {
             let _ = unstage(&self.etcd, &found, at.pointer).await;
         }
-        Ok(())
     }
 
     async fn replaced_now(&self, number: u64) -> Result<Replaced, StoreError> {
@@ -303,6 +332,16 @@ impl Pointer {
             number: self.number,
             digest: self.digest.clone(),
         }
+    }
+}
+
+/// The transaction that puts a commit in force was sent, and nobody said what became of it.
+fn unanswered(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Shared(SharedError::Unreachable { why }) => {
+            SharedError::Unanswered { why }.into()
+        }
+        other => other,
     }
 }
 

@@ -37,7 +37,11 @@ pub(super) struct Presence {
 #[derive(Default)]
 struct Said {
     lease: Option<i64>,
-    applied: Acknowledgement,
+    /// `None`: nothing yet, or goodbye.
+    applied: Option<Acknowledgement>,
+    /// etcd has it under this lease.
+    is_written: bool,
+    is_over: bool,
 }
 
 impl Drop for Presence {
@@ -59,21 +63,26 @@ impl Presence {
         }
     }
 
-    /// Tells the others how far our proxies are.
+    /// Tells the others how far our proxies are. What cannot be written now is as soon as etcd takes it.
     pub(super) async fn say(
         &self,
         etcd: &Connection,
         applied: Acknowledgement,
     ) -> Result<(), SharedError> {
         let mut said = self.said.lock().await;
-        said.applied = applied;
+        if said.is_over {
+            return Ok(());
+        }
+        said.applied = Some(applied);
         write(etcd, &self.key, &mut said).await
     }
 
     /// For good; what cannot be said ends with its lease.
     pub(super) async fn end(&self, etcd: &Connection) {
         self.renewing.abort();
-        if let Some(lease) = self.said.lock().await.lease.take() {
+        let mut said = self.said.lock().await;
+        said.is_over = true;
+        if let Some(lease) = said.lease.take() {
             let revoke = |mut client: Client| async move { client.lease_revoke(lease).await };
             let _ = timeout(GOODBYE_MAX, etcd.call(revoke)).await;
         }
@@ -96,22 +105,27 @@ impl Presence {
 }
 
 async fn write(etcd: &Connection, key: &str, said: &mut Said) -> Result<(), SharedError> {
+    let Some(applied) = &said.applied else {
+        return Ok(());
+    };
+    let value = serde_json::to_vec(applied).unwrap_or_default();
+    said.is_written = false;
     let lease = match said.lease {
         Some(lease) => lease,
         None => *said.lease.insert(grant(etcd, LEASE).await?),
     };
     let key = etcd.key(key);
-    let value = serde_json::to_vec(&said.applied).unwrap_or_default();
     let call = |mut client: Client| {
         let options = PutOptions::new().with_lease(lease);
         let (key, value) = (key.clone(), value.clone());
         async move { client.put(key, value, Some(options)).await }
     };
     let written = etcd.call(call).await;
-    if written.is_err() {
-        // It may have ended meanwhile; the next attempt takes another one.
+    if let Err(SharedError::Refused { .. }) = &written {
+        // It has ended meanwhile; the next attempt takes another one.
         said.lease = None;
     }
+    said.is_written = written.is_ok();
     written.map(drop)
 }
 
@@ -119,13 +133,14 @@ async fn renew(etcd: Arc<Connection>, key: String, said: Arc<Mutex<Said>>) {
     loop {
         sleep(LEASE / 3).await;
         let mut said = said.lock().await;
-        let Some(lease) = said.lease else { continue };
-        if etcd.call(|client| keep_alive(client, lease)).await == Ok(false) {
+        if let Some(lease) = said.lease
+            && etcd.call(|client| keep_alive(client, lease)).await == Ok(false)
+        {
             said.lease = None;
+        }
+        if said.lease.is_none() || !said.is_written {
             // What cannot be written now is written at the next turn.
-            if write(&etcd, &key, &mut said).await.is_err() {
-                said.lease = Some(lease);
-            }
+            let _ = write(&etcd, &key, &mut said).await;
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use usher_config::value::ServiceName;
 
 use super::batch::Changes;
@@ -32,8 +32,31 @@ pub(super) const WHOLE: [&str; 3] = [DENIED, ADDRESSES, DELETED];
 /// Keys, without the mesh's prefix, and their values.
 pub(super) type Entries = BTreeMap<String, Vec<u8>>;
 
-/// What a commit changes, given what the tables [`WHOLE`] hold, and what is forgotten.
-pub(super) fn changes(commit: &Commit, whole: &Entries) -> Result<Changes, StoreError> {
+/// A revision as it is stored.
+#[derive(Serialize)]
+struct Made<'a> {
+    #[serde(flatten)]
+    record: &'a RevisionRecord,
+    /// The attempt that made it, as in its [pointer](super::batch::Pointer): who was not told finds it here when the
+    /// pointer has moved on.
+    commit: &'a str,
+}
+
+/// By which attempt a stored revision was made; `None`: an older version did not write it down.
+pub(super) fn commit_of(revision: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Made {
+        commit: String,
+    }
+    let made = serde_json::from_slice::<Made>(revision).ok()?;
+    Some(made.commit)
+}
+
+/// What a commit changes by an attempt of that name, given what the tables [`WHOLE`] hold, and what is forgotten.
+pub(super) fn changes(
+    (commit, attempt): (&Commit, &str),
+    whole: &Entries,
+) -> Result<Changes, StoreError> {
     let mut changes = Changes::new();
     let mut wanted = BTreeMap::new();
     put_all(&mut wanted, DENIED, &commit.denied)?;
@@ -58,7 +81,11 @@ pub(super) fn changes(commit: &Commit, whole: &Entries) -> Result<Changes, Store
         changes.insert(format!("{OBJECTS}{name}"), Some(text(object)?));
     }
     let number = commit.revision.number;
-    changes.insert(revision(number), Some(text(&commit.revision)?));
+    let made = Made {
+        record: &commit.revision,
+        commit: attempt,
+    };
+    changes.insert(revision(number), Some(text(&made)?));
     let kept = u64::try_from(HISTORY).unwrap_or(u64::MAX);
     if let Some(forgotten) = number.checked_sub(kept).filter(|number| *number > 0) {
         changes.insert(revision(forgotten), None);
@@ -104,7 +131,7 @@ pub(super) fn stored(entries: &Entries) -> Result<Stored, StoreError> {
 }
 
 /// Digits enough that names sort as numbers do.
-fn revision(number: u64) -> String {
+pub(super) fn revision(number: u64) -> String {
     format!("{REVISIONS}{number:020}")
 }
 

@@ -22,6 +22,7 @@ use crate::{
 mod members;
 mod registrations;
 mod secured;
+mod unanswered;
 
 /// A member of an etcd, on a loopback address that only this process uses; stopped when dropped.
 struct Server {

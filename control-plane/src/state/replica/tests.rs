@@ -1,15 +1,28 @@
 //! Two control planes on one store are one to whoever asks, in any order of writes, also when one was cut off.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 
+use futures_util::FutureExt;
 use proptest::{
     collection::{btree_set, vec},
     prelude::*,
 };
-use usher_config::parse::{Parsed, parse_files};
+use usher_config::{
+    kind::{Kind, ObjectKey},
+    model::Revision,
+    parse::{Parsed, parse_files},
+    wire::discovery::Node,
+};
 
 use super::*;
-use crate::state::{By, Decision};
+use crate::{
+    registry::{
+        instances::LEASE,
+        shared::{Batch, Event},
+        store::{Stored, StoredObject},
+    },
+    state::{By, Decision, Departure},
+};
 use played::Hub;
 
 mod played;
@@ -172,19 +185,190 @@ async fn an_instance_is_known_renewed_and_ended_at_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_emptied_takes_nothing_away() {
+async fn a_goodbye_waits_for_the_proxies_here_also_when_its_event_is_late() {
     let hub = Arc::<Hub>::default();
     let (state, _) = hub.join(0).await;
-    state
-        .apply(configuration(&[1]), Path::new(""))
-        .await
-        .expect("written");
-    let empty = Revision {
-        number: 0,
-        digest: String::new(),
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let lease = state.enter(&name(), instance()).await.expect("registered");
+    let (connected, identity) = (state.connected(), instance().identity);
+    let node = Node {
+        id: "bank/caller/a".into(),
+        ..Node::default()
     };
-    state.catch_up(&empty).await.expect("nothing to load");
-    assert_eq!(state.status().revision.number, 1);
+    let caller = connected.joined(&node, &identity, String::new());
+    connected.follows(caller, ["bank/s1".to_owned()].into());
+    let generation = || state.0.generation.load(Ordering::SeqCst);
+    connected.applied(caller, generation(), None);
+    hub.hold_back();
+    let departure = state.leave(&name(), &lease, &identity).await.expect("left");
+    let service = name().service;
+    let soon = || Instant::now() + Duration::from_millis(100);
+    assert!(
+        !state.has_left(&service, departure, soon()).await,
+        "nobody here was told"
+    );
+    hub.let_go();
+    let Departure::Shared(position) = departure else {
+        panic!("not alone")
+    };
+    until("our table has it", || {
+        *state.0.position.borrow() >= position
+    })
+    .await;
+    assert!(
+        !state.has_left(&service, departure, soon()).await,
+        "the caller has not applied it"
+    );
+    connected.applied(caller, generation(), None);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    assert!(state.has_left(&service, departure, deadline).await);
+}
+
+#[tokio::test]
+async fn many_departures_at_once_are_acknowledged_in_few_words() {
+    let hub = Arc::<Hub>::default();
+    let (state, end) = hub.join(0).await;
+    let (_other, other_end) = hub.join(1).await;
+    let before = hub.words.load(Ordering::SeqCst);
+    let name = |number| format!("bank/s1/{number}").parse().expect("valid");
+    let gone = |number| Event::Gone(name(number), number);
+    let batch = Batch {
+        position: 201,
+        events: (2..202).map(gone).collect(),
+    };
+    hub.send(&batch);
+    until("both have it", || {
+        let all = [&end, &other_end].map(|end| end.acknowledged(201).now_or_never());
+        all.iter().all(|said| *said == Some(Ok(true)))
+    })
+    .await;
+    assert_eq!(*state.0.position.borrow(), 201);
+    let words = hub.words.load(Ordering::SeqCst) - before;
+    assert!(words <= 10, "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_set_back_takes_nothing_away_until_something_is_applied() {
+    for kept in [0, 1] {
+        let hub = Arc::<Hub>::default();
+        let planes = [hub.join(0).await.0, hub.join(1).await.0];
+        let mut backup = Stored::default();
+        for number in 1..4 {
+            let services: Vec<u8> = (1..=number).collect();
+            let applied = planes[0]
+                .apply(configuration(&services), Path::new(""))
+                .await;
+            applied.expect("written");
+            if number == kept {
+                backup = hub.stored();
+            }
+        }
+        let revision = |state: &State| state.status().revision.number;
+        let told = |state: &State| {
+            state
+                .status()
+                .conditions
+                .iter()
+                .any(|one| one.reason == "StoreSetBack")
+        };
+        for state in &planes {
+            until("all have it", || revision(state) == 3).await;
+        }
+        hub.restore(backup);
+        for state in &planes {
+            until("it is told", || told(state)).await;
+            assert_eq!((revision(state), state.status().services.len()), (3, 3));
+        }
+        let applied = planes[1]
+            .apply(configuration(&[1, 2, 3, 4]), Path::new(""))
+            .await;
+        assert_eq!(
+            applied.expect("written").expect("new").number,
+            u64::from(kept) + 1
+        );
+        for state in &planes {
+            until("it is in force", || state.status().services.len() == 4).await;
+            until("and it was said", || !told(state)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_only_a_newer_version_understands_is_not_left_out() {
+    let hub = Arc::<Hub>::default();
+    let (state, _) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let before = hub.stored();
+    let with = |kind| {
+        let mut stored = before.clone();
+        let (key, object) = before.objects.first_key_value().expect("a service");
+        let (key, text) = (
+            ObjectKey {
+                kind,
+                ..key.clone()
+            },
+            "kind: Future".to_owned(),
+        );
+        let object = StoredObject {
+            text,
+            ..object.clone()
+        };
+        stored.objects.insert(key, object);
+        let mut record = before.revisions[0].clone();
+        (record.number, record.digest) = (2, "d2".to_owned());
+        stored.revisions.push(record);
+        stored
+    };
+    let told = || {
+        let mut conditions = state.status().conditions.into_iter();
+        conditions.find(|one| one.reason == "StoreUnreadable")
+    };
+    for kind in [
+        Kind::AccessPolicy,
+        Kind::AuthenticationPolicy,
+        Kind::HttpRoute,
+    ] {
+        hub.hold(with(kind));
+        until("it is told", || told().is_some()).await;
+        let message = told().expect("told").message;
+        assert!(message.contains(&format!("{kind} bank/")), "{message}");
+        assert_eq!(state.status().revision.number, 1);
+        let end = hub.end(1);
+        let opened = State::of_replica(Box::new(end.clone()), end).await;
+        assert_eq!(opened.is_ok(), kind == Kind::HttpRoute, "{opened:?}");
+        let refused = opened.err().map(|error| error.to_string());
+        assert!(refused.is_none_or(|error| error.contains(&format!("{kind} bank/"))));
+        hub.hold(before.clone());
+        until("it is over", || told().is_none()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_a_store_has_forgotten_stay_until_their_lease_would_end() {
+    let hub = Arc::<Hub>::default();
+    let (state, _) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let other: InstanceName = "bank/s1/b".parse().expect("valid");
+    for name in [&name(), &other] {
+        state.enter(name, instance()).await.expect("registered");
+    }
+    hub.restore(hub.stored());
+    until("it was heard of", || *state.0.position.borrow() == 1).await;
+    assert_eq!(endpoints(&state), 2);
+    let said = || state.0.departures.borrow().acknowledgement();
+    assert!(said().covers(1) && !said().covers(2), "{:?}", said());
+    let lease = state.enter(&name(), instance()).await.expect("registered");
+    let later = Instant::now() + LEASE;
+    let ended = lock(&state.0.registry).instances.expire(later);
+    assert_eq!(ended, [other], "one has come back");
+    let identity = instance().identity;
+    state
+        .leave(&name(), &lease, &identity)
+        .await
+        .expect("known");
 }
 
 #[tokio::test(start_paused = true)]

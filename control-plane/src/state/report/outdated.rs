@@ -23,7 +23,7 @@ pub(super) fn outdated(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Cond
     conditions
 }
 
-/// A proxy that knows no tokens and no rate limits lets in whoever comes.
+/// A proxy that knows no tokens and no rate limits lets in whoever comes, unless it is told to let in nobody.
 fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
     let mut by_object: BTreeMap<String, BTreeSet<InstanceName>> = BTreeMap::new();
     for proxy in proxies.iter().filter(|proxy| proxy.ignores_guards) {
@@ -48,8 +48,8 @@ fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
         object,
         reason: "NotEnforced".to_owned(),
         message: format!(
-            "its AuthenticationPolicies and RateLimitPolicies are not enforced by {}: too old for them, so whoever comes is \
-             let in; start these with the current version",
+            "its AuthenticationPolicies and RateLimitPolicies are not enforced by {}: too old for them. A sidecar \
+             of a Service that requires a token lets nobody in, every other one whoever comes; start these with the current version",
             named(&proxies)
         ),
     };

@@ -117,7 +117,7 @@ async fn an_address_that_was_given_out_is_the_same_afterwards() {
 async fn what_is_not_there_is_said() {
     let state = opened(&three().await);
     for (to, said) in [
-        (9, "revision 9 is not remembered: there is 0 to 3"),
+        (9, "revision 9 is not remembered: there is 1 to 3"),
         (4, "0 to 3"),
     ] {
         let error = state
@@ -150,4 +150,54 @@ async fn a_revision_is_told_by_what_it_did_to_each_object() {
     assert_eq!(did(2).await, ["~a", "+b"]);
     assert_eq!(did(3).await, ["-a"]);
     assert!(state.changes(4).await.is_err() && state.changes(0).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_is_overtaken_by_a_rollback_tells_sidecars_of_it() {
+    let store = three().await;
+    let (here, elsewhere) = (opened(&store), opened(&store));
+    elsewhere.roll_back(1, &by(1)).await.expect("done");
+    assert_eq!(here.status().revision.number, 3, "it has not heard of it");
+    let before = *here.0.changes.borrow();
+    assert_eq!(write(&here, &[service("c", 4)]).await, None, "it waits");
+    assert_eq!(
+        (here.status().pinned, here.status().revision.number),
+        (Some(1), 4)
+    );
+    assert!(
+        *here.0.changes.borrow() > before,
+        "a snapshot is made of it"
+    );
+    assert_eq!(
+        here.status().waiting,
+        ["Service default/a", "Service default/c"]
+    );
+}
+
+#[tokio::test]
+async fn what_a_command_brings_while_a_revision_is_held_does_not_wait() {
+    let state = opened(&three().await);
+    state.roll_back(1, &by(1)).await.expect("done");
+    let parsed = parse_files(&[("mesh.yaml".into(), service("c", 4))]);
+    let applied = state
+        .apply_whole(parsed, &By::default())
+        .await
+        .expect("decided");
+    assert_eq!(applied, crate::state::Decision::Pinned(1));
+    assert_eq!(state.status().waiting, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_rollback_is_done_whole_when_nobody_waits_for_it_any_more() {
+    let store = three().await;
+    let state = opened(&store);
+    let patience = std::time::Duration::ZERO;
+    let (wish, told) = (by(1), state.0.released.subscribe());
+    let _ = tokio::time::timeout(patience, state.roll_back(1, &wish)).await;
+    let mut told = told;
+    told.changed().await.expect("it is done");
+    assert_eq!(
+        (state.status().pinned, state.status().revision.number),
+        (Some(1), 4)
+    );
 }

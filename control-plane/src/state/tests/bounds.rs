@@ -30,7 +30,7 @@ fn kept(state: &State) -> Kept {
         said: configuration.rejected.len() + configuration.remarks.len(),
         registered: registry.instances.len(),
         settling: registry.dirty.len() + registry.withdrawn.len() + snapshot.withdrawn.len(),
-        streams: state.0.connected.reports().len(),
+        streams: state.0.connected.reports(0).len(),
         published: [
             snapshot.configured.services.len(),
             snapshot.endpoints.values().map(|set| set.len()).sum(),

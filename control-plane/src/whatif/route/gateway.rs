@@ -6,13 +6,18 @@ use usher_config::{
     value::{Port, ServiceName, SpiffeId},
 };
 
-use super::{Imagined, Journey, Known, Seen, onward, passed_over, rule};
+use super::{End, Imagined, Journey, Known, Seen, onward, passed_over, rule};
 use crate::whatif::access::provided;
 
 /// What would become of a request that comes to this gateway, at the port of its URL: TLS where the URL says `https`.
 pub fn at_gateway(known: Known<'_>, gateway: &Gateway, imagined: &Imagined) -> Journey {
     let mut journey = Journey::new(imagined, &format!("outside, at Gateway {}", gateway.name));
-    let seen = match Seen::new(imagined) {
+    // Those are the gateway's own to write, and gone before it looks for a route.
+    let mut imagined = imagined.clone();
+    for name in &gateway.claim_headers {
+        imagined.headers.remove(name);
+    }
+    let seen = match Seen::new(&imagined) {
         Ok(seen) => seen,
         Err(why) => return journey.refused(400, "DPE", why),
     };
@@ -105,11 +110,6 @@ fn along_routes(
         .filter(|(name, _)| *name == route.name);
     let limits = gateway.rate_limits.iter().chain(limits.map(|(_, own)| own));
     journey.provided = provided(authentication, limits);
-    if let Some(broken) = authentication.filter(|one| one.invalid) {
-        let name = &broken.name;
-        let why = format!("AuthenticationPolicy {name} has mistakes and no valid earlier version");
-        return journey.refused(401, "JW", why);
-    }
     let asked = Asked {
         method: &seen.imagined.method,
         headers: &seen.imagined.headers,
@@ -118,12 +118,22 @@ fn along_routes(
         port: Some(listener.port.get()),
     };
     let identity = identity(known, &gateway.name);
-    onward::by_rule(
+    let journey = onward::by_rule(
         known,
         journey,
         (route, policies),
         (&asked, identity.as_ref()),
-    )
+    );
+    // Asked for when filters have not answered, and when it is known where the request would go.
+    match authentication.filter(|one| one.invalid) {
+        Some(broken) if matches!(journey.end, End::Forwarded { .. }) => {
+            let name = &broken.name;
+            let why =
+                format!("AuthenticationPolicy {name} has mistakes and no valid earlier version");
+            journey.refused(403, "JW", why)
+        }
+        Some(_) | None => journey,
+    }
 }
 
 /// A gateway calls as the workload of its name.

@@ -20,7 +20,7 @@ fn remarks_outlive_the_stream_and_may_come_before_it() {
     let connected = Connected::default();
     let name: InstanceName = "shop/edge/i1".parse().unwrap();
     let remarks = |connected: &Connected| -> Vec<Vec<String>> {
-        let reports = connected.reports().into_iter();
+        let reports = connected.reports(0).into_iter();
         reports.map(|report| report.remarks).collect()
     };
     connected.remarked(&name, vec!["otherwise".to_owned()]);
@@ -43,7 +43,21 @@ fn a_proxy_that_does_not_say_that_it_follows_routes_for_connections_ignores_thos
         let connected = Connected::default();
         let id = joined(&connected, features);
         connected.follows(id, ["bank/a".to_owned()].into());
-        let reports = connected.reports();
+        let reports = connected.reports(0);
         assert_eq!(reports[0].ignores_streams_of.len(), ignored);
     }
+}
+
+#[test]
+fn what_was_accepted_since_it_was_last_looked_at_it_may_not_have_been_told() {
+    let connected = Connected::default();
+    let id = joined(&connected, &[]);
+    let runs = |revision| connected.reports(revision)[0].up_to_date;
+    assert!(!runs(0), "nobody has looked yet");
+    connected.up_to_date(id, 4, true);
+    assert!(runs(4) && !runs(5));
+    connected.up_to_date(id, 5, false);
+    assert!(!runs(5));
+    connected.up_to_date(id, 5, true);
+    assert!(runs(5));
 }

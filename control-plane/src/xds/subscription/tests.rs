@@ -179,6 +179,34 @@ fn an_inbound_policy_is_shown_only_to_its_own_service() {
 }
 
 #[test]
+fn a_proxy_too_old_for_tokens_is_told_to_let_nobody_in_where_one_is_required() {
+    let mut snapshot = Mesh::default().snapshot();
+    let name: Arc<str> = "bank/account".into();
+    let told = |snapshot: &Snapshot, is_old: bool| {
+        let mut server = Subscriptions::default();
+        if is_old {
+            server.without_guards();
+        }
+        server
+            .subscribe(Topic::InboundPolicy, vec!["bank/account".into()], [])
+            .expect("few");
+        let batch = server.difference(snapshot, &identity()).expect("an answer");
+        batch.parts[0].resources[0].1.clone()
+    };
+    let mut configured = Configured {
+        inbound: [(name.clone(), resource(1))].into(),
+        identities: [(name.clone(), vec![identity()])].into(),
+        ..Configured::default()
+    };
+    snapshot.configured = Arc::new(configured.clone());
+    assert_eq!(told(&snapshot, true), resource(1));
+    configured.closed = [(name, resource(2))].into();
+    snapshot.configured = Arc::new(configured);
+    assert_eq!(told(&snapshot, true), resource(2));
+    assert_eq!(told(&snapshot, false), resource(1));
+}
+
+#[test]
 fn what_was_refused_waits_for_another_configuration_and_the_rest_does_not() {
     let mut server = Subscriptions::default();
     let mut mesh = Mesh {

@@ -29,6 +29,7 @@ fn configure(store: &Store) {
         rate_limits: Vec::new(),
         authentication: None,
         claim_headers: Vec::new(),
+        gateways: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,

@@ -8,8 +8,11 @@ use std::{
     net::IpAddr,
 };
 
-use http::HeaderMap;
-use usher_config::{model::LimitKey, value::SpiffeId};
+use http::{HeaderMap, HeaderName};
+use usher_config::{
+    model::LimitKey,
+    value::{SpiffeId, is_like},
+};
 
 /// Claims of a verified token.
 pub type Claims = serde_json::Map<String, serde_json::Value>;
@@ -44,10 +47,7 @@ pub(super) fn number(parts: &[LimitKey], asked: &Asked<'_>, hashing: &Hashing) -
     for part in parts {
         match part {
             LimitKey::Identity => put(&mut digest, asked.identity.map(|id| id.as_str().as_bytes())),
-            LimitKey::Header(name) => put(
-                &mut digest,
-                asked.headers.get(name).map(http::HeaderValue::as_bytes),
-            ),
+            LimitKey::Header(name) => put(&mut digest, only(asked.headers, name)),
             LimitKey::Claim(name) => put_claim(&mut digest, asked.claims, name),
             LimitKey::Path => put(&mut digest, Some(asked.path.as_bytes())),
             LimitKey::Route => put(&mut digest, Some(asked.route.as_bytes())),
@@ -58,6 +58,16 @@ pub(super) fn number(parts: &[LimitKey], asked: &Asked<'_>, hashing: &Hashing) -
     high.write_u8(1);
     low.write_u8(2);
     u128::from(high.finish()) << 64 | u128::from(low.finish())
+}
+
+/// The header's value. Of several, or beside a name that a server may take for it, nobody knows which one counts: they are
+/// none, or each more would be a bucket more.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut all = (headers.iter()).filter(|(other, _)| is_like(other.as_str(), name.as_str()));
+    match (all.next(), all.next()) {
+        (Some((written, value)), None) if written == name => Some(value.as_bytes()),
+        _ => None,
+    }
 }
 
 /// With its length, so that `a`, `bc` is not `ab`, `c`; what is not there is not the same as what is empty.

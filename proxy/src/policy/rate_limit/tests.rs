@@ -164,6 +164,28 @@ fn asked(headers: &HeaderMap) -> Asked<'_> {
 }
 
 #[test]
+fn a_header_that_is_there_twice_is_none_however_it_is_spelled() {
+    let parts = [LimitKey::Header(HeaderName::from_static("x-api-key"))];
+    let hashing = Hashing::default();
+    let of = |fields: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        key::number(&parts, &asked(&headers), &hashing)
+    };
+    let none = of(&[]);
+    assert_ne!(of(&[("x-api-key", "a")]), none);
+    for fields in [
+        [("x-api-key", "a"), ("x-api-key", "b")],
+        [("x-api-key", "a"), ("x_api_key", "a")],
+        [("x_api-key", "a"), ("x-other", "a")],
+    ] {
+        assert_eq!(of(&fields), none, "{fields:?}");
+    }
+}
+
+#[test]
 fn parts_of_a_key_do_not_run_together() {
     let (one, two) = (
         HeaderName::from_static("x-one"),

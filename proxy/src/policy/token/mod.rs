@@ -26,8 +26,6 @@ use super::rate_limit::Claims;
 
 use known::Known;
 
-pub use find::strip;
-
 /// A policy, ready for use.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -36,7 +34,10 @@ pub struct Authenticator {
     required: bool,
     invalid: bool,
     providers: Vec<Provider>,
+    /// Where its providers' tokens are, each once.
+    places: Vec<TokenFrom>,
     headers: Vec<HeaderName>,
+    token_headers: Arc<[HeaderName]>,
 }
 
 /// Somebody who signs tokens.
@@ -80,8 +81,15 @@ impl Authenticator {
             required: model.required,
             invalid: model.invalid,
             providers: model.providers.iter().map(Provider::new).collect(),
+            places: places(&model.providers),
             headers: (model.providers.iter())
                 .flat_map(|provider| provider.headers.iter().map(|(_, header)| header.clone()))
+                .collect(),
+            token_headers: (model.providers.iter())
+                .filter_map(|provider| match &provider.from {
+                    TokenFrom::Header(name) => Some(name.clone()),
+                    TokenFrom::Bearer | TokenFrom::Cookie(_) => None,
+                })
                 .collect(),
         }
     }
@@ -96,6 +104,11 @@ impl Authenticator {
         &self.headers
     }
 
+    /// The headers that tokens are in, beside those that HTTP has for it.
+    pub fn token_headers(&self) -> &Arc<[HeaderName]> {
+        &self.token_headers
+    }
+
     /// The claims of the request's token; `None`: it has none, and needs none.
     ///
     /// # Errors
@@ -108,24 +121,64 @@ impl Authenticator {
         if self.invalid {
             return Err(TokenProblem::Policy);
         }
-        let mut problem = None;
+        let Some(place) = self.place(headers)? else {
+            let refused = Err(TokenProblem::Missing);
+            return if self.required { refused } else { Ok(None) };
+        };
+        let mut problem = TokenProblem::Malformed;
         for provider in &self.providers {
+            if !find::is_same_place(&provider.from, place) {
+                continue;
+            }
             let Some(token) = find::token(headers, &provider.from)? else {
                 continue;
             };
             match verify::verify(&token, provider, now) {
                 Ok(claims) => return Ok(Some(Believed { provider, claims })),
                 // Perhaps another's: of all that are no token for them, the last says why.
-                Err(TokenProblem::Issuer) => problem = Some(TokenProblem::Issuer),
+                Err(TokenProblem::Issuer) => problem = TokenProblem::Issuer,
                 Err(problem) => return Err(problem),
             }
         }
-        match problem {
-            Some(problem) => Err(problem),
-            None if self.required => Err(TokenProblem::Missing),
-            None => Ok(None),
+        Err(problem)
+    }
+
+    /// Where the request's token is. With another one elsewhere it has none that anybody could mean: an application that
+    /// looks there would believe what nobody has verified.
+    fn place(&self, headers: &HeaderMap) -> Result<Option<&TokenFrom>, TokenProblem> {
+        let mut found = None;
+        for place in &self.places {
+            if find::token(headers, place)?.is_some() && found.replace(place).is_some() {
+                return Err(TokenProblem::Malformed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes tokens out, wherever one could be; `believed`: whose stays, if it is to be kept.
+    pub fn strip(&self, headers: &mut HeaderMap, believed: Option<&Provider>) {
+        let kept = believed.filter(|provider| provider.keep);
+        let kept = kept.map(|provider| &provider.from);
+        for provider in self.providers.iter().filter(|provider| !provider.keep) {
+            if kept.is_none_or(|kept| !find::is_same_place(kept, &provider.from)) {
+                find::strip(headers, &provider.from);
+            }
         }
     }
+}
+
+/// Of two that are the same the one in which more is found.
+fn places(providers: &[model::JwtProvider]) -> Vec<TokenFrom> {
+    let mut places: Vec<TokenFrom> = Vec::new();
+    for provider in providers {
+        let same = |place: &&mut TokenFrom| find::is_same_place(place, &provider.from);
+        match (places.iter_mut().find(same), &provider.from) {
+            (None, from) => places.push(from.clone()),
+            (Some(place), TokenFrom::Header(_)) => *place = provider.from.clone(),
+            (Some(_), _) => {}
+        }
+    }
+    places
 }
 
 impl Provider {

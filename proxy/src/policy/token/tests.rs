@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 use super::{known::Fingerprint, *};
 
+mod places;
+
 const NOW: u64 = 1_800_000_000;
 
 fn now() -> SystemTime {
@@ -274,7 +276,7 @@ fn of_several_issuers_each_has_its_own_keys_and_places() {
     };
     let mut headers = cookie(&two.sign(&head, &theirs));
     let believed = policy.authenticate(&headers, now()).unwrap().unwrap();
-    strip(&mut headers, &believed.provider.from);
+    policy.strip(&mut headers, Some(believed.provider));
     assert_eq!(headers[header::COOKIE], "a=b; c=d");
     let crossed = policy.authenticate(&cookie(&one.sign(&head, &theirs)), now());
     assert_eq!(crossed.err(), Some(TokenProblem::Signature));

@@ -4,6 +4,7 @@ mod application;
 mod blame;
 mod client;
 mod bounds;
+mod claims;
 mod goaway;
 mod harness;
 mod opaque;

@@ -84,6 +84,7 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         rate_limits: Vec::new(),
         authentication: None,
         claim_headers: Vec::new(),
+        gateways: Vec::new(),
         health_check: None,
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,

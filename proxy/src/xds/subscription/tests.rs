@@ -357,6 +357,7 @@ fn a_state_directory_that_another_service_had_lets_in_nobody() {
         rate_limits: Vec::new(),
         authentication: None,
         claim_headers: Vec::new(),
+        gateways: Vec::new(),
         health_check: None,
         telemetry: Default::default(),
         idle: None,

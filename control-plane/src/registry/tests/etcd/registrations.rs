@@ -101,10 +101,6 @@ fn goodbyes_wait_for_every_control_plane_that_lives() {
         let one = etcd.server.connect("/replicas").await;
         let other = etcd.server.connect("/replicas").await;
         assert_eq!(one.acknowledged(7).await, Ok(true), "there is nobody else");
-        let said = |up_to, behind: &[u64]| Acknowledgement {
-            up_to,
-            behind: behind.iter().copied().collect(),
-        };
         other.acknowledge(said(6, &[])).await.expect("written");
         assert_eq!(one.acknowledged(7).await, Ok(false));
         other.acknowledge(said(9, &[7])).await.expect("written");
@@ -117,4 +113,42 @@ fn goodbyes_wait_for_every_control_plane_that_lives() {
             "it says nothing itself"
         );
     });
+}
+
+#[test]
+fn a_control_plane_whose_word_was_not_taken_says_it_again() {
+    let Some(mut etcd) = Etcd::start() else {
+        return;
+    };
+    let connected = async {
+        let server = &etcd.server;
+        (
+            server.connect("/again").await,
+            server.connect("/again").await,
+        )
+    };
+    let (one, other) = etcd.runtime.block_on(connected);
+    etcd.server.kill();
+    let refused = etcd.runtime.block_on(other.acknowledge(said(6, &[])));
+    assert!(refused.is_err(), "{refused:?}");
+    etcd.server.run();
+    etcd.runtime.block_on(async {
+        let began = Instant::now();
+        while one.acknowledged(7).await != Ok(false) {
+            assert!(began.elapsed() < Duration::from_secs(30), "never said");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        other.depart().await;
+        assert_eq!(one.acknowledged(7).await, Ok(true));
+        let late = other.acknowledge(said(6, &[])).await;
+        assert_eq!(late, Ok(()), "nobody waits for it any more");
+        assert_eq!(one.acknowledged(7).await, Ok(true));
+    });
+}
+
+fn said(up_to: u64, behind: &[u64]) -> Acknowledgement {
+    Acknowledgement {
+        up_to,
+        behind: behind.iter().copied().collect(),
+    }
 }

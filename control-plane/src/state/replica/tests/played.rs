@@ -22,12 +22,16 @@ pub(super) struct Hub {
     instances: std::sync::Mutex<Instances>,
     committed: watch::Sender<Revision>,
     said: std::sync::Mutex<BTreeMap<usize, Acknowledgement>>,
+    /// How often anybody said it.
+    pub(super) words: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Instances {
     registered: BTreeMap<InstanceName, (Registration, u64)>,
     followers: Vec<Sender<Batch>>,
+    /// While its watches hang: what nobody was told yet.
+    held_back: Option<Vec<Batch>>,
 }
 
 /// One control plane's end of it.
@@ -50,6 +54,7 @@ impl Default for Hub {
             instances: std::sync::Mutex::default(),
             committed: watch::Sender::new(nothing),
             said: std::sync::Mutex::default(),
+            words: AtomicU64::default(),
         }
     }
 }
@@ -57,13 +62,17 @@ impl Default for Hub {
 impl Hub {
     /// Another control plane.
     pub(super) async fn join(self: &Arc<Self>, number: usize) -> (State, Arc<End>) {
-        let end = Arc::new(End {
+        let end = self.end(number);
+        let state = State::of_replica(Box::new(end.clone()), end.clone()).await;
+        (state.expect("opens"), end)
+    }
+
+    pub(super) fn end(self: &Arc<Self>, number: usize) -> Arc<End> {
+        Arc::new(End {
             hub: self.clone(),
             number,
             health: watch::Sender::new(Health::Reachable),
-        });
-        let state = State::of_replica(Box::new(end.clone()), end.clone()).await;
-        (state.expect("opens"), end)
+        })
     }
 
     pub(super) fn stored(&self) -> Stored {
@@ -73,12 +82,56 @@ impl Hub {
     fn write(&self, change: impl FnOnce(&mut Instances, u64) -> Event) -> u64 {
         let mut instances = lock(&self.instances);
         let position = self.position.fetch_add(1, Ordering::SeqCst) + 2;
-        let event = change(&mut instances, position);
-        for follower in &instances.followers {
-            let events = vec![event.clone()];
-            follower.try_send(Batch { position, events }).expect("room");
+        let events = vec![change(&mut instances, position)];
+        match &mut instances.held_back {
+            Some(held_back) => held_back.push(Batch { position, events }),
+            None => instances.tell(&Batch { position, events }),
         }
         position
+    }
+
+    /// It has this configuration now.
+    pub(super) fn hold(&self, stored: Stored) {
+        let (number, newest) = (stored.number(), stored.revisions.last());
+        let digest = newest.map_or_else(String::new, |record| record.digest.clone());
+        self.store.restore(stored);
+        self.committed.send_replace(Revision { number, digest });
+    }
+
+    /// It comes back with this configuration, and without registrations.
+    pub(super) fn restore(&self, stored: Stored) {
+        self.hold(stored);
+        let mut instances = lock(&self.instances);
+        instances.registered.clear();
+        self.position.store(0, Ordering::SeqCst);
+        let (position, events) = (1, vec![Event::All(Vec::new())]);
+        instances.tell(&Batch { position, events });
+    }
+
+    /// As if others had written this.
+    pub(super) fn send(&self, batch: &Batch) {
+        lock(&self.instances).tell(batch);
+    }
+
+    /// All watches hang, though calls are answered.
+    pub(super) fn hold_back(&self) {
+        lock(&self.instances).held_back = Some(Vec::new());
+    }
+
+    /// They go on.
+    pub(super) fn let_go(&self) {
+        let mut instances = lock(&self.instances);
+        let held_back = instances.held_back.take().unwrap_or_default();
+        held_back.iter().for_each(|batch| instances.tell(batch));
+    }
+}
+
+impl Instances {
+    fn tell(&self, batch: &Batch) {
+        for follower in &self.followers {
+            let (position, events) = (batch.position, batch.events.clone());
+            follower.try_send(Batch { position, events }).expect("room");
+        }
     }
 }
 
@@ -237,7 +290,10 @@ impl Shared for End {
     }
 
     fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>> {
-        let say = |hub: &Hub| drop(lock(&hub.said).insert(self.number, applied));
+        let say = |hub: &Hub| {
+            hub.words.fetch_add(1, Ordering::SeqCst);
+            drop(lock(&hub.said).insert(self.number, applied));
+        };
         ready(self.reached().map(say))
     }
 
