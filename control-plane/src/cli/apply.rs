@@ -3,15 +3,13 @@
 use std::{path::Path, path::PathBuf, time::Duration};
 
 use clap::Args;
+use http::{Method, StatusCode};
 use usher_config::parse::{Parsed, parse_paths};
 
 use super::{
-    Failure, Outcome, block_on,
-    client::{ClientError, Server},
-    exit,
-    history::author,
+    Failure, Outcome, block_on, exit,
     locate::DataDirectory,
-    meant_path,
+    meant_path, operator,
     paint::{BAD, DIM, GOOD, WARN, paint},
     validate,
 };
@@ -105,7 +103,7 @@ impl Apply {
         };
         Wanted {
             files: parsed.sources.iter().map(file).collect(),
-            author: author(),
+            author: operator::author(),
             message: self.message.clone(),
         }
     }
@@ -140,39 +138,12 @@ async fn send(
     data: &DataDirectory,
     wanted: &Wanted,
 ) -> Result<Result<Applied, NotApplied>, Failure> {
-    let failed = |error: serde_json::Error| Failure::of(exit::FAILED, &error);
-    let body = serde_json::to_vec(wanted).map_err(failed)?;
-    let socket = data.operator_socket();
-    let answer = Server::Unix(socket.clone())
-        .ask(http::Method::POST, "/v1/apply", body.into(), LIMIT)
-        .await;
-    match answer {
-        Ok(body) => Ok(Ok(serde_json::from_slice(&body).map_err(failed)?)),
-        Err(ClientError::Refused { status, message })
-            if status == http::StatusCode::UNPROCESSABLE_ENTITY =>
-        {
-            Ok(Err(serde_json::from_str(&message).map_err(failed)?))
+    let request = (Method::POST, "/v1/apply");
+    match operator::exchange(data, request, operator::written(wanted)?, LIMIT).await? {
+        Ok(body) => Ok(Ok(operator::answered(body)?)),
+        Err((StatusCode::UNPROCESSABLE_ENTITY, message)) => {
+            Ok(Err(operator::answered(message.into())?))
         }
-        Err(error @ ClientError::Refused { .. }) => {
-            let code = match &error {
-                ClientError::Refused { status, .. }
-                    if *status == http::StatusCode::SERVICE_UNAVAILABLE =>
-                {
-                    exit::UNAVAILABLE
-                }
-                _ => exit::FAILED,
-            };
-            Err(Failure::of(code, &error))
-        }
-        Err(error) => {
-            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-            let message = format!(
-                "no control plane answers on its operator socket {}: {cause}",
-                socket.display()
-            );
-            Err(Failure::new(exit::UNAVAILABLE, message)
-                .advise("start one on this machine: usher serve")
-                .advise("one with another data directory: --data DIR, or USHER_DATA"))
-        }
+        Err(refusal) => Err(operator::refused(refusal)),
     }
 }

@@ -6,15 +6,15 @@ use std::{
 };
 
 use clap::Args;
-use http::Method;
 use serde::Serialize;
 use usher_config::{kind::ObjectKey, parse::Parsed};
 
 use super::{
     Failure, Outcome, block_on, exit,
-    history::{ask, object},
+    history::object,
     locate::DataDirectory,
     offline,
+    operator::read,
     paint::{BAD, DIM, HEAD, paint},
     validate,
 };
@@ -101,14 +101,8 @@ impl Diff {
             let parsed = offline::parsed(&self.against)?;
             return Ok((offline::reading(&parsed).world, Vec::new()));
         }
-        let in_force: InForce = block_on(ask(
-            &self.data,
-            Method::GET,
-            "/v1/configuration",
-            Vec::new(),
-        ))?;
-        let status: StatusReport =
-            block_on(ask(&self.data, Method::GET, "/v1/status", Vec::new()))?;
+        let in_force: InForce = block_on(read(&self.data, "/v1/configuration"))?;
+        let status: StatusReport = block_on(read(&self.data, "/v1/status"))?;
         let stored: Stored = in_force.try_into().map_err(|error| {
             Failure::of(exit::FAILED, &error).advise("is the control plane of this version?")
         })?;

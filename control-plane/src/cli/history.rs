@@ -1,16 +1,11 @@
 //! `usher history`: which configurations there were, whose, why, and what one of them changed.
 
-use std::{collections::BTreeSet, time::Duration};
-
 use clap::Args;
-use http::Method;
-use serde::de::DeserializeOwned;
 
 use super::{
-    Failure, Outcome, block_on,
-    client::{ClientError, Server},
-    exit,
+    Outcome, block_on, exit,
     locate::DataDirectory,
+    operator::read,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint, table},
 };
 use crate::{
@@ -41,18 +36,16 @@ pub(super) struct History {
 impl History {
     pub(super) fn execute(self) -> Outcome {
         let Some(number) = self.revision else {
-            let all: Vec<RevisionStatus> =
-                block_on(ask(&self.data, Method::GET, "/v1/revisions", Vec::new()))?;
+            let all: Vec<RevisionStatus> = block_on(read(&self.data, "/v1/revisions"))?;
             if self.json {
                 return super::print_json(&all);
             }
-            let status: StatusReport =
-                block_on(ask(&self.data, Method::GET, "/v1/status", Vec::new()))?;
+            let status: StatusReport = block_on(read(&self.data, "/v1/status"))?;
             anstream::println!("{}", listed(&all, status.pinned));
             return Ok(exit::OK);
         };
         let path = format!("/v1/revisions/{number}");
-        let changes: Vec<Changed> = block_on(ask(&self.data, Method::GET, &path, Vec::new()))?;
+        let changes: Vec<Changed> = block_on(read(&self.data, &path))?;
         if self.json {
             return super::print_json(&changes);
         }
@@ -142,48 +135,6 @@ pub(super) fn object(name: &str, before: Option<&str>, after: Option<&str>) -> V
         }
     }
     lines
-}
-
-/// Who gives a command, for the record: a name that nobody checks, as only the owner of the socket can be heard there.
-pub(super) fn author() -> String {
-    let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let names: BTreeSet<String> = ["SUDO_USER", "USER"]
-        .into_iter()
-        .filter_map(named)
-        .collect();
-    match (named("SUDO_USER"), names.into_iter().next()) {
-        (Some(user), _) | (None, Some(user)) => user,
-        (None, None) => format!("uid {}", nix::unistd::getuid()),
-    }
-}
-
-/// Asks the control plane on this machine through its operator socket.
-pub(super) async fn ask<T: DeserializeOwned>(
-    data: &DataDirectory,
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-) -> Result<T, Failure> {
-    let socket = data.operator_socket();
-    let limit = Duration::from_secs(60);
-    let answer = Server::Unix(socket.clone())
-        .ask(method, path, body.into(), limit)
-        .await;
-    match answer {
-        Ok(body) => {
-            serde_json::from_slice(&body).map_err(|error| Failure::of(exit::FAILED, &error))
-        }
-        Err(error @ ClientError::Refused { .. }) => Err(Failure::of(exit::FAILED, &error)),
-        Err(error) => {
-            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-            let socket = socket.display();
-            let message =
-                format!("no control plane answers on its operator socket {socket}: {cause}");
-            Err(Failure::new(exit::UNAVAILABLE, message)
-                .advise("it is asked on the machine where it runs, by the user that runs it")
-                .advise("one with another data directory: --data DIR, or USHER_DATA"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod history;
 mod instances;
 mod locate;
 mod offline;
+mod operator;
 mod paint;
 mod rollback;
 mod route;

@@ -1,12 +1,11 @@
 //! `usher rollback`: back to an earlier configuration, and held there until somebody lets go.
 
 use clap::Args;
-use http::Method;
 
 use super::{
-    Failure, Outcome, block_on, exit,
-    history::{ask, author},
+    Outcome, block_on, exit,
     locate::DataDirectory,
+    operator::{author, command},
     paint::{GOOD, WARN, paint},
 };
 use crate::{admin::operator::history::Rollback as Wanted, status::StatusReport};
@@ -51,9 +50,7 @@ impl Rollback {
             author: author(),
             message: self.message.clone(),
         };
-        let body =
-            serde_json::to_vec(&wanted).map_err(|error| Failure::of(exit::FAILED, &error))?;
-        let status: StatusReport = block_on(ask(&self.data, Method::POST, "/v1/rollback", body))?;
+        let status: StatusReport = block_on(command(&self.data, "/v1/rollback", &wanted))?;
         if self.json {
             return super::print_json(&status);
         }

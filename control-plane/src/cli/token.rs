@@ -6,10 +6,9 @@ use clap::{Args, Subcommand};
 use usher_config::value::{Name, parse_duration};
 
 use super::{
-    Failure, Outcome, block_on,
-    client::{ClientError, Server},
-    exit,
+    Failure, Outcome, block_on, exit,
     locate::DataDirectory,
+    operator,
     paint::{WARN, paint},
 };
 use crate::admin::operator::{CreateToken, CreatedToken};
@@ -111,33 +110,13 @@ pub(super) async fn request_token(
     data: &DataDirectory,
     request: &CreateToken,
 ) -> Result<CreatedToken, Failure> {
-    let socket = data.operator_socket();
-    let body = serde_json::to_vec(request).map_err(|error| Failure::of(exit::FAILED, &error))?;
-    let answer = Server::Unix(socket.clone())
-        .ask(
-            http::Method::POST,
-            "/v1/tokens",
-            body.into(),
-            Duration::from_secs(10),
-        )
-        .await;
-    match answer {
-        Ok(body) => {
-            serde_json::from_slice(&body).map_err(|error| Failure::of(exit::FAILED, &error))
-        }
-        Err(error @ ClientError::Refused { .. }) => Err(Failure::of(exit::FAILED, &error)),
-        Err(error) => {
-            let cause = Failure::of(exit::UNAVAILABLE, &error).message;
-            let message = format!(
-                "no control plane answers on its operator socket {}: {cause}",
-                socket.display()
-            );
-            Err(Failure::new(exit::UNAVAILABLE, message)
-                .advise("start one on this machine: usher serve --config DIR")
-                .advise("one with another data directory: --data DIR, or USHER_DATA")
-                .advise("one on another machine: make the token there, and give its file with --token-file"))
-        }
-    }
+    let made = operator::command(data, "/v1/tokens", request).await;
+    made.map_err(|failure| match failure.code {
+        exit::UNAVAILABLE => failure.advise(
+            "one on another machine: make the token there, and give its file with --token-file",
+        ),
+        _ => failure,
+    })
 }
 
 #[cfg(test)]
