@@ -8,9 +8,10 @@ use usher_config::parse::{Parsed, parse_paths};
 
 use super::{
     Failure, Outcome, block_on, exit,
+    history::did,
     locate::DataDirectory,
     meant_path, operator,
-    paint::{BAD, DIM, GOOD, WARN, paint},
+    paint::{BAD, GOOD, WARN, paint},
     validate,
 };
 use crate::admin::operator::apply::{Applied, Apply as Wanted, File, NotApplied};
@@ -122,8 +123,8 @@ impl Apply {
             }
         );
         if applied.is_new {
-            for object in &revision.changed {
-                anstream::println!("  {}", paint(DIM, object));
+            for line in block_on(did(&self.data, revision.number))? {
+                anstream::println!("{line}");
             }
         }
         for condition in &applied.conditions {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    Outcome, block_on, exit,
+    Failure, Outcome, block_on, exit,
     locate::DataDirectory,
     operator::read,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint, table},
@@ -69,7 +69,10 @@ fn listed(all: &[RevisionStatus], pinned: Option<u64>) -> String {
         let changed = match one.changed.as_slice() {
             [] => "-".to_owned(),
             [only] => only.clone(),
-            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+            [first, rest @ ..] if rest.len() < CHANGED_SHOWN - 1 => {
+                format!("{first} and {} more", rest.len())
+            }
+            [first, rest @ ..] => format!("{first} and at least {} more", rest.len()),
         };
         let or = |text: &str| {
             if text.is_empty() {
@@ -109,6 +112,20 @@ fn listed(all: &[RevisionStatus], pinned: Option<u64>) -> String {
         text.push_str(&paint(WARN, held));
     }
     text
+}
+
+/// How many changed objects a revision's record names.
+const CHANGED_SHOWN: usize = 100;
+
+/// What a revision did, an object a line: `+` added, `-` deleted, `~` changed.
+pub(super) async fn did(data: &DataDirectory, revision: u64) -> Result<Vec<String>, Failure> {
+    let changes: Vec<Changed> = read(data, &format!("/v1/revisions/{revision}")).await?;
+    let line = |change: &Changed| match (&change.before, &change.after) {
+        (None, _) => paint(GOOD, format!("  + {}", change.object)),
+        (_, None) => paint(BAD, format!("  - {}", change.object)),
+        _ => format!("  ~ {}", change.object),
+    };
+    Ok(changes.iter().map(line).collect())
 }
 
 /// A change of an object: its name with `+`, `-` or `~`, and the lines that differ with three around them.

@@ -44,6 +44,13 @@ impl Files {
     /// has no earlier version of it.
     pub(super) fn read(&self) -> Result<Offline, Failure> {
         let parsed = parsed(&self.paths)?;
+        if let Some(file) = parsed.unreadable.first() {
+            let message = format!(
+                "{} cannot be read as YAML: a policy in it that closes something is not known, so this cannot be answered",
+                file.display()
+            );
+            return Err(Failure::new(exit::MISTAKES, message).advise("usher validate shows where"));
+        }
         let errors = parsed.mistakes.iter();
         let errors = errors
             .filter(|mistake| mistake.severity == Severity::Error)

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{
     Outcome, block_on, exit,
+    history::did,
     locate::DataDirectory,
     operator::{author, command},
     paint::{GOOD, WARN, paint},
@@ -67,8 +68,8 @@ impl Rollback {
             ),
         };
         anstream::println!("{line}");
-        for object in &status.revision.changed {
-            anstream::println!("  {object}");
+        for line in block_on(did(&self.data, number))? {
+            anstream::println!("{line}");
         }
         Ok(exit::OK)
     }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use usher_config::{
-    decide::access::{self, Access, Lacking, Ruling},
+    decide::access::{self, Access, HttpAccess, Lacking, Ruling},
     kind::Kind,
-    model::{AccessPolicy, Authentication, InboundPolicy, MtlsMode, RateLimits},
+    model::{AccessPolicy, Authentication, InboundPolicy, LimitWhen, MtlsMode, RateLimits},
     value::format_duration,
 };
 
@@ -92,6 +92,7 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
         provided: provided(
             workload.authentication.as_ref(),
             workload.rate_limits.iter(),
+            asked.http,
         ),
     }
 }
@@ -115,6 +116,7 @@ fn without_token(authentication: Option<&Authentication>, asked: &Access<'_>) ->
 pub(super) fn provided<'l>(
     authentication: Option<&Authentication>,
     limits: impl Iterator<Item = &'l RateLimits>,
+    http: Option<HttpAccess<'_>>,
 ) -> Vec<String> {
     let token = authentication.filter(|one| !one.invalid).map(|one| {
         let issuers: Vec<&str> = one.providers.iter().map(|one| &*one.issuer).collect();
@@ -132,7 +134,11 @@ pub(super) fn provided<'l>(
     });
     let enforced = limits.filter(|limits| !limits.dry_run);
     let limits = enforced.flat_map(|limits| {
-        limits.limits.iter().map(|limit| {
+        let about = limits
+            .limits
+            .iter()
+            .filter(|limit| may_concern(&limit.when, http));
+        about.map(|limit| {
             let per = format_duration(limit.per);
             let each = if limit.key.is_empty() {
                 ""
@@ -146,6 +152,14 @@ pub(super) fn provided<'l>(
         })
     });
     token.into_iter().chain(limits).collect()
+}
+
+/// Whether a limit counts such requests, whatever their headers.
+fn may_concern(when: &LimitWhen, http: Option<HttpAccess<'_>>) -> bool {
+    http.is_some_and(|http| {
+        (when.methods.is_empty() || when.methods.contains(http.method))
+            && (when.paths.is_empty() || when.paths.iter().any(|path| path.covers(http.path)))
+    })
 }
 
 fn policy_says(written: &AccessPolicy, asked: &Access<'_>, places: &Places<'_>) -> PolicySays {

@@ -40,6 +40,13 @@ impl Caller {
     pub fn named(compiled: &Compiled, text: &str) -> Result<Self, String> {
         if text.starts_with("spiffe://") {
             let identity: SpiffeId = text.parse().map_err(|error| format!("{error}"))?;
+            if identity.trust_domain != compiled.trust_domain {
+                return Err(format!(
+                    "{text} is of another trust domain than this mesh ({}): its certificate is believed by nobody here, and \
+                     refused in the handshake",
+                    compiled.trust_domain
+                ));
+            }
             return Ok(Self {
                 name: text.to_owned(),
                 namespace: identity.namespace.clone(),

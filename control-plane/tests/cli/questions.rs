@@ -18,7 +18,12 @@ spec: { serviceAccount: stranger }
 ";
 
 /// Words, exit code, and what is said.
-const QUESTIONS: [(&str, i32, &str); 16] = [
+const QUESTIONS: [(&str, i32, &str); 17] = [
+    (
+        "authz check --from spiffe://evil.example/ns/bank/sa/account --to account",
+        64,
+        "another trust domain",
+    ),
     (
         "authz check --from account --to account",
         0,
@@ -158,4 +163,28 @@ fn two_configurations_are_compared_without_a_control_plane() {
     }
     let (code, said) = diff(&old);
     assert_eq!((code, said.as_str()), (Some(0), "nothing would change\n"));
+}
+
+#[test]
+fn what_cannot_be_read_might_close_something_and_is_no_answer() {
+    let home = tempfile::tempdir().expect("writable");
+    let mesh = home.path().join("mesh");
+    write(&mesh.join("mesh.yaml"), MESH);
+    write(&mesh.join("policy.yaml"), "kind: AccessPolicy\nspec: [\n");
+    for verb in [
+        &["authz", "check", "--from", "account", "--to", "account"][..],
+        &[
+            "route",
+            "test",
+            "--from",
+            "account",
+            "http://account:50051/",
+        ],
+        &["explain", "account"],
+    ] {
+        let said = output(usher(home.path()).args(verb).arg("--config").arg(&mesh));
+        assert_eq!(said.status.code(), Some(1), "{verb:?}: {}", stdout(&said));
+        let why = stderr(&said);
+        assert!(why.contains("policy.yaml cannot be read as YAML"), "{why}");
+    }
 }

@@ -202,3 +202,13 @@ async fn a_rollback_is_done_whole_when_nobody_waits_for_it_any_more() {
         (Some(1), 4)
     );
 }
+
+#[tokio::test]
+async fn where_an_object_is_written_is_no_change_of_it() {
+    let state = opened(&three().await);
+    let parsed = parse_files(&[("elsewhere.yaml".into(), service("b", 3) + &service("c", 4))]);
+    state.apply(parsed, Path::new("")).await.expect("applied");
+    let changes = state.changes(4).await.expect("remembered");
+    let names: Vec<&str> = changes.keys().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["c"]);
+}

@@ -47,7 +47,9 @@ kind: RateLimitPolicy
 metadata: {name: slow, namespace: bank}
 spec:
   targetRefs: [{kind: Service, name: ledger}]
-  limits: [{name: all, requests: 5, per: 1s}]
+  limits:
+  - {name: all, requests: 5, per: 1s}
+  - {name: exports, requests: 1, per: 1h, when: {methods: [POST], paths: [/v1/exports]}}
 ";
 
 #[test]

@@ -1,6 +1,7 @@
 //! A request from outside, by a gateway: `proxy/src/gateway.rs` is the story.
 
 use usher_config::{
+    decide::access::HttpAccess,
     decide::route::{ByHost, Hosts, filter::Asked},
     model::{Gateway, GatewayRoute, Listener, ListenerProtocol},
     value::{Port, ServiceName, SpiffeId},
@@ -109,7 +110,11 @@ fn along_routes(
         .iter()
         .filter(|(name, _)| *name == route.name);
     let limits = gateway.rate_limits.iter().chain(limits.map(|(_, own)| own));
-    journey.provided = provided(authentication, limits);
+    let http = HttpAccess {
+        method: &seen.imagined.method,
+        path: seen.uri.path(),
+    };
+    journey.provided = provided(authentication, limits, Some(http));
     let asked = Asked {
         method: &seen.imagined.method,
         headers: &seen.imagined.headers,
