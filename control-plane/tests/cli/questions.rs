@@ -120,7 +120,7 @@ fn an_answer_from_files_with_mistakes_says_so() {
         &file,
         &[
             MESH,
-            "---\napiVersion: v1\nkind: Service\nmetadata: {name: B}\n",
+            "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {portz: 1}\n",
         ]
         .concat(),
     );
