@@ -113,7 +113,10 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn through(sidecar: &Sidecar) -> Self {
+    /// From its second call on: who dials a service for the first time while its control plane does not answer is told so
+    /// within a second, and that is no loss.
+    async fn through(sidecar: &Sidecar) -> Result<Self> {
+        assert_eq!(sidecar.get("http://api/").await?.status, 200);
         let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let (client, stopped, counted) = (sidecar.client(), stop.clone(), calls.clone());
         let task = tokio::spawn(async move {
@@ -126,7 +129,7 @@ impl Traffic {
             }
             Ok(())
         });
-        Self { stop, calls, task }
+        Ok(Self { stop, calls, task })
     }
 
     /// All were answered, and there were some.
@@ -164,7 +167,7 @@ async fn a_control_plane_dies_and_etcd_goes_and_comes_back_and_nobody_notices() 
     let api = replicas.sidecar("api", Some(&one)).await?;
     let second = replicas.sidecar("api", Some(&other)).await?;
     let web = replicas.sidecar("web", None).await?;
-    let traffic = Traffic::through(&web);
+    let traffic = Traffic::through(&web).await?;
     for plane in &replicas.planes {
         eventually("every control plane knows both", async || {
             (instances(plane).ok()?.len() == 2).then_some(())
@@ -248,7 +251,7 @@ async fn one_that_is_cut_off_from_etcd_loses_nobody_and_its_proxies_learn_what_i
     let api = replicas.sidecar("api", Some(&application)).await?;
     let cut = &replicas.planes[2];
     let web = caller_at(&replicas, cut).await?;
-    let traffic = Traffic::through(&web);
+    let traffic = Traffic::through(&web).await?;
     eventually("it knows the instance", async || {
         (instances(cut).ok()?.len() == 1).then_some(())
     })
@@ -317,7 +320,10 @@ async fn an_instance_that_leaves_waits_for_the_proxies_of_all_control_planes() -
         assert_eq!(web.get("http://api/").await?.status, 200);
         callers.push(web);
     }
-    let traffic: Vec<Traffic> = callers.iter().map(Traffic::through).collect();
+    let mut traffic = Vec::new();
+    for caller in &callers {
+        traffic.push(Traffic::through(caller).await?);
+    }
     eventually("there is traffic at each of them", async || {
         let busy = |one: &Traffic| one.calls.load(Ordering::SeqCst) > 100;
         traffic.iter().all(busy).then_some(())

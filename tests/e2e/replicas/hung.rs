@@ -36,7 +36,7 @@ async fn one_that_hangs_loses_nobody() -> Result<()> {
         servers.push(replicas.sidecar("api", Some(&application)).await?);
     }
     let web = replicas.sidecar("web", None).await?;
-    let traffic = Traffic::through(&web);
+    let traffic = Traffic::through(&web).await?;
     let hung = Hung::stop(&replicas.planes[0])?;
     let late = [yaml::service("late", 8080, "http")];
     assert_eq!(replicas.planes[1].apply(&documents(&late))?.code, Some(0));
