@@ -22,7 +22,8 @@ use crate::whatif::{
 
 /// Show how a service or a route is treated: every field, its value, and the object that decided it
 ///
-/// Policies show through from the mesh to the namespace, the service, the route and its rule; here is what comes out.
+/// Policies show through from the mesh to the namespace, the service, the route and its rule; here is what comes out of
+/// TrafficPolicies, AccessPolicies and FaultPolicies. Of tokens and rate limits tells usher route test.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

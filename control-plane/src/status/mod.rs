@@ -113,9 +113,10 @@ pub struct MistakeReport {
 pub struct Condition {
     /// `Kind namespace/name`.
     pub object: String,
-    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `Loosens`, `NoAddress`, `Denies`, `LateFallback`,
-    /// `Expired`, or, of proxies that are connected, `NotAdmitted` and `NoGateway`;
-    /// `Invalid` or `Warning` for what the text itself shows.
+    /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `NotAllowedByListeners`,
+    /// `NoMatchingListenerHostname`, `Loosens`, `TooLarge`, `NoAddress`, `Denies`, `LateFallback`, `NoKeys`, `StaleKeys`,
+    /// `Expired`, or, of proxies that are connected, `NotAdmitted`, `NoGateway`, `NotFollowed` and `NotEnforced`; of a store
+    /// that is shared, `StoreSetBack` and `StoreUnreadable`; `Invalid` or `Warning` for what the text itself shows.
     pub reason: String,
     /// One line, naming every object involved.
     pub message: String,
