@@ -23,10 +23,12 @@ use tokio::{
 use tracing::info;
 use usher_config::value::TrustDomain;
 
+mod error;
 mod opening;
 
 use opening::Opened;
 
+pub use error::StartError;
 pub use opening::StoreChoice;
 
 use crate::{
@@ -35,15 +37,21 @@ use crate::{
         operator::{self, Source},
         rest,
     },
-    ca::{Authority, attest::AuthorityService, authority::AuthorityError, token::TokenStore},
+    ca::{
+        Authority,
+        attest::AuthorityService,
+        issuer::GivenFiles,
+        steward::Steward,
+        token::TokenStore,
+    },
     dns::{self, Dns},
-    keys::{Fetcher, RootsError},
+    keys::Fetcher,
     listener::{
         Listener,
-        tls::{self, OwnIdentity, TlsError},
+        tls::MeshTls,
     },
     private_files::{private_directory, write_shared},
-    registry::{RegistryService, StoreError},
+    registry::RegistryService,
     state::{KEYS_FOLDER, OpenError, State},
     telemetry::metrics::Metrics,
     watch::Watchers,
@@ -74,85 +82,10 @@ pub struct Options {
     pub dns: Option<SocketAddr>,
     /// Whom to ask about names that are not of the mesh.
     pub dns_forward: dns::Source,
+    /// An intermediate to sign with that somebody else keeps fresh.
+    pub issuer: Option<GivenFiles>,
     /// Certificates, in PEM, of whom else to believe than the web's roots when token issuers' keys are fetched.
     pub jwks_ca: Option<PathBuf>,
-}
-
-/// Why the control plane does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {}", path.display())]
-    Data {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The configuration or the store cannot be used.
-    #[error(transparent)]
-    State(#[from] OpenError),
-    /// The Mesh object, which names the trust domain, is broken, and none was ever accepted.
-    #[error("the Mesh object has mistakes, and everything is named by its trust domain:\n  {}", mistakes.join("\n  "))]
-    Mesh {
-        /// Each with its place.
-        mistakes: Vec<String>,
-    },
-    /// No root.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    /// The store that several control planes share.
-    #[error("cannot use the store")]
-    Store(#[from] StoreError),
-    /// No root to sign with, where the mesh has one.
-    #[error(
-        "the mesh in this store has a root already (its key's SHA-256 is {pin}), and {} has none: copy `ca/` of another \
-         control plane's data directory, because all of a mesh sign with one root", data.display()
-    )]
-    NoRoot {
-        /// What the root's public key hashes to.
-        pin: String,
-        /// The data directory.
-        data: PathBuf,
-    },
-    /// Certificates carry another one.
-    #[error(
-        "--trust-domain {asked}: the mesh in this store is {found} for good; leave the flag out, or use another store"
-    )]
-    OtherTrustDomain {
-        /// What the store says.
-        found: TrustDomain,
-        /// What was asked for.
-        asked: TrustDomain,
-    },
-    /// A root that is not the mesh's.
-    #[error(transparent)]
-    OtherRoot(Box<dyn std::error::Error + Send + Sync>),
-    /// No tokens.
-    #[error("cannot open the token file {}", path.display())]
-    Tokens {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: redb::Error,
-    },
-    /// The roots for fetching keys.
-    #[error("--jwks-ca")]
-    Roots(#[from] RootsError),
-    /// No TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// An address is taken, or not ours.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// An address, or a socket's path.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The metrics contradict each other.
-    #[error("cannot set metrics up")]
-    Metrics(#[from] prometheus::Error),
 }
 
 /// A control plane whose doors are bound, but not open yet.
@@ -162,7 +95,8 @@ pub struct Server {
     state: State,
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
-    own: Arc<OwnIdentity>,
+    steward: Arc<Steward>,
+    tls: Arc<MeshTls>,
     fetcher: Fetcher,
     metrics: Arc<Metrics>,
     grpc: TcpListener,
@@ -185,11 +119,12 @@ impl Server {
         let Opened {
             state,
             authority,
+            steward,
             tokens,
         } = opening::open(&options).await?;
         let keys = state.restore_keys(&data.join(KEYS_FOLDER)).await;
         keys.map_err(OpenError::from)?;
-        let own = Arc::new(OwnIdentity::new(&authority)?);
+        let tls = Arc::new(MeshTls::new(Arc::clone(&authority))?);
         let metrics = Arc::new(Metrics::new()?);
         let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
         let grpc = bind(options.listen).await?;
@@ -218,7 +153,8 @@ impl Server {
             state,
             authority,
             tokens,
-            own,
+            steward,
+            tls,
             fetcher,
             metrics,
             grpc,
@@ -263,10 +199,9 @@ impl Server {
         let authority_service = self.authority_service();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(renew_own_identity(
-            Arc::clone(&self.own),
-            Arc::clone(&self.authority),
-        ));
+        tasks.spawn(renew_own_identity(Arc::clone(&self.tls)));
+        tasks.spawn(Arc::clone(&self.steward).run());
+        tasks.spawn(tell_roots(self.state.clone(), Arc::clone(&self.authority)));
         if let Source::Directory(directory) = self.options.source.clone() {
             tasks.spawn(follow_directory(self.state.clone(), directory));
         }
@@ -289,6 +224,7 @@ impl Server {
             mesh: self.state.clone(),
             tokens: Arc::clone(&self.tokens),
             source: self.options.source.clone(),
+            steward: Arc::clone(&self.steward),
         };
         doors.spawn(serve_operator(
             self.operator,
@@ -299,10 +235,9 @@ impl Server {
             let metrics = Arc::clone(&self.metrics.dns);
             doors.spawn(dns.serve(self.state.clone(), metrics, stopping.clone()));
         }
-        let tls = tls::server_config(&self.authority, Arc::clone(&self.own))?;
         let listener = Listener::new(
             self.grpc,
-            tls,
+            self.tls,
             self.authority.trust_domain().clone(),
             Arc::clone(&self.metrics.listener),
         );
@@ -369,8 +304,19 @@ fn withdraw(data: &Path, addresses: &Addresses) {
     let _ = fs::remove_file(&addresses.operator);
 }
 
-async fn renew_own_identity(own: Arc<OwnIdentity>, authority: Arc<Authority>) {
-    own.keep_fresh(&authority).await;
+async fn renew_own_identity(tls: Arc<MeshTls>) {
+    tls.keep_fresh().await;
+}
+
+/// Sidecars hear of the mesh's roots whenever they change.
+async fn tell_roots(state: State, authority: Arc<Authority>) {
+    let (mut changes, mut told) = (authority.changes(), authority.roots().version);
+    while changes.changed().await.is_ok() {
+        let bundle = authority.trust_bundle();
+        if std::mem::replace(&mut told, bundle.version) != bundle.version {
+            state.set_trust_bundle(bundle).await;
+        }
+    }
 }
 
 async fn follow_directory(state: State, directory: PathBuf) {

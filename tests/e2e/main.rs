@@ -10,6 +10,7 @@
 
 mod access;
 mod authentication;
+mod authority;
 mod bad_update;
 mod balancing;
 mod bank;

@@ -2,7 +2,6 @@
 //! no request fails and no registration is lost.
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -15,6 +14,8 @@ use tokio::task::JoinHandle;
 use usher_tests::{
     Application, Client, Etcd, Mesh, Sidecar, Way, binary, eventually, eventually_for, run, yaml,
 };
+
+use crate::authority;
 
 mod hung;
 mod rollback;
@@ -54,8 +55,8 @@ impl Replicas {
         anyhow::ensure!(applied.code == Some(0), "{applied:?}");
         let mut planes = vec![first];
         for address in [etcd.address(), way.address()] {
-            let root = planes[0].data().join("ca");
-            let plane = Mesh::start_on_store(&store(address), |data| copy(&root, data)).await?;
+            // Without a root of its own: the first one signs an intermediate for it.
+            let plane = Mesh::start_on_store(&store(address), |_| Ok(())).await?;
             planes.push(plane);
         }
         Ok(Some(Self { planes, way, etcd }))
@@ -96,17 +97,8 @@ fn store(etcd: &str) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-/// The root, as an operator copies it.
-fn copy(root: &Path, data: &Path) -> Result<()> {
-    std::fs::create_dir_all(data.join("ca"))?;
-    for file in ["root.key", "root.crt"] {
-        std::fs::copy(root.join(file), data.join("ca").join(file))?;
-    }
-    Ok(())
-}
-
 /// Calls without a pause, until it is told to stop.
-struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicU32>,
     task: JoinHandle<Result<()>>,
@@ -115,7 +107,7 @@ struct Traffic {
 impl Traffic {
     /// From its second call on: who dials a service for the first time while its control plane does not answer is told so
     /// within a second, and that is no loss.
-    async fn through(sidecar: &Sidecar) -> Result<Self> {
+    pub(crate) async fn through(sidecar: &Sidecar) -> Result<Self> {
         assert_eq!(sidecar.get("http://api/").await?.status, 200);
         let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let (client, stopped, counted) = (sidecar.client(), stop.clone(), calls.clone());
@@ -133,7 +125,7 @@ impl Traffic {
     }
 
     /// All were answered, and there were some.
-    async fn all_went_well(self) -> Result<()> {
+    pub(crate) async fn all_went_well(self) -> Result<()> {
         self.stop.store(true, Ordering::SeqCst);
         self.task.await??;
         anyhow::ensure!(self.calls.load(Ordering::SeqCst) > 100, "hardly any calls");
@@ -342,26 +334,35 @@ async fn an_instance_that_leaves_waits_for_the_proxies_of_all_control_planes() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_plane_without_the_meshs_root_does_not_start() -> Result<()> {
-    let Some(replicas) = Replicas::start().await? else {
+async fn one_has_the_roots_key_and_when_it_is_lost_another_root_is_made() -> Result<()> {
+    let Some(mut replicas) = Replicas::start().await? else {
         return Ok(());
     };
+    let application = Application::echo().await?;
+    let _api = replicas.sidecar("api", Some(&application)).await?;
+    let web = replicas.sidecar("web", None).await?;
+    let traffic = Traffic::through(&web).await?;
+    let keys = |plane: &Mesh| plane.data().join("ca/root.key").exists();
+    let with_key = replicas.planes.iter().map(keys).collect::<Vec<_>>();
+    assert_eq!(with_key, [true, false, false]);
+
+    replicas.planes[0].kill_server();
+    let rotated = authority::ca(&replicas.planes[1], &["rotate", "--timeout", "2m"]);
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    assert!(rotated.stderr.contains("back it up"), "{rotated:?}");
+    assert!(rotated.stderr.contains("join tokens made up to now"), "{rotated:?}");
+    eventually("the other one signs under it", async || {
+        let status = authority::status(&replicas.planes[2]).ok()?;
+        let planes = status["controlPlanes"].as_array()?;
+        let this = planes.iter().find(|plane| plane["this"] == true)?;
+        let active = &authority::root(&status, "Active")["sha256"];
+        (this["root"] == *active).then_some(())
+    })
+    .await;
     let arguments = store(replicas.etcd.address());
-    let refused = Mesh::start_on_store(&arguments, |data| {
-        let mut all = vec!["serve".to_owned(), "--listen".into(), "127.0.0.1:0".into()];
-        all.extend(["--http".into(), "127.0.0.1:0".into()]);
-        all.extend(arguments.iter().cloned());
-        all.extend(["--data".into(), data.display().to_string()]);
-        let output = run(&binary("usher"), &all);
-        assert_eq!(output.code, Some(70), "{output:?}");
-        assert!(output.stderr.contains("copy `ca/`"), "{output:?}");
-        assert!(!data.join("ca/root.key").exists(), "none was made");
-        // Then it is done as the message says.
-        copy(&replicas.planes[0].data().join("ca"), data)
-    });
-    let started = refused.await?;
-    assert_eq!(started.ask(&["status"])?["revision"]["number"], 1);
-    Ok(())
+    let late = Mesh::start_on_store(&arguments, |_| Ok(())).await?;
+    assert_eq!(late.ask(&["status"])?["revision"]["number"], 1);
+    traffic.all_went_well().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

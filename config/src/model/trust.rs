@@ -9,7 +9,7 @@ pub struct TrustBundle {
     pub trust_domain: TrustDomain,
     /// Grows with every change.
     pub version: u64,
-    /// DER certificates, at least one.
+    /// DER certificates, at least one; the first is the one that signs, whoever is under another takes a new identity.
     pub roots: Vec<Vec<u8>>,
 }
 

@@ -25,7 +25,10 @@ use tracing::info;
 use usher_config::value::{Name, ServiceName, parse_duration};
 
 use crate::{
-    ca::token::{TokenError, TokenRequest, TokenStore},
+    ca::{
+        steward::Steward,
+        token::{TokenError, TokenRequest, TokenStore},
+    },
     state::State as Mesh,
 };
 
@@ -101,6 +104,8 @@ pub struct Operator {
     pub tokens: Arc<TokenStore>,
     /// Whether configuration may be written.
     pub source: Source,
+    /// The roots.
+    pub steward: Arc<Steward>,
 }
 
 /// Where a mesh's configuration comes from: one place, so that nobody's word is quietly taken back.
@@ -120,6 +125,9 @@ pub fn router(operator: Operator) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
         .route("/v1/rollback", post(history::rollback))
+        .route("/v1/ca", get(authority::status))
+        .route("/v1/ca/rotate", post(authority::rotate))
+        .route("/v1/ca/retire", post(authority::retire))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .route("/v1/revisions/{number}", get(history::revision))
         .route("/v1/configuration", get(history::configuration))
@@ -238,6 +246,7 @@ fn status_of(error: &TokenError) -> StatusCode {
 }
 
 pub mod apply;
+pub mod authority;
 pub mod history;
 mod unknown;
 

@@ -17,6 +17,8 @@ use axum::{
     routing::get,
 };
 
+use time::OffsetDateTime;
+
 use crate::{
     ca::Authority,
     state::State as Mesh,
@@ -141,9 +143,14 @@ fn observe(rest: &Rest) {
     gauges.proxies_behind.set(count(behind));
     let is_reachable = status.store.is_none_or(|store| store.reachable);
     gauges.store_reachable.set(i64::from(is_reachable));
+    let seconds = |end: Option<OffsetDateTime>| end.map_or(0, OffsetDateTime::unix_timestamp);
     gauges
         .root_expiry
-        .set(rest.authority.root_not_after().unix_timestamp());
+        .set(seconds(rest.authority.root_not_after()));
+    let issuer = rest.authority.issuer();
+    gauges
+        .issuer_expiry
+        .set(seconds(issuer.map(|issuer| issuer.not_after)));
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 //! SVID, proven by the handshake. The identity is always the proof's, never something the request says; and nobody is
 //! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
@@ -17,6 +21,7 @@ use usher_config::{
 use super::{
     Authority, Grounds, Peer,
     authority::IssueError,
+    limits::Limits,
     svid::ProvenKey,
     token::{JoinToken, Refusal, Subject, TokenStore},
 };
@@ -34,6 +39,10 @@ pub struct AuthorityService {
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
     metrics: Arc<CaMetrics>,
+    since: Instant,
+    by_identity: Arc<Mutex<Limits<SpiffeId>>>,
+    /// Of refused requests only: many sidecars may be behind one address.
+    refused_from: Mutex<Limits<IpAddr>>,
 }
 
 impl AuthorityService {
@@ -49,6 +58,31 @@ impl AuthorityService {
             authority,
             tokens,
             metrics,
+            since: Instant::now(),
+            by_identity: Arc::default(),
+            refused_from: Mutex::default(),
+        }
+    }
+
+    /// A refused request has cost a signature's verification: an address that gets many refusals has to wait.
+    fn may_ask(&self, address: Option<IpAddr>) -> Result<(), Status> {
+        let limits = lock(&self.refused_from);
+        match address {
+            Some(address) if limits.is_empty(&address, self.since.elapsed()) => {
+                Err(Status::resource_exhausted(
+                    "too many requests from this address were refused: try again in a second",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn note_refusal<T>(&self, address: Option<IpAddr>, result: &Result<T, Status>) {
+        use tonic::Code;
+        if let (Some(address), Err(status)) = (address, result)
+            && matches!(status.code(), Code::Unauthenticated | Code::InvalidArgument)
+        {
+            let _ = lock(&self.refused_from).take(&address, self.since.elapsed());
         }
     }
 
@@ -67,7 +101,7 @@ impl AuthorityService {
             })?;
         let bundle = self.authority.trust_bundle();
         Ok(v1::SvidResponse {
-            chain_der: vec![svid.certificate.to_vec()],
+            chain_der: svid.chain.iter().map(|der| der.to_vec()).collect(),
             spiffe_id: id.to_string(),
             trust_domain: bundle.trust_domain.to_string(),
             roots_der: bundle.roots,
@@ -92,11 +126,25 @@ impl AuthorityService {
         let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
         let now = std::time::SystemTime::now();
         let declares = Arc::clone(&self.declares);
-        let permits =
-            move |subject: &Subject| (declares)(&subject.namespace, &subject.service_account);
-        let subject = tokio::task::spawn_blocking(move || tokens.redeem(&presented, now, permits))
+        let trust_domain = self.authority.trust_domain().clone();
+        let (limits, since) = (Arc::clone(&self.by_identity), self.since);
+        let redeem = move || {
+            // Whether it comes too soon is known before a use is spent.
+            let mut too_soon = Ok(());
+            let redeemed = tokens.redeem(&presented, now, |subject: &Subject| {
+                let (namespace, account) = (&subject.namespace, &subject.service_account);
+                let id = SpiffeId::new(trust_domain.clone(), namespace.clone(), account.clone());
+                let declared = (declares)(namespace, account);
+                if declared {
+                    too_soon = may_have(&limits, &id, since.elapsed());
+                }
+                declared && too_soon.is_ok()
+            });
+            too_soon.map(|()| redeemed)
+        };
+        let subject = tokio::task::spawn_blocking(redeem)
             .await
-            .map_err(|_| Status::internal("the token check was stopped"))?
+            .map_err(|_| Status::internal("the token check was stopped"))??
             .map_err(|refusal| {
                 warn!(token = token.id(), reason = %refusal, "join token refused");
                 refused(&refusal)
@@ -133,6 +181,7 @@ impl AuthorityService {
             warn!(reason = %refusal, "renewal refused");
             return Err(refused(&refusal));
         }
+        may_have(&self.by_identity, &id, self.since.elapsed())?;
         let key = proven_key(&request.csr_der)?;
         self.sign(&id, &key, Grounds::Svid { address })
     }
@@ -146,7 +195,9 @@ impl authority_server::Authority for AuthorityService {
     ) -> Result<Response<v1::SvidResponse>, Status> {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address);
+        self.may_ask(address)?;
         let result = self.attest_inner(address, request.into_inner()).await;
+        self.note_refusal(address, &result);
         self.metrics.count(Proof::Token, &result);
         result.map(Response::new)
     }
@@ -162,13 +213,31 @@ impl authority_server::Authority for AuthorityService {
     }
 }
 
+/// One certificate more for `id`.
+fn may_have(limits: &Mutex<Limits<SpiffeId>>, id: &SpiffeId, now: Duration) -> Result<(), Status> {
+    lock(limits).take(id, now).map_err(|wait| {
+        let message = format!(
+            "{id} has asked for too many certificates: try again in {} ms",
+            wait.as_millis().max(1)
+        );
+        warn!(identity = %id, "too many certificates asked for");
+        Status::resource_exhausted(message)
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn not_issued(error: &IssueError) -> Status {
     match error {
         // Not the caller's fault, and over when there is room again.
-        IssueError::NotRecorded { .. } => Status::unavailable(error.to_string()),
-        IssueError::OtherTrustDomain { .. }
-        | IssueError::RootEnded { .. }
-        | IssueError::Sign(_) => Status::failed_precondition(error.to_string()),
+        IssueError::NotRecorded { .. } | IssueError::NoIssuer | IssueError::IssuerEnded { .. } => {
+            Status::unavailable(error.to_string())
+        }
+        IssueError::OtherTrustDomain { .. } | IssueError::Sign(_) => {
+            Status::failed_precondition(error.to_string())
+        }
     }
 }
 

@@ -1,126 +1,47 @@
-//! The mesh's root: made on first start, kept in the data directory, signs every SVID.
+//! What signs this mesh's SVIDs: the roots that everybody trusts, and this control plane's own intermediate.
 //!
-//! One self-signed ECDSA P-256 root. Its key never leaves `<data>/ca/root.key` (mode 0600; a key that others
-//! can read is refused). The trust domain is written into the root, so a data directory belongs to one trust
-//! domain for good: every identity in the mesh would change with it.
+//! SVIDs are signed by an intermediate of 7 days, so that a root's key is needed twice a week and not for every sidecar, and
+//! may lie with one control plane, or nowhere near one. Keys never leave `<data>/ca/` (mode 0600; a key that others can read
+//! is refused). The trust domain is written into the root, so a data directory belongs to one trust domain for good: every
+//! identity in the mesh would change with it.
 
+mod error;
+mod keeping;
 pub mod reserved;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path, sync::Arc};
 
-use aws_lc_rs::{
-    digest,
-    rand::{SecureRandom as _, SystemRandom},
-};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use time::{Duration, OffsetDateTime};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use tokio::sync::watch;
 use usher_config::{
     model::TrustBundle,
     value::{SpiffeId, TrustDomain},
 };
-use x509_parser::{
-    extensions::GeneralName,
-    prelude::{FromDer as _, X509Certificate},
-};
 
 use super::{
+    certificate,
+    directory::Directory,
     issued::{Grounds, Issued, IssuedLog},
+    issuer::{GivenFiles, Issuer},
+    roots::{Root, RootSet, short},
     svid::ProvenKey,
+    trust::{FileTrust, IssuerFacts},
 };
-use crate::private_files::{private_directory, read_private, write_private};
 
-/// How long an SVID holds. Renewed at half of it, so the control plane may be away for 12 hours.
-pub const SVID_LIFETIME: Duration = Duration::hours(24);
+pub use super::certificate::{CLOCK_SKEW, ISSUER_LIFETIME, SVID_LIFETIME};
+pub use error::{AuthorityError, IssueError};
 
-/// How far `notBefore` lies back: clocks of two machines may differ by this much.
-pub const CLOCK_SKEW: Duration = Duration::minutes(5);
-
-/// How long the root holds. Long, because replacing it is an operator's decision, not a timer's.
-const ROOT_LIFETIME: Duration = Duration::days(3650);
-
-/// Why the authority cannot open.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// A file of it cannot be read or written.
-    #[error("cannot use {}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file of it holds something else than it should.
-    #[error("{} does not hold a {what}: restore it from a backup, or move the ca directory away to start a \
-             new mesh, which every sidecar has to join again", path.display())]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What was expected.
-        what: &'static str,
-    },
-    /// The data directory is of a mesh with another name.
-    #[error(
-        "this data directory belongs to the trust domain {found}, the configuration says {asked}: every \
-             identity would change; set spec.trustDomain back, or use another --data directory for a new mesh"
-    )]
-    OtherTrustDomain {
-        /// The name in the root certificate.
-        found: String,
-        /// The name in the Mesh object.
-        asked: TrustDomain,
-    },
-    /// Signing the root itself failed.
-    #[error("cannot make the root certificate")]
-    Sign(#[source] rcgen::Error),
-}
-
-/// Why an identity was not signed.
-#[derive(Debug, thiserror::Error)]
-pub enum IssueError {
-    /// The identity is of another mesh.
-    #[error("{id} is not in the trust domain {trust_domain}")]
-    OtherTrustDomain {
-        /// What was asked for.
-        id: SpiffeId,
-        /// What this authority signs.
-        trust_domain: TrustDomain,
-    },
-    /// Nothing signed now could hold.
-    #[error("the root certificate ended on {not_after}: the mesh needs a new root")]
-    RootEnded {
-        /// When it ended.
-        not_after: OffsetDateTime,
-    },
-    /// What is signed has to be recorded first.
-    #[error(
-        "cannot record the certificate in {}, and what is not recorded is not given out ({source}): make room or \
-             make the file writable", path.display()
-    )]
-    NotRecorded {
-        /// The log.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Encoding or signing failed.
-    #[error("cannot sign the SVID")]
-    Sign(#[source] rcgen::Error),
-}
+use keeping::{first_roots, is_of_this_mesh};
 
 /// A signed identity.
 #[derive(Debug, Clone)]
 pub struct Svid {
     /// Whose it is.
     pub id: SpiffeId,
-    /// The certificate; its issuer is the root, so it is the whole chain.
-    pub certificate: CertificateDer<'static>,
+    /// Its certificate first, then what leads from it to the mesh's roots, without those.
+    pub chain: Vec<CertificateDer<'static>>,
     /// Last moment in which it holds.
     pub not_after: OffsetDateTime,
 }
@@ -128,105 +49,122 @@ pub struct Svid {
 /// Signs identities of one trust domain.
 pub struct Authority {
     trust_domain: TrustDomain,
-    issuer: Issuer<'static, KeyPair>,
-    root: CertificateDer<'static>,
-    root_not_after: OffsetDateTime,
-    pin: String,
+    directory: Directory,
+    id: String,
+    given: Option<GivenFiles>,
+    roots: ArcSwap<RootSet>,
+    issuer: ArcSwapOption<Issuer>,
     issued: IssuedLog,
+    changes: watch::Sender<u64>,
 }
 
 impl Authority {
-    /// Opens `<directory>/root.key` and `root.crt`; makes them when there is no key yet.
+    /// Of a control plane that is alone: with the first start, a root is made (or `given`).
     ///
     /// # Errors
     /// The files cannot be used, are damaged, readable for others, or of another trust domain.
-    pub fn open(directory: &Path, trust_domain: &TrustDomain) -> Result<Self, AuthorityError> {
-        let (key_path, root_path) = (directory.join("root.key"), directory.join("root.crt"));
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            |source| AuthorityError::File { path, source }
-        };
-        private_directory(directory).map_err(file(directory))?;
-        let key = match read_private(&key_path) {
-            Ok(pem) => String::from_utf8(pem)
-                .ok()
-                .and_then(|pem| KeyPair::from_pem(&pem).ok())
-                .ok_or(AuthorityError::Damaged {
-                    path: key_path,
-                    what: "private key in PEM",
-                })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !root_path.exists() => {
-                let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
-                write_private(&key_path, key.serialize_pem().as_bytes())
-                    .map_err(file(&key_path))?;
-                key
-            }
-            Err(error) => return Err(file(&key_path)(error)),
-        };
-        // A crash between the two writes leaves a key without a certificate: it gets one now.
-        let root = match std::fs::read(&root_path) {
-            Ok(pem) => {
-                CertificateDer::from_pem_slice(&pem).map_err(|_| AuthorityError::Damaged {
-                    path: root_path,
-                    what: "certificate in PEM",
-                })?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let root = self_sign(&key, trust_domain, OffsetDateTime::now_utc())
-                    .map_err(AuthorityError::Sign)?;
-                write_private(&root_path, root.pem().as_bytes()).map_err(file(&root_path))?;
-                root.der().clone()
-            }
-            Err(error) => return Err(file(&root_path)(error)),
-        };
-        Self::new(key, root, trust_domain, directory)
-    }
-
-    fn new(
-        key: KeyPair,
-        root: CertificateDer<'static>,
-        trust_domain: &TrustDomain,
+    pub fn alone(
         directory: &Path,
-    ) -> Result<Self, AuthorityError> {
-        use rcgen::PublicKeyData as _;
-        let damaged = |what| AuthorityError::Damaged {
-            path: directory.join("root.crt"),
-            what,
+        trust_domain: &TrustDomain,
+        given: Option<GivenFiles>,
+    ) -> Result<(Self, FileTrust), AuthorityError> {
+        let now = OffsetDateTime::now_utc();
+        let file = |source| AuthorityError::File {
+            path: directory.join("trust.json"),
+            source,
         };
-        let (_, parsed) =
-            X509Certificate::from_der(&root).map_err(|_| damaged("certificate in PEM"))?;
-        if parsed.public_key().raw != key.subject_public_key_info() {
-            return Err(damaged("certificate for root.key"));
-        }
-        let names = parsed.subject_alternative_name().ok().flatten();
-        let found = match names.map(|names| names.value.general_names.as_slice()) {
-            Some([GeneralName::URI(uri)]) => uri.trim_start_matches("spiffe://").to_owned(),
-            _ => return Err(damaged("certificate of a SPIFFE trust domain")),
+        let opened = Directory::open(directory)?;
+        let trust = FileTrust::open(directory).map_err(file)?;
+        let roots = match trust.shared().roots {
+            Some(roots) => roots,
+            None => {
+                let first = first_roots(&opened, trust_domain, (given.as_ref(), now))?;
+                trust.replace_roots(first.clone()).map_err(file)?;
+                first
+            }
         };
-        if found != trust_domain.as_str() {
-            return Err(AuthorityError::OtherTrustDomain {
-                found,
-                asked: trust_domain.clone(),
+        let authority = Self::of(opened, trust_domain, (given, roots))?;
+        authority.tend_issuer(now)?;
+        if authority.issuer().is_none() {
+            return Err(AuthorityError::NoKey {
+                root: short(&authority.pin()),
+                path: directory.to_owned(),
             });
         }
-        let pin = pin(&parsed);
-        let root_not_after = parsed.validity().not_after.to_datetime();
-        let issuer = Issuer::from_ca_cert_der(&root, key).map_err(AuthorityError::Sign)?;
+        Ok((authority, trust))
+    }
+
+    /// Like [`Self::alone`], where nobody changes roots.
+    ///
+    /// # Errors
+    /// As [`Self::alone`].
+    pub fn open(directory: &Path, trust_domain: &TrustDomain) -> Result<Self, AuthorityError> {
+        Ok(Self::alone(directory, trust_domain, None)?.0)
+    }
+
+    /// With the roots that the mesh has. There may be no intermediate yet: see [`Self::tend_issuer`].
+    ///
+    /// # Errors
+    /// As [`Self::alone`], and the directory is of another mesh.
+    pub fn with_roots(
+        directory: &Path,
+        trust_domain: &TrustDomain,
+        (given, roots): (Option<GivenFiles>, RootSet),
+    ) -> Result<Self, AuthorityError> {
+        Self::of(Directory::open(directory)?, trust_domain, (given, roots))
+    }
+
+    fn of(
+        directory: Directory,
+        trust_domain: &TrustDomain,
+        (given, roots): (Option<GivenFiles>, RootSet),
+    ) -> Result<Self, AuthorityError> {
+        for root in &roots.roots {
+            let facts = certificate::facts(&root.certificate).map_err(AuthorityError::Sign)?;
+            if let Some(found) = facts.trust_domain
+                && found != trust_domain.as_str()
+            {
+                let asked = trust_domain.clone();
+                return Err(AuthorityError::OtherTrustDomain { found, asked });
+            }
+        }
+        let kept = directory.issuer()?;
+        let now = OffsetDateTime::now_utc();
+        let issuer = kept.map(|kept| Issuer::kept(kept, &roots, now)).transpose()?;
+        let issuer = issuer.flatten();
+        if issuer.is_none() && given.is_none() {
+            is_of_this_mesh(&directory, &roots)?;
+        }
         Ok(Self {
             trust_domain: trust_domain.clone(),
-            issuer,
-            root,
-            root_not_after,
-            pin,
-            issued: IssuedLog::of(directory),
+            id: directory.id()?,
+            issued: IssuedLog::of(directory.path()),
+            directory,
+            given,
+            roots: ArcSwap::from_pointee(roots),
+            issuer: ArcSwapOption::from(issuer.map(Arc::new)),
+            changes: watch::Sender::new(0),
         })
     }
 
-    /// Signs `key` for `id`: 24 hours from `now`, never past the root's own end; and records it with the `grounds`
+    /// The roots of a mesh that has none yet: in files that were given, or made, with its key in `directory`.
+    ///
+    /// # Errors
+    /// As [`Self::alone`].
+    pub fn first_roots(
+        directory: &Path,
+        trust_domain: &TrustDomain,
+        given: Option<&GivenFiles>,
+    ) -> Result<RootSet, AuthorityError> {
+        let directory = Directory::open(directory)?;
+        first_roots(&directory, trust_domain, (given, OffsetDateTime::now_utc()))
+    }
+
+    /// Signs `key` for `id`: 24 hours from `now`, never past our intermediate's own end; and records it with the `grounds`
     /// (`<directory>/issued.jsonl`).
     ///
     /// # Errors
-    /// The identity is of another trust domain, the root has ended, or the record cannot be written.
+    /// The identity is of another trust domain, there is no intermediate that holds, or the record cannot be written.
     pub fn issue(
         &self,
         id: &SpiffeId,
@@ -238,47 +176,38 @@ impl Authority {
             let (id, trust_domain) = (id.clone(), self.trust_domain.clone());
             return Err(IssueError::OtherTrustDomain { id, trust_domain });
         }
-        if now >= self.root_not_after {
-            return Err(IssueError::RootEnded {
-                not_after: self.root_not_after,
-            });
+        let issuer = self.issuer.load_full().ok_or(IssueError::NoIssuer)?;
+        if now >= issuer.not_after {
+            let not_after = issuer.not_after;
+            return Err(IssueError::IssuerEnded { not_after });
         }
-        let not_after = (now + SVID_LIFETIME).min(self.root_not_after);
-        let mut params = CertificateParams::default();
-        params.not_before = now - CLOCK_SKEW;
-        params.not_after = not_after;
-        let serial = random_serial().map_err(IssueError::Sign)?;
+        let (not_before, not_after) =
+            (now - CLOCK_SKEW, (now + SVID_LIFETIME).min(issuer.not_after));
+        let serial = certificate::random_serial().map_err(IssueError::Sign)?;
         let issued = Issued {
             time: now,
-            serial: hex(serial.as_ref()),
+            serial: certificate::hex(serial.as_ref()),
             spiffe_id: id.as_str(),
-            not_before: params.not_before,
+            not_before,
             not_after,
             key_sha256: key.sha256(),
+            root: &issuer.root,
             grounds,
         };
-        params.serial_number = Some(serial);
-        // No subject: the URI is the only name, and RFC 5280 then makes it critical.
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = vec![uri_name(id.as_str()).map_err(IssueError::Sign)?];
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        params.use_authority_key_identifier_extension = true;
-        let certificate = params
-            .signed_by(key.key(), &self.issuer)
-            .map_err(IssueError::Sign)?
-            .der()
-            .clone();
+        let params = certificate::svid_params(id, (not_before, not_after), serial);
+        let signed = params.and_then(|params| params.signed_by(key.key(), &issuer.signer));
+        let signed = signed.map_err(IssueError::Sign)?;
         self.issued
             .record(&issued)
             .map_err(|source| self.not_recorded(source))?;
+        let mut chain = vec![signed.der().clone()];
+        chain.extend(issuer.chain.iter().cloned());
+        // A peer that was cut off while the roots changed knows only the older one.
+        let crosses = self.roots.load().crosses_of(&issuer.root);
+        chain.extend(crosses.into_iter().map(CertificateDer::from));
         Ok(Svid {
             id: id.clone(),
-            certificate,
+            chain,
             not_after,
         })
     }
@@ -311,88 +240,72 @@ impl Authority {
         &self.trust_domain
     }
 
-    /// The root certificate.
-    pub fn root(&self) -> &CertificateDer<'static> {
-        &self.root
+    /// By what other control planes know this one.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
-    /// When the root ends; nothing it signed holds longer.
-    pub fn root_not_after(&self) -> OffsetDateTime {
-        self.root_not_after
+    /// The roots of the mesh.
+    pub fn roots(&self) -> Arc<RootSet> {
+        self.roots.load_full()
     }
 
-    /// SHA-256 of the root's public key (SPKI, DER), in hex: what a join token pins.
-    pub fn pin(&self) -> &str {
-        &self.pin
+    /// When the active root ends; nothing under it holds longer.
+    pub fn root_not_after(&self) -> Option<OffsetDateTime> {
+        let roots = self.roots.load();
+        let active = roots.active()?;
+        Some(certificate::facts(&active.certificate).ok()?.not_after)
+    }
+
+    /// The intermediate with which we sign now.
+    pub fn issuer(&self) -> Option<IssuerFacts> {
+        Some(self.issuer.load().as_ref()?.facts())
+    }
+
+    /// SHA-256 of the active root's public key (SPKI, DER), in hex: what a join token pins.
+    pub fn pin(&self) -> String {
+        let roots = self.roots.load();
+        roots
+            .active()
+            .map(|root| root.pin.clone())
+            .unwrap_or_default()
     }
 
     /// What sidecars verify each other with.
     pub fn trust_bundle(&self) -> TrustBundle {
-        TrustBundle {
-            trust_domain: self.trust_domain.clone(),
-            version: 1,
-            roots: vec![self.root.to_vec()],
+        self.roots.load().bundle(&self.trust_domain)
+    }
+
+    /// The pin of the root to which a peer's verified chain leads.
+    pub fn root_of(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
+        let roots = self.roots.load();
+        if let [only] = roots.roots.as_slice() {
+            return Some(only.pin.clone());
         }
+        let signed = |root: &&Root| {
+            let mut chain = chain.iter();
+            chain.any(|der| certificate::is_signed_by(der, &root.certificate))
+        };
+        // A cross certificate leads to an older root as well; the key that signed the intermediate is the newer one's.
+        let newest_first = roots.roots.iter().rev();
+        newest_first
+            .filter(signed)
+            .map(|root| root.pin.clone())
+            .next()
     }
-}
 
-fn self_sign(
-    key: &KeyPair,
-    trust_domain: &TrustDomain,
-    now: OffsetDateTime,
-) -> Result<rcgen::Certificate, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + ROOT_LIFETIME;
-    params.serial_number = Some(random_serial()?);
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "Usher");
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("root of {trust_domain}"));
-    params.subject_alt_names = vec![uri_name(&format!("spiffe://{trust_domain}"))?];
-    // One intermediate below: replicas sign with short-lived ones of their own.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.self_signed(key)
-}
-
-fn uri_name(uri: &str) -> Result<SanType, rcgen::Error> {
-    Ok(SanType::URI(uri.try_into()?))
-}
-
-/// 127 random bits: positive, and never twice, also for a key that is renewed.
-fn random_serial() -> Result<SerialNumber, rcgen::Error> {
-    let mut bytes = [0_u8; 16];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| rcgen::Error::RingUnspecified)?;
-    if let Some(first) = bytes.first_mut() {
-        *first &= 0x7f;
+    /// Counts up whenever roots or intermediate change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
-    Ok(SerialNumber::from_slice(&bytes))
+
+    fn changed(&self) {
+        self.changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
 }
 
 /// What a join token pins of a root, DER; `None`: it is no certificate.
 pub fn pin_of(root: &[u8]) -> Option<String> {
-    let (_, root) = X509Certificate::from_der(root).ok()?;
-    Some(pin(&root))
-}
-
-fn pin(root: &X509Certificate<'_>) -> String {
-    sha256(root.public_key().raw)
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Some(certificate::facts(root).ok()?.pin)
 }

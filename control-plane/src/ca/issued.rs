@@ -35,6 +35,15 @@ pub enum Grounds<'a> {
     },
     /// The control plane's own.
     ControlPlane,
+    /// An intermediate, for a control plane to sign with.
+    Intermediate {
+        /// Which control plane, by its id.
+        control_plane: &'a str,
+    },
+    /// A new root.
+    Root,
+    /// A root's key under an older root.
+    Cross,
 }
 
 /// One line.
@@ -55,6 +64,8 @@ pub(super) struct Issued<'a> {
     pub not_after: OffsetDateTime,
     /// SHA-256 of the public key (SPKI, DER), hexadecimal.
     pub key_sha256: String,
+    /// The same of the root that it leads to.
+    pub root: &'a str,
     #[serde(flatten)]
     pub grounds: Grounds<'a>,
 }

@@ -1,6 +1,6 @@
 //! Who is calling, as the handshake proved it; the only thing the services on 15012 authorise by.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use usher_config::value::SpiffeId;
 
@@ -14,6 +14,8 @@ pub struct Peer {
     pub identity: Option<SpiffeId>,
     /// From where it came; `None`: it is gone.
     pub address: Option<IpAddr>,
+    /// To which root of the mesh its certificate leads, by its pin.
+    pub root: Option<Arc<str>>,
 }
 
 impl From<SpiffeId> for Peer {
@@ -22,6 +24,7 @@ impl From<SpiffeId> for Peer {
         Self {
             identity: Some(identity),
             address: None,
+            root: None,
         }
     }
 }

@@ -89,7 +89,13 @@ impl ProvenKey {
 
     /// SHA-256 of it (SPKI, DER), hexadecimal.
     pub(super) fn sha256(&self) -> String {
-        super::authority::sha256(&self.0.subject_public_key_info())
+        super::certificate::sha256(&self.0.subject_public_key_info())
+    }
+
+    /// Whether a certificate is for it.
+    pub(super) fn is_in(&self, certificate: &[u8]) -> bool {
+        let facts = super::certificate::facts(certificate);
+        facts.is_ok_and(|facts| facts.public_key == self.0.subject_public_key_info())
     }
 
     pub(super) fn key(&self) -> &SubjectPublicKeyInfo {

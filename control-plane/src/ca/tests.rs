@@ -63,6 +63,28 @@ pub(super) fn greedy_csr() -> Vec<u8> {
     csr(&params, &KeyPair::generate().expect("random"))
 }
 
+/// As whoever knows `roots` verifies a client.
+pub(super) fn verified(
+    chain: &[CertificateDer<'static>],
+    roots: &[&Vec<u8>],
+    now: OffsetDateTime,
+) -> Result<(), rustls::Error> {
+    let mut store = rustls::RootCertStore::empty();
+    for root in roots {
+        store.add(CertificateDer::from((*root).clone()))?;
+    }
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        store.into(),
+        crate::listener::tls::provider(),
+    );
+    let verifier = verifier.build().expect("roots");
+    let seconds = u64::try_from(now.unix_timestamp()).expect("after 1970");
+    let now = rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    verifier
+        .verify_client_cert(&chain[0], &chain[1..], now)
+        .map(drop)
+}
+
 #[test]
 fn an_svid_has_exactly_the_shape_of_the_specification() {
     let directory = tempfile::tempdir().expect("writable");
@@ -75,7 +97,7 @@ fn an_svid_has_exactly_the_shape_of_the_specification() {
         let svid = authority
             .issue(&account(), &key, now, Grounds::ControlPlane)
             .expect("issued");
-        let (_, leaf) = X509Certificate::from_der(&svid.certificate).expect("DER");
+        let (_, leaf) = X509Certificate::from_der(&svid.chain[0]).expect("DER");
         assert_eq!(leaf.validity().not_before.to_datetime(), now - CLOCK_SKEW);
         assert_eq!(leaf.validity().not_after.to_datetime(), now + SVID_LIFETIME);
         assert_eq!(leaf.subject().as_raw(), [0x30, 0], "no subject");
@@ -109,10 +131,11 @@ fn an_svid_has_exactly_the_shape_of_the_specification() {
             )
         };
         assert!(leaf.extensions().iter().all(|extension| known(&extension)));
-        let (_, root) = X509Certificate::from_der(authority.root()).expect("DER");
-        leaf.verify_signature(Some(root.public_key()))
-            .expect("signed by the root");
-        let claims = Claims::of_verified(&svid.certificate).expect("one name");
+        assert_eq!(svid.chain.len(), 2, "itself and the intermediate, no root");
+        let roots = authority.roots();
+        let root = &roots.roots[0].certificate;
+        verified(&svid.chain, &[root], now).expect("leads to the root");
+        let claims = Claims::of_verified(&svid.chain[0]).expect("one name");
         assert_eq!(
             claims,
             Claims {
@@ -128,7 +151,7 @@ fn a_leaf_never_outlives_its_issuer() {
     let directory = tempfile::tempdir().expect("writable");
     let authority = authority(directory.path());
     let key = ProvenKey::from_csr(&plain_csr()).expect("valid");
-    let end = authority.root_not_after();
+    let end = authority.issuer().expect("there").not_after;
     let late = end - time::Duration::hours(1);
     assert_eq!(
         authority
@@ -141,7 +164,7 @@ fn a_leaf_never_outlives_its_issuer() {
         authority
             .issue(&account(), &key, end, Grounds::ControlPlane)
             .is_err(),
-        "nothing is signed by an ended root"
+        "nothing is signed with an ended intermediate"
     );
 }
 
@@ -235,12 +258,23 @@ fn the_root_survives_a_restart_and_its_key_is_private() {
     let directory = tempfile::tempdir().expect("writable");
     let first = authority(directory.path());
     let again = authority(directory.path());
-    assert_eq!((first.root(), first.pin()), (again.root(), again.pin()));
+    assert_eq!(
+        (first.roots(), first.issuer()),
+        (again.roots(), again.issuer())
+    );
     let mode = |name: &str| {
         let path = directory.path().join(name);
         path.metadata().expect("exists").permissions().mode() & 0o777
     };
-    assert_eq!((mode("ca"), mode("ca/root.key")), (0o700, 0o600));
+    assert_eq!(mode("ca"), 0o700);
+    for name in [
+        "ca/root.key",
+        "ca/issuer.key",
+        "ca/trust.json",
+        "ca/issued.jsonl",
+    ] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
 }
 
 #[test]
@@ -260,12 +294,18 @@ fn a_root_key_that_others_can_read_is_not_used() {
 fn a_lost_root_key_is_never_replaced_silently() {
     let directory = tempfile::tempdir().expect("writable");
     drop(authority(directory.path()));
-    std::fs::remove_file(directory.path().join("ca/root.key")).expect("ours");
+    let remove = |name: &str| std::fs::remove_file(directory.path().join(name)).expect("ours");
+    remove("ca/root.key");
+    drop(authority(directory.path()));
+    remove("ca/issuer.key");
     let opened = Authority::open(
         &directory.path().join("ca"),
         &"usher.local".parse().expect("valid"),
     );
-    assert!(opened.is_err());
+    let Err(error @ AuthorityError::NoKey { .. }) = opened else {
+        panic!("opened without a key")
+    };
+    assert!(error.to_string().contains("backup"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
     num::NonZeroU32,
     path::Path,
     str::FromStr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,7 +22,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use usher_config::value::{InvalidValue, Name};
 
-use super::authority::{hex, reserved};
+use super::{Authority, authority::reserved, certificate::hex};
 use table::FileTable;
 
 mod table;
@@ -154,7 +155,9 @@ pub enum Refusal {
     )]
     Undeclared(Subject),
     /// It pins another root.
-    #[error("the join token is for another mesh: its root is not the one of this control plane")]
+    #[error(
+        "the join token is for another mesh, or for a root of this one that was retired: make a new one with `usher token create`"
+    )]
     OtherMesh,
     /// The table failed.
     #[error(transparent)]
@@ -170,25 +173,37 @@ pub struct Subject {
     pub service_account: Name,
 }
 
+/// What tokens pin: of the root that signs now, and those of all roots that the mesh trusts.
+pub type Pins = Arc<dyn Fn() -> (String, Vec<String>) + Send + Sync>;
+
+/// The pins of an authority, as they are at each moment.
+pub fn pins_of(authority: &Arc<Authority>) -> Pins {
+    let authority = Arc::clone(authority);
+    Arc::new(move || {
+        let roots = authority.roots();
+        let all = roots.roots.iter().map(|root| root.pin.clone());
+        (authority.pin(), all.collect())
+    })
+}
+
 /// The tokens of a mesh. Calls wait for the disk: not for an async task.
 pub struct TokenStore {
     table: Box<dyn TokenTable>,
-    pin: String,
+    pins: Pins,
 }
 
 impl TokenStore {
-    /// Opens the file, or makes it (the directory must keep others out), for a mesh with this root.
+    /// Opens the file, or makes it (the directory must keep others out), for a mesh with these roots.
     ///
     /// # Errors
     /// The file is another program's, damaged, or in use by another control plane.
-    pub fn open(path: &Path, pin: &str) -> Result<Self, redb::Error> {
-        Ok(Self::on(Box::new(FileTable::open(path)?), pin))
+    pub fn open(path: &Path, pins: Pins) -> Result<Self, redb::Error> {
+        Ok(Self::on(Box::new(FileTable::open(path)?), pins))
     }
 
-    /// Keeps them in this table, for a mesh with this root.
-    pub fn on(table: Box<dyn TokenTable>, pin: &str) -> Self {
-        let pin = pin.to_owned();
-        Self { table, pin }
+    /// Keeps them in this table, for a mesh with these roots.
+    pub fn on(table: Box<dyn TokenTable>, pins: Pins) -> Self {
+        Self { table, pins }
     }
 
     /// Makes a token, and forgets those that expired.
@@ -211,7 +226,7 @@ impl TokenStore {
         let token = JoinToken {
             id: hex(&id),
             secret,
-            pin: self.pin.clone(),
+            pin: (self.pins)().0,
         };
         let expires_at = now + request.ttl;
         let record = Record {
@@ -236,9 +251,9 @@ impl TokenStore {
         &self,
         token: &JoinToken,
         now: SystemTime,
-        declared: impl Fn(&Subject) -> bool,
+        mut declared: impl FnMut(&Subject) -> bool,
     ) -> Result<Subject, Refusal> {
-        if token.pin != self.pin {
+        if !(self.pins)().1.contains(&token.pin) {
             return Err(Refusal::OtherMesh);
         }
         let mut permits = None;
@@ -310,4 +325,4 @@ fn unix_seconds(time: SystemTime) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

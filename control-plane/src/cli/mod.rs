@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod ca;
 mod apply;
 mod client;
 mod diff;
@@ -105,6 +106,7 @@ enum Verb {
     Instances(instances::Instances),
     Watch(watch::Watch),
     Token(token::Token),
+    Ca(ca::Ca),
     #[command(hide = true)]
     Tied(run::Tied),
     #[command(hide = true)]
@@ -146,6 +148,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Instances(verb) => verb.execute(),
         Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
+        Verb::Ca(verb) => verb.execute(),
         Verb::Tied(verb) => verb.execute(),
         Verb::Guard(verb) => verb.execute(),
     };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::operator::Source,
-    ca::authority::AuthorityError,
+    ca::{authority::AuthorityError, issuer::GivenFiles},
     server::{Options, Server, StartError},
     telemetry::{Format, misread, start_log},
 };
@@ -38,11 +38,12 @@ Examples:
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   usher serve                                            configuration comes from usher apply
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
+  usher serve --config mesh/ --ca-certificate ca.pem --ca-key ca.key      sign with an intermediate from your own CA
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
-etcd). They sign with one root: start one, copy the directory ca/ of its data directory to the others, then start those.
-Sidecars are told of all of them: usher run --control-plane 10.0.0.1:15012,10.0.0.2:15012
+etcd). The first one makes the mesh's root; each signs with an intermediate of its own, which the one with the root's key
+signs for it (usher ca status). Sidecars are told of all of them: usher run --control-plane 10.0.0.1:15012,10.0.0.2:15012
   usher serve --store etcd://10.0.0.7:2379,10.0.0.8:2379,10.0.0.9:2379 --etcd-ca etcd.pem --listen 10.0.0.1:15012
 
 Every certificate that is signed is a line of ca/issued.jsonl in the data directory: who, when, on which token or SVID,
@@ -76,6 +77,13 @@ pub(super) struct Serve {
     http: SocketAddr,
     #[command(flatten)]
     names: Names,
+    /// PEM file to sign identities with: an intermediate that somebody else keeps fresh, what leads from it to its root, and
+    /// the root; read again every few seconds
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    ca_certificate: Option<PathBuf>,
+    /// PEM file, mode 0600, with the key of the intermediate
+    #[arg(long, value_name = "FILE", requires = "ca_certificate")]
+    ca_key: Option<PathBuf>,
     /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
     #[arg(long, value_name = "FILE")]
     jwks_ca: Option<PathBuf>,
@@ -158,6 +166,11 @@ impl Serve {
             http: self.http,
             dns: self.names.place(),
             dns_forward: self.names.source()?,
+            issuer: self
+                .ca_certificate
+                .clone()
+                .zip(self.ca_key.clone())
+                .map(|(certificate, key)| GivenFiles { certificate, key }),
             jwks_ca: self.jwks_ca.clone(),
         };
         let server = Server::start(options)

@@ -59,7 +59,7 @@ pub struct Listener {
 
 /// What every handshake needs.
 struct Shaker {
-    tls: TlsAcceptor,
+    tls: Arc<tls::MeshTls>,
     trust_domain: TrustDomain,
     metrics: Arc<ListenerMetrics>,
     handshakes: Semaphore,
@@ -83,12 +83,12 @@ impl Listener {
     /// A listener on `tcp` that proves itself and verifies others by `tls`.
     pub fn new(
         tcp: TcpListener,
-        tls: Arc<rustls::ServerConfig>,
+        tls: Arc<tls::MeshTls>,
         trust_domain: TrustDomain,
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
         let shaker = Shaker {
-            tls: TlsAcceptor::from(tls),
+            tls,
             trust_domain,
             metrics,
             handshakes: Semaphore::new(HANDSHAKES_MAX),
@@ -171,16 +171,14 @@ impl Shaker {
             .map_err(|_| HandshakeError::Timeout)??;
         // Never closed; without the permit the handshake is only one more at once.
         let handshake = self.handshakes.acquire().await;
-        let stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(tcp))
+        let acceptor = TlsAcceptor::from(self.tls.config());
+        let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
         drop(handshake);
-        let certificate = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
-        let (identity, lifetime, stranger) = match certificate {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let root = self.tls.root_of(chain);
+        let (identity, lifetime, stranger) = match chain.first() {
             None => {
                 let permit = Arc::clone(&self.strangers).try_acquire_owned();
                 let permit = permit.map_err(|_| HandshakeError::Strangers)?;
@@ -206,7 +204,11 @@ impl Shaker {
         let ends = Instant::now() + lifetime;
         Ok(MeshStream::new(
             stream,
-            Peer { identity, address },
+            Peer {
+                identity,
+                address,
+                root,
+            },
             ends,
             (permit, stranger, open),
         ))

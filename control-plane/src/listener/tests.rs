@@ -68,7 +68,7 @@ impl ServerCertVerifier for TrustAnybody {
 }
 
 struct Port {
-    authority: Authority,
+    authority: Arc<Authority>,
     metrics: Metrics,
     address: std::net::SocketAddr,
     connections: tokio_stream::wrappers::ReceiverStream<io::Result<MeshStream>>,
@@ -79,12 +79,12 @@ async fn port() -> Port {
     let directory = tempfile::tempdir().expect("writable");
     let trust_domain = "usher.local".parse().expect("valid");
     let authority = Authority::open(&directory.path().join("ca"), &trust_domain).expect("opens");
-    let own = Arc::new(tls::OwnIdentity::new(&authority).expect("issued"));
-    let config = tls::server_config(&authority, own).expect("valid");
+    let authority = Arc::new(authority);
+    let tls = Arc::new(tls::MeshTls::new(Arc::clone(&authority)).expect("issued"));
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("free");
     let address = tcp.local_addr().expect("bound");
     let metrics = Metrics::new().expect("unique");
-    let listener = Listener::new(tcp, config, trust_domain, Arc::clone(&metrics.listener));
+    let listener = Listener::new(tcp, tls, trust_domain, Arc::clone(&metrics.listener));
     let connections = listener.connections();
     Port {
         authority,
@@ -105,7 +105,7 @@ fn identity_of(authority: &Authority, id: &str, issued: OffsetDateTime) -> Ident
         .issue(&id, &proven, issued, crate::ca::Grounds::ControlPlane)
         .expect("issued");
     (
-        vec![svid.certificate],
+        svid.chain,
         PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
     )
 }
@@ -160,6 +160,7 @@ async fn an_svid_of_ours_is_the_peers_identity() {
         &Peer {
             identity: Some(id.parse().expect("valid")),
             address: Some([127, 0, 0, 1].into()),
+            root: Some(port.authority.pin().into()),
         }
     );
     assert!(
@@ -170,7 +171,7 @@ async fn an_svid_of_ours_is_the_peers_identity() {
     let chain = stream.get_ref().1.peer_certificates().expect("shown");
     assert_eq!(
         chain.last(),
-        Some(port.authority.root()),
+        Some(&CertificateDer::from(port.authority.trust_bundle().roots[0].clone())),
         "a joining sidecar looks for the root"
     );
     let server = Claims::of_verified(&chain[0]).expect("one name").id;

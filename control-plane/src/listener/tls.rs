@@ -2,7 +2,7 @@
 //!
 //! TLS 1.3 only, X25519MLKEM768 first. No resumption: a resumed session skips the verifier, and sidecars hold
 //! one long connection each, so there is nothing to win. The own certificate comes from our own authority and
-//! is replaced at half its life; the root travels behind it, as a joining sidecar knows only its digest.
+//! is replaced at half its life; the roots travel behind it, as a joining sidecar knows only a digest of one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use rustls::{
     sign::CertifiedKey,
     version::TLS13,
 };
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use tracing::{error, info};
 
@@ -60,17 +60,76 @@ pub fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// The configuration of port 15012.
-///
-/// # Errors
-/// The root cannot be used as a trust anchor.
-pub fn server_config(
+/// The configuration of port 15012, made anew whenever the mesh's roots or our intermediate change.
+pub struct MeshTls {
+    authority: Arc<Authority>,
+    own: Arc<OwnIdentity>,
+    config: ArcSwap<ServerConfig>,
+}
+
+impl MeshTls {
+    /// # Errors
+    /// The authority cannot sign, or its roots cannot be trust anchors.
+    pub fn new(authority: Arc<Authority>) -> Result<Self, TlsError> {
+        let own = Arc::new(OwnIdentity::new(&authority)?);
+        let config = server_config(&authority, Arc::clone(&own))?;
+        Ok(Self {
+            authority,
+            own,
+            config: ArcSwap::from(config),
+        })
+    }
+
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
+    }
+
+    /// To which root of the mesh a verified chain leads.
+    pub fn root_of(&self, chain: &[CertificateDer<'_>]) -> Option<Arc<str>> {
+        self.authority.root_of(chain).map(Arc::from)
+    }
+
+    /// Renews our own SVID at half of each life, and follows the authority, for ever. What cannot be renewed now is tried
+    /// again; what was there before serves until then.
+    pub async fn keep_fresh(&self) {
+        let mut changes = self.authority.changes();
+        let mut wait = half_life();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            wait = match self.refresh() {
+                Ok(()) => {
+                    info!("own identity renewed");
+                    half_life()
+                }
+                Err(cause) => {
+                    error!(error = &cause as &dyn std::error::Error, "own identity not renewed");
+                    RETRY_PAUSE
+                }
+            };
+        }
+    }
+
+    fn refresh(&self) -> Result<(), TlsError> {
+        self.own.renew(&self.authority)?;
+        self.config
+            .store(server_config(&self.authority, Arc::clone(&self.own))?);
+        Ok(())
+    }
+}
+
+fn server_config(
     authority: &Authority,
     own: Arc<OwnIdentity>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
     let mut roots = RootCertStore::empty();
-    roots.add(authority.root().clone())?;
+    for root in authority.trust_bundle().roots {
+        roots.add(root.into())?;
+    }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .allow_unauthenticated()
@@ -110,27 +169,6 @@ impl OwnIdentity {
         self.current.store(Arc::new(certify(authority)?));
         Ok(())
     }
-
-    /// Renews at half of each life, for ever.
-    pub async fn keep_fresh(&self, authority: &Authority) {
-        let mut wait = half_life();
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = match self.renew(authority) {
-                Ok(()) => {
-                    info!("own identity renewed");
-                    half_life()
-                }
-                Err(cause) => {
-                    error!(
-                        error = &cause as &dyn std::error::Error,
-                        "own identity not renewed"
-                    );
-                    RETRY_PAUSE
-                }
-            };
-        }
-    }
 }
 
 impl ResolvesServerCert for OwnIdentity {
@@ -150,8 +188,9 @@ fn certify(authority: &Authority) -> Result<CertifiedKey, TlsError> {
     let svid = authority.issue(&id, &key, now, Grounds::ControlPlane)?;
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     let signer = provider().key_provider.load_private_key(private)?;
-    Ok(CertifiedKey::new(
-        vec![svid.certificate, authority.root().clone()],
-        signer,
-    ))
+    // Roots, too: a sidecar that joins knows only the digest of one of them.
+    let mut chain = svid.chain;
+    let roots = authority.trust_bundle().roots.into_iter();
+    chain.extend(roots.map(CertificateDer::from));
+    Ok(CertifiedKey::new(chain, signer))
 }

@@ -1,16 +1,35 @@
 //! What everything else stands on, opened in the order of trust: the store, the root, the tokens.
 
 use std::{path::Path, sync::Arc};
+#[cfg(feature = "etcd")]
+use std::time::Duration;
+
+#[cfg(feature = "etcd")]
+use time::OffsetDateTime;
 
 use usher_config::value::TrustDomain;
 
 use super::{Options, StartError};
+#[cfg(feature = "etcd")]
+use crate::ca::{roots::RootSet, trust::TrustError};
 use crate::{
     admin::operator::Source,
-    ca::{Authority, token::TokenStore},
+    ca::{
+        Authority,
+        steward::{Count, Steward},
+        token::{TokenStore, pins_of},
+        trust::{Census, TrustStore},
+    },
     state::State,
     status::{MistakeReport, RejectedObject},
 };
+
+/// How long a control plane that starts waits for another one to sign its intermediate: that one looks every two seconds.
+#[cfg(feature = "etcd")]
+const ISSUER_WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(feature = "etcd")]
+const ISSUER_LOOK: Duration = Duration::from_millis(500);
 
 /// Where accepted configuration is kept.
 #[derive(Debug, Clone)]
@@ -26,6 +45,7 @@ pub enum StoreChoice {
 pub(super) struct Opened {
     pub(super) state: State,
     pub(super) authority: Arc<Authority>,
+    pub(super) steward: Arc<Steward>,
     pub(super) tokens: Arc<TokenStore>,
 }
 
@@ -45,16 +65,32 @@ async fn embedded(options: &Options) -> Result<Opened, StartError> {
         Source::Directory(config) => State::open(config, data).await?,
         Source::Store => State::restored(data)?,
     };
-    let authority = Authority::open(&data.join("ca"), &trust_domain(&state, options)?)?;
+    let domain = trust_domain(&state, options)?;
+    let (authority, trust) = Authority::alone(&data.join("ca"), &domain, options.issuer.clone())?;
+    let authority = Arc::new(authority);
     state.set_trust_bundle(authority.trust_bundle()).await;
     let path = data.join("tokens.redb");
-    let tokens = TokenStore::open(&path, authority.pin())
+    let tokens = TokenStore::open(&path, pins_of(&authority))
         .map_err(|source| StartError::Tokens { path, source })?;
     Ok(Opened {
+        steward: steward(&state, &authority, Arc::new(trust)),
         state,
-        authority: Arc::new(authority),
+        authority,
         tokens: Arc::new(tokens),
     })
+}
+
+/// Keeps `authority` fresh, for the sidecars of `state`.
+fn steward(state: &State, authority: &Arc<Authority>, store: Arc<dyn TrustStore>) -> Arc<Steward> {
+    let mesh = state.clone();
+    let count = move || {
+        let (version, by_root, behind) = mesh.trust_census();
+        (version, Census { by_root, behind })
+    };
+    // Linux's word for it; on another system nobody needs to know.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let who = (Arc::new(count) as Count, name.trim().to_owned());
+    Arc::new(Steward::new(authority.clone(), store, who))
 }
 
 #[cfg(feature = "etcd")]
@@ -66,25 +102,74 @@ async fn shared(
 
     let data = &options.data;
     let store = Arc::new(EtcdStore::connect(etcd.clone()).await?);
-    let root = store.root().await.map_err(StoreError::from)?;
-    // Else one would be made here, for which nobody in the mesh would have a good word.
-    if let Some(pin) = root.filter(|_| !data.join("ca/root.key").exists()) {
-        let data = data.clone();
-        return Err(StartError::NoRoot { pin, data });
-    }
+    let trust: Arc<dyn TrustStore> = Arc::new(store.trust());
+    let oldest = store.root().await.map_err(StoreError::from)?;
     let state = State::of_replica(Box::new(Arc::clone(&store)), store.clone()).await?;
-    let authority = Authority::open(&data.join("ca"), &trust_domain(&state, options)?)?;
-    let claimed = store.claim_root(authority.pin()).await;
-    claimed
-        .map_err(StoreError::from)?
-        .map_err(|error| StartError::OtherRoot(Box::new(error)))?;
+    let domain = trust_domain(&state, options)?;
+    let roots = mesh_roots(&*trust, (options, &domain), oldest).await?;
+    let from = (options.issuer.clone(), roots);
+    let authority = Arc::new(Authority::with_roots(&data.join("ca"), &domain, from)?);
+    let steward = steward(&state, &authority, trust);
+    wait_for_issuer(&steward, &authority).await?;
     state.set_trust_bundle(authority.trust_bundle()).await;
-    let tokens = TokenStore::on(Box::new(store.tokens()), authority.pin());
+    let tokens = TokenStore::on(Box::new(store.tokens()), pins_of(&authority));
     Ok(Opened {
+        steward,
         state,
-        authority: Arc::new(authority),
+        authority,
         tokens: Arc::new(tokens),
     })
+}
+
+/// The roots that the mesh in the store has; ours, if it has none and nobody is faster.
+#[cfg(feature = "etcd")]
+async fn mesh_roots(
+    trust: &dyn TrustStore,
+    (options, domain): (&Options, &TrustDomain),
+    oldest: Option<String>,
+) -> Result<RootSet, StartError> {
+    let ca = options.data.join("ca");
+    if let Some(roots) = trust.read().await?.roots {
+        return Ok(roots);
+    }
+    let is_new = !ca.join("root.key").exists();
+    // Else one would be made here, for which nobody in the mesh would have a good word.
+    if let Some(pin) = oldest.clone().filter(|_| is_new) {
+        let data = options.data.clone();
+        return Err(StartError::NoRoot { pin, data });
+    }
+    let first = Authority::first_roots(&ca, domain, options.issuer.as_ref())?;
+    if let Some((stored, own)) = oldest.zip(first.active().map(|root| root.pin.clone()))
+        && stored != own
+    {
+        return Err(StartError::OtherRoot { stored, own });
+    }
+    if trust.write_roots(first.clone()).await? {
+        return Ok(first);
+    }
+    if is_new && options.issuer.is_none() {
+        Authority::set_aside_first(&ca)?;
+    }
+    let roots = trust.read().await?.roots;
+    roots.ok_or_else(|| StartError::Trust(TrustError("its roots have gone".into())))
+}
+
+/// Without an intermediate nobody could be let in.
+#[cfg(feature = "etcd")]
+async fn wait_for_issuer(steward: &Steward, authority: &Authority) -> Result<(), StartError> {
+    let deadline = tokio::time::Instant::now() + ISSUER_WAIT;
+    loop {
+        steward.turn(OffsetDateTime::now_utc()).await?;
+        if authority.issuer().is_some() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(StartError::NoIssuer {
+                root: authority.pin(),
+            });
+        }
+        tokio::time::sleep(ISSUER_LOOK).await;
+    }
 }
 
 /// The trust domain, unless it would be a default in place of one that was written with a mistake.

@@ -82,6 +82,8 @@ struct Inner {
     configuration: ArcSwap<Configuration>,
     registry: Mutex<Registry>,
     bundle: Mutex<Option<TrustBundle>>,
+    /// The version of the trust bundle, and the generation from which on snapshots have it.
+    bundle_at: Mutex<(u64, u64)>,
     generation: AtomicU64,
     changes: watch::Sender<u64>,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -196,6 +198,7 @@ impl State {
             configuration: ArcSwap::from_pointee(configuration),
             registry: Mutex::default(),
             bundle: Mutex::default(),
+            bundle_at: Mutex::default(),
             generation: AtomicU64::new(1),
             changes: watch::Sender::new(1),
             snapshots: watch::Sender::new(Arc::new(Snapshot {
@@ -231,7 +234,7 @@ impl State {
     /// The roots that proxies shall trust. The first call fixes the mesh's trust domain for good.
     pub async fn set_trust_bundle(&self, bundle: TrustBundle) {
         let _writing = self.0.writer.lock().await;
-        let domain = bundle.trust_domain.clone();
+        let (domain, version) = (bundle.trust_domain.clone(), bundle.version);
         *lock(&self.0.bundle) = Some(bundle);
         let current = self.0.configuration.load_full();
         if current.world.fixed_domain.as_ref() != Some(&domain) {
@@ -244,9 +247,17 @@ impl State {
                 );
             }
         }
-        self.changed();
+        *lock(&self.0.bundle_at) = (version, self.changed());
         // At once: the first proxy needs it before anything else.
         self.publish(Instant::now());
+    }
+
+    /// The version of the roots that proxies are told, how many of them have an SVID under which root, by its pin, and how
+    /// many have not applied that version yet.
+    pub fn trust_census(&self) -> (u64, BTreeMap<String, usize>, usize) {
+        let (version, generation) = *lock(&self.0.bundle_at);
+        let (by_root, behind) = self.0.connected.trust_census(generation);
+        (version, by_root, behind)
     }
 
     /// Puts the trust domain in force, also when it cannot be stored. The caller holds `writer`.

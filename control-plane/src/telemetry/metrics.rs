@@ -51,6 +51,8 @@ pub struct MeshGauges {
     pub proxies_behind: IntGauge,
     /// End of the root certificate.
     pub root_expiry: IntGauge,
+    /// End of the intermediate that signs.
+    pub issuer_expiry: IntGauge,
     /// 0: the store that several control planes share does not answer.
     pub store_reachable: IntGauge,
 }
@@ -160,6 +162,10 @@ impl MeshGauges {
             root_expiry: table.gauge(
                 "usher_ca_root_expiry_timestamp_seconds",
                 "When does the root certificate end?",
+            )?,
+            issuer_expiry: table.gauge(
+                "usher_ca_issuer_expiry_timestamp_seconds",
+                "When does the intermediate end with which this control plane signs?",
             )?,
             store_reachable: table.gauge(
                 "usher_store_reachable",

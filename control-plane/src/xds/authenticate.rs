@@ -1,6 +1,6 @@
 //! Who opens a stream or calls the registry: the identity that the TLS listener verified, and nothing else.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use tonic::{Extensions, Status};
 use usher_config::value::SpiffeId;
@@ -21,6 +21,11 @@ pub fn authenticate(extensions: &Extensions) -> Result<SpiffeId, Status> {
             "this call needs mutual TLS with an SVID of this mesh; attest first",
         )),
     }
+}
+
+/// The root to which the certificate of a request's connection leads, by its pin.
+pub fn under_root(extensions: &Extensions) -> Option<Arc<str>> {
+    extensions.get::<Peer>()?.root.clone()
 }
 
 /// The address from which a request's connection came.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -50,6 +50,8 @@ struct Entry {
     generation: u64,
     /// The newest revision that it was compared with: what was accepted since, it may not have been told yet.
     compared: u64,
+    /// To which root of the mesh the certificate of its connection leads, by its pin.
+    root: Option<Arc<str>>,
     /// The services whose endpoints it was told, `namespace/service`.
     endpoints_of: BTreeSet<String>,
 }
@@ -89,10 +91,30 @@ impl Connected {
                 follows_streams: has(client_feature::STREAM_ROUTES),
                 generation: 0,
                 compared: 0,
+                root: None,
                 endpoints_of: BTreeSet::new(),
             },
         );
         id
+    }
+
+    /// Its connection's certificate leads to this root.
+    pub fn is_under(&self, id: StreamId, root: Option<Arc<str>>) {
+        self.update(id, |entry| entry.root = root);
+    }
+
+    /// How many have an SVID under which root, by its pin; and how many have not applied `generation` yet.
+    pub fn trust_census(&self, generation: u64) -> (BTreeMap<String, usize>, usize) {
+        let streams = self.streams();
+        let mut by_root = BTreeMap::new();
+        for entry in streams.by_id.values() {
+            if let Some(root) = &entry.root {
+                *by_root.entry(root.to_string()).or_default() += 1;
+            }
+        }
+        let entries = streams.by_id.values();
+        let behind = entries.filter(|entry| entry.generation < generation);
+        (by_root, behind.count())
     }
 
     /// Its stream has ended. What it was told, it may keep for hours; nobody waits for it.

@@ -26,7 +26,7 @@ use crate::{clock::now_text, snapshot::Snapshot, state::State, status::NackRepor
 use super::{
     Topic,
     acknowledgement::{Acknowledgements, Answer, Closing},
-    authenticate::authenticate,
+    authenticate::{authenticate, under_root},
     connected::{Connected, StreamId},
     subscription::{Batch, Part, Subscriptions},
 };
@@ -63,8 +63,9 @@ impl AggregatedDiscoveryService for AdsService {
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         let identity = authenticate(request.extensions())?;
+        let peer = (identity, under_root(request.extensions()));
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        let conversation = Conversation::new(&self.state, identity, request.into_inner(), sender);
+        let conversation = Conversation::new(&self.state, peer, request.into_inner(), sender);
         tokio::spawn(conversation.run(self.state.store_lost()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -72,6 +73,8 @@ impl AggregatedDiscoveryService for AdsService {
 
 struct Conversation {
     identity: SpiffeId,
+    /// To which root of the mesh its certificate leads.
+    root: Option<Arc<str>>,
     requests: Streaming<DeltaDiscoveryRequest>,
     responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -98,12 +101,13 @@ impl Drop for Conversation {
 impl Conversation {
     fn new(
         state: &State,
-        identity: SpiffeId,
+        (identity, root): (SpiffeId, Option<Arc<str>>),
         requests: Streaming<DeltaDiscoveryRequest>,
         responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
     ) -> Self {
         Self {
             identity,
+            root,
             requests,
             responses,
             snapshots: state.snapshots(),
@@ -183,14 +187,13 @@ impl Conversation {
                      identity",
                 ));
             }
-            if !node
-                .client_features
-                .iter()
-                .any(|one| one == client_feature::GUARDS)
-            {
+            let mut features = node.client_features.iter();
+            if !features.any(|one| one == client_feature::GUARDS) {
                 self.subscriptions.without_guards();
             }
-            self.id = Some(self.connected.joined(&node, &self.identity, now_text()));
+            let id = self.connected.joined(&node, &self.identity, now_text());
+            self.connected.is_under(id, self.root.clone());
+            self.id = Some(id);
         }
         if !request.response_nonce.is_empty() {
             self.answered(&request);

@@ -20,7 +20,7 @@ use crate::{
     bootstrap::Bootstrap,
     control_plane::ControlPlane,
     identity::{
-        AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, due, is_short, proof, renew,
+        AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, is_short, proof, renew,
     },
     state_dir::StateDir,
     telemetry::metrics::{Metrics, Outcomes},
@@ -151,7 +151,7 @@ pub(super) async fn keep(
     let (mut last, mut chance) = (Last::None, fastrand::f64());
     loop {
         last = last.known_at(SystemTime::now());
-        let due = due(keeper.leaf(), last, chance);
+        let due = keeper.due(last, chance);
         let wait = due
             .duration_since(SystemTime::now())
             .unwrap_or_default()

@@ -1,13 +1,13 @@
 //! Holds the current SVID and bundle, and publishes new handshake material whenever one of them changes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
 use usher_config::model::TrustBundle;
 
-use super::{Svid, SvidError};
+use super::{Last, Svid, SvidError, due, due_under_old_root};
 use crate::{
     state_dir::StateDir,
     tls::{Leaf, Material},
@@ -19,6 +19,8 @@ pub struct Keeper {
     directory: StateDir,
     svid: Svid,
     material: Arc<ArcSwap<Material>>,
+    /// Since when another root signs than the one that our SVID leads to.
+    under_old_root: Option<SystemTime>,
 }
 
 impl Keeper {
@@ -32,6 +34,7 @@ impl Keeper {
         let keeper = Self {
             directory,
             svid,
+            under_old_root: (!material.is_under_active).then(SystemTime::now),
             material: Arc::new(ArcSwap::from_pointee(material)),
         };
         keeper.save();
@@ -48,6 +51,14 @@ impl Keeper {
         &self.svid.leaf
     }
 
+    /// When the next SVID is due; see [`due`].
+    pub fn due(&self, last: Last, chance: f64) -> SystemTime {
+        match self.under_old_root {
+            Some(since) => due_under_old_root((self.leaf(), since), last, chance),
+            None => due(self.leaf(), last, chance),
+        }
+    }
+
     /// Of the mesh that we are of, in DER.
     pub fn roots(&self) -> &[Vec<u8>] {
         &self.svid.bundle.roots
@@ -61,9 +72,12 @@ impl Keeper {
         if svid.leaf.spiffe_id != self.svid.leaf.spiffe_id {
             return Err(SvidError::Mismatch { field: "spiffe_id" });
         }
-        if self.svid.bundle.version > svid.bundle.version {
-            svid.bundle = self.svid.bundle.clone();
-        }
+        let newest = match self.svid.bundle.version > svid.bundle.version {
+            true => self.svid.bundle.clone(),
+            false => std::mem::replace(&mut svid.bundle, self.svid.bundle.clone()),
+        };
+        svid.former_roots.clone_from(&self.svid.former_roots);
+        svid.follow(newest);
         self.publish(svid)?;
         info!(spiffe_id = %self.svid.leaf.spiffe_id, "svid renewed");
         Ok(())
@@ -84,7 +98,7 @@ impl Keeper {
         }
         let version = bundle.version;
         let mut svid = self.svid.clone();
-        svid.bundle = bundle;
+        svid.follow(bundle);
         self.publish(svid)?;
         info!(version, "trust bundle changed");
         Ok(())
@@ -93,6 +107,10 @@ impl Keeper {
     fn publish(&mut self, svid: Svid) -> Result<(), SvidError> {
         let material = svid.material().map_err(SvidError::Material)?;
         self.svid = svid;
+        self.under_old_root = match material.is_under_active {
+            true => None,
+            false => self.under_old_root.or_else(|| Some(SystemTime::now())),
+        };
         self.material.store(Arc::new(material));
         self.save();
         Ok(())

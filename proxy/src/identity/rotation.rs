@@ -2,7 +2,8 @@
 //!
 //! Half leaves 12 hours of a 24-hour SVID for a control plane that is down; the spread keeps workloads that
 //! started together from renewing together. An SVID that ends with its root, or comes from a clock that differs from ours,
-//! may be past its half when it is new: the next one would be no better, so it is not asked for at once.
+//! may be past its half when it is new: the next one would be no better, so it is not asked for at once. When another root
+//! signs, everybody takes an SVID under that one within half a minute.
 //! Pure: time and chance are arguments.
 
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,10 @@ pub const RENEW_AT_JITTER: f64 = 0.05;
 /// From one SVID to the next at least, less up to half of it for the spread. A minute is nothing of 24 hours, and asks no
 /// control plane for more than it has to spare at the end of a root.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
+
+/// When another root begins to sign, all SVIDs of the mesh are renewed within this: ten thousand of them are a third of one
+/// core's signatures for half a minute.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(30);
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Of the 12 hours left, five minutes are nothing; and a control plane that came back is noticed soon.
@@ -92,6 +97,24 @@ pub fn due(leaf: &Leaf, last: Last, chance: f64) -> SystemTime {
             let full = RETRY_MIN.saturating_mul(1 << doublings).min(RETRY_MAX);
             at + spread(full)
         }
+    }
+}
+
+/// The same for an SVID under a root that signs no longer, as we know since `since`: soon. Once renewed and still under that
+/// root, its control plane has not followed yet, and is asked again in a while.
+pub fn due_under_old_root(
+    (leaf, since): (&Leaf, SystemTime),
+    last: Last,
+    chance: f64,
+) -> SystemTime {
+    let anyway = due(leaf, last, chance);
+    let chance = chance.clamp(0.0, 1.0);
+    match last {
+        Last::Failed { .. } => anyway,
+        Last::Renewed { at } if at >= since => {
+            anyway.min(at + FOLLOW_WITHIN.mul_f64(0.5 + chance / 2.0))
+        }
+        Last::None | Last::Renewed { .. } => anyway.min(since + FOLLOW_WITHIN.mul_f64(chance)),
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
 
 const FILE: &str = "identity.json";
 
+/// Roots live for years.
+const FORMER_ROOTS_MAX: usize = 16;
+
 /// A key with a certificate for it. `Debug` shows who it is, not the key.
 #[derive(Clone)]
 pub struct Svid {
@@ -26,6 +29,8 @@ pub struct Svid {
     pub leaf: Leaf,
     /// The roots that the control plane handed out with it.
     pub bundle: TrustBundle,
+    /// Roots that the mesh had while we were in it, SHA-256 of their SubjectPublicKeyInfo: a join token may be as old.
+    pub(super) former_roots: Vec<[u8; 32]>,
 }
 
 /// Why an answer of the control plane, or a file, is not an SVID.
@@ -115,6 +120,7 @@ impl Svid {
             chain,
             leaf,
             bundle,
+            former_roots: Vec::new(),
         };
         svid.material().map_err(SvidError::Material)?;
         Ok(svid)
@@ -130,8 +136,22 @@ impl Svid {
 
     /// Whether it is of the mesh whose root has the key with this digest, as join tokens pin it.
     pub fn is_under(&self, root_spki_sha256: &[u8; 32]) -> bool {
-        let mut roots = self.bundle.roots.iter();
-        roots.any(|der| spki_sha256(der).is_ok_and(|digest| digest == *root_spki_sha256))
+        let mut roots = digests(&self.bundle.roots);
+        roots.any(|digest| digest == *root_spki_sha256)
+            || self.former_roots.contains(root_spki_sha256)
+    }
+
+    /// Takes another bundle, and remembers the roots of the one before it that are not in it.
+    pub(super) fn follow(&mut self, bundle: TrustBundle) {
+        let before = std::mem::replace(&mut self.bundle, bundle);
+        let now: Vec<_> = digests(&self.bundle.roots).collect();
+        for root in digests(&before.roots) {
+            if !now.contains(&root) && !self.former_roots.contains(&root) {
+                self.former_roots.push(root);
+            }
+        }
+        let surplus = self.former_roots.len().saturating_sub(FORMER_ROOTS_MAX);
+        self.former_roots.drain(..surplus);
     }
 
     /// The SVID kept from an earlier run, if it still holds at `now`.
@@ -174,6 +194,12 @@ struct Kept {
     trust_domain: String,
     bundle_version: u64,
     roots: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_roots: Vec<String>,
+}
+
+fn digests(roots: &[Vec<u8>]) -> impl Iterator<Item = [u8; 32]> {
+    roots.iter().filter_map(|der| spki_sha256(der).ok())
 }
 
 impl From<&Svid> for Kept {
@@ -185,6 +211,11 @@ impl From<&Svid> for Kept {
             trust_domain: svid.bundle.trust_domain.to_string(),
             bundle_version: svid.bundle.version,
             roots: svid.bundle.roots.iter().map(text).collect(),
+            former_roots: svid
+                .former_roots
+                .iter()
+                .map(|digest| STANDARD.encode(digest))
+                .collect(),
         }
     }
 }
@@ -203,6 +234,14 @@ impl Kept {
             roots: bytes(&self.roots).map_err(invalid("roots"))?,
         };
         let key = STANDARD.decode(&self.key).map_err(invalid("key"))?;
-        Svid::new(key, bytes(&self.chain).map_err(invalid("chain"))?, bundle)
+        let former = bytes(&self.former_roots).map_err(invalid("formerRoots"))?;
+        let mut svid = Svid::new(key, bytes(&self.chain).map_err(invalid("chain"))?, bundle)?;
+        let digests = former.into_iter().map(|digest| digest.try_into());
+        svid.former_roots = digests
+            .collect::<Result<_, _>>()
+            .map_err(|_| SvidError::Mismatch {
+                field: "formerRoots",
+            })?;
+        Ok(svid)
     }
 }

@@ -53,6 +53,28 @@ proptest! {
         prop_assert_eq!(is_short(&new, at), left < 420);
     }
 
+    /// When another root signs, everybody follows soon, nobody asks in a loop, and no renewal comes later than it would have.
+    #[test]
+    fn an_svid_under_an_old_root_is_renewed_within_half_a_minute(
+        chance in 0.0..1.0_f64,
+        lived in 0..80_000_u64,
+        failures in 1..20_u32,
+    ) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let leaf = leaf(lived, 86_400 - lived, now);
+        let due_after = |last| due_under_old_root((&leaf, now), last, chance);
+        let soon = due_after(Last::None);
+        prop_assert!(soon <= now + Duration::from_secs(30));
+        prop_assert!(soon <= due(&leaf, Last::None, chance));
+        let earlier = Last::Renewed { at: now - Duration::from_secs(1) };
+        prop_assert!(due_after(earlier) <= now + Duration::from_secs(60));
+        let at = now + Duration::from_secs(5);
+        let again = due_after(Last::Renewed { at });
+        prop_assert!(again >= at + Duration::from_secs(15) && again <= at + Duration::from_secs(30));
+        let failed = Last::Failed { count: failures, at };
+        prop_assert_eq!(due_after(failed), due(&leaf, failed, chance));
+    }
+
     #[test]
     fn no_text_breaks_the_token_parser(text in ".{0,120}") {
         let _ = text.parse::<JoinToken>();
@@ -262,4 +284,28 @@ async fn a_new_bundle_replaces_the_material_but_never_the_mesh() {
         2,
         "the last good one stays"
     );
+}
+
+#[tokio::test]
+async fn a_root_that_went_is_remembered_as_ours_also_after_a_restart() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let token = directory.token_file(&fake.token());
+    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
+    let pinned = JoinToken::in_file(&token).unwrap().root_spki_sha256;
+    assert!(svid.is_under(&pinned));
+    let mut keeper = Keeper::new(directory.state.clone(), svid.clone()).unwrap();
+    assert!(keeper.material().load().is_under_active);
+    let other = TestAuthority::new();
+    let mut bundle = svid.bundle.clone();
+    (bundle.version, bundle.roots) = (2, vec![other.root.clone(), svid.bundle.roots[0].clone()]);
+    keeper.replace_bundle(bundle.clone()).unwrap();
+    assert!(!keeper.material().load().is_under_active, "another root signs");
+    let soon = SystemTime::now() + Duration::from_secs(31);
+    assert!(keeper.due(Last::None, 1.0) <= soon, "follows it");
+    (bundle.version, bundle.roots) = (3, vec![other.root]);
+    keeper.replace_bundle(bundle).unwrap();
+    assert_eq!(keeper.material().load().root, None);
+    let kept = Svid::load(&directory.state, SystemTime::now()).unwrap().unwrap();
+    assert!(kept.is_under(&pinned), "the token of then is not another mesh's");
+    assert!(!kept.is_under(&[7; 32]));
 }

@@ -13,13 +13,13 @@ use rustls::{
         aws_lc_rs::{self, Ticketer, cipher_suite, kx_group},
     },
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 
 use usher_config::{model::TrustBundle, value::SpiffeId};
 
 use super::{
-    leaf::{Leaf, PeerRefused},
-    verifier::{MeshVerifier, PinnedVerifier},
+    leaf::{Leaf, PeerRefused, spki_sha256},
+    verifier::{MeshVerifier, PinnedVerifier, root_of},
 };
 
 /// What is spoken inside a TLS connection.
@@ -61,6 +61,10 @@ pub struct Material {
     pub leaf: Leaf,
     /// Of the trust bundle in it.
     pub bundle_version: u64,
+    /// The root of the bundle that our own chain leads to, SHA-256 of its SubjectPublicKeyInfo; `None`: none of them.
+    pub root: Option<[u8; 32]>,
+    /// It is the bundle's first, which signs.
+    pub is_under_active: bool,
     /// For connections from other sidecars: a client certificate is required.
     pub server: Arc<ServerConfig>,
     /// For HTTP/2 connections to other sidecars.
@@ -101,9 +105,16 @@ impl Material {
         let leaf = Leaf::read(first).map_err(MaterialError::OwnCertificate)?;
         let parts = Parts::new(chain_der, key_pkcs8, bundle)?;
         let client = |alpn| parts.client(alpn).map_err(MaterialError::Key);
+        let algorithms = parts.provider.signature_verification_algorithms;
+        let at = (algorithms, UnixTime::now());
+        let root = root_of(chain_der, &bundle.roots, at);
         Ok(Self {
             leaf,
             bundle_version: bundle.version,
+            root: root
+                .and_then(|index| bundle.roots.get(index))
+                .and_then(|der| spki_sha256(der).ok()),
+            is_under_active: root == Some(0),
             server: parts.server().map_err(MaterialError::Key)?,
             client_h2: client(Alpn::H2)?,
             client_tcp: client(Alpn::Tcp)?,

@@ -112,6 +112,28 @@ fn of_all(leaf: Validity, intermediates: &[CertificateDer<'_>]) -> Option<Validi
     })
 }
 
+/// Which of `roots_der` a chain of our own leads to; of several the first. `None`: none, or it does not hold now.
+pub(super) fn root_of(
+    chain_der: &[Vec<u8>],
+    roots_der: &[Vec<u8>],
+    (algorithms, now): (WebPkiSupportedAlgorithms, UnixTime),
+) -> Option<usize> {
+    let (leaf, rest) = chain_der.split_first()?;
+    let leaf = CertificateDer::from(leaf.as_slice());
+    let rest: Vec<CertificateDer<'_>> = rest
+        .iter()
+        .map(|der| CertificateDer::from(der.as_slice()))
+        .collect();
+    let leads = |der: &Vec<u8>| {
+        let der = CertificateDer::from(der.as_slice());
+        anchor_from_trusted_cert(&der).is_ok_and(|root| {
+            let asked = (now, KeyUsage::client_auth());
+            verify_path(&[root], algorithms, (&leaf, &rest), asked).is_ok()
+        })
+    };
+    roots_der.iter().position(leads)
+}
+
 fn system_time(now: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs())
 }

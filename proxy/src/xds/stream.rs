@@ -44,6 +44,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// Longer, and an instance that moved during an outage would be missed for as long after it; ten thousand sidecars that come
 /// back within it are a thousand handshakes a second, a fraction of one core.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Why a stream is ended that nothing is wrong with: the control plane sees who we are by its connection's certificate, and
+/// retires a root once nobody shows one under it.
+const UNDER_ANOTHER_ROOT: &str = "our identity is under another root now";
 /// A stream that lasted this long was a good one: the next wait is short again.
 const GOOD_STREAM: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
@@ -139,6 +142,12 @@ impl Xds {
             let begun = Instant::now();
             let status = self.stream().await;
             self.subscription.closed();
+            if status.message() == UNDER_ANOTHER_ROOT {
+                info!("opening the stream again, with an identity under the root that signs now");
+                self.serve_without_stream(BACKOFF_MIN.mul_f64(fastrand::f64()))
+                    .await;
+                continue;
+            }
             // One that ends its streams, or does not open any, is not the one to ask first.
             self.parts.control_plane.elsewhere();
             failures = if begun.elapsed() >= GOOD_STREAM {
@@ -189,7 +198,11 @@ impl Xds {
     ) -> Status {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let root = self.parts.material.load().root;
         loop {
+            if self.parts.material.load().root != root {
+                return Status::aborted(UNDER_ANOTHER_ROOT);
+            }
             let next = tokio::select! {
                 response = responses.message() => match response {
                     Ok(Some(response)) => self.receive(response),

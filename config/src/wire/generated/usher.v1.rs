@@ -1196,7 +1196,7 @@ pub struct StreamRoute {
     #[prost(string, tag = "5")]
     pub callers: ::prost::alloc::string::String,
 }
-/// The roots that sign this mesh's identities.
+/// The roots of this mesh's identities; the first one signs now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrustBundle {
     #[prost(string, tag = "1")]

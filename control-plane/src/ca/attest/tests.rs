@@ -19,7 +19,10 @@ use super::{
     super::{
         svid::Claims,
         tests::{account, authority, greedy_csr, plain_csr},
-        token::tests::{HOUR, wanted},
+        token::{
+            pins_of,
+            tests::{HOUR, wanted},
+        },
     },
     AuthorityService, Peer, TokenStore,
 };
@@ -35,7 +38,7 @@ struct Service {
 fn service() -> Service {
     let directory = tempfile::tempdir().expect("writable");
     let authority = Arc::new(authority(directory.path()));
-    let tokens = TokenStore::open(&directory.path().join("tokens.redb"), authority.pin());
+    let tokens = TokenStore::open(&directory.path().join("tokens.redb"), pins_of(&authority));
     let tokens = Arc::new(tokens.expect("opens"));
     let metrics = Metrics::new().expect("unique");
     let declared = Arc::new(AtomicBool::new(true));
@@ -75,7 +78,7 @@ async fn attesting_gives_the_tokens_identity_whatever_the_request_asks_for() {
     );
     let response = attest(greedy_csr()).await.expect("attested").into_inner();
     assert_eq!(response.spiffe_id, account().as_str());
-    assert_eq!((response.chain_der.len(), response.roots_der.len()), (1, 1));
+    assert_eq!((response.chain_der.len(), response.roots_der.len()), (2, 1));
     let leaf = CertificateDer::from(response.chain_der[0].as_slice());
     assert_eq!(Claims::of_verified(&leaf).expect("one name").id, account());
     let again = attest(plain_csr()).await.expect_err("spent");
@@ -175,4 +178,86 @@ async fn a_token_is_not_spent_on_what_could_not_be_recorded() {
     let line = std::fs::read_to_string(&log).expect("recorded");
     assert!(line.contains(token.id()), "{line}");
     assert!(!line.contains(&token.reveal()), "no secret in a log");
+}
+
+#[tokio::test]
+async fn whoever_asks_far_too_often_waits_and_spends_no_use_of_a_token() {
+    let Service {
+        service,
+        tokens,
+        _directory,
+        ..
+    } = service();
+    let renew = |id: usher_config::value::SpiffeId| {
+        let mut request = Request::new(v1::RenewRequest {
+            csr_der: plain_csr(),
+        });
+        request.extensions_mut().insert(Peer::from(id));
+        service.renew(request)
+    };
+    let mut asked = 0;
+    let refusal = loop {
+        match renew(account()).await {
+            Ok(_) => asked += 1,
+            Err(status) => break status,
+        }
+        assert!(asked < 20_000, "there is no end of it");
+    };
+    assert_eq!(refusal.code(), Code::ResourceExhausted);
+    assert!(asked >= 512, "all of a large service start together");
+    let (token, _) = tokens
+        .create(&wanted(HOUR, Some(1)), SystemTime::now())
+        .expect("made");
+    let attest = || {
+        service.attest(Request::new(v1::AttestRequest {
+            join_token: token.reveal(),
+            csr_der: plain_csr(),
+        }))
+    };
+    let mut refused = 0;
+    while let Err(status) = attest().await {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        refused += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(refused < 1000, "never let in again");
+    }
+    let other = "spiffe://usher.local/ns/bank/sa/other";
+    let other = renew(other.parse().expect("valid")).await;
+    assert!(other.is_ok(), "nobody else waits");
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_tokens_is_not_answered_for_long() {
+    let Service {
+        service,
+        _directory,
+        ..
+    } = service();
+    let guess = format!("usher1.{}.{}.{}", "a".repeat(16), "b".repeat(43), "c".repeat(64));
+    let ask = |address: [u8; 4]| {
+        let mut request = Request::new(v1::AttestRequest {
+            join_token: guess.clone(),
+            csr_der: plain_csr(),
+        });
+        let peer = Peer {
+            address: Some(address.into()),
+            ..Peer::default()
+        };
+        request.extensions_mut().insert(peer);
+        service.attest(request)
+    };
+    let mut guesses = 0;
+    loop {
+        let status = ask([127, 0, 0, 1]).await.expect_err("a guess");
+        match status.code() {
+            Code::Unauthenticated => guesses += 1,
+            code => {
+                assert_eq!(code, Code::ResourceExhausted);
+                break;
+            }
+        }
+        assert!(guesses < 20_000, "there is no end of it");
+    }
+    let elsewhere = ask([127, 0, 0, 2]).await.expect_err("a guess");
+    assert_eq!(elsewhere.code(), Code::Unauthenticated, "its own bucket");
 }

@@ -44,10 +44,14 @@ fn each_certificate_is_a_line_that_leads_to_it_and_to_who_asked() {
     ];
     let issue = |grounds| authority.issue(&account(), &key(), now, grounds);
     let svids = all.map(|grounds| issue(grounds).expect("issued"));
-    let found = lines(&path);
+    let found: Vec<Value> = lines(&path)
+        .into_iter()
+        .filter(|line| line["proof"] != "intermediate")
+        .collect();
     assert_eq!(found.len(), svids.len());
+    assert_eq!(lines(&path).len(), svids.len() + 1, "and our intermediate");
     for (line, svid) in found.iter().zip(&svids) {
-        let (_, leaf) = X509Certificate::from_der(&svid.certificate).expect("DER");
+        let (_, leaf) = X509Certificate::from_der(&svid.chain[0]).expect("DER");
         let serial = leaf
             .raw_serial()
             .iter()
@@ -55,7 +59,8 @@ fn each_certificate_is_a_line_that_leads_to_it_and_to_who_asked() {
             .collect::<String>();
         assert_eq!(line["serial"], serial);
         assert_eq!(line["spiffe_id"], account().as_str());
-        let root: CertificateDer<'_> = svid.certificate.clone();
+        let root: CertificateDer<'_> = svid.chain[0].clone();
+        assert_eq!(line["root"], authority.pin());
         assert_eq!(
             line["key_sha256"].as_str(),
             super::super::authority::pin_of(&root).as_deref()
@@ -94,6 +99,7 @@ fn what_cannot_be_recorded_is_not_signed() {
     let authority = authority(directory.path());
     let path = directory.path().join("ca/issued.jsonl");
     // A folder in its place: also for root, whom no mode keeps from writing.
+    fs::remove_file(&path).expect("there");
     fs::create_dir(&path).expect("made");
     let now = OffsetDateTime::now_utc();
     let refused = authority.issue(&account(), &key(), now, Grounds::ControlPlane);

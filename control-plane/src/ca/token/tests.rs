@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{JoinToken, Refusal, TTL_MAX, TokenError, TokenRequest, TokenStore};
+use super::{JoinToken, Pins, Refusal, TTL_MAX, TokenError, TokenRequest, TokenStore};
 
 proptest! {
     #[test]
@@ -17,8 +17,15 @@ proptest! {
     }
 }
 
+/// Of a mesh whose roots' digests are these characters, the active one's first.
+pub(crate) fn pinned(roots: &[&str]) -> Pins {
+    let all: Vec<String> = roots.iter().map(|root| root.repeat(64)).collect();
+    let active = all.first().cloned().unwrap_or_default();
+    std::sync::Arc::new(move || (active.clone(), all.clone()))
+}
+
 fn tokens(directory: &Path) -> TokenStore {
-    TokenStore::open(&directory.join("tokens.redb"), &"a".repeat(64)).expect("opens")
+    TokenStore::open(&directory.join("tokens.redb"), pinned(&["a"])).expect("opens")
 }
 
 pub(in crate::ca) fn wanted(ttl: Duration, uses: Option<u32>) -> TokenRequest {
@@ -146,4 +153,22 @@ fn a_token_is_hashed_at_rest_and_hidden_in_debug() {
     assert!(!file.windows(secret.len()).any(|window| window == secret));
     assert!(!format!("{token:?}").contains(text.split('.').nth(2).expect("three parts")));
     assert_eq!(text.parse::<JoinToken>().expect("round trip"), token);
+}
+
+#[test]
+fn a_token_outlives_its_roots_place_but_not_the_root() {
+    let directory = tempfile::tempdir().expect("writable");
+    let path = directory.path().join("tokens.redb");
+    let open = |roots| TokenStore::open(&path, pinned(roots)).expect("opens");
+    let now = SystemTime::now();
+    let (old, _) = open(&["a"]).create(&wanted(HOUR, None), now).expect("made");
+    let rotated = open(&["b", "a"]);
+    assert!(rotated.redeem(&old, now, |_| true).is_ok());
+    let (new, _) = rotated.create(&wanted(HOUR, None), now).expect("made");
+    assert!(new.reveal().ends_with(&"b".repeat(64)), "pins what signs");
+    drop(rotated);
+    let retired = open(&["b"]);
+    assert!(retired.redeem(&new, now, |_| true).is_ok());
+    let refused = retired.redeem(&old, now, |_| true);
+    assert!(matches!(refused, Err(Refusal::OtherMesh)), "{refused:?}");
 }

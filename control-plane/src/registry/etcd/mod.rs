@@ -10,7 +10,8 @@
 //! <prefix>/configuration/<table>/<key>  objects, denied, virtual_addresses, deleted_services, revisions
 //! <prefix>/staged/<number>-<id>/<n>     pieces of a large commit, until they are in the tables
 //! <prefix>/replaced/<number>/...        what revisions replaced, for `usher rollback`
-//! <prefix>/settings/trust_domain, root  what a mesh never changes; of the root the SHA-256 of its public key
+//! <prefix>/settings/trust_domain        what a mesh never changes
+//! <prefix>/ca/...                       roots, and who signs under which         (trust.rs)
 //! <prefix>/instances/<ns>/<svc>/<name>  registrations, each under a lease        (instances.rs)
 //! <prefix>/replicas/<id>                control planes that live, under a lease  (presence.rs)
 //! <prefix>/tokens/<id>                  join tokens, hashed, under a lease       (tokens.rs)
@@ -27,11 +28,11 @@ mod presence;
 mod tables;
 mod tls;
 mod tokens;
+mod trust;
 mod watching;
 
 use std::{fmt, sync::Arc};
 
-use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 use usher_config::{model::Revision, value::TrustDomain};
 
@@ -44,12 +45,13 @@ use super::{
 };
 use batch::{Changes, Plan, Pointer};
 use connection::Connection;
-use keys::{get, move_pointer, pieces, pointer, put, range, range_before, transaction, unstage};
+use keys::{get, move_pointer, pieces, pointer, put, range, range_before, unstage};
 use tables::Entries;
 
 pub use connection::EtcdOptions;
 pub use tls::{EtcdTlsError, TlsFiles, client_tls};
 pub use tokens::EtcdTokens;
+pub use trust::EtcdTrust;
 
 /// What all compare and watch.
 const POINTER: &str = "revision";
@@ -81,19 +83,6 @@ impl Drop for EtcdStore {
     }
 }
 
-/// The root of the mesh in this store is another one.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "this etcd holds a mesh whose root has the key {stored}, the one in the data directory has {own}: all control planes \
-     of a mesh sign with one root. Copy `ca/` of the first one's data directory, or use another --etcd-prefix for a new mesh"
-)]
-pub struct OtherRoot {
-    /// SHA-256 of the public key of the mesh's root.
-    pub stored: String,
-    /// Of the one that was to be used.
-    pub own: String,
-}
-
 impl EtcdStore {
     /// Connects, and follows the pointer from then on. In a tokio runtime; later calls block, as a [`Store`]'s do, and
     /// need it.
@@ -114,7 +103,8 @@ impl EtcdStore {
         })
     }
 
-    /// The root that the mesh has, SHA-256 of its public key in hex; `None`: it has none yet.
+    /// The only root of a mesh from the time before there were several, SHA-256 of its public key in hex; `None`: the mesh is
+    /// younger.
     ///
     /// # Errors
     /// etcd cannot be reached.
@@ -128,25 +118,9 @@ impl EtcdStore {
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 
-    /// Notes the root of the mesh, if it has none.
-    ///
-    /// # Errors
-    /// It has another one, or etcd cannot be reached.
-    pub async fn claim_root(&self, pin: &str) -> Result<Result<(), OtherRoot>, SharedError> {
-        let (key, value) = (self.etcd.key(ROOT), pin.to_owned());
-        let put = || {
-            let absent = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
-            let put = TxnOp::put(key.clone(), value.clone(), None);
-            Txn::new().when([absent]).and_then([put])
-        };
-        self.etcd.call(|client| transaction(client, put())).await?;
-        Ok(match self.root().await? {
-            Some(stored) if stored != pin => Err(OtherRoot {
-                stored,
-                own: pin.to_owned(),
-            }),
-            _ => Ok(()),
-        })
+    /// A handle to the connection, for the mesh's roots.
+    pub fn trust(&self) -> EtcdTrust {
+        EtcdTrust::new(self.etcd.clone())
     }
 
     /// A second handle to the connection, for tokens.

@@ -1,6 +1,7 @@
 //! The contract, and what etcd adds to it, against a real etcd.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
@@ -11,7 +12,11 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
-    ca::token::{Refusal, TokenRequest, TokenStore},
+    ca::{
+        roots::RootSet,
+        token::{Refusal, TokenRequest, TokenStore, tests::pinned},
+        trust::{self, Census, Grant, Signer, TrustStore as _},
+    },
     registry::{
         etcd::{EtcdOptions, EtcdStore},
         instances::Instance,
@@ -258,17 +263,43 @@ fn while_etcd_is_gone_writes_are_refused_and_it_is_said_and_then_all_is_as_befor
 }
 
 #[test]
-fn the_mesh_has_one_root() {
+fn the_roots_change_one_version_at_a_time_and_hold_no_secret() {
     let Some(etcd) = Etcd::start() else { return };
     etcd.runtime.block_on(async {
-        let store = etcd.server.connect("/root").await;
-        assert_eq!(store.root().await, Ok(None));
-        for _ in 0..2 {
-            assert!(store.claim_root("aa").await.expect("reached").is_ok());
-        }
-        let other = store.claim_root("bb").await.expect("reached");
-        assert!(other.expect_err("another").to_string().contains("aa"));
-        assert_eq!(store.root().await, Ok(Some("aa".to_owned())));
+        let store = etcd.server.connect("/roots").await;
+        let (one, other) = (store.trust(), store.trust());
+        assert_eq!(one.read().await.expect("read"), trust::Shared::default());
+        let now = time::OffsetDateTime::UNIX_EPOCH;
+        let first = |pin: &str| RootSet::first(pin.repeat(64), vec![1, 2, 3], now);
+        assert!(one.write_roots(first("a")).await.expect("written"));
+        assert!(one.write_roots(first("a")).await.expect("written"), "its own again");
+        assert!(!other.write_roots(first("b")).await.expect("written"), "too late");
+        let next = RootSet {
+            version: 2,
+            ..first("c")
+        };
+        assert!(other.write_roots(next.clone()).await.expect("written"));
+        let signer = Signer {
+            name: "host".to_owned(),
+            issuer: None,
+            keys: vec!["c".repeat(64)],
+            wants: None,
+            version: 2,
+            census: Census::default(),
+            said_at: now,
+        };
+        one.say("x".to_owned(), signer.clone()).await.expect("said");
+        let grant = Grant {
+            certificate: vec![9],
+        };
+        one.grant("x".to_owned(), grant.clone()).await.expect("granted");
+        let all = other.read().await.expect("read");
+        assert_eq!(all.roots, Some(next));
+        assert_eq!(all.signers, BTreeMap::from([("x".to_owned(), signer)]));
+        assert_eq!(all.grants, BTreeMap::from([("x".to_owned(), grant)]));
+        one.forget("x".to_owned()).await.expect("forgotten");
+        let left = other.read().await.expect("read");
+        assert!(left.signers.is_empty() && left.grants.is_empty());
     });
 }
 
@@ -288,10 +319,9 @@ fn instance(account: &str) -> Instance {
 #[test]
 fn a_join_token_is_good_at_any_control_plane_and_as_often_as_it_says() {
     let Some(etcd) = Etcd::start() else { return };
-    let pin = "a".repeat(64);
     let open = || {
         let store = etcd.runtime.block_on(etcd.server.connect("/tokens"));
-        TokenStore::on(Box::new(store.tokens()), &pin)
+        TokenStore::on(Box::new(store.tokens()), pinned(&["a"]))
     };
     let (one, other) = (open(), open());
     let request = TokenRequest {

@@ -141,7 +141,7 @@ fn a_user_of_one_prefix_can_do_all_there_and_nothing_elsewhere() {
             .expect("written");
         store.deregister(&name, &lease).await.expect("ended");
     });
-    let tokens = TokenStore::on(Box::new(store.tokens()), &"a".repeat(64));
+    let tokens = TokenStore::on(Box::new(store.tokens()), pinned(&["a"]));
     assert_eq!(tokens.len().expect("counted"), 0);
 
     for options in [

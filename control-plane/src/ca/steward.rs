@@ -1,0 +1,242 @@
+//! Keeps this control plane able to sign, and its roots those of the mesh: every two seconds it reads what is shared, does
+//! what is left to do, and says what it has. Nothing is lost when a turn fails: the next one does it.
+
+mod operations;
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::{info, warn};
+
+use super::{
+    Authority,
+    authority::AuthorityError,
+    issuer::{Asked, Step},
+    roots::{RootError, short},
+    svid::ProvenKey,
+    trust::{Census, Grant, Shared, Signer, TrustError, TrustStore},
+};
+
+pub use operations::{CaReport, ControlPlaneReport, Rotated, RootReport};
+
+/// From one turn to the next.
+pub const TURN: Duration = Duration::from_secs(2);
+
+/// What was said is said again after this long, so that others know that we live.
+const SAY_AGAIN: time::Duration = time::Duration::seconds(5);
+
+/// A control plane that was last heard so long ago, and whose intermediate has ended, is forgotten.
+const FORGET_AFTER: time::Duration = time::Duration::days(8);
+
+/// What our sidecars have, and the version of the roots that they are compared with.
+pub type Count = Arc<dyn Fn() -> (u64, Census) + Send + Sync>;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum StewardError {
+    /// The files, or the certificates in them.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The store.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// What was asked for is not possible now.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Two were changing the roots.
+    #[error("somebody else has just changed the roots: look at `usher ca status`, and try again")]
+    Overtaken,
+}
+
+/// One per control plane.
+pub struct Steward {
+    authority: Arc<Authority>,
+    store: Arc<dyn TrustStore>,
+    count: Count,
+    name: String,
+    own: Mutex<Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    /// An intermediate that we asked for.
+    asked: Option<Asked>,
+    said: Option<Signer>,
+}
+
+impl Steward {
+    /// For `authority`, whose sidecars `count` counts; `name` is for people.
+    pub fn new(
+        authority: Arc<Authority>,
+        store: Arc<dyn TrustStore>,
+        (count, name): (Count, String),
+    ) -> Self {
+        Self {
+            authority,
+            store,
+            count,
+            name,
+            own: Mutex::default(),
+        }
+    }
+
+    /// For ever. What cannot be done now is tried again with the next turn.
+    pub async fn run(self: Arc<Self>) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(TURN).await;
+            match self.turn(OffsetDateTime::now_utc()).await {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        let error: &dyn std::error::Error = &error;
+                        warn!(error, "the authority is not kept up: trying again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// What cannot be read, written or signed.
+    pub async fn turn(&self, now: OffsetDateTime) -> Result<(), StewardError> {
+        let mut own = self.own.lock().await;
+        self.turn_with(&mut own, now).await.map(drop)
+    }
+
+    async fn turn_with(
+        &self,
+        own: &mut MutexGuard<'_, Own>,
+        now: OffsetDateTime,
+    ) -> Result<Shared, StewardError> {
+        let shared = self.store.read().await?;
+        if let Some(roots) = &shared.roots
+            && self.authority.adopt(roots.clone())
+        {
+            info!(version = roots.version, "the mesh's roots have changed");
+        }
+        self.offer_given_root(&shared, now).await?;
+        self.tend(own, &shared, now)?;
+        self.grant(&shared, now).await?;
+        self.say(own, now).await?;
+        self.forget_dead(&shared, now).await?;
+        Ok(shared)
+    }
+
+    /// A new root in given files is made known to everybody; it signs when an operator says so.
+    async fn offer_given_root(
+        &self,
+        shared: &Shared,
+        now: OffsetDateTime,
+    ) -> Result<(), StewardError> {
+        let Some(root) = self.authority.given_root(now)? else {
+            return Ok(());
+        };
+        let Some(roots) = &shared.roots else {
+            return Ok(());
+        };
+        let pin = short(&root.pin);
+        let next = roots.add(root)?;
+        if self.store.write_roots(next.clone()).await? {
+            info!(root = pin, "the given files have a new root: now trusted, it signs after `usher ca rotate`");
+            self.authority.adopt(next);
+        }
+        Ok(())
+    }
+
+    fn tend(
+        &self,
+        own: &mut Own,
+        shared: &Shared,
+        now: OffsetDateTime,
+    ) -> Result<(), StewardError> {
+        let roots = self.authority.roots();
+        let granted = shared.grants.get(self.authority.id());
+        let answered = own.asked.take_if(|asked| {
+            granted.is_some_and(|grant| asked.is_answered_by(&grant.certificate, &roots))
+        });
+        if let (Some(asked), Some(grant)) = (answered, granted) {
+            self.authority.install(&asked, grant.certificate.clone().into())?;
+        }
+        let active = self.authority.pin();
+        match self.authority.tend_issuer(now)? {
+            Step::Stay | Step::Make => own.asked = None,
+            Step::Ask if own.asked.as_ref().is_some_and(|asked| asked.wanted.root == active) => {}
+            Step::Ask => {
+                info!(root = short(&active), "asking for an intermediate");
+                own.asked = Some(Asked::of(&active).map_err(AuthorityError::Sign)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs for control planes that have asked, and have no answer yet.
+    async fn grant(&self, shared: &Shared, now: OffsetDateTime) -> Result<(), StewardError> {
+        for (id, signer) in &shared.signers {
+            let Some(wanted) = &signer.wants else { continue };
+            let Ok(key) = ProvenKey::from_csr(&wanted.csr) else {
+                continue;
+            };
+            let granted = shared.grants.get(id);
+            let is_active = wanted.root == self.authority.pin();
+            let is_done = granted.is_some_and(|grant| key.is_in(&grant.certificate));
+            if is_done || !is_active || !signer.is_fresh(now) || id == self.authority.id() {
+                continue;
+            }
+            let signed = self.authority.sign_intermediate(&wanted.root, (&key, id), now)?;
+            if let Some(signed) = signed {
+                info!(control_plane = id, name = signer.name, "intermediate signed for another control plane");
+                let certificate = signed.to_vec();
+                self.store.grant(id.clone(), Grant { certificate }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signer(&self, own: &Own, now: OffsetDateTime) -> Result<Signer, StewardError> {
+        let (version, census) = (self.count)();
+        Ok(Signer {
+            name: self.name.clone(),
+            issuer: self.authority.issuer(),
+            keys: self.authority.keys()?,
+            wants: own.asked.as_ref().map(|asked| asked.wanted.clone()),
+            version,
+            census,
+            said_at: now,
+        })
+    }
+
+    async fn say(&self, own: &mut Own, now: OffsetDateTime) -> Result<(), StewardError> {
+        let signer = self.signer(own, now)?;
+        let is_said = own.said.as_ref().is_some_and(|said| {
+            let same = Signer {
+                said_at: said.said_at,
+                ..signer.clone()
+            };
+            same == *said && now - said.said_at < SAY_AGAIN
+        });
+        if !is_said {
+            self.store
+                .say(self.authority.id().to_owned(), signer.clone())
+                .await?;
+            own.said = Some(signer);
+        }
+        Ok(())
+    }
+
+    async fn forget_dead(&self, shared: &Shared, now: OffsetDateTime) -> Result<(), StewardError> {
+        for (id, signer) in &shared.signers {
+            let is_over = signer.issuer.as_ref().is_none_or(|one| one.not_after < now);
+            if is_over && now - signer.said_at > FORGET_AFTER {
+                self.store.forget(id.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
