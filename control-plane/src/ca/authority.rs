@@ -30,7 +30,7 @@ use super::{
     trust::{FileTrust, IssuerFacts},
 };
 
-pub use super::certificate::{CLOCK_SKEW, ISSUER_LIFETIME, SVID_LIFETIME};
+pub use super::certificate::{CLOCK_SKEW, ISSUER_LIFETIME, SVID_LIFETIME, hex};
 pub use error::{AuthorityError, IssueError};
 
 use keeping::{first_roots, is_of_this_mesh};
@@ -186,7 +186,7 @@ impl Authority {
         let serial = certificate::random_serial().map_err(IssueError::Sign)?;
         let issued = Issued {
             time: now,
-            serial: certificate::hex(serial.as_ref()),
+            serial: hex(serial.as_ref()),
             spiffe_id: id.as_str(),
             not_before,
             not_after,

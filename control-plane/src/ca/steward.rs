@@ -63,6 +63,8 @@ struct Own {
     /// An intermediate that we asked for.
     asked: Option<Asked>,
     said: Option<Signer>,
+    /// Why there is no fresh intermediate, or no new root from given files.
+    trouble: Option<StewardError>,
 }
 
 impl Steward {
@@ -104,7 +106,8 @@ impl Steward {
     /// What cannot be read, written or signed.
     pub async fn turn(&self, now: OffsetDateTime) -> Result<(), StewardError> {
         let mut own = self.own.lock().await;
-        self.turn_with(&mut own, now).await.map(drop)
+        self.turn_with(&mut own, now).await?;
+        own.trouble.take().map_or(Ok(()), Err)
     }
 
     async fn turn_with(
@@ -118,8 +121,10 @@ impl Steward {
         {
             info!(version = roots.version, "the mesh's roots have changed");
         }
-        self.offer_given_root(&shared, now).await?;
-        self.tend(own, &shared, now)?;
+        // Whatever it is: the others are still to be served, and to know that we live.
+        let offered = self.offer_given_root(&shared, now).await;
+        let tended = self.tend(own, &shared, now);
+        own.trouble = offered.and(tended).err();
         self.grant(&shared, now).await?;
         self.say(own, now).await?;
         self.forget_dead(&shared, now).await?;

@@ -114,10 +114,10 @@ impl MeshTls {
     }
 
     fn refresh(&self) -> Result<(), TlsError> {
-        self.own.renew(&self.authority)?;
+        // First whom we believe: that needs nothing signed.
         self.config
             .store(server_config(&self.authority, Arc::clone(&self.own))?);
-        Ok(())
+        self.own.renew(&self.authority)
     }
 }
 

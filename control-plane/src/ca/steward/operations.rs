@@ -111,11 +111,14 @@ impl Steward {
         let roots = (*self.authority.roots()).clone();
         let signers = signers(shared, (self.authority.id(), signer));
         let trust_domain = self.authority.trust_domain().to_string();
-        Ok(report(
+        let mut report = report(
             (trust_domain, self.authority.id()),
             (&roots, &signers),
             now,
-        ))
+        );
+        let trouble = own.trouble.as_ref().map(ToString::to_string);
+        report.warnings.extend(trouble);
+        Ok(report)
     }
 
     /// The next step on the way to another root: makes one (or takes the one in the given files) and adds it; then, once
@@ -126,6 +129,9 @@ impl Steward {
     pub async fn rotate(&self, now: OffsetDateTime) -> Result<Rotated, StewardError> {
         let mut own = self.own.lock().await;
         let shared = self.turn_with(&mut own, now).await?;
+        if let Some(trouble) = own.trouble.take() {
+            return Err(trouble);
+        }
         let signer = self.signer(&own, now)?;
         let roots = self.authority.roots();
         let adding = roots.roots.iter().find(|root| root.phase == Phase::Adding);

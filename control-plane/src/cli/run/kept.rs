@@ -10,7 +10,7 @@ use serde::Deserialize;
 use usher_config::value::Name;
 
 use super::state_directory::StateDirectory;
-use crate::ca::{authority::pin_of, svid::Claims, token::JoinToken};
+use crate::ca::{authority::{hex, pin_of}, svid::Claims, token::JoinToken};
 
 /// Where a sidecar keeps its identity, in its state directory.
 pub(super) const IDENTITY: &str = "identity.json";
@@ -23,6 +23,9 @@ struct Kept {
     /// Those of its mesh.
     #[serde(default)]
     roots: Vec<String>,
+    /// SHA-256 of the public keys of those that its mesh had, in base64.
+    #[serde(default, rename = "formerRoots")]
+    former_roots: Vec<String>,
 }
 
 /// What a start asks for.
@@ -44,23 +47,27 @@ fn fits(bytes: &[u8], wanted: Wanted<'_>) -> bool {
     let kept = || {
         let kept: Kept = serde_json::from_slice(bytes).ok()?;
         let certificate = STANDARD.decode(kept.chain.first()?).ok()?;
-        Some((Claims::of_verified(&certificate.into()).ok()?, kept.roots))
+        Some((Claims::of_verified(&certificate.into()).ok()?, kept))
     };
-    kept().is_some_and(|(claims, roots)| {
+    kept().is_some_and(|(claims, kept)| {
         let account = claims.id.service_account.as_str();
         claims.id.namespace == *wanted.namespace
             && wanted.account.is_none_or(|wanted| wanted == account)
             && claims.not_after > SystemTime::now()
-            && is_of_mesh(&roots, wanted.token)
+            && is_of_mesh(&kept, wanted.token)
     })
 }
 
-fn is_of_mesh(roots: &[String], token: Option<&Path>) -> bool {
+fn is_of_mesh(kept: &Kept, token: Option<&Path>) -> bool {
     let token = token.and_then(|token| std::fs::read_to_string(token).ok());
     let token = token.and_then(|text| text.trim().parse::<JoinToken>().ok());
     token.is_none_or(|token| {
-        let mut roots = roots.iter().filter_map(|root| STANDARD.decode(root).ok());
-        roots.any(|root| pin_of(&root).as_deref() == Some(token.pin()))
+        let decoded = |text: &String| STANDARD.decode(text).ok();
+        let roots = kept.roots.iter().filter_map(decoded);
+        let roots = roots.filter_map(|root| pin_of(&root));
+        let former = kept.former_roots.iter().filter_map(decoded);
+        let mut pins = roots.chain(former.map(|digest| hex(&digest)));
+        pins.any(|pin| pin == token.pin())
     })
 }
 

@@ -43,6 +43,10 @@ fn an_identity_of_another_account_namespace_or_mesh_or_none_at_all_is_nothing_to
     )
     .unwrap();
     assert!(!fits(&file, &shop, None), "a token of another mesh");
+    let former = [STANDARD.encode([0xab; 32])];
+    let rotated = serde_json::json!({ "chain": chain, "roots": chain, "formerRoots": former });
+    let rotated = rotated.to_string();
+    assert!(fits(&rotated, &shop, None), "of a root that went");
     std::fs::remove_file(&token).unwrap();
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     params.not_before = rcgen::date_time_ymd(2019, 1, 1);
