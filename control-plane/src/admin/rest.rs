@@ -25,12 +25,13 @@ use crate::{
     watch::Watchers,
 };
 
+mod objects;
 mod registry;
 
 /// For everybody who looks around.
-const ALLOWED: &str = "allowed: GET /v1/status, /v1/services, /v1/services/NAMESPACE/NAME, /v1/instances, /v1/watch, \
-                       /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, usher services, \
-                       usher instances, usher watch\n";
+const ALLOWED: &str = "allowed: GET /v1/status, /v1/objects, /v1/services, /v1/services/NAMESPACE/NAME, /v1/instances, \
+                       /v1/watch, /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, \
+                       usher get, usher services, usher instances, usher watch\n";
 
 /// For who would register here.
 const READ_ONLY: &str = "this port is for reading; instances register with their identity on the port for sidecars (15012), \
@@ -53,12 +54,13 @@ pub struct Rest {
 pub fn router(rest: Rest, address: SocketAddr) -> Router {
     let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/objects", get(objects::objects))
         .route("/v1/services", get(services))
         .route("/v1/services/{namespace}/{name}", get(registry::service))
+        .route("/v1/revisions", get(revisions))
         .route("/v1/instances", get(registry::instances))
         .route("/v1/watch", get(registry::watch))
         .route("/openapi.json", get(registry::openapi))
-        .route("/v1/revisions", get(revisions))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(async || (StatusCode::NOT_FOUND, ALLOWED))

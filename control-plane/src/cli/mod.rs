@@ -14,6 +14,7 @@ mod apply;
 mod client;
 mod diff;
 mod explain;
+mod get;
 mod help;
 mod history;
 mod instances;
@@ -73,6 +74,7 @@ Start here:
   usher run --service web --port 8080 -- python3 app.py  run a process in the mesh
   usher gateway --name edge                              let the outside world in
   usher status                                           see what runs
+  usher get                                              and what became of each object
 
 Exit codes: 0 done, 1 mistakes in checked files, 64 usage, 69 nobody answers or refused, 70 failed,
 71 an address or file is not to be had, 78 forbidden by configuration; `usher run` exits with its command's code.";
@@ -98,6 +100,7 @@ enum Verb {
     Apply(apply::Apply),
     Schema(schema::Schema),
     Status(status::Status),
+    Get(get::Get),
     Services(services::Services),
     Wait(wait::Wait),
     History(history::History),
@@ -139,6 +142,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Apply(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
+        Verb::Get(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
         Verb::Wait(verb) => verb.execute(),
         Verb::History(verb) => verb.execute(),
