@@ -15,6 +15,7 @@ mod bad_update;
 mod balancing;
 mod bank;
 mod breaker_fallback;
+mod conditions;
 mod control_plane_outage;
 mod crash;
 mod drain;

@@ -132,6 +132,7 @@ pub fn router(operator: Operator) -> Router {
         .route("/v1/revisions/{number}", get(history::revision))
         .route("/v1/configuration", get(history::configuration))
         .route("/v1/status", get(history::status))
+        .route("/v1/objects", get(history::objects))
         .route("/v1/revisions", get(history::revisions))
         .route("/v1/apply", post(apply::apply))
         .with_state(operator)

@@ -1,4 +1,6 @@
-//! `usher explain`: every effective field of a service or a route, and which object decided it, from files.
+//! `usher explain`: every effective field of a service, a route or a gateway, and which object decided it, from files.
+
+mod entries;
 
 use clap::Args;
 use usher_config::{
@@ -15,27 +17,29 @@ use super::{
 use crate::whatif::{
     Places,
     explain::{
-        Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, route, service,
+        Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, gateway, route,
+        service,
     },
     find,
 };
 
-/// Show how a service or a route is treated: every field, its value, and the object that decided it
+/// Show how a service, a route or a gateway is treated: every field, its value, and the object that decided it
 ///
 /// Policies show through from the mesh to the namespace, the service, the route and its rule; here is what comes out of
-/// TrafficPolicies, AccessPolicies and FaultPolicies. Of tokens and rate limits tells usher route test.
+/// them, whose tokens are believed and what is counted where, and which listeners of which Gateways lead there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usher explain --config mesh/ orders                      a Service
   usher explain --config mesh/ HTTPRoute shop/orders       a route, with each of its rules
+  usher explain --config mesh/ Gateway edge                its listeners, and what stands before each rule
   usher explain --config mesh/ orders --json | jq '.traffic[] | select(.by)'
 
 Exit codes: 0 shown, 64 usage or no such object, 70 a path cannot be read.")]
 pub(super) struct Explain {
     #[command(flatten)]
     files: Files,
-    /// Service (the default), HTTPRoute or GRPCRoute; and [NAMESPACE/]NAME
+    /// Service (the default), HTTPRoute, GRPCRoute or Gateway; and [NAMESPACE/]NAME
     #[arg(required = true, num_args = 1..=2, value_names = ["KIND", "NAME"])]
     object: Vec<String>,
     /// Print everything as one JSON document
@@ -43,7 +47,12 @@ pub(super) struct Explain {
     json: bool,
 }
 
-const KINDS: [Kind; 3] = [Kind::Service, Kind::HttpRoute, Kind::GrpcRoute];
+const KINDS: [Kind; 4] = [
+    Kind::Service,
+    Kind::HttpRoute,
+    Kind::GrpcRoute,
+    Kind::Gateway,
+];
 
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
@@ -71,6 +80,10 @@ impl Explain {
         if kind == Kind::Service {
             let explained = service(known, found).ok_or_else(gone)?;
             return self.show(&explained, of_service);
+        }
+        if kind == Kind::Gateway {
+            let explained = gateway(known, found).ok_or_else(gone)?;
+            return self.show(&explained, entries::of_gateway);
         }
         let key = ObjectKey {
             kind,
@@ -131,6 +144,9 @@ fn of_service(explained: &ServiceExplained) -> Vec<String> {
     lines.extend(fields(&explained.traffic));
     lines.push(paint(HEAD, "whom it lets in"));
     lines.extend(fields(&explained.access));
+    lines.push(paint(HEAD, "whose tokens it believes, and what it counts"));
+    lines.extend(entries::guards(&explained.guards));
+    lines.extend(entries::entries(&explained.entries));
     lines.extend(rules(&explained.rules));
     lines.extend(conditions(&explained.conditions));
     lines
@@ -148,6 +164,7 @@ fn of_route(explained: &RouteExplained) -> Vec<String> {
             .map(|parent| format!("  of {parent}")),
     );
     lines.extend(rules(&explained.rules));
+    lines.extend(entries::entries(&explained.entries));
     lines.extend(conditions(&explained.conditions));
     lines
 }

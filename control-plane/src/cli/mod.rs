@@ -15,6 +15,7 @@ mod apply;
 mod client;
 mod diff;
 mod explain;
+mod get;
 mod help;
 mod history;
 mod instances;
@@ -61,6 +62,8 @@ pub mod exit {
     pub const SYSTEM: u8 = 71;
     /// The configuration forbids it: a Mesh that cannot start, an application open around its sidecar.
     pub const CONFIGURATION: u8 = 78;
+    /// Ctrl-C: 128 and the signal's number, as shells have it.
+    pub const INTERRUPTED: u8 = 130;
     /// `usher run`: the command exists but cannot be executed.
     pub const NOT_EXECUTABLE: u8 = 126;
     /// `usher run`: there is no such command.
@@ -74,6 +77,7 @@ Start here:
   usher run --service web --port 8080 -- python3 app.py  run a process in the mesh
   usher gateway --name edge                              let the outside world in
   usher status                                           see what runs
+  usher get                                              and what became of each object
 
 Exit codes: 0 done, 1 mistakes in checked files, 64 usage, 69 nobody answers or refused, 70 failed,
 71 an address or file is not to be had, 78 forbidden by configuration; `usher run` exits with its command's code.";
@@ -99,6 +103,7 @@ enum Verb {
     Apply(apply::Apply),
     Schema(schema::Schema),
     Status(status::Status),
+    Get(get::Get),
     Services(services::Services),
     Wait(wait::Wait),
     History(history::History),
@@ -141,6 +146,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Apply(verb) => verb.execute(),
         Verb::Schema(verb) => verb.execute(),
         Verb::Status(verb) => verb.execute(),
+        Verb::Get(verb) => verb.execute(),
         Verb::Services(verb) => verb.execute(),
         Verb::Wait(verb) => verb.execute(),
         Verb::History(verb) => verb.execute(),

@@ -9,7 +9,12 @@ use super::{
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
-use crate::status::{ProxyReport, RejectedObject, ServiceReport, StatusReport, StoreReport};
+use crate::{
+    registry::store::CHANGED_MAX,
+    status::{
+        ObjectsSummary, ProxyReport, RejectedObject, ServiceReport, StatusReport, StoreReport,
+    },
+};
 
 /// Show which configuration is in force, what was refused, and which sidecars run it
 #[derive(Debug, Args)]
@@ -119,6 +124,7 @@ fn render(status: &StatusReport) -> Vec<String> {
             .pinned
             .map(|pinned| held_line(pinned, &status.waiting)),
     );
+    lines.extend(objects_line(&status.objects));
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -135,6 +141,7 @@ fn held_line(pinned: u64, waiting: &[String]) -> String {
     let held = paint(WARN, format!("revision {pinned}, whatever the source says"));
     let waits = match waiting.len() {
         0 => String::new(),
+        CHANGED_MAX => format!("; at least {CHANGED_MAX} changed objects wait"),
         number => format!(
             "; {} wait",
             super::validate::plural(number, "changed object")
@@ -144,6 +151,32 @@ fn held_line(pinned: u64, waiting: &[String]) -> String {
         "{}         {held}{waits} (usher rollback --release)",
         paint(HEAD, "held")
     )
+}
+
+/// `None`: there are none, or the control plane is older than this.
+fn objects_line(objects: &ObjectsSummary) -> Option<String> {
+    let ObjectsSummary {
+        total,
+        accepted,
+        unresolved,
+        programmed,
+        not_programmed,
+    } = *objects;
+    let style = if accepted == total { GOOD } else { WARN };
+    let count = paint(style, format!("{accepted}/{total} accepted"));
+    let unresolved = match unresolved {
+        0 => String::new(),
+        number => paint(WARN, format!(", {number} with unresolved references")),
+    };
+    let of = programmed + not_programmed;
+    let style = if not_programmed == 0 { GOOD } else { WARN };
+    let programmed = paint(style, format!("{programmed}/{of} programmed"));
+    let look = match accepted == total && not_programmed == 0 {
+        true => String::new(),
+        false => paint(DIM, "  (usher get --not-ready)"),
+    };
+    let head = paint(HEAD, "objects");
+    (total > 0).then(|| format!("{head}      {count}{unresolved}, {programmed}{look}"))
 }
 
 /// Only when it is not as it should be.

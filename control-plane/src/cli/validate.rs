@@ -171,11 +171,22 @@ fn summary(parsed: &Parsed, files: usize, findings: usize) -> String {
     format!("{verdict}: {objects} in {}", plural(files, "file"))
 }
 
-/// `1 file`, `2 files`, `2 TrafficPolicies`.
+/// `1 file`, `2 files`, `2 TrafficPolicies`, `2 Gateways`, `2 Meshes`.
 pub(super) fn plural(number: usize, noun: &str) -> String {
-    match noun.strip_suffix('y') {
-        _ if number == 1 => format!("1 {noun}"),
-        Some(stem) => format!("{number} {stem}ies"),
-        None => format!("{number} {noun}s"),
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {}", several(noun)),
     }
 }
+
+/// Of a noun, its plural; of a kind, as Kubernetes spells it.
+pub(super) fn several(noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ if noun.ends_with("sh") => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 use usher_config::{
-    kind::{Breaker, Ejection, ObjectKey, TrafficPolicySpec},
+    kind::{AuthenticationMode, Breaker, Ejection, Kind, ObjectKey, TrafficPolicySpec},
+    model::Authentication,
     value::{ServiceName, parse_duration},
 };
 
@@ -81,6 +82,58 @@ pub fn rule(world: &World, route: &ObjectKey, number: usize) -> Vec<Decided> {
     told.retain(|decided| decided.by.is_some());
     told.extend(fault(&targets, &targets_of_route(route, rule)));
     told
+}
+
+/// Where requests arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door<'n> {
+    /// At a service's own sidecars.
+    Service(&'n ServiceName),
+    /// At a gateway.
+    Gateway(&'n ServiceName),
+    /// At a gateway, taken by a rule, by number, of a route.
+    Rule(&'n ServiceName, ObjectKey, usize),
+}
+
+/// Who decided whether a request needs a token there: the narrowest AuthenticationPolicy that says what holds. Nobody: the
+/// widest of them, by saying nothing.
+pub fn mode_by(world: &World, door: &Door<'_>, tokens: &Authentication) -> Option<ObjectKey> {
+    let mut ignored = Vec::new();
+    let index = Index::new(world, &mut ignored);
+    let targets = Targets::new(&index, &mut ignored);
+    let wide_to_narrow = match door {
+        Door::Service(name) => vec![
+            Target::Mesh,
+            Target::Namespace(name.namespace.clone()),
+            Target::Service((*name).clone()),
+        ],
+        Door::Gateway(name) => vec![Target::Gateway((*name).clone())],
+        Door::Rule(name, route, number) => {
+            let mut all = vec![Target::Gateway((*name).clone())];
+            let routes = written(&index, &mut ignored);
+            let found = routes.iter().find(|written| written.key == route);
+            let rule = found.and_then(|written| written.rules.get(*number));
+            all.extend(
+                rule.into_iter()
+                    .flat_map(|rule| targets_of_route(route, rule)),
+            );
+            all
+        }
+    };
+    let held = wide_to_narrow.iter();
+    let held = held.filter_map(|target| targets.authentication(target));
+    let held: Vec<_> = held.collect();
+    let holds = match tokens.required {
+        true => AuthenticationMode::Required,
+        false => AuthenticationMode::Optional,
+    };
+    let said = held.iter().rev().find(|one| one.spec.mode == Some(holds));
+    let by = said.or(held.first())?;
+    Some(ObjectKey {
+        kind: Kind::AuthenticationPolicy,
+        namespace: by.metadata.namespace.clone(),
+        name: by.metadata.name.clone(),
+    })
 }
 
 fn fault(targets: &Targets<'_>, wide_to_narrow: &[Target]) -> Option<Decided> {

@@ -184,12 +184,18 @@ impl<'a> Index<'a> {
     }
 
     /// Whether its namespace lets `object` refer to it.
-    pub(super) fn grants(
+    pub(super) fn grants(&self, object: &ObjectKey, to: (Granted, &ServiceName)) -> bool {
+        self.grants_for(object, to).next().is_some()
+    }
+
+    /// What lets it.
+    pub(super) fn grants_for(
         &self,
         object: &ObjectKey,
         (granted, to): (Granted, &ServiceName),
-    ) -> bool {
-        self.grants.iter().any(|grant| {
+    ) -> impl Iterator<Item = &'a ReferenceGrant> {
+        let grants = self.grants.iter().copied();
+        grants.filter(move |grant| {
             let (kind, own) = (object.kind, &object.namespace);
             grant.metadata.namespace == to.namespace
                 && grant.spec.allows(kind, own, (granted, &to.name))

@@ -24,6 +24,7 @@ mod routes;
 mod gateways;
 mod services;
 pub mod explain;
+pub mod reach;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -30,7 +30,7 @@ pub(super) struct Stream<'a> {
     pub(super) parents: &'a [ParentRef],
     /// None: any.
     pub(super) hostnames: &'a [Hostname],
-    rules: &'a [StreamRule],
+    pub(super) rules: &'a [StreamRule],
 }
 
 /// What one became at a service.

@@ -5,6 +5,7 @@ mod gateways;
 mod guards;
 mod policies;
 mod precedence;
+mod reach;
 mod size;
 mod streams;
 mod treatment;

@@ -66,6 +66,9 @@ pub struct RevisionRecord {
     pub accepted_at: SystemTime,
     /// Which objects, at most 100 names.
     pub changed: Vec<String>,
+    /// How many they are; `None`: an older version did not write it down.
+    #[serde(default)]
+    pub changed_count: Option<usize>,
     /// Where it came from.
     #[serde(default)]
     pub origin: Origin,
@@ -82,6 +85,19 @@ pub struct RevisionRecord {
     #[serde(default)]
     pub replaced_bytes: Option<u64>,
 }
+
+impl RevisionRecord {
+    /// Whether it may have changed objects that it does not name.
+    pub fn names_some_only(&self) -> bool {
+        match self.changed_count {
+            Some(count) => count > self.changed.len(),
+            None => self.changed.len() >= CHANGED_MAX,
+        }
+    }
+}
+
+/// How many objects a record names.
+pub const CHANGED_MAX: usize = 100;
 
 /// Where a revision came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

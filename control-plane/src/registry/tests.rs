@@ -57,6 +57,7 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
             digest: format!("d{number}"),
             accepted_at,
             changed: vec![],
+            changed_count: None,
             origin: Origin::Rollback(number),
             author: "olga".into(),
             message: "because".into(),

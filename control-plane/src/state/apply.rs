@@ -137,7 +137,13 @@ impl State {
             let domain = known.world.fixed_domain.as_ref();
             world.fixed_domain = world.fixed_domain.or_else(|| domain.cloned());
             let revisions = stored.revisions;
-            Ok(Configuration::new(world, revisions, Vec::new(), Vec::new()))
+            Ok(Configuration::new(
+                Some(&known),
+                world,
+                revisions,
+                Vec::new(),
+                Vec::new(),
+            ))
         })
         .await?
     }

@@ -14,7 +14,7 @@ use crate::{
     registry::{
         StoreError, World,
         history::{self, Replaced},
-        store::{Commit, HISTORY, Origin, RevisionRecord},
+        store::{CHANGED_MAX, Commit, HISTORY, Origin, RevisionRecord},
         world::{Accepted, Reading},
     },
     source::directory::{self, Watch},
@@ -25,9 +25,6 @@ use super::{
     Configuration, State,
     apply::{By, Decision},
 };
-
-/// How many changed objects a revision's record names.
-const CHANGED_MAX: usize = 100;
 
 impl State {
     /// Keeps the mesh as the directory says, for ever. A directory that cannot be read changes nothing.
@@ -138,6 +135,7 @@ impl State {
                 digest,
                 accepted_at: SystemTime::now(),
                 changed: names.take(CHANGED_MAX).collect(),
+                changed_count: Some(reading.changed.len()),
                 origin: by.origin,
                 author: by.author.clone(),
                 message: by.message.clone(),
@@ -152,9 +150,16 @@ impl State {
                 ..commit_of(worlds, record, replaced)
             });
         }
+        let known = Arc::clone(current);
         // Compiled before it is written: what cannot be compiled must not be what the next start finds.
         let mut next = off_thread(move || {
-            Configuration::new(reading.world, revisions, reading.rejected, reading.remarks)
+            Configuration::new(
+                Some(&known),
+                reading.world,
+                revisions,
+                reading.rejected,
+                reading.remarks,
+            )
         })
         .await?;
         match commit {

@@ -133,7 +133,13 @@ impl State {
         let before = Arc::clone(&current);
         let next = off_thread(move || {
             let (rejected, remarks) = (before.rejected.clone(), before.remarks.clone());
-            let next = Configuration::new(world, before.revisions.clone(), rejected, remarks);
+            let next = Configuration::new(
+                Some(&before),
+                world,
+                before.revisions.clone(),
+                rejected,
+                remarks,
+            );
             Configuration {
                 waiting: before.waiting.clone(),
                 ..next

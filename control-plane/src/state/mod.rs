@@ -7,12 +7,14 @@
 
 mod apply;
 mod rollback;
+mod conditions;
 mod configuration;
 mod configure;
 mod departures;
 mod instances;
 mod lookup;
 mod keys;
+mod objects;
 mod publish;
 mod replica;
 mod report;
@@ -46,6 +48,7 @@ use crate::{
     xds::Connected,
 };
 
+use conditions::Transitions;
 use configuration::Configuration;
 use departures::Departures;
 use replica::Gap;
@@ -90,6 +93,7 @@ struct Inner {
     /// Held while a snapshot is made from the one before it.
     publishing: Mutex<()>,
     connected: Arc<Connected>,
+    transitions: Mutex<Transitions>,
     /// When each token issuer's keys were fetched last.
     fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
     /// How often a revision was held or released.
@@ -187,7 +191,8 @@ impl State {
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }
-        let configuration = Configuration::new(world, stored.revisions, Vec::new(), Vec::new());
+        let configuration =
+            Configuration::new(None, world, stored.revisions, Vec::new(), Vec::new());
         let inner = Inner {
             store,
             shared,
@@ -207,6 +212,7 @@ impl State {
             })),
             publishing: Mutex::default(),
             connected: Arc::default(),
+            transitions: Mutex::default(),
             fetched: Mutex::default(),
             released: watch::Sender::new(0),
             started: Instant::now(),
@@ -218,6 +224,7 @@ impl State {
             state.0.changes.subscribe(),
         ));
         tokio::spawn(publish::end_leases(Arc::downgrade(&state.0)));
+        tokio::spawn(objects::watch_conditions(Arc::downgrade(&state.0)));
         Ok(state)
     }
 
@@ -267,7 +274,13 @@ impl State {
         let mut world = current.world.clone();
         world.fixed_domain = Some(domain);
         let (rejected, remarks) = (current.rejected.clone(), current.remarks.clone());
-        let mut next = Configuration::new(world, current.revisions.clone(), rejected, remarks);
+        let mut next = Configuration::new(
+            Some(&current),
+            world,
+            current.revisions.clone(),
+            rejected,
+            remarks,
+        );
         next.waiting.clone_from(&current.waiting);
         self.0.configuration.store(Arc::new(next));
         stored

@@ -18,8 +18,8 @@ use crate::{
         store::{Origin, RevisionRecord},
     },
     status::{
-        Condition, EndpointReport, ProxyReport, RevisionStatus, ServiceReport, StatusReport,
-        StoreReport,
+        Condition, EndpointReport, ObjectsSummary, ProxyReport, RevisionStatus, ServiceReport,
+        StatusReport, StoreReport, count,
     },
 };
 
@@ -33,15 +33,8 @@ impl State {
         let proxies = self.0.connected.reports(newest);
         let mut services = services(&configuration, &lock(&self.0.registry));
         note_without_port(&mut services, &proxies, &configuration.compiled);
-        let findings = configuration
-            .compiled
-            .findings
-            .iter()
-            .map(|finding| Condition {
-                object: finding.object.to_string(),
-                reason: finding.reason.as_str().to_owned(),
-                message: finding.message.clone(),
-            });
+        let found = self.found(&configuration, &proxies);
+        let objects = self.objects_of(&configuration, &proxies, &found);
         StatusReport {
             revision: revisions(&configuration.revisions)
                 .next()
@@ -50,24 +43,38 @@ impl State {
             waiting: configuration.waiting.clone(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
-            conditions: once(
-                findings
-                    .chain(expired(&configuration.compiled))
-                    .chain(stale::stale(
-                        &configuration.world,
-                        &lock(&self.0.fetched),
-                        SystemTime::now(),
-                    ))
-                    .chain(stranded::stranded(&configuration.compiled, &proxies))
-                    .chain(outdated::outdated(&configuration.compiled, &proxies))
-                    .chain(self.gap(&configuration.configured.revision))
-                    .collect(),
-                configuration.remarks.clone(),
-            ),
+            conditions: found,
+            objects: ObjectsSummary::of(&objects),
             services,
             proxies,
             store: self.store_health().map(store),
         }
+    }
+
+    /// What does not do all that it says.
+    pub(super) fn found(
+        &self,
+        configuration: &Configuration,
+        proxies: &[ProxyReport],
+    ) -> Vec<Condition> {
+        let compiled = &configuration.compiled;
+        let findings = compiled.findings.iter().map(|finding| Condition {
+            object: finding.object.to_string(),
+            reason: finding.reason.as_str().to_owned(),
+            message: finding.message.clone(),
+        });
+        let stale = stale::stale(
+            &configuration.world,
+            &lock(&self.0.fetched),
+            SystemTime::now(),
+        );
+        let findings = findings
+            .chain(expired(compiled))
+            .chain(stale)
+            .chain(stranded::stranded(compiled, proxies))
+            .chain(outdated::outdated(compiled, proxies))
+            .chain(self.gap(&configuration.configured.revision));
+        once(findings.collect(), configuration.remarks.clone())
     }
 
     /// Services, their instances, and workloads that only call, by namespace and name.
@@ -144,6 +151,10 @@ fn revisions(records: &[RevisionRecord]) -> impl Iterator<Item = RevisionStatus>
         digest: record.digest.clone(),
         accepted_at: clock::text(record.accepted_at),
         changed: record.changed.clone(),
+        changed_count: match record.changed_count {
+            None if record.names_some_only() => 0,
+            known => count(known.unwrap_or(record.changed.len())),
+        },
         origin: match record.origin {
             Origin::Unknown => String::new(),
             Origin::Directory => "directory".to_owned(),

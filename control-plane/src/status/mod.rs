@@ -10,6 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+mod object;
+
+pub use object::{ConditionReport, ConditionStatus, ObjectReport, ObjectsSummary, count};
+
 /// Everything `usher status` shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -29,6 +33,9 @@ pub struct StatusReport {
     pub rejected: Vec<RejectedObject>,
     /// Accepted objects that do not, or not wholly, have the effect their author may expect.
     pub conditions: Vec<Condition>,
+    /// What became of all objects, counted; each: `GET /v1/objects`.
+    #[serde(default)]
+    pub objects: ObjectsSummary,
     /// By namespace and name.
     pub services: Vec<ServiceReport>,
     /// Connected now, by node. Of several control planes: to this one.
@@ -64,8 +71,11 @@ pub struct RevisionStatus {
     pub digest: String,
     /// RFC 3339; empty for revision 0.
     pub accepted_at: String,
-    /// Objects added, changed or deleted by it, `Kind namespace/name`; at most 100 are kept.
+    /// Objects added, changed or deleted by it, `Kind namespace/name`; at most 100 are kept. All: `usher history N`.
     pub changed: Vec<String>,
+    /// How many they are; 0: an older version has not written down how many more than `changed`.
+    #[serde(default)]
+    pub changed_count: u32,
     /// `directory`, `apply`, `rollback to N` or `release`; empty when an older version made it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub origin: String,
@@ -257,6 +267,23 @@ pub struct ProxyReport {
     pub last_nack: Option<NackReport>,
     /// RFC 3339.
     pub connected_since: String,
+    /// All changes up to this revision that concern it are applied by it, but those in `refuses`. Becomes a condition.
+    #[serde(skip)]
+    pub applied: u64,
+    /// What it refused. Becomes a condition.
+    #[serde(skip)]
+    pub refuses: Refusals,
+}
+
+/// What of its configuration a proxy refused and does without, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Services that it calls, `namespace/name`.
+    pub services: BTreeSet<String>,
+    /// What it should enforce.
+    pub inbound: bool,
+    /// Where it should listen.
+    pub gateway: bool,
 }
 
 /// A configuration that a proxy refused. It keeps running its last good one.

@@ -17,8 +17,13 @@ use crate::{
         Compiled,
         explain::{self, Decided},
     },
-    registry::World,
+    registry::{World, object_key},
 };
+
+mod entries;
+mod guards;
+
+pub use entries::{Entry, GatewayExplained, gateway};
 
 /// What all is explained from.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +69,10 @@ pub struct ServiceExplained {
     pub traffic: Vec<Field>,
     /// Whom its own sidecars let in.
     pub access: Vec<Field>,
+    /// Whose tokens they believe, and what they count.
+    pub guards: Vec<Field>,
+    /// Through which gateways the outside world comes to it.
+    pub entries: Vec<Entry>,
     /// In the order in which they are asked.
     pub rules: Vec<RuleExplained>,
     /// What does not do all that it says.
@@ -115,6 +124,8 @@ pub struct RouteExplained {
     pub parents: Vec<String>,
     /// In the order in which they are asked.
     pub rules: Vec<RuleExplained>,
+    /// At gateways: each rule at each listener, and past what.
+    pub entries: Vec<Entry>,
     /// What of it does not do all that it says.
     pub conditions: Vec<String>,
 }
@@ -137,6 +148,15 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
         Some(key)
     }));
     about.insert(key.clone());
+    let guarded = entries::guards_of_service(known, name);
+    let entries = entries::to_service(known, name);
+    let at_doors = entries.iter().flat_map(|entry| &entry.guards);
+    let by = guarded
+        .iter()
+        .chain(at_doors)
+        .filter_map(|one| one.by.as_deref());
+    let by = by.chain(entries.iter().map(|entry| entry.route.as_str()));
+    about.extend(by.filter_map(|name| object_key(name).ok()));
     let port =
         |port: &ServicePort| format!("{} {} ({})", port.port, port.name, spoken(port.protocol));
     Some(ServiceExplained {
@@ -151,6 +171,8 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
             .collect(),
         traffic: fields(known, decided.traffic),
         access: fields(known, decided.access),
+        guards: guarded,
+        entries,
         rules,
         conditions: conditions(known.compiled, |object, message| {
             about.contains(object) || message.contains(&format!("Service {name} "))
@@ -197,6 +219,7 @@ pub fn route(known: Known<'_>, key: &ObjectKey) -> Option<RouteExplained> {
         at: known.places.of(key, ""),
         parents,
         rules: rules(known, found.into_iter()),
+        entries: entries::of_route(known, &prefix),
         conditions: conditions(known.compiled, |object, _| object == key),
     })
 }
@@ -267,9 +290,13 @@ fn fields(known: Known<'_>, decided: Vec<Decided>) -> Vec<Field> {
         at: decided.by.as_ref().and_then(|by| {
             // A route's rule says things in the route's own words.
             let path = match by.kind {
-                Kind::TrafficPolicy | Kind::AccessPolicy | Kind::Mesh => {
+                Kind::TrafficPolicy
+                | Kind::AccessPolicy
+                | Kind::AuthenticationPolicy
+                | Kind::Mesh => {
                     format!("spec.{}", decided.field)
                 }
+                Kind::RateLimitPolicy => "spec.limits".to_owned(),
                 _ => String::new(),
             };
             known.places.of(by, &path)

@@ -14,7 +14,7 @@ use usher_config::{
 };
 
 use super::{Topic, subscription::Subscriptions};
-use crate::status::{NackReport, ProxyReport};
+use crate::status::{NackReport, ProxyReport, Refusals};
 use remarks::Remarks;
 
 mod remarks;
@@ -159,9 +159,27 @@ impl Connected {
             entry.compared = revision;
             entry.report.up_to_date = up_to_date;
             if up_to_date {
+                entry.report.applied = revision;
                 entry.report.last_nack = None;
+                entry.report.refuses = Refusals::default();
             }
         });
+    }
+
+    /// How it stands: it has `applied` a revision, or all of it but what it refuses.
+    pub fn stands(&self, id: StreamId, applied: Option<u64>, subscriptions: &Subscriptions) {
+        let refused = |topic| subscriptions.names_refused(topic);
+        let refuses = Refusals {
+            services: refused(Topic::Service).map(str::to_owned).collect(),
+            inbound: refused(Topic::InboundPolicy).next().is_some(),
+            gateway: refused(Topic::Gateway).next().is_some(),
+        };
+        self.update(id, |entry| {
+            let before = entry.report.applied;
+            entry.report.applied = applied.unwrap_or(before).max(before);
+            entry.report.refuses = refuses;
+        });
+        self.progressed();
     }
 
     /// It refused something.
@@ -170,6 +188,11 @@ impl Connected {
             entry.report.up_to_date = false;
             entry.report.last_nack = Some(nack);
         });
+    }
+
+    /// Tells of each progress, and of proxies that leave.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
     }
 
     /// What it does otherwise than configured, in its words: shown while it has a stream.

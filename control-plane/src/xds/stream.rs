@@ -242,6 +242,8 @@ impl Conversation {
                 let whole = self.subscriptions.is_clean();
                 self.connected
                     .applied(id, generation, whole.then_some(revision));
+                self.connected
+                    .stands(id, Some(revision), &self.subscriptions);
             }
             Answer::Refused {
                 revision,
@@ -274,6 +276,7 @@ impl Conversation {
                 for (topic, names) in others {
                     self.subscriptions.doubt(topic, names);
                 }
+                self.connected.stands(id, None, &self.subscriptions);
             }
         }
         if self.acknowledgements.is_empty() {

@@ -170,6 +170,12 @@ impl Subscriptions {
             .map(String::as_str)
     }
 
+    /// What the proxy refused and does without.
+    pub fn names_refused(&self, topic: Topic) -> impl Iterator<Item = &str> {
+        let interest = self.topics.get(&topic).into_iter();
+        interest.flat_map(|interest| interest.refused.keys().map(String::as_str))
+    }
+
     /// The proxy refused these under `revision`; they are kept back until the configuration is another.
     pub fn refused(&mut self, topic: Topic, names: Vec<String>, revision: u64) {
         let interest = self.topics.entry(topic).or_default();

@@ -11,6 +11,7 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
         &["validate"],
         &["apply"],
         &["status"],
+        &["get"],
         &["services"],
         &["instances"],
         &["watch"],

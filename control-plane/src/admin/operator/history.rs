@@ -20,7 +20,7 @@ use crate::{
         store::{Origin, Stored, StoredObject},
     },
     state::{By, RollbackError},
-    status::{RevisionStatus, StatusReport},
+    status::{ObjectReport, RevisionStatus, StatusReport},
 };
 
 /// What `POST /v1/rollback` takes.
@@ -157,6 +157,10 @@ pub(super) async fn revisions(State(operator): State<Operator>) -> Json<Vec<Revi
 
 pub(super) async fn status(State(operator): State<Operator>) -> Json<StatusReport> {
     Json(operator.mesh.status())
+}
+
+pub(super) async fn objects(State(operator): State<Operator>) -> Json<Vec<ObjectReport>> {
+    Json(operator.mesh.objects())
 }
 
 fn refused(error: RollbackError) -> Refused {

@@ -28,6 +28,7 @@ fn record(number: u64, replaced_bytes: Option<u64>) -> RevisionRecord {
         digest: String::new(),
         accepted_at: std::time::UNIX_EPOCH,
         changed: Vec::new(),
+        changed_count: None,
         origin,
         author: String::new(),
         message: String::new(),

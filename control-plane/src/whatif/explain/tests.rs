@@ -77,3 +77,136 @@ fn everything_that_has_a_say_is_named_with_its_place() {
     assert_eq!(told.parents, ["Service bank/a"]);
     assert_eq!(told.rules.len(), 1);
 }
+
+const OUTSIDE: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: bank}
+spec: {gatewayClassName: usher, listeners: [{name: web, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: outside, namespace: bank}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [bank.example.com]
+  rules:
+  - {name: open, matches: [{path: {value: /open}}], backendRefs: [{name: a, port: 8080}]}
+  - {name: own, backendRefs: [{name: a, port: 8080}]}
+---
+apiVersion: usher.dev/v1alpha1
+kind: AuthenticationPolicy
+metadata: {name: customers, namespace: bank}
+spec:
+  targetRefs: [{kind: Gateway, name: edge}]
+  mode: Optional
+  jwt: [{issuer: https://login.example.com, audiences: [bank], jwks: {uri: 'https://login.example.com/keys'}}]
+---
+apiVersion: usher.dev/v1alpha1
+kind: AuthenticationPolicy
+metadata: {name: own, namespace: bank}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: outside, sectionName: own}]
+  mode: Required
+  jwt: [{issuer: https://login.example.com, audiences: [bank], jwks: {uri: 'https://login.example.com/keys'}}]
+---
+apiVersion: usher.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: crowd, namespace: bank}
+spec:
+  targetRefs: [{kind: Gateway, name: edge}]
+  limits: [{name: each, requests: 5, per: 1s, key: [{source: {}}]}]
+---
+apiVersion: usher.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: a, namespace: bank}
+spec:
+  targetRefs: [{kind: Service, group: '', name: a}]
+  dryRun: true
+  limits: [{name: all, requests: 100, per: 1s, burst: 10, when: {methods: [POST]}}]
+";
+
+fn told(all: &[Field]) -> Vec<(&str, &str, &str)> {
+    let by = |one: &Field| one.by.clone().unwrap_or_default();
+    let by: Vec<String> = all.iter().map(by).collect();
+    let by = by.into_iter().map(|by| &*by.leak());
+    let fields = all.iter().zip(by);
+    fields
+        .map(|(one, by)| (one.field.as_str(), one.value.as_str(), by))
+        .collect()
+}
+
+#[test]
+fn ways_in_from_outside_are_told_with_what_stands_before_each_rule() {
+    let text = format!("{MESH}{OUTSIDE}");
+    let parsed = parse_files(&[("mesh.yaml".into(), text)]);
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let reading = World::default().read(&parsed, std::path::Path::new(""), now);
+    assert_eq!(reading.rejected, []);
+    let compiled = compile(&reading.world);
+    let places = Places::new(&parsed);
+    let known = Known {
+        world: &reading.world,
+        compiled: &compiled,
+        places: &places,
+    };
+    let explained = service(known, &"bank/a".parse().expect("valid")).expect("a service");
+    assert_eq!(
+        told(&explained.guards),
+        [(
+            "limits.all",
+            "100 in 1s, at once 10, only POST, on trial: refuses nothing",
+            "RateLimitPolicy bank/a"
+        )]
+    );
+    let [open, own] = explained.entries.as_slice() else {
+        panic!("{:?}", explained.entries);
+    };
+    assert_eq!(open.listener, "web (80 HTTP)");
+    assert_eq!((open.rule.as_str(), own.rule.as_str()), ("open", "own"));
+    assert_eq!(open.matches, ["bank.example.com: path /open…"]);
+    assert_eq!(open.backends, ["1 bank/a:8080"]);
+    let keys = "https://login.example.com for bank; its keys are fetched by a control plane";
+    let crowd = (
+        "limits.each",
+        "5 in 1s, by address",
+        "RateLimitPolicy bank/crowd",
+    );
+    let customers = "AuthenticationPolicy bank/customers";
+    assert_eq!(
+        told(&open.guards),
+        [
+            ("mode", "Optional (no token: no claims)", customers),
+            ("jwt", keys, customers),
+            crowd
+        ]
+    );
+    let narrower = "AuthenticationPolicy bank/own";
+    assert_eq!(
+        told(&own.guards),
+        [
+            ("mode", "Required (no token: 401)", narrower),
+            ("jwt", keys, narrower),
+            crowd
+        ]
+    );
+    assert!(
+        open.guards[0]
+            .at
+            .as_deref()
+            .is_some_and(|at| at.starts_with("mesh.yaml:"))
+    );
+
+    let key = |kind: Kind, name: &str| ObjectKey {
+        kind,
+        namespace: "bank".parse().expect("valid"),
+        name: name.parse().expect("valid"),
+    };
+    let outside = route(known, &key(Kind::HttpRoute, "outside")).expect("a route");
+    assert_eq!(outside.entries, explained.entries);
+    let edge = gateway(known, &"bank/edge".parse().expect("valid")).expect("a gateway");
+    assert_eq!(edge.entries, explained.entries);
+    assert_eq!(edge.listeners, ["web (80 HTTP)"]);
+    assert_eq!(edge.guards.len(), 3, "{:?}", edge.guards);
+}

@@ -61,3 +61,35 @@ fn what_was_accepted_since_it_was_last_looked_at_it_may_not_have_been_told() {
     connected.up_to_date(id, 5, true);
     assert!(runs(5));
 }
+
+#[test]
+fn what_a_proxy_refuses_is_known_until_it_takes_all() {
+    let connected = Connected::default();
+    let id = joined(&connected, &[]);
+    let mut subscriptions = Subscriptions::default();
+    let names = |topic, name: &str| (topic, vec![name.to_owned()]);
+    for (topic, names) in [
+        names(Topic::Service, "bank/a"),
+        names(Topic::InboundPolicy, "shop/edge"),
+    ] {
+        subscriptions
+            .subscribe(topic, names.clone(), Vec::new())
+            .expect("few");
+        subscriptions.refused(topic, names, 4);
+    }
+    connected.applied(id, 1, None);
+    connected.stands(id, None, &subscriptions);
+    let report = |connected: &Connected| connected.reports(4).remove(0);
+    let refusing = report(&connected);
+    assert_eq!(refusing.refuses.services, ["bank/a".to_owned()].into());
+    assert!(refusing.refuses.inbound && !refusing.refuses.gateway);
+    assert_eq!(refusing.applied, 0);
+
+    // The rest of it came without what it refused; an older answer takes nothing back.
+    connected.stands(id, Some(4), &subscriptions);
+    connected.stands(id, Some(3), &subscriptions);
+    assert_eq!(report(&connected).applied, 4);
+    connected.up_to_date(id, 5, true);
+    let whole = report(&connected);
+    assert_eq!((whole.applied, whole.refuses), (5, Refusals::default()));
+}

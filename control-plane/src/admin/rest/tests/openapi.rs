@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{
     registry::rest::{Deregistered, GrantedLease, LEASE_HEADER, RegisterInstance, RenewInstance},
-    status::{ChangeReport, InstanceReport, RevisionStatus, ServiceReport, StatusReport},
+    status::{
+        ChangeReport, InstanceReport, ObjectReport, RevisionStatus, ServiceReport, StatusReport,
+    },
 };
 
 /// Collects what is referred to.
@@ -47,6 +49,15 @@ fn filters() -> Value {
     ])
 }
 
+fn which_objects() -> Value {
+    let text = json!({ "type": "string" });
+    json!([
+        query("kind", "Only this kind, as `HTTPRoute`", &text),
+        query("namespace", "Only this namespace", &text),
+        query("name", "Only objects of this name", &text),
+    ])
+}
+
 fn paths(schemas: &mut Schemas) -> Value {
     let json = "application/json";
     let get = |id: &str, summary: &str, parameters: &Value, responses: &Value| {
@@ -64,6 +75,10 @@ fn paths(schemas: &mut Schemas) -> Value {
     json!({
         "/v1/status": get("status", "Everything: configuration, services, sidecars", &none, &json!({
             "200": answer("As `usher status --json`", json, &schemas.of::<StatusReport>())
+        })),
+        "/v1/objects": get("objects", "What became of each object of the configuration", &which_objects(), &json!({
+            "200": answer("By kind, namespace and name", json, &schemas.of::<Vec<ObjectReport>>()),
+            "400": wrong_query
         })),
         "/v1/services": get("services", "All services with their instances, and workloads that only call", &none, &json!({
             "200": answer("By namespace and name", json, &schemas.of::<Vec<ServiceReport>>())

@@ -11,6 +11,7 @@ fn record(number: u64, at: u64) -> RevisionRecord {
         digest: format!("d{number}"),
         accepted_at: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
         changed: Vec::new(),
+        changed_count: None,
         origin: Origin::Apply,
         author: String::new(),
         message: String::new(),

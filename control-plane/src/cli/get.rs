@@ -1,0 +1,246 @@
+//! `usher get`: what became of each object of the configuration.
+
+use clap::Args;
+use usher_config::{
+    kind::{Choice as _, Kind},
+    parse::nearest,
+    value::ServiceName,
+};
+
+use super::{
+    Failure, Outcome, block_on, exit,
+    locate::ServerAddress,
+    paint::{BAD, DIM, GOOD, HEAD, WARN, paint, table},
+    status::fetch,
+    validate::several,
+};
+use crate::{
+    status::{ConditionReport, ConditionStatus, ObjectReport},
+    whatif::find,
+};
+
+/// Show the objects of the configuration, and what became of each: is it accepted, and do all sidecars run it?
+///
+/// ACCEPTED: it is in force as written; PROGRAMMED: so many of the connected sidecars and gateways that are told something of
+/// it run it. Of several control planes, those connected to the one that is asked. An object that was refused keeps the
+/// version before it in force, if there is one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usher get                                  all objects
+  usher get HTTPRoute                        those of a kind
+  usher get HTTPRoute/orders -n shop         one, with all its conditions
+  usher get AccessPolicy shop/orders         the same way
+  usher get --not-ready                      only those that somebody should look at
+  usher get --json | jq -r '.[] | select(.programmed < .of) | .name'
+
+Conditions are Gateway API's: Accepted, ResolvedRefs, Programmed; PartiallyInvalid and Warning when there is a reason.
+
+Exit codes: 0 shown, 64 usage or no such object, 69 no control plane answers.")]
+pub(super) struct Get {
+    /// Only this kind; or one object of it, [NAMESPACE/]NAME
+    #[arg(value_name = "KIND[/NAME]")]
+    kind: Option<String>,
+    /// One object, [NAMESPACE/]NAME
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Only this namespace
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    /// Only objects that are not accepted, not resolved, or not run by all sidecars that are told of them
+    #[arg(long)]
+    not_ready: bool,
+    #[command(flatten)]
+    server: ServerAddress,
+    /// Print the objects as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Get {
+    pub(super) fn execute(self) -> Outcome {
+        let (kind, name) = self.asked()?;
+        let authority = self.server.authority()?;
+        let mut objects: Vec<ObjectReport> = block_on(fetch(&authority, "/v1/objects"))?;
+        if let Some(kind) = kind {
+            objects.retain(|object| object.kind == kind.word());
+        }
+        if let Some(namespace) = &self.namespace {
+            known_namespace(&objects, namespace)?;
+            objects.retain(|object| object.namespace == *namespace);
+        }
+        if let (Some(name), Some(kind)) = (&name, kind) {
+            let names: Vec<ServiceName> = objects.iter().filter_map(full_name).collect();
+            let found = find(names.iter(), name, kind.word());
+            let found = found.map_err(|why| Failure::new(exit::USAGE, why))?;
+            objects.retain(|object| full_name(object).as_ref() == Some(found));
+        }
+        if self.not_ready {
+            objects.retain(|object| !is_ready(object));
+        }
+        if self.json {
+            return super::print_json(&objects);
+        }
+        match (name.is_some(), objects.as_slice()) {
+            (true, [one]) => anstream::println!("{}", whole(one).join("\n")),
+            (_, []) => anstream::eprintln!("no objects"),
+            (_, all) => {
+                let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+                anstream::println!("{}", table(&HEADING, &rows));
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    /// The kind, and the name of one of it.
+    fn asked(&self) -> Result<(Option<Kind>, Option<String>), Failure> {
+        let Some(first) = &self.kind else {
+            return Ok((None, None));
+        };
+        let (kind, name) = match (first.split_once('/'), &self.name) {
+            (Some(_), Some(name)) => {
+                let message = format!("found {first} and {name}, allowed: one name");
+                return Err(Failure::new(exit::USAGE, message));
+            }
+            (Some((kind, name)), None) => (kind, Some(name.to_owned())),
+            (None, name) => (first.as_str(), name.clone()),
+        };
+        Ok((Some(kind_of(kind)?), name))
+    }
+}
+
+/// In any case, and in the plural.
+fn kind_of(text: &str) -> Result<Kind, Failure> {
+    let is_meant =
+        |word: &str| word.eq_ignore_ascii_case(text) || several(word).eq_ignore_ascii_case(text);
+    let mut known = Kind::ALL.iter();
+    let found = known.find(|(word, _)| is_meant(word));
+    found.map(|(_, kind)| *kind).ok_or_else(|| {
+        let words: Vec<&str> = Kind::ALL.iter().map(|(word, _)| *word).collect();
+        let message = format!("KIND: found `{text}`, allowed: {}", words.join(", "));
+        let failure = Failure::new(exit::USAGE, message);
+        match nearest(text, words.iter().copied()) {
+            Some(near) => failure.advise(format!("did you mean {near}?")),
+            None => failure,
+        }
+    })
+}
+
+fn full_name(object: &ObjectReport) -> Option<ServiceName> {
+    Some(ServiceName {
+        namespace: object.namespace.parse().ok()?,
+        name: object.name.parse().ok()?,
+    })
+}
+
+/// A namespace that nothing is in is most likely misspelt.
+fn known_namespace(objects: &[ObjectReport], namespace: &str) -> Result<(), Failure> {
+    if objects.iter().any(|object| object.namespace == namespace) {
+        return Ok(());
+    }
+    let message = format!("--namespace: there is no such object in {namespace}");
+    let failure = Failure::new(exit::USAGE, message);
+    let known = objects.iter().map(|object| object.namespace.as_str());
+    Err(match nearest(namespace, known) {
+        Some(near) => failure.advise(format!("did you mean {near}?")),
+        None => failure,
+    })
+}
+
+/// Nobody needs to look at it. That nobody is connected who would be told of it is no fault of the object.
+fn is_ready(object: &ObjectReport) -> bool {
+    object.conditions.iter().all(
+        |condition| match (condition.r#type.as_str(), condition.status) {
+            ("PartiallyInvalid" | "Warning", status) => status != ConditionStatus::True,
+            ("Programmed", status) => status != ConditionStatus::False,
+            (_, status) => status == ConditionStatus::True,
+        },
+    )
+}
+
+const HEADING: [&str; 8] = [
+    "KIND",
+    "NAMESPACE",
+    "NAME",
+    "ACCEPTED",
+    "RESOLVED",
+    "PROGRAMMED",
+    "REVISION",
+    "WHY NOT",
+];
+
+fn row(object: &ObjectReport) -> Vec<String> {
+    let status = |of: &str| {
+        let condition = object.condition(of);
+        condition.map_or("-", |one| one.status.as_str()).to_owned()
+    };
+    vec![
+        object.kind.clone(),
+        object.namespace.clone(),
+        object.name.clone(),
+        status("Accepted"),
+        status("ResolvedRefs"),
+        format!("{}/{}", object.programmed, object.of),
+        match object.revision {
+            0 => "-".to_owned(),
+            revision => revision.to_string(),
+        },
+        why_not(object),
+    ]
+}
+
+/// The word of the first condition that is not as it should be.
+fn why_not(object: &ObjectReport) -> String {
+    let wrong = object.conditions.iter().find(|one| is_wrong(one));
+    wrong.map_or("-", |one| one.reason.as_str()).to_owned()
+}
+
+fn is_wrong(condition: &ConditionReport) -> bool {
+    match condition.r#type.as_str() {
+        "PartiallyInvalid" | "Warning" => condition.status == ConditionStatus::True,
+        _ => condition.status == ConditionStatus::False,
+    }
+}
+
+fn whole(object: &ObjectReport) -> Vec<String> {
+    let from = match (object.revision, object.file.as_str()) {
+        (0, _) => "never in force".to_owned(),
+        (revision, "") => format!("revision {revision}"),
+        (revision, file) => format!("revision {revision}, {file}"),
+    };
+    let mut lines = vec![format!(
+        "{}  {}",
+        paint(HEAD, object.title()),
+        paint(DIM, from)
+    )];
+    for condition in &object.conditions {
+        let style = match (is_wrong(condition), condition.status) {
+            (true, _) if ["PartiallyInvalid", "Warning"].contains(&condition.r#type.as_str()) => {
+                WARN
+            }
+            (true, _) => BAD,
+            (false, ConditionStatus::Unknown) => WARN,
+            (false, _) => GOOD,
+        };
+        let counted = match condition.r#type.as_str() {
+            "Programmed" => format!(" {}/{}", object.programmed, object.of),
+            _ => String::new(),
+        };
+        let head = format!(
+            "{}: {}{counted}",
+            condition.r#type,
+            condition.status.as_str()
+        );
+        lines.push(format!(
+            "  {}  {}  {}",
+            paint(style, head),
+            condition.reason,
+            paint(DIM, format!("since {}", condition.last_transition_time))
+        ));
+        lines.push(format!("    {}", condition.message));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;
