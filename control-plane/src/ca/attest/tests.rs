@@ -170,6 +170,7 @@ async fn a_token_is_not_spent_on_what_could_not_be_recorded() {
         }))
     };
     let log = directory.path().join("ca/issued.jsonl");
+    std::fs::remove_file(&log).expect("there");
     std::fs::create_dir(&log).expect("made");
     let refused = attest().await.expect_err("not recorded");
     assert_eq!(refused.code(), Code::Unavailable, "{}", refused.message());
