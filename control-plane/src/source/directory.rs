@@ -4,10 +4,16 @@
 //! place, rename over, Kubernetes' symlink swap), and an event without a change of content does nothing. A
 //! look is taken once the directory has been quiet, and again after a while in any case: events get lost on
 //! network file systems and when the kernel's queue overflows.
+//!
+//! The kernel watches what a path leads to, not the path: beside the directory itself, every link on the way to it, and on
+//! the way to what links in it lead to, is watched, and where they lead somewhere else by now, that is from then on.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -16,7 +22,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 use usher_config::parse::{Parsed, parse_directory};
 
 /// An editor that truncates, writes and renames does so within milliseconds; a half-written file must not be
@@ -43,9 +49,12 @@ pub async fn read(directory: &Path) -> io::Result<Parsed> {
 /// Says when to look at a directory.
 #[derive(Debug)]
 pub struct Watch {
+    path: PathBuf,
+    sender: mpsc::Sender<()>,
     events: mpsc::Receiver<()>,
+    way: Way,
     /// Watches as long as it lives. `None`: this system cannot watch that directory, and time alone decides.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
@@ -53,55 +62,175 @@ impl Watch {
     pub fn new(directory: &Path) -> Self {
         // One event is enough to look; more of them say nothing new.
         let (sender, events) = mpsc::channel(1);
-        let watcher = watcher(directory, sender)
+        let way = Way::to(directory);
+        let watcher = watcher(&way, sender.clone())
             .inspect_err(|error| {
                 warn!(%error, directory = %directory.display(), "cannot watch the directory, looking every 10 s");
             })
             .ok();
         Self {
+            path: directory.to_owned(),
+            sender,
             events,
-            _watcher: watcher,
+            way,
+            watcher,
         }
     }
 
     /// Waits until something may have changed and the directory is quiet.
     pub async fn changed(&mut self) {
-        match timeout(AGAIN, self.events.recv()).await {
-            Ok(Some(())) => {}
-            // Without a watcher the channel is closed: wait all the same.
-            Ok(None) => return tokio::time::sleep(AGAIN).await,
-            Err(_) => return,
+        if self.watcher.is_none() {
+            tokio::time::sleep(AGAIN).await;
+        } else if let Ok(Some(())) = timeout(AGAIN, self.events.recv()).await {
+            let last = Instant::now() + QUIET_MAX;
+            loop {
+                let quiet = (Instant::now() + QUIET).min(last);
+                tokio::select! {
+                    event = self.events.recv() => if event.is_none() { break },
+                    () = sleep_until(quiet) => break,
+                }
+            }
         }
-        let last = Instant::now() + QUIET_MAX;
-        loop {
-            let quiet = (Instant::now() + QUIET).min(last);
-            tokio::select! {
-                event = self.events.recv() => if event.is_none() { return },
-                () = sleep_until(quiet) => return,
+        // Before it is read, so that no change after the reading is missed.
+        self.follow();
+    }
+
+    /// Watches what the path leads to by now.
+    fn follow(&mut self) {
+        let way = Way::to(&self.path);
+        // While nothing is there, whoever puts it there is seen by the old watches on the way.
+        if way == self.way || way.end.is_none() {
+            return;
+        }
+        match watcher(&way, self.sender.clone()) {
+            Ok(watcher) => (self.watcher, self.way) = (Some(watcher), way),
+            Err(error) => {
+                warn!(%error, directory = %self.path.display(), "cannot watch the directory");
             }
         }
     }
 }
 
-fn watcher(directory: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+/// How many links may be on the way: as many as Linux follows.
+const LINKS_MAX: usize = 40;
+
+/// How many links in the directory are followed; what others lead to is looked at every 10 s.
+const INSIDE_MAX: usize = 1_000;
+
+/// What a path leads to, and over which names; with what links in that directory lead to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Way {
+    /// The path's own last name and each link on the way, without links before it: where a swap is seen.
+    names: BTreeSet<PathBuf>,
+    /// Without any link, and which inode it is: another directory may have the same name. `None`: nothing is there.
+    end: Option<End>,
+    /// What links in it lead to, if that is somewhere else.
+    beside: BTreeSet<End>,
+}
+
+/// A path without links, its device and inode.
+type End = (PathBuf, u64, u64);
+
+impl Way {
+    fn to(path: &Path) -> Self {
+        let mut way = Self::default();
+        way.end = way.walk(path);
+        let Some((end, _, _)) = way.end.clone() else {
+            return way;
+        };
+        let entries = fs::read_dir(&end).into_iter().flatten().flatten();
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        for link in links.take(INSIDE_MAX) {
+            let beside = way.walk(&link.path());
+            way.beside
+                .extend(beside.filter(|(beside, _, _)| !beside.starts_with(&end)));
+        }
+        way
+    }
+
+    /// Notes the names on the way; where it ends.
+    fn walk(&mut self, path: &Path) -> Option<End> {
+        let absolute = std::path::absolute(path).ok()?;
+        let mut rest: Vec<OsString> = reversed(&absolute);
+        let mut real = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            if name == ".." {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&name);
+            let target = fs::read_link(&next).ok();
+            if target.is_some() || rest.is_empty() {
+                self.names.insert(next.clone());
+            }
+            match target {
+                Some(_) if links == LINKS_MAX => return None,
+                Some(target) => {
+                    links += 1;
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    rest.extend(reversed(&target));
+                }
+                None => real = next,
+            }
+        }
+        let inode = fs::metadata(&real).ok()?;
+        Some((real, inode.dev(), inode.ino()))
+    }
+
+    /// All places where something is read.
+    fn ends(&self) -> impl Iterator<Item = &Path> {
+        let ends = self.end.iter().chain(&self.beside);
+        ends.map(|(end, _, _)| end.as_path())
+    }
+
+    /// Whether an event is about it; one without a path is about anything.
+    fn is_met_by(&self, event: &Event) -> bool {
+        let is_met = |path: &PathBuf| {
+            self.names.contains(path) || self.ends().any(|end| path.starts_with(end))
+        };
+        event.paths.is_empty() || event.need_rescan() || event.paths.iter().any(is_met)
+    }
+}
+
+/// The names of a path, the last one first.
+fn reversed(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|name| match name {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    });
+    let mut names: Vec<OsString> = names.collect();
+    names.reverse();
+    names
+}
+
+fn watcher(way: &Way, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let about = way.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // An error means lost events, hence look. Our own reading is no change.
-        let relevant = event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_)));
+        let relevant = event.map_or(true, |event| {
+            !matches!(event.kind, EventKind::Access(_)) && about.is_met_by(&event)
+        });
         if relevant {
             // Full: somebody is about to look already.
             let _ = sender.try_send(());
         }
     })?;
-    let directory: PathBuf = directory
-        .canonicalize()
-        .unwrap_or_else(|_| directory.to_owned());
-    // A single file is watched through its directory: an editor that renames replaces what a watch on it holds.
-    let watched = if directory.is_file() {
-        directory.parent().unwrap_or(&directory)
-    } else {
-        &directory
-    };
-    watcher.watch(watched, RecursiveMode::Recursive)?;
+    for name in &way.names {
+        // A directory that we may not look into only costs the time until the next look. A single file is watched through
+        // its directory alone: an editor that renames replaces what a watch on it holds.
+        if let Some(directory) = name.parent()
+            && let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
+        {
+            debug!(%error, directory = %directory.display(), "cannot watch");
+        }
+    }
+    for end in way.ends().filter(|end| end.is_dir()) {
+        watcher.watch(end, RecursiveMode::Recursive)?;
+    }
     Ok(watcher)
 }
 
