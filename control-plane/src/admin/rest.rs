@@ -53,11 +53,8 @@ pub struct Rest {
 /// The routes, for a listener on `address`.
 pub fn router(rest: Rest, address: SocketAddr) -> Router {
     let router = Router::new()
-        .route("/v1/status", get(status))
         .route("/v1/objects", get(objects::objects))
-        .route("/v1/services", get(services))
-        .route("/v1/services/{namespace}/{name}", get(registry::service))
-        .route("/v1/revisions", get(revisions))
+        .merge(whole())
         .route("/v1/instances", get(registry::instances))
         .route("/v1/watch", get(registry::watch))
         .route("/openapi.json", get(registry::openapi))
@@ -71,6 +68,36 @@ pub fn router(rest: Rest, address: SocketAddr) -> Router {
     } else {
         router
     }
+}
+
+/// What is answered whole: whoever asks for a part must not take the whole for it.
+fn whole() -> Router<Rest> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/services", get(services))
+        .route("/v1/services/{namespace}/{name}", get(registry::service))
+        .route("/v1/revisions", get(revisions))
+        .route_layer(middleware::from_fn(without_query))
+}
+
+async fn without_query(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if query.is_empty() {
+        return next.run(request).await;
+    }
+    let path = request.uri().path();
+    let parameter = query.split(['=', '&']).next().unwrap_or_default();
+    // Back into a terminal.
+    let parameter: String = parameter
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(64)
+        .collect();
+    let message = format!(
+        "found parameter `{parameter}`, allowed: none for {path}; GET /v1/instances and /v1/watch take namespace, service, \
+         zone and healthy, GET /v1/objects kind, namespace and name\n"
+    );
+    (StatusCode::BAD_REQUEST, message).into_response()
 }
 
 async fn addressed_to_loopback(request: Request, next: Next) -> Response {
