@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     admin::operator::history::Changed,
-    status::{RevisionStatus, StatusReport},
+    registry::store::CHANGED_MAX,
+    status::{RevisionStatus, StatusReport, count},
 };
 
 /// Show earlier configurations: when, whose, why; and with a number, what that one changed
@@ -18,7 +19,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   usher history
-  usher history 12                 # what revision 12 changed, as a diff
+  usher history 12                 # what revision 12 changed, all of it, as a diff
   usher history --json | jq '.[0]'
 
 Exit codes: 0 shown, 64 usage, 69 no control plane answers, 70 there is no such revision.")]
@@ -69,10 +70,14 @@ fn listed(all: &[RevisionStatus], pinned: Option<u64>) -> String {
         let changed = match one.changed.as_slice() {
             [] => "-".to_owned(),
             [only] => only.clone(),
-            [first, rest @ ..] if rest.len() < CHANGED_SHOWN - 1 => {
-                format!("{first} and {} more", rest.len())
+            // An older version has named the first hundred, and not said how many more there were.
+            [first, rest @ ..] if rest.len() + 1 == CHANGED_MAX && one.changed_count == 0 => {
+                format!("{first} and at least {} more", rest.len())
             }
-            [first, rest @ ..] => format!("{first} and at least {} more", rest.len()),
+            [first, rest @ ..] => {
+                let named = count(rest.len() + 1);
+                format!("{first} and {} more", one.changed_count.max(named) - 1)
+            }
         };
         let or = |text: &str| {
             if text.is_empty() {
@@ -113,9 +118,6 @@ fn listed(all: &[RevisionStatus], pinned: Option<u64>) -> String {
     }
     text
 }
-
-/// How many changed objects a revision's record names.
-const CHANGED_SHOWN: usize = 100;
 
 /// What a revision did, an object a line: `+` added, `-` deleted, `~` changed.
 pub(super) async fn did(data: &DataDirectory, revision: u64) -> Result<Vec<String>, Failure> {
