@@ -178,7 +178,9 @@ fn render(answer: &Permission, what: &str, whose: &str) -> Vec<String> {
         ),
         format!("  {}", answer.because),
     ];
-    lines.extend(rules(answer));
+    // What decided is said above.
+    let decided = format!("  {}", answer.because);
+    lines.extend(rules(answer).into_iter().filter(|line| *line != decided));
     lines
 }
 

@@ -188,3 +188,20 @@ fn what_cannot_be_read_might_close_something_and_is_no_answer() {
         assert!(why.contains("policy.yaml cannot be read as YAML"), "{why}");
     }
 }
+
+#[test]
+fn what_decided_is_said_once() {
+    let home = tempfile::tempdir().expect("writable");
+    let mesh = home.path().join("mesh");
+    let policy = "---\napiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: account, namespace: bank }\n\
+                  spec:\n  targetRefs: [{ kind: Service, group: '', name: account }]\n  \
+                  rules: [{ from: { serviceAccounts: [account] } }]\n";
+    write(&mesh.join("mesh.yaml"), &format!("{MESH}{policy}"));
+    let mut asked = usher(home.path());
+    asked.args(["authz", "check", "--from", "account", "--to", "account"]);
+    let said = output(asked.arg("--config").arg(&mesh));
+    let told = stdout(&said);
+    assert_eq!(said.status.code(), Some(0), "{told}");
+    let deciding = told.matches("allows by spec.rules[0]").count();
+    assert_eq!(deciding, 1, "{told}");
+}
