@@ -56,24 +56,20 @@ impl Wait {
 
     async fn wait(&self, authority: &str) -> Outcome {
         let began = Instant::now();
-        let progress = io::stderr().is_terminal() && !self.json;
+        let mut progress = Progress::new(self.json);
         loop {
             let status: StatusReport = fetch(authority, "/v1/status").await?;
             let seen = Seen::of(&status, self.revision);
             let settled = self.revision.is_some() || began.elapsed() >= SETTLE;
             if settled && (seen.is_done() || seen.is_hopeless()) {
-                clear(progress);
+                progress.clear();
                 return self.tell(&seen, None);
             }
             if began.elapsed() >= self.timeout {
-                clear(progress);
+                progress.clear();
                 return self.tell(&seen, Some(self.timeout));
             }
-            if progress {
-                let line = paint(DIM, seen.line());
-                let _ = write!(anstream::stderr(), "\r\x1b[K{line}");
-                let _ = io::stderr().flush();
-            }
+            progress.show(seen.waiting());
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -105,11 +101,45 @@ impl Wait {
     }
 }
 
-fn clear(progress: bool) {
-    if progress {
-        let _ = write!(anstream::stderr(), "\r\x1b[K");
+/// What is waited for, on stderr: in a terminal one line that is written over, elsewhere a line whenever it is another.
+struct Progress {
+    is_silent: bool,
+    is_terminal: bool,
+    shown: String,
+}
+
+impl Progress {
+    fn new(is_silent: bool) -> Self {
+        Self {
+            is_silent,
+            is_terminal: io::stderr().is_terminal(),
+            shown: String::new(),
+        }
+    }
+
+    fn show(&mut self, what: String) {
+        if self.is_silent || what == self.shown {
+            return;
+        }
+        let line = paint(DIM, &what);
+        // Fails only when nobody reads it any more.
+        let _ = match self.is_terminal {
+            true => write!(anstream::stderr(), "\r\x1b[K{line}"),
+            false => writeln!(anstream::stderr(), "{line}"),
+        };
+        let _ = io::stderr().flush();
+        self.shown = what;
+    }
+
+    fn clear(&self) {
+        if self.is_terminal && !self.shown.is_empty() {
+            let _ = write!(anstream::stderr(), "\r\x1b[K");
+        }
     }
 }
+
+/// How many sidecars are named.
+const NAMED_MAX: usize = 3;
 
 /// How far it has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -162,6 +192,34 @@ impl Seen {
     /// More time does not help.
     fn is_hopeless(&self) -> bool {
         !self.refused.is_empty()
+    }
+
+    /// What there is still to wait for.
+    fn waiting(&self) -> String {
+        let line = self.line();
+        if self.revision < self.wanted {
+            return format!("waiting for revision {}: {line}", self.wanted);
+        }
+        if self.is_done() {
+            return format!("{line}; waiting for a moment whether an edit was just saved");
+        }
+        let named: Vec<&str> = self
+            .behind
+            .iter()
+            .take(NAMED_MAX)
+            .map(String::as_str)
+            .collect();
+        let more = match self.behind.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        match named.is_empty() {
+            // Something was refused, which an edit that was just saved may have mended.
+            true => format!(
+                "{line}; something is refused, waiting for a moment whether it was just mended"
+            ),
+            false => format!("waiting for {}{more}: {line}", named.join(", ")),
+        }
     }
 
     fn line(&self) -> String {

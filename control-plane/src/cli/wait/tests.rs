@@ -66,3 +66,20 @@ fn who_refuses_ends_it() {
         assert!(seen.refused[0].starts_with(said), "{:?}", seen.refused);
     }
 }
+
+#[test]
+fn it_says_what_it_waits_for() {
+    let behind = ["a", "b", "c", "d"].map(|name| proxy(name, false));
+    let some = Seen::of(&status(4, behind.to_vec()), None);
+    assert_eq!(
+        some.waiting(),
+        "waiting for a, b, c and 1 more: revision 4 runs in 0 of 4 sidecars"
+    );
+    let early = Seen::of(&status(4, Vec::new()), Some(5));
+    assert_eq!(
+        early.waiting(),
+        "waiting for revision 5: revision 5 is not there yet, the newest is 4"
+    );
+    let done = Seen::of(&status(4, vec![proxy("a", true)]), None);
+    assert!(done.waiting().contains("an edit was just saved"));
+}
