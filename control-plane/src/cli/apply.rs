@@ -4,6 +4,7 @@ use std::{path::Path, path::PathBuf, time::Duration};
 
 use clap::Args;
 use http::{Method, StatusCode};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use usher_config::parse::{Parsed, parse_paths};
 
 use super::{
@@ -34,7 +35,8 @@ Examples:
 
 With `usher serve --store etcd://...` at any one of the control planes; the others follow within a moment.
 
-Exit codes: 0 in force, 1 mistakes, 64 usage, 69 no control plane answers or its store cannot be reached, 70 refused.")]
+Exit codes: 0 in force, 1 mistakes, 64 usage, 69 no control plane answers or its store cannot be reached, 70 refused,
+130 interrupted before it was known what became of it.")]
 pub(super) struct Apply {
     /// Files, or directories with *.yaml and *.yml files at any depth
     #[arg(required = true, value_name = "PATH")]
@@ -51,7 +53,18 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn execute(self) -> Outcome {
-        let parsed = parse_paths(&self.paths).map_err(|error| {
+        block_on(self.apply())
+    }
+
+    async fn apply(self) -> Outcome {
+        let mut interrupts = Interrupts::new()?;
+        let paths = self.paths.clone();
+        let reading = tokio::task::spawn_blocking(move || parse_paths(&paths));
+        let parsed = tokio::select! {
+            parsed = reading => parsed.map_err(|error| Failure::of(exit::FAILED, &error))?,
+            () = interrupts.next() => return Err(interrupted("nothing was sent: nothing has changed")),
+        };
+        let parsed = parsed.map_err(|error| {
             let failure = Failure::new(exit::FAILED, format!("cannot read {error}"));
             match self.paths.iter().find(|path| !path.exists()) {
                 Some(path) => meant_path(failure, path),
@@ -69,8 +82,9 @@ impl Apply {
             anstream::eprintln!("{count}: nothing was sent");
             return Ok(exit::MISTAKES);
         }
-        match block_on(send(&self.data, &self.wanted(&parsed)))? {
-            Ok(applied) => self.tell(&applied),
+        let wanted = self.wanted(&parsed);
+        match interrupts.answer(send(&self.data, &wanted)).await? {
+            Ok(applied) => self.tell(&applied).await,
             Err(refused) => {
                 if self.json {
                     super::print_json(&refused)?;
@@ -109,7 +123,7 @@ impl Apply {
         }
     }
 
-    fn tell(&self, applied: &Applied) -> Outcome {
+    async fn tell(&self, applied: &Applied) -> Outcome {
         if self.json {
             return super::print_json(applied);
         }
@@ -123,7 +137,7 @@ impl Apply {
             }
         );
         if applied.is_new {
-            for line in block_on(did(&self.data, revision.number))? {
+            for line in did(&self.data, revision.number).await? {
                 anstream::println!("{line}");
             }
         }
@@ -133,6 +147,57 @@ impl Apply {
         }
         Ok(exit::OK)
     }
+}
+
+/// Ctrl-C. What was sent is decided on all the same, so that whoever interrupts is told what has become of it.
+struct Interrupts(Signal);
+
+/// How long an answer is waited for after an interruption.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+impl Interrupts {
+    fn new() -> Result<Self, Failure> {
+        let signals = signal(SignalKind::interrupt());
+        signals
+            .map(Self)
+            .map_err(|error| Failure::of(exit::FAILED, &error))
+    }
+
+    async fn next(&mut self) {
+        // `None`: none will ever come.
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The answer, if it comes; else that nobody knows.
+    async fn answer<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::pin!(answer);
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = self.next() => {}
+        }
+        anstream::eprintln!(
+            "interrupted: it was sent, and is applied whole or not at all; waiting {} s for what has become of it",
+            LAST_WORD.as_secs()
+        );
+        tokio::select! {
+            answer = answer => return answer,
+            () = tokio::time::sleep(LAST_WORD) => {}
+            () = self.next() => {}
+        }
+        Err(interrupted(
+            "the control plane has not said yet whether it is applied",
+        )
+        .advise("usher history shows it, if it is: the newest revision, with its origin, author and message"))
+    }
+}
+
+fn interrupted(what: &str) -> Failure {
+    Failure::new(exit::INTERRUPTED, format!("interrupted: {what}"))
 }
 
 async fn send(

@@ -61,6 +61,8 @@ pub mod exit {
     pub const SYSTEM: u8 = 71;
     /// The configuration forbids it: a Mesh that cannot start, an application open around its sidecar.
     pub const CONFIGURATION: u8 = 78;
+    /// Ctrl-C: 128 and the signal's number, as shells have it.
+    pub const INTERRUPTED: u8 = 130;
     /// `usher run`: the command exists but cannot be executed.
     pub const NOT_EXECUTABLE: u8 = 126;
     /// `usher run`: there is no such command.

@@ -1,8 +1,15 @@
 //! `usher apply` and `--store`, as far as they go without an etcd.
 
-use std::process::Command;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
+    process::Command,
+};
 
-use super::bench::{ControlPlane, MESH, output, stderr, stdout, usher, write};
+use nix::sys::signal::Signal;
+
+use super::bench::{ControlPlane, MESH, Process, output, stderr, stdout, usher, write};
 
 #[test]
 fn what_has_mistakes_or_is_nothing_is_not_sent() {
@@ -77,4 +84,47 @@ fn a_store_that_cannot_be_had_is_named_with_what_to_do() {
             "{said}"
         );
     }
+}
+
+/// A control plane's socket, and `usher apply` that has sent its request there and waits.
+fn sent() -> (tempfile::TempDir, Process, std::os::unix::net::UnixStream) {
+    let home = tempfile::tempdir().expect("writable");
+    write(&home.path().join("mesh/a.yaml"), MESH);
+    let data = home.path().join("usher");
+    fs::create_dir_all(&data).expect("made");
+    let listener = UnixListener::bind(data.join("operator.sock")).expect("bound");
+    let mesh = home.path().join("mesh");
+    let process = Process::start(usher(home.path()).arg("apply").arg(mesh));
+    let (mut stream, _) = listener.accept().expect("it connects");
+    let mut request = [0; 64];
+    let length = stream.read(&mut request).expect("it asks");
+    let (asked, _) = request.split_at(length);
+    assert!(asked.starts_with(b"POST /v1/apply"));
+    (home, process, stream)
+}
+
+#[test]
+fn whoever_interrupts_an_apply_is_told_that_nobody_knows_yet() {
+    let (_home, process, _stream) = sent();
+    process.signal(Signal::SIGINT);
+    // It may take some time until the first one is taken; a second one then ends the waiting for an answer.
+    let (code, said) = process.end();
+    assert_eq!(code, Some(130), "{said}");
+    for words in ["it was sent", "not said yet whether", "usher history"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn whoever_interrupts_an_apply_is_told_what_has_become_of_it() {
+    let (_home, process, mut stream) = sent();
+    process.signal(Signal::SIGINT);
+    let body = r#"{"message":"nothing was changed: it has mistakes","rejected":[]}"#;
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).expect("it listens");
+    let (code, said) = process.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
 }
