@@ -38,6 +38,7 @@ Examples:
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   usher serve                                            configuration comes from usher apply
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
+  usher serve --config /etc/usher/mesh                   a mounted ConfigMap, or a link to a release: swaps are followed
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
@@ -52,6 +53,9 @@ Names: service.namespace.mesh (also .svc, .svc.cluster.local) is answered with t
 `usher run --transparent` hands over to the sidecar; instance.service.namespace.mesh and SRV records of
 _port._tcp.service.namespace.mesh lead to instances. Other names are asked of the machine's own resolvers, for callers on
 private networks only. Try: dig -p 15053 @127.0.0.1 account.bank.mesh
+
+The mesh over HTTP, for reading (--http): GET /v1/status, /v1/objects (conditions), /v1/services, /v1/instances, /v1/watch,
+/v1/revisions, /metrics; described by /openapi.json.
 
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
