@@ -38,7 +38,10 @@ Examples:
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   usher serve                                            configuration comes from usher apply
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
+<<<<<<< HEAD
   usher serve --config mesh/ --ca-certificate ca.pem --ca-key ca.key      sign with an intermediate from your own CA
+=======
+>>>>>>> conditions
   usher serve --config /etc/usher/mesh                   a mounted ConfigMap, or a link to a release: swaps are followed
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 

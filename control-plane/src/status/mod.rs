@@ -4,7 +4,7 @@
 //! Plain data that `usher status` reads back from JSON: the REST server writes it, nothing decides by it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -275,15 +275,15 @@ pub struct ProxyReport {
     pub refuses: Refusals,
 }
 
-/// What of its configuration a proxy refused and does without, by name.
+/// What of its configuration a proxy refuses and has in an older version: by name, `namespace/name`, since which revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// Services that it calls, `namespace/name`.
-    pub services: BTreeSet<String>,
+    /// Services that it calls.
+    pub services: BTreeMap<String, u64>,
     /// What it should enforce.
-    pub inbound: bool,
+    pub inbound: BTreeMap<String, u64>,
     /// Where it should listen.
-    pub gateway: bool,
+    pub gateways: BTreeMap<String, u64>,
 }
 
 /// A configuration that a proxy refused. It keeps running its last good one.

@@ -166,18 +166,30 @@ impl Connected {
         });
     }
 
-    /// How it stands: it has `applied` a revision, or all of it but what it refuses.
-    pub fn stands(&self, id: StreamId, applied: Option<u64>, subscriptions: &Subscriptions) {
-        let refused = |topic| subscriptions.names_refused(topic);
-        let refuses = Refusals {
-            services: refused(Topic::Service).map(str::to_owned).collect(),
-            inbound: refused(Topic::InboundPolicy).next().is_some(),
-            gateway: refused(Topic::Gateway).next().is_some(),
-        };
+    /// It has applied a revision, all of it but what it refuses.
+    pub fn took(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
         self.update(id, |entry| {
-            let before = entry.report.applied;
-            entry.report.applied = applied.unwrap_or(before).max(before);
-            entry.report.refuses = refuses;
+            let report = &mut entry.report;
+            report.applied = report.applied.max(revision);
+            for (topic, refused) in by_topic(&mut report.refuses) {
+                // What was refused before came along once more, and was taken.
+                refused.retain(|name, since| {
+                    let mut still = subscriptions.names_refused(topic);
+                    *since >= revision || still.any(|refused| refused == name)
+                });
+            }
+        });
+        self.progressed();
+    }
+
+    /// It refuses something of a revision.
+    pub fn refuses(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
+        self.update(id, |entry| {
+            for (topic, refused) in by_topic(&mut entry.report.refuses) {
+                for name in subscriptions.names_refused(topic) {
+                    refused.entry(name.to_owned()).or_insert(revision);
+                }
+            }
         });
         self.progressed();
     }
@@ -258,6 +270,14 @@ impl Connected {
         self.progress
             .send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+fn by_topic(refuses: &mut Refusals) -> [(Topic, &mut BTreeMap<String, u64>); 3] {
+    [
+        (Topic::Service, &mut refuses.services),
+        (Topic::InboundPolicy, &mut refuses.inbound),
+        (Topic::Gateway, &mut refuses.gateways),
+    ]
 }
 
 #[cfg(test)]

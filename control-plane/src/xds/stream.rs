@@ -242,8 +242,7 @@ impl Conversation {
                 let whole = self.subscriptions.is_clean();
                 self.connected
                     .applied(id, generation, whole.then_some(revision));
-                self.connected
-                    .stands(id, Some(revision), &self.subscriptions);
+                self.connected.took(id, revision, &self.subscriptions);
             }
             Answer::Refused {
                 revision,
@@ -276,7 +275,7 @@ impl Conversation {
                 for (topic, names) in others {
                     self.subscriptions.doubt(topic, names);
                 }
-                self.connected.stands(id, None, &self.subscriptions);
+                self.connected.refuses(id, revision, &self.subscriptions);
             }
         }
         if self.acknowledgements.is_empty() {

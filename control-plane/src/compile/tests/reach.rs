@@ -93,7 +93,8 @@ fn services_workloads_and_policies_reach_callers_or_the_service_itself() {
     ]);
     let (a, b) = ("bank/a", "bank/b");
     assert_reach(&all, "Service bank/a", (&[a], &[a], &[]));
-    assert_reach(&all, "Workload bank/a1", (&[a], &[a], &[]));
+    // Under its own name, too: it may only call.
+    assert_reach(&all, "Workload bank/a1", (&[a], &[a, "bank/a1"], &[]));
     assert_reach(&all, "Workload bank/teller", (&[], &["bank/teller"], &[]));
     assert_reach(&all, "TrafficPolicy bank/patience", (&[a], &[], &[]));
     assert_reach(&all, "TrafficPolicy bank/wide", (&[a, b], &[], &[]));

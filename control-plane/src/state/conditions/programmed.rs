@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use usher_config::value::InstanceName;
+use usher_config::value::{InstanceName, ServiceName};
 
 use crate::{
     compile::{Compiled, reach::Reach},
@@ -87,19 +87,22 @@ impl<'p> Proxies<'p> {
     }
 }
 
-/// Whether it does without something of that.
-fn refuses(proxy: &ProxyReport, reach: &Reach) -> bool {
+/// Since which revision it refuses something of that, if it does.
+fn refuses(proxy: &ProxyReport, reach: &Reach) -> Option<u64> {
     let refuses = &proxy.refuses;
-    let mut services = refuses.services.iter();
-    let own = proxy.node.parse::<InstanceName>();
-    let is_own = |among: &BTreeSet<_>| own.as_ref().is_ok_and(|node| among.contains(&node.service));
-    let is_refused = |name: &String| {
-        let name = name.parse();
-        reach.everywhere || name.is_ok_and(|name| reach.services.contains(&name))
+    let of = |refused: &BTreeMap<String, u64>, reached: &BTreeSet<ServiceName>| {
+        let is_reached = |name: &str| {
+            let name = name.parse();
+            reach.everywhere || name.is_ok_and(|name| reached.contains(&name))
+        };
+        let refused = refused.iter();
+        let refused = refused.filter(|(name, _)| is_reached(name));
+        refused.map(|(_, since)| *since).min()
     };
-    services.any(is_refused)
-        || (refuses.inbound && (reach.everywhere || is_own(&reach.inbound)))
-        || (refuses.gateway && (reach.everywhere || is_own(&reach.gateways)))
+    let services = of(&refuses.services, &reach.services);
+    let inbound = of(&refuses.inbound, &reach.inbound);
+    let gateways = of(&refuses.gateways, &reach.gateways);
+    [services, inbound, gateways].into_iter().flatten().min()
 }
 
 /// Who is told of an object.
@@ -107,8 +110,8 @@ fn refuses(proxy: &ProxyReport, reach: &Reach) -> bool {
 pub(crate) struct Reached<'p> {
     /// Nothing of it is in anybody's configuration, whoever connects.
     pub(crate) nobody: bool,
-    /// Connected, and whether it refused something of it.
-    proxies: Vec<(&'p ProxyReport, bool)>,
+    /// Connected, and since which revision it refuses something of it.
+    proxies: Vec<(&'p ProxyReport, Option<u64>)>,
 }
 
 impl Reached<'_> {
@@ -120,9 +123,13 @@ impl Reached<'_> {
     /// How many of them run what came with `revision`.
     pub(crate) fn programmed(&self, revision: u64) -> usize {
         let runs = self.proxies.iter();
-        runs.filter(|(proxy, refuses)| !refuses && proxy.applied >= revision)
-            .count()
+        runs.filter(|one| proxy_runs(one, revision)).count()
     }
+}
+
+/// Whether it runs what came with `revision`: that, or something newer of it, is not what it refuses.
+fn proxy_runs((proxy, since): &(&ProxyReport, Option<u64>), revision: u64) -> bool {
+    proxy.applied >= revision && since.is_none_or(|since| since > revision)
 }
 
 /// Whether all of them run what came with `revision`. Pure.
@@ -149,7 +156,8 @@ pub(super) fn programmed(
         let all = format!("{number}/{of} proxies run revision {revision}");
         return (ConditionStatus::True, "Programmed", all);
     }
-    let refused = reached.proxies.iter().filter(|(_, refuses)| *refuses);
+    let refused = reached.proxies.iter();
+    let refused = refused.filter(|(_, since)| since.is_some_and(|since| since <= revision));
     let refused: Vec<String> = refused.map(|(proxy, _)| refusal(proxy)).collect();
     if !refused.is_empty() {
         let why = format!("{number}/{of}: {}", named(&refused));

@@ -121,7 +121,7 @@ fn programmed_counts_those_who_are_told_of_it_and_names_those_who_lack_it() {
     // Refused under the revision of the object: applied, but without the service.
     all[1] = ProxyReport {
         refuses: Refusals {
-            services: ["bank/account".to_owned()].into(),
+            services: [("bank/account".to_owned(), 3)].into(),
             ..Refusals::default()
         },
         last_nack: Some(NackReport {
@@ -139,6 +139,12 @@ fn programmed_counts_those_who_are_told_of_it_and_names_those_who_lack_it() {
         message,
         "1/2: bank/teller/i1 refused revision 3: weights add up to 0"
     );
+
+    // Of a later revision: what came with this one it has.
+    all[1].refuses.services = [("bank/account".to_owned(), 4)].into();
+    let proxies = Proxies::new(&all, &compiled);
+    let reached = proxies.reached(Some(&reach));
+    assert_eq!((reached.programmed(3), reached.programmed(4)), (2, 1));
 
     all[1] = proxy("teller", &["bank/account"], 3);
     let proxies = Proxies::new(&all, &compiled);
@@ -161,7 +167,7 @@ fn what_another_proxy_refused_of_another_service_is_not_this_objects_matter() {
     let reach = callers_and_itself();
     let all = [ProxyReport {
         refuses: Refusals {
-            services: ["bank/ledger".to_owned()].into(),
+            services: [("bank/ledger".to_owned(), 3)].into(),
             ..Refusals::default()
         },
         ..proxy("teller", &["bank/account", "bank/ledger"], 5)

@@ -78,17 +78,28 @@ fn what_a_proxy_refuses_is_known_until_it_takes_all() {
         subscriptions.refused(topic, names, 4);
     }
     connected.applied(id, 1, None);
-    connected.stands(id, None, &subscriptions);
+    connected.refuses(id, 4, &subscriptions);
     let report = |connected: &Connected| connected.reports(4).remove(0);
     let refusing = report(&connected);
-    assert_eq!(refusing.refuses.services, ["bank/a".to_owned()].into());
-    assert!(refusing.refuses.inbound && !refusing.refuses.gateway);
+    assert_eq!(refusing.refuses.services, [("bank/a".to_owned(), 4)].into());
+    assert_eq!(
+        refusing.refuses.inbound,
+        [("shop/edge".to_owned(), 4)].into()
+    );
     assert_eq!(refusing.applied, 0);
 
-    // The rest of it came without what it refused; an older answer takes nothing back.
-    connected.stands(id, Some(4), &subscriptions);
-    connected.stands(id, Some(3), &subscriptions);
+    // The rest of it came without what it refuses; an older answer takes nothing back.
+    connected.took(id, 4, &subscriptions);
+    connected.took(id, 3, &subscriptions);
     assert_eq!(report(&connected).applied, 4);
+    // Refused once more: since the first time. The other one is taken.
+    let mut later = Subscriptions::default();
+    later.refused(Topic::Service, vec!["bank/a".to_owned()], 5);
+    connected.refuses(id, 5, &later);
+    connected.took(id, 5, &later);
+    let refuses = report(&connected).refuses;
+    assert_eq!(refuses.services, [("bank/a".to_owned(), 4)].into());
+    assert!(refuses.inbound.is_empty(), "{refuses:?}");
     connected.up_to_date(id, 5, true);
     let whole = report(&connected);
     assert_eq!((whole.applied, whole.refuses), (5, Refusals::default()));
