@@ -56,7 +56,7 @@ private networks only. Try: dig -p 15053 @127.0.0.1 account.bank.mesh
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
 Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
-78 the Mesh object forbids to start.")]
+78 the Mesh object, or a file that cannot be read on a first start, forbids to start.")]
 pub(super) struct Serve {
     /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
     #[arg(long, value_name = "DIR", conflicts_with = "store")]
