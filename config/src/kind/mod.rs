@@ -55,7 +55,7 @@ pub use matches::{
     TextMatchType,
 };
 pub use mesh::{
-    AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry, Tracing,
+    AccessLog, AccessLogMode, EmptySegments, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry, Tracing,
     VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 
-use crate::value::{Name, Percent, Port, ServiceName, SpiffeId};
+use crate::value::{EmptySegments, Name, Percent, Port, ServiceName, SpiffeId};
 
 use super::{Authentication, Protocol, RateLimits};
 
@@ -38,6 +38,8 @@ pub struct InboundPolicy {
     pub zone: String,
     /// Where its own intercepted connections may go; the workload's, not its callers'.
     pub outbound: OutboundTraffic,
+    /// What `//` in the path of a request means that it sends or receives.
+    pub empty_segments: EmptySegments,
 }
 
 /// Where intercepted connections of a workload may go.

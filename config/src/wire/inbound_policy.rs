@@ -7,7 +7,7 @@ use crate::{
         AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
         OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
-    value::{Name, SpiffeId},
+    value::{EmptySegments, Name, SpiffeId},
 };
 
 use super::{
@@ -43,6 +43,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
             pass_unknown: policy.outbound == OutboundTraffic::PassThroughUnknown,
             zone: policy.zone.clone(),
+            keep_empty_segments: policy.empty_segments == EmptySegments::Keep,
         }
     }
 }
@@ -90,7 +91,16 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             (false, true) => OutboundTraffic::PassThroughUnknown,
             (false, false) => OutboundTraffic::PassThrough,
         },
+        empty_segments: decode_empty_segments(message.keep_empty_segments),
     })
+}
+
+pub(super) fn decode_empty_segments(keep: bool) -> EmptySegments {
+    if keep {
+        EmptySegments::Keep
+    } else {
+        EmptySegments::Merge
+    }
 }
 
 impl From<&AccessPolicy> for v1::AccessPolicy {

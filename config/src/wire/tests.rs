@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::{DecodeError, v1};
 use crate::{
     model::*,
-    value::{Percent, Port, Weight},
+    value::{EmptySegments, Percent, Port, Weight},
 };
 
 mod guards;
@@ -272,6 +272,7 @@ fn inbound_policy() -> InboundPolicy {
         },
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::PassThroughUnknown,
+        empty_segments: EmptySegments::Keep,
         zone: "berlin-1".into(),
         authentication: Some(authentication()),
         claim_headers: vec![http::HeaderName::from_static("x-user")],

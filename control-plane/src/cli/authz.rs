@@ -96,11 +96,11 @@ impl Authz {
 impl Check {
     fn execute(self) -> Outcome {
         let usage = |message| Failure::new(exit::USAGE, message);
-        let path =
-            path::normalize(&self.path).map_err(|error| usage(format!("--path: {error}")))?;
         let Offline {
             parsed, compiled, ..
         } = self.files.read()?;
+        let path = path::normalize(&self.path, compiled.empty_segments)
+            .map_err(|error| usage(format!("--path: {error}")))?;
         let caller = match self.from.as_str() {
             "outside" => None,
             name => {

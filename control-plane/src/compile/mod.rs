@@ -33,7 +33,7 @@ use std::{
 use usher_config::{
     kind::ObjectKey,
     model::{Gateway, InboundPolicy, Service},
-    value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
+    value::{EmptySegments, JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
 use crate::registry::World;
@@ -60,6 +60,8 @@ pub struct Compiled {
     pub key_sources: BTreeMap<JwksUri, Duration>,
     /// When each FaultPolicy ends. A moment that has passed changes nothing here: sidecars look at their clocks.
     pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
+    /// What `//` in a path means to all of them.
+    pub empty_segments: EmptySegments,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -169,6 +171,7 @@ pub fn compile(world: &World) -> Compiled {
         accounts: services::accounts(&index),
         key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
+        empty_segments: services::empty_segments(&index),
         findings: Vec::new(),
     };
     authentication::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);

@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 use usher_config::{
     model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
-    value::{InstanceName, ServiceName},
+    value::{EmptySegments, InstanceName, ServiceName},
 };
 
 use crate::{
@@ -48,6 +48,13 @@ pub struct Change {
     pub endpoints: Vec<(InstanceName, Option<Endpoint>)>,
     /// Our own workload's policy; `None`: unchanged.
     pub inbound: Option<InboundPolicy>,
+    /// What `//` in a path means: one rule for the whole mesh, which whoever is told of it is told the same.
+    pub fn empty_segments(&self) -> EmptySegments {
+        let workload = self.inbound.as_ref().map(|entry| entry.policy.empty_segments);
+        let gateway = || self.gateway.as_ref().map(|entry| entry.model.empty_segments);
+        workload.or_else(gateway).unwrap_or_default()
+    }
+
     /// The gateway that this process is; `None`: unchanged, `Some(None)`: it is none (any more).
     pub gateway: Option<Option<Gateway>>,
     /// The mesh's roots; `None`: unchanged.

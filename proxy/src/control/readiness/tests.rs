@@ -85,6 +85,7 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
+        empty_segments: Default::default(),
         authentication: None,
         route_authentication: Vec::new(),
         claim_headers: Vec::new(),
