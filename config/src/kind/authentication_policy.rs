@@ -52,7 +52,9 @@ pub struct JwtProvider {
     pub jwks: JwksSource,
     /// What they may be signed with. Default RS256, ES256 and EdDSA. Never `none`, never HMAC.
     pub algorithms: Option<Vec<TokenAlgorithm>>,
-    /// Where in a request they are. Default the header `Authorization`, after `Bearer`.
+    /// Where in a request they are. Default: where the wider policy that believes this issuer has them, else the header
+    /// `Authorization`, after `Bearer` (to say that below one that says otherwise: `header: Authorization`). Tokens in
+    /// places that only other policies of the same request name are taken out, whoever signed them.
     #[serde(default)]
     pub from: TokenFrom,
     /// Whether the application gets the token too. Default Strip: what goes nowhere is not stolen there.

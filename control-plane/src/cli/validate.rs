@@ -83,6 +83,7 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         | Reason::NoAddress
         | Reason::Denies
         | Reason::NotEnforced
+        | Reason::SharedHeader
         | Reason::LateFallback => true,
         Reason::Conflicted
         | Reason::TargetNotFound

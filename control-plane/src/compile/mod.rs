@@ -10,6 +10,7 @@ mod load_balancer;
 mod traffic;
 mod access;
 mod authentication;
+mod claims;
 mod faults;
 mod rate_limits;
 mod matches;
@@ -132,6 +133,8 @@ pub enum Reason {
     NoKeys,
     /// It holds where nobody enforces it.
     NotEnforced,
+    /// It writes claims into a header that has other issuers' in another namespace.
+    SharedHeader,
     /// A slow primary uses up the time in which the fallback should answer.
     LateFallback,
 }
@@ -152,6 +155,7 @@ impl Reason {
             Self::Denies => "Denies",
             Self::NoKeys => "NoKeys",
             Self::NotEnforced => "NotEnforced",
+            Self::SharedHeader => "SharedHeader",
             Self::LateFallback => "LateFallback",
         }
     }
@@ -210,7 +214,8 @@ pub fn compile(world: &World) -> Compiled {
                 .insert(name, vec![services::backing_of(&index, workload)]);
         }
     }
-    authentication::trust_gateways(&mut compiled);
+    claims::trust_gateways(&mut compiled);
+    claims::report_shared(&index, &mut findings);
     findings.sort_by(|a, b| {
         (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
     });

@@ -188,7 +188,7 @@ pub(super) fn inbound(
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
         authentication: authentication::of_service((index, targets), &name, findings),
-        claim_headers: authentication::claim_headers(index),
+        claim_headers: index.claim_headers.clone(),
         // Known once everything is compiled.
         gateways: Vec::new(),
         access: access.policies,

@@ -178,6 +178,7 @@ pub(crate) fn token(bytes: &[u8]) {
             name: "bank/p".into(),
             required: false,
             providers: vec![provider],
+            stripped: Vec::new(),
             invalid: false,
         });
         let mut headers = HeaderMap::new();

@@ -113,6 +113,7 @@ fn policy(required: bool, providers: Vec<model::JwtProvider>) -> Authenticator {
         required,
         providers,
         invalid: false,
+        stripped: Vec::new(),
     })
 }
 
@@ -254,6 +255,7 @@ fn a_policy_that_never_was_valid_lets_nobody_in() {
         required: false,
         providers: vec![provider(vec![signer.key("k")])],
         invalid: true,
+        stripped: Vec::new(),
     });
     let token = signer.sign(&json!({ "alg": "ES256" }), &claims());
     assert_eq!(asked(&policy, &token), Err(TokenProblem::Policy));
