@@ -27,7 +27,7 @@ mod fault_policy;
 mod rate_limit_policy;
 
 pub use access_policy::{
-    AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
+    AccessClaim, AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
 };
 pub use authentication_policy::{
     AuthenticationMode, AuthenticationPolicySpec, ClaimToHeader, JwksSource, JwtProvider,

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::{
     model::{
-        AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
+        AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
         OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
     value::{EmptySegments, Name, SpiffeId},
@@ -138,7 +138,15 @@ impl From<&AccessRule> for v1::AccessRule {
             methods: rule.methods.iter().map(ToString::to_string).collect(),
             paths: rule.paths.iter().map(encode_path_rule).collect(),
             ports: rule.ports.iter().map(|port| port.get().into()).collect(),
+            claims: rule.claims.iter().map(encode_claim).collect(),
         }
+    }
+}
+
+fn encode_claim(rule: &ClaimRule) -> v1::ClaimRule {
+    v1::ClaimRule {
+        claim: rule.claim.to_string(),
+        values: rule.values.clone(),
     }
 }
 
@@ -162,6 +170,12 @@ fn decode_rule(message: v1::AccessRule) -> Decoded<AccessRule> {
         })?,
         paths: list("paths", message.paths, decode_path_rule)?,
         ports: ports("ports", &message.ports)?,
+        claims: list("claims", message.claims, |rule| {
+            Ok(ClaimRule {
+                claim: rule.claim.into(),
+                values: rule.values,
+            })
+        })?,
     })
 }
 

@@ -254,6 +254,10 @@ fn inbound_policy() -> InboundPolicy {
                     "bank".parse().expect("name"),
                     "transaction".parse().expect("name"),
                 )],
+                claims: vec![ClaimRule {
+                    claim: "groups".into(),
+                    values: vec!["admin".to_owned(), "auditor".to_owned()],
+                }],
                 methods: vec![http::Method::POST],
                 paths: vec![PathRule::Exact("/a".into()), PathRule::Prefix("/b/".into())],
                 ports: vec![Port::try_from(50051).expect("port")],

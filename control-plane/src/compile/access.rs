@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use usher_config::{
     kind::{self, AccessPolicySpec, DefaultAction, ObjectKey},
-    model::{AccessPolicy, AccessRule, MtlsMode, PathRule},
+    model::{AccessPolicy, AccessRule, ClaimRule, MtlsMode, PathRule},
     value::ServiceName,
 };
 
@@ -234,6 +234,7 @@ fn rules(spec: &AccessPolicySpec) -> Vec<AccessRule> {
             .iter()
             .map(|account| (account.namespace.clone(), account.name.clone()))
             .collect(),
+        claims: rule.from.claims.iter().map(claim).collect(),
         methods: rule
             .to
             .methods
@@ -244,6 +245,13 @@ fn rules(spec: &AccessPolicySpec) -> Vec<AccessRule> {
         ports: rule.to.ports.clone(),
     };
     spec.rules.iter().map(rule).collect()
+}
+
+fn claim(claim: &kind::AccessClaim) -> ClaimRule {
+    ClaimRule {
+        claim: claim.claim.as_str().into(),
+        values: claim.values.clone(),
+    }
 }
 
 pub(super) fn path(path: &kind::PathRule) -> PathRule {

@@ -113,6 +113,7 @@ fn along_routes(
     let http = HttpAccess {
         method: &seen.imagined.method,
         path: seen.uri.path(),
+        claims: None,
     };
     journey.provided = provided(authentication, limits, Some(http));
     let asked = Asked {
