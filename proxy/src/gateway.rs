@@ -338,7 +338,8 @@ async fn route(
     record.service = Some(service.label.clone());
     record.duration = Some(service.metrics.duration.clone());
     let treatment = treatment(entry, position, &service);
-    record.requests = Some(treatment.requests.clone());
+    let requests = entry.requests.get(position).cloned();
+    record.requests = requests.or(record.requests.take());
     let plan = Plan {
         target: service.clone(),
         port: target.port,

@@ -78,13 +78,14 @@ pub struct JwksSource {
     #[serde(serialize_with = "write_text")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub uri: Option<JwksUri>,
-    /// How often, 1 s – 24 h. Default 5 min: a new key has to be in the set for so long before it signs.
+    /// How often, 1 s – 24 h. Default 1 min: a new key has to be in the set for so long before
+    /// it signs, because an unknown key makes nobody look earlier.
     pub refresh_interval: Option<Timespan>,
 }
 
 impl JwksSource {
     /// Of one that names none.
-    pub const DEFAULT_REFRESH_INTERVAL: Timespan = Timespan::seconds(300);
+    pub const DEFAULT_REFRESH_INTERVAL: Timespan = Timespan::seconds(60);
 }
 
 choice! {

@@ -4,8 +4,8 @@ use http::Method;
 
 use crate::{
     model::{
-        AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-        OutboundTraffic, PathRule, Telemetry, Timeouts,
+        AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe,
+        InboundPolicy, MtlsMode, OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
     value::{EmptySegments, Name, SpiffeId},
 };

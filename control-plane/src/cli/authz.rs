@@ -121,8 +121,9 @@ impl Check {
         let workload = workload.ok_or_else(|| usage(format!("--to: {service} is no service")))?;
         let claims = claims(&self.claims);
         if claims.is_some() && workload.authentication.is_none() {
-            let message =
-                format!("--claim: no AuthenticationPolicy holds for {service}: nobody verifies a token there");
+            let message = format!(
+                "--claim: no AuthenticationPolicy holds for {service}: nobody verifies a token there"
+            );
             return Err(usage(message));
         }
         let asked = Access {

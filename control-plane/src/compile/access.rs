@@ -62,6 +62,33 @@ pub(super) fn access(
     }
 }
 
+/// Rules about claims where nobody verifies any: they allow nobody.
+pub(super) fn report_unverified(
+    service: &ServiceName,
+    policies: &[AccessPolicy],
+    findings: &mut Vec<Finding>,
+) {
+    let asks = |policy: &&AccessPolicy| policy.rules.iter().any(|rule| !rule.claims.is_empty());
+    for policy in policies.iter().filter(asks) {
+        // Ours, as `name` below makes it.
+        let Ok(ServiceName { namespace, name }) = policy.name.parse() else {
+            continue;
+        };
+        findings.push(Finding {
+            object: ObjectKey {
+                kind: kind::Kind::AccessPolicy,
+                namespace,
+                name,
+            },
+            reason: Reason::NotEnforced,
+            message: format!(
+                "its rules with `from.claims` allow nobody at Service {service}: no AuthenticationPolicy holds there, so no token \
+                 is verified; write one for the Service, its namespace or the mesh"
+            ),
+        });
+    }
+}
+
 /// Who decided what [`access`] says, by field; nobody: the default.
 pub(super) fn deciders(
     index: &Index<'_>,

@@ -86,7 +86,8 @@ pub(super) fn report_shared(index: &Index<'_>, findings: &mut Vec<Finding>) {
                     policy: policy.key,
                     provider,
                 });
-                if first.policy.namespace != policy.key.namespace && !is_same(first.provider, provider)
+                if first.policy.namespace != policy.key.namespace
+                    && !is_same(first.provider, provider)
                 {
                     findings.push(shared(policy.key, (&written.header, provider), first));
                 }
@@ -115,7 +116,11 @@ fn shared(
             provider.issuer,
             first.policy,
             first.provider.issuer,
-            if first.provider.issuer == provider.issuer { " with other keys" } else { "" },
+            if first.provider.issuer == provider.issuer {
+                " with other keys"
+            } else {
+                ""
+            },
         ),
     }
 }

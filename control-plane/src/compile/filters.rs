@@ -30,7 +30,8 @@ pub(super) fn compile(
     for filter in written {
         match filter {
             HttpFilter::RequestHeaderModifier(modifier) => {
-                let is_claim = claims::unwritable(referrer.index, referrer.object, modifier, findings);
+                let is_claim =
+                    claims::unwritable(referrer.index, referrer.object, modifier, findings);
                 filters.request = edits(modifier);
                 filters.request.set.retain(|(name, _)| !is_claim(name));
                 filters.request.add.retain(|(name, _)| !is_claim(name));

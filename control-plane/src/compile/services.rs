@@ -179,6 +179,10 @@ pub(super) fn inbound(
     let access = access::access(index, targets, &name, findings);
     let health_check =
         selected(index, service).find_map(|workload| workload.spec.health_check.as_ref());
+    let authentication = authentication::of_service((index, targets), &name, findings);
+    if authentication.is_none() {
+        access::report_unverified(&name, &access.policies, findings);
+    }
     InboundPolicy {
         mtls: access.mtls,
         ports: service
@@ -187,7 +191,7 @@ pub(super) fn inbound(
             .iter()
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
-        authentication: authentication::of_service((index, targets), &name, findings),
+        authentication,
         claim_headers: index.claim_headers.clone(),
         // Known once everything is compiled.
         gateways: Vec::new(),

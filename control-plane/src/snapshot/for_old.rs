@@ -29,7 +29,10 @@ impl Understands {
     /// Of what a proxy says about itself.
     pub fn of(features: &[String]) -> Self {
         let has = |feature: &str| features.iter().any(|one| one == feature);
-        match (has(client_feature::GUARDS), has(client_feature::CLAIM_RULES)) {
+        match (
+            has(client_feature::GUARDS),
+            has(client_feature::CLAIM_RULES),
+        ) {
             (false, _) => Self::Access,
             (true, false) => Self::Guards,
             (true, true) => Self::Claims,
@@ -56,7 +59,8 @@ impl ForOld {
                 closed(policy).map(|policy| Resource::encode(&v1::InboundPolicy::from(&policy)))
             }),
             closed_gateways: made(&compiled.gateways, |gateway| {
-                closed_gateway(gateway).map(|gateway| Resource::encode(&v1::Gateway::from(&gateway)))
+                closed_gateway(gateway)
+                    .map(|gateway| Resource::encode(&v1::Gateway::from(&gateway)))
             }),
             without_claims: made(&compiled.inbound, |policy| {
                 without_claims(policy)

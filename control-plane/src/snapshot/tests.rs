@@ -157,7 +157,10 @@ fn what_a_gateway_is_too_old_to_guard_it_leads_nowhere_and_to_no_other_route() {
         assert_eq!(told.as_deref(), Some(&closed[..]), "{policy}");
     }
     // Whoever takes no claims from strangers passes on what they make up.
-    let claims = login.replace("audiences: [a]", "audiences: [a], claimsToHeaders: [{ claim: sub, header: x-user }]");
+    let claims = login.replace(
+        "audiences: [a]",
+        "audiences: [a], claimsToHeaders: [{ claim: sub, header: x-user }]",
+    );
     let told = told_old(&[SERVICE, SHOP, &claims]);
     assert_eq!(told.as_deref(), Some(&all[..]));
 }

@@ -175,7 +175,8 @@ impl<'i> Seen<'i> {
             .authority()
             .map_or("", |authority| authority.as_str());
         let parsed = route::authority::parse(authority).map_err(|error| error.to_string())?;
-        let path = path::normalize(imagined.uri.path(), empty).map_err(|error| error.to_string())?;
+        let path =
+            path::normalize(imagined.uri.path(), empty).map_err(|error| error.to_string())?;
         let mut parts = imagined.uri.clone().into_parts();
         let query = imagined.uri.query().map(|query| format!("?{query}"));
         let target = format!("{path}{}", query.unwrap_or_default());

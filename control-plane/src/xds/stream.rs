@@ -20,8 +20,12 @@ use usher_config::{
     },
 };
 
-use crate::{clock::now_text, snapshot::{Snapshot, Understands},
-    state::State, status::NackReport};
+use crate::{
+    clock::now_text,
+    snapshot::{Snapshot, Understands},
+    state::State,
+    status::NackReport,
+};
 
 use super::{
     Topic,

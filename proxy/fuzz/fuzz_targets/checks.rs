@@ -19,7 +19,10 @@ use usher_proxy::{
         timeout::{self, Deadline},
         token::Authenticator,
     },
-    route::{authority, path::{self, EmptySegments}},
+    route::{
+        authority,
+        path::{self, EmptySegments},
+    },
     telemetry::trace_context::{self, TraceContext},
 };
 

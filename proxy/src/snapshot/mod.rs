@@ -48,13 +48,6 @@ pub struct Change {
     pub endpoints: Vec<(InstanceName, Option<Endpoint>)>,
     /// Our own workload's policy; `None`: unchanged.
     pub inbound: Option<InboundPolicy>,
-    /// What `//` in a path means: one rule for the whole mesh, which whoever is told of it is told the same.
-    pub fn empty_segments(&self) -> EmptySegments {
-        let workload = self.inbound.as_ref().map(|entry| entry.policy.empty_segments);
-        let gateway = || self.gateway.as_ref().map(|entry| entry.model.empty_segments);
-        workload.or_else(gateway).unwrap_or_default()
-    }
-
     /// The gateway that this process is; `None`: unchanged, `Some(None)`: it is none (any more).
     pub gateway: Option<Option<Gateway>>,
     /// The mesh's roots; `None`: unchanged.
@@ -110,6 +103,20 @@ impl Snapshot {
     /// The same, with metric handles, for the request path.
     pub fn workload(&self) -> Option<&Arc<InboundEntry>> {
         self.inbound.as_ref()
+    }
+
+    /// What `//` in a path means: one rule for the whole mesh, which whoever is told of it is told the same.
+    pub fn empty_segments(&self) -> EmptySegments {
+        let workload = self
+            .inbound
+            .as_ref()
+            .map(|entry| entry.policy.empty_segments);
+        let gateway = || {
+            self.gateway
+                .as_ref()
+                .map(|entry| entry.model.empty_segments)
+        };
+        workload.or_else(gateway).unwrap_or_default()
     }
 
     /// The gateway that this process is; `None` until it is known, and for sidecars.

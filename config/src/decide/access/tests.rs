@@ -155,9 +155,15 @@ fn a_rule_about_claims_allows_whose_token_has_them_and_no_stream() {
     let said = |caller, claims| {
         let mut asked = access(Some(caller), &Method::GET, "/");
         asked.http.as_mut().unwrap().claims = claims;
-        (denied_by(&policies, &asked).is_none(), ruling(&policies[0], &asked))
+        (
+            denied_by(&policies, &asked).is_none(),
+            ruling(&policies[0], &asked),
+        )
     };
-    assert_eq!(said(&teller, claims.as_object()), (true, Ruling::AllowedBy(0)));
+    assert_eq!(
+        said(&teller, claims.as_object()),
+        (true, Ruling::AllowedBy(0))
+    );
     let lacking = |what| (false, Ruling::Denied(vec![what]));
     assert_eq!(said(&mallory, claims.as_object()), lacking(Lacking::Caller));
     assert_eq!(said(&teller, None), lacking(Lacking::Claims));

@@ -81,7 +81,7 @@ fn to(place: Place<'_>) -> Option<AccessTo> {
 
 /// A list that may be left out but not be empty.
 pub(super) fn written<'a, T>(
-    fields: &mut crate::parse::fields::Fields<'a>,
+    fields: &mut Fields<'a>,
     name: &'static str,
     decode: impl FnMut(Place<'a>) -> Option<T>,
 ) -> Vec<T> {

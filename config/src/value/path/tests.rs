@@ -19,7 +19,8 @@ fn a_normal_path_is_left_alone_without_a_copy() {
         "*",
     ] {
         assert!(
-            matches!(normalize(path, EmptySegments::Merge), Ok(Cow::Borrowed(same)) if same == path) || path == "/%20",
+            matches!(normalize(path, EmptySegments::Merge), Ok(Cow::Borrowed(same)) if same == path)
+                || path == "/%20",
             "{path}"
         );
     }
@@ -39,7 +40,11 @@ fn dots_are_resolved_and_unreserved_characters_decoded() {
         ("/%252F", "/%252F"),
         ("/a//../b", "/a/b"),
     ] {
-        assert_eq!(normalize(path, EmptySegments::Merge).as_deref(), Ok(normal), "{path}");
+        assert_eq!(
+            normalize(path, EmptySegments::Merge).as_deref(),
+            Ok(normal),
+            "{path}"
+        );
     }
 }
 
@@ -58,7 +63,10 @@ fn slashes_that_follow_each_other_are_one_unless_the_mesh_keeps_them() {
     }
     for path in ["//orders", "/bucket//key", "/a//"] {
         let kept = normalize(path, EmptySegments::Keep);
-        assert!(matches!(kept, Ok(Cow::Borrowed(same)) if same == path), "{path}");
+        assert!(
+            matches!(kept, Ok(Cow::Borrowed(same)) if same == path),
+            "{path}"
+        );
     }
 }
 
@@ -86,7 +94,11 @@ fn what_readers_could_disagree_on_is_refused() {
         ("", PathError::NotAbsolute),
         ("a", PathError::NotAbsolute),
     ] {
-        assert_eq!(normalize(path, EmptySegments::Merge), Err(error), "{path:?}");
+        assert_eq!(
+            normalize(path, EmptySegments::Merge),
+            Err(error),
+            "{path:?}"
+        );
     }
 }
 

@@ -109,7 +109,10 @@ fn a_header_with_claims_of_another_namespaces_issuer_is_reported() {
         let [finding] = &shared[..] else {
             panic!("{shared:?}")
         };
-        assert_eq!(finding.object.to_string(), "AuthenticationPolicy shop/login");
+        assert_eq!(
+            finding.object.to_string(),
+            "AuthenticationPolicy shop/login"
+        );
         assert!(
             finding.message.contains("AuthenticationPolicy bank/login"),
             "{}",
@@ -138,4 +141,22 @@ fn no_filter_of_a_route_writes_what_only_verified_claims_may() {
     let told = compiled.findings.iter();
     let told = told.filter(|one| one.reason == Reason::NotEnforced);
     assert_eq!(told.count(), 2, "{:?}", compiled.findings);
+}
+
+#[test]
+fn rules_about_claims_that_nobody_verifies_are_reported() {
+    let access = "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: admins, namespace: bank}\nspec:\n  \
+        targetRefs: [{kind: Service, name: a}]\n  rules: [{from: {claims: [{claim: groups, values: [admin]}]}}]\n";
+    let alone = compile(&world(&[&service("a"), access]));
+    let [finding] = &alone.findings[..] else {
+        panic!("{:?}", alone.findings)
+    };
+    assert_eq!(finding.object.to_string(), "AccessPolicy bank/admins");
+    assert_eq!(finding.reason, Reason::NotEnforced);
+    let login = tokens("login", "{kind: Namespace, name: bank}", "");
+    let verified = compile(&world(&[&service("a"), access, &login]));
+    assert_eq!(verified.findings, []);
+    let rule = &verified.inbound[&named("bank/a")].access[0].rules[0];
+    assert_eq!(&*rule.claims[0].claim, "groups");
+    assert_eq!(rule.claims[0].values, ["admin"]);
 }

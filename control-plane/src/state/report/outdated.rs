@@ -39,7 +39,10 @@ fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
         if gateway.is_some_and(|own| {
             let tokens = own.authentication.is_some() || !own.route_authentication.is_empty();
             // Of strangers it would believe what only tokens say.
-            tokens || !own.claim_headers.is_empty() || !own.rate_limits.is_empty() || !own.route_limits.is_empty()
+            tokens
+                || !own.claim_headers.is_empty()
+                || !own.rate_limits.is_empty()
+                || !own.route_limits.is_empty()
         }) {
             let object = format!("Gateway {}", node.service);
             by_object.entry(object).or_default().insert(node);

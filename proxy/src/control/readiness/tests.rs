@@ -34,6 +34,7 @@ fn configure(store: &Store) {
         telemetry: Default::default(),
         idle: None,
         outbound: Default::default(),
+        empty_segments: Default::default(),
         zone: String::new(),
     };
     store.apply(Change {

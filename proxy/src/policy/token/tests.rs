@@ -206,7 +206,7 @@ fn each_way_of_not_being_believed_has_its_name() {
     endless.as_object_mut().unwrap().remove("exp");
     assert_eq!(
         asked(&policy, &signer.sign(&head, &endless)),
-        Err(P::Expired)
+        Err(P::Endless)
     );
     for token in [
         with("exp", json!(NOW - 59)),
