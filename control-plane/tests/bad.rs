@@ -7,11 +7,7 @@
     reason = "a fixture that cannot be read fails the test"
 )]
 
-<<<<<<< HEAD
-#[path = "../../config/tests/bad/edits.rs"]
-=======
 #[path = "bad/edits.rs"]
->>>>>>> conditions
 mod edits;
 
 use std::{
@@ -30,12 +26,6 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/bad")
 }
 
-<<<<<<< HEAD
-/// All good objects, each in a file of its own, but this one.
-fn mesh(kinds: &[Kind], instead: Option<(&Kind, &str)>) -> Parsed {
-    let others = std::fs::read_to_string(folder().join("others.yaml")).unwrap();
-    let mut files = vec![(PathBuf::from("others.yaml"), others)];
-=======
 const WEB: &str = "apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: { name: web }\nspec: { serviceAccount: web }\n";
 
 /// All good objects, each in a file of its own, but this one.
@@ -45,7 +35,6 @@ fn mesh(kinds: &[Kind], instead: Option<(&Kind, &str)>) -> Parsed {
         (PathBuf::from("others.yaml"), others),
         (PathBuf::from("web.yaml"), WEB.to_owned()),
     ];
->>>>>>> conditions
     for kind in kinds {
         let text = match instead {
             Some((edited, text)) if edited.name == kind.name => text,

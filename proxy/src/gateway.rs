@@ -219,7 +219,7 @@ async fn carry(
     caller: &Caller,
     (record, filters): (&mut Record, &mut Chain),
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(incoming)?;
+    head::normalize(incoming, worker.snapshot().empty_segments())?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();
@@ -338,7 +338,8 @@ async fn route(
     record.service = Some(service.label.clone());
     record.duration = Some(service.metrics.duration.clone());
     let treatment = treatment(entry, position, &service);
-    record.requests = Some(treatment.requests.clone());
+    let requests = entry.requests.get(position).cloned();
+    record.requests = requests.or(record.requests.take());
     let plan = Plan {
         target: service.clone(),
         port: target.port,

@@ -259,13 +259,13 @@ async fn carry(
     record.service = Some(workload.label.clone());
     record.duration = Some(workload.duration.clone());
     transport_allowed(&workload, caller)?;
-    head::normalize(incoming)?;
+    head::normalize(incoming, worker.snapshot().empty_segments())?;
     // Before anything is written that `Connection` could name.
     headers::remove_hop_by_hop(incoming.headers_mut());
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let claims = caller.authenticated(worker, &workload, incoming)?;
-    access_allowed(worker, &workload, incoming, caller)?;
+    access_allowed(worker, &workload, (incoming, claims.as_ref()), caller)?;
     within_limits(
         worker,
         &workload.limits,
@@ -330,13 +330,14 @@ fn transport_allowed(workload: &InboundEntry, caller: &Caller) -> Result<(), Pro
 fn access_allowed(
     worker: &Worker,
     workload: &InboundEntry,
-    incoming: &Request<Body>,
+    (incoming, claims): (&Request<Body>, Option<&access::Claims>),
     caller: &Caller,
 ) -> Result<(), ProxyError> {
     let port = caller.port.ok_or_else(|| no_such_port(workload))?;
     let http = HttpAccess {
         method: incoming.method(),
         path: incoming.uri().path(),
+        claims,
     };
     let asked = Access {
         caller: caller.identity.as_ref(),

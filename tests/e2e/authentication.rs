@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// An issuer's key, made here.
-struct Issuer {
+pub(crate) struct Issuer {
     id: &'static str,
     pair: rcgen::KeyPair,
 }
 
 impl Issuer {
-    fn new(id: &'static str) -> Result<Self> {
+    pub(crate) fn new(id: &'static str) -> Result<Self> {
         let pair = rcgen::KeyPair::generate()?;
         Ok(Self { id, pair })
     }
@@ -42,19 +42,19 @@ impl Issuer {
         json!({ "keys": [key] }).to_string()
     }
 
-    fn sign(&self, claims: &Value) -> Result<String> {
+    pub(crate) fn sign(&self, claims: &Value) -> Result<String> {
         let mut head = Header::new(Algorithm::ES256);
         head.kid = Some(self.id.to_owned());
         let key = EncodingKey::from_ec_der(&self.pair.serialize_der());
         Ok(encode(&head, claims, &key)?)
     }
 
-    fn token(&self, user: &str) -> Result<String> {
+    pub(crate) fn token(&self, user: &str) -> Result<String> {
         self.sign(&claims(user, 60))
     }
 }
 
-fn claims(user: &str, seconds: i64) -> Value {
+pub(crate) fn claims(user: &str, seconds: i64) -> Value {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
@@ -63,7 +63,7 @@ fn claims(user: &str, seconds: i64) -> Value {
 }
 
 /// `jwks` is YAML on one line.
-fn policy(name: &str, target: &str, more: &str, jwks: &str) -> String {
+pub(crate) fn policy(name: &str, target: &str, more: &str, jwks: &str) -> String {
     format!(
         "apiVersion: usher.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {{ name: {name} }}\nspec:\n  \
          targetRefs: [{target}]\n{more}  jwt:\n  - issuer: https://login.test\n    audiences: [shop]\n    \
@@ -71,11 +71,15 @@ fn policy(name: &str, target: &str, more: &str, jwks: &str) -> String {
     )
 }
 
-fn inline(issuer: &Issuer) -> String {
+pub(crate) fn inline(issuer: &Issuer) -> String {
     format!("{{ inline: '{}' }}", issuer.jwks())
 }
 
-async fn ask(client: &Client, url: &str, headers: &[(&'static str, &str)]) -> Result<Answer> {
+pub(crate) async fn ask(
+    client: &Client,
+    url: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Answer> {
     let mut all = HeaderMap::new();
     for (name, value) in headers {
         all.insert(*name, HeaderValue::from_str(value)?);
@@ -83,7 +87,7 @@ async fn ask(client: &Client, url: &str, headers: &[(&'static str, &str)]) -> Re
     client.send(Method::GET, url, all, Bytes::new()).await
 }
 
-async fn bearing(client: &Client, url: &str, token: &str) -> Result<Answer> {
+pub(crate) async fn bearing(client: &Client, url: &str, token: &str) -> Result<Answer> {
     let bearer = format!("Bearer {token}");
     let headers = [
         ("authorization", bearer.as_str()),

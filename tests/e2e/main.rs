@@ -25,6 +25,7 @@ mod filters;
 mod gateway;
 mod grpc;
 mod grpc_streams;
+mod guarded;
 mod history;
 mod hostile;
 mod http;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{Client, Mesh, Process, binary, eventually};
+use crate::{Client, Mesh, Process, binary, eventually, sidecar::scraped};
 
 /// A running `usher gateway`; stopped when dropped.
 #[derive(Debug)]
@@ -91,6 +91,14 @@ impl Gateway {
     /// A client that comes from outside to this port: its URLs' hosts are what it asks for.
     pub fn client(&self, port: u16) -> Client {
         Client::through(&self.address(port).expect("bound"))
+    }
+
+    /// As [`crate::Sidecar::metric`].
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        scraped(&self.metrics, name, labels).await
     }
 
     /// The access log's lines so far, parsed.

@@ -218,18 +218,7 @@ impl Sidecar {
 
     /// The value of a metric, summed over the series whose line contains all of `labels`.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        let text = Client::direct(&self.metrics).get("/metrics").await?.text();
-        let wanted = |line: &&str| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && labels.iter().all(|label| line.contains(label))
-        };
-        let value = |line: &str| {
-            line.rsplit(' ')
-                .next()
-                .and_then(|number| number.parse::<f64>().ok())
-        };
-        Ok(text.lines().filter(wanted).filter_map(value).sum())
+        scraped(&self.metrics, name, labels).await
     }
 
     /// The access log's lines so far, parsed.
@@ -259,4 +248,20 @@ impl Sidecar {
             .context("no usher-proxy below usher run")?;
         Ok(child.parse()?)
     }
+}
+
+/// The value of a metric of the proxy at `ip:port`, summed over the series whose line contains all of `labels`.
+pub(crate) async fn scraped(address: &str, name: &str, labels: &[&str]) -> Result<f64> {
+    let text = Client::direct(address).get("/metrics").await?.text();
+    let wanted = |line: &&str| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let value = |line: &str| {
+        line.rsplit(' ')
+            .next()
+            .and_then(|number| number.parse::<f64>().ok())
+    };
+    Ok(text.lines().filter(wanted).filter_map(value).sum())
 }

@@ -68,6 +68,22 @@ pub struct AccessFrom {
     /// Whole SPIFFE IDs, of any trust domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<SpiffeId>,
+    /// What a verified token says of the end user: all of these, unlike in other lists. Only claims of a token count that an
+    /// AuthenticationPolicy for this service, its namespace or the mesh has verified here; a header with a claim is none. A
+    /// rule with one never allows a request without a token, nor TCP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<AccessClaim>,
+}
+
+/// A claim, and what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct AccessClaim {
+    /// At the top of the token: `groups`, `sub`, `iss`.
+    pub claim: String,
+    /// Any of these suffices, character by character: as a text, as one entry of a list of texts, or as one word of `scope`;
+    /// of numbers and truth values as JSON writes them.
+    pub values: Vec<String>,
 }
 
 /// What.

@@ -52,7 +52,9 @@ pub struct JwtProvider {
     pub jwks: JwksSource,
     /// What they may be signed with. Default RS256, ES256 and EdDSA. Never `none`, never HMAC.
     pub algorithms: Option<Vec<TokenAlgorithm>>,
-    /// Where in a request they are. Default the header `Authorization`, after `Bearer`.
+    /// Where in a request they are. Default: where the wider policy that believes this issuer has them, else the header
+    /// `Authorization`, after `Bearer` (to say that below one that says otherwise: `header: Authorization`). Tokens in
+    /// places that only other policies of the same request name are taken out, whoever signed them.
     #[serde(default)]
     pub from: TokenFrom,
     /// Whether the application gets the token too. Default Strip: what goes nowhere is not stolen there.
@@ -76,13 +78,14 @@ pub struct JwksSource {
     #[serde(serialize_with = "write_text")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub uri: Option<JwksUri>,
-    /// How often, 1 s – 24 h. Default 5 min: a new key has to be in the set for so long before it signs.
+    /// How often, 1 s – 24 h. Default 1 min: a new key has to be in the set for so long before
+    /// it signs, because an unknown key makes nobody look earlier.
     pub refresh_interval: Option<Timespan>,
 }
 
 impl JwksSource {
     /// Of one that names none.
-    pub const DEFAULT_REFRESH_INTERVAL: Timespan = Timespan::seconds(300);
+    pub const DEFAULT_REFRESH_INTERVAL: Timespan = Timespan::seconds(60);
 }
 
 choice! {

@@ -31,6 +31,9 @@ pub struct MeshSpec {
     /// PassThrough: an application must not lose its database on the day it joins the mesh. Says nothing about
     /// explicit calls, which only ever reach services.
     pub outbound_traffic: Option<OutboundTraffic>,
+    /// What an empty segment in a request's path is (`//orders`). Default Merge: what is sent on, and what routes and
+    /// policies look at, has none.
+    pub empty_segments: Option<EmptySegments>,
     /// What sidecars write down.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -55,6 +58,18 @@ choice! {
         /// names and QUIC, still leaves. Large answers of DNS come by TCP: leave it out of the rules
         /// (`usher-proxy intercept install --exclude-outbound-ports 53`).
         RegistryOnly = "RegistryOnly",
+    }
+}
+
+choice! {
+    /// What `//` in a path means.
+    pub enum EmptySegments {
+        /// The same as `/`: nobody gets past a rule for `/orders` by calling `//orders`, which most applications take for
+        /// the same.
+        Merge = "Merge",
+        /// A segment without a name, for applications that mean it, such as object stores with keys like `a//b`. A rule
+        /// for `/orders` then says nothing about `//orders`: only where no application behind it takes both for one.
+        Keep = "Keep",
     }
 }
 

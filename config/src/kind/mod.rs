@@ -27,7 +27,8 @@ mod fault_policy;
 mod rate_limit_policy;
 
 pub use access_policy::{
-    AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule, ServiceAccount,
+    AccessClaim, AccessFrom, AccessPolicySpec, AccessRule, AccessTo, DefaultAction, PathRule,
+    ServiceAccount,
 };
 pub use authentication_policy::{
     AuthenticationMode, AuthenticationPolicySpec, ClaimToHeader, JwksSource, JwtProvider,
@@ -55,8 +56,8 @@ pub use matches::{
     TextMatchType,
 };
 pub use mesh::{
-    AccessLog, AccessLogMode, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry, Tracing,
-    VirtualCidr,
+    AccessLog, AccessLogMode, EmptySegments, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry,
+    Tracing, VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use rate_limit_policy::{LimitKey, LimitWhen, RateLimit, RateLimitPolicySpec};

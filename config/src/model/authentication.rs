@@ -15,6 +15,8 @@ pub struct Authentication {
     pub required: bool,
     /// By issuer.
     pub providers: Vec<JwtProvider>,
+    /// Where other policies that hold here look for tokens: what is there nobody verifies, and no application gets.
+    pub stripped: Vec<TokenFrom>,
     /// The object is broken and no earlier version was accepted: every request is refused.
     pub invalid: bool,
 }

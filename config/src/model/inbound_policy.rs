@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 
-use crate::value::{Name, Percent, Port, ServiceName, SpiffeId};
+use crate::value::{EmptySegments, Name, Percent, Port, ServiceName, SpiffeId};
 
 use super::{Authentication, Protocol, RateLimits};
 
@@ -38,6 +38,8 @@ pub struct InboundPolicy {
     pub zone: String,
     /// Where its own intercepted connections may go; the workload's, not its callers'.
     pub outbound: OutboundTraffic,
+    /// What `//` in the path of a request means that it sends or receives.
+    pub empty_segments: EmptySegments,
 }
 
 /// Where intercepted connections of a workload may go.
@@ -86,12 +88,23 @@ pub struct AccessRule {
     pub namespaces: Vec<Name>,
     /// Callers' namespace and service account.
     pub service_accounts: Vec<(Name, Name)>,
+    /// Of the request's verified token, all of them. A rule with one never allows TCP.
+    pub claims: Vec<ClaimRule>,
     /// HTTP methods. A rule with one never allows TCP.
     pub methods: Vec<Method>,
     /// Normalised paths. A rule with one never allows TCP.
     pub paths: Vec<PathRule>,
     /// The service's ports.
     pub ports: Vec<Port>,
+}
+
+/// A claim, and what it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRule {
+    /// At the top of the token.
+    pub claim: Arc<str>,
+    /// Any of them.
+    pub values: Vec<String>,
 }
 
 /// A path in an access rule.

@@ -22,8 +22,8 @@ pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};
 pub use gateway::{Gateway, GatewayRoute, Listener, ListenerProtocol};
 pub use inbound_policy::{
-    AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-    OutboundTraffic, PathRule, Telemetry,
+    AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe, InboundPolicy,
+    MtlsMode, OutboundTraffic, PathRule, Telemetry,
 };
 pub use load_balancer::{Algorithm, HashKey, LoadBalancer, SlowStart, Zones};
 pub use rate_limit::{LimitKey, LimitWhen, RateLimit, RateLimits};

@@ -4,9 +4,20 @@
 //! Dot segments are resolved and percent-encoded unreserved characters decoded (RFC 3986 §6.2.2). What the
 //! application might read differently than we do is refused, because a path that means `/public/x` to policy
 //! and `/admin` to the application is a hole in policy: encoded `/`, `\` and NUL, a backslash, and `;`
-//! parameters anywhere but at the end of the last segment (`/public/..;/admin`). Slashes are not merged.
+//! parameters anywhere but at the end of the last segment (`/public/..;/admin`). Slashes that follow each other are one,
+//! as most applications read them, unless the mesh says that its applications mean empty segments.
 
 use std::{borrow::Cow, fmt::Write as _};
+
+/// What `//` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EmptySegments {
+    /// The same as `/`.
+    #[default]
+    Merge,
+    /// A segment without a name, as object stores have them in keys.
+    Keep,
+}
 
 /// Why a path is refused with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +52,7 @@ impl PathError {
 ///
 /// # Errors
 /// See [`PathError`].
-pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
+pub fn normalize(path: &str, empty: EmptySegments) -> Result<Cow<'_, str>, PathError> {
     if path == "*" {
         return Ok(Cow::Borrowed(path));
     }
@@ -50,17 +61,23 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     }
     let text = decode(path)?;
     check_parameters(&text)?;
-    if !has_dot_segment(&text) {
-        return Ok(text);
+    let text = if has_dot_segment(&text) {
+        Cow::Owned(resolve_dots(&text)?)
+    } else {
+        text
+    };
+    // Dots first, as RFC 3986 reads them: what is sent on has neither, so nobody can read it in another order.
+    if empty == EmptySegments::Merge && has_empty_segment(&text) {
+        return Ok(Cow::Owned(merge_slashes(&text)));
     }
-    resolve_dots(&text).map(Cow::Owned)
+    Ok(text)
 }
 
-/// Whether configuration may name the path: it is normal, so requests can have it. No empty segments: normalising keeps
-/// them, since an application may mean them, but Gateway API's paths have none.
+/// Whether configuration may name the path: it is normal, so requests can have it. Without empty segments even where
+/// the mesh keeps them: Gateway API's paths have none.
 pub fn is_normal(path: &str) -> bool {
-    let normal = normalize(path).is_ok_and(|normal| normal == path);
-    normal && path != "*" && !path.contains("//")
+    let normal = normalize(path, EmptySegments::Merge).is_ok_and(|normal| normal == path);
+    normal && path != "*"
 }
 
 /// The normal path that an author who wrote this one probably means: as it is sent.
@@ -73,7 +90,8 @@ pub fn meant(path: &str) -> Option<String> {
             _ => drop(write!(ascii, "%{byte:02X}")),
         }
     }
-    let normal = normalize(&ascii).ok()?.into_owned();
+    // Nobody writes an empty segment and means none: what is asked for is a path without.
+    let normal = normalize(&ascii, EmptySegments::Keep).ok()?.into_owned();
     is_normal(&normal).then_some(normal)
 }
 
@@ -139,6 +157,22 @@ fn check_parameters(path: &str) -> Result<(), PathError> {
     } else {
         Ok(())
     }
+}
+
+fn has_empty_segment(path: &str) -> bool {
+    path.as_bytes().windows(2).any(|pair| pair == b"//")
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        merged.push('/');
+        merged.push_str(segment);
+    }
+    if path.ends_with('/') {
+        merged.push('/');
+    }
+    merged
 }
 
 fn has_dot_segment(path: &str) -> bool {

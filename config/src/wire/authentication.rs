@@ -22,8 +22,29 @@ impl From<&Authentication> for v1::Authentication {
             required: authentication.required,
             providers: authentication.providers.iter().map(Into::into).collect(),
             invalid: authentication.invalid,
+            stripped: authentication.stripped.iter().map(encode_place).collect(),
         }
     }
+}
+
+fn encode_place(place: &TokenFrom) -> v1::TokenPlace {
+    use v1::token_place::Place;
+    v1::TokenPlace {
+        place: Some(match place {
+            TokenFrom::Bearer => Place::Bearer(true),
+            TokenFrom::Header(name) => Place::Header(name.to_string()),
+            TokenFrom::Cookie(name) => Place::Cookie(name.to_string()),
+        }),
+    }
+}
+
+fn decode_place(message: v1::TokenPlace) -> Decoded<TokenFrom> {
+    use v1::token_place::Place;
+    Ok(match required("place", message.place)? {
+        Place::Bearer(_) => TokenFrom::Bearer,
+        Place::Header(name) => TokenFrom::Header(decode_header_name(name)?),
+        Place::Cookie(name) => TokenFrom::Cookie(name.into()),
+    })
 }
 
 impl From<&JwtProvider> for v1::JwtProvider {
@@ -88,6 +109,7 @@ pub(super) fn decode_authentication(message: v1::Authentication) -> Decoded<Auth
         required: message.required,
         providers: list("providers", message.providers, decode_provider)?,
         invalid: message.invalid,
+        stripped: list("stripped", message.stripped, decode_place)?,
     })
 }
 

@@ -4,10 +4,10 @@ use http::Method;
 
 use crate::{
     model::{
-        AccessLogMode, AccessPolicy, AccessRule, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
-        OutboundTraffic, PathRule, Telemetry, Timeouts,
+        AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe,
+        InboundPolicy, MtlsMode, OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
-    value::{Name, SpiffeId},
+    value::{EmptySegments, Name, SpiffeId},
 };
 
 use super::{
@@ -43,6 +43,7 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
             pass_unknown: policy.outbound == OutboundTraffic::PassThroughUnknown,
             zone: policy.zone.clone(),
+            keep_empty_segments: policy.empty_segments == EmptySegments::Keep,
         }
     }
 }
@@ -90,7 +91,16 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             (false, true) => OutboundTraffic::PassThroughUnknown,
             (false, false) => OutboundTraffic::PassThrough,
         },
+        empty_segments: decode_empty_segments(message.keep_empty_segments),
     })
+}
+
+pub(super) fn decode_empty_segments(keep: bool) -> EmptySegments {
+    if keep {
+        EmptySegments::Keep
+    } else {
+        EmptySegments::Merge
+    }
 }
 
 impl From<&AccessPolicy> for v1::AccessPolicy {
@@ -128,7 +138,15 @@ impl From<&AccessRule> for v1::AccessRule {
             methods: rule.methods.iter().map(ToString::to_string).collect(),
             paths: rule.paths.iter().map(encode_path_rule).collect(),
             ports: rule.ports.iter().map(|port| port.get().into()).collect(),
+            claims: rule.claims.iter().map(encode_claim).collect(),
         }
+    }
+}
+
+fn encode_claim(rule: &ClaimRule) -> v1::ClaimRule {
+    v1::ClaimRule {
+        claim: rule.claim.to_string(),
+        values: rule.values.clone(),
     }
 }
 
@@ -152,6 +170,12 @@ fn decode_rule(message: v1::AccessRule) -> Decoded<AccessRule> {
         })?,
         paths: list("paths", message.paths, decode_path_rule)?,
         ports: ports("ports", &message.ports)?,
+        claims: list("claims", message.claims, |rule| {
+            Ok(ClaimRule {
+                claim: rule.claim.into(),
+                values: rule.values,
+            })
+        })?,
     })
 }
 

@@ -71,6 +71,8 @@ pub mod client_feature {
     pub const STREAM_ROUTES: &str = "usher.stream-routes";
     /// It looks at tokens and counts requests; proxies of before there were such policies let everything in.
     pub const GUARDS: &str = "usher.guards";
+    /// It looks at claims in access rules; proxies of before there were such rules would see a rule that asks for less.
+    pub const CLAIM_RULES: &str = "usher.claim-rules";
 }
 
 /// The type URLs under which the native protocol's resources travel.

@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::{DecodeError, v1};
 use crate::{
     model::*,
-    value::{Percent, Port, Weight},
+    value::{EmptySegments, Percent, Port, Weight},
 };
 
 mod guards;
@@ -254,6 +254,10 @@ fn inbound_policy() -> InboundPolicy {
                     "bank".parse().expect("name"),
                     "transaction".parse().expect("name"),
                 )],
+                claims: vec![ClaimRule {
+                    claim: "groups".into(),
+                    values: vec!["admin".to_owned(), "auditor".to_owned()],
+                }],
                 methods: vec![http::Method::POST],
                 paths: vec![PathRule::Exact("/a".into()), PathRule::Prefix("/b/".into())],
                 ports: vec![Port::try_from(50051).expect("port")],
@@ -272,6 +276,7 @@ fn inbound_policy() -> InboundPolicy {
         },
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::PassThroughUnknown,
+        empty_segments: EmptySegments::Keep,
         zone: "berlin-1".into(),
         authentication: Some(authentication()),
         claim_headers: vec![http::HeaderName::from_static("x-user")],

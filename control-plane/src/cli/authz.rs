@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
+use serde_json::Value;
 use usher_config::{
     decide::{
-        access::{Access, HttpAccess},
+        access::{Access, Claims, HttpAccess},
         route::path,
     },
     model::Protocol,
@@ -48,6 +49,7 @@ Examples:
   usher authz check --config mesh/ --from spiffe://usher.local/ns/shop/sa/web --to shop/orders --port 8080
   usher authz check --config mesh/ --from outside --to orders        # without a sidecar
   usher authz check --config mesh/ --from web --to ledger --opaque   # a connection, not a request
+  usher authz check --config mesh/ --from edge --to orders --claim groups=admin --claim groups=staff --claim sub=ada
 
 Exit codes: 0 allowed, 1 refused, 64 usage, 70 a path cannot be read.")]
 struct Check {
@@ -78,6 +80,9 @@ struct Check {
         conflicts_with = "opaque"
     )]
     path: String,
+    /// What the request's token says, verified by an AuthenticationPolicy; of one name several times: a list
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim, conflicts_with = "opaque")]
+    claims: Vec<(String, String)>,
     /// An opaque connection instead of a request
     #[arg(long)]
     opaque: bool,
@@ -96,11 +101,11 @@ impl Authz {
 impl Check {
     fn execute(self) -> Outcome {
         let usage = |message| Failure::new(exit::USAGE, message);
-        let path =
-            path::normalize(&self.path).map_err(|error| usage(format!("--path: {error}")))?;
         let Offline {
             parsed, compiled, ..
         } = self.files.read()?;
+        let path = path::normalize(&self.path, compiled.empty_segments)
+            .map_err(|error| usage(format!("--path: {error}")))?;
         let caller = match self.from.as_str() {
             "outside" => None,
             name => {
@@ -112,16 +117,24 @@ impl Check {
         let service = service.map_err(|why| usage(format!("--to: {why}")))?;
         let (port, protocol) = port(&compiled, service, self.port)?;
         let opaque = self.opaque || protocol == Protocol::Tcp;
+        let workload = compiled.inbound.get(service);
+        let workload = workload.ok_or_else(|| usage(format!("--to: {service} is no service")))?;
+        let claims = claims(&self.claims);
+        if claims.is_some() && workload.authentication.is_none() {
+            let message = format!(
+                "--claim: no AuthenticationPolicy holds for {service}: nobody verifies a token there"
+            );
+            return Err(usage(message));
+        }
         let asked = Access {
             caller: caller.as_ref().map(|caller| &caller.identity),
             port,
             http: (!opaque).then_some(HttpAccess {
                 method: &self.method,
                 path: &path,
+                claims: claims.as_ref(),
             }),
         };
-        let workload = compiled.inbound.get(service);
-        let workload = workload.ok_or_else(|| usage(format!("--to: {service} is no service")))?;
         let answer = permission(workload, &asked, &Places::new(&parsed));
         if self.json {
             super::print_json(&answer)?;
@@ -139,6 +152,27 @@ impl Check {
             exit::MISTAKES
         })
     }
+}
+
+fn claim(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("allowed: NAME=VALUE, such as groups=admin".to_owned()),
+    }
+}
+
+/// As a token has them; `None`: there is no token.
+fn claims(given: &[(String, String)]) -> Option<Claims> {
+    let mut claims = Claims::new();
+    for (name, value) in given {
+        let value = Value::from(value.as_str());
+        match claims.get_mut(name) {
+            None => drop(claims.insert(name.clone(), value)),
+            Some(Value::Array(all)) => all.push(value),
+            Some(one) => *one = Value::Array(vec![one.take(), value]),
+        }
+    }
+    (!claims.is_empty()).then_some(claims)
 }
 
 /// The port that is meant, and what is spoken there.

@@ -38,10 +38,7 @@ Examples:
   usher serve --config mesh/ --listen 10.0.0.1:15012     sidecars on other machines
   usher serve                                            configuration comes from usher apply
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
-<<<<<<< HEAD
   usher serve --config mesh/ --ca-certificate ca.pem --ca-key ca.key      sign with an intermediate from your own CA
-=======
->>>>>>> conditions
   usher serve --config /etc/usher/mesh                   a mounted ConfigMap, or a link to a release: swaps are followed
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
@@ -64,7 +61,7 @@ The mesh over HTTP, for reading (--http): GET /v1/status, /v1/objects (condition
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
 Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
-78 the Mesh object forbids to start.")]
+78 the Mesh object, or a file that cannot be read on a first start, forbids to start.")]
 pub(super) struct Serve {
     /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
     #[arg(long, value_name = "DIR", conflicts_with = "store")]

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     compile::{Finding, Reason, compile},
+    registry::is_unread,
     status::Condition,
 };
 
@@ -74,7 +75,13 @@ impl Validate {
 
 /// What only compiling shows. The rest is left out: parsing has complained about it, with the line.
 fn findings(parsed: &Parsed) -> Vec<Finding> {
-    let mut findings = compile(&offline::reading(parsed).world).findings;
+    let world = offline::reading(parsed).world;
+    let mut findings = compile(&world).findings;
+    // That a file cannot be read has been said, and nothing would start with it.
+    findings.retain(|finding| {
+        let denied = world.denied.get(&finding.object);
+        !denied.is_some_and(|one| is_unread(&finding.object, one))
+    });
     findings.retain(|finding| match finding.reason {
         Reason::Loosens
         | Reason::NotAllowedByListeners
@@ -83,6 +90,7 @@ fn findings(parsed: &Parsed) -> Vec<Finding> {
         | Reason::NoAddress
         | Reason::Denies
         | Reason::NotEnforced
+        | Reason::SharedHeader
         | Reason::LateFallback => true,
         Reason::Conflicted
         | Reason::TargetNotFound

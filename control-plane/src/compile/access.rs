@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use usher_config::{
     kind::{self, AccessPolicySpec, DefaultAction, ObjectKey},
-    model::{AccessPolicy, AccessRule, MtlsMode, PathRule},
+    model::{AccessPolicy, AccessRule, ClaimRule, MtlsMode, PathRule},
     value::ServiceName,
 };
 
@@ -59,6 +59,33 @@ pub(super) fn access(
     Access {
         mtls: mtls(index, &enforced, loosening, findings).0,
         policies: merged,
+    }
+}
+
+/// Rules about claims where nobody verifies any: they allow nobody.
+pub(super) fn report_unverified(
+    service: &ServiceName,
+    policies: &[AccessPolicy],
+    findings: &mut Vec<Finding>,
+) {
+    let asks = |policy: &&AccessPolicy| policy.rules.iter().any(|rule| !rule.claims.is_empty());
+    for policy in policies.iter().filter(asks) {
+        // Ours, as `name` below makes it.
+        let Ok(ServiceName { namespace, name }) = policy.name.parse() else {
+            continue;
+        };
+        findings.push(Finding {
+            object: ObjectKey {
+                kind: kind::Kind::AccessPolicy,
+                namespace,
+                name,
+            },
+            reason: Reason::NotEnforced,
+            message: format!(
+                "its rules with `from.claims` allow nobody at Service {service}: no AuthenticationPolicy holds there, so no token \
+                 is verified; write one for the Service, its namespace or the mesh"
+            ),
+        });
     }
 }
 
@@ -234,6 +261,7 @@ fn rules(spec: &AccessPolicySpec) -> Vec<AccessRule> {
             .iter()
             .map(|account| (account.namespace.clone(), account.name.clone()))
             .collect(),
+        claims: rule.from.claims.iter().map(claim).collect(),
         methods: rule
             .to
             .methods
@@ -244,6 +272,13 @@ fn rules(spec: &AccessPolicySpec) -> Vec<AccessRule> {
         ports: rule.to.ports.clone(),
     };
     spec.rules.iter().map(rule).collect()
+}
+
+fn claim(claim: &kind::AccessClaim) -> ClaimRule {
+    ClaimRule {
+        claim: claim.claim.as_str().into(),
+        values: claim.values.clone(),
+    }
 }
 
 pub(super) fn path(path: &kind::PathRule) -> PathRule {

@@ -1,7 +1,9 @@
 //! AuthenticationPolicies, widest to narrowest, → whose tokens are believed where.
 //!
 //! Field by field: `jwt` is the narrowest's, `mode` the last that is said; unless the Mesh allows loosening, both may only
-//! become stricter on the way: no mode Optional after Required, and nobody believed whom the wider policy does not believe. A
+//! become stricter on the way: no mode Optional after Required, and nobody believed whom the wider policy does not believe.
+//! Where an issuer's tokens are, a policy that does not say leaves as it was; in places that another of them named, and that
+//! do not count here, tokens are taken out. A
 //! policy that never was valid refuses every request: whoever wrote it wanted to protect something. At services' own
 //! sidecars that is an access rule like any other (see `access`), so that opaque streams meet it too.
 
@@ -11,15 +13,15 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderName;
 use usher_config::{
     kind::{self, AuthenticationMode, AuthenticationPolicy, Kind, ObjectKey},
     model::{Authentication, Gateway, JwtProvider, TokenFrom},
-    value::{JwksUri, JwtAlgorithm, ServiceName, SpiffeId},
+    value::{JwksUri, JwtAlgorithm, ServiceName},
 };
 
 use super::{
-    Compiled, Finding, Reason,
+    Finding, Reason,
+    claims::is_same,
     index::Index,
     rate_limits::report_unled,
     routes::targets_of_route,
@@ -40,31 +42,6 @@ pub(super) fn of_service(
     ];
     let closed = closed(targets, &wide_to_narrow);
     closed.or_else(|| merge((index, targets), &wide_to_narrow, findings))
-}
-
-/// Every header that some policy writes claims into: nobody else may, wherever he comes in.
-pub(super) fn claim_headers(index: &Index<'_>) -> Vec<HeaderName> {
-    let policies = index.authentication.iter();
-    let providers = policies.flat_map(|policy| &policy.object.spec.jwt);
-    let written = providers.flat_map(|provider| &provider.claims_to_headers);
-    let names: BTreeSet<&str> = written.map(|one| one.header.as_str()).collect();
-    let names = names.into_iter();
-    names.filter_map(|name| name.parse().ok()).collect()
-}
-
-/// Whose claims are believed by workloads that look at no token themselves: those of gateways, which take them from everybody
-/// who comes from outside. Any other caller could write what he likes.
-pub(super) fn trust_gateways(compiled: &mut Compiled) {
-    let gateways = compiled.gateways.keys();
-    let backing = gateways.filter_map(|name| compiled.backing.get(name));
-    let mut identities: Vec<SpiffeId> = backing.flatten().map(|one| one.identity.clone()).collect();
-    identities.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    identities.dedup();
-    for inbound in compiled.inbound.values_mut() {
-        if !inbound.claim_headers.is_empty() {
-            inbound.gateways.clone_from(&identities);
-        }
-    }
 }
 
 /// Where keys are fetched, and how often: as often as the most impatient policy wants.
@@ -90,7 +67,7 @@ pub(super) fn of_gateways(
     findings: &mut Vec<Finding>,
 ) {
     for gateway in gateways.values_mut() {
-        gateway.claim_headers = claim_headers(index);
+        gateway.claim_headers.clone_from(&index.claim_headers);
     }
     if index.authentication.is_empty() && index.denied.is_empty() {
         return;
@@ -159,6 +136,7 @@ fn closed(targets: &Targets<'_>, among: &[Target]) -> Option<Authentication> {
         name: format!("{}/{}", key.namespace, key.name).into(),
         required: true,
         providers: Vec::new(),
+        stripped: Vec::new(),
         invalid: true,
     })
 }
@@ -172,6 +150,7 @@ fn merge(
     let held = held.filter_map(|target| targets.authentication(target));
     let policies: Vec<&AuthenticationPolicy> = held.collect();
     let mut believing = policies.first()?;
+    let mut places = Places::default();
     let loosening = index.mesh.allow_loosening.unwrap_or(false);
     let mut mode = None;
     for policy in &policies {
@@ -190,25 +169,79 @@ fn merge(
             (Some(_), None) => {}
         }
         match stranger(policy, believing).filter(|_| !loosening) {
-            Some(issuer) => findings.push(loosens(
-                policy,
-                format!(
-                    "spec.jwt is without effect: {} does not believe {issuer} with these keys, and its list holds",
-                    key_of(believing)
-                ),
-            )),
-            None => believing = policy,
+            Some(issuer) => {
+                places.mention(policy);
+                findings.push(loosens(
+                    policy,
+                    format!(
+                        "spec.jwt is without effect: {} does not believe {issuer} with these keys, and its list holds",
+                        key_of(believing)
+                    ),
+                ));
+            }
+            None => {
+                places.believe(policy);
+                believing = policy;
+            }
         }
     }
     let providers = believing.spec.jwt.iter();
+    let mut provider = |written| JwtProvider {
+        from: places.of(written),
+        ..provider(index, &key_of(believing), written, findings)
+    };
+    let providers: Vec<JwtProvider> = providers.map(&mut provider).collect();
     Some(Authentication {
         name: believing.full_name().to_string().into(),
         required: mode != Some(AuthenticationMode::Optional),
-        providers: providers
-            .map(|written| provider(index, &key_of(believing), written, findings))
-            .collect(),
+        stripped: places.unbelieved(&providers),
+        providers,
         invalid: false,
     })
+}
+
+/// Where tokens are, as policies say from wide to narrow. One that does not say leaves an issuer's tokens where they were.
+#[derive(Default)]
+struct Places {
+    /// Of the issuers that the last policy believes.
+    believed: BTreeMap<String, TokenFrom>,
+    /// Of all.
+    named: Vec<TokenFrom>,
+}
+
+impl Places {
+    fn believe(&mut self, policy: &AuthenticationPolicy) {
+        self.mention(policy);
+        let providers = policy.spec.jwt.iter();
+        let places = providers.map(|one| (one.issuer.clone(), self.of(one)));
+        self.believed = places.collect();
+    }
+
+    /// A policy whose issuers are not believed: whoever wrote it, or reads it, may look there all the same.
+    fn mention(&mut self, policy: &AuthenticationPolicy) {
+        for provider in &policy.spec.jwt {
+            let place = self.of(provider);
+            if !self.named.contains(&place) {
+                self.named.push(place);
+            }
+        }
+    }
+
+    fn of(&self, provider: &kind::JwtProvider) -> TokenFrom {
+        let wider = || self.believed.get(&provider.issuer).cloned();
+        match (&provider.from.header, &provider.from.cookie) {
+            (Some(header), _) => TokenFrom::Header(header.clone()),
+            (None, Some(cookie)) => TokenFrom::Cookie(cookie.as_str().into()),
+            (None, None) => wider().unwrap_or(TokenFrom::Bearer),
+        }
+    }
+
+    /// Where nobody looks now: a token there is one that nobody has verified, and would reach an application that reads it.
+    fn unbelieved(self, providers: &[JwtProvider]) -> Vec<TokenFrom> {
+        let mut places = self.named;
+        places.retain(|place| providers.iter().all(|one| one.from != *place));
+        places
+    }
 }
 
 fn key_of(policy: &AuthenticationPolicy) -> ObjectKey {
@@ -219,18 +252,13 @@ fn key_of(policy: &AuthenticationPolicy) -> ObjectKey {
     }
 }
 
-/// An issuer whom the narrower policy believes and the wider does not: whoever says where an issuer's keys are is the issuer.
+/// An issuer whom the narrower policy believes and the wider does not.
 fn stranger<'p>(
     narrower: &'p AuthenticationPolicy,
     wider: &AuthenticationPolicy,
 ) -> Option<&'p str> {
-    let is_known = |one: &&kind::JwtProvider| {
-        let same = |other: &kind::JwtProvider| {
-            let keys = |from: &kind::JwtProvider| (from.jwks.uri.clone(), from.jwks.inline.clone());
-            one.issuer == other.issuer && keys(one) == keys(other)
-        };
-        wider.spec.jwt.iter().any(same)
-    };
+    let is_known =
+        |one: &&kind::JwtProvider| wider.spec.jwt.iter().any(|other| is_same(one, other));
     let mut strangers = narrower.spec.jwt.iter().filter(|one| !is_known(one));
     strangers.next().map(|one| one.issuer.as_str())
 }
@@ -276,11 +304,7 @@ fn provider(
             || default.to_vec(),
             |all| all.iter().copied().map(algorithm).collect(),
         ),
-        from: match (&written.from.header, &written.from.cookie) {
-            (Some(header), _) => TokenFrom::Header(header.clone()),
-            (None, Some(cookie)) => TokenFrom::Cookie(cookie.as_str().into()),
-            (None, None) => TokenFrom::Bearer,
-        },
+        from: TokenFrom::Bearer,
         keep: written.forward == Some(kind::TokenForward::Keep),
         headers: written
             .claims_to_headers

@@ -9,7 +9,7 @@ use usher_config::{
 };
 
 use super::{
-    Finding,
+    Finding, claims,
     references::{Referrer, Whose, follow},
 };
 
@@ -29,7 +29,13 @@ pub(super) fn compile(
     let mut filters = Filters::default();
     for filter in written {
         match filter {
-            HttpFilter::RequestHeaderModifier(modifier) => filters.request = edits(modifier),
+            HttpFilter::RequestHeaderModifier(modifier) => {
+                let is_claim =
+                    claims::unwritable(referrer.index, referrer.object, modifier, findings);
+                filters.request = edits(modifier);
+                filters.request.set.retain(|(name, _)| !is_claim(name));
+                filters.request.add.retain(|(name, _)| !is_claim(name));
+            }
             HttpFilter::ResponseHeaderModifier(modifier) => filters.response = edits(modifier),
             HttpFilter::RequestMirror(written) => match mirror(referrer, written) {
                 Ok(mirror) => filters.mirrors.push(mirror),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
+use http::HeaderName;
 use usher_config::{
     kind::{
         AccessPolicy, AppProtocol, AuthenticationPolicy, FaultPolicy, Gateway, Granted, GrpcRoute,
@@ -14,7 +15,7 @@ use usher_config::{
 
 use crate::registry::{Denied, World};
 
-use super::{Finding, Reason};
+use super::{Finding, Reason, claims};
 
 /// An object and its age.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(super) struct Index<'a> {
     /// Oldest first, then by name.
     pub(super) rate_limits: Vec<Aged<'a, RateLimitPolicy>>,
     /// Access- and AuthenticationPolicies that never were valid, and what they were meant to protect.
+    /// That only AuthenticationPolicies write.
+    pub(super) claim_headers: Vec<HeaderName>,
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
     /// Of token issuers, as far as they are fetched.
@@ -94,6 +97,7 @@ impl<'a> Index<'a> {
             authentication: Vec::new(),
             faults: Vec::new(),
             rate_limits: Vec::new(),
+            claim_headers: Vec::new(),
             denied: &world.denied,
             addresses: &world.addresses,
             keys: &world.keys,
@@ -139,6 +143,7 @@ impl<'a> Index<'a> {
         by_age(&mut index.authentication);
         by_age(&mut index.faults);
         by_age(&mut index.rate_limits);
+        index.claim_headers = claims::headers(&index.authentication);
         index
     }
 

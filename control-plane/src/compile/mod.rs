@@ -10,6 +10,7 @@ mod load_balancer;
 mod traffic;
 mod access;
 mod authentication;
+mod claims;
 mod faults;
 mod rate_limits;
 mod matches;
@@ -34,7 +35,7 @@ use std::{
 use usher_config::{
     kind::ObjectKey,
     model::{Gateway, InboundPolicy, Service},
-    value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
+    value::{EmptySegments, JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
 use crate::registry::World;
@@ -61,6 +62,8 @@ pub struct Compiled {
     pub key_sources: BTreeMap<JwksUri, Duration>,
     /// When each FaultPolicy ends. A moment that has passed changes nothing here: sidecars look at their clocks.
     pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
+    /// What `//` in a path means to all of them.
+    pub empty_segments: EmptySegments,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -131,6 +134,8 @@ pub enum Reason {
     NoKeys,
     /// It holds where nobody enforces it.
     NotEnforced,
+    /// It writes claims into a header that has other issuers' in another namespace.
+    SharedHeader,
     /// A slow primary uses up the time in which the fallback should answer.
     LateFallback,
 }
@@ -151,6 +156,7 @@ impl Reason {
             Self::Denies => "Denies",
             Self::NoKeys => "NoKeys",
             Self::NotEnforced => "NotEnforced",
+            Self::SharedHeader => "SharedHeader",
             Self::LateFallback => "LateFallback",
         }
     }
@@ -170,6 +176,7 @@ pub fn compile(world: &World) -> Compiled {
         accounts: services::accounts(&index),
         key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
+        empty_segments: services::empty_segments(&index),
         findings: Vec::new(),
     };
     authentication::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);
@@ -208,7 +215,8 @@ pub fn compile(world: &World) -> Compiled {
                 .insert(name, vec![services::backing_of(&index, workload)]);
         }
     }
-    authentication::trust_gateways(&mut compiled);
+    claims::trust_gateways(&mut compiled);
+    claims::report_shared(&index, &mut findings);
     findings.sort_by(|a, b| {
         (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
     });

@@ -8,7 +8,7 @@ use usher_config::{
         AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, OutboundTraffic,
         Protocol, Service, ServicePort, Telemetry, Timeouts,
     },
-    value::{Name, ServiceName, SpiffeId, Weight},
+    value::{EmptySegments, Name, ServiceName, SpiffeId, Weight},
 };
 
 use super::{
@@ -88,6 +88,15 @@ pub(super) fn caller_inbound(
         idle: Timeouts::default().idle,
         zone: workload.spec.zone.clone().unwrap_or_default(),
         outbound: outbound(index),
+        empty_segments: empty_segments(index),
+    }
+}
+
+/// What `//` in a path means: one rule for the whole mesh, so that all who look at a path see the same.
+pub(super) fn empty_segments(index: &Index<'_>) -> EmptySegments {
+    match index.mesh.empty_segments {
+        Some(kind::EmptySegments::Keep) => EmptySegments::Keep,
+        Some(kind::EmptySegments::Merge) | None => EmptySegments::Merge,
     }
 }
 
@@ -170,6 +179,10 @@ pub(super) fn inbound(
     let access = access::access(index, targets, &name, findings);
     let health_check =
         selected(index, service).find_map(|workload| workload.spec.health_check.as_ref());
+    let authentication = authentication::of_service((index, targets), &name, findings);
+    if authentication.is_none() {
+        access::report_unverified(&name, &access.policies, findings);
+    }
     InboundPolicy {
         mtls: access.mtls,
         ports: service
@@ -178,8 +191,8 @@ pub(super) fn inbound(
             .iter()
             .map(|port| (port.port, protocol(port.app_protocol)))
             .collect(),
-        authentication: authentication::of_service((index, targets), &name, findings),
-        claim_headers: authentication::claim_headers(index),
+        authentication,
+        claim_headers: index.claim_headers.clone(),
         // Known once everything is compiled.
         gateways: Vec::new(),
         access: access.policies,
@@ -190,6 +203,7 @@ pub(super) fn inbound(
             .timeouts
             .idle,
         outbound: outbound(index),
+        empty_segments: empty_segments(index),
         zone: zone(selected(index, service)),
         service: name,
     }

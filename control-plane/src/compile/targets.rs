@@ -10,6 +10,8 @@ use usher_config::{
     value::{Name, ServiceName},
 };
 
+use crate::registry::is_unread;
+
 use super::{
     Finding, Reason,
     index::{Aged, Index},
@@ -133,13 +135,20 @@ impl<'a> Targets<'a> {
                 closed.push(target.describe());
                 denied.entry(target).or_default().push(key);
             }
+            let closed = closed.join(" and ");
             findings.push(Finding {
                 object: key.clone(),
                 reason: Reason::Denies,
-                message: format!(
-                    "no version of it was ever valid: until one is, every request to {} is refused",
-                    closed.join(" and ")
-                ),
+                message: if is_unread(key, policy) {
+                    format!(
+                        "{} cannot be read and may hold a policy: until it can be, every request to {closed}, new since then, is refused",
+                        policy.file
+                    )
+                } else {
+                    format!(
+                        "no version of it was ever valid: until one is, every request to {closed} is refused"
+                    )
+                },
             });
         }
         Self {

@@ -1,5 +1,6 @@
 //! YAML in, what runs out.
 
+mod claims;
 mod filters;
 mod gateways;
 mod guards;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::ObjectKey,
+    kind::{Kind, ObjectKey},
     parse::{Mistake, Parsed, Severity},
 };
 
@@ -92,6 +92,28 @@ pub(super) fn unreadable_files(parsed: &Parsed, next: &World, base: &Path) -> Ve
         }
     });
     files.collect()
+}
+
+/// Mistakes without whose mending something could be called that their author has closed or limited, where no version of
+/// it ever ran: of what does not say what it is, and of RateLimitPolicies. (Access- and AuthenticationPolicies with
+/// mistakes close what they were meant for; without any other object less can be called, not more.)
+pub(crate) fn unguarded(parsed: &Parsed, base: &Path) -> Vec<String> {
+    let is_limit = |key: &ObjectKey| key.kind == Kind::RateLimitPolicy;
+    let rejected = parsed.rejected.iter().map(|rejected| &rejected.key);
+    let limits: BTreeSet<&ObjectKey> = rejected.filter(|key| is_limit(key)).collect();
+    let opens = |mistake: &&Mistake| {
+        mistake.severity == Severity::Error
+            && match &mistake.key {
+                Some(key) => limits.contains(key),
+                None => parsed.unreadable.contains(&mistake.file),
+            }
+    };
+    let mistakes = parsed.mistakes.iter().filter(opens);
+    let lines = mistakes.map(|mistake| match report(mistake, base) {
+        MistakeReport { at, path, message } if path.is_empty() => format!("{at}: {message}"),
+        MistakeReport { at, path, message } => format!("{at}: {path}: {message}"),
+    });
+    lines.collect()
 }
 
 /// What is worth saying about objects that are in force as written.

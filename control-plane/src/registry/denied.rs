@@ -10,10 +10,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use usher_config::{
     kind::{Choice, Kind, ObjectKey, TargetKind, TargetRef},
     parse::{Parsed, Rejected},
-    value::InvalidValue,
+    value::{InvalidValue, Name},
 };
 
 use super::{World, complaints::relative, doubt::Doubt};
@@ -90,8 +91,75 @@ impl Denials {
                 denials.denied.insert(key.clone(), denied.clone());
             }
         }
+        denials.close_what_is_new((before, next), parsed, base);
         denials
     }
+
+    /// A document that cannot be read may be the policy of what has come with it, so what is new waits for it, closed.
+    /// What was there before goes on: an edit that fails opens and closes nothing.
+    fn close_what_is_new(
+        &mut self,
+        (before, next): (&World, &World),
+        parsed: &Parsed,
+        base: &Path,
+    ) {
+        let new = |key: &&ObjectKey| !before.objects.contains_key(*key);
+        for (key, (policy, target)) in next.objects.keys().filter(new).filter_map(called) {
+            for file in &parsed.unreadable {
+                let file = relative(file, base);
+                let Some(key) = unread_policy(policy, &key.namespace, &file) else {
+                    continue;
+                };
+                let denied = self.denied.entry(key).or_insert_with(|| Denied {
+                    targets: Vec::new(),
+                    file,
+                });
+                if !denied.targets.contains(&target) {
+                    denied.targets.push(target.clone());
+                }
+            }
+        }
+    }
+}
+
+/// What can be called, as a policy names it, and the kind of policy that closes it.
+fn called(key: &ObjectKey) -> Option<(&ObjectKey, (Kind, TargetRef))> {
+    let (policy, kind) = match key.kind {
+        Kind::Service => (Kind::AccessPolicy, TargetKind::Service),
+        // At a gateway the rules of routes are what can be called.
+        Kind::Gateway => (Kind::AuthenticationPolicy, TargetKind::Gateway),
+        Kind::HttpRoute => (Kind::AuthenticationPolicy, TargetKind::HttpRoute),
+        Kind::GrpcRoute => (Kind::AuthenticationPolicy, TargetKind::GrpcRoute),
+        _ => return None,
+    };
+    let target = TargetRef {
+        kind,
+        name: key.name.clone(),
+        section_name: None,
+    };
+    Some((key, (policy, target)))
+}
+
+/// How policies that nobody could read are called.
+const UNREAD: &str = "unread-";
+
+/// The policy that a file may hold; the same file's has the same name each time.
+fn unread_policy(kind: Kind, namespace: &Name, file: &str) -> Option<ObjectKey> {
+    let hash: String = Sha256::digest(file)
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Some(ObjectKey {
+        kind,
+        namespace: namespace.clone(),
+        name: format!("{UNREAD}{hash}").parse().ok()?,
+    })
+}
+
+/// Whether the policy stands for what a file may hold that cannot be read.
+pub fn is_unread(key: &ObjectKey, denied: &Denied) -> bool {
+    unread_policy(key.kind, &key.namespace, &denied.file).as_ref() == Some(key)
 }
 
 /// Policies without a mistake of their own whose name another document has too.

@@ -10,7 +10,7 @@ pub mod shared;
 pub mod etcd;
 pub mod instances;
 pub mod world;
-mod complaints;
+pub(crate) mod complaints;
 mod denied;
 mod doubt;
 mod virtual_address;
@@ -18,7 +18,7 @@ mod service;
 pub mod rest;
 mod watching;
 
-pub use denied::Denied;
+pub use denied::{Denied, is_unread};
 pub use embedded::{EmbeddedStore, object_key};
 pub use memory::MemoryStore;
 pub use service::RegistryService;

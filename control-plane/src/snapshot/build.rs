@@ -7,7 +7,7 @@ use std::{
 };
 
 use usher_config::{
-    model::{AccessPolicy, Endpoint, InboundPolicy, Revision, TrustBundle},
+    model::{Endpoint, Revision, TrustBundle},
     value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1,
 };
@@ -17,7 +17,7 @@ use crate::{
     registry::instances::{Instance, Instances},
 };
 
-use super::{EndpointSet, Resource, Snapshot};
+use super::{EndpointSet, Resource, Snapshot, for_old::ForOld};
 
 /// A compiled configuration, encoded: made once per revision.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +28,10 @@ pub struct Configured {
     pub services: BTreeMap<Arc<str>, Resource>,
     /// By the service's `namespace/name`.
     pub inbound: BTreeMap<Arc<str>, Resource>,
-    /// The same for proxies that know no tokens, where one is required: nobody is let in.
-    pub closed: BTreeMap<Arc<str>, Resource>,
     /// By `namespace/name`.
     pub gateways: BTreeMap<Arc<str>, Resource>,
+    /// What proxies are told instead that do not understand all of it.
+    pub for_old: ForOld,
     /// The service, `namespace/name`, behind each virtual address. Several: a mistake in them, which was reported.
     pub virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>>,
     /// Who may be each service.
@@ -47,8 +47,8 @@ impl Default for Configured {
             },
             services: BTreeMap::new(),
             inbound: BTreeMap::new(),
-            closed: BTreeMap::new(),
             gateways: BTreeMap::new(),
+            for_old: ForOld::default(),
             virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
         }
@@ -84,16 +84,12 @@ impl Configured {
                     )
                 })
                 .collect(),
-            closed: compiled
-                .inbound
-                .iter()
-                .filter_map(|(name, policy)| Some((named(name), closed(policy)?)))
-                .collect(),
             gateways: compiled
                 .gateways
                 .iter()
                 .map(|(name, gateway)| (named(name), Resource::encode(&v1::Gateway::from(gateway))))
                 .collect(),
+            for_old: ForOld::new(compiled),
             // Of the backing, not of the services: workloads that only call are told about themselves too.
             identities: compiled
                 .backing
@@ -105,21 +101,6 @@ impl Configured {
                 .collect(),
         }
     }
-}
-
-/// What a sidecar enforces that passes over what it does not know: it has always known access policies.
-fn closed(policy: &InboundPolicy) -> Option<Resource> {
-    let tokens = policy.authentication.as_ref();
-    let tokens = tokens.filter(|tokens| tokens.required || tokens.invalid)?;
-    let mut policy = policy.clone();
-    policy.access.push(AccessPolicy {
-        name: tokens.name.clone(),
-        deny_by_default: true,
-        dry_run: false,
-        rules: Vec::new(),
-        invalid: true,
-    });
-    Some(Resource::encode(&v1::InboundPolicy::from(&policy)))
 }
 
 /// Everything a snapshot is made of.

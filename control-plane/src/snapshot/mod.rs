@@ -5,10 +5,12 @@
 //! this one after a restart, gives the same version to the same content.
 
 mod debounce;
+mod for_old;
 mod build;
 
 pub use build::{Configured, Registered, build, endpoint_of, endpoints_of};
 pub use debounce::Debounce;
+pub use for_old::{ForOld, Understands};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -42,7 +42,10 @@ use usher_config::{
 };
 
 use crate::{
-    registry::{EmbeddedStore, Store, StoreError, World, instances::Instances, shared::Shared},
+    registry::{
+        EmbeddedStore, Store, StoreError, World, complaints::unguarded, instances::Instances,
+        shared::Shared,
+    },
     snapshot::Snapshot,
     source::directory,
     xds::Connected,
@@ -130,6 +133,17 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// Nothing ran yet, and what cannot be read may close something.
+    #[error(
+        "a policy may be in what cannot be read in {path}, and there is no earlier version to go on with:\n  {}\n\
+         mend it, or move the file elsewhere if the mesh is to run without what it says", mistakes.join("\n  "), path = path.display()
+    )]
+    Unread {
+        /// The configuration directory.
+        path: PathBuf,
+        /// Each with its place.
+        mistakes: Vec<String>,
+    },
     /// The data directory's file.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -138,7 +152,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the configuration is to blame, and not the data directory.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Directory { .. })
+        matches!(self, Self::Directory { .. } | Self::Unread { .. })
     }
 }
 
@@ -146,7 +160,8 @@ impl State {
     /// Opens the store in `data`, reads `config`, and starts the tasks that publish changes and end leases.
     ///
     /// # Errors
-    /// [`OpenError`]. Mistakes in objects are none: the store's last good versions run, [`State::status`] tells.
+    /// [`OpenError`]. Mistakes in objects are none: the store's last good versions run, [`State::status`] tells. Only where
+    /// nothing ever ran, a guard that would be left out is one.
     pub async fn open(config: &Path, data: &Path) -> Result<Self, OpenError> {
         let state = Self::restored(data)?;
         let parsed = directory::read(config)
@@ -155,6 +170,13 @@ impl State {
                 path: config.to_owned(),
                 source,
             })?;
+        if state.0.configuration.load().revisions.is_empty() {
+            let mistakes = unguarded(&parsed, config);
+            if !mistakes.is_empty() {
+                let path = config.to_owned();
+                return Err(OpenError::Unread { path, mistakes });
+            }
+        }
         state.apply(parsed, config).await?;
         // At once: the first proxy must not be told that there is no such service.
         state.publish(Instant::now());

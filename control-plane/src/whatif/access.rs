@@ -212,10 +212,16 @@ fn lacks(lacking: &Lacking, asked: &Access<'_>) -> String {
     };
     match (lacking, asked.http) {
         (Lacking::Caller, _) => format!("`from` does not have {}", caller()),
+        (Lacking::Claims, Some(http)) if http.claims.is_some() => {
+            "`from.claims` asks for what the token does not say".to_owned()
+        }
+        (Lacking::Claims, Some(_)) => {
+            "`from.claims` asks for claims of a verified token, and none is known".to_owned()
+        }
         (Lacking::Port, _) => format!("`to.ports` does not have {}", asked.port),
         (Lacking::Method, Some(http)) => format!("`to.methods` does not have {}", http.method),
         (Lacking::Path, Some(http)) => format!("`to.paths` does not cover {}", http.path),
-        (Lacking::Method | Lacking::Path, None) => {
+        (Lacking::Claims | Lacking::Method | Lacking::Path, None) => {
             "it is about HTTP, and this is an opaque connection".to_owned()
         }
     }

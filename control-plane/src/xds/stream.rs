@@ -12,7 +12,6 @@ use tracing::{debug, info, warn};
 use usher_config::{
     value::{InstanceName, SpiffeId},
     wire::{
-        client_feature,
         discovery::{
             DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
             aggregated_discovery_service_server::AggregatedDiscoveryService,
@@ -21,7 +20,12 @@ use usher_config::{
     },
 };
 
-use crate::{clock::now_text, snapshot::Snapshot, state::State, status::NackReport};
+use crate::{
+    clock::now_text,
+    snapshot::{Snapshot, Understands},
+    state::State,
+    status::NackReport,
+};
 
 use super::{
     Topic,
@@ -187,10 +191,8 @@ impl Conversation {
                      identity",
                 ));
             }
-            let mut features = node.client_features.iter();
-            if !features.any(|one| one == client_feature::GUARDS) {
-                self.subscriptions.without_guards();
-            }
+            let understands = Understands::of(&node.client_features);
+            self.subscriptions.understand_only(understands);
             let id = self.connected.joined(&node, &self.identity, now_text());
             self.connected.is_under(id, self.root.clone());
             self.id = Some(id);

@@ -16,7 +16,7 @@ use std::{
 
 use usher_config::value::SpiffeId;
 
-use crate::snapshot::{Resource, Snapshot};
+use crate::snapshot::{Resource, Snapshot, Understands};
 
 use super::Topic;
 use bounds::{NAME_LENGTH_MAX, UNSETTLED_MAX, VERSION_LENGTH_MAX};
@@ -32,7 +32,7 @@ const ALL: &str = "*";
 pub struct Subscriptions {
     topics: BTreeMap<Topic, Interest>,
     answer_due: bool,
-    ignores_guards: bool,
+    understands: Understands,
 }
 
 #[derive(Debug, Default)]
@@ -81,9 +81,9 @@ pub struct Part {
 }
 
 impl Subscriptions {
-    /// The proxy is too old for tokens: where one is required it is told to let nobody in.
-    pub fn without_guards(&mut self) {
-        self.ignores_guards = true;
+    /// The proxy is too old for some of what guards a service: what it would leave open it is told to close.
+    pub fn understand_only(&mut self, understands: Understands) {
+        self.understands = understands;
     }
 
     /// Takes names in. A name asked for again is sent again: the proxy asks because it lacks it. `versions` is what
@@ -209,7 +209,7 @@ impl Subscriptions {
         let view = View {
             snapshot,
             identity,
-            ignores_guards: self.ignores_guards,
+            understands: self.understands,
         };
         let mut batch = Batch::default();
         for (topic, interest) in &mut self.topics {

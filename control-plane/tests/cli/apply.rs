@@ -98,12 +98,8 @@ fn sent() -> (tempfile::TempDir, Process, std::os::unix::net::UnixStream) {
     let (mut stream, _) = listener.accept().expect("it connects");
     let mut request = [0; 64];
     let length = stream.read(&mut request).expect("it asks");
-<<<<<<< HEAD
-    assert!(request[..length].starts_with(b"POST /v1/apply"));
-=======
     let (asked, _) = request.split_at(length);
     assert!(asked.starts_with(b"POST /v1/apply"));
->>>>>>> conditions
     (home, process, stream)
 }
 

@@ -9,7 +9,7 @@ kind: AccessPolicy
 metadata: { name: account, namespace: bank }
 spec:
   targetRefs: [{ kind: Service, name: account }]
-  rules: [{ from: { serviceAccounts: [account] } }]
+  rules: [{ from: { serviceAccounts: [account] } }, { from: { claims: [{ claim: groups, values: [admin] }] } }]
 ---
 apiVersion: usher.dev/v1alpha1
 kind: Workload
@@ -17,8 +17,34 @@ metadata: { name: stranger, namespace: bank }
 spec: { serviceAccount: stranger }
 ";
 
+/// Whose tokens' claims count there.
+const LOGIN: &str = "---
+apiVersion: usher.dev/v1alpha1
+kind: AuthenticationPolicy
+metadata: { name: account, namespace: bank }
+spec:
+  targetRefs: [{ kind: Service, name: account }]
+  mode: Optional
+  jwt: [{ issuer: i, audiences: [a], jwks: { uri: 'https://login.test/keys' } }]
+";
+
 /// Words, exit code, and what is said.
-const QUESTIONS: [(&str, i32, &str); 17] = [
+const QUESTIONS: [(&str, i32, &str); 20] = [
+    (
+        "authz check --from stranger --to account --claim groups=user --claim groups=admin",
+        0,
+        "allows by spec.rules[1]",
+    ),
+    (
+        "authz check --from stranger --to account --claim groups=user",
+        1,
+        "`from.claims` asks for what the token does not say",
+    ),
+    (
+        "authz check --from stranger --to account --claim groups",
+        64,
+        "allowed: NAME=VALUE",
+    ),
     (
         "authz check --from spiffe://evil.example/ns/bank/sa/account --to account",
         64,
@@ -98,7 +124,7 @@ const QUESTIONS: [(&str, i32, &str); 17] = [
 fn questions_about_files_are_answered_by_exit_codes_too() {
     let home = tempfile::tempdir().expect("writable");
     let file = home.path().join("mesh.yaml");
-    write(&file, &[MESH, GUARDED].concat());
+    write(&file, &[MESH, GUARDED, LOGIN].concat());
     let ask = |words: &str| {
         let mut words: Vec<&str> = words.split(' ').collect();
         words.extend(["--config", file.to_str().expect("UTF-8")]);

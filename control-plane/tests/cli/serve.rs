@@ -47,6 +47,26 @@ fn what_is_secret_only_its_owner_can_open() {
 }
 
 #[test]
+fn a_first_start_with_a_file_that_cannot_be_read_is_refused() {
+    let home = tempfile::tempdir().expect("writable");
+    write(&home.path().join("mesh/mesh.yaml"), MESH);
+    write(
+        &home.path().join("mesh/access.yaml"),
+        "kind: AccessPolicy\nspec: [\n",
+    );
+    let mesh = home.path().join("mesh");
+    let any = "127.0.0.1:0";
+    let serve = ["serve", "--listen", any, "--http", any, "--dns", "off"];
+    let refused = output(usher(home.path()).args(serve).arg("--config").arg(&mesh));
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    for part in ["access.yaml:2:", "not YAML", "move the file elsewhere"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!home.path().join("usher/addresses.json").exists());
+}
+
+#[test]
 fn a_token_is_on_stdout_alone_and_in_no_log() {
     let plane = ControlPlane::start(MESH);
     let create = [

@@ -19,7 +19,10 @@ use usher_proxy::{
         timeout::{self, Deadline},
         token::Authenticator,
     },
-    route::{authority, path},
+    route::{
+        authority,
+        path::{self, EmptySegments},
+    },
     telemetry::trace_context::{self, TraceContext},
 };
 
@@ -93,10 +96,12 @@ pub(crate) fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let Ok(normal) = path::normalize(text) else {
+    let Ok(normal) = path::normalize(text, EmptySegments::Merge) else {
         return;
     };
-    assert_eq!(path::normalize(&normal).as_deref(), Ok(&*normal));
+    let again = path::normalize(&normal, EmptySegments::Merge);
+    assert_eq!(again.as_deref(), Ok(&*normal));
+    assert!(!normal.contains("//"));
     assert!(normal == "*" || normal.starts_with('/'));
     assert!(
         !normal
@@ -176,6 +181,7 @@ pub(crate) fn token(bytes: &[u8]) {
             name: "bank/p".into(),
             required: false,
             providers: vec![provider],
+            stripped: Vec::new(),
             invalid: false,
         });
         let mut headers = HeaderMap::new();

@@ -19,8 +19,10 @@ pub enum TokenProblem {
     UnknownKey,
     /// Somebody else signed it, or it was changed.
     Signature,
-    /// Its time is over, or it never ends.
+    /// Its time is over.
     Expired,
+    /// It never ends, so it could never be taken back.
+    Endless,
     /// Its time has not come.
     Immature,
     /// It is for somebody else.
@@ -41,6 +43,7 @@ impl TokenProblem {
             Self::UnknownKey => "token-key-unknown",
             Self::Signature => "token-signature",
             Self::Expired => "token-expired",
+            Self::Endless => "token-without-expiry",
             Self::Immature => "token-not-yet-valid",
             Self::Audience => "token-audience",
             Self::Policy => "authentication-policy-invalid",
@@ -62,6 +65,7 @@ impl TokenProblem {
                 r#"Bearer error="invalid_token", error_description="signature invalid""#
             }
             Self::Expired => r#"Bearer error="invalid_token", error_description="expired""#,
+            Self::Endless => r#"Bearer error="invalid_token", error_description="no expiry""#,
             Self::Immature => r#"Bearer error="invalid_token", error_description="not yet valid""#,
             Self::Audience => {
                 r#"Bearer error="invalid_token", error_description="for another audience""#
@@ -83,6 +87,7 @@ impl fmt::Display for TokenProblem {
             }
             Self::Signature => "the token's signature is not its issuer's",
             Self::Expired => "the token has expired",
+            Self::Endless => "the token has no `exp`, so it would be good for ever",
             Self::Immature => "the token is not valid yet",
             Self::Audience => "the token is for another audience",
             Self::Policy => "the policy was never valid, so nobody is let in",

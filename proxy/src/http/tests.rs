@@ -9,7 +9,10 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
 use super::{error_response::Dialect, *};
-use crate::error::{Flag, Processing, ProxyError};
+use crate::{
+    error::{Flag, Processing, ProxyError},
+    route::path::EmptySegments,
+};
 
 fn frames(texts: &[&'static str]) -> Body {
     let frame = |text: &&'static str| Frame::data(Bytes::from_static(text.as_bytes()));
@@ -234,7 +237,7 @@ fn keep_alive_timeouts_are_read() {
 
 fn normalized(request: http::request::Builder) -> Result<String, ProxyError> {
     let mut request = request.body(Body::Empty).unwrap();
-    head::normalize(&mut request).map(|()| request.uri().to_string())
+    head::normalize(&mut request, EmptySegments::Merge).map(|()| request.uri().to_string())
 }
 
 #[test]
@@ -252,6 +255,10 @@ fn one_form_of_target_whatever_the_caller_wrote() {
         normalized(Request::get("http://ACCOUNT.bank/")).unwrap(),
         "http://ACCOUNT.bank/"
     );
+    assert_eq!(
+        normalized(account("//orders//?next=//x")).unwrap(),
+        "http://account.bank/orders/?next=//x"
+    );
     assert!(normalized(account("http://fraud.bank/")).is_err());
     assert!(normalized(account("/a;b/c")).is_err());
     assert!(normalized(Request::get("/")).is_err());
@@ -266,7 +273,7 @@ fn cookies_are_one_field_however_many_come() {
         request = request.header("cookie", crumb);
     }
     let mut request = request.body(Body::Empty).unwrap();
-    head::normalize(&mut request).unwrap();
+    head::normalize(&mut request, EmptySegments::Merge).unwrap();
     let fields: Vec<_> = request.headers().get_all("cookie").iter().collect();
     assert_eq!(fields, [&crumbs.collect::<Vec<_>>().join("; ")]);
 }

@@ -11,7 +11,10 @@ use usher_config::{
     value::{CertificateName, Hostname, Name, Port, ServiceName},
 };
 
-use crate::route::{self, ByHost, Hosts};
+use crate::{
+    route::{self, ByHost, Hosts},
+    telemetry::metrics::{Direction, Requests},
+};
 
 use super::{
     Guards, ServiceEntry, TokensEntry, Treatment,
@@ -78,6 +81,8 @@ pub struct RouteEntry {
     pub treatment: Arc<Treatment>,
     /// For each backend; `None`: as the service says itself.
     pub backends: Vec<Option<Arc<Treatment>>>,
+    /// For each backend: its requests by this route, whoever says how they are treated.
+    pub requests: Vec<Requests>,
     /// Who is let in, and how often.
     pub guards: Guards,
 }
@@ -245,8 +250,19 @@ impl<'a> Builder<'a> {
             (BackendTarget::Service(_), None) | (BackendTarget::Invalid(_), _) => None,
         });
         let backends = backends.collect();
+        let treatment = self.treatment(route, None, &route.policy);
+        let requests = route.backends.iter();
+        let requests = requests.map(|backend| match &backend.target {
+            BackendTarget::Service(target) => {
+                let service = target.service.to_string();
+                let metrics = &self.fixed.metrics;
+                metrics.requests(Direction::Outbound, &service, &route.name, &service)
+            }
+            BackendTarget::Invalid(_) => treatment.requests.clone(),
+        });
         RouteEntry {
-            treatment: self.treatment(route, None, &route.policy),
+            requests: requests.collect(),
+            treatment,
             backends,
             guards: self.guards(&route.name),
         }

@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 use usher_config::{
     model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
-    value::{InstanceName, ServiceName},
+    value::{EmptySegments, InstanceName, ServiceName},
 };
 
 use crate::{
@@ -103,6 +103,20 @@ impl Snapshot {
     /// The same, with metric handles, for the request path.
     pub fn workload(&self) -> Option<&Arc<InboundEntry>> {
         self.inbound.as_ref()
+    }
+
+    /// What `//` in a path means: one rule for the whole mesh, which whoever is told of it is told the same.
+    pub fn empty_segments(&self) -> EmptySegments {
+        let workload = self
+            .inbound
+            .as_ref()
+            .map(|entry| entry.policy.empty_segments);
+        let gateway = || {
+            self.gateway
+                .as_ref()
+                .map(|entry| entry.model.empty_segments)
+        };
+        workload.or_else(gateway).unwrap_or_default()
     }
 
     /// The gateway that this process is; `None` until it is known, and for sidecars.

@@ -4,6 +4,7 @@
 //! that denies by default something must allow. A broken policy that never had a good version denies
 //! everything: an author who wanted protection gets it.
 
+mod claims;
 mod why;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::{
 use http::Method;
 use smallvec::SmallVec;
 
+pub use claims::Claims;
 pub use why::{Lacking, Ruling, ruling};
 
 /// Who wants to do what.
@@ -35,6 +37,8 @@ pub struct HttpAccess<'a> {
     pub method: &'a Method,
     /// Normalised, without the query.
     pub path: &'a str,
+    /// Of its verified token; `None`: it has none.
+    pub claims: Option<&'a Claims>,
 }
 
 /// What the policies say together.
@@ -100,9 +104,10 @@ fn takes_caller(rule: &AccessRule, caller: Option<&SpiffeId>) -> bool {
 
 fn takes_http(rule: &AccessRule, http: Option<HttpAccess<'_>>) -> bool {
     let Some(http) = http else {
-        return rule.methods.is_empty() && rule.paths.is_empty();
+        return rule.methods.is_empty() && rule.paths.is_empty() && rule.claims.is_empty();
     };
-    (rule.methods.is_empty() || rule.methods.contains(http.method))
+    claims::hold(&rule.claims, http.claims)
+        && (rule.methods.is_empty() || rule.methods.contains(http.method))
         && (rule.paths.is_empty() || rule.paths.iter().any(|path| path.covers(http.path)))
 }
 

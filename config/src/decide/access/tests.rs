@@ -1,6 +1,6 @@
 //! All policies must allow; a broken one denies.
 
-use crate::model::{AccessPolicy, AccessRule, MtlsMode, PathRule};
+use crate::model::{AccessPolicy, AccessRule, ClaimRule, MtlsMode, PathRule};
 use http::Method;
 use proptest::prelude::*;
 
@@ -26,7 +26,11 @@ fn access<'a>(caller: Option<&'a SpiffeId>, method: &'a Method, path: &'a str) -
     Access {
         caller,
         port: "8080".parse().unwrap(),
-        http: Some(HttpAccess { method, path }),
+        http: Some(HttpAccess {
+            method,
+            path,
+            claims: None,
+        }),
     }
 }
 
@@ -134,6 +138,40 @@ fn an_opaque_stream_is_not_allowed_by_rules_about_http() {
     };
     assert!(denied_by(&[policy("bank/http", vec![http_rule])], &stream).is_some());
     assert!(denied_by(&[policy("bank/any", vec![from_teller()])], &stream).is_none());
+}
+
+#[test]
+fn a_rule_about_claims_allows_whose_token_has_them_and_no_stream() {
+    let rule = AccessRule {
+        claims: vec![ClaimRule {
+            claim: "groups".into(),
+            values: vec!["admin".to_owned()],
+        }],
+        ..from_teller()
+    };
+    let policies = [policy("bank/admins", vec![rule])];
+    let (teller, mallory) = (account("teller"), account("mallory"));
+    let claims = serde_json::json!({ "groups": ["admin"] });
+    let said = |caller, claims| {
+        let mut asked = access(Some(caller), &Method::GET, "/");
+        asked.http.as_mut().unwrap().claims = claims;
+        (
+            denied_by(&policies, &asked).is_none(),
+            ruling(&policies[0], &asked),
+        )
+    };
+    assert_eq!(
+        said(&teller, claims.as_object()),
+        (true, Ruling::AllowedBy(0))
+    );
+    let lacking = |what| (false, Ruling::Denied(vec![what]));
+    assert_eq!(said(&mallory, claims.as_object()), lacking(Lacking::Caller));
+    assert_eq!(said(&teller, None), lacking(Lacking::Claims));
+    let stream = Access {
+        http: None,
+        ..access(Some(&teller), &Method::GET, "/")
+    };
+    assert!(denied_by(&policies, &stream).is_some());
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub enum Ruling {
 pub enum Lacking {
     /// `from`: it is for other callers.
     Caller,
+    /// `from.claims`; an opaque stream has none.
+    Claims,
     /// `to.ports`
     Port,
     /// `to.methods`; an opaque stream has none.
@@ -52,6 +54,10 @@ pub fn ruling(policy: &AccessPolicy, access: &Access<'_>) -> Ruling {
 fn lacking(rule: &AccessRule, access: &Access<'_>) -> Option<Lacking> {
     if !takes_caller(rule, access.caller) {
         return Some(Lacking::Caller);
+    }
+    let said = access.http.and_then(|http| http.claims);
+    if !super::claims::hold(&rule.claims, said) {
+        return Some(Lacking::Claims);
     }
     if !rule.ports.is_empty() && !rule.ports.contains(&access.port) {
         return Some(Lacking::Port);

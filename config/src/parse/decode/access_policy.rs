@@ -1,12 +1,15 @@
 //! `AccessPolicy`.
 
 use crate::{
-    kind::{AccessFrom, AccessPolicySpec, AccessRule, AccessTo, ServiceAccount, TargetKind},
+    kind::{
+        AccessClaim, AccessFrom, AccessPolicySpec, AccessRule, AccessTo, ServiceAccount, TargetKind,
+    },
+    parse::fields::{Fields, Once},
     parse::place::Place,
     value::{Name, ServiceName},
 };
 
-use super::{mesh, reference};
+use super::{authentication_policy::plain, mesh, rate_limit_policy::claim_name, reference};
 
 pub(super) const TARGETS: [TargetKind; 3] =
     [TargetKind::Mesh, TargetKind::Namespace, TargetKind::Service];
@@ -41,9 +44,28 @@ fn from(place: &Place<'_>, namespace: Option<&Name>) -> Option<AccessFrom> {
         service_accounts: written(&mut fields, "serviceAccounts", account),
         namespaces: written(&mut fields, "namespaces", |place| place.parse()),
         principals: written(&mut fields, "principals", |place| place.parse()),
+        claims: claims(&mut fields),
     };
     fields.finish();
     Some(from)
+}
+
+/// Bounded like what verified tokens are written into: each is looked at for each request that has one.
+fn claims(fields: &mut Fields<'_>) -> Vec<AccessClaim> {
+    if fields.at("claims").is_none() {
+        return Vec::new();
+    }
+    let mut once = Once::default();
+    fields.list("claims", 1..=16, |place| {
+        let mut fields = place.fields()?;
+        let claim = fields.required("claim", |place| claim_name(&place));
+        let values = fields.list("values", 1..=64, |place| plain(&place));
+        fields.finish();
+        let claim = claim?;
+        // Twice is both, which hardly anybody means who writes it.
+        once.check(&place, claim.as_str());
+        Some(AccessClaim { claim, values })
+    })
 }
 
 fn to(place: Place<'_>) -> Option<AccessTo> {
@@ -59,7 +81,7 @@ fn to(place: Place<'_>) -> Option<AccessTo> {
 
 /// A list that may be left out but not be empty.
 pub(super) fn written<'a, T>(
-    fields: &mut crate::parse::fields::Fields<'a>,
+    fields: &mut Fields<'a>,
     name: &'static str,
     decode: impl FnMut(Place<'a>) -> Option<T>,
 ) -> Vec<T> {

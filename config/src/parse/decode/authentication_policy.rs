@@ -72,7 +72,7 @@ fn provider(place: &Place<'_>) -> Option<JwtProvider> {
 }
 
 /// A name that somebody else has given.
-fn plain(place: &Place<'_>) -> Option<String> {
+pub(super) fn plain(place: &Place<'_>) -> Option<String> {
     let sane = |text: &str| {
         let printable = !text.chars().any(char::is_control) && text.trim() == text;
         ((1..=1024).contains(&text.len()) && printable).then(|| text.to_owned())

@@ -17,10 +17,10 @@ fn a_normal_path_is_left_alone_without_a_copy() {
         "/...",
         "/%20",
         "*",
-        "//a",
     ] {
         assert!(
-            matches!(normalize(path), Ok(Cow::Borrowed(same)) if same == path) || path == "/%20",
+            matches!(normalize(path, EmptySegments::Merge), Ok(Cow::Borrowed(same)) if same == path)
+                || path == "/%20",
             "{path}"
         );
     }
@@ -40,7 +40,33 @@ fn dots_are_resolved_and_unreserved_characters_decoded() {
         ("/%252F", "/%252F"),
         ("/a//../b", "/a/b"),
     ] {
-        assert_eq!(normalize(path).as_deref(), Ok(normal), "{path}");
+        assert_eq!(
+            normalize(path, EmptySegments::Merge).as_deref(),
+            Ok(normal),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn slashes_that_follow_each_other_are_one_unless_the_mesh_keeps_them() {
+    for (path, merged) in [
+        ("//orders", "/orders"),
+        ("/a//b///c", "/a/b/c"),
+        ("/a//", "/a/"),
+        ("///", "/"),
+        ("/a//%2e%2e//b", "/a/b"),
+        ("/a//b;v=1", "/a/b;v=1"),
+    ] {
+        let normal = normalize(path, EmptySegments::Merge);
+        assert_eq!(normal.as_deref(), Ok(merged), "{path}");
+    }
+    for path in ["//orders", "/bucket//key", "/a//"] {
+        let kept = normalize(path, EmptySegments::Keep);
+        assert!(
+            matches!(kept, Ok(Cow::Borrowed(same)) if same == path),
+            "{path}"
+        );
     }
 }
 
@@ -68,7 +94,11 @@ fn what_readers_could_disagree_on_is_refused() {
         ("", PathError::NotAbsolute),
         ("a", PathError::NotAbsolute),
     ] {
-        assert_eq!(normalize(path), Err(error), "{path:?}");
+        assert_eq!(
+            normalize(path, EmptySegments::Merge),
+            Err(error),
+            "{path:?}"
+        );
     }
 }
 
@@ -100,16 +130,17 @@ fn configuration_names_paths_as_they_are_sent() {
 proptest! {
     #[test]
     fn normalising_twice_changes_nothing(path in "/([a-c./;%]|%2[0-9eEfF]|%6[1-3]|%5c|\\.\\.){0,12}") {
-        if let Ok(normal) = normalize(&path) {
-            let again = normalize(&normal);
+        if let Ok(normal) = normalize(&path, EmptySegments::Merge) {
+            let again = normalize(&normal, EmptySegments::Merge);
             prop_assert_eq!(again.as_deref(), Ok(&*normal));
             prop_assert!(normal.starts_with('/'));
             prop_assert!(!normal.split('/').any(|segment| segment == "." || segment == ".."));
+            prop_assert!(!normal.contains("//"));
         }
     }
 
     #[test]
     fn any_text_is_survived(path in any::<String>()) {
-        let _ = normalize(&path);
+        let _ = normalize(&path, EmptySegments::Merge);
     }
 }

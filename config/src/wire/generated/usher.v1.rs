@@ -792,6 +792,9 @@ pub struct InboundPolicy {
     /// SPIFFE IDs: whose claims of others are believed
     #[prost(string, repeated, tag = "15")]
     pub gateways: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `//` in a path is not `/`
+    #[prost(bool, tag = "16")]
+    pub keep_empty_segments: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {
@@ -816,7 +819,7 @@ pub struct AccessPolicy {
     #[prost(bool, tag = "5")]
     pub invalid: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AccessRule {
     /// exact SPIFFE IDs
     #[prost(string, repeated, tag = "1")]
@@ -833,6 +836,17 @@ pub struct AccessRule {
     pub paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, repeated, tag = "6")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+    /// all of them; only for proxies with the feature `usher.claim-rules`
+    #[prost(message, repeated, tag = "7")]
+    pub claims: ::prost::alloc::vec::Vec<ClaimRule>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimRule {
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    /// any of them
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Whose tokens are believed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -847,6 +861,26 @@ pub struct Authentication {
     /// the object could not be compiled and nothing earlier was accepted: refuse all
     #[prost(bool, tag = "4")]
     pub invalid: bool,
+    /// tokens there are taken out and nobody looks at them
+    #[prost(message, repeated, tag = "5")]
+    pub stripped: ::prost::alloc::vec::Vec<TokenPlace>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenPlace {
+    #[prost(oneof = "token_place::Place", tags = "1, 2, 3")]
+    pub place: ::core::option::Option<token_place::Place>,
+}
+/// Nested message and enum types in `TokenPlace`.
+pub mod token_place {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Place {
+        #[prost(bool, tag = "1")]
+        Bearer(bool),
+        #[prost(string, tag = "2")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Cookie(::prost::alloc::string::String),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JwtProvider {
@@ -1107,6 +1141,9 @@ pub struct Gateway {
     /// only the mesh writes claims into these
     #[prost(string, repeated, tag = "9")]
     pub claim_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `//` in a path is not `/`
+    #[prost(bool, tag = "10")]
+    pub keep_empty_segments: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {

@@ -65,6 +65,11 @@ pub(super) fn authentication() -> Authentication {
                 KeyMaterial::Ed25519(vec![9; 32]),
             ),
         ],
+        stripped: vec![
+            TokenFrom::Bearer,
+            TokenFrom::Cookie("old".into()),
+            TokenFrom::Header(http::HeaderName::from_static("x-old-token")),
+        ],
         invalid: false,
     }
 }

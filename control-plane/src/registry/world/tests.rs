@@ -230,6 +230,32 @@ fn a_file_that_was_never_readable_has_no_last_good_version() {
 }
 
 #[test]
+fn what_comes_beside_a_file_that_cannot_be_read_is_closed_until_it_can() {
+    let world = good();
+    let new = SERVICE.replace("name: account", "name: ledger");
+    let unread = ("c.yaml", "kind: AcessPolicy\nspec: {");
+    let before = [("a.yaml", SERVICE), ("b.yaml", WORKLOAD), unread];
+    let same = read(&world, &before, 2).world;
+    assert!(
+        same.denied.is_empty(),
+        "what ran goes on: {:?}",
+        same.denied
+    );
+    let files = [before[0], before[1], before[2], ("d.yaml", &new)];
+    let first = read(&world, &files, 2).world;
+    let closed: Vec<_> = first.denied.values().flat_map(|one| &one.targets).collect();
+    assert!(
+        closed.iter().any(|one| one.name.as_str() == "ledger"),
+        "{closed:?}"
+    );
+    assert_eq!(closed.len(), 1, "and nothing else: {closed:?}");
+    let again = read(&first, &files, 3).world;
+    assert_eq!(again.denied, first.denied, "still, now that it is known");
+    let mended = read(&again, &[files[0], files[1], files[3]], 4).world;
+    assert!(mended.denied.is_empty(), "{:?}", mended.denied);
+}
+
+#[test]
 fn an_object_that_moves_into_an_unreadable_file_stays() {
     let world = good();
     let moved = format!("{SERVICE}  ports: [");

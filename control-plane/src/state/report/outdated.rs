@@ -23,7 +23,7 @@ pub(super) fn outdated(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Cond
     conditions
 }
 
-/// A proxy that knows no tokens and no rate limits lets in whoever comes, unless it is told to let in nobody.
+/// A proxy that knows no tokens and no rate limits is told to let in nobody (`snapshot::ForOld`).
 fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
     let mut by_object: BTreeMap<String, BTreeSet<InstanceName>> = BTreeMap::new();
     for proxy in proxies.iter().filter(|proxy| proxy.ignores_guards) {
@@ -38,7 +38,11 @@ fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
         let gateway = compiled.gateways.get(&node.service);
         if gateway.is_some_and(|own| {
             let tokens = own.authentication.is_some() || !own.route_authentication.is_empty();
-            tokens || !own.rate_limits.is_empty() || !own.route_limits.is_empty()
+            // Of strangers it would believe what only tokens say.
+            tokens
+                || !own.claim_headers.is_empty()
+                || !own.rate_limits.is_empty()
+                || !own.route_limits.is_empty()
         }) {
             let object = format!("Gateway {}", node.service);
             by_object.entry(object).or_default().insert(node);
@@ -48,8 +52,8 @@ fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
         object,
         reason: "NotEnforced".to_owned(),
         message: format!(
-            "its AuthenticationPolicies and RateLimitPolicies are not enforced by {}: too old for them. A sidecar \
-             of a Service that requires a token lets nobody in, every other one whoever comes; start these with the current version",
+            "its AuthenticationPolicies and RateLimitPolicies are not enforced by {}: too old for them. So a sidecar of the \
+             Service lets nobody in, and the Gateway answers what they guard with 500; start these with the current version",
             named(&proxies)
         ),
     };

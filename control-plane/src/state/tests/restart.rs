@@ -28,6 +28,44 @@ async fn what_was_denied_stays_denied_through_a_restart_with_a_worse_mistake() {
 }
 
 #[tokio::test]
+async fn a_first_start_with_a_guard_that_cannot_be_read_is_refused_and_a_later_one_goes_on() {
+    let unguarded = [
+        ("kind: AccessPolicy\nspec: {", "policy.yaml:2:"),
+        ("- a list", "policy.yaml:1:"),
+        (
+            "apiVersion: usher.dev/v1alpha1\nkind: AcessPolicy\nmetadata: {name: a, namespace: bank}\nspec: {}\n",
+            "did you mean `AccessPolicy`",
+        ),
+        (
+            "apiVersion: usher.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {name: a, namespace: bank}\n\
+             spec: {targetRefs: [{kind: Service, name: account}], limits: [{name: all, requests: -1, per: 1s}]}\n",
+            "spec.limits[0].requests",
+        ),
+    ];
+    for (text, place) in unguarded {
+        let (config, data) = (
+            tempfile::tempdir().expect("dir"),
+            tempfile::tempdir().expect("dir"),
+        );
+        let (config, data) = (config.path(), data.path());
+        fs::write(config.join("service.yaml"), SERVICE).expect("written");
+        fs::write(config.join("policy.yaml"), text).expect("written");
+        let refused = State::open(config, data).await.expect_err(text);
+        assert!(refused.to_string().contains(place), "{refused}");
+        assert!(refused.is_configuration());
+
+        fs::remove_file(config.join("policy.yaml")).expect("removed");
+        let first = open_when_released(config, data).await;
+        assert_eq!(first.status().revision.number, 1);
+        drop(first);
+        fs::write(config.join("policy.yaml"), text).expect("written");
+        let second = open_when_released(config, data).await;
+        assert_eq!(second.status().services.len(), 1, "{text}");
+        assert_eq!(second.status().rejected.len(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn while_settling_no_account_ends_an_instance_that_may_be_anothers() {
     let state = configured().await;
     let generation = state.deregister(&name(), "from before", &identity());

@@ -91,6 +91,7 @@ fn of(mesh: &str, caller: Option<&str>, method: &str, path: &str) -> Permission 
         http: Some(HttpAccess {
             method: &method,
             path,
+            claims: None,
         }),
     };
     let workload = &compiled.inbound[&"bank/ledger".parse().expect("valid")];

@@ -18,7 +18,7 @@ pub fn at_gateway(known: Known<'_>, gateway: &Gateway, imagined: &Imagined) -> J
     for name in &gateway.claim_headers {
         imagined.headers.remove(name);
     }
-    let seen = match Seen::new(&imagined) {
+    let seen = match Seen::new(&imagined, known.compiled.empty_segments) {
         Ok(seen) => seen,
         Err(why) => return journey.refused(400, "DPE", why),
     };
@@ -113,6 +113,7 @@ fn along_routes(
     let http = HttpAccess {
         method: &seen.imagined.method,
         path: seen.uri.path(),
+        claims: None,
     };
     journey.provided = provided(authentication, limits, Some(http));
     let asked = Asked {

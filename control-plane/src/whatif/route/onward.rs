@@ -266,7 +266,11 @@ fn let_in(
     let asked = Access {
         caller,
         port: target.port,
-        http: Some(HttpAccess { method, path }),
+        http: Some(HttpAccess {
+            method,
+            path,
+            claims: None,
+        }),
     };
     Some(permission(workload, &asked, known.places))
 }

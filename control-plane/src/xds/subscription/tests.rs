@@ -185,7 +185,7 @@ fn a_proxy_too_old_for_tokens_is_told_to_let_nobody_in_where_one_is_required() {
     let told = |snapshot: &Snapshot, is_old: bool| {
         let mut server = Subscriptions::default();
         if is_old {
-            server.without_guards();
+            server.understand_only(Understands::Access);
         }
         server
             .subscribe(Topic::InboundPolicy, vec!["bank/account".into()], [])
@@ -200,7 +200,7 @@ fn a_proxy_too_old_for_tokens_is_told_to_let_nobody_in_where_one_is_required() {
     };
     snapshot.configured = Arc::new(configured.clone());
     assert_eq!(told(&snapshot, true), resource(1));
-    configured.closed = [(name, resource(2))].into();
+    configured.for_old.closed = [(name, resource(2))].into();
     snapshot.configured = Arc::new(configured);
     assert_eq!(told(&snapshot, true), resource(2));
     assert_eq!(told(&snapshot, false), resource(1));

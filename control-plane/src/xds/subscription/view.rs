@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use usher_config::value::SpiffeId;
 
-use crate::snapshot::{EndpointSet, Resource, Snapshot};
+use crate::snapshot::{EndpointSet, Resource, Snapshot, Understands};
 
 use super::{super::Topic, ALL};
 
@@ -16,8 +16,8 @@ const ADDRESS: &str = "addr/";
 pub(super) struct View<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) identity: &'a SpiffeId,
-    /// It would let in whoever comes without a token.
-    pub(super) ignores_guards: bool,
+    /// Of what guards a service.
+    pub(super) understands: Understands,
 }
 
 /// What a name means.
@@ -42,10 +42,12 @@ impl<'a> View<'a> {
             Topic::InboundPolicy | Topic::Gateway if !self.snapshot.may_be(self.identity, name) => {
                 Found::Nothing
             }
-            Topic::Gateway => one(configured.gateways.get_key_value(name)),
+            Topic::Gateway => {
+                let closed = configured.for_old.gateway(name, self.understands);
+                one(closed.or_else(|| configured.gateways.get_key_value(name)))
+            }
             Topic::InboundPolicy => {
-                let closed = configured.closed.get_key_value(name);
-                let closed = closed.filter(|_| self.ignores_guards);
+                let closed = configured.for_old.inbound(name, self.understands);
                 one(closed.or_else(|| configured.inbound.get_key_value(name)))
             }
             Topic::Service => match address(name) {

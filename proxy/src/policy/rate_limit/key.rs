@@ -15,7 +15,7 @@ use usher_config::{
 };
 
 /// Claims of a verified token.
-pub type Claims = serde_json::Map<String, serde_json::Value>;
+pub type Claims = usher_config::decide::access::Claims;
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy)]

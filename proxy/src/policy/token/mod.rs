@@ -36,6 +36,8 @@ pub struct Authenticator {
     providers: Vec<Provider>,
     /// Where its providers' tokens are, each once.
     places: Vec<TokenFrom>,
+    /// Where tokens are taken out that nobody looks at.
+    stripped: Vec<TokenFrom>,
     headers: Vec<HeaderName>,
     token_headers: Arc<[HeaderName]>,
 }
@@ -85,8 +87,13 @@ impl Authenticator {
             headers: (model.providers.iter())
                 .flat_map(|provider| provider.headers.iter().map(|(_, header)| header.clone()))
                 .collect(),
-            token_headers: (model.providers.iter())
-                .filter_map(|provider| match &provider.from {
+            stripped: (model.stripped.iter())
+                .filter(|place| !is_provided(place, &model.providers))
+                .cloned()
+                .collect(),
+            token_headers: (model.providers.iter().map(|provider| &provider.from))
+                .chain(&model.stripped)
+                .filter_map(|place| match place {
                     TokenFrom::Header(name) => Some(name.clone()),
                     TokenFrom::Bearer | TokenFrom::Cookie(_) => None,
                 })
@@ -164,7 +171,15 @@ impl Authenticator {
                 find::strip(headers, &provider.from);
             }
         }
+        for place in &self.stripped {
+            find::strip(headers, place);
+        }
     }
+}
+
+fn is_provided(place: &TokenFrom, providers: &[model::JwtProvider]) -> bool {
+    let mut places = providers.iter().map(|provider| &provider.from);
+    places.any(|provided| find::is_same_place(provided, place))
 }
 
 /// Of two that are the same the one in which more is found.

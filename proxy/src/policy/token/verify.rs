@@ -82,7 +82,7 @@ fn key<'p>(
     }
 }
 
-/// Not yet over, and already begun. A token without an end is none: it could never be taken back.
+/// Not yet over, and already begun.
 fn in_time(claims: &Claims, now: SystemTime) -> Result<(), TokenProblem> {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH);
     let now = since_1970.unwrap_or_default().as_secs_f64();
@@ -93,7 +93,8 @@ fn in_time(claims: &Claims, now: SystemTime) -> Result<(), TokenProblem> {
     };
     match moment("exp")? {
         Some(end) if now < end + skew => {}
-        Some(_) | None => return Err(TokenProblem::Expired),
+        Some(_) => return Err(TokenProblem::Expired),
+        None => return Err(TokenProblem::Endless),
     }
     match moment("nbf")? {
         Some(begin) if now + skew < begin => Err(TokenProblem::Immature),

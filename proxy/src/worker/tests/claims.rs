@@ -37,6 +37,7 @@ fn login(required: bool) -> (Authentication, String) {
         required,
         providers: vec![provider],
         invalid: false,
+        stripped: Vec::new(),
     };
     (policy, format!("{message}.{signature}"))
 }

@@ -55,8 +55,12 @@ pub(super) fn node(own: &ServiceName, instance: &str) -> Node {
         id: format!("{own}/{instance}"),
         cluster: own.to_string(),
         user_agent_name: concat!("usher-proxy/", env!("CARGO_PKG_VERSION")).to_owned(),
-        client_features: [client_feature::STREAM_ROUTES, client_feature::GUARDS]
-            .map(str::to_owned)
-            .into(),
+        client_features: [
+            client_feature::STREAM_ROUTES,
+            client_feature::GUARDS,
+            client_feature::CLAIM_RULES,
+        ]
+        .map(str::to_owned)
+        .into(),
     }
 }

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use crate::model::PathEdit;
 use http::{Uri, uri::PathAndQuery};
 
-use super::super::path::{PathError, normalize};
+use super::super::path::{EmptySegments, PathError, normalize};
 
 /// The changed path with the request's query, normal again.
 pub(super) fn edited(edit: &PathEdit, uri: &Uri) -> Result<PathAndQuery, PathError> {
     let changed = changed(edit, uri.path());
     // Replacements are normal by configuration and the rest by the request; this is what keeps it so.
-    let mut target = normalize(&changed)?.into_owned();
+    // Empty segments that are still there are meant.
+    let mut target = normalize(&changed, EmptySegments::Keep)?.into_owned();
     if let Some(query) = uri.query() {
         target.push('?');
         target.push_str(query);

@@ -113,3 +113,36 @@ fn what_is_kept_stays_where_it_is_and_nowhere_else() {
     policy.strip(&mut headers, Some(believed.provider));
     assert_eq!(headers, bearing(&token));
 }
+
+#[test]
+fn a_token_where_only_another_policy_looks_for_one_goes_nowhere() {
+    let signer = Signer::ec();
+    let mut own = provider(vec![signer.key("k")]);
+    own.keep = true;
+    let policy = Authenticator::new(&model::Authentication {
+        name: "bank/login".into(),
+        required: false,
+        providers: vec![own],
+        stripped: vec![
+            TokenFrom::Cookie("session".into()),
+            header_of("x-token"),
+            // The provider's own place: what is kept there stays.
+            header_of("authorization"),
+        ],
+        invalid: false,
+    });
+    let bearer = format!(
+        "Bearer {}",
+        signer.sign(&json!({ "alg": "ES256" }), &claims())
+    );
+    let mut headers = with(&[("cookie", b"a=b; session=FORGED"), ("x_token", b"FORGED")]);
+    headers.insert("authorization", HeaderValue::try_from(&bearer).unwrap());
+    let believed = policy.authenticate(&headers, now()).unwrap();
+    let provider = believed.expect("the token that counts").provider;
+    policy.strip(&mut headers, Some(provider));
+    assert_eq!(headers["cookie"], "a=b");
+    assert_eq!(headers["authorization"], bearer.as_str());
+    assert!(!headers.contains_key("x_token"));
+    let trailers = policy.token_headers();
+    assert!(trailers.contains(&HeaderName::from_static("x-token")));
+}
