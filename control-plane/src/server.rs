@@ -128,6 +128,16 @@ pub enum StartError {
     /// A root that is not the mesh's.
     #[error(transparent)]
     OtherRoot(Box<dyn std::error::Error + Send + Sync>),
+    /// A backup without the mesh's keys was restored.
+    #[error(
+        "the data directory {dir} was restored from a backup without the mesh's keys: put ca/ of the control plane that was \
+         backed up into it. Without them, delete {dir}/keys-missing: a new root is made, and every sidecar has to join again",
+        dir = data.display()
+    )]
+    KeysMissing {
+        /// The data directory.
+        data: PathBuf,
+    },
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {
@@ -289,6 +299,10 @@ impl Server {
             mesh: self.state.clone(),
             tokens: Arc::clone(&self.tokens),
             source: self.options.source.clone(),
+            kept: Arc::new(operator::backup::Kept {
+                data: data.clone(),
+                etcd_members: self.options.store.members(),
+            }),
         };
         doors.spawn(serve_operator(
             self.operator,

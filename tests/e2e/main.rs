@@ -10,10 +10,12 @@
 
 mod access;
 mod authentication;
+mod backup;
 mod bad_update;
 mod balancing;
 mod bank;
 mod breaker_fallback;
+mod chaos;
 mod control_plane_outage;
 mod crash;
 mod drain;

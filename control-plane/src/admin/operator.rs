@@ -101,6 +101,8 @@ pub struct Operator {
     pub tokens: Arc<TokenStore>,
     /// Whether configuration may be written.
     pub source: Source,
+    /// What a backup is made of, beside those.
+    pub kept: Arc<backup::Kept>,
 }
 
 /// Where a mesh's configuration comes from: one place, so that nobody's word is quietly taken back.
@@ -126,6 +128,7 @@ pub fn router(operator: Operator) -> Router {
         .route("/v1/status", get(history::status))
         .route("/v1/revisions", get(history::revisions))
         .route("/v1/apply", post(apply::apply))
+        .route("/v1/backup", get(backup::backup))
         .with_state(operator)
 }
 
@@ -238,6 +241,7 @@ fn status_of(error: &TokenError) -> StatusCode {
 }
 
 pub mod apply;
+pub mod backup;
 pub mod history;
 mod unknown;
 

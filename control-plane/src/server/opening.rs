@@ -7,7 +7,11 @@ use usher_config::value::TrustDomain;
 use super::{Options, StartError};
 use crate::{
     admin::operator::Source,
-    ca::{Authority, token::TokenStore},
+    backup,
+    ca::{
+        Authority,
+        token::{self, TokenStore},
+    },
     state::State,
     status::{MistakeReport, RejectedObject},
 };
@@ -20,6 +24,17 @@ pub enum StoreChoice {
     /// etcd, for several control planes.
     #[cfg(feature = "etcd")]
     Etcd(crate::registry::etcd::EtcdOptions),
+}
+
+impl StoreChoice {
+    /// Of etcd, as `host:port`.
+    pub(super) fn members(&self) -> Vec<String> {
+        match self {
+            Self::Embedded => Vec::new(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.members.clone(),
+        }
+    }
 }
 
 /// Open.
@@ -41,13 +56,21 @@ pub(super) async fn open(options: &Options) -> Result<Opened, StartError> {
 
 async fn embedded(options: &Options) -> Result<Opened, StartError> {
     let data = &options.data;
+    let lacks_keys = backup::lacks_keys(data).map_err(|source| {
+        let path = data.clone();
+        StartError::Data { path, source }
+    })?;
+    if lacks_keys {
+        let data = data.clone();
+        return Err(StartError::KeysMissing { data });
+    }
     let state = match &options.source {
         Source::Directory(config) => State::open(config, data).await?,
         Source::Store => State::restored(data)?,
     };
     let authority = Authority::open(&data.join("ca"), &trust_domain(&state, options)?)?;
     state.set_trust_bundle(authority.trust_bundle()).await;
-    let path = data.join("tokens.redb");
+    let path = data.join(token::FILE);
     let tokens = TokenStore::open(&path, authority.pin())
         .map_err(|source| StartError::Tokens { path, source })?;
     Ok(Opened {

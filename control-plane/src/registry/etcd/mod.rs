@@ -21,6 +21,7 @@
 
 mod batch;
 mod connection;
+mod following;
 mod instances;
 mod keys;
 mod presence;
