@@ -22,6 +22,7 @@ pub mod listener;
 pub mod dns;
 pub mod server;
 pub mod admin;
+pub mod backup;
 pub mod telemetry;
 pub mod addresses;
 pub mod private_files;

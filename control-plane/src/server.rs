@@ -225,6 +225,10 @@ impl Server {
             tokens: Arc::clone(&self.tokens),
             source: self.options.source.clone(),
             steward: Arc::clone(&self.steward),
+            kept: Arc::new(operator::backup::Kept {
+                data: data.clone(),
+                etcd_members: self.options.store.members(),
+            }),
         };
         doors.spawn(serve_operator(
             self.operator,

@@ -11,11 +11,13 @@
 mod access;
 mod authentication;
 mod authority;
+mod backup;
 mod bad_update;
 mod balancing;
 mod bank;
 mod breaker_fallback;
 mod conditions;
+mod chaos;
 mod control_plane_outage;
 mod crash;
 mod drain;

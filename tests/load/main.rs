@@ -13,6 +13,7 @@
 )]
 
 mod all;
+mod chaos;
 mod chart;
 mod closed_loop;
 mod comparison;
@@ -48,7 +49,8 @@ use crate::{peers::Shape, protocol::Protocol};
   target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
   target/dist/usher-load pair --protocol grpc --seconds 5 --rounds 3 --json pair.json --svg pair.svg
   target/dist/usher-load all --json all.json --svg all.svg        twenty minutes with every peer
-  target/dist/usher-load soak --minutes 60 --json soak.json")]
+  target/dist/usher-load soak --minutes 60 --json soak.json
+  target/debug/usher-load chaos --steps 1000 --seed 1 --json chaos.json     usher built with --features etcd")]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -75,6 +77,8 @@ enum What {
     Idle(idle::Idle),
     /// Everything at once for a long time: is anything lost, done twice, or growing?
     Soak(soak::Soak),
+    /// Control planes and etcd die, freeze and are cut off: is anything lost, does anybody notice?
+    Chaos(chaos::Chaos),
     /// Every comparison, one after the other
     All(all::All),
     /// The server behind the proxies
@@ -96,7 +100,7 @@ fn main() -> Result<()> {
             own_network()?;
         }
         // The load, and what is started beside the proxies, stays off their core. A soak takes what there is.
-        if !matches!(arguments.what, What::Soak(_)) {
+        if !matches!(arguments.what, What::Soak(_) | What::Chaos(_)) {
             process::pin(std::process::id(), 0)?;
         }
     }
@@ -113,6 +117,7 @@ fn main() -> Result<()> {
             What::Known(arguments) => known::run(&arguments).await,
             What::Idle(arguments) => idle::run(&arguments).await,
             What::Soak(arguments) => soak::run(&arguments).await,
+            What::Chaos(arguments) => chaos::run(&arguments).await,
             What::All(arguments) => all::run(&arguments).await,
             What::Application(arguments) => soak::serve(&arguments).await,
             What::Upstream { protocol } => upstream::serve(protocol).await,

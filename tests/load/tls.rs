@@ -66,6 +66,15 @@ impl Caller {
         })
     }
 
+    /// The same, at a control plane.
+    pub(crate) fn at_a_control_plane(state: &Path) -> Result<Self> {
+        Ok(Self {
+            alpn: b"h2",
+            server: "control-plane",
+            ..Self::of_a_sidecar(state)?
+        })
+    }
+
     /// With the certificate that both sides of a peer have.
     pub(crate) fn of_a_peer(folder: &Path) -> Result<Self> {
         Ok(Self {

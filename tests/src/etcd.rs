@@ -1,24 +1,16 @@
-//! A real etcd of one member, and a way to it that can be cut.
+//! A real etcd of one member.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener as AsyncListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::net::TcpStream;
 
 use crate::{Process, binary, eventually, run, skip};
 
@@ -109,80 +101,5 @@ impl Etcd {
 
     fn log(&self) -> PathBuf {
         self.folder.path().join("etcd.log")
-    }
-}
-
-/// A way to an address that passes bytes on until it is cut.
-#[derive(Debug)]
-pub struct Way {
-    address: String,
-    open: Arc<AtomicBool>,
-    target: String,
-    task: JoinHandle<()>,
-}
-
-impl Way {
-    /// To there.
-    pub async fn to(target: &str) -> Result<Self> {
-        let listener = AsyncListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?.to_string();
-        let open = Arc::new(AtomicBool::new(true));
-        let task = tokio::spawn(pass(listener, target.to_owned(), open.clone()));
-        let target = target.to_owned();
-        Ok(Self {
-            address,
-            open,
-            target,
-            task,
-        })
-    }
-
-    /// `host:port` of its beginning.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Where it leads.
-    pub fn target(&self) -> &str {
-        &self.target
-    }
-
-    /// Ends what passes, and lets nothing pass.
-    pub fn cut(&self) {
-        self.open.store(false, Ordering::SeqCst);
-    }
-
-    /// Lets connections pass again.
-    pub fn mend(&self) {
-        self.open.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Way {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn pass(listener: AsyncListener, target: String, open: Arc<AtomicBool>) {
-    while let Ok((mut from, _)) = listener.accept().await {
-        let (target, open) = (target.clone(), open.clone());
-        tokio::spawn(async move {
-            if !open.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(mut to) = TcpStream::connect(&target).await else {
-                return;
-            };
-            let closed = async {
-                while open.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            tokio::select! {
-                _ = copy_bidirectional(&mut from, &mut to) => {}
-                () = closed => {}
-            }
-        });
     }
 }

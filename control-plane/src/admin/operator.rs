@@ -106,6 +106,8 @@ pub struct Operator {
     pub source: Source,
     /// The roots.
     pub steward: Arc<Steward>,
+    /// What a backup is made of, beside those.
+    pub kept: Arc<backup::Kept>,
 }
 
 /// Where a mesh's configuration comes from: one place, so that nobody's word is quietly taken back.
@@ -135,6 +137,7 @@ pub fn router(operator: Operator) -> Router {
         .route("/v1/objects", get(history::objects))
         .route("/v1/revisions", get(history::revisions))
         .route("/v1/apply", post(apply::apply))
+        .route("/v1/backup", get(backup::backup))
         .with_state(operator)
 }
 
@@ -248,6 +251,7 @@ fn status_of(error: &TokenError) -> StatusCode {
 
 pub mod apply;
 pub mod authority;
+pub mod backup;
 pub mod history;
 mod unknown;
 

@@ -6,6 +6,7 @@
 //! for one use cannot be used twice, not even around a crash, or at two control planes that share a table.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     num::NonZeroU32,
     path::Path,
@@ -28,6 +29,9 @@ use table::FileTable;
 mod table;
 
 pub use table::{Change, Record, TableError, TokenTable};
+
+/// Their file in the data directory, where they are kept in one.
+pub const FILE: &str = "tokens.redb";
 
 /// Tokens that may be alive at once: a bound on the file, far above any rollout.
 pub const TOKENS_MAX: u64 = 100_000;
@@ -204,6 +208,22 @@ impl TokenStore {
     /// Keeps them in this table, for a mesh with these roots.
     pub fn on(table: Box<dyn TokenTable>, pins: Pins) -> Self {
         Self { table, pins }
+    }
+
+    /// Makes a new file of what a backup has.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn make(path: &Path, records: &BTreeMap<String, Record>) -> Result<(), redb::Error> {
+        FileTable::make(path, records)
+    }
+
+    /// What is kept of all tokens, by their ids, for a backup; `None`: the table makes backups by other means.
+    ///
+    /// # Errors
+    /// The table failed.
+    pub fn records(&self) -> Result<Option<BTreeMap<String, Record>>, TableError> {
+        self.table.records()
     }
 
     /// Makes a token, and forgets those that expired.

@@ -15,8 +15,8 @@ use tokio::{
     time::timeout,
 };
 
-/// Largest answer read: the status of a mesh of 100,000 endpoints.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Largest answer read: the status of a mesh of 100,000 endpoints, or a backup with its whole history.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Largest refusal read: one line for people.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;

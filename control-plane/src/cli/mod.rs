@@ -12,6 +12,7 @@
 mod authz;
 mod ca;
 mod apply;
+mod backup;
 mod client;
 mod diff;
 mod explain;
@@ -26,6 +27,7 @@ mod paint;
 mod rollback;
 mod route;
 mod registered;
+mod restore;
 mod run;
 mod schema;
 mod serve;
@@ -108,6 +110,8 @@ enum Verb {
     Wait(wait::Wait),
     History(history::History),
     Rollback(rollback::Rollback),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Instances(instances::Instances),
     Watch(watch::Watch),
     Token(token::Token),
@@ -151,6 +155,8 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Wait(verb) => verb.execute(),
         Verb::History(verb) => verb.execute(),
         Verb::Rollback(verb) => verb.execute(),
+        Verb::Backup(verb) => verb.execute(),
+        Verb::Restore(verb) => verb.execute(),
         Verb::Instances(verb) => verb.execute(),
         Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),

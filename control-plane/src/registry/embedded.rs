@@ -14,6 +14,10 @@ use usher_config::{
 
 use crate::database;
 
+mod tables;
+
+pub use tables::Tables;
+
 use super::{
     history::{Replaced, prefix},
     store::{Commit, HISTORY, RevisionRecord, Store, StoreError, Stored, StoredObject},
@@ -31,6 +35,11 @@ const REPLACED: TableDefinition<'_, &'static str, &'static [u8]> = TableDefiniti
 const SETTINGS: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("settings");
 const TRUST_DOMAIN: &str = "trust_domain";
 
+/// A file is written anew when it is opened and more than this many times as long as what it holds, ...
+const LENGTH_RATIO_MAX: u64 = 4;
+/// ... and longer than this, in bytes. While it is open, pages that are free are used again before it grows.
+const LENGTH_MIN: u64 = 4 << 20;
+
 /// One file. Held open, and locked, by one control plane.
 #[derive(Debug)]
 pub struct EmbeddedStore(Database);
@@ -41,7 +50,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::InUse`]: open in another control plane. [`StoreError::Storage`]: not permitted, or damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self(database::open(path).map_err(|error| match error {
+        let mut store = Self(database::open(path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
                 path: path.display().to_string(),
             },
@@ -56,7 +65,13 @@ impl EmbeddedStore {
         transaction.open_table(REVISIONS).map_err(failed)?;
         transaction.open_table(REPLACED).map_err(failed)?;
         transaction.open_table(SETTINGS).map_err(failed)?;
+        let stats = transaction.stats().map_err(failed)?;
         transaction.commit().map_err(failed)?;
+        let held = stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+        let length = path.metadata().map_err(failed)?.len();
+        if length > LENGTH_MIN.max(held.saturating_mul(LENGTH_RATIO_MAX)) {
+            store.0.compact().map_err(failed)?;
+        }
         Ok(store)
     }
 }
@@ -183,6 +198,10 @@ impl Store for EmbeddedStore {
         Replaced::of_entries(entries.map(|(key, value)| (key.as_str(), value.as_slice())))
     }
 
+    fn tables(&self) -> Result<Option<Tables>, StoreError> {
+        self.tables_now().map(Some)
+    }
+
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
         let transaction = self.0.begin_write().map_err(failed)?;
         let value = written(&domain.as_str())?;
@@ -272,3 +291,6 @@ pub(super) fn unreadable(
 pub(super) fn written(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

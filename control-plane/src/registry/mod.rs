@@ -19,7 +19,7 @@ pub mod rest;
 mod watching;
 
 pub use denied::{Denied, is_unread};
-pub use embedded::{EmbeddedStore, object_key};
+pub use embedded::{EmbeddedStore, Tables, object_key};
 pub use memory::MemoryStore;
 pub use service::RegistryService;
 pub use store::{Store, StoreError};

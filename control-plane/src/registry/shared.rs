@@ -36,6 +36,9 @@ pub struct Registration {
 pub enum Event {
     /// These are all there are: whatever else was known is gone.
     All(Vec<Registration>),
+    /// As [`Self::All`], in a store that is not known to have had what was heard of it: it was set back, whatever its
+    /// position is.
+    Anew(Vec<Registration>),
     /// A new one, or a new version.
     Put(Box<Registration>),
     /// Left, or its lease has ended; and the position of that.

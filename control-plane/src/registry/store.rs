@@ -15,7 +15,7 @@ use usher_config::{
     value::{ServiceName, TrustDomain},
 };
 
-use super::{Denied, history::Replaced};
+use super::{Denied, Tables, history::Replaced};
 
 /// What a store has been told.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -163,6 +163,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The storage failed.
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError>;
+
+    /// All of one moment, for a backup; `None`: the store makes backups by other means, or nobody wants one of it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    fn tables(&self) -> Result<Option<Tables>, StoreError> {
+        Ok(None)
+    }
 }
 
 impl<S: Store> Store for Arc<S> {
@@ -180,6 +188,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn set_trust_domain(&self, domain: &TrustDomain) -> Result<(), StoreError> {
         (**self).set_trust_domain(domain)
+    }
+
+    fn tables(&self) -> Result<Option<Tables>, StoreError> {
+        (**self).tables()
     }
 }
 

@@ -86,6 +86,16 @@ pub enum StartError {
         /// The root's pin.
         root: String,
     },
+    /// A backup without the mesh's keys was restored.
+    #[error(
+        "the data directory {dir} was restored from a backup without the mesh's keys: put ca/ of the control plane that was \
+         backed up into it. Without them, delete {dir}/keys-missing: a new root is made, and every sidecar has to join again",
+        dir = data.display()
+    )]
+    KeysMissing {
+        /// The data directory.
+        data: PathBuf,
+    },
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {

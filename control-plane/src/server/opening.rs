@@ -14,10 +14,11 @@ use super::{Options, StartError};
 use crate::ca::{roots::RootSet, trust::TrustError};
 use crate::{
     admin::operator::Source,
+    backup,
     ca::{
         Authority,
         steward::{Count, Steward},
-        token::{TokenStore, pins_of},
+        token::{self, TokenStore, pins_of},
         trust::{Census, TrustStore},
     },
     state::State,
@@ -41,6 +42,17 @@ pub enum StoreChoice {
     Etcd(crate::registry::etcd::EtcdOptions),
 }
 
+impl StoreChoice {
+    /// Of etcd, as `host:port`.
+    pub(super) fn members(&self) -> Vec<String> {
+        match self {
+            Self::Embedded => Vec::new(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.members.clone(),
+        }
+    }
+}
+
 /// Open.
 pub(super) struct Opened {
     pub(super) state: State,
@@ -61,6 +73,14 @@ pub(super) async fn open(options: &Options) -> Result<Opened, StartError> {
 
 async fn embedded(options: &Options) -> Result<Opened, StartError> {
     let data = &options.data;
+    let lacks_keys = backup::lacks_keys(data).map_err(|source| {
+        let path = data.clone();
+        StartError::Data { path, source }
+    })?;
+    if lacks_keys {
+        let data = data.clone();
+        return Err(StartError::KeysMissing { data });
+    }
     let state = match &options.source {
         Source::Directory(config) => State::open(config, data).await?,
         Source::Store => State::restored(data)?,
@@ -69,7 +89,7 @@ async fn embedded(options: &Options) -> Result<Opened, StartError> {
     let (authority, trust) = Authority::alone(&data.join("ca"), &domain, options.issuer.clone())?;
     let authority = Arc::new(authority);
     state.set_trust_bundle(authority.trust_bundle()).await;
-    let path = data.join("tokens.redb");
+    let path = data.join(token::FILE);
     let tokens = TokenStore::open(&path, pins_of(&authority))
         .map_err(|source| StartError::Tokens { path, source })?;
     Ok(Opened {

@@ -43,8 +43,8 @@ use usher_config::{
 
 use crate::{
     registry::{
-        EmbeddedStore, Store, StoreError, World, complaints::unguarded, instances::Instances,
-        shared::Shared,
+        EmbeddedStore, Store, StoreError, Tables, World, complaints::unguarded,
+        instances::Instances, shared::Shared,
     },
     snapshot::Snapshot,
     source::directory,
@@ -65,7 +65,7 @@ pub use rollback::{Change, RollbackError};
 pub const SETTLING: Duration = Duration::from_secs(300);
 
 /// The store's file in the data directory.
-const STORE_FILE: &str = "configuration.redb";
+pub(crate) const STORE_FILE: &str = "configuration.redb";
 
 /// Token issuers' keys as they were fetched last, a folder in the data directory.
 pub(crate) const KEYS_FOLDER: &str = "jwks";
@@ -258,6 +258,14 @@ impl State {
     /// The same, once it is fixed for good.
     pub fn fixed_trust_domain(&self) -> Option<TrustDomain> {
         self.0.configuration.load().world.fixed_domain.clone()
+    }
+
+    /// All that the store holds, for a backup; `None`: it makes backups by other means. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn tables(&self) -> Result<Option<Tables>, StoreError> {
+        self.0.store.tables()
     }
 
     /// The roots that proxies shall trust. The first call fixes the mesh's trust domain for good.

@@ -40,6 +40,10 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(20);
 /// An etcd that elects a leader, or starts again, is back sooner.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
+/// How long a proxy stays that has come when the store was away already: another control plane may have it again, and this
+/// one cannot know. Long, because if nobody has it all of them go round at this pace.
+const ELSEWHERE_AFTER: Duration = Duration::from_secs(60);
+
 impl State {
     /// The state of one of several control planes, with its tasks started; it knows all instances. Must be called in a
     /// tokio runtime.
@@ -74,8 +78,8 @@ impl State {
         Some(shared.health().borrow().clone())
     }
 
-    /// Ends when the store was there and has now been away for [`LOST_AFTER`]: the proxies here go and ask elsewhere then.
-    /// Once for each loss: if nobody has it, they come back, and are served what was known.
+    /// Ends when the store was there and has now been away for [`LOST_AFTER`], or never was there for [`ELSEWHERE_AFTER`]:
+    /// the proxies here go and ask elsewhere then. If nobody has it, they come back, and are served what was known.
     pub fn store_lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let health = self.0.shared.as_ref().map(|shared| shared.health());
         async move {
@@ -99,6 +103,7 @@ impl State {
         name: &InstanceName,
         instance: Instance,
     ) -> Result<String, NotWritten> {
+        is_there(shared)?;
         let (is_full, is_new) = {
             let registry = lock(&self.0.registry);
             let instances = &registry.instances;
@@ -126,6 +131,7 @@ impl State {
         name: &InstanceName,
         renewal: &Renewal<'_>,
     ) -> Result<(), NotWritten> {
+        is_there(shared)?;
         let mut held = self.held(shared, name, renewal.lease).await?;
         let instance = &mut held.instance;
         if instance.identity != *renewal.identity {
@@ -158,6 +164,7 @@ impl State {
         name: &InstanceName,
         (lease, identity): (&str, &usher_config::value::SpiffeId),
     ) -> Result<u64, NotWritten> {
+        is_there(shared)?;
         let held = self.held(shared, name, lease).await?;
         if held.instance.identity != *identity {
             return Err(LeaseGone.into());
@@ -230,16 +237,27 @@ fn soon() -> Instant {
 
 async fn lost(mut health: watch::Receiver<Health>) {
     let is_there = |health: &Health| *health == Health::Reachable;
+    let mut limit = ELSEWHERE_AFTER;
     loop {
-        let seen = health.wait_for(is_there).await.is_ok();
-        if !seen || health.wait_for(|now| !is_there(now)).await.is_err() {
+        let seen = timeout(limit, health.wait_for(is_there)).await;
+        let Ok(is_alive) = seen.map(|seen| seen.is_ok()) else {
+            return;
+        };
+        if !is_alive || health.wait_for(|now| !is_there(now)).await.is_err() {
             return std::future::pending().await;
         }
-        if timeout(LOST_AFTER, health.wait_for(is_there))
-            .await
-            .is_err()
-        {
-            return;
+        limit = LOST_AFTER;
+    }
+}
+
+/// At once where the store is known to be away: whoever asked has more time left to ask another control plane before
+/// his lease ends.
+fn is_there(shared: &dyn Shared) -> Result<(), NotWritten> {
+    match &*shared.health().borrow() {
+        Health::Reachable => Ok(()),
+        Health::Unreachable { why, .. } => {
+            let why = why.clone();
+            Err(NotWritten::Store(SharedError::Unreachable { why }))
         }
     }
 }

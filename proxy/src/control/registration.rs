@@ -104,6 +104,11 @@ impl Registration {
                     known |= may_have_arrived(&status);
                     failures = failures.saturating_add(1);
                     let pause = backoff(failures, fastrand::f64());
+                    // A lease that is still ours must not end while we wait: no longer than between renewals.
+                    let pause = match &lease {
+                        Some(lease) => pause.min(Duration::from_millis(lease.ttl_ms) / 3),
+                        None => pause,
+                    };
                     let reason = self.control_plane.explain(&status);
                     match failures {
                         1 => warn!(reason, retry_after = ?pause, "registration failed"),

@@ -1,6 +1,6 @@
 //! Where tokens are kept: in a file of one control plane, or where all of a mesh's control planes keep them.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,14 @@ pub trait TokenTable: Send + Sync {
     /// # Errors
     /// The table failed.
     fn count(&self) -> Result<u64, TableError>;
+
+    /// All of one moment, by their ids, for a backup; `None`: the table makes backups by other means.
+    ///
+    /// # Errors
+    /// The table failed.
+    fn records(&self) -> Result<Option<BTreeMap<String, Record>>, TableError> {
+        Ok(None)
+    }
 }
 
 /// One redb file.
@@ -61,6 +69,31 @@ impl FileTable {
         transaction.open_table(TOKENS)?;
         transaction.commit()?;
         Ok(Self(database))
+    }
+
+    /// Makes a new file of them.
+    pub(super) fn make(path: &Path, records: &BTreeMap<String, Record>) -> Result<(), redb::Error> {
+        let transaction = Self::open(path)?.0.begin_write()?;
+        {
+            let mut table = transaction.open_table(TOKENS)?;
+            for (id, record) in records {
+                table.insert(id.as_str(), encode(record).as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn records_now(&self) -> Result<BTreeMap<String, Record>, redb::Error> {
+        let table = self.0.begin_read()?.open_table(TOKENS)?;
+        let mut records = BTreeMap::new();
+        for entry in table.iter()? {
+            let (id, value) = entry?;
+            if let Some(record) = decode(value.value()) {
+                records.insert(id.value().to_owned(), record);
+            }
+        }
+        Ok(records)
     }
 
     fn insert_now(&self, id: &str, record: &Record, now: u64) -> Result<bool, redb::Error> {
@@ -106,6 +139,10 @@ impl TokenTable for FileTable {
     fn count(&self) -> Result<u64, TableError> {
         let count = || Ok(self.0.begin_read()?.open_table(TOKENS)?.len()?);
         count().map_err(|error: redb::Error| failed(error))
+    }
+
+    fn records(&self) -> Result<Option<BTreeMap<String, Record>>, TableError> {
+        self.records_now().map(Some).map_err(failed)
     }
 }
 

@@ -5,36 +5,29 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use etcd_client::{
-    Client, Compare, CompareOp, Error, EventType, KeyValue, PutOptions, Txn, TxnOp, WatchOptions,
-};
+use etcd_client::{Client, Compare, CompareOp, Error, KeyValue, PutOptions, Txn, TxnOp};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
-use tracing::warn;
 use usher_config::{
     model::Revision,
     value::{InstanceName, SpiffeId},
 };
 
 use super::{
-    ATTEMPTS_MAX, EtcdStore,
-    connection::Connection,
-    keys::{after, get, range},
-    watching::{BEGIN, PAUSE},
+    ATTEMPTS_MAX, EtcdStore, connection::Connection, following::follow, keys::get, watching::PAUSE,
 };
 use crate::registry::{
     instances::{Instance, LEASE},
     shared::{
-        Acknowledgement, Batch, Event, Health, Permits, Registration, Shared, SharedError,
-        WriteError,
+        Acknowledgement, Batch, Health, Permits, Registration, Shared, SharedError, WriteError,
     },
 };
 
-const INSTANCES: &str = "instances/";
+pub(super) const INSTANCES: &str = "instances/";
 
 /// A registration's value.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,7 +79,7 @@ impl Value {
 }
 
 /// `None`: not one that this version can read.
-fn registration(key: &str, value: &[u8]) -> Option<Registration> {
+pub(super) fn registration(key: &str, value: &[u8]) -> Option<Registration> {
     let name = key.strip_prefix(INSTANCES)?.parse().ok()?;
     let value: Value = serde_json::from_slice(value).ok()?;
     value.registration(name)
@@ -114,9 +107,10 @@ impl Shared for EtcdStore {
     fn follow(&self, events: mpsc::Sender<Batch>) -> BoxFuture<'static, ()> {
         let etcd = self.etcd.clone();
         Box::pin(async move {
+            let mut seen = None;
             // It ends when nobody listens any more.
             while !events.is_closed() {
-                let _ = follow(&etcd, &events).await;
+                let _ = follow(&etcd, &events, &mut seen).await;
                 sleep(PAUSE).await;
             }
         })
@@ -283,76 +277,6 @@ pub(super) async fn keep_alive(mut client: Client, id: i64) -> Result<bool, Erro
     }
 }
 
-fn position(revision: i64) -> u64 {
+pub(super) fn position(revision: i64) -> u64 {
     u64::try_from(revision).unwrap_or_default()
-}
-
-/// Until the watch breaks, or nobody listens; `None`.
-async fn follow(etcd: &Connection, events: &mpsc::Sender<Batch>) -> Option<()> {
-    let (all, mut at) = all(etcd).await.ok()?;
-    let first = Batch {
-        position: position(at),
-        events: vec![Event::All(all)],
-    };
-    events.send(first).await.ok()?;
-    let mut health = etcd.health();
-    let prefix = etcd.key(INSTANCES).into_bytes();
-    let options = WatchOptions::new()
-        .with_range(after(&prefix))
-        .with_start_revision(at + 1)
-        .with_progress_notify();
-    let mut client = etcd.client();
-    let mut changes = timeout(BEGIN, client.watch(prefix, Some(options)))
-        .await
-        .ok()?
-        .ok()?;
-    loop {
-        let message = tokio::select! {
-            message = changes.message() => message.ok()??,
-            // The connection may be one that leads nowhere.
-            _ = health.wait_for(|health| *health != Health::Reachable) => return None,
-        };
-        if message.canceled() {
-            warn!(
-                reason = message.cancel_reason(),
-                "watching registrations ended, beginning anew"
-            );
-            return None;
-        }
-        // The header of a message may be ahead of the events in it, when there are more to come.
-        let newest = message.events().iter().filter_map(etcd_client::Event::kv);
-        let newest = newest.map(KeyValue::mod_revision).max();
-        let idle = || message.header().map(|header| header.revision());
-        at = newest.or_else(idle).unwrap_or(at).max(at);
-        let batch = Batch {
-            position: position(at),
-            events: message
-                .events()
-                .iter()
-                .filter_map(|event| as_event(etcd, event))
-                .collect(),
-        };
-        events.send(batch).await.ok()?;
-    }
-}
-
-async fn all(etcd: &Connection) -> Result<(Vec<Registration>, i64), SharedError> {
-    let probe = etcd.key(INSTANCES);
-    let answer = etcd.call(|client| get(client, probe.clone(), None)).await?;
-    let at = answer.header().map_or(0, |header| header.revision());
-    let entries = range(etcd, INSTANCES, Some(at)).await?;
-    let read = |(key, value): (&String, &Vec<u8>)| registration(key, value);
-    Ok((entries.iter().filter_map(read).collect(), at))
-}
-
-fn as_event(etcd: &Connection, event: &etcd_client::Event) -> Option<Event> {
-    let pair = event.kv()?;
-    let key = pair.key_str().ok()?.strip_prefix(&etcd.key(""))?;
-    match event.event_type() {
-        EventType::Put => Some(Event::Put(registration(key, pair.value())?.into())),
-        EventType::Delete => {
-            let name = key.strip_prefix(INSTANCES)?.parse().ok()?;
-            Some(Event::Gone(name, position(pair.mod_revision())))
-        }
-    }
 }

@@ -22,6 +22,7 @@
 
 mod batch;
 mod connection;
+mod following;
 mod instances;
 mod keys;
 mod presence;

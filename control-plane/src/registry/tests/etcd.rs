@@ -26,6 +26,7 @@ use crate::{
 
 mod members;
 mod registrations;
+mod restored;
 mod secured;
 mod unanswered;
 

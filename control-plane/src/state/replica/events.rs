@@ -49,8 +49,11 @@ pub(super) async fn acknowledge(
 impl State {
     /// Puts events into the table, in their order; then whoever waits for them may look.
     fn take_in(&self, batch: Batch) {
-        let is_list = matches!(batch.events.as_slice(), [Event::All(_)]);
-        let is_set_back = is_list && batch.position < *self.0.position.borrow();
+        let (is_list, is_set_back) = match batch.events.as_slice() {
+            [Event::All(_)] => (true, batch.position < *self.0.position.borrow()),
+            [Event::Anew(_)] => (true, true),
+            _ => (false, false),
+        };
         if is_set_back {
             error!("the store was set back: what it lacks is kept until its lease would end");
         }
@@ -59,7 +62,7 @@ impl State {
         for event in batch.events {
             match event {
                 Event::Put(one) => is_changed |= registry.take_in(*one),
-                Event::All(all) => {
+                Event::All(all) | Event::Anew(all) => {
                     let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
                     if is_set_back {
                         registry.instances.doubt(&kept, Instant::now());

@@ -26,6 +26,7 @@ use crate::{
 use played::Hub;
 
 mod played;
+mod set_back;
 
 const WORKLOAD: &str = "apiVersion: usher.dev/v1alpha1\nkind: Workload\n\
     metadata: {name: account, namespace: bank, labels: {app: s1}}\nspec: {serviceAccount: account}\n";
@@ -249,52 +250,6 @@ async fn many_departures_at_once_are_acknowledged_in_few_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_set_back_takes_nothing_away_until_something_is_applied() {
-    for kept in [0, 1] {
-        let hub = Arc::<Hub>::default();
-        let planes = [hub.join(0).await.0, hub.join(1).await.0];
-        let mut backup = Stored::default();
-        for number in 1..4 {
-            let services: Vec<u8> = (1..=number).collect();
-            let applied = planes[0]
-                .apply(configuration(&services), Path::new(""))
-                .await;
-            applied.expect("written");
-            if number == kept {
-                backup = hub.stored();
-            }
-        }
-        let revision = |state: &State| state.status().revision.number;
-        let told = |state: &State| {
-            state
-                .status()
-                .conditions
-                .iter()
-                .any(|one| one.reason == "StoreSetBack")
-        };
-        for state in &planes {
-            until("all have it", || revision(state) == 3).await;
-        }
-        hub.restore(backup);
-        for state in &planes {
-            until("it is told", || told(state)).await;
-            assert_eq!((revision(state), state.status().services.len()), (3, 3));
-        }
-        let applied = planes[1]
-            .apply(configuration(&[1, 2, 3, 4]), Path::new(""))
-            .await;
-        assert_eq!(
-            applied.expect("written").expect("new").number,
-            u64::from(kept) + 1
-        );
-        for state in &planes {
-            until("it is in force", || state.status().services.len() == 4).await;
-            until("and it was said", || !told(state)).await;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_only_a_newer_version_understands_is_not_left_out() {
     let hub = Arc::<Hub>::default();
     let (state, _) = hub.join(0).await;
@@ -345,32 +300,6 @@ async fn a_policy_that_only_a_newer_version_understands_is_not_left_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn instances_that_a_store_has_forgotten_stay_until_their_lease_would_end() {
-    let hub = Arc::<Hub>::default();
-    let (state, _) = hub.join(0).await;
-    let services = configuration(&[1]);
-    state.apply(services, Path::new("")).await.expect("written");
-    let other: InstanceName = "bank/s1/b".parse().expect("valid");
-    for name in [&name(), &other] {
-        state.enter(name, instance()).await.expect("registered");
-    }
-    hub.restore(hub.stored());
-    until("it was heard of", || *state.0.position.borrow() == 1).await;
-    assert_eq!(endpoints(&state), 2);
-    let said = || state.0.departures.borrow().acknowledgement();
-    assert!(said().covers(1) && !said().covers(2), "{:?}", said());
-    let lease = state.enter(&name(), instance()).await.expect("registered");
-    let later = Instant::now() + LEASE;
-    let ended = lock(&state.0.registry).instances.expire(later);
-    assert_eq!(ended, [other], "one has come back");
-    let identity = instance().identity;
-    state
-        .leave(&name(), &lease, &identity)
-        .await
-        .expect("known");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_store_is_lost_when_it_was_there_and_stays_away() {
     let away = || Health::Unreachable {
@@ -382,8 +311,8 @@ async fn a_store_is_lost_when_it_was_there_and_stays_away() {
     tokio::pin!(lost);
     let long = 10 * LOST_AFTER;
     assert!(
-        timeout(long, &mut lost).await.is_err(),
-        "it never was there"
+        timeout(ELSEWHERE_AFTER / 2, &mut lost).await.is_err(),
+        "it never was there, for a while"
     );
     health.send_replace(Health::Reachable);
     assert!(timeout(long, &mut lost).await.is_err());
@@ -396,4 +325,39 @@ async fn a_store_is_lost_when_it_was_there_and_stays_away() {
     );
     health.send_replace(away());
     assert!(timeout(long, &mut lost).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_the_store_is_away_is_sent_on_after_a_while() {
+    let away = Health::Unreachable {
+        since: std::time::SystemTime::UNIX_EPOCH,
+        why: String::new(),
+    };
+    let health = watch::Sender::new(away);
+    let lost = lost(health.subscribe());
+    tokio::pin!(lost);
+    let before = ELSEWHERE_AFTER - Duration::from_secs(1);
+    assert!(timeout(before, &mut lost).await.is_err());
+    assert!(timeout(Duration::from_secs(2), &mut lost).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_without_its_store_refuses_a_renewal_at_once() {
+    let hub = Arc::<Hub>::default();
+    let (state, end) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let lease = state.enter(&name(), instance()).await.expect("registered");
+    end.cut(true);
+    let renewal = Renewal {
+        lease: &lease,
+        identity: &instance().identity,
+        healthy: true,
+        health_reason: "",
+        revision: 0,
+    };
+    let asked = tokio::time::Instant::now();
+    let refused = state.stay(&name(), &renewal).await;
+    assert!(matches!(refused, Err(NotWritten::Store(_))), "{refused:?}");
+    assert_eq!(asked.elapsed(), Duration::ZERO);
 }

@@ -108,6 +108,17 @@ impl Hub {
         instances.tell(&Batch { position, events });
     }
 
+    /// The same, with positions that go on far beyond all that were heard of.
+    pub(super) fn restore_beyond(&self, stored: Stored) {
+        const BEYOND: u64 = 1_000_000_000;
+        self.hold(stored);
+        let mut instances = lock(&self.instances);
+        instances.registered.clear();
+        self.position.store(BEYOND, Ordering::SeqCst);
+        let (position, events) = (BEYOND + 1, vec![Event::Anew(Vec::new())]);
+        instances.tell(&Batch { position, events });
+    }
+
     /// As if others had written this.
     pub(super) fn send(&self, batch: &Batch) {
         lock(&self.instances).tell(batch);
@@ -258,7 +269,14 @@ impl Shared for End {
             let is_there = all.any(|(registration, _)| registration.lease == lease);
             is_there.then_some(()).ok_or(WriteError::LeaseGone)
         };
-        ready(self.reached().map_err(WriteError::from).and_then(renew))
+        let renewed = self.reached().map_err(WriteError::from).and_then(renew);
+        Box::pin(async move {
+            // As who has to find out that nobody answers.
+            if matches!(renewed, Err(WriteError::Store(_))) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            renewed
+        })
     }
 
     fn update<'a>(
