@@ -75,10 +75,6 @@ impl Stage {
         }
         for number in 0..EACH {
             let mut plane = plane(folder, number, &addresses).await?;
-            if let Some(first) = stage.planes.first() {
-                // As an operator copies the root.
-                copy(&first.data.join("ca"), &plane.data.join("ca"))?;
-            }
             plane.program.live(Life::Runs, Signal::SIGKILL).await;
             stage.planes.push(plane);
             stage.answers(number).await?;
@@ -289,18 +285,4 @@ async fn plane(folder: &Path, number: usize, members: &[String]) -> Result<Plane
         http,
         data,
     })
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            std::fs::copy(entry.path(), to)?;
-        }
-    }
-    Ok(())
 }

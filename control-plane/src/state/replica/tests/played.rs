@@ -273,7 +273,7 @@ impl Shared for End {
         Box::pin(async move {
             // As who has to find out that nobody answers.
             if matches!(renewed, Err(WriteError::Store(_))) {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
             renewed
         })
