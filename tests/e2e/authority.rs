@@ -26,20 +26,30 @@ pub(crate) fn status(mesh: &Mesh) -> Result<Value> {
 
 pub(crate) fn root<'a>(status: &'a Value, phase: &str) -> &'a Value {
     let mut roots = status["roots"].as_array().into_iter().flatten();
-    roots.find(|root| root["phase"] == phase).unwrap_or(&Value::Null)
+    roots
+        .find(|root| root["phase"] == phase)
+        .unwrap_or(&Value::Null)
 }
 
 async fn web(mesh: &Mesh, state: &str, token: &str) -> Result<Sidecar> {
     std::fs::create_dir_all(state)?;
     let sidecar = mesh.sidecar("web").argument("--state-dir").argument(state);
-    sidecar.argument("--token-file").argument(token).start().await
+    sidecar
+        .argument("--token-file")
+        .argument(token)
+        .start()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_takes_anothers_place_without_a_failed_request() -> Result<()> {
     let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     let application = Application::echo().await?;
-    let api = mesh.sidecar("api").application(&application).start().await?;
+    let api = mesh
+        .sidecar("api")
+        .application(&application)
+        .start()
+        .await?;
     let (state, old_token) = (mesh.path("web-state"), mesh.token("web")?);
     let (state, old_token) = (
         state.to_str().context("path")?,
@@ -57,7 +67,10 @@ async fn a_root_takes_anothers_place_without_a_failed_request() -> Result<()> {
     let after = status(&mesh)?;
     let active = root(&after, "Active");
     assert_ne!(active["sha256"], old);
-    assert_eq!((&active["sidecars"], &active["percent"]), (&2.into(), &100.0.into()));
+    assert_eq!(
+        (&active["sidecars"], &active["percent"]),
+        (&2.into(), &100.0.into())
+    );
     assert_eq!(root(&after, "Retiring")["sha256"], old);
 
     // Another sidecar, with a token that pins the old root.
@@ -103,7 +116,11 @@ async fn a_root_takes_anothers_place_without_a_failed_request() -> Result<()> {
 async fn a_root_that_sidecars_show_is_not_retired_and_rotation_survives_a_restart() -> Result<()> {
     let mut mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     let application = Application::echo().await?;
-    let _api = mesh.sidecar("api").application(&application).start().await?;
+    let _api = mesh
+        .sidecar("api")
+        .application(&application)
+        .start()
+        .await?;
     let caller = mesh.sidecar("web").start().await?;
     let active = root(&status(&mesh)?, "Active")["sha256"].clone();
     let active = active.as_str().context("a text")?;
@@ -111,18 +128,28 @@ async fn a_root_that_sidecars_show_is_not_retired_and_rotation_survives_a_restar
     assert_eq!(refused.code, Some(70), "{refused:?}");
     assert!(refused.stderr.contains("usher ca rotate"), "{refused:?}");
     let unknown = ca(&mesh, &["retire", "zzzz"]);
-    assert!(unknown.stderr.contains(&active[..12]), "says which there are: {unknown:?}");
+    assert!(
+        unknown.stderr.contains(&active[..12]),
+        "says which there are: {unknown:?}"
+    );
 
     let traffic = Traffic::through(&caller).await?;
     assert_eq!(ca(&mesh, &["rotate"]).code, Some(0));
     let metrics = Client::direct(mesh.http()).get("/metrics").await?.text();
-    assert!(metrics.contains("usher_ca_issuer_expiry_timestamp_seconds 1"), "{metrics}");
+    assert!(
+        metrics.contains("usher_ca_issuer_expiry_timestamp_seconds 1"),
+        "{metrics}"
+    );
     mesh.kill_server();
     mesh.start_server().await?;
-    eventually_for(Duration::from_secs(30), "both are back, under the new root", async || {
-        let status = status(&mesh).ok()?;
-        (root(&status, "Active")["sidecars"] == 2).then_some(())
-    })
+    eventually_for(
+        Duration::from_secs(30),
+        "both are back, under the new root",
+        async || {
+            let status = status(&mesh).ok()?;
+            (root(&status, "Active")["sidecars"] == 2).then_some(())
+        },
+    )
     .await;
     let retiring = status(&mesh)?;
     assert_eq!(root(&retiring, "Retiring")["sha256"], active, "kept");

@@ -350,7 +350,10 @@ async fn one_has_the_roots_key_and_when_it_is_lost_another_root_is_made() -> Res
     let rotated = authority::ca(&replicas.planes[1], &["rotate", "--timeout", "2m"]);
     assert_eq!(rotated.code, Some(0), "{rotated:?}");
     assert!(rotated.stderr.contains("back it up"), "{rotated:?}");
-    assert!(rotated.stderr.contains("join tokens made up to now"), "{rotated:?}");
+    assert!(
+        rotated.stderr.contains("join tokens made up to now"),
+        "{rotated:?}"
+    );
     eventually("the other one signs under it", async || {
         let status = authority::status(&replicas.planes[2]).ok()?;
         let planes = status["controlPlanes"].as_array()?;

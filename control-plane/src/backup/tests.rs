@@ -11,12 +11,11 @@ use usher_config::{model::TrustBundle, parse::parse_files};
 
 use super::*;
 use crate::{
-    ca::token::{JoinToken, Refusal, TokenRequest},
+    ca::token::{JoinToken, Refusal, TokenRequest, tests::pinned},
     registry::{EmbeddedStore, Store as _},
     state::{By, Decision, STORE_FILE},
 };
 
-const PIN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 /// A control plane's state in a directory, without its doors.
@@ -27,7 +26,8 @@ struct Plane {
 
 impl Plane {
     fn on(data: &Path) -> Self {
-        let tokens = TokenStore::open(&data.join(crate::ca::token::FILE), PIN).expect("opens");
+        let tokens =
+            TokenStore::open(&data.join(crate::ca::token::FILE), pinned(&["a"])).expect("opens");
         let state = State::restored(data).expect("opens");
         Self { state, tokens }
     }

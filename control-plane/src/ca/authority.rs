@@ -130,7 +130,9 @@ impl Authority {
         }
         let kept = directory.issuer()?;
         let now = OffsetDateTime::now_utc();
-        let issuer = kept.map(|kept| Issuer::kept(kept, &roots, now)).transpose()?;
+        let issuer = kept
+            .map(|kept| Issuer::kept(kept, &roots, now))
+            .transpose()?;
         let issuer = issuer.flatten();
         if issuer.is_none() && given.is_none() {
             is_of_this_mesh(&directory, &roots)?;
@@ -181,8 +183,10 @@ impl Authority {
             let not_after = issuer.not_after;
             return Err(IssueError::IssuerEnded { not_after });
         }
-        let (not_before, not_after) =
-            (now - CLOCK_SKEW, (now + SVID_LIFETIME).min(issuer.not_after));
+        let (not_before, not_after) = (
+            now - CLOCK_SKEW,
+            (now + SVID_LIFETIME).min(issuer.not_after),
+        );
         let serial = certificate::random_serial().map_err(IssueError::Sign)?;
         let issued = Issued {
             time: now,

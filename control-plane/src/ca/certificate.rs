@@ -190,8 +190,7 @@ pub(super) fn facts(der: &[u8]) -> Result<Facts, Error> {
         pin: sha256(certificate.public_key().raw),
         public_key: certificate.public_key().raw.to_vec(),
         trust_domain,
-        is_authority: certificate.is_ca()
-            && usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        is_authority: certificate.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign()),
         is_self_issued: certificate.subject() == certificate.issuer(),
         not_before: certificate.validity().not_before.to_datetime(),
         not_after: certificate.validity().not_after.to_datetime(),

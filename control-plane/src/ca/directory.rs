@@ -54,7 +54,11 @@ impl Directory {
             .collect();
         names.sort();
         let root = |name: &String| self.own_root(name.trim_end_matches(".key"));
-        names.iter().map(root).filter_map(Result::transpose).collect()
+        names
+            .iter()
+            .map(root)
+            .filter_map(Result::transpose)
+            .collect()
     }
 
     /// `None`: its certificate is not written yet.

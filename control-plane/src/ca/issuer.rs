@@ -52,7 +52,9 @@ impl Issuer {
         given: bool,
     ) -> Result<Self, AuthorityError> {
         let facts = chain.iter().map(|der| certificate::facts(der));
-        let facts: Vec<Facts> = facts.collect::<Result<_, _>>().map_err(AuthorityError::Sign)?;
+        let facts: Vec<Facts> = facts
+            .collect::<Result<_, _>>()
+            .map_err(AuthorityError::Sign)?;
         let none = || AuthorityError::Sign(rcgen::Error::CouldNotParseCertificate);
         let first = chain.first().ok_or_else(none)?;
         let signer = Signer::from_ca_cert_der(first, key).map_err(AuthorityError::Sign)?;
@@ -159,14 +161,23 @@ impl GivenFiles {
         };
         let mut chain = read_chain(&self.certificate)?;
         let key = read_key(&self.key)?;
-        let root = chain.pop().ok_or_else(|| unusable("there is no such file".to_owned()))?;
+        let root = chain
+            .pop()
+            .ok_or_else(|| unusable("there is no such file".to_owned()))?;
         let root_facts = certificate::facts(&root).map_err(AuthorityError::Sign)?;
         if !root_facts.is_self_issued || chain.is_empty() {
             return Err(unusable(
-                "it has to hold the intermediate first and end with the self-signed root".to_owned(),
+                "it has to hold the intermediate first and end with the self-signed root"
+                    .to_owned(),
             ));
         }
-        for (number, pair) in chain.iter().chain([&root]).collect::<Vec<_>>().windows(2).enumerate() {
+        for (number, pair) in chain
+            .iter()
+            .chain([&root])
+            .collect::<Vec<_>>()
+            .windows(2)
+            .enumerate()
+        {
             if let [lower, upper] = pair
                 && !is_signed_by(lower, upper)
             {

@@ -58,8 +58,7 @@ impl<K: Eq + Hash + Clone> Limits<K> {
     /// How long until there is one.
     pub(super) fn take(&mut self, key: &K, now: Duration) -> Result<(), Duration> {
         if self.buckets.len() >= BUCKETS_MAX && !self.buckets.contains_key(key) {
-            self.buckets
-                .retain(|_, bucket| bucket.at(now).left < BURST);
+            self.buckets.retain(|_, bucket| bucket.at(now).left < BURST);
         }
         let full = Bucket {
             left: BURST,

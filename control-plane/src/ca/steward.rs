@@ -18,7 +18,7 @@ use super::{
     trust::{Census, Grant, Shared, Signer, TrustError, TrustStore},
 };
 
-pub use operations::{CaReport, ControlPlaneReport, Rotated, RootReport};
+pub use operations::{CaReport, ControlPlaneReport, RootReport, Rotated};
 
 /// From one turn to the next.
 pub const TURN: Duration = Duration::from_secs(2);
@@ -146,7 +146,10 @@ impl Steward {
         let pin = short(&root.pin);
         let next = roots.add(root)?;
         if self.store.write_roots(next.clone()).await? {
-            info!(root = pin, "the given files have a new root: now trusted, it signs after `usher ca rotate`");
+            info!(
+                root = pin,
+                "the given files have a new root: now trusted, it signs after `usher ca rotate`"
+            );
             self.authority.adopt(next);
         }
         Ok(())
@@ -164,12 +167,17 @@ impl Steward {
             granted.is_some_and(|grant| asked.is_answered_by(&grant.certificate, &roots))
         });
         if let (Some(asked), Some(grant)) = (answered, granted) {
-            self.authority.install(&asked, grant.certificate.clone().into())?;
+            self.authority
+                .install(&asked, grant.certificate.clone().into())?;
         }
         let active = self.authority.pin();
         match self.authority.tend_issuer(now)? {
             Step::Stay | Step::Make => own.asked = None,
-            Step::Ask if own.asked.as_ref().is_some_and(|asked| asked.wanted.root == active) => {}
+            Step::Ask
+                if own
+                    .asked
+                    .as_ref()
+                    .is_some_and(|asked| asked.wanted.root == active) => {}
             Step::Ask => {
                 info!(root = short(&active), "asking for an intermediate");
                 own.asked = Some(Asked::of(&active).map_err(AuthorityError::Sign)?);
@@ -181,7 +189,9 @@ impl Steward {
     /// Signs for control planes that have asked, and have no answer yet.
     async fn grant(&self, shared: &Shared, now: OffsetDateTime) -> Result<(), StewardError> {
         for (id, signer) in &shared.signers {
-            let Some(wanted) = &signer.wants else { continue };
+            let Some(wanted) = &signer.wants else {
+                continue;
+            };
             let Ok(key) = ProvenKey::from_csr(&wanted.csr) else {
                 continue;
             };
@@ -191,9 +201,15 @@ impl Steward {
             if is_done || !is_active || !signer.is_fresh(now) || id == self.authority.id() {
                 continue;
             }
-            let signed = self.authority.sign_intermediate(&wanted.root, (&key, id), now)?;
+            let signed = self
+                .authority
+                .sign_intermediate(&wanted.root, (&key, id), now)?;
             if let Some(signed) = signed {
-                info!(control_plane = id, name = signer.name, "intermediate signed for another control plane");
+                info!(
+                    control_plane = id,
+                    name = signer.name,
+                    "intermediate signed for another control plane"
+                );
                 let certificate = signed.to_vec();
                 self.store.grant(id.clone(), Grant { certificate }).await?;
             }

@@ -21,7 +21,7 @@ use crate::{
     admin::operator::authority::Retire as Wanted,
     ca::{
         roots::{Phase, short},
-        steward::{CaReport, ControlPlaneReport, Rotated, RootReport},
+        steward::{CaReport, ControlPlaneReport, RootReport, Rotated},
     },
 };
 
@@ -125,9 +125,7 @@ struct Retire {
 impl Ca {
     pub(super) fn execute(self) -> Outcome {
         match self.verb {
-            CaVerb::Status(Status { data, json }) => {
-                shown(&block_on(read(&data, "/v1/ca"))?, json)
-            }
+            CaVerb::Status(Status { data, json }) => shown(&block_on(read(&data, "/v1/ca"))?, json),
             CaVerb::Rotate(rotate) => {
                 let report = block_on(rotate.follow())?;
                 shown(&report, rotate.json)
@@ -149,8 +147,13 @@ impl Rotate {
         let deadline = Instant::now() + self.timeout;
         let mut progress = Progress::default();
         let rotated = loop {
-            let answer =
-                exchange(&self.data, (Method::POST, "/v1/ca/rotate"), Bytes::new(), LIMIT).await?;
+            let answer = exchange(
+                &self.data,
+                (Method::POST, "/v1/ca/rotate"),
+                Bytes::new(),
+                LIMIT,
+            )
+            .await?;
             match answer {
                 Ok(body) => {
                     let rotated: Rotated = answered(body)?;
@@ -273,14 +276,24 @@ fn page(report: &CaReport) -> String {
         }
     }
     lines.push(String::new());
-    lines.push(paint(HEAD, "control planes, and the root that each signs under"));
-    let rows: Vec<Vec<String>> = report.control_planes.iter().map(control_plane_row).collect();
+    lines.push(paint(
+        HEAD,
+        "control planes, and the root that each signs under",
+    ));
+    let rows: Vec<Vec<String>> = report
+        .control_planes
+        .iter()
+        .map(control_plane_row)
+        .collect();
     lines.push(table(
         &["ID", "HOST", "UNDER", "INTERMEDIATE ENDS", "SIDECARS", ""],
         &rows,
     ));
     if report.behind > 0 {
-        lines.push(format!("{} do not know the newest roots yet", report.behind));
+        lines.push(format!(
+            "{} do not know the newest roots yet",
+            report.behind
+        ));
     }
     let warning = |text: &String| format!("{}: {text}", paint(BAD, "warning"));
     lines.extend(report.warnings.iter().map(warning));

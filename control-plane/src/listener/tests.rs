@@ -171,7 +171,9 @@ async fn an_svid_of_ours_is_the_peers_identity() {
     let chain = stream.get_ref().1.peer_certificates().expect("shown");
     assert_eq!(
         chain.last(),
-        Some(&CertificateDer::from(port.authority.trust_bundle().roots[0].clone())),
+        Some(&CertificateDer::from(
+            port.authority.trust_bundle().roots[0].clone()
+        )),
         "a joining sidecar looks for the root"
     );
     let server = Claims::of_verified(&chain[0]).expect("one name").id;

@@ -106,7 +106,10 @@ impl MeshTls {
                     half_life()
                 }
                 Err(cause) => {
-                    error!(error = &cause as &dyn std::error::Error, "own identity not renewed");
+                    error!(
+                        error = &cause as &dyn std::error::Error,
+                        "own identity not renewed"
+                    );
                     RETRY_PAUSE
                 }
             };

@@ -80,7 +80,8 @@ pub enum StartError {
     #[error(
         "no control plane that has the key of the root {} has signed an intermediate for this one within 30 s: start the one \
          that made the root (or bring its root key into `ca/` of this one's data directory), or give an intermediate with \
-         --ca-certificate and --ca-key", short(root)
+         --ca-certificate and --ca-key",
+        short(root)
     )]
     NoIssuer {
         /// The root's pin.

@@ -1,8 +1,8 @@
 //! What everything else stands on, opened in the order of trust: the store, the root, the tokens.
 
-use std::{path::Path, sync::Arc};
 #[cfg(feature = "etcd")]
 use std::time::Duration;
+use std::{path::Path, sync::Arc};
 
 #[cfg(feature = "etcd")]
 use time::OffsetDateTime;

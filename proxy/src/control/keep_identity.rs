@@ -19,9 +19,7 @@ use super::{exit::Exit, standing::Standing};
 use crate::{
     bootstrap::Bootstrap,
     control_plane::ControlPlane,
-    identity::{
-        AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, is_short, proof, renew,
-    },
+    identity::{AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, is_short, proof, renew},
     state_dir::StateDir,
     telemetry::metrics::{Metrics, Outcomes},
     tls::Material,

@@ -299,13 +299,21 @@ async fn a_root_that_went_is_remembered_as_ours_also_after_a_restart() {
     let mut bundle = svid.bundle.clone();
     (bundle.version, bundle.roots) = (2, vec![other.root.clone(), svid.bundle.roots[0].clone()]);
     keeper.replace_bundle(bundle.clone()).unwrap();
-    assert!(!keeper.material().load().is_under_active, "another root signs");
+    assert!(
+        !keeper.material().load().is_under_active,
+        "another root signs"
+    );
     let soon = SystemTime::now() + Duration::from_secs(31);
     assert!(keeper.due(Last::None, 1.0) <= soon, "follows it");
     (bundle.version, bundle.roots) = (3, vec![other.root]);
     keeper.replace_bundle(bundle).unwrap();
     assert_eq!(keeper.material().load().root, None);
-    let kept = Svid::load(&directory.state, SystemTime::now()).unwrap().unwrap();
-    assert!(kept.is_under(&pinned), "the token of then is not another mesh's");
+    let kept = Svid::load(&directory.state, SystemTime::now())
+        .unwrap()
+        .unwrap();
+    assert!(
+        kept.is_under(&pinned),
+        "the token of then is not another mesh's"
+    );
     assert!(!kept.is_under(&[7; 32]));
 }

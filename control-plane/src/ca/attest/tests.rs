@@ -234,7 +234,12 @@ async fn an_address_that_guesses_tokens_is_not_answered_for_long() {
         _directory,
         ..
     } = service();
-    let guess = format!("usher1.{}.{}.{}", "a".repeat(16), "b".repeat(43), "c".repeat(64));
+    let guess = format!(
+        "usher1.{}.{}.{}",
+        "a".repeat(16),
+        "b".repeat(43),
+        "c".repeat(64)
+    );
     let ask = |address: [u8; 4]| {
         let mut request = Request::new(v1::AttestRequest {
             join_token: guess.clone(),

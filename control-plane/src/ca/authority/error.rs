@@ -84,7 +84,9 @@ pub enum IssueError {
         trust_domain: TrustDomain,
     },
     /// Nobody has signed an intermediate for this control plane yet.
-    #[error("this control plane waits for an intermediate from one that has the root's key: see `usher ca status`")]
+    #[error(
+        "this control plane waits for an intermediate from one that has the root's key: see `usher ca status`"
+    )]
     NoIssuer,
     /// Nothing signed now could hold.
     #[error(

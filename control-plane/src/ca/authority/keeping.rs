@@ -116,7 +116,11 @@ impl Authority {
     }
 
     /// Signs with this intermediate from now on, and after the next start.
-    pub(in crate::ca) fn install(&self, asked: &Asked, signed: Signed) -> Result<(), AuthorityError> {
+    pub(in crate::ca) fn install(
+        &self,
+        asked: &Asked,
+        signed: Signed,
+    ) -> Result<(), AuthorityError> {
         let copy = |key: &KeyPair| KeyPair::from_pem(&key.serialize_pem());
         let (ours, kept) = (copy(&asked.key), copy(&asked.key));
         let (ours, kept) = (
@@ -138,7 +142,8 @@ impl Authority {
     /// A new root, its key kept here, its certificate also under the roots before it whose keys are here.
     pub(in crate::ca) fn make_root(&self, now: OffsetDateTime) -> Result<Root, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
-        let made = certificate::root(&key, &self.trust_domain, now).map_err(AuthorityError::Sign)?;
+        let made =
+            certificate::root(&key, &self.trust_domain, now).map_err(AuthorityError::Sign)?;
         let pin = pin_of(&made).unwrap_or_default();
         self.record_authority((&made, &pin), Grounds::Root)?;
         let crosses = self.crosses(&made, now)?;
@@ -151,7 +156,10 @@ impl Authority {
     }
 
     /// The root in the given files, if the mesh does not have it yet.
-    pub(in crate::ca) fn given_root(&self, now: OffsetDateTime) -> Result<Option<Root>, AuthorityError> {
+    pub(in crate::ca) fn given_root(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<Option<Root>, AuthorityError> {
         let Some(files) = &self.given else {
             return Ok(None);
         };
@@ -222,7 +230,10 @@ pub(super) fn first_roots(
 }
 
 /// A directory with keys, none of which the mesh ever had, was copied from elsewhere.
-pub(super) fn is_of_this_mesh(directory: &Directory, roots: &RootSet) -> Result<(), AuthorityError> {
+pub(super) fn is_of_this_mesh(
+    directory: &Directory,
+    roots: &RootSet,
+) -> Result<(), AuthorityError> {
     let own = directory.own_roots()?;
     let own: Vec<String> = own
         .iter()

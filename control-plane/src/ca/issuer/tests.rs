@@ -91,13 +91,24 @@ fn files_that_do_not_fit_together_are_refused_with_the_reason() {
     for (chain, key, reason) in [
         (vec![&root], &root.key, "the intermediate first"),
         (vec![&issuer, &middle], &issuer.key, "self-signed root"),
-        (vec![&issuer, &root], &issuer.key, "1 is not signed by its certificate 2"),
-        (vec![&issuer, &middle, &other], &issuer.key, "2 is not signed by its certificate 3"),
+        (
+            vec![&issuer, &root],
+            &issuer.key,
+            "1 is not signed by its certificate 2",
+        ),
+        (
+            vec![&issuer, &middle, &other],
+            &issuer.key,
+            "2 is not signed by its certificate 3",
+        ),
         (vec![&leaf, &root], &leaf.key, "may not sign certificates"),
         (vec![&middle, &root], &issuer.key, "not for the key in"),
     ] {
         let error = read(&chain, key).err().expect("refused").to_string();
-        assert!(error.contains(reason) && error.contains("given.pem"), "{error}");
+        assert!(
+            error.contains(reason) && error.contains("given.pem"),
+            "{error}"
+        );
     }
     let late = files(directory.path(), &[&middle, &root], &middle.key);
     let late = late.read(now + Duration::days(31)).err().expect("ended");

@@ -8,10 +8,7 @@ use super::*;
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 fn pin(number: u8) -> String {
-    format!("{number:064x}")
-        .chars()
-        .rev()
-        .collect::<String>()
+    format!("{number:064x}").chars().rev().collect::<String>()
 }
 
 fn root(number: u8) -> Root {
@@ -44,7 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0_u8..6).prop_map(Step::Add),
         (0_u8..6, 0_usize..2).prop_map(|(one, behind)| Step::Activate(one, behind)),
-        (0_u8..6, used, any::<bool>()).prop_map(|(one, used, force)| Step::Retire(one, used, force)),
+        (0_u8..6, used, any::<bool>())
+            .prop_map(|(one, used, force)| Step::Retire(one, used, force)),
         (0_i64..40).prop_map(Step::Pass),
     ]
 }
@@ -110,6 +108,9 @@ fn a_refusal_says_what_to_do() {
     };
     assert!(words(active.retire(&pin(0), busy, (NOW, true))).contains("2 connected sidecars"));
     let early = words(active.retire(&pin(0), idle, (NOW, false)));
-    assert!(early.contains("1970-01-02T00:05:00Z") && early.contains("--force"), "{early}");
+    assert!(
+        early.contains("1970-01-02T00:05:00Z") && early.contains("--force"),
+        "{early}"
+    );
     assert!(active.retire(&pin(0), idle, (NOW, true)).is_ok());
 }

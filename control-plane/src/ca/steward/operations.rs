@@ -55,7 +55,11 @@ pub struct RootReport {
     /// Names of control planes that have its key.
     pub key_at: Vec<String>,
     /// Of one that signs no longer: when nothing under it can hold any more. RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     pub over_at: Option<OffsetDateTime>,
 }
 
@@ -75,7 +79,11 @@ pub struct ControlPlaneReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
     /// When its intermediate ends. RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     pub not_after: Option<OffsetDateTime>,
     /// Its intermediate comes from files.
     pub given: bool,
@@ -111,11 +119,7 @@ impl Steward {
         let roots = (*self.authority.roots()).clone();
         let signers = signers(shared, (self.authority.id(), signer));
         let trust_domain = self.authority.trust_domain().to_string();
-        let mut report = report(
-            (trust_domain, self.authority.id()),
-            (&roots, &signers),
-            now,
-        );
+        let mut report = report((trust_domain, self.authority.id()), (&roots, &signers), now);
         let trouble = own.trouble.as_ref().map(ToString::to_string);
         report.warnings.extend(trouble);
         Ok(report)
@@ -159,7 +163,11 @@ impl Steward {
         })
     }
 
-    async fn add_root(&self, roots: &RootSet, now: OffsetDateTime) -> Result<Rotated, StewardError> {
+    async fn add_root(
+        &self,
+        roots: &RootSet,
+        now: OffsetDateTime,
+    ) -> Result<Rotated, StewardError> {
         // Before a key is made for nothing.
         let root = match roots.add(probe(now)) {
             Ok(_) => self.authority.make_root(now)?,
@@ -193,7 +201,8 @@ impl Steward {
         let pin = roots.find(asked)?.pin.clone();
         let signers = signers(shared, (self.authority.id(), signer));
         let used = used(&signers, &pin, now);
-        self.publish(roots.retire(&pin, used, (now, force))?).await?;
+        self.publish(roots.retire(&pin, used, (now, force))?)
+            .await?;
         info!(root = short(&pin), force, "root retired");
         let roots = self.authority.roots();
         let trust_domain = self.authority.trust_domain().to_string();
@@ -306,7 +315,11 @@ fn report(
 
 fn percent(part: usize, whole: usize) -> f64 {
     let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let share = if whole == 0 { 0.0 } else { number(part) / number(whole) };
+    let share = if whole == 0 {
+        0.0
+    } else {
+        number(part) / number(whole)
+    };
     (share * 1000.0).round() / 10.0
 }
 
@@ -323,7 +336,10 @@ fn warnings(report: &CaReport, now: OffsetDateTime) -> Vec<String> {
                 root.not_after.date()
             ));
         }
-        let is_given = report.control_planes.iter().all(|one| one.given || !one.lives);
+        let is_given = report
+            .control_planes
+            .iter()
+            .all(|one| one.given || !one.lives);
         if root.key_at.is_empty() && !is_given {
             warnings.push(format!(
                 "no control plane that lives has the key of the active root {name}: intermediates are not renewed; bring its \

@@ -99,14 +99,17 @@ fn one(directory: &Path, store: &Arc<Memory>, given: Option<GivenFiles>) -> One 
 impl One {
     fn sidecars(&self, by_root: &[(&str, usize)], behind: usize) {
         let by_root = by_root.iter();
-        let by_root: BTreeMap<String, usize> =
-            by_root.map(|(pin, count)| ((*pin).to_owned(), *count)).collect();
+        let by_root: BTreeMap<String, usize> = by_root
+            .map(|(pin, count)| ((*pin).to_owned(), *count))
+            .collect();
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Census { by_root, behind };
     }
 
     fn issue(&self, now: OffsetDateTime) -> Svid {
         let key = ProvenKey::of(&KeyPair::generate().expect("random")).expect("P-256");
-        let issued = self.authority.issue(&account(), &key, now, Grounds::ControlPlane);
+        let issued = self
+            .authority
+            .issue(&account(), &key, now, Grounds::ControlPlane);
         issued.expect("issued")
     }
 }
@@ -117,7 +120,10 @@ fn certificate(roots: &RootSet, pin: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn one_without_the_roots_key_is_granted_an_intermediate_and_keeps_it() {
-    let (first, second) = (tempfile::tempdir().expect("writable"), tempfile::tempdir().expect("writable"));
+    let (first, second) = (
+        tempfile::tempdir().expect("writable"),
+        tempfile::tempdir().expect("writable"),
+    );
     let store = Arc::<Memory>::default();
     let now = OffsetDateTime::now_utc();
     let maker = one(first.path(), &store, None);
@@ -145,7 +151,11 @@ async fn one_without_the_roots_key_is_granted_an_intermediate_and_keeps_it() {
     drop((maker, other));
     let again = one(second.path(), &store, None);
     again.steward.turn(now).await.expect("turned");
-    assert_eq!(again.issue(now).chain[1], svid.chain[1], "kept over a restart");
+    assert_eq!(
+        again.issue(now).chain[1],
+        svid.chain[1],
+        "kept over a restart"
+    );
     // At half of its life a new one, also while the old one holds.
     let later = now + Span::days(4);
     again.steward.turn(later).await.expect("turned");
@@ -168,22 +178,35 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
     it.sidecars(&[(&old, 3)], 0);
 
     let added = it.steward.rotate(now).await.expect("added");
-    assert_eq!((added.phase, added.made, added.crossed), (Phase::Adding, true, true));
+    assert_eq!(
+        (added.phase, added.made, added.crossed),
+        (Phase::Adding, true, true)
+    );
     assert_eq!(it.authority.pin(), old, "known, not signing");
     let new_root = certificate(&it.authority.roots(), &added.sha256);
     it.sidecars(&[(&old, 3)], 1);
-    let early = it.steward.rotate(now).await.expect_err("one does not know it");
+    let early = it
+        .steward
+        .rotate(now)
+        .await
+        .expect_err("one does not know it");
     assert!(early.to_string().contains("do not know"), "{early}");
     it.sidecars(&[(&old, 3)], 0);
     let active = it.steward.rotate(now).await.expect("activated");
-    assert_eq!((active.phase, &active.sha256), (Phase::Active, &added.sha256));
+    assert_eq!(
+        (active.phase, &active.sha256),
+        (Phase::Active, &added.sha256)
+    );
 
     let after = it.issue(now);
     verified(&after.chain, &[&new_root], now).expect("under the new root");
     verified(&after.chain, &[&old_root], now).expect("who knows only the old one finds a path");
     verified(&before.chain, &[&old_root, &new_root], now).expect("still trusted");
     assert_eq!(it.authority.root_of(&before.chain), Some(old.clone()));
-    assert_eq!(it.authority.root_of(&after.chain), Some(added.sha256.clone()));
+    assert_eq!(
+        it.authority.root_of(&after.chain),
+        Some(added.sha256.clone())
+    );
 
     it.sidecars(&[(&old, 1), (&added.sha256, 2)], 0);
     let report = it.steward.report(now).await.expect("there");
@@ -195,9 +218,15 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
         assert!(used.contains("1 connected sidecars"), "{used}");
     }
     it.sidecars(&[(&added.sha256, 3)], 0);
-    assert!(it.steward.retire(&old[..8], false, now).await.is_err(), "one may be away");
+    assert!(
+        it.steward.retire(&old[..8], false, now).await.is_err(),
+        "one may be away"
+    );
     now += Span::hours(25);
-    it.steward.retire(&old[..8], false, now).await.expect("over");
+    it.steward
+        .retire(&old[..8], false, now)
+        .await
+        .expect("over");
     let later = it.issue(now);
     verified(&later.chain, &[&new_root], now).expect("as before");
     verified(&later.chain, &[&old_root], now).expect_err("no way back to the old one");
@@ -208,7 +237,10 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
 
 #[tokio::test]
 async fn a_directory_of_another_mesh_is_refused() {
-    let (ours, theirs) = (tempfile::tempdir().expect("writable"), tempfile::tempdir().expect("writable"));
+    let (ours, theirs) = (
+        tempfile::tempdir().expect("writable"),
+        tempfile::tempdir().expect("writable"),
+    );
     drop(one(theirs.path(), &Arc::default(), None));
     let store = Arc::<Memory>::default();
     drop(one(ours.path(), &store, None));
@@ -232,25 +264,40 @@ async fn given_files_sign_are_read_again_and_bring_their_root() {
     it.steward.turn(now).await.expect("turned");
     let root_der = root.certificate.der().to_vec();
     verified(&it.issue(now).chain, &[&root_der], now).expect("under the given root");
-    assert!(!directory.path().join("ca/root.key").exists(), "none of our own is made");
+    assert!(
+        !directory.path().join("ca/root.key").exists(),
+        "none of our own is made"
+    );
 
     let renewed = made("issuer 2", Some(&root), true);
     files(directory.path(), &[&renewed, &root], &renewed.key);
     it.steward.turn(now).await.expect("turned");
     assert_eq!(&it.issue(now).chain[1], renewed.certificate.der());
 
-    let early = it.steward.rotate(now).await.expect_err("there is no other root");
+    let early = it
+        .steward
+        .rotate(now)
+        .await
+        .expect_err("there is no other root");
     assert!(early.to_string().contains("files of the new"), "{early}");
     let other_root = made("other root", None, true);
     let other = made("other issuer", Some(&other_root), true);
     files(directory.path(), &[&other, &other_root], &other.key);
     it.steward.turn(now).await.expect("turned");
     assert_eq!(it.authority.roots().roots.len(), 2, "known by itself");
-    assert_eq!(&it.issue(now).chain[1], renewed.certificate.der(), "the old one signs until told");
+    assert_eq!(
+        &it.issue(now).chain[1],
+        renewed.certificate.der(),
+        "the old one signs until told"
+    );
     it.steward.rotate(now).await.expect("activated");
     assert_eq!(&it.issue(now).chain[1], other.certificate.der());
 
     std::fs::write(directory.path().join("given.pem"), "nothing").expect("writable");
     assert!(it.steward.turn(now).await.is_err(), "said");
-    assert_eq!(&it.issue(now).chain[1], other.certificate.der(), "what was good goes on");
+    assert_eq!(
+        &it.issue(now).chain[1],
+        other.certificate.der(),
+        "what was good goes on"
+    );
 }

@@ -10,7 +10,11 @@ use serde::Deserialize;
 use usher_config::value::Name;
 
 use super::state_directory::StateDirectory;
-use crate::ca::{authority::{hex, pin_of}, svid::Claims, token::JoinToken};
+use crate::ca::{
+    authority::{hex, pin_of},
+    svid::Claims,
+    token::JoinToken,
+};
 
 /// Where a sidecar keeps its identity, in its state directory.
 pub(super) const IDENTITY: &str = "identity.json";

@@ -40,6 +40,7 @@ fn replace(store: &EmbeddedStore, sizes: &[usize]) {
         digest: number.to_string(),
         accepted_at: at,
         changed: Vec::new(),
+        changed_count: None,
         origin: Origin::Apply,
         author: String::new(),
         message: String::new(),

@@ -112,7 +112,10 @@ impl TrustStore for EtcdTrust {
     }
 
     fn grant(&self, id: String, grant: Grant) -> Answer<'_, ()> {
-        Box::pin(async move { self.put_now(format!("{GRANTS}{id}"), encoded(&grant)?).await })
+        Box::pin(async move {
+            self.put_now(format!("{GRANTS}{id}"), encoded(&grant)?)
+                .await
+        })
     }
 
     fn forget(&self, id: String) -> Answer<'_, ()> {

@@ -273,8 +273,14 @@ fn the_roots_change_one_version_at_a_time_and_hold_no_secret() {
         let now = time::OffsetDateTime::UNIX_EPOCH;
         let first = |pin: &str| RootSet::first(pin.repeat(64), vec![1, 2, 3], now);
         assert!(one.write_roots(first("a")).await.expect("written"));
-        assert!(one.write_roots(first("a")).await.expect("written"), "its own again");
-        assert!(!other.write_roots(first("b")).await.expect("written"), "too late");
+        assert!(
+            one.write_roots(first("a")).await.expect("written"),
+            "its own again"
+        );
+        assert!(
+            !other.write_roots(first("b")).await.expect("written"),
+            "too late"
+        );
         let next = RootSet {
             version: 2,
             ..first("c")
@@ -293,7 +299,9 @@ fn the_roots_change_one_version_at_a_time_and_hold_no_secret() {
         let grant = Grant {
             certificate: vec![9],
         };
-        one.grant("x".to_owned(), grant.clone()).await.expect("granted");
+        one.grant("x".to_owned(), grant.clone())
+            .await
+            .expect("granted");
         let all = other.read().await.expect("read");
         assert_eq!(all.roots, Some(next));
         assert_eq!(all.signers, BTreeMap::from([("x".to_owned(), signer)]));
