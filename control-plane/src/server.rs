@@ -4,6 +4,7 @@
 //! domain, then the doors, each open only once what stands behind it is complete. `addresses.json` comes last:
 //! who reads it finds all of it answering.
 
+mod descriptors;
 mod doors;
 
 use std::{
@@ -39,7 +40,7 @@ use crate::{
     dns::{self, Dns},
     keys::{Fetcher, RootsError},
     listener::{
-        Listener,
+        self, Listener,
         tls::{self, OwnIdentity, TlsError},
     },
     private_files::{private_directory, write_shared},
@@ -177,6 +178,7 @@ impl Server {
     /// # Errors
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        descriptors::raise();
         let data = &options.data;
         private_directory(data).map_err(|source| StartError::Data {
             path: data.clone(),
@@ -192,7 +194,8 @@ impl Server {
         let own = Arc::new(OwnIdentity::new(&authority)?);
         let metrics = Arc::new(Metrics::new()?);
         let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
-        let grpc = bind(options.listen).await?;
+        let grpc = listener::bind(options.listen);
+        let grpc = grpc.map_err(listen_error(&options.listen.to_string()))?;
         let http = bind(options.http).await?;
         let dns = match options.dns {
             Some(address) => Some(bind_dns(address, &options.dns_forward).await?),

@@ -22,6 +22,7 @@ mod hops;
 mod idle;
 mod kept;
 mod known;
+mod mesh;
 mod open_loop;
 mod peers;
 mod process;
@@ -48,6 +49,7 @@ use crate::{peers::Shape, protocol::Protocol};
   target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
   target/dist/usher-load pair --protocol grpc --seconds 5 --rounds 3 --json pair.json --svg pair.svg
   target/dist/usher-load all --json all.json --svg all.svg        twenty minutes with every peer
+  target/dist/usher-load mesh --json mesh.json --svg mesh.svg
   target/dist/usher-load soak --minutes 60 --json soak.json")]
 struct Arguments {
     #[command(subcommand)]
@@ -73,6 +75,8 @@ enum What {
     Known(known::Known),
     /// Memory with thousands of connections that only wait
     Idle(idle::Idle),
+    /// The control plane with thousands of connected sidecars: how late they hear of a change, and what it costs
+    Mesh(mesh::Scale),
     /// Everything at once for a long time: is anything lost, done twice, or growing?
     Soak(soak::Soak),
     /// Every comparison, one after the other
@@ -95,8 +99,9 @@ fn main() -> Result<()> {
         if !arguments.machine_network {
             own_network()?;
         }
-        // The load, and what is started beside the proxies, stays off their core. A soak takes what there is.
-        if !matches!(arguments.what, What::Soak(_)) {
+        // The load, and what is started beside the proxies, stays off their core. A soak takes what there is, and a mesh's
+        // bars are for two cores with its sidecars on them.
+        if !matches!(arguments.what, What::Soak(_) | What::Mesh(_)) {
             process::pin(std::process::id(), 0)?;
         }
     }
@@ -112,6 +117,7 @@ fn main() -> Result<()> {
             What::Handshakes(arguments) => handshakes::run(&arguments).await,
             What::Known(arguments) => known::run(&arguments).await,
             What::Idle(arguments) => idle::run(&arguments).await,
+            What::Mesh(arguments) => mesh::run(&arguments).await,
             What::Soak(arguments) => soak::run(&arguments).await,
             What::All(arguments) => all::run(&arguments).await,
             What::Application(arguments) => soak::serve(&arguments).await,

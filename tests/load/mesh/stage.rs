@@ -1,0 +1,378 @@
+//! A running mesh with simulated sidecars, and what is measured on it, one thing after the other.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{StreamExt as _, stream};
+use rustls::ClientConfig;
+use usher_tests::{Mesh, eventually_for};
+
+use super::{
+    crowd::{Crowd, Street, expected},
+    identity,
+    instances::{Instances, Place},
+    log::{self, Accepted},
+    observed::Observed,
+    plan::Plan,
+    wire::Connection,
+};
+use crate::{
+    process::{cpu_nanos, real, rss_kib},
+    statistics::median,
+};
+
+/// A change that takes longer to reach somebody was lost.
+const REACHED_MAX: Duration = Duration::from_secs(20);
+
+/// Between two changes: each is one push, not a part of the next one's.
+const APART: Duration = Duration::from_millis(120);
+
+/// After something great, before something is measured.
+pub(super) const SETTLED: Duration = Duration::from_secs(3);
+
+/// How long one who leaves waits for its callers, as `usher run` does.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Stage {
+    pub(super) mesh: Mesh,
+    pub(super) plan: Plan,
+    street: Arc<Street>,
+    /// By account.
+    identities: Vec<Arc<ClientConfig>>,
+    pub(super) instances: Instances,
+    crowd: Crowd,
+    edits: u16,
+}
+
+/// Many sidecars at once.
+pub(super) struct Storm {
+    pub(super) all: Duration,
+    pub(super) each: Vec<Duration>,
+    pub(super) cores_peak: f64,
+    pub(super) cpu: Duration,
+    pub(super) rss_peak_kib: u64,
+    /// Connections that failed and were made again, by cause.
+    pub(super) failures: Vec<(String, u64)>,
+}
+
+/// Changes, each followed to everybody whom it concerns.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// From the change to each subscriber.
+    pub(super) each: Vec<Duration>,
+    /// From the change to the last of its subscribers.
+    pub(super) last: Vec<Duration>,
+    pub(super) accepted: Vec<Accepted>,
+}
+
+/// A rolling deploy.
+pub(super) struct Deploy {
+    pub(super) took: Duration,
+    pub(super) cores: f64,
+    pub(super) cores_before: f64,
+    pub(super) batches: u64,
+    pub(super) unconfirmed: u64,
+    /// From a departure to the last caller that has dropped it.
+    pub(super) left: Vec<Duration>,
+}
+
+impl Stage {
+    /// A control plane with everything registered and nobody connected.
+    pub(super) async fn start(plan: Plan) -> Result<Self> {
+        let mesh = Mesh::start(&plan.documents()).await?;
+        let mut identities = Vec::new();
+        for account in plan.accounts() {
+            let token = mesh.token(&Plan::account_name(account))?;
+            identities.push(identity::attest(&mesh, &token).await?);
+        }
+        let mut connections = Vec::new();
+        for identity in &identities {
+            connections.push(Connection::open(mesh.grpc(), identity).await?);
+        }
+        let instances = Instances::new(plan, connections);
+        instances.start().await?;
+        let street = Street {
+            address: mesh.grpc().to_owned(),
+            observed: Observed::default(),
+        };
+        Ok(Self {
+            mesh,
+            plan,
+            street: Arc::new(street),
+            identities,
+            instances,
+            crowd: Crowd::default(),
+            edits: 0,
+        })
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        &self.street.observed
+    }
+
+    pub(super) fn connected(&self) -> usize {
+        self.crowd.len()
+    }
+
+    pub(super) fn pid(&self) -> Result<u32> {
+        self.mesh.server_pid().context("the control plane is gone")
+    }
+
+    pub(super) fn rss_kib(&self) -> Result<u64> {
+        rss_kib(&[self.pid()?])
+    }
+
+    fn identity(&self, sidecar: usize) -> Result<&Arc<ClientConfig>> {
+        let account = self.plan.account(self.plan.own_service(sidecar));
+        self.identities.get(account).context("no such account")
+    }
+
+    /// Sidecars beyond so many leave.
+    pub(super) fn leave(&mut self, left: usize) {
+        self.crowd.leave(left);
+    }
+
+    /// All up to so many join at once.
+    pub(super) async fn storm(&mut self, sidecars: usize) -> Result<Storm> {
+        self.observed().take_first();
+        self.observed().take_failures();
+        let (pid, begun) = (self.pid()?, Instant::now());
+        let before = self.crowd.len();
+        let cpu = cpu_nanos(&[pid])?;
+        for number in before..sidecars {
+            let identity = self.identity(number)?.clone();
+            self.crowd.join(number, (&self.plan, &identity), &self.street);
+        }
+        let (mut cores_peak, mut rss_peak_kib) = (0.0_f64, 0);
+        let (mut last_cpu, mut last_at) = (cpu, begun);
+        while self.observed().synchronised_count() < sidecars - before {
+            ensure!(
+                begun.elapsed() < Duration::from_secs(300),
+                "not all have a snapshot after 5 minutes: {:?}",
+                self.observed().take_failures()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if last_at.elapsed() > Duration::from_millis(500) {
+                let (now, spent) = (Instant::now(), cpu_nanos(&[pid])?);
+                let cores = real(spent - last_cpu) / 1e9 / (now - last_at).as_secs_f64();
+                cores_peak = cores_peak.max(cores);
+                (last_cpu, last_at) = (spent, now);
+            }
+            rss_peak_kib = rss_peak_kib.max(rss_kib(&[pid])?);
+        }
+        let spent = Duration::from_nanos(cpu_nanos(&[pid])? - cpu);
+        let each = self.observed().take_first();
+        let all = each.iter().max().copied().unwrap_or_default();
+        Ok(Storm {
+            all,
+            cores_peak: cores_peak.max(spent.as_secs_f64() / begun.elapsed().as_secs_f64()),
+            each,
+            cpu: spent,
+            rss_peak_kib,
+            failures: self.observed().take_failures().into_iter().collect(),
+        })
+    }
+
+    /// One after the other joins and leaves. From the start of its connection to its first full snapshot; with `attests`,
+    /// from the making of its key.
+    pub(super) async fn joins(&mut self, count: usize, attests: bool) -> Result<Vec<Duration>> {
+        let before = self.crowd.len();
+        let token = self.mesh.token(&Plan::account_name(
+            self.plan.account(self.plan.own_service(before)),
+        ))?;
+        self.observed().take_first();
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let begun = Instant::now();
+            let identity = match attests {
+                true => identity::attest(&self.mesh, &token).await?,
+                false => self.identity(before)?.clone(),
+            };
+            self.crowd.join(before, (&self.plan, &identity), &self.street);
+            while self.observed().synchronised_count() == 0 {
+                ensure!(begun.elapsed() < REACHED_MAX, "a sidecar gets no snapshot");
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+            let attested = begun.elapsed();
+            let own = self.observed().take_first();
+            all.push(match attests {
+                true => attested,
+                false => own.first().copied().unwrap_or_default(),
+            });
+            self.crowd.leave(before);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(all)
+    }
+
+    /// One endpoint of each of these services gets another address, one after the other.
+    pub(super) async fn endpoint_changes(
+        &mut self,
+        services: impl Iterator<Item = usize>,
+    ) -> Result<Reached> {
+        let mut reached = Reached::default();
+        for service in services {
+            let instance = self.instances.of(service).into_iter().next();
+            let place = (service, instance.context("a service without instances")?);
+            self.edits = (self.edits + 1) % 1_000;
+            let name = format!("default/{}/{}", Plan::service(service), place.1);
+            self.observed().await_name(&name);
+            let begun = Instant::now();
+            self.instances.put(&place, self.edits).await?;
+            self.reach(&mut reached, service, begun).await?;
+        }
+        Ok(reached)
+    }
+
+    /// The route of each of these services becomes another one.
+    pub(super) async fn route_changes(
+        &mut self,
+        services: impl Iterator<Item = usize>,
+    ) -> Result<Reached> {
+        let mut reached = Reached::default();
+        for service in services {
+            self.edits += 1;
+            let name = format!("default/{}", Plan::service(service));
+            self.observed().await_name(&name);
+            let text = self.plan.document(service, self.edits.into());
+            let log = self.mesh.path("serve.log");
+            let seen = std::fs::metadata(&log)?.len();
+            let begun = Instant::now();
+            self.mesh.write(&format!("{service:02}.yaml"), &text)?;
+            self.reach(&mut reached, service, begun).await?;
+            reached.accepted.extend(log::accepted_since(&log, seen)?);
+        }
+        Ok(reached)
+    }
+
+    async fn reach(&self, reached: &mut Reached, service: usize, begun: Instant) -> Result<()> {
+        let subscribers = self.plan.subscribers(service, self.crowd.len());
+        while self.observed().have() < subscribers && begun.elapsed() < REACHED_MAX {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(APART).await;
+        let seen = self.observed().taken();
+        ensure!(
+            seen.len() == subscribers,
+            "a change of {} was told {} times, it has {subscribers} subscribers",
+            Plan::service(service),
+            seen.len()
+        );
+        let after = seen.iter().map(|at| at.duration_since(begun));
+        reached.last.extend(after.clone().max());
+        reached.each.extend(after);
+        Ok(())
+    }
+
+    /// CPU that the control plane takes for one change of an endpoint of this service, in µs: the median of `rounds`, each
+    /// with as many changes and compared with as long without any.
+    pub(super) async fn cost(&mut self, service: usize, rounds: usize) -> Result<f64> {
+        const CHANGES: usize = 12;
+        let mut micros = Vec::new();
+        for _ in 0..rounds {
+            self.instances.pause(true);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (before, begun) = (self.cpu()?, Instant::now());
+            let changes = std::iter::repeat_n(service, CHANGES);
+            self.endpoint_changes(changes).await?;
+            let (between, took) = (self.cpu()?, begun.elapsed());
+            tokio::time::sleep(took).await;
+            let idle = self.cpu()?.saturating_sub(between);
+            self.instances.pause(false);
+            let spent = between.saturating_sub(before).saturating_sub(idle);
+            micros.push(spent.as_secs_f64() * 1e6 / real(CHANGES as u64));
+            // What waited is renewed.
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
+        median(&micros).context("no round")
+    }
+
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        Ok(Duration::from_nanos(cpu_nanos(&[self.pid()?])?))
+    }
+
+    /// Cores in use while nothing changes, over so long.
+    pub(super) async fn idle_cores(&self, length: Duration) -> Result<f64> {
+        let (before, begun) = (self.cpu()?, Instant::now());
+        tokio::time::sleep(length).await;
+        Ok((self.cpu()? - before).as_secs_f64() / begun.elapsed().as_secs_f64())
+    }
+
+    /// So many instances are replaced, evenly over `length`: each successor registers, then its predecessor leaves.
+    pub(super) async fn deploy(&mut self, count: usize, length: Duration) -> Result<Deploy> {
+        let cores_before = self.idle_cores((length / 4).min(Duration::from_secs(10))).await?;
+        let (told, cpu, begun) = (self.observed().told(), self.cpu()?, Instant::now());
+        let plan = self.plan;
+        let step = length / u32::try_from(count)?;
+        let instances = self.instances.clone();
+        let replaced = (0..count).map(|number| {
+            let instances = instances.clone();
+            async move {
+                let at = begun + step * u32::try_from(number)?;
+                tokio::time::sleep_until(at.into()).await;
+                let (service, instance) = plan.place(number);
+                let old: Place = (service, format!("i-{instance}"));
+                let new: Place = (service, format!("i-{instance}-next"));
+                instances.put(&new, 0).await?;
+                let leaves = Instant::now();
+                let confirmed = instances.take_out(&old, LEAVING_MAX).await?;
+                anyhow::Ok((confirmed, leaves.elapsed()))
+            }
+        });
+        // All of them: each waits for its moment.
+        let mut replaced = stream::iter(replaced).buffer_unordered(count);
+        let (mut unconfirmed, mut left) = (0, Vec::new());
+        while let Some(one) = replaced.next().await {
+            let (confirmed, after) = one?;
+            unconfirmed += u64::from(!confirmed);
+            left.push(after);
+        }
+        let took = begun.elapsed();
+        let cores = (self.cpu()? - cpu).as_secs_f64() / took.as_secs_f64();
+        Ok(Deploy {
+            took,
+            cores,
+            cores_before,
+            batches: self.observed().told().batches - told.batches,
+            unconfirmed,
+            left,
+        })
+    }
+
+    /// Everybody holds everything that it asked for, and nothing else.
+    pub(super) async fn ensure_everybody_is_right(&self) -> Result<()> {
+        let astray = || {
+            self.crowd.astray(|number| {
+                expected((&self.plan, number), |service| self.instances.of(service))
+            })
+        };
+        let begun = Instant::now();
+        while !astray().is_empty() && begun.elapsed() < REACHED_MAX {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let astray = astray();
+        let first = astray.first().cloned().unwrap_or_default();
+        ensure!(astray.is_empty(), "{} are astray: {first}", astray.len());
+        let told = self.observed().told();
+        ensure!(
+            told.uncalled_for == 0,
+            "{} resources went to sidecars that had not asked for them",
+            told.uncalled_for
+        );
+        Ok(())
+    }
+
+    /// Nobody is connected any more, as the control plane sees it.
+    pub(super) async fn everybody_has_left(&mut self) -> Result<()> {
+        self.leave(0);
+        eventually_for(Duration::from_secs(60), "all streams have ended", async || {
+            let status = self.mesh.ask(&["status"]).ok()?;
+            status["proxies"].as_array()?.is_empty().then_some(())
+        })
+        .await;
+        Ok(())
+    }
+}
