@@ -293,6 +293,12 @@ impl Connected {
         })
     }
 
+    /// How many names somebody has asked for.
+    #[cfg(test)]
+    pub(crate) fn asked_for(&self) -> usize {
+        self.streams().interest.len()
+    }
+
     fn update(&self, id: StreamId, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.streams().by_id.get_mut(&id) {
             change(entry);

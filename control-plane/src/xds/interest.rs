@@ -57,6 +57,12 @@ impl Interest {
         streams.map(|(_, id)| *id)
     }
 
+    /// How many names there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All names of a topic, each with a stream that has asked for it.
     pub(super) fn all(&self, topic: Topic) -> impl Iterator<Item = (&str, StreamId)> {
         self.0.iter().flat_map(move |(name, streams)| {

@@ -22,7 +22,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::process::real;
 use plan::{CALLED_BY_ALL, CALLED_BY_FEW, Plan};
 use report::{Cost, Report};
-use stage::{SETTLED, Stage};
+use stage::Stage;
 
 /// How many, and what to do with them.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,12 +54,21 @@ pub(crate) struct Scale {
     /// Rounds in which the cost of a change is measured; 0: not at all
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     rounds: usize,
+    /// How long nothing is done after something great, before something is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    settle: u64,
     /// Write every number here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draw the cost of a change here
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+}
+
+impl Scale {
+    async fn settle(&self) {
+        tokio::time::sleep(Duration::from_secs(self.settle)).await;
+    }
 }
 
 /// From the command line.
@@ -87,7 +96,7 @@ pub(crate) async fn run(arguments: &Scale) -> Result<()> {
         plan.services, plan.endpoints
     );
     let mut stage = Stage::start(plan).await?;
-    tokio::time::sleep(SETTLED).await;
+    arguments.settle().await;
     let mut report = Report::new(arguments, stage.rss_kib()?);
     costs(arguments, &mut stage, &mut report).await?;
     crowded(arguments, &mut stage, &mut report).await?;
@@ -125,7 +134,7 @@ async fn costs(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> Res
     for sidecars in crowds {
         eprintln!("{sidecars} sidecars: what a change costs");
         stage.storm(sidecars).await?;
-        tokio::time::sleep(SETTLED).await;
+        arguments.settle().await;
         let few = stage.cost(CALLED_BY_FEW, arguments.rounds).await?;
         let everybody = stage.cost(CALLED_BY_ALL, arguments.rounds).await?;
         report.costs.push(Cost {
@@ -135,7 +144,7 @@ async fn costs(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> Res
         });
     }
     stage.everybody_has_left().await?;
-    tokio::time::sleep(SETTLED).await;
+    arguments.settle().await;
     Ok(())
 }
 
@@ -145,7 +154,7 @@ async fn crowded(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> R
     eprintln!("{} sidecars connect at once", arguments.sidecars);
     report.rss_emptied_kib = stage.rss_kib()?;
     report.storm = Some(stage.storm(arguments.sidecars).await?);
-    tokio::time::sleep(SETTLED).await;
+    arguments.settle().await;
     report.rss_crowded_kib = stage.rss_kib()?;
     stage.ensure_everybody_is_right().await?;
     report.idle_cores = stage.idle_cores(Duration::from_secs(arguments.deploy_seconds.min(10))).await?;

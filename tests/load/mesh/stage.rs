@@ -15,7 +15,7 @@ use super::{
     identity,
     instances::{Instances, Place},
     log::{self, Accepted},
-    observed::Observed,
+    observed::{Observed, Told},
     plan::Plan,
     wire::Connection,
 };
@@ -29,9 +29,6 @@ const REACHED_MAX: Duration = Duration::from_secs(20);
 
 /// Between two changes: each is one push, not a part of the next one's.
 const APART: Duration = Duration::from_millis(120);
-
-/// After something great, before something is measured.
-pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
 /// How long one who leaves waits for its callers, as `usher run` does.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
@@ -219,10 +216,11 @@ impl Stage {
             let place = (service, instance.context("a service without instances")?);
             self.edits = (self.edits + 1) % 1_000;
             let name = format!("default/{}/{}", Plan::service(service), place.1);
+            let told = self.observed().told();
             self.observed().await_name(&name);
             let begun = Instant::now();
             self.instances.put(&place, self.edits).await?;
-            self.reach(&mut reached, service, begun).await?;
+            self.reach(&mut reached, service, (begun, told)).await?;
         }
         Ok(reached)
     }
@@ -236,19 +234,26 @@ impl Stage {
         for service in services {
             self.edits += 1;
             let name = format!("default/{}", Plan::service(service));
+            let told = self.observed().told();
             self.observed().await_name(&name);
             let text = self.plan.document(service, self.edits.into());
             let log = self.mesh.path("serve.log");
             let seen = std::fs::metadata(&log)?.len();
             let begun = Instant::now();
             self.mesh.write(&format!("{service:02}.yaml"), &text)?;
-            self.reach(&mut reached, service, begun).await?;
+            self.reach(&mut reached, service, (begun, told)).await?;
             reached.accepted.extend(log::accepted_since(&log, seen)?);
         }
         Ok(reached)
     }
 
-    async fn reach(&self, reached: &mut Reached, service: usize, begun: Instant) -> Result<()> {
+    /// All subscribers of the service are told, once, and nobody else is told anything.
+    async fn reach(
+        &self,
+        reached: &mut Reached,
+        service: usize,
+        (begun, told): (Instant, Told),
+    ) -> Result<()> {
         let subscribers = self.plan.subscribers(service, self.crowd.len());
         while self.observed().have() < subscribers && begun.elapsed() < REACHED_MAX {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -260,6 +265,12 @@ impl Stage {
             "a change of {} was told {} times, it has {subscribers} subscribers",
             Plan::service(service),
             seen.len()
+        );
+        let batches = self.observed().told().batches - told.batches;
+        ensure!(
+            batches == subscribers as u64,
+            "a change of {} made {batches} batches, it has {subscribers} subscribers",
+            Plan::service(service)
         );
         let after = seen.iter().map(|at| at.duration_since(begun));
         reached.last.extend(after.clone().max());
