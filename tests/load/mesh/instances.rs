@@ -136,7 +136,7 @@ impl Instances {
         self.0.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Leases that ended though they were renewed in time.
+    /// Leases that ended, because this machine was too busy to renew them, or the control plane to hear of it.
     pub(super) fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
     }
@@ -187,9 +187,10 @@ impl Instances {
         let renewed = connection
             .call::<Lease>("/usher.v1.Registry/Renew", &request)
             .await;
-        // It may have been replaced while the call was under way.
+        // It may have been replaced while the call was under way. Else it comes back, as a sidecar does.
         if renewed.is_err() && is_held() {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
+            let _ = self.put(place, 0).await;
         }
     }
 }

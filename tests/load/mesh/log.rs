@@ -27,14 +27,11 @@ pub(super) fn accepted_since(log: &Path, seen: u64) -> Result<Vec<Accepted>> {
 }
 
 fn accepted(line: &str) -> Option<Accepted> {
-    line.contains("directory in force").then_some(())?;
-    let field = |name: &str| {
-        let (_, rest) = line.split_once(name)?;
-        duration(rest.split_whitespace().next()?)
-    };
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "directory in force").then_some(())?;
     Some(Accepted {
-        read: field("read=")?,
-        decided: field("decided=")?,
+        read: duration(line["read"].as_str()?)?,
+        decided: duration(line["decided"].as_str()?)?,
     })
 }
 
@@ -55,12 +52,13 @@ mod tests {
 
     #[test]
     fn how_long_it_took_is_read_from_the_log() {
-        let line = "2026-11-29T12:00:00Z  INFO usher: directory in force revision=7 read=1.5ms decided=2s";
+        let line = r#"{"message":"directory in force","revision":7,"read":"1.5ms","decided":"2s"}"#;
         let expected = Accepted {
             read: Duration::from_micros(1_500),
             decided: Duration::from_secs(2),
         };
         assert_eq!(accepted(line), Some(expected));
-        assert_eq!(accepted("2026-11-29T12:00:00Z  INFO usher: instance registered"), None);
+        assert_eq!(accepted(r#"{"message":"instance registered"}"#), None);
+        assert_eq!(accepted("Usher control plane of test.mesh"), None);
     }
 }

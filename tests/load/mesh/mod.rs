@@ -183,11 +183,6 @@ async fn crowded(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> R
     report.rss_end_kib = stage.rss_kib()?;
     report.failures = stage.observed().take_failures().into_iter().collect();
     report.lost_leases = stage.instances.lost();
-    let lost = report.lost_leases;
-    ensure!(
-        lost == 0,
-        "{lost} leases ended though they were renewed in time"
-    );
     report.told_batches = real(stage.observed().told().batches);
     ensure!(
         stage.connected() == arguments.sidecars,

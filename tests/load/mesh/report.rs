@@ -208,6 +208,12 @@ impl Report {
         for comparison in self.comparisons() {
             println!("\n{}", comparison.table());
         }
+        if self.lost_leases > 0 {
+            println!(
+                "{} leases ended: the machine is too busy for this run",
+                self.lost_leases
+            );
+        }
         for (why, count) in &self.failures {
             println!("{count} connections ended: {why}");
         }

@@ -20,7 +20,7 @@ use super::{
     wire::Connection,
 };
 use crate::{
-    process::{cpu_nanos, real, rss_kib},
+    process::{CpuClock, real, rss_kib},
     statistics::median,
 };
 
@@ -42,6 +42,7 @@ pub(super) struct Stage {
     pub(super) instances: Instances,
     crowd: Crowd,
     edits: u16,
+    cpu: CpuClock,
 }
 
 /// Many sidecars at once.
@@ -95,7 +96,9 @@ impl Stage {
             address: mesh.grpc().to_owned(),
             observed: Observed::default(),
         };
+        let pid = mesh.server_pid().context("the control plane is gone")?;
         Ok(Self {
+            cpu: CpuClock::of(pid),
             mesh,
             plan,
             street: Arc::new(street),
@@ -114,12 +117,9 @@ impl Stage {
         self.crowd.len()
     }
 
-    pub(super) fn pid(&self) -> Result<u32> {
-        self.mesh.server_pid().context("the control plane is gone")
-    }
-
     pub(super) fn rss_kib(&self) -> Result<u64> {
-        rss_kib(&[self.pid()?])
+        let pid = self.mesh.server_pid();
+        rss_kib(&[pid.context("the control plane is gone")?])
     }
 
     fn identity(&self, sidecar: usize) -> Result<&Arc<ClientConfig>> {
@@ -136,9 +136,8 @@ impl Stage {
     pub(super) async fn storm(&mut self, sidecars: usize) -> Result<Storm> {
         self.observed().take_first();
         self.observed().take_failures();
-        let (pid, begun) = (self.pid()?, Instant::now());
-        let before = self.crowd.len();
-        let cpu = cpu_nanos(&[pid])?;
+        let (before, begun) = (self.crowd.len(), Instant::now());
+        let cpu = self.cpu.spent()?;
         for number in before..sidecars {
             let identity = self.identity(number)?.clone();
             self.crowd.join(number, (&self.plan, &identity), &self.street);
@@ -153,14 +152,14 @@ impl Stage {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
             if last_at.elapsed() > Duration::from_millis(500) {
-                let (now, spent) = (Instant::now(), cpu_nanos(&[pid])?);
-                let cores = real(spent - last_cpu) / 1e9 / (now - last_at).as_secs_f64();
+                let (now, spent) = (Instant::now(), self.cpu.spent()?);
+                let cores = (spent - last_cpu).as_secs_f64() / (now - last_at).as_secs_f64();
                 cores_peak = cores_peak.max(cores);
                 (last_cpu, last_at) = (spent, now);
             }
-            rss_peak_kib = rss_peak_kib.max(rss_kib(&[pid])?);
+            rss_peak_kib = rss_peak_kib.max(self.rss_kib()?);
         }
-        let spent = Duration::from_nanos(cpu_nanos(&[pid])? - cpu);
+        let spent = self.cpu.spent()? - cpu;
         let each = self.observed().take_first();
         let all = each.iter().max().copied().unwrap_or_default();
         Ok(Storm {
@@ -286,12 +285,12 @@ impl Stage {
         for _ in 0..rounds {
             self.instances.pause(true);
             tokio::time::sleep(Duration::from_millis(200)).await;
-            let (before, begun) = (self.cpu()?, Instant::now());
+            let (before, begun) = (self.cpu.spent()?, Instant::now());
             let changes = std::iter::repeat_n(service, CHANGES);
             self.endpoint_changes(changes).await?;
-            let (between, took) = (self.cpu()?, begun.elapsed());
+            let (between, took) = (self.cpu.spent()?, begun.elapsed());
             tokio::time::sleep(took).await;
-            let idle = self.cpu()?.saturating_sub(between);
+            let idle = self.cpu.spent()?.saturating_sub(between);
             self.instances.pause(false);
             let spent = between.saturating_sub(before).saturating_sub(idle);
             micros.push(spent.as_secs_f64() * 1e6 / real(CHANGES as u64));
@@ -301,21 +300,17 @@ impl Stage {
         median(&micros).context("no round")
     }
 
-    pub(super) fn cpu(&self) -> Result<Duration> {
-        Ok(Duration::from_nanos(cpu_nanos(&[self.pid()?])?))
-    }
-
     /// Cores in use while nothing changes, over so long.
     pub(super) async fn idle_cores(&self, length: Duration) -> Result<f64> {
-        let (before, begun) = (self.cpu()?, Instant::now());
+        let (before, begun) = (self.cpu.spent()?, Instant::now());
         tokio::time::sleep(length).await;
-        Ok((self.cpu()? - before).as_secs_f64() / begun.elapsed().as_secs_f64())
+        Ok((self.cpu.spent()? - before).as_secs_f64() / begun.elapsed().as_secs_f64())
     }
 
     /// So many instances are replaced, evenly over `length`: each successor registers, then its predecessor leaves.
     pub(super) async fn deploy(&mut self, count: usize, length: Duration) -> Result<Deploy> {
         let cores_before = self.idle_cores((length / 4).min(Duration::from_secs(10))).await?;
-        let (told, cpu, begun) = (self.observed().told(), self.cpu()?, Instant::now());
+        let (told, cpu, begun) = (self.observed().told(), self.cpu.spent()?, Instant::now());
         let plan = self.plan;
         let step = length / u32::try_from(count)?;
         let instances = self.instances.clone();
@@ -342,7 +337,7 @@ impl Stage {
             left.push(after);
         }
         let took = begun.elapsed();
-        let cores = (self.cpu()? - cpu).as_secs_f64() / took.as_secs_f64();
+        let cores = (self.cpu.spent()? - cpu).as_secs_f64() / took.as_secs_f64();
         Ok(Deploy {
             took,
             cores,
