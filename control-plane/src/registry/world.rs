@@ -344,23 +344,16 @@ impl World {
 
     /// Objects that are not the same in `next`.
     pub fn difference(&self, next: &Self) -> Vec<ObjectKey> {
-        let text = |world: &Self, key: &ObjectKey| {
-            let object = world.objects.get(key).map(|accepted| accepted.text.clone());
-            (object, world.denied.get(key).cloned())
+        let is_same = |key: &ObjectKey| {
+            let text = |world: &'_ Self| world.objects.get(key).map(|object| object.text.clone());
+            text(self) == text(next) && self.denied.get(key) == next.denied.get(key)
         };
-        let keys = |world: &Self| {
-            world
-                .objects
-                .keys()
-                .chain(world.denied.keys())
-                .cloned()
-                .collect::<BTreeSet<_>>()
-        };
-        let mut all = keys(self);
-        all.extend(keys(next));
-        all.into_iter()
-            .filter(|key| text(self, key) != text(next, key))
-            .collect()
+        let keys = [self, next].into_iter();
+        let keys: BTreeSet<&ObjectKey> = keys
+            .flat_map(|world| world.objects.keys().chain(world.denied.keys()))
+            .collect();
+        let changed = keys.into_iter().filter(|key| !is_same(key));
+        changed.cloned().collect()
     }
 }
 
