@@ -8,11 +8,12 @@ use usher_tests::{binary, run};
 async fn everybody_is_told_what_concerns_it_and_nobody_anything_else() {
     let folder = tempfile::tempdir().expect("writable");
     let json = folder.path().join("mesh.json");
-    let mut arguments: Vec<String> = "--machine-network mesh --sidecars 50 --services 20 --endpoints 100 --uses 5 --changes 20 \
+    let mut arguments: Vec<String> =
+        "--machine-network mesh --sidecars 50 --services 20 --endpoints 100 --uses 5 --changes 20 \
          --joins 3 --deploy 20 --deploy-seconds 2 --rounds 0 --settle 0 --json"
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
     arguments.push(json.display().to_string());
     // It ends with an error if somebody lacks something, has something it did not ask for, or was told for nothing.
     let output = run(&binary("usher-load"), &arguments);
@@ -22,6 +23,9 @@ async fn everybody_is_told_what_concerns_it_and_nobody_anything_else() {
     assert_eq!(seen["deploy"]["unconfirmed"], 0, "{seen:#}");
     assert_eq!(seen["lost_leases"], 0, "{seen:#}");
     for changes in ["endpoint_change", "change_for_everybody", "route_change"] {
-        assert!(seen[changes]["each"]["count"].as_u64() > Some(0), "{seen:#}");
+        assert!(
+            seen[changes]["each"]["count"].as_u64() > Some(0),
+            "{seen:#}"
+        );
     }
 }

@@ -85,7 +85,8 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
     for path in found.files {
         match read(&path)? {
             Ok(text) => {
-                let has_text = |said: &Arc<Parsed>| said.sources.get(&path).is_some_and(|of| **of == *text);
+                let has_text =
+                    |said: &Arc<Parsed>| said.sources.get(&path).is_some_and(|of| **of == *text);
                 let same = before.remove(&path).filter(has_text);
                 let said = same.unwrap_or_else(|| alone(&path, &text));
                 append(&mut parsed, &said);

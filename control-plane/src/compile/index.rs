@@ -166,7 +166,8 @@ impl<'a> Index<'a> {
         let first = service.spec.selector.iter().next();
         let candidates = first.and_then(|(key, value)| {
             let namespace = &service.metadata.namespace;
-            self.labelled.get(&(namespace, key.as_str(), value.as_str()))
+            self.labelled
+                .get(&(namespace, key.as_str(), value.as_str()))
         });
         let candidates = candidates.into_iter().flatten().copied();
         candidates.filter(|workload| service.spec.selects(&workload.metadata.labels))

@@ -158,8 +158,9 @@ pub(super) fn inbound(
 ) -> InboundPolicy {
     let name = service.full_name();
     let access = access::access(index, targets, &name, findings);
-    let health_check =
-        index.selected(service).find_map(|workload| workload.spec.health_check.as_ref());
+    let health_check = index
+        .selected(service)
+        .find_map(|workload| workload.spec.health_check.as_ref());
     InboundPolicy {
         mtls: access.mtls,
         ports: service

@@ -23,7 +23,9 @@ pub(super) fn raise() {
             soft
         }
     };
-    let wanted = u64::try_from(CONNECTIONS_MAX).unwrap_or(u64::MAX).saturating_add(OURS);
+    let wanted = u64::try_from(CONNECTIONS_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OURS);
     match allowed < wanted {
         true => warn!(
             allowed,

@@ -154,7 +154,9 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
     };
     if Arc::ptr_eq(&previous.configured, from.configured) {
         let dirty = from.dirty.iter();
-        dirty.filter(|name| services.contains_key(*name)).for_each(&mut put);
+        dirty
+            .filter(|name| services.contains_key(*name))
+            .for_each(&mut put);
     } else {
         let backing = &previous.configured.backing;
         let known = |name: &ServiceName| previous.endpoints.contains_key(name.to_string().as_str());

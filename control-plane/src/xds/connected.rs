@@ -168,7 +168,9 @@ impl Connected {
         } = &mut *streams;
         let generation = changes.generation;
         if changes.concerns_all {
-            by_id.values_mut().for_each(|entry| entry.concern(generation));
+            by_id
+                .values_mut()
+                .for_each(|entry| entry.concern(generation));
         }
         for (topic, name) in &changes.names {
             for id in interest.of(*topic, name) {
@@ -178,7 +180,9 @@ impl Connected {
             }
         }
         if changes.is_new_revision {
-            let refused = by_id.values_mut().filter(|entry| entry.report.last_nack.is_some());
+            let refused = by_id
+                .values_mut()
+                .filter(|entry| entry.report.last_nack.is_some());
             refused.for_each(|entry| entry.concern(generation));
         }
         streams.published = streams.published.max(generation);
@@ -191,7 +195,10 @@ impl Connected {
     pub fn end(&self) {
         let mut streams = self.streams();
         streams.is_over = true;
-        streams.by_id.values().for_each(|entry| entry.wake.notify_one());
+        streams
+            .by_id
+            .values()
+            .for_each(|entry| entry.wake.notify_one());
     }
 
     /// Whether there will be no more snapshots.

@@ -213,7 +213,8 @@ impl Conversation {
         let names = request.resource_names_subscribe;
         if !names.is_empty() || !request.initial_resource_versions.is_empty() {
             let versions = request.initial_resource_versions;
-            self.subscriptions.subscribe(topic, names.clone(), versions)?;
+            self.subscriptions
+                .subscribe(topic, names.clone(), versions)?;
             self.connected.subscribed(id, topic, &names);
         }
         self.dirty = true;

@@ -81,7 +81,9 @@ impl Crowd {
             expected.sort();
             if !held.keys().eq(expected.iter()) {
                 let missing = expected.iter().find(|name| !held.contains_key(name));
-                let more = held.keys().find(|name| expected.binary_search(name).is_err());
+                let more = held
+                    .keys()
+                    .find(|name| expected.binary_search(name).is_err());
                 astray.push(format!("sidecar {number} lacks {missing:?}, has {more:?}"));
             }
         }
@@ -122,7 +124,9 @@ impl Sidecar {
             let ended = self.converse(&street, &held, &mut begun).await;
             let why = ended.map_or_else(|error| format!("{error:#}"), |()| "closed".to_owned());
             street.observed.failed(why);
-            let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+            let full = BACKOFF_MIN
+                .saturating_mul(1 << failures.min(16))
+                .min(BACKOFF_MAX);
             failures += 1;
             tokio::time::sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
@@ -137,7 +141,9 @@ impl Sidecar {
     ) -> Result<()> {
         let connection = Connection::open(&street.address, &self.tls).await?;
         let mut stream = connection
-            .stream("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources")
+            .stream(
+                "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+            )
             .await?;
         for request in self.first_requests(held) {
             stream.send(&request)?;
@@ -175,7 +181,9 @@ impl Sidecar {
         ];
         let mut node = Some(self.node.clone());
         let request = |(type_url, names): (&str, Vec<String>)| {
-            let of_kind = held.iter().filter(|((kind, _), _)| *kind == letter(type_url));
+            let of_kind = held
+                .iter()
+                .filter(|((kind, _), _)| *kind == letter(type_url));
             let versions = of_kind.map(|((_, name), version)| (name.clone(), version.clone()));
             DeltaDiscoveryRequest {
                 node: node.take(),
@@ -214,7 +222,9 @@ impl Sidecar {
         match kind {
             'I' => name == self.own,
             'S' => called(name),
-            'E' => name.rsplit_once('/').is_some_and(|(service, _)| called(service)),
+            'E' => name
+                .rsplit_once('/')
+                .is_some_and(|(service, _)| called(service)),
             _ => true,
         }
     }

@@ -157,7 +157,8 @@ impl Instances {
                 while self.0.paused.load(Ordering::Relaxed) {
                     moments.tick().await;
                 }
-                let due: Vec<(Place, String)> = all.iter().skip(moment).step_by(MOMENTS).cloned().collect();
+                let due: Vec<(Place, String)> =
+                    all.iter().skip(moment).step_by(MOMENTS).cloned().collect();
                 let renewals = due.into_iter().map(|(place, lease)| async move {
                     self.renew(&place, &lease).await;
                 });

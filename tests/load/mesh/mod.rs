@@ -157,7 +157,9 @@ async fn crowded(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> R
     arguments.settle().await;
     report.rss_crowded_kib = stage.rss_kib()?;
     stage.ensure_everybody_is_right().await?;
-    report.idle_cores = stage.idle_cores(Duration::from_secs(arguments.deploy_seconds.min(10))).await?;
+    report.idle_cores = stage
+        .idle_cores(Duration::from_secs(arguments.deploy_seconds.min(10)))
+        .await?;
 
     eprintln!("sidecars join one after the other");
     report.joins = stage.joins(arguments.joins, false).await?;

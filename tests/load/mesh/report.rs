@@ -166,7 +166,10 @@ impl Report {
                 bar: Some(("< 1 core", deploy.cores < 1.0)),
             });
         }
-        lines.push(line("nothing happens", format!("{:.2} cores", self.idle_cores)));
+        lines.push(line(
+            "nothing happens",
+            format!("{:.2} cores", self.idle_cores),
+        ));
         lines.push(Line {
             what: "memory per sidecar",
             value: format!(
@@ -226,7 +229,7 @@ impl Report {
     fn comparisons(&self) -> Vec<Comparison> {
         let few = format!("A change with {FEW} subscribers");
         let compare = |title: String, of: fn(&Cost) -> f64| {
-            let conditions = "median of rounds of 12 changes each".to_owned();
+            let conditions = "above what it takes when nothing changes; median of rounds of 16 changes".to_owned();
             let mut comparison = Comparison::new(title, conditions, &[PER_CHANGE]);
             for cost in &self.costs {
                 let turn = Turn {

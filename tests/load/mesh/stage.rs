@@ -30,6 +30,15 @@ const REACHED_MAX: Duration = Duration::from_secs(20);
 /// Between two changes: each is one push, not a part of the next one's.
 const APART: Duration = Duration::from_millis(120);
 
+/// Changes whose cost is measured together.
+const CHANGES: u64 = 16;
+
+/// How long renewals may wait: a lease lives 15 s.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// After it, until every lease is renewed.
+const RENEWED: Duration = Duration::from_millis(5_500);
+
 /// How long one who leaves waits for its callers, as `usher run` does.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 
@@ -140,7 +149,8 @@ impl Stage {
         let cpu = self.cpu.spent()?;
         for number in before..sidecars {
             let identity = self.identity(number)?.clone();
-            self.crowd.join(number, (&self.plan, &identity), &self.street);
+            self.crowd
+                .join(number, (&self.plan, &identity), &self.street);
         }
         let (mut cores_peak, mut rss_peak_kib) = (0.0_f64, 0);
         let (mut last_cpu, mut last_at) = (cpu, begun);
@@ -187,7 +197,8 @@ impl Stage {
                 true => identity::attest(&self.mesh, &token).await?,
                 false => self.identity(before)?.clone(),
             };
-            self.crowd.join(before, (&self.plan, &identity), &self.street);
+            self.crowd
+                .join(before, (&self.plan, &identity), &self.street);
             while self.observed().synchronised_count() == 0 {
                 ensure!(begun.elapsed() < REACHED_MAX, "a sidecar gets no snapshot");
                 tokio::time::sleep(Duration::from_micros(200)).await;
@@ -277,27 +288,37 @@ impl Stage {
         Ok(())
     }
 
-    /// CPU that the control plane takes for one change of an endpoint of this service, in µs: the median of `rounds`, each
-    /// with as many changes and compared with as long without any.
+    /// CPU that the control plane takes for one change of an endpoint of this service, in µs, above what it takes when nothing
+    /// changes: the median of `rounds`.
     pub(super) async fn cost(&mut self, service: usize, rounds: usize) -> Result<f64> {
-        const CHANGES: usize = 12;
         let mut micros = Vec::new();
         for _ in 0..rounds {
-            self.instances.pause(true);
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.without_renewals(true).await;
             let (before, begun) = (self.cpu.spent()?, Instant::now());
-            let changes = std::iter::repeat_n(service, CHANGES);
-            self.endpoint_changes(changes).await?;
-            let (between, took) = (self.cpu.spent()?, begun.elapsed());
-            tokio::time::sleep(took).await;
-            let idle = self.cpu.spent()?.saturating_sub(between);
-            self.instances.pause(false);
-            let spent = between.saturating_sub(before).saturating_sub(idle);
-            micros.push(spent.as_secs_f64() * 1e6 / real(CHANGES as u64));
-            // What waited is renewed.
-            tokio::time::sleep(Duration::from_secs(6)).await;
+            let mut changes = 0_u64;
+            while changes < CHANGES && begun.elapsed() < PAUSE_MAX {
+                self.endpoint_changes(std::iter::once(service)).await?;
+                changes += 1;
+            }
+            let (spent, took) = (self.cpu.spent()? - before, begun.elapsed());
+            self.without_renewals(false).await;
+            self.without_renewals(true).await;
+            let idle = self.idle_cores(PAUSE_MAX / 2).await?;
+            self.without_renewals(false).await;
+            let more = spent.as_secs_f64() - idle * took.as_secs_f64();
+            micros.push(more * 1e6 / real(changes));
         }
         median(&micros).context("no round")
+    }
+
+    /// Renewals would be most of what is measured. After them, what waited is renewed.
+    async fn without_renewals(&self, without: bool) {
+        self.instances.pause(without);
+        let settled = match without {
+            true => Duration::from_millis(300),
+            false => RENEWED,
+        };
+        tokio::time::sleep(settled).await;
     }
 
     /// Cores in use while nothing changes, over so long.
@@ -309,7 +330,9 @@ impl Stage {
 
     /// So many instances are replaced, evenly over `length`: each successor registers, then its predecessor leaves.
     pub(super) async fn deploy(&mut self, count: usize, length: Duration) -> Result<Deploy> {
-        let cores_before = self.idle_cores((length / 4).min(Duration::from_secs(10))).await?;
+        let cores_before = self
+            .idle_cores((length / 4).min(Duration::from_secs(10)))
+            .await?;
         let (told, cpu, begun) = (self.observed().told(), self.cpu.spent()?, Instant::now());
         let plan = self.plan;
         let step = length / u32::try_from(count)?;
@@ -374,10 +397,14 @@ impl Stage {
     /// Nobody is connected any more, as the control plane sees it.
     pub(super) async fn everybody_has_left(&mut self) -> Result<()> {
         self.leave(0);
-        eventually_for(Duration::from_secs(60), "all streams have ended", async || {
-            let status = self.mesh.ask(&["status"]).ok()?;
-            status["proxies"].as_array()?.is_empty().then_some(())
-        })
+        eventually_for(
+            Duration::from_secs(60),
+            "all streams have ended",
+            async || {
+                let status = self.mesh.ask(&["status"]).ok()?;
+                status["proxies"].as_array()?.is_empty().then_some(())
+            },
+        )
         .await;
         Ok(())
     }

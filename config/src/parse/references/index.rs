@@ -41,7 +41,9 @@ impl Index<'_> {
         };
         let with_label = (&service.metadata.namespace, key.as_str(), value.as_str());
         let candidates = self.labels.get(&with_label).into_iter().flatten();
-        candidates.into_iter().any(|labels| service.spec.selects(labels))
+        candidates
+            .into_iter()
+            .any(|labels| service.spec.selects(labels))
     }
 }
 

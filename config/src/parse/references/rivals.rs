@@ -32,7 +32,11 @@ struct Claim<'a> {
 /// Why one of two of a kind has it.
 const FIRST: &str = " (the first by name; if this one is older, it is the other way round)";
 
-pub(super) fn rivals<'a>(objects: &'a [Arc<Located>], index: &Index<'a>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn rivals<'a>(
+    objects: &'a [Arc<Located>],
+    index: &Index<'a>,
+    mistakes: &mut Vec<Mistake>,
+) {
     let mut places: BTreeMap<Place, Vec<Claim<'a>>> = BTreeMap::new();
     for located in objects {
         for (place, claim) in claims(located, index) {

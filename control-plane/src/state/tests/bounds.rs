@@ -87,7 +87,9 @@ async fn thousands_of_instances_that_came_and_went_leave_nothing() {
         let names = vec![format!("{name}/*")];
         let asked = subscriptions.subscribe(Topic::Endpoint, names.clone(), []);
         asked.expect("few");
-        state.connected().subscribed(stream, Topic::Endpoint, &names);
+        state
+            .connected()
+            .subscribed(stream, Topic::Endpoint, &names);
         if number % 100 == 0 {
             state.publish(Instant::now());
         }

@@ -20,7 +20,9 @@ fn snapshot() -> Snapshot {
         configured.services.insert(name.clone(), resource("1"));
         configured.inbound.insert(name.clone(), resource("1"));
         let address = IpAddr::from([240, 240, 0, number]);
-        configured.virtual_addresses.insert(address, vec![name.clone()]);
+        configured
+            .virtual_addresses
+            .insert(address, vec![name.clone()]);
         snapshot.endpoints.insert(name.clone(), Arc::default());
         let at = BTreeSet::from([IpAddr::from([10, 0, 0, number])]);
         snapshot.addresses.insert(name, Arc::new(at));
@@ -40,7 +42,10 @@ fn an_instance_concerns_who_asks_for_its_service_or_its_address() {
     after.clone_from(&before);
     assert_eq!(Changes::between(&before, &after), Changes::default());
     after.endpoints.insert("bank/a".into(), Arc::default());
-    assert_eq!(names(&Changes::between(&before, &after)), [(Topic::Endpoint, "bank/a/*")]);
+    assert_eq!(
+        names(&Changes::between(&before, &after)),
+        [(Topic::Endpoint, "bank/a/*")]
+    );
     let moved = BTreeSet::from([IpAddr::from([10, 0, 0, 9])]);
     after.addresses.insert("bank/a".into(), Arc::new(moved));
     let changes = Changes::between(&before, &after);
@@ -77,7 +82,9 @@ fn who_may_be_a_service_may_see_what_it_enforces() {
     after.clone_from(&before);
     let mut configured = (*before.configured).clone();
     let identity = "spiffe://usher.local/ns/bank/sa/b".parse().unwrap();
-    configured.identities.insert("bank/b".into(), vec![identity]);
+    configured
+        .identities
+        .insert("bank/b".into(), vec![identity]);
     after.configured = Arc::new(configured);
     let changes = Changes::between(&before, &after);
     let concerned = [(Topic::InboundPolicy, "bank/b"), (Topic::Gateway, "bank/b")];

@@ -12,7 +12,9 @@ fn node(features: &[&str]) -> Node {
 
 fn joined(connected: &Connected, features: &[&str]) -> StreamId {
     let identity = "spiffe://usher.local/ns/shop/sa/edge".parse().unwrap();
-    connected.joined(&node(features), &identity, String::new()).0
+    connected
+        .joined(&node(features), &identity, String::new())
+        .0
 }
 
 fn changes(generation: u64, names: &[(Topic, &str)]) -> Changes {
@@ -20,7 +22,9 @@ fn changes(generation: u64, names: &[(Topic, &str)]) -> Changes {
     Changes {
         generation,
         revision: generation,
-        names: names.map(|(topic, name)| (*topic, (*name).to_owned())).collect(),
+        names: names
+            .map(|(topic, name)| (*topic, (*name).to_owned()))
+            .collect(),
         ..Changes::default()
     }
 }
@@ -75,7 +79,10 @@ fn what_was_accepted_since_it_was_last_looked_at_it_may_not_have_been_told() {
     assert!(!runs(4), "nobody has looked yet");
     connected.applied(id, 4, None);
     connected.up_to_date(id, true);
-    assert!(runs(4) && !runs(5), "5 is accepted, but nobody was told of it");
+    assert!(
+        runs(4) && !runs(5),
+        "5 is accepted, but nobody was told of it"
+    );
     // One that does not concern it, and one that does.
     connected.published(&changes(5, &[(Topic::Service, "bank/b")]));
     assert!(runs(5));
@@ -94,9 +101,14 @@ async fn only_whom_a_change_concerns_is_woken() {
     asks(&connected, one, Topic::Endpoint, "bank/a/*");
     let asked = asks(&connected, other, Topic::Endpoint, "bank/b/*");
     let is_woken = async |wake: &Notify| {
-        tokio::time::timeout(Duration::ZERO, wake.notified()).await.is_ok()
+        tokio::time::timeout(Duration::ZERO, wake.notified())
+            .await
+            .is_ok()
     };
-    connected.published(&changes(2, &[(Topic::Endpoint, "bank/a/*"), (Topic::Service, "bank/b")]));
+    connected.published(&changes(
+        2,
+        &[(Topic::Endpoint, "bank/a/*"), (Topic::Service, "bank/b")],
+    ));
     assert!(is_woken(&wakes_one).await && !is_woken(&wakes_other).await);
     connected.published(&Changes {
         concerns_all: true,
@@ -116,11 +128,21 @@ async fn who_leaves_waits_for_its_callers_and_for_nobody_else() {
     let ids = [joined(&connected, &[]), joined(&connected, &[])];
     asks(&connected, ids[0], Topic::Endpoint, "bank/a/*");
     asks(&connected, ids[1], Topic::Endpoint, "bank/b/*");
-    let gone = async |generation| connected.all_applied("bank/a", generation, Instant::now()).await;
+    let gone = async |generation| {
+        connected
+            .all_applied("bank/a", generation, Instant::now())
+            .await
+    };
     connected.published(&changes(5, &[]));
-    assert!(!gone(5).await, "what it brought along may have the instance");
+    assert!(
+        !gone(5).await,
+        "what it brought along may have the instance"
+    );
     connected.applied(ids[0], 5, None);
-    assert!(gone(5).await, "the other one has nothing of it, and may be as late as it likes");
+    assert!(
+        gone(5).await,
+        "the other one has nothing of it, and may be as late as it likes"
+    );
     assert!(!gone(6).await, "nobody was told yet");
     connected.published(&changes(6, &[(Topic::Endpoint, "bank/a/*")]));
     assert!(!gone(6).await && gone(5).await);

@@ -80,7 +80,11 @@ impl Mesh {
     pub(super) fn snapshot_after(&self, before: &Snapshot) -> Snapshot {
         let mut after = self.snapshot();
         for (service, set) in &mut after.endpoints {
-            if let Some(same) = before.endpoints.get(service).filter(|known| **known == *set) {
+            if let Some(same) = before
+                .endpoints
+                .get(service)
+                .filter(|known| **known == *set)
+            {
                 *set = same.clone();
             }
         }
