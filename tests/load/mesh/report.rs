@@ -229,7 +229,9 @@ impl Report {
     fn comparisons(&self) -> Vec<Comparison> {
         let few = format!("A change with {FEW} subscribers");
         let compare = |title: String, of: fn(&Cost) -> f64| {
-            let conditions = "above what it takes when nothing changes; median of rounds of 16 changes".to_owned();
+            let conditions =
+                "above what it takes when nothing changes; median of rounds of 16 changes"
+                    .to_owned();
             let mut comparison = Comparison::new(title, conditions, &[PER_CHANGE]);
             for cost in &self.costs {
                 let turn = Turn {
