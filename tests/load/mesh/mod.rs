@@ -8,6 +8,7 @@ mod crowd;
 mod identity;
 mod instances;
 mod log;
+mod measured;
 mod observed;
 mod plan;
 mod report;

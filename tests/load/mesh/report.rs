@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     Scale,
+    measured::{Deploy, Reached, Storm},
     plan::FEW,
-    stage::{Deploy, Reached, Storm},
 };
 use crate::{
     chart,
