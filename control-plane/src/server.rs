@@ -4,6 +4,7 @@
 //! domain, then the doors, each open only once what stands behind it is complete. `addresses.json` comes last:
 //! who reads it finds all of it answering.
 
+mod descriptors;
 mod doors;
 
 use std::{
@@ -37,9 +38,8 @@ use crate::{
         operator::{self, Source},
         rest,
     },
-    ca::{
-        Authority, attest::AuthorityService, issuer::GivenFiles, steward::Steward,
-        token::TokenStore,
+        self, Listener,
+        tls::MeshTls,
     },
     dns::{self, Dns},
     keys::Fetcher,
@@ -105,6 +105,7 @@ impl Server {
     /// # Errors
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        descriptors::raise();
         let data = &options.data;
         private_directory(data).map_err(|source| StartError::Data {
             path: data.clone(),
@@ -121,7 +122,8 @@ impl Server {
         let tls = Arc::new(MeshTls::new(Arc::clone(&authority))?);
         let metrics = Arc::new(Metrics::new()?);
         let fetcher = Fetcher::new(options.jwks_ca.as_deref(), metrics.keys.clone())?;
-        let grpc = bind(options.listen).await?;
+        let grpc = listener::bind(options.listen);
+        let grpc = grpc.map_err(listen_error(&options.listen.to_string()))?;
         let http = bind(options.http).await?;
         let dns = match options.dns {
             Some(address) => Some(bind_dns(address, &options.dns_forward).await?),

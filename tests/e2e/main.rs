@@ -42,6 +42,7 @@ mod registry;
 mod rate_limits;
 mod retries;
 mod routes;
+mod scale;
 mod run;
 mod stream_routes;
 mod streaming;

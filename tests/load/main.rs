@@ -23,6 +23,7 @@ mod hops;
 mod idle;
 mod kept;
 mod known;
+mod mesh;
 mod open_loop;
 mod peers;
 mod process;
@@ -49,6 +50,7 @@ use crate::{peers::Shape, protocol::Protocol};
   target/dist/usher-load pair --envoy $(python3 -c 'import envoy._bin,os;print(os.path.join(envoy._bin.__path__[0],\"envoy\"))')
   target/dist/usher-load pair --protocol grpc --seconds 5 --rounds 3 --json pair.json --svg pair.svg
   target/dist/usher-load all --json all.json --svg all.svg        twenty minutes with every peer
+  target/dist/usher-load mesh --json mesh.json --svg mesh.svg
   target/dist/usher-load soak --minutes 60 --json soak.json
   target/debug/usher-load chaos --steps 1000 --seed 1 --json chaos.json     usher built with --features etcd")]
 struct Arguments {
@@ -75,6 +77,8 @@ enum What {
     Known(known::Known),
     /// Memory with thousands of connections that only wait
     Idle(idle::Idle),
+    /// The control plane with thousands of connected sidecars: how late they hear of a change, and what it costs
+    Mesh(mesh::Scale),
     /// Everything at once for a long time: is anything lost, done twice, or growing?
     Soak(soak::Soak),
     /// Control planes and etcd die, freeze and are cut off: is anything lost, does anybody notice?
@@ -99,8 +103,13 @@ fn main() -> Result<()> {
         if !arguments.machine_network {
             own_network()?;
         }
-        // The load, and what is started beside the proxies, stays off their core. A soak takes what there is.
-        if !matches!(arguments.what, What::Soak(_) | What::Chaos(_)) {
+        // The load, and what is started beside the proxies, stays off their core. A soak takes what there is, and a mesh's
+        // bars are for two cores with its sidecars on them.
+        let takes_all = matches!(
+            arguments.what,
+            What::Soak(_) | What::Chaos(_) | What::Mesh(_)
+        );
+        if !takes_all {
             process::pin(std::process::id(), 0)?;
         }
     }
@@ -116,6 +125,7 @@ fn main() -> Result<()> {
             What::Handshakes(arguments) => handshakes::run(&arguments).await,
             What::Known(arguments) => known::run(&arguments).await,
             What::Idle(arguments) => idle::run(&arguments).await,
+            What::Mesh(arguments) => mesh::run(&arguments).await,
             What::Soak(arguments) => soak::run(&arguments).await,
             What::Chaos(arguments) => chaos::run(&arguments).await,
             What::All(arguments) => all::run(&arguments).await,

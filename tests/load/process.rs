@@ -1,6 +1,11 @@
 //! What the kernel says about processes: time on CPU, resident memory, open files; and which core they may use.
 
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -32,6 +37,40 @@ pub(crate) fn cpu_nanos(pids: &[u32]) -> Result<u64> {
         }
     }
     Ok(total)
+}
+
+/// Time on CPU of one process, which threads that have ended go on to have spent.
+#[derive(Debug)]
+pub(crate) struct CpuClock {
+    pid: u32,
+    /// By thread, as seen last.
+    spent: Mutex<BTreeMap<String, u64>>,
+}
+
+impl CpuClock {
+    pub(crate) fn of(pid: u32) -> Self {
+        Self {
+            pid,
+            spent: Mutex::default(),
+        }
+    }
+
+    /// Of all threads that were ever seen.
+    pub(crate) fn spent(&self) -> Result<Duration> {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let task = task?;
+            // It may end while we look.
+            let Ok(text) = std::fs::read_to_string(task.path().join("schedstat")) else {
+                continue;
+            };
+            let nanos = text.split_whitespace().next();
+            let nanos = nanos.context("schedstat is empty")?.parse::<u64>()?;
+            let thread = task.file_name().to_string_lossy().into_owned();
+            spent.insert(thread, nanos);
+        }
+        Ok(Duration::from_nanos(spent.values().sum()))
+    }
 }
 
 /// Resident memory of the processes together, in KiB.

@@ -114,7 +114,7 @@ impl Caller {
 }
 /// It is measured, not trusted.
 #[derive(Debug)]
-struct Anybody;
+pub(crate) struct Anybody;
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(

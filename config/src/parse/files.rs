@@ -1,11 +1,8 @@
 //! Files → documents → objects.
-//!
-//! A file is cut into documents *before* YAML sees it: a line that begins with `---` or `...` ends a document
-//! wherever it stands (YAML 1.2.2 §9.1.2 forbids it inside every scalar), so a syntax error costs one document.
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +13,7 @@ use crate::{
     value::Name,
 };
 
+use super::documents::{Document, documents};
 use super::place::Place;
 use super::report::Report;
 use super::{Located, Mistake, Parsed, Position, Rejected, Severity, decode, references, tree};
@@ -56,6 +54,23 @@ pub fn parse_directory(directory: &Path) -> io::Result<Parsed> {
 /// # Errors
 /// As [`parse_directory`].
 pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
+    parse_unless_known(places, &mut Known::default())
+}
+
+/// What each file said when it was parsed last: of thousands of files an edit changes one.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<PathBuf, Arc<Parsed>>);
+
+/// As [`parse_directory`], without parsing again what has the text that it had. Every file is read, and all objects are
+/// checked against each other; a file that is gone is forgotten.
+///
+/// # Errors
+/// As [`parse_directory`].
+pub fn parse_directory_again(directory: &Path, known: &mut Known) -> io::Result<Parsed> {
+    parse_unless_known(&[directory.to_owned()], known)
+}
+
+fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parsed> {
     let mut found = Found::default();
     for place in places {
         let metadata = fs::metadata(place).map_err(|error| named(place, &error))?;
@@ -66,9 +81,17 @@ pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
         }
     }
     let mut parsed = Parsed::default();
+    let mut before = std::mem::take(&mut known.0);
     for path in found.files {
         match read(&path)? {
-            Ok(text) => parse_file(&path, &text, &mut parsed),
+            Ok(text) => {
+                let has_text =
+                    |said: &Arc<Parsed>| said.sources.get(&path).is_some_and(|of| **of == *text);
+                let same = before.remove(&path).filter(has_text);
+                let said = same.unwrap_or_else(|| alone(&path, &text));
+                append(&mut parsed, &said);
+                known.0.insert(path, said);
+            }
             Err((found, allowed)) => {
                 parsed.mistakes.push(whole_file(&path, found, allowed));
                 parsed.unreadable.push(path);
@@ -82,6 +105,32 @@ pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
         parsed.mistakes.push(mistake);
     }
     Ok(finish(parsed))
+}
+
+/// What a file says, whatever others say.
+fn alone(path: &Path, text: &str) -> Arc<Parsed> {
+    let mut parsed = Parsed::default();
+    parse_file(path, text, &mut parsed);
+    Arc::new(parsed)
+}
+
+fn append(parsed: &mut Parsed, said: &Parsed) {
+    let Parsed {
+        objects,
+        mistakes,
+        rejected,
+        broken,
+        unreadable,
+        sources,
+    } = said;
+    parsed.objects.extend_from_slice(objects);
+    parsed.mistakes.extend_from_slice(mistakes);
+    parsed.rejected.extend_from_slice(rejected);
+    parsed.broken.extend_from_slice(broken);
+    parsed.unreadable.extend_from_slice(unreadable);
+    let sources = sources.iter();
+    let sources = sources.map(|(path, text)| (path.clone(), text.clone()));
+    parsed.sources.extend(sources);
 }
 
 /// What directories hold, in order of path. The same file may be reached by two places; it is one file still.
@@ -252,10 +301,10 @@ fn take(
             positions,
         };
         if report.is_empty() {
-            parsed.objects.push(located);
+            parsed.objects.push(Arc::new(located));
             return;
         }
-        parsed.broken.push(located);
+        parsed.broken.push(Arc::new(located));
     }
     if report.is_empty() {
         // A decoder that gives up has said why. Should one ever not, the object must not vanish in silence.
@@ -317,49 +366,4 @@ fn stand_in(
         namespace,
         name: name.parse().ok()?,
     })
-}
-
-/// A document's text, its `---` included.
-struct Document<'a> {
-    text: &'a str,
-    first_line: u32,
-}
-
-fn documents(text: &str) -> Vec<Document<'_>> {
-    let mut documents = Vec::new();
-    // Where the document begins, its first line, and whether it holds only comments and directives so far: those
-    // belong to the document whose `---` follows.
-    let (mut start, mut first_line, mut prologue) = (0, 1, true);
-    let mut at = 0;
-    for (line, number) in text.split_inclusive('\n').zip(1_u32..) {
-        let (begins, ends) = (is_marker(line, "---"), is_marker(line, "..."));
-        if begins && !prologue {
-            documents.push(Document {
-                text: text.get(start..at).unwrap_or_default(),
-                first_line,
-            });
-            (start, first_line) = (at, number);
-        }
-        at += line.len();
-        prologue = prologue && !begins && (line.trim().is_empty() || line.starts_with(['#', '%']));
-        if ends {
-            documents.push(Document {
-                text: text.get(start..at).unwrap_or_default(),
-                first_line,
-            });
-            (start, first_line, prologue) = (at, number.saturating_add(1), true);
-        }
-    }
-    if start < text.len() {
-        documents.push(Document {
-            text: text.get(start..).unwrap_or_default(),
-            first_line,
-        });
-    }
-    documents
-}
-
-fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }

@@ -13,6 +13,7 @@ mod place;
 mod fields;
 mod decode;
 mod references;
+mod documents;
 mod files;
 
 use std::{
@@ -32,13 +33,13 @@ pub use report::{nearest, nearest_qualified};
 pub struct Parsed {
     /// The objects without mistakes of their own, in order of file and document. Each key occurs once: of
     /// duplicates the first is here.
-    pub objects: Vec<Located>,
+    pub objects: Vec<Arc<Located>>,
     /// Everything to complain about, errors and warnings, in order of position.
     pub mistakes: Vec<Mistake>,
     /// Objects that say who they are but have mistakes, and AccessPolicies that say their namespace at least. Their last good version should stay in force.
     pub rejected: Vec<Rejected>,
     /// Of the rejected ones, what could be read: their references are checked all the same, and then they go.
-    pub(crate) broken: Vec<Located>,
+    pub(crate) broken: Vec<Arc<Located>>,
     /// Files of which at least one document could not be read far enough to know whose it is: objects that came
     /// from them before should stay in force.
     pub unreadable: Vec<PathBuf>,
@@ -100,7 +101,7 @@ pub enum Colours {
     Ansi,
 }
 
-pub use files::{parse_directory, parse_files, parse_paths};
+pub use files::{Known, parse_directory, parse_directory_again, parse_files, parse_paths};
 
 #[cfg(test)]
 mod tests;

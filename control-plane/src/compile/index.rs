@@ -1,6 +1,10 @@
 //! A world's objects by kind and name, each with when it was accepted: who is older wins.
 
-use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::SystemTime,
+};
 
 use http::HeaderName;
 use usher_config::{
@@ -10,7 +14,7 @@ use usher_config::{
         TcpRoute, TlsRoute, TrafficPolicy, Workload,
     },
     model::ServiceTarget,
-    value::{Jwks, JwksUri, Port, ServiceName, TrustDomain},
+    value::{Jwks, JwksUri, Name, Port, ServiceName, TrustDomain},
 };
 
 use crate::registry::{Denied, World};
@@ -52,6 +56,8 @@ pub(super) struct Index<'a> {
     pub(super) trust_domain: TrustDomain,
     pub(super) services: BTreeMap<ServiceName, &'a Service>,
     pub(super) workloads: Vec<&'a Workload>,
+    /// The same by namespace and label: a mesh with as many services as workloads would look at each for each.
+    labelled: HashMap<(&'a Name, &'a str, &'a str), Vec<&'a Workload>>,
     pub(super) gateways: BTreeMap<ServiceName, Aged<'a, Gateway>>,
     pub(super) http_routes: Vec<Aged<'a, HttpRoute>>,
     pub(super) grpc_routes: Vec<Aged<'a, GrpcRoute>>,
@@ -86,6 +92,7 @@ impl<'a> Index<'a> {
             trust_domain: world.trust_domain(),
             services: BTreeMap::new(),
             workloads: Vec::new(),
+            labelled: HashMap::new(),
             gateways: BTreeMap::new(),
             http_routes: Vec::new(),
             grpc_routes: Vec::new(),
@@ -117,7 +124,7 @@ impl<'a> Index<'a> {
                 Object::Service(object) => {
                     index.services.insert(object.full_name(), object);
                 }
-                Object::Workload(object) => index.workloads.push(object),
+                Object::Workload(object) => index.add_workload(object),
                 Object::Gateway(object) => {
                     let gateway = Aged::new(key, object, at);
                     index.gateways.insert(object.full_name(), gateway);
@@ -145,6 +152,30 @@ impl<'a> Index<'a> {
         by_age(&mut index.rate_limits);
         index.claim_headers = claims::headers(&index.authentication);
         index
+    }
+
+    fn add_workload(&mut self, workload: &'a Workload) {
+        self.workloads.push(workload);
+        let namespace = &workload.metadata.namespace;
+        for (key, value) in &workload.metadata.labels {
+            let with_label = (namespace, key.as_str(), value.as_str());
+            self.labelled.entry(with_label).or_default().push(workload);
+        }
+    }
+
+    /// The workloads that a service's selector takes, in the order of all.
+    pub(super) fn selected<'b>(
+        &'b self,
+        service: &'b Service,
+    ) -> impl Iterator<Item = &'a Workload> + 'b {
+        let first = service.spec.selector.iter().next();
+        let candidates = first.and_then(|(key, value)| {
+            let namespace = &service.metadata.namespace;
+            self.labelled
+                .get(&(namespace, key.as_str(), value.as_str()))
+        });
+        let candidates = candidates.into_iter().flatten().copied();
+        candidates.filter(|workload| service.spec.selects(&workload.metadata.labels))
     }
 
     /// The port of a service that a reference means, or why there is none.

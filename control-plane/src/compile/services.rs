@@ -23,7 +23,7 @@ use super::{
 /// Who may be an instance: the service accounts of the Workloads that the selector takes.
 pub(super) fn backing(index: &Index<'_>, service: &kind::Service) -> Vec<Backing> {
     let mut all: Vec<Backing> = Vec::new();
-    for workload in selected(index, service) {
+    for workload in index.selected(service) {
         let account = &workload.spec.service_account;
         if all
             .iter()
@@ -109,16 +109,6 @@ fn outbound(index: &Index<'_>) -> OutboundTraffic {
     }
 }
 
-fn selected<'a>(
-    index: &Index<'a>,
-    service: &kind::Service,
-) -> impl Iterator<Item = &'a kind::Workload> {
-    index.workloads.iter().copied().filter(|workload| {
-        workload.metadata.namespace == service.metadata.namespace
-            && service.spec.selects(&workload.metadata.labels)
-    })
-}
-
 /// The workloads that the selector takes.
 pub(super) fn workloads(index: &Index<'_>, service: &kind::Service) -> Vec<kind::ObjectKey> {
     let key = |workload: &kind::Workload| kind::ObjectKey {
@@ -126,7 +116,7 @@ pub(super) fn workloads(index: &Index<'_>, service: &kind::Service) -> Vec<kind:
         namespace: workload.metadata.namespace.clone(),
         name: workload.metadata.name.clone(),
     };
-    selected(index, service).map(key).collect()
+    index.selected(service).map(key).collect()
 }
 
 /// The zone of all of them, if it is one.
@@ -177,8 +167,9 @@ pub(super) fn inbound(
 ) -> InboundPolicy {
     let name = service.full_name();
     let access = access::access(index, targets, &name, findings);
-    let health_check =
-        selected(index, service).find_map(|workload| workload.spec.health_check.as_ref());
+    let health_check = index
+        .selected(service)
+        .find_map(|workload| workload.spec.health_check.as_ref());
     let authentication = authentication::of_service((index, targets), &name, findings);
     if authentication.is_none() {
         access::report_unverified(&name, &access.policies, findings);
@@ -204,7 +195,7 @@ pub(super) fn inbound(
             .idle,
         outbound: outbound(index),
         empty_segments: empty_segments(index),
-        zone: zone(selected(index, service)),
+        zone: zone(index.selected(service)),
         service: name,
     }
 }

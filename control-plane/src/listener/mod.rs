@@ -8,11 +8,11 @@
 pub mod tls;
 mod stream;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep, timeout},
 };
@@ -36,7 +36,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKES_MAX: usize = 256;
 
 /// Connections at once: the 10,000 sidecars one control plane is made for, twice, as all may reconnect at once.
-const CONNECTIONS_MAX: usize = 20_000;
+pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// Connections without a certificate at once: whoever can reach the port may open them, and must not keep out those
 /// who have one. A sidecar that joins needs its for milliseconds, and comes again with back-off.
@@ -50,6 +50,24 @@ const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait when the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sidecars that knock while we are busy with others: all of a large mesh, which come back at once.
+const BACKLOG: u32 = 16_384;
+
+/// A socket with room for all sidecars at once, as far as the kernel lets us (`net.core.somaxconn`): those beyond it would
+/// be heard of a second later, when they knock again.
+///
+/// # Errors
+/// The address cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts sidecars' connections.
 pub struct Listener {
@@ -169,8 +187,12 @@ impl Shaker {
         timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut [0]))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
-        // Never closed; without the permit the handshake is only one more at once.
-        let handshake = self.handshakes.acquire().await;
+        // Who has waited as long as that has given up, and comes again: a handshake would be wasted on it, and whoever
+        // stands behind it in a storm would be late as well. (Never closed; without the permit the handshake is only one
+        // more at once.)
+        let handshake = timeout(HANDSHAKE_TIMEOUT, self.handshakes.acquire())
+            .await
+            .map_err(|_| HandshakeError::Timeout)?;
         let acceptor = TlsAcceptor::from(self.tls.config());
         let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
             .await

@@ -106,7 +106,7 @@ impl World {
             {
                 Some(located) => {
                     let accepted = Accepted {
-                        object: Arc::new(located.object),
+                        object: Arc::new(Arc::unwrap_or_clone(located).object),
                         text: object.text.as_str().into(),
                         file: object.file.as_str().into(),
                         accepted_at: object.accepted_at,
@@ -272,25 +272,31 @@ impl World {
                 return Err(at("spec.trustDomain", message));
             }
         }
-        let text = located
-            .object
-            .to_yaml()
-            .map_err(|error| at("", error.to_string()))?;
         let key = located.object.key();
         let known = self.objects.get(&key);
+        // Of thousands of objects an edit changes one: the others are not written anew.
+        let unchanged = known.filter(|known| *known.object == located.object);
+        let text: Arc<str> = match unchanged {
+            Some(known) => known.text.clone(),
+            None => {
+                let text = located.object.to_yaml();
+                text.map_err(|error| at("", error.to_string()))?.into()
+            }
+        };
         // Otherwise a slip in a name would quietly take a policy away from what it protects. A version that
         // was good when it came stays, even if what it names goes away later.
         if let (Some(known), Some(mistake)) = (known, attached_to_nothing(parsed, &key))
-            && *known.text != *text
+            && known.text != text
         {
             return Err(report(mistake, base));
         }
         // A fault's time runs from the version that says how long; all else keeps its age, and with it its rights.
-        let same = |known: &&Accepted| key.kind != Kind::FaultPolicy || *known.text == *text;
+        let same = |known: &&Accepted| key.kind != Kind::FaultPolicy || known.text == text;
+        let object = unchanged.map(|known| known.object.clone());
         Ok(Accepted {
-            object: Arc::new(located.object.clone()),
+            object: object.unwrap_or_else(|| Arc::new(located.object.clone())),
             accepted_at: known.filter(same).map_or(now, |known| known.accepted_at),
-            text: text.into(),
+            text,
             file: relative(&located.file, base).into(),
         })
     }
@@ -338,23 +344,16 @@ impl World {
 
     /// Objects that are not the same in `next`.
     pub fn difference(&self, next: &Self) -> Vec<ObjectKey> {
-        let text = |world: &Self, key: &ObjectKey| {
-            let object = world.objects.get(key).map(|accepted| accepted.text.clone());
-            (object, world.denied.get(key).cloned())
+        let is_same = |key: &ObjectKey| {
+            let text = |world: &'_ Self| world.objects.get(key).map(|object| object.text.clone());
+            text(self) == text(next) && self.denied.get(key) == next.denied.get(key)
         };
-        let keys = |world: &Self| {
-            world
-                .objects
-                .keys()
-                .chain(world.denied.keys())
-                .cloned()
-                .collect::<BTreeSet<_>>()
-        };
-        let mut all = keys(self);
-        all.extend(keys(next));
-        all.into_iter()
-            .filter(|key| text(self, key) != text(next, key))
-            .collect()
+        let keys = [self, next].into_iter();
+        let keys: BTreeSet<&ObjectKey> = keys
+            .flat_map(|world| world.objects.keys().chain(world.denied.keys()))
+            .collect();
+        let changed = keys.into_iter().filter(|key| !is_same(key));
+        changed.cloned().collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use usher_config::{
@@ -13,7 +13,7 @@ use usher_config::{
 };
 
 use crate::{
-    compile::Compiled,
+    compile::{Backing, Compiled},
     registry::instances::{Instance, Instances},
 };
 
@@ -36,6 +36,8 @@ pub struct Configured {
     pub virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>>,
     /// Who may be each service.
     pub identities: BTreeMap<Arc<str>, Vec<SpiffeId>>,
+    /// The same with what it makes of their instances.
+    pub backing: BTreeMap<ServiceName, Vec<Backing>>,
 }
 
 impl Default for Configured {
@@ -51,6 +53,7 @@ impl Default for Configured {
             for_old: ForOld::default(),
             virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
+            backing: BTreeMap::new(),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Configured {
                 .map(|(name, gateway)| (named(name), Resource::encode(&v1::Gateway::from(gateway))))
                 .collect(),
             for_old: ForOld::new(compiled),
+            backing: compiled.backing.clone(),
             // Of the backing, not of the services: workloads that only call are told about themselves too.
             identities: compiled
                 .backing
@@ -118,28 +122,44 @@ pub struct Registered<'a> {
     pub trust_bundle: Option<&'a TrustBundle>,
 }
 
-/// The next snapshot. `settling` and `withdrawn` are the previous one's; the caller knows the time.
+/// The next snapshot. `settling` and `withdrawn` are the previous one's; the caller knows the time. What has not changed is
+/// the same value as before, by which streams know that it does not concern them.
 pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snapshot {
-    let same_configuration = Arc::ptr_eq(&previous.configured, from.configured);
-    let (mut endpoints, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    for name in from.compiled.services.keys() {
+    let (mut endpoints, mut addresses) = (previous.endpoints.clone(), previous.addresses.clone());
+    let services = &from.compiled.services;
+    let mut put = |name: &ServiceName| {
+        let (set, at) = endpoint_set(from.compiled, from.instances, name);
         let key = name.to_string();
-        let reusable = same_configuration && !from.dirty.contains(name);
-        let known = previous
-            .endpoints
-            .get(key.as_str())
-            .zip(previous.addresses.get(key.as_str()));
-        let (set, at) = match known.filter(|_| reusable) {
-            Some((set, at)) => (set.clone(), at.clone()),
-            None => {
-                let (set, at) = endpoint_set(from.compiled, from.instances, name);
-                (Arc::new(set), Arc::new(at))
-            }
+        replace(&mut endpoints, &key, set);
+        replace(&mut addresses, &key, at);
+    };
+    if Arc::ptr_eq(&previous.configured, from.configured) {
+        let dirty = from.dirty.iter();
+        dirty
+            .filter(|name| services.contains_key(*name))
+            .for_each(&mut put);
+    } else {
+        let backing = &previous.configured.backing;
+        let known = |name: &ServiceName| previous.endpoints.contains_key(name.to_string().as_str());
+        let stays = |name: &ServiceName| {
+            let same_backing = backing.get(name) == from.compiled.backing.get(name);
+            same_backing && !from.dirty.contains(name) && known(name)
         };
-        let key: Arc<str> = key.into();
-        endpoints.insert(key.clone(), set);
-        addresses.insert(key, at);
+        let changed = services.keys().filter(|name| !stays(name));
+        changed.for_each(&mut put);
+        let names: BTreeSet<String> = services.keys().map(ToString::to_string).collect();
+        endpoints.retain(|name, _| names.contains(&**name));
+        addresses.retain(|name, _| names.contains(&**name));
     }
+    let same_addresses = addresses.len() == previous.addresses.len()
+        && addresses
+            .values()
+            .zip(previous.addresses.values())
+            .all(|(now, before)| Arc::ptr_eq(now, before));
+    let by_address = match same_addresses {
+        true => previous.by_address.clone(),
+        false => Arc::default(),
+    };
     let trust_bundle = from.trust_bundle.map(|bundle| {
         let resource = Resource::encode(&v1::TrustBundle::from(bundle));
         (bundle.trust_domain.as_str().into(), resource)
@@ -149,10 +169,19 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
         configured: from.configured.clone(),
         endpoints,
         addresses,
-        by_address: OnceLock::new(),
+        by_address,
         trust_bundle,
         settling: previous.settling,
         withdrawn: previous.withdrawn.clone(),
+    }
+}
+
+/// Equal ones stay the same.
+fn replace<T: PartialEq>(all: &mut BTreeMap<Arc<str>, Arc<T>>, name: &str, value: T) {
+    match all.get_mut(name) {
+        Some(known) if **known == value => {}
+        Some(known) => *known = Arc::new(value),
+        None => drop(all.insert(name.into(), Arc::new(value))),
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<Arc<str>, Arc<EndpointSet>>,
     /// Where each service's instances are, as `endpoints`.
     pub addresses: BTreeMap<Arc<str>, Arc<BTreeSet<IpAddr>>>,
-    /// The same, turned around; made when somebody asks.
-    pub by_address: OnceLock<BTreeMap<IpAddr, Vec<Arc<str>>>>,
+    /// The same, turned around; made when somebody asks, and kept as long as nobody has another address.
+    pub by_address: Arc<OnceLock<BTreeMap<IpAddr, Vec<Arc<str>>>>>,
     /// By trust domain, at most one. `None` only while the control plane starts.
     pub trust_bundle: Option<(Arc<str>, Resource)>,
     /// This control plane has just started and may not know all instances yet: what a proxy brings along and we do

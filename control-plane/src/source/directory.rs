@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, warn};
-use usher_config::parse::{Parsed, parse_directory};
+use usher_config::parse::{Known, Parsed, parse_directory_again};
 
 /// An editor that truncates, writes and renames does so within milliseconds; a half-written file must not be
 /// taken for a deletion.
@@ -35,15 +35,46 @@ const QUIET_MAX: Duration = Duration::from_secs(1);
 /// Without any event.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Reads the directory, off the async threads.
+/// Reads a directory, off the async threads.
 ///
 /// # Errors
 /// It, or a file in it, cannot be read. Nothing is known then: what is running stays.
 pub async fn read(directory: &Path) -> io::Result<Parsed> {
-    let directory = directory.to_owned();
-    tokio::task::spawn_blocking(move || parse_directory(&directory))
-        .await
-        .map_err(io::Error::other)?
+    Reader::new(directory).read().await
+}
+
+/// Reads a directory again and again, and parses only what is not as it was.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    known: Known,
+}
+
+impl Reader {
+    /// Of this directory.
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            known: Known::default(),
+        }
+    }
+
+    /// As it is now; off the async threads.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub async fn read(&mut self) -> io::Result<Parsed> {
+        let (directory, mut known) = (self.directory.clone(), std::mem::take(&mut self.known));
+        let reading = move || {
+            let parsed = parse_directory_again(&directory, &mut known);
+            (parsed, known)
+        };
+        let (parsed, known) = tokio::task::spawn_blocking(reading)
+            .await
+            .map_err(io::Error::other)?;
+        self.known = known;
+        parsed
+    }
 }
 
 /// Says when to look at a directory.

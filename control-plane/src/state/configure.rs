@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use tracing::{info, warn};
@@ -17,7 +17,7 @@ use crate::{
         store::{CHANGED_MAX, Commit, HISTORY, Origin, RevisionRecord},
         world::{Accepted, Reading},
     },
-    source::directory::{self, Watch},
+    source::directory::{Reader, Watch},
     status::{MistakeReport, RejectedObject},
 };
 
@@ -29,16 +29,23 @@ use super::{
 impl State {
     /// Keeps the mesh as the directory says, for ever. A directory that cannot be read changes nothing.
     pub async fn run_directory(&self, directory: PathBuf) {
-        let mut watch = Watch::new(&directory);
+        let (mut watch, mut reader) = (Watch::new(&directory), Reader::new(&directory));
         let mut releases = self.0.released.subscribe();
         let mut seen = None;
         loop {
-            match directory::read(&directory).await {
+            let begun = Instant::now();
+            match reader.read().await {
                 Ok(parsed) if seen.as_ref() == Some(&parsed.sources) => {}
                 Ok(parsed) => {
-                    let sources = parsed.sources.clone();
+                    let (sources, read) = (parsed.sources.clone(), begun.elapsed());
                     match self.apply(parsed, &directory).await {
-                        Ok(_) => seen = Some(sources),
+                        Ok(revision) => {
+                            seen = Some(sources);
+                            if let Some(Revision { number, .. }) = revision {
+                                let decided = begun.elapsed().saturating_sub(read);
+                                info!(revision = number, ?read, ?decided, "directory in force");
+                            }
+                        }
                         Err(error) => {
                             warn!(
                                 error = &error as &dyn std::error::Error,

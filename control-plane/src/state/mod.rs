@@ -104,6 +104,12 @@ struct Inner {
     started: Instant,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.connected.end();
+    }
+}
+
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")

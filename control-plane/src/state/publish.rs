@@ -10,7 +10,10 @@ use std::{
 use tokio::{sync::watch, time::sleep_until};
 use tracing::info;
 
-use crate::snapshot::{Debounce, Registered, build};
+use crate::{
+    snapshot::{Debounce, Registered, build},
+    xds::Changes,
+};
 
 use super::{Inner, SETTLING, State, configure::off_thread, lock};
 
@@ -88,6 +91,8 @@ impl State {
         }
         next.withdrawn.clone_from(&registry.withdrawn);
         drop(registry);
+        let changes = Changes::between(&previous, &next);
         self.0.snapshots.send_replace(next.into());
+        self.0.connected.published(&changes);
     }
 }

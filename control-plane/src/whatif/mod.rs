@@ -82,7 +82,7 @@ pub struct Places<'p>(BTreeMap<ObjectKey, &'p Located>);
 impl<'p> Places<'p> {
     /// Of what was parsed.
     pub fn new(parsed: &'p Parsed) -> Self {
-        let objects = parsed.objects.iter();
+        let objects = parsed.objects.iter().map(|located| &**located);
         let by_key = objects.map(|located| (located.object.key(), located));
         Self(by_key.collect())
     }

@@ -1,5 +1,8 @@
-//! The proxies that are connected now: what each runs, for `usher status`, and how far each has followed, so
-//! that an instance can wait until nobody calls it any more.
+//! The proxies that are connected now: whom a change concerns, what each runs, for `usher status`, and how far each has
+//! followed, so that an instance can wait until nobody calls it any more.
+//!
+//! A stream that a change does not concern is not looked at: it is as far as it was, and that is far enough. So a stream
+//! is *behind* when it has not applied the newest snapshot that concerns it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,17 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use usher_config::{
     value::{InstanceName, SpiffeId},
     wire::{client_feature, discovery::Node},
 };
 
-use super::{Topic, subscription::Subscriptions};
+use super::{Changes, Topic, interest::Interest, subscription::Subscriptions};
 use crate::status::{NackReport, ProxyReport, Refusals};
 use remarks::Remarks;
 
+mod refusals;
 mod remarks;
+mod trust;
 
 /// After a proxy's progress, others that progress at the same time are waited for: ten thousand
 /// acknowledgements of one change should not mean ten thousand looks through ten thousand proxies.
@@ -34,6 +39,12 @@ pub struct Connected {
 struct Streams {
     next: u64,
     by_id: BTreeMap<StreamId, Entry>,
+    interest: Interest,
+    /// The newest snapshot whose changes were told of, and its configuration.
+    published: u64,
+    revision: u64,
+    /// There will be no more snapshots.
+    is_over: bool,
     remarks: Remarks,
 }
 
@@ -41,19 +52,34 @@ struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u64);
 
+impl StreamId {
+    pub(super) const FIRST: Self = Self(0);
+    pub(super) const LAST: Self = Self(u64::MAX);
+}
+
 #[derive(Debug)]
 struct Entry {
     report: ProxyReport,
     /// Of services, too.
     follows_streams: bool,
+    /// The newest snapshot that concerns the proxy.
+    concerned: u64,
     /// All changes up to this generation that concern the proxy are applied by it.
-    generation: u64,
-    /// The newest revision that it was compared with: what was accepted since, it may not have been told yet.
-    compared: u64,
+    applied: u64,
     /// To which root of the mesh the certificate of its connection leads, by its pin.
     root: Option<Arc<str>>,
-    /// The services whose endpoints it was told, `namespace/service`.
-    endpoints_of: BTreeSet<String>,
+    wake: Arc<Notify>,
+}
+
+impl Entry {
+    fn is_behind(&self, generation: u64) -> bool {
+        self.applied < self.concerned.min(generation)
+    }
+
+    fn concern(&mut self, generation: u64) {
+        self.concerned = self.concerned.max(generation);
+        self.wake.notify_one();
+    }
 }
 
 impl Default for Connected {
@@ -70,8 +96,14 @@ impl Connected {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A proxy has opened a stream.
-    pub fn joined(&self, node: &Node, identity: &SpiffeId, since: String) -> StreamId {
+    /// A proxy has opened a stream, which is woken by the second value when something that it has asked for may be
+    /// another thing.
+    pub fn joined(
+        &self,
+        node: &Node,
+        identity: &SpiffeId,
+        since: String,
+    ) -> (StreamId, Arc<Notify>) {
         let mut streams = self.streams();
         let id = StreamId(streams.next);
         streams.next += 1;
@@ -84,68 +116,105 @@ impl Connected {
             connected_since: since,
             ..ProxyReport::default()
         };
-        streams.by_id.insert(
-            id,
-            Entry {
-                report,
-                follows_streams: has(client_feature::STREAM_ROUTES),
-                generation: 0,
-                compared: 0,
-                root: None,
-                endpoints_of: BTreeSet::new(),
-            },
-        );
-        id
-    }
-
-    /// Its connection's certificate leads to this root.
-    pub fn is_under(&self, id: StreamId, root: Option<Arc<str>>) {
-        self.update(id, |entry| entry.root = root);
-    }
-
-    /// How many have an SVID under which root, by its pin; and how many have not applied `generation` yet.
-    pub fn trust_census(&self, generation: u64) -> (BTreeMap<String, usize>, usize) {
-        let streams = self.streams();
-        let mut by_root = BTreeMap::new();
-        for entry in streams.by_id.values() {
-            if let Some(root) = &entry.root {
-                *by_root.entry(root.to_string()).or_default() += 1;
-            }
+        let wake = Arc::<Notify>::default();
+        let entry = Entry {
+            report,
+            follows_streams: has(client_feature::STREAM_ROUTES),
+            // What it brings along from an earlier stream may be older than anything.
+            concerned: streams.published.max(1),
+            applied: 0,
+            root: None,
+            wake: wake.clone(),
+        };
+        if streams.is_over {
+            wake.notify_one();
         }
-        let entries = streams.by_id.values();
-        let behind = entries.filter(|entry| entry.generation < generation);
-        (by_root, behind.count())
+        streams.by_id.insert(id, entry);
+        (id, wake)
     }
 
-    /// Its stream has ended. What it was told, it may keep for hours; nobody waits for it.
-    pub fn left(&self, id: StreamId) {
-        self.streams().by_id.remove(&id);
+    /// Its stream has ended, with these subscriptions. What it was told, it may keep for hours; nobody waits for it.
+    pub fn left(&self, id: StreamId, subscriptions: &Subscriptions) {
+        let mut streams = self.streams();
+        streams.by_id.remove(&id);
+        for topic in Topic::ALL {
+            streams.interest.ends(id, topic, subscriptions.names(topic));
+        }
+        drop(streams);
         self.progressed();
     }
 
-    /// It has asked for something of `topic`, or dropped it: whose endpoints it is told, or that it is a gateway.
-    pub fn asked(&self, id: StreamId, topic: Topic, subscriptions: &Subscriptions) {
-        match topic {
-            Topic::Endpoint => {
-                let names = subscriptions.names(topic);
-                let services = names.filter_map(|name| name.strip_suffix("/*"));
-                let services = services.map(str::to_owned).collect();
-                self.follows(id, services);
-            }
-            Topic::Gateway => self.update(id, |entry| entry.report.is_gateway = true),
-            Topic::Service | Topic::InboundPolicy | Topic::TrustBundle => {}
+    /// It asks to be told of these. To be called before the snapshot is looked at that it is told of: whatever comes
+    /// after that one wakes it.
+    pub fn subscribed(&self, id: StreamId, topic: Topic, names: &[String]) {
+        let mut streams = self.streams();
+        let published = streams.published;
+        let names = names.iter().map(String::as_str);
+        streams.interest.begins(id, topic, names);
+        if let Some(entry) = streams.by_id.get_mut(&id) {
+            entry.concerned = entry.concerned.max(published);
+            entry.report.is_gateway |= topic == Topic::Gateway;
         }
     }
 
-    /// It is about to be told the endpoints of these services.
-    pub fn follows(&self, id: StreamId, services: BTreeSet<String>) {
-        self.update(id, |entry| entry.endpoints_of = services);
+    /// It does no longer.
+    pub fn unsubscribed(&self, id: StreamId, topic: Topic, names: &[String]) {
+        let names = names.iter().map(String::as_str);
+        self.streams().interest.ends(id, topic, names);
+        self.progressed();
+    }
+
+    /// There is a newer snapshot: whoever it concerns is woken, and is behind until it has applied it. Costs nothing for
+    /// anybody else. To be called after streams can see it.
+    pub fn published(&self, changes: &Changes) {
+        let mut streams = self.streams();
+        let Streams {
+            by_id, interest, ..
+        } = &mut *streams;
+        let generation = changes.generation;
+        if changes.concerns_all {
+            by_id
+                .values_mut()
+                .for_each(|entry| entry.concern(generation));
+        }
+        for (topic, name) in &changes.names {
+            for id in interest.of(*topic, name) {
+                if let Some(entry) = by_id.get_mut(&id) {
+                    entry.concern(generation);
+                }
+            }
+        }
+        if changes.is_new_revision {
+            let refused = by_id
+                .values_mut()
+                .filter(|entry| entry.report.last_nack.is_some());
+            refused.for_each(|entry| entry.concern(generation));
+        }
+        streams.published = streams.published.max(generation);
+        streams.revision = changes.revision;
+        drop(streams);
+        self.progressed();
+    }
+
+    /// There will be no more snapshots: every stream is woken to end.
+    pub fn end(&self) {
+        let mut streams = self.streams();
+        streams.is_over = true;
+        streams
+            .by_id
+            .values()
+            .for_each(|entry| entry.wake.notify_one());
+    }
+
+    /// Whether there will be no more snapshots.
+    pub fn is_over(&self) -> bool {
+        self.streams().is_over
     }
 
     /// It has applied everything up to `generation`. `revision`: it acknowledged that configuration.
     pub fn applied(&self, id: StreamId, generation: u64, revision: Option<u64>) {
         self.update(id, |entry| {
-            entry.generation = entry.generation.max(generation);
+            entry.applied = entry.applied.max(generation);
             if let Some(revision) = revision {
                 entry.report.revision = revision;
             }
@@ -153,10 +222,9 @@ impl Connected {
         self.progressed();
     }
 
-    /// Whether it runs `revision`, as far as that concerns it.
+    /// Whether it runs what the newest snapshot that it was compared with has for it, of this revision.
     pub fn up_to_date(&self, id: StreamId, revision: u64, up_to_date: bool) {
         self.update(id, |entry| {
-            entry.compared = revision;
             entry.report.up_to_date = up_to_date;
             if up_to_date {
                 entry.report.applied = revision;
@@ -164,34 +232,6 @@ impl Connected {
                 entry.report.refuses = Refusals::default();
             }
         });
-    }
-
-    /// It has applied a revision, all of it but what it refuses.
-    pub fn took(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
-        self.update(id, |entry| {
-            let report = &mut entry.report;
-            report.applied = report.applied.max(revision);
-            for (topic, refused) in by_topic(&mut report.refuses) {
-                // What was refused before came along once more, and was taken.
-                refused.retain(|name, since| {
-                    let mut still = subscriptions.names_refused(topic);
-                    *since >= revision || still.any(|refused| refused == name)
-                });
-            }
-        });
-        self.progressed();
-    }
-
-    /// It refuses something of a revision.
-    pub fn refuses(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
-        self.update(id, |entry| {
-            for (topic, refused) in by_topic(&mut entry.report.refuses) {
-                for name in subscriptions.names_refused(topic) {
-                    refused.entry(name.to_owned()).or_insert(revision);
-                }
-            }
-        });
-        self.progressed();
     }
 
     /// It refused something.
@@ -218,17 +258,28 @@ impl Connected {
     /// All, by node; as seen when `revision` is the newest.
     pub fn reports(&self, revision: u64) -> Vec<ProxyReport> {
         let streams = self.streams();
-        let report = |entry: &Entry| {
+        let mut calls: BTreeMap<StreamId, BTreeSet<String>> = BTreeMap::new();
+        for (name, id) in streams.interest.all(Topic::Endpoint) {
+            if let Some(service) = name.strip_suffix("/*") {
+                calls.entry(id).or_default().insert(service.to_owned());
+            }
+        }
+        let mut report = |(id, entry): (&StreamId, &Entry)| {
+            let calls = calls.remove(id).unwrap_or_default();
             let mut report = entry.report.clone();
-            report.up_to_date &= entry.compared >= revision;
+            report.up_to_date &= entry.applied >= entry.concerned && streams.revision >= revision;
+            // All of it that concerns the proxy, however long ago that was.
+            if report.up_to_date {
+                report.applied = report.applied.max(streams.revision);
+            }
             report.remarks = streams.remarks.of(&report.node).to_vec();
-            report.calls = entry.endpoints_of.iter().cloned().collect();
+            report.calls = calls.iter().cloned().collect();
             if !entry.follows_streams {
-                report.ignores_streams_of.clone_from(&entry.endpoints_of);
+                report.ignores_streams_of = calls;
             }
             report
         };
-        let mut reports: Vec<ProxyReport> = streams.by_id.values().map(report).collect();
+        let mut reports: Vec<ProxyReport> = streams.by_id.iter().map(&mut report).collect();
         reports.sort_by(|a, b| a.node.cmp(&b.node));
         reports
     }
@@ -253,11 +304,22 @@ impl Connected {
 
     fn is_behind(&self, service: &str, generation: u64) -> bool {
         let streams = self.streams();
-        let mut followers = streams
-            .by_id
-            .values()
-            .filter(|entry| entry.endpoints_of.contains(service));
-        followers.any(|entry| entry.generation < generation)
+        // Before its snapshot is there, nobody was told of it.
+        if streams.published < generation {
+            return true;
+        }
+        let endpoints = format!("{service}/*");
+        let mut followers = streams.interest.of(Topic::Endpoint, &endpoints);
+        followers.any(|id| {
+            let entry = streams.by_id.get(&id);
+            entry.is_some_and(|entry| entry.is_behind(generation))
+        })
+    }
+
+    /// How many names somebody has asked for.
+    #[cfg(test)]
+    pub(crate) fn asked_for(&self) -> usize {
+        self.streams().interest.len()
     }
 
     fn update(&self, id: StreamId, change: impl FnOnce(&mut Entry)) {
@@ -270,14 +332,6 @@ impl Connected {
         self.progress
             .send_modify(|count| *count = count.wrapping_add(1));
     }
-}
-
-fn by_topic(refuses: &mut Refusals) -> [(Topic, &mut BTreeMap<String, u64>); 3] {
-    [
-        (Topic::Service, &mut refuses.services),
-        (Topic::InboundPolicy, &mut refuses.inbound),
-        (Topic::Gateway, &mut refuses.gateways),
-    ]
 }
 
 #[cfg(test)]

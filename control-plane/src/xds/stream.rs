@@ -3,9 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use prost::Message as _;
-use prost_types::Any;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
@@ -13,10 +11,10 @@ use usher_config::{
     value::{InstanceName, SpiffeId},
     wire::{
         discovery::{
-            DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse,
             aggregated_discovery_service_server::AggregatedDiscoveryService,
         },
-        type_url, v1,
+        type_url,
     },
 };
 
@@ -32,12 +30,9 @@ use super::{
     acknowledgement::{Acknowledgements, Answer, Closing},
     authenticate::{authenticate, under_root},
     connected::{Connected, StreamId},
-    subscription::{Batch, Part, Subscriptions},
+    responses::{closing_response, names, responses},
+    subscription::{Batch, Subscriptions},
 };
-
-/// A response is cut before it grows beyond this: receivers refuse messages over 4 MiB (gRPC's default), and a
-/// part of a batch that large would hold up everything behind it on the connection.
-const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
 /// Responses between our task and the connection; beyond it HTTP/2's flow control makes us wait.
 const CHANNEL: usize = 2;
@@ -84,6 +79,8 @@ struct Conversation {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     connected: Arc<Connected>,
     id: Option<StreamId>,
+    /// A snapshot has come that concerns us, or the last one.
+    wake: Arc<Notify>,
     subscriptions: Subscriptions,
     acknowledgements: Acknowledgements,
     /// All that the proxy wants at first has been asked for.
@@ -97,7 +94,7 @@ struct Conversation {
 impl Drop for Conversation {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.connected.left(id);
+            self.connected.left(id, &self.subscriptions);
         }
     }
 }
@@ -117,6 +114,7 @@ impl Conversation {
             snapshots: state.snapshots(),
             connected: state.connected(),
             id: None,
+            wake: Arc::default(),
             subscriptions: Subscriptions::default(),
             acknowledgements: Acknowledgements::default(),
             begun: false,
@@ -149,8 +147,10 @@ impl Conversation {
                     Some(request) => Some(request?),
                     None => return Ok(()),
                 },
-                changed = self.snapshots.changed() => {
-                    changed.map_err(|_| Status::unavailable("the control plane is stopping"))?;
+                () = self.wake.notified() => {
+                    if self.connected.is_over() {
+                        return Err(Status::unavailable("the control plane is stopping"));
+                    }
                     self.dirty = true;
                     None
                 }
@@ -193,9 +193,9 @@ impl Conversation {
             }
             let understands = Understands::of(&node.client_features);
             self.subscriptions.understand_only(understands);
-            let id = self.connected.joined(&node, &self.identity, now_text());
+            let (id, wake) = self.connected.joined(&node, &self.identity, now_text());
             self.connected.is_under(id, self.root.clone());
-            self.id = Some(id);
+            (self.id, self.wake) = (Some(id), wake);
         }
         if !request.response_nonce.is_empty() {
             self.answered(&request);
@@ -210,15 +210,16 @@ impl Conversation {
         let topic = Topic::from_type_url(&request.type_url).ok_or_else(|| {
             Status::invalid_argument(format!("no resources of type {:?} here", request.type_url))
         })?;
+        let Some(id) = self.id else { return Ok(()) };
         let dropped = &request.resource_names_unsubscribe;
         self.subscriptions.unsubscribe(topic, dropped);
+        self.connected.unsubscribed(id, topic, dropped);
         let names = request.resource_names_subscribe;
         if !names.is_empty() || !request.initial_resource_versions.is_empty() {
+            let versions = request.initial_resource_versions;
             self.subscriptions
-                .subscribe(topic, names, request.initial_resource_versions)?;
-        }
-        if let Some(id) = self.id {
-            self.connected.asked(id, topic, &self.subscriptions);
+                .subscribe(topic, names.clone(), versions)?;
+            self.connected.subscribed(id, topic, &names);
         }
         self.dirty = true;
         Ok(())
@@ -289,7 +290,7 @@ impl Conversation {
 
     fn compare(&mut self) {
         self.dirty = false;
-        let snapshot = self.snapshots.borrow_and_update().clone();
+        let snapshot = self.snapshots.borrow().clone();
         let Some(id) = self.id else { return };
         let closing = Closing {
             generation: snapshot.generation,
@@ -326,77 +327,6 @@ impl Conversation {
         end.nonce = nonces.closing();
         end.system_version_info = version;
         self.pending.push_back(end);
-    }
-}
-
-fn names(response: &DeltaDiscoveryResponse) -> Vec<String> {
-    let resources = response
-        .resources
-        .iter()
-        .map(|resource| resource.name.clone());
-    resources
-        .chain(response.removed_resources.iter().cloned())
-        .collect()
-}
-
-/// A part as one response, or several where it is large.
-fn responses(mut part: Part) -> Vec<(Topic, DeltaDiscoveryResponse)> {
-    let (topic, type_url) = (part.topic, part.topic.type_url().to_owned());
-    let empty = || DeltaDiscoveryResponse {
-        type_url: type_url.clone(),
-        ..Default::default()
-    };
-    let mut all = Vec::new();
-    let (mut current, mut size) = (empty(), 0);
-    for (name, resource) in part.resources {
-        let aliases = part.aliases.remove(&name).unwrap_or_default();
-        let length = name.len() + resource.body.len() + 64 * aliases.len() + 128;
-        if size > 0 && size + length > RESPONSE_BYTES_MAX {
-            all.push((topic, std::mem::replace(&mut current, empty())));
-            size = 0;
-        }
-        size += length;
-        current.resources.push(WireResource {
-            version: resource.version.as_ref().into(),
-            resource: Some(Any {
-                type_url: type_url.clone(),
-                value: resource.body.to_vec(),
-            }),
-            name,
-            aliases: aliases.into_iter().collect(),
-        });
-    }
-    for name in part.removed {
-        if size > 0 && size + name.len() > RESPONSE_BYTES_MAX {
-            all.push((topic, std::mem::replace(&mut current, empty())));
-            size = 0;
-        }
-        size += name.len();
-        current.removed_resources.push(name);
-    }
-    all.push((topic, current));
-    all
-}
-
-fn closing_response(snapshot: &Snapshot) -> DeltaDiscoveryResponse {
-    let revision = snapshot.revision();
-    let value = v1::Revision::from(revision).encode_to_vec();
-    let domain = snapshot
-        .trust_bundle
-        .as_ref()
-        .map_or("mesh", |(domain, _)| domain);
-    DeltaDiscoveryResponse {
-        type_url: type_url::REVISION.to_owned(),
-        resources: vec![WireResource {
-            version: revision.number.to_string(),
-            resource: Some(Any {
-                type_url: type_url::REVISION.to_owned(),
-                value,
-            }),
-            name: domain.to_owned(),
-            aliases: Vec::new(),
-        }],
-        ..Default::default()
     }
 }
 

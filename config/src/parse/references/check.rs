@@ -78,10 +78,7 @@ impl<'a> Check<'a, '_> {
 
     fn service(&mut self, service: &Service) {
         let selector = &service.spec.selector;
-        let workloads = self.index.labels.get(self.namespace());
-        let selected =
-            workloads.is_some_and(|all| all.iter().any(|labels| service.spec.selects(labels)));
-        if selected || self.index.partial {
+        if self.index.selects_some(service) || self.index.partial {
             return;
         }
         let pairs: Vec<_> = selector

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{Gateway, Granted, Kind, Object, ReferenceGrant, Service, TargetKind},
+    kind::{Gateway, Granted, Kind, Metadata, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
     value::{Name, ServiceName, TrustDomain},
 };
@@ -21,7 +21,8 @@ pub(super) struct Index<'a> {
     pub(super) trust_domain: Option<TrustDomain>,
     /// Of the Workloads: who there can be.
     pub(super) accounts: BTreeSet<(&'a Name, &'a Name)>,
-    pub(super) labels: HashMap<&'a Name, Vec<&'a BTreeMap<String, String>>>,
+    /// Of the Workloads, by namespace and label: a mesh with as many Services would look at each for each.
+    labels: HashMap<(&'a Name, &'a str, &'a str), Vec<&'a BTreeMap<String, String>>>,
     /// With an AuthenticationPolicy, be it one with mistakes.
     pub(super) authenticates: BTreeSet<&'a Name>,
     /// Whose references are allowed.
@@ -30,6 +31,20 @@ pub(super) struct Index<'a> {
     pub(super) ungranted: bool,
     /// Some Workload is rejected or some file unreadable: silence about what may be in there.
     pub(super) partial: bool,
+}
+
+impl Index<'_> {
+    /// Whether the Service's selector takes some Workload.
+    pub(super) fn selects_some(&self, service: &Service) -> bool {
+        let Some((key, value)) = service.spec.selector.iter().next() else {
+            return false;
+        };
+        let with_label = (&service.metadata.namespace, key.as_str(), value.as_str());
+        let candidates = self.labels.get(&with_label).into_iter().flatten();
+        candidates
+            .into_iter()
+            .any(|labels| service.spec.selects(labels))
+    }
 }
 
 impl<'a> Index<'a> {
@@ -97,10 +112,13 @@ impl<'a> Index<'a> {
                 self.workloads.insert(workload.full_name());
                 self.accounts
                     .insert((&workload.metadata.namespace, &workload.spec.service_account));
-                self.labels
-                    .entry(&workload.metadata.namespace)
-                    .or_default()
-                    .push(&workload.metadata.labels);
+                let Metadata {
+                    namespace, labels, ..
+                } = &workload.metadata;
+                for (key, value) in labels {
+                    let with_label = (namespace, key.as_str(), value.as_str());
+                    self.labels.entry(with_label).or_default().push(labels);
+                }
             }
             Object::HttpRoute(route) => {
                 let rules = route

@@ -5,7 +5,10 @@ mod index;
 mod rivals;
 mod unguarded;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     kind::{Kind, Object, ObjectKey, PolicyKind, TargetKind, TargetRef},
@@ -175,7 +178,7 @@ fn related(located: &Located, field: &str, label: &str) -> Related {
 }
 
 /// One policy of a kind per exact target. Both stay: which one holds depends on which was accepted first.
-fn conflicts(objects: &[Located], mistakes: &mut Vec<Mistake>) {
+fn conflicts(objects: &[Arc<Located>], mistakes: &mut Vec<Mistake>) {
     type Target<'a> = (PolicyKind, Option<&'a Name>, &'a TargetRef);
     let mut first: BTreeMap<Target<'_>, (&Located, String)> = BTreeMap::new();
     for located in objects {
@@ -214,7 +217,7 @@ fn conflicts(objects: &[Located], mistakes: &mut Vec<Mistake>) {
 }
 
 /// One service per address.
-fn addresses(objects: &[Located], mistakes: &mut Vec<Mistake>) {
+fn addresses(objects: &[Arc<Located>], mistakes: &mut Vec<Mistake>) {
     let mut first = HashMap::new();
     for located in objects {
         let Object::Service(service) = &located.object else {
@@ -224,7 +227,7 @@ fn addresses(objects: &[Located], mistakes: &mut Vec<Mistake>) {
             continue;
         };
         let earlier: &mut &Located = first.entry(address).or_insert(located);
-        if !std::ptr::eq(*earlier, located) {
+        if !std::ptr::eq::<Located>(*earlier, &**located) {
             let found = format!("`{address}`, which {} has already", earlier.object.key());
             let words = (found, "an address of its own".to_owned());
             let mut mistake = mistake(located, Severity::Error, "spec.clusterIP", words);

@@ -3,7 +3,10 @@
 //! Warnings, which name the winner: the older one (a control plane knows which was accepted first, and `usher status` says
 //! so then), of one age the first by name. Texts that are checked together are of one age.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     kind::{Object, ParentKind, ParentRef, Service},
@@ -29,7 +32,11 @@ struct Claim<'a> {
 /// Why one of two of a kind has it.
 const FIRST: &str = " (the first by name; if this one is older, it is the other way round)";
 
-pub(super) fn rivals<'a>(objects: &'a [Located], index: &Index<'a>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn rivals<'a>(
+    objects: &'a [Arc<Located>],
+    index: &Index<'a>,
+    mistakes: &mut Vec<Mistake>,
+) {
     let mut places: BTreeMap<Place, Vec<Claim<'a>>> = BTreeMap::new();
     for located in objects {
         for (place, claim) in claims(located, index) {

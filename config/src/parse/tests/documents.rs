@@ -243,3 +243,47 @@ fn a_key_that_was_named_by_mistake_is_not_shown() {
         assert!(!shown.contains("MIGH"), "{shown}");
     }
 }
+
+#[test]
+fn what_is_read_again_says_what_it_says_to_whoever_reads_it_for_the_first_time() {
+    let root = tempfile::tempdir().expect("writable");
+    let write = |name: &str, text: &str| fs::write(root.path().join(name), text).expect("writable");
+    let mut known = Known::default();
+    let mut read = || {
+        let again = parse_directory_again(root.path(), &mut known).expect("readable");
+        let first = parse_directory(root.path()).expect("readable");
+        assert_eq!(said(&again), said(&first));
+        assert_eq!(again.sources, first.sources);
+        assert_eq!(again.unreadable, first.unreadable);
+        assert_eq!(again.rejected, first.rejected);
+        let objects = |parsed: &Parsed| -> Vec<Object> {
+            let objects = parsed.objects.iter();
+            objects.map(|located| located.object.clone()).collect()
+        };
+        assert_eq!(objects(&again), objects(&first));
+        (again.objects.len(), again.mistakes.len())
+    };
+    write("a.yaml", SERVICE);
+    write("b.yaml", "kind: [\r---\rkind: Servce\r");
+    assert_eq!(read(), (2, 4));
+    // A mistake between objects: the file that has not changed is wrong now.
+    write("c.yaml", SERVICE);
+    assert_eq!(read(), (2, 6));
+    write("b.yaml", "");
+    assert_eq!(read(), (2, 2));
+    fs::remove_file(root.path().join("a.yaml")).expect("writable");
+    assert_eq!(read(), (2, 0));
+}
+
+#[test]
+fn what_has_its_text_still_is_not_parsed_again() {
+    let root = tempfile::tempdir().expect("writable");
+    fs::write(root.path().join("a.yaml"), SERVICE).expect("writable");
+    let mut known = Known::default();
+    let mut read = || parse_directory_again(root.path(), &mut known).expect("readable");
+    let (first, second) = (read(), read());
+    assert!(Arc::ptr_eq(&first.objects[0], &second.objects[0]));
+    fs::write(root.path().join("a.yaml"), format!("# edited\n{SERVICE}")).expect("writable");
+    let third = read();
+    assert!(!Arc::ptr_eq(&first.objects[0], &third.objects[0]));
+}

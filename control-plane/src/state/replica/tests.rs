@@ -22,6 +22,7 @@ use crate::{
         store::{Stored, StoredObject},
     },
     state::{By, Decision, Departure},
+    xds::Topic,
 };
 use played::Hub;
 
@@ -197,8 +198,8 @@ async fn a_goodbye_waits_for_the_proxies_here_also_when_its_event_is_late() {
         id: "bank/caller/a".into(),
         ..Node::default()
     };
-    let caller = connected.joined(&node, &identity, String::new());
-    connected.follows(caller, ["bank/s1".to_owned()].into());
+    let (caller, _) = connected.joined(&node, &identity, String::new());
+    connected.subscribed(caller, Topic::Endpoint, &["bank/s1/*".to_owned()]);
     let generation = || state.0.generation.load(Ordering::SeqCst);
     connected.applied(caller, generation(), None);
     hub.hold_back();

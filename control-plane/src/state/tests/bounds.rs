@@ -3,6 +3,7 @@
 use usher_config::wire::discovery::Node;
 
 use super::*;
+use crate::xds::{Topic, subscription::Subscriptions};
 
 /// How much there is of everything that comes and goes.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +15,7 @@ struct Kept {
     registered: usize,
     settling: usize,
     streams: usize,
+    asked_for: usize,
     published: [usize; 3],
 }
 
@@ -31,6 +33,7 @@ fn kept(state: &State) -> Kept {
         registered: registry.instances.len(),
         settling: registry.dirty.len() + registry.withdrawn.len() + snapshot.withdrawn.len(),
         streams: state.0.connected.reports(0).len(),
+        asked_for: state.0.connected.asked_for(),
         published: [
             snapshot.configured.services.len(),
             snapshot.endpoints.values().map(|set| set.len()).sum(),
@@ -79,15 +82,21 @@ async fn thousands_of_instances_that_came_and_went_leave_nothing() {
             id: name.to_string(),
             ..Node::default()
         };
-        let stream = state.connected().joined(&node, &identity(), String::new());
-        state.connected().follows(stream, [name.to_string()].into());
+        let (stream, _) = state.connected().joined(&node, &identity(), String::new());
+        let mut subscriptions = Subscriptions::default();
+        let names = vec![format!("{name}/*")];
+        let asked = subscriptions.subscribe(Topic::Endpoint, names.clone(), []);
+        asked.expect("few");
+        state
+            .connected()
+            .subscribed(stream, Topic::Endpoint, &names);
         if number % 100 == 0 {
             state.publish(Instant::now());
         }
         state
             .deregister(&name, &lease, &identity())
             .expect("leased");
-        state.connected().left(stream);
+        state.connected().left(stream, &subscriptions);
     }
     assert_eq!(kept(&state), before);
 }

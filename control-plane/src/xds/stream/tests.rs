@@ -24,7 +24,7 @@ use crate::{
     registry::{MemoryStore, RegistryService},
 };
 
-use super::*;
+use super::{super::subscription::Part, *};
 
 const OBJECTS: &str = "
 apiVersion: v1

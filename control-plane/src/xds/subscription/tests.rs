@@ -4,7 +4,7 @@ mod model;
 
 use proptest::prelude::*;
 
-use crate::snapshot::Configured;
+use crate::{snapshot::Configured, xds::Changes};
 
 use super::*;
 use model::{Both, Mesh, Step, asked, identity, resource, step};
@@ -21,6 +21,31 @@ proptest! {
         both.settle();
         prop_assert_eq!(&both.proxy.holds, &both.mesh.visible(&both.proxy.asked));
         prop_assert!(both.server.is_clean());
+    }
+
+    #[test]
+    fn whom_no_change_concerns_would_be_told_nothing(
+        steps in prop::collection::vec(step(), 0..40),
+        changes in prop::collection::vec(step(), 0..4),
+    ) {
+        let mut both = Both::default();
+        for step in steps {
+            both.step(step);
+        }
+        both.settle();
+        let before = both.mesh.snapshot();
+        for step in changes.into_iter().filter(Step::is_of_the_mesh) {
+            both.step(step);
+        }
+        let after = both.mesh.snapshot_after(&before);
+        let changes = Changes::between(&before, &after);
+        let concerns = |topic| {
+            let mut names = both.server.names(topic);
+            names.any(|name| changes.names.contains(&(topic, name.to_owned())))
+        };
+        if !Topic::ALL.into_iter().any(concerns) {
+            prop_assert_eq!(both.server.difference(&after, &identity()), None);
+        }
     }
 
     #[test]

@@ -76,6 +76,21 @@ impl Mesh {
         }
     }
 
+    /// The same, in which what is as it was before is the same value.
+    pub(super) fn snapshot_after(&self, before: &Snapshot) -> Snapshot {
+        let mut after = self.snapshot();
+        for (service, set) in &mut after.endpoints {
+            if let Some(same) = before
+                .endpoints
+                .get(service)
+                .filter(|known| **known == *set)
+            {
+                *set = same.clone();
+            }
+        }
+        after
+    }
+
     /// What a proxy with these subscriptions should hold.
     pub(super) fn visible(
         &self,
@@ -188,6 +203,21 @@ pub(super) enum Step {
     Accept,
     Refuse(u8),
     Reconnect,
+}
+
+impl Step {
+    /// It changes what there is, not what somebody asks or answers.
+    pub(super) fn is_of_the_mesh(&self) -> bool {
+        matches!(
+            self,
+            Self::Configure(..)
+                | Self::Delete(_)
+                | Self::Start(..)
+                | Self::Stop(..)
+                | Self::Rotate(_)
+                | Self::Address(..)
+        )
+    }
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
