@@ -85,7 +85,9 @@ impl Changes {
         for (topic, of) in [
             (Topic::InboundPolicy, inbound as Tables),
             (Topic::InboundPolicy, closed),
+            (Topic::InboundPolicy, without_claims),
             (Topic::Gateway, gateways),
+            (Topic::Gateway, closed_gateways),
         ] {
             for name in resources(of(old), of(new)) {
                 self.note(topic, name);
@@ -113,7 +115,15 @@ fn inbound(configured: &Configured) -> &Table {
 }
 
 fn closed(configured: &Configured) -> &Table {
-    &configured.closed
+    &configured.for_old.closed
+}
+
+fn without_claims(configured: &Configured) -> &Table {
+    &configured.for_old.without_claims
+}
+
+fn closed_gateways(configured: &Configured) -> &Table {
+    &configured.for_old.closed_gateways
 }
 
 fn gateways(configured: &Configured) -> &Table {

@@ -78,7 +78,7 @@ fn what_was_accepted_since_it_was_last_looked_at_it_may_not_have_been_told() {
     connected.published(&changes(4, &[]));
     assert!(!runs(4), "nobody has looked yet");
     connected.applied(id, 4, None);
-    connected.up_to_date(id, true);
+    connected.up_to_date(id, 4, true);
     assert!(
         runs(4) && !runs(5),
         "5 is accepted, but nobody was told of it"
