@@ -26,6 +26,8 @@ use crate::{
 
 use super::{super::subscription::Part, *};
 
+mod slow;
+
 const OBJECTS: &str = "
 apiVersion: v1
 kind: Service
