@@ -347,7 +347,10 @@ async fn one_has_the_roots_key_and_when_it_is_lost_another_root_is_made() -> Res
     assert_eq!(with_key, [true, false, false]);
 
     replicas.planes[0].kill_server();
-    let rotated = authority::ca(&replicas.planes[1], &["rotate", "--timeout", "2m"]);
+    let rotated = authority::ca(
+        &replicas.planes[1],
+        &["rotate", "--force", "--timeout", "2m"],
+    );
     assert_eq!(rotated.code, Some(0), "{rotated:?}");
     assert!(rotated.stderr.contains("back it up"), "{rotated:?}");
     assert!(

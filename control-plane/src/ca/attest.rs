@@ -5,6 +5,7 @@
 //! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
 
 use std::{
+    hash::Hash,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -21,7 +22,7 @@ use usher_config::{
 use super::{
     Authority, Grounds, Peer,
     authority::IssueError,
-    limits::Limits,
+    limits::{Limits, Rate},
     svid::ProvenKey,
     token::{JoinToken, Refusal, Subject, TokenStore},
 };
@@ -41,6 +42,8 @@ pub struct AuthorityService {
     metrics: Arc<CaMetrics>,
     since: Instant,
     by_identity: Arc<Mutex<Limits<SpiffeId>>>,
+    /// Of renewals by one identity from one address.
+    by_place: Mutex<Limits<(SpiffeId, IpAddr)>>,
     /// Of refused requests only: many sidecars may be behind one address.
     refused_from: Mutex<Limits<IpAddr>>,
 }
@@ -59,8 +62,9 @@ impl AuthorityService {
             tokens,
             metrics,
             since: Instant::now(),
-            by_identity: Arc::default(),
-            refused_from: Mutex::default(),
+            by_identity: Arc::new(Mutex::new(Limits::new(Rate::IDENTITY))),
+            by_place: Mutex::new(Limits::new(Rate::PLACE)),
+            refused_from: Mutex::new(Limits::new(Rate::IDENTITY)),
         }
     }
 
@@ -121,7 +125,7 @@ impl AuthorityService {
         // Before the token: a use is not spent on a request that cannot be signed.
         let key = proven_key(&request.csr_der)?;
         self.authority
-            .can_record()
+            .can_issue(OffsetDateTime::now_utc())
             .map_err(|error| not_issued(&error))?;
         let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
         let now = std::time::SystemTime::now();
@@ -136,7 +140,7 @@ impl AuthorityService {
                 let id = SpiffeId::new(trust_domain.clone(), namespace.clone(), account.clone());
                 let declared = (declares)(namespace, account);
                 if declared {
-                    too_soon = may_have(&limits, &id, since.elapsed());
+                    too_soon = may_have(&limits, (&id, id.clone()), since.elapsed());
                 }
                 declared && too_soon.is_ok()
             });
@@ -172,6 +176,13 @@ impl AuthorityService {
                 "renewal needs the identity that is renewed, as this connection's client certificate",
             ));
         };
+        let is_trusted = |root: &Arc<str>| self.authority.roots().get(root).is_some();
+        if !peer.root.as_ref().is_none_or(is_trusted) {
+            return Err(Status::unauthenticated(
+                "the root under which this identity was signed is no longer trusted: attest again with a join token",
+            ));
+        }
+        let key = proven_key(&request.csr_der)?;
         if !(self.declares)(&id.namespace, &id.service_account) {
             let (namespace, service_account) = (id.namespace, id.service_account);
             let refusal = Refusal::Undeclared(Subject {
@@ -181,8 +192,12 @@ impl AuthorityService {
             warn!(reason = %refusal, "renewal refused");
             return Err(refused(&refusal));
         }
-        may_have(&self.by_identity, &id, self.since.elapsed())?;
-        let key = proven_key(&request.csr_der)?;
+        // One that has gone mad, or is another's by now, does not take what its siblings need.
+        let now = self.since.elapsed();
+        if let Some(address) = address {
+            may_have(&self.by_place, (&id, (id.clone(), address)), now)?;
+        }
+        may_have(&self.by_identity, (&id, id.clone()), now)?;
         self.sign(&id, &key, Grounds::Svid { address })
     }
 }
@@ -214,8 +229,12 @@ impl authority_server::Authority for AuthorityService {
 }
 
 /// One certificate more for `id`.
-fn may_have(limits: &Mutex<Limits<SpiffeId>>, id: &SpiffeId, now: Duration) -> Result<(), Status> {
-    lock(limits).take(id, now).map_err(|wait| {
+fn may_have<K: Clone + Eq + Hash>(
+    limits: &Mutex<Limits<K>>,
+    (id, key): (&SpiffeId, K),
+    now: Duration,
+) -> Result<(), Status> {
+    lock(limits).take(&key, now).map_err(|wait| {
         let message = format!(
             "{id} has asked for too many certificates: try again in {} ms",
             wait.as_millis().max(1)

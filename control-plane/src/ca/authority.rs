@@ -225,6 +225,19 @@ impl Authority {
         open.map_err(|source| self.not_recorded(source))
     }
 
+    /// Whether something could be signed now, as far as that can be known before.
+    ///
+    /// # Errors
+    /// [`IssueError::NoIssuer`], [`IssueError::IssuerEnded`], [`IssueError::NotRecorded`].
+    pub fn can_issue(&self, now: OffsetDateTime) -> Result<(), IssueError> {
+        let not_after = self.issuer.load().as_ref().map(|issuer| issuer.not_after);
+        let not_after = not_after.ok_or(IssueError::NoIssuer)?;
+        if now >= not_after {
+            return Err(IssueError::IssuerEnded { not_after });
+        }
+        self.can_record()
+    }
+
     fn not_recorded(&self, source: io::Error) -> IssueError {
         let path = self.issued.path().to_owned();
         IssueError::NotRecorded { path, source }

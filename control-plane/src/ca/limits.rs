@@ -5,11 +5,28 @@
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
-/// Asked for at once: all instances of a large service may start together.
-const BURST: f64 = 512.0;
+/// How much is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// At once.
+    burst: f64,
+    /// After that.
+    per_second: f64,
+}
 
-/// Per second, after that: a service of 5,000 instances has all its certificates after four minutes.
-const PER_SECOND: f64 = 20.0;
+impl Rate {
+    /// All instances of a large service may start together; one of 5,000 instances has all its certificates after four
+    /// minutes.
+    pub(super) const IDENTITY: Self = Self {
+        burst: 512.0,
+        per_second: 20.0,
+    };
+    /// One machine may have many instances of a service, and all of them renew together when another root signs.
+    pub(super) const PLACE: Self = Self {
+        burst: 128.0,
+        per_second: 2.0,
+    };
+}
 
 /// Buckets kept. More than the identities of a mesh; beyond it, full ones are forgotten, which changes nothing for them.
 const BUCKETS_MAX: usize = 20_000;
@@ -17,6 +34,7 @@ const BUCKETS_MAX: usize = 20_000;
 /// One bucket for each key.
 #[derive(Debug)]
 pub(super) struct Limits<K> {
+    rate: Rate,
     buckets: HashMap<K, Bucket>,
 }
 
@@ -28,28 +46,28 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn at(self, now: Duration) -> Self {
+    fn at(self, rate: Rate, now: Duration) -> Self {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         Self {
-            left: (self.left + passed * PER_SECOND).min(BURST),
+            left: (self.left + passed * rate.per_second).min(rate.burst),
             at: now.max(self.at),
         }
     }
 }
 
-impl<K> Default for Limits<K> {
-    fn default() -> Self {
+impl<K: Eq + Hash + Clone> Limits<K> {
+    /// All buckets full.
+    pub(super) fn new(rate: Rate) -> Self {
         Self {
+            rate,
             buckets: HashMap::new(),
         }
     }
-}
 
-impl<K: Eq + Hash + Clone> Limits<K> {
     /// Whether [`Self::take`] would fail.
     pub(super) fn is_empty(&self, key: &K, now: Duration) -> bool {
         let bucket = self.buckets.get(key);
-        bucket.is_some_and(|bucket| bucket.at(now).left < 1.0)
+        bucket.is_some_and(|bucket| bucket.at(self.rate, now).left < 1.0)
     }
 
     /// Takes one certificate's worth from the bucket of `key`, `now` after the limits began.
@@ -58,18 +76,23 @@ impl<K: Eq + Hash + Clone> Limits<K> {
     /// How long until there is one.
     pub(super) fn take(&mut self, key: &K, now: Duration) -> Result<(), Duration> {
         if self.buckets.len() >= BUCKETS_MAX && !self.buckets.contains_key(key) {
-            self.buckets.retain(|_, bucket| bucket.at(now).left < BURST);
+            let rate = self.rate;
+            self.buckets
+                .retain(|_, bucket| bucket.at(rate, now).left < rate.burst);
         }
         let full = Bucket {
-            left: BURST,
+            left: self.rate.burst,
             at: now,
         };
-        let mut bucket = self.buckets.get(key).copied().unwrap_or(full).at(now);
+        let bucket = self.buckets.get(key).copied().unwrap_or(full);
+        let mut bucket = bucket.at(self.rate, now);
         let taken = if bucket.left >= 1.0 {
             bucket.left -= 1.0;
             Ok(())
         } else {
-            Err(Duration::from_secs_f64((1.0 - bucket.left) / PER_SECOND))
+            Err(Duration::from_secs_f64(
+                (1.0 - bucket.left) / self.rate.per_second,
+            ))
         };
         // When everybody is at it, nobody new is counted: better than to keep out who did nothing.
         if self.buckets.len() < BUCKETS_MAX || self.buckets.contains_key(key) {
@@ -89,21 +112,21 @@ mod tests {
         /// Whatever the times: never more than the burst and what has dripped in since.
         #[test]
         fn nobody_gets_more_than_burst_and_rate(steps in prop::collection::vec(0_u64..500, 1..2000)) {
-            let mut limits = Limits::default();
+            let mut limits = Limits::new(Rate::IDENTITY);
             let (mut now, mut taken) = (Duration::ZERO, 0_f64);
             for step in steps {
                 now += Duration::from_millis(step);
                 if limits.take(&"one", now).is_ok() {
                     taken += 1.0;
                 }
-                prop_assert!(taken <= BURST + now.as_secs_f64() * PER_SECOND + 1e-6);
+                prop_assert!(taken <= 512.0 + now.as_secs_f64() * 20.0 + 1e-6);
             }
         }
 
         /// And whoever waits as long as they were told gets one.
         #[test]
         fn what_is_told_is_enough(asked in 600_usize..2000) {
-            let mut limits = Limits::default();
+            let mut limits = Limits::new(Rate::IDENTITY);
             let mut now = Duration::ZERO;
             for _ in 0..asked {
                 if let Err(wait) = limits.take(&"one", now) {
@@ -116,7 +139,7 @@ mod tests {
 
     #[test]
     fn one_that_asks_too_often_is_nobody_elses_trouble() {
-        let mut limits = Limits::default();
+        let mut limits = Limits::new(Rate::IDENTITY);
         while limits.take(&"loud", Duration::ZERO).is_ok() {}
         assert_eq!(limits.take(&"quiet", Duration::ZERO), Ok(()));
         for number in 0..2 * BUCKETS_MAX {

@@ -114,6 +114,20 @@ pub struct Use {
     pub sidecars: usize,
     /// Control planes that hold an intermediate of it.
     pub control_planes: usize,
+    /// When the last one stopped signing under it, as far as they have said.
+    pub left: Option<OffsetDateTime>,
+}
+
+/// Who may be cut off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Force {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Sidecars that are not connected now, and control planes that are not heard of.
+    Absent,
+    /// Connected ones, too: the root's key is in wrong hands.
+    Everybody,
 }
 
 impl RootSet {
@@ -220,41 +234,44 @@ impl RootSet {
         Ok(next)
     }
 
-    /// When nothing that a root signed can hold any more, as far as time alone says it.
-    pub fn over_at(root: &Root) -> OffsetDateTime {
-        let longest = root.since + SVID_LIFETIME + CLOCK_SKEW;
+    /// When nothing that a root signed can hold any more: all control planes have stopped signing under it by `left`.
+    pub fn over_at(root: &Root, left: Option<OffsetDateTime>) -> OffsetDateTime {
+        let stopped = left.map_or(root.since, |left| left.max(root.since));
+        let longest = stopped + SVID_LIFETIME + CLOCK_SKEW;
         certificate::facts(&root.certificate).map_or(longest, |facts| longest.min(facts.not_after))
     }
 
     /// Takes a root out for good.
     ///
     /// # Errors
-    /// It signs; a connected sidecar still shows what it signed; or, unless `force`, others that are not connected may, or a
-    /// control plane signs with it.
+    /// It signs; or what it signed may be needed by somebody whom `force` does not give up.
     pub fn retire(
         &self,
         pin: &str,
         used: Use,
-        (now, force): (OffsetDateTime, bool),
+        (now, force): (OffsetDateTime, Force),
     ) -> Result<Self, RootError> {
         let root = self.find(pin)?;
         let name = short(&root.pin);
         let reason = match root.phase {
             Phase::Active => return Err(RootError::Active(name)),
-            _ if used.sidecars > 0 => Some(format!(
+            _ if used.sidecars > 0 && force < Force::Everybody => Some(format!(
                 "{} connected sidecars have an SVID under the root {name}: each takes one under the active root within a \
-                 minute of the change, see `usher ca status` and those sidecars' logs",
+                 minute of the change, see `usher ca status` and those sidecars' logs (--compromised cuts them off: the key \
+                 is in wrong hands)",
                 used.sidecars
             )),
-            Phase::Retiring if !force && used.control_planes > 0 => Some(format!(
+            Phase::Retiring if force == Force::Nobody && used.control_planes > 0 => Some(format!(
                 "{} control planes still hold an intermediate under the root {name}: if they are gone for good, --force",
                 used.control_planes
             )),
-            Phase::Retiring if !force && now < Self::over_at(root) => Some(format!(
-                "a sidecar that is not connected now may hold an SVID under the root {name} until {}: wait until then, or \
+            Phase::Retiring if force == Force::Nobody && now < Self::over_at(root, used.left) => {
+                Some(format!(
+                    "a sidecar that is not connected now may hold an SVID under the root {name} until {}: wait until then, or \
                  cut such a sidecar off (it has to join again) with --force",
-                when(Self::over_at(root))
-            )),
+                    when(Self::over_at(root, used.left))
+                ))
+            }
             Phase::Retiring | Phase::Adding => None,
         };
         if let Some(reason) = reason {

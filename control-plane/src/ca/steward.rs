@@ -3,7 +3,11 @@
 
 mod operations;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
@@ -15,7 +19,7 @@ use super::{
     issuer::{Asked, Step},
     roots::{RootError, short},
     svid::ProvenKey,
-    trust::{Census, Grant, Shared, Signer, TrustError, TrustStore},
+    trust::{Census, Grant, Shared, Signer, Time, TrustError, TrustStore},
 };
 
 pub use operations::{CaReport, ControlPlaneReport, RootReport, Rotated};
@@ -25,6 +29,9 @@ pub const TURN: Duration = Duration::from_secs(2);
 
 /// What was said is said again after this long, so that others know that we live.
 const SAY_AGAIN: time::Duration = time::Duration::seconds(5);
+
+/// A control plane of which nothing new was heard for so long, by our clock, does not live, or does not reach the store.
+const SILENT: Duration = Duration::from_secs(15);
 
 /// A control plane that was last heard so long ago, and whose intermediate has ended, is forgotten.
 const FORGET_AFTER: time::Duration = time::Duration::days(8);
@@ -44,6 +51,15 @@ pub enum StewardError {
     /// What was asked for is not possible now.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// Two meshes in one.
+    #[error(
+        "the store has other roots of version {version} than this control plane: it was emptied or set back, and others went on \
+         from there. Start one of both kinds anew, with an empty data directory"
+    )]
+    Diverged {
+        /// Of both.
+        version: u64,
+    },
     /// Two were changing the roots.
     #[error("somebody else has just changed the roots: look at `usher ca status`, and try again")]
     Overtaken,
@@ -63,8 +79,38 @@ struct Own {
     /// An intermediate that we asked for.
     asked: Option<Asked>,
     said: Option<Signer>,
+    /// What the others said last, and when we saw it first: their clocks are not ours.
+    heard: HashMap<String, (OffsetDateTime, Instant)>,
+    /// When we stopped signing under other roots, by their pins; `None`: not looked up yet.
+    left: Option<BTreeMap<String, Time>>,
     /// Why there is no fresh intermediate, or no new root from given files.
     trouble: Option<StewardError>,
+}
+
+impl Own {
+    fn hear(&mut self, shared: &Shared, id: &str) {
+        let now = Instant::now();
+        self.heard.retain(|id, _| shared.signers.contains_key(id));
+        for (id, signer) in &shared.signers {
+            let heard = self
+                .heard
+                .entry(id.clone())
+                .or_insert((signer.said_at, now));
+            if heard.0 != signer.said_at {
+                *heard = (signer.said_at, now);
+            }
+        }
+        if self.left.is_none() {
+            let said = shared.signers.get(id);
+            self.left = Some(said.map(|said| said.left.clone()).unwrap_or_default());
+        }
+    }
+
+    /// Whether a control plane lives and reaches the store, as far as we have heard.
+    fn lives(&self, id: &str) -> bool {
+        let heard = self.heard.get(id);
+        heard.is_some_and(|(_, at)| at.elapsed() < SILENT)
+    }
 }
 
 impl Steward {
@@ -116,19 +162,41 @@ impl Steward {
         now: OffsetDateTime,
     ) -> Result<Shared, StewardError> {
         let shared = self.store.read().await?;
-        if let Some(roots) = &shared.roots
-            && self.authority.adopt(roots.clone())
-        {
-            info!(version = roots.version, "the mesh's roots have changed");
-        }
+        own.hear(&shared, self.authority.id());
         // Whatever it is: the others are still to be served, and to know that we live.
+        let agreed = self.agree(&shared).await;
         let offered = self.offer_given_root(&shared, now).await;
         let tended = self.tend(own, &shared, now);
-        own.trouble = offered.and(tended).err();
-        self.grant(&shared, now).await?;
+        let granted = self.grant(own, &shared, now).await;
+        own.trouble = agreed.and(offered).and(tended).and(granted).err();
         self.say(own, now).await?;
         self.forget_dead(&shared, now).await?;
         Ok(shared)
+    }
+
+    /// Takes newer roots; and puts ours back into a store that was emptied or set back, as everybody's sidecars have them.
+    async fn agree(&self, shared: &Shared) -> Result<(), StewardError> {
+        let own = self.authority.roots();
+        match &shared.roots {
+            Some(roots) if roots.version > own.version => {
+                self.authority.adopt(roots.clone());
+                info!(version = roots.version, "the mesh's roots have changed");
+            }
+            Some(roots) if roots == &*own => {}
+            Some(roots) if roots.version == own.version => {
+                let version = own.version;
+                return Err(StewardError::Diverged { version });
+            }
+            Some(_) | None => {
+                if self.store.write_roots((*own).clone()).await? {
+                    warn!(
+                        version = own.version,
+                        "the store had lost the mesh's roots, they are back"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A new root in given files is made known to everybody; it signs when an operator says so.
@@ -166,12 +234,22 @@ impl Steward {
         let answered = own.asked.take_if(|asked| {
             granted.is_some_and(|grant| asked.is_answered_by(&grant.certificate, &roots))
         });
+        let before = self.authority.issuer().map(|issuer| issuer.root);
         if let (Some(asked), Some(grant)) = (answered, granted) {
             self.authority
                 .install(&asked, grant.certificate.clone().into())?;
         }
         let active = self.authority.pin();
-        match self.authority.tend_issuer(now)? {
+        let tended = self.authority.tend_issuer(now);
+        if let Some(before) = before
+            && self
+                .authority
+                .issuer()
+                .is_some_and(|issuer| issuer.root != before)
+        {
+            own.left.get_or_insert_default().insert(before, Time(now));
+        }
+        match tended? {
             Step::Stay | Step::Make => own.asked = None,
             Step::Ask
                 if own
@@ -187,7 +265,13 @@ impl Steward {
     }
 
     /// Signs for control planes that have asked, and have no answer yet.
-    async fn grant(&self, shared: &Shared, now: OffsetDateTime) -> Result<(), StewardError> {
+    async fn grant(
+        &self,
+        own: &Own,
+        shared: &Shared,
+        now: OffsetDateTime,
+    ) -> Result<(), StewardError> {
+        let mut trouble = Ok(());
         for (id, signer) in &shared.signers {
             let Some(wanted) = &signer.wants else {
                 continue;
@@ -198,13 +282,15 @@ impl Steward {
             let granted = shared.grants.get(id);
             let is_active = wanted.root == self.authority.pin();
             let is_done = granted.is_some_and(|grant| key.is_in(&grant.certificate));
-            if is_done || !is_active || !signer.is_fresh(now) || id == self.authority.id() {
+            if is_done || !is_active || !own.lives(id) || id == self.authority.id() {
                 continue;
             }
             let signed = self
                 .authority
-                .sign_intermediate(&wanted.root, (&key, id), now)?;
-            if let Some(signed) = signed {
+                .sign_intermediate(&wanted.root, (&key, id), now);
+            if let Err(error) = signed {
+                trouble = Err(error.into());
+            } else if let Ok(Some(signed)) = signed {
                 info!(
                     control_plane = id,
                     name = signer.name,
@@ -214,7 +300,7 @@ impl Steward {
                 self.store.grant(id.clone(), Grant { certificate }).await?;
             }
         }
-        Ok(())
+        trouble
     }
 
     fn signer(&self, own: &Own, now: OffsetDateTime) -> Result<Signer, StewardError> {
@@ -223,9 +309,11 @@ impl Steward {
             name: self.name.clone(),
             issuer: self.authority.issuer(),
             keys: self.authority.keys()?,
+            given: self.authority.given_pin(now).into_iter().collect(),
             wants: own.asked.as_ref().map(|asked| asked.wanted.clone()),
             version,
             census,
+            left: own.left.clone().unwrap_or_default(),
             said_at: now,
         })
     }

@@ -16,9 +16,6 @@ use time::OffsetDateTime;
 use super::roots::{RootSet, base64_bytes};
 use crate::private_files::{read_private, write_private};
 
-/// What a control plane says of itself is believed for this long: it says it again three times as often.
-pub const FRESH: time::Duration = time::Duration::seconds(15);
-
 /// All that is shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +42,9 @@ pub struct Signer {
     /// Pins of the roots whose key it has.
     #[serde(default)]
     pub keys: Vec<String>,
+    /// Pins of the roots of the given files that it signs with, or will.
+    #[serde(default)]
+    pub given: Vec<String>,
     /// Another intermediate that it needs.
     #[serde(default)]
     pub wants: Option<Wanted>,
@@ -53,7 +53,10 @@ pub struct Signer {
     /// What its sidecars have.
     #[serde(default)]
     pub census: Census,
-    /// When it said so.
+    /// When it stopped signing under other roots, by their pins.
+    #[serde(default)]
+    pub left: BTreeMap<String, Time>,
+    /// When it said so, by its own clock: that it changes is a sign of life.
     #[serde(with = "time::serde::rfc3339")]
     pub said_at: OffsetDateTime,
 }
@@ -103,12 +106,10 @@ pub struct Census {
     pub behind: usize,
 }
 
-impl Signer {
-    /// Whether it lives, as far as its word goes.
-    pub fn is_fresh(&self, now: OffsetDateTime) -> bool {
-        now - self.said_at < FRESH
-    }
-}
+/// As text, RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(#[serde(with = "time::serde::rfc3339")] pub OffsetDateTime);
 
 /// The store does not answer, or holds what is not ours.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,7 @@ pub trait TrustStore: Send + Sync {
     /// All of it.
     fn read(&self) -> Answer<'_, Shared>;
 
-    /// Puts the next version of the roots in the place of the one before it; `false`: somebody else was faster.
+    /// Puts a version of the roots in the place of those before it; `false`: somebody else was faster.
     fn write_roots(&self, next: RootSet) -> Answer<'_, bool>;
 
     /// What the control plane `id` says of itself now.
@@ -178,8 +179,8 @@ impl FileTrust {
     pub fn replace_roots(&self, next: RootSet) -> io::Result<bool> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = shared.roots.as_ref().map_or(0, |roots| roots.version);
-        if seen + 1 != next.version {
-            return Ok(false);
+        if seen >= next.version {
+            return Ok(shared.roots.as_ref() == Some(&next));
         }
         let mut changed = shared.clone();
         changed.roots = Some(next);

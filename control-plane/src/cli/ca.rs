@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::{Method, StatusCode};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -14,11 +13,11 @@ use usher_config::value::parse_duration;
 use super::{
     Failure, Outcome, block_on, exit,
     locate::DataDirectory,
-    operator::{answered, command, exchange, read, refused},
+    operator::{answered, command, exchange, read, refused, written},
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint, table},
 };
 use crate::{
-    admin::operator::authority::Retire as Wanted,
+    admin::operator::authority::{Retire as Wanted, Rotate as Forced},
     ca::{
         roots::{Phase, short},
         steward::{CaReport, ControlPlaneReport, RootReport, Rotated},
@@ -87,6 +86,9 @@ Examples:
 
 Exit codes: 0 the new root signs, 64 usage, 69 no control plane answers, 70 refused, or not all have followed in time.")]
 struct Rotate {
+    /// Do not wait for control planes that are not heard of, nor for the key of the root before it
+    #[arg(long)]
+    force: bool,
     /// How long to wait for sidecars, such as 10m or 1h
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
     timeout: Duration,
@@ -105,7 +107,8 @@ struct Rotate {
 #[command(after_help = "\
 Examples:
   usher ca retire 3f9c
-  usher ca retire 3f9c --force    # now: a sidecar that is not connected may have to join again
+  usher ca retire 3f9c --force          # now: a sidecar that is not connected may have to join again
+  usher ca retire 3f9c --compromised    # its key was stolen: whoever shows it is cut off
 
 Exit codes: 0 gone, 64 usage, 69 no control plane answers, 70 refused: in use, or no such root.")]
 struct Retire {
@@ -115,6 +118,9 @@ struct Retire {
     /// Also if sidecars that are not connected now may still need it; never one that is connected
     #[arg(long)]
     force: bool,
+    /// The root's key is in wrong hands: at once, and whoever shows a certificate under it is cut off and has to join again
+    #[arg(long)]
+    compromised: bool,
     #[command(flatten)]
     data: DataDirectory,
     /// Print the status afterwards as one JSON document
@@ -134,6 +140,7 @@ impl Ca {
                 let wanted = Wanted {
                     root: retire.root,
                     force: retire.force,
+                    compromised: retire.compromised,
                 };
                 let report = block_on(command(&retire.data, "/v1/ca/retire", &wanted))?;
                 shown(&report, retire.json)
@@ -146,11 +153,12 @@ impl Rotate {
     async fn follow(&self) -> Result<CaReport, Failure> {
         let deadline = Instant::now() + self.timeout;
         let mut progress = Progress::default();
+        let wanted = written(&Forced { force: self.force })?;
         let rotated = loop {
             let answer = exchange(
                 &self.data,
                 (Method::POST, "/v1/ca/rotate"),
-                Bytes::new(),
+                wanted.clone(),
                 LIMIT,
             )
             .await?;

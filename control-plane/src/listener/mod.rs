@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
@@ -200,6 +200,10 @@ impl Shaker {
         drop(handshake);
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let root = self.tls.root_of(chain);
+        if root.is_none() && !chain.is_empty() {
+            // It went while hands were shaken.
+            return Err(HandshakeError::Identity(self.trust_domain.clone()));
+        }
         let (identity, lifetime, stranger) = match chain.first() {
             None => {
                 let permit = Arc::clone(&self.strangers).try_acquire_owned();
@@ -224,6 +228,16 @@ impl Shaker {
         };
         let open = self.metrics.connection_opened();
         let ends = Instant::now() + lifetime;
+        let gone = root.clone().map(|root| self.tls.gone(root));
+        let end = async move {
+            let gone = async move {
+                match gone {
+                    Some(gone) => gone.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { () = sleep_until(ends) => {}, () = gone => {} }
+        };
         Ok(MeshStream::new(
             stream,
             Peer {
@@ -231,7 +245,7 @@ impl Shaker {
                 address,
                 root,
             },
-            ends,
+            Box::pin(end),
             (permit, stranger, open),
         ))
     }

@@ -1,7 +1,6 @@
 //! One accepted connection: bytes, the peer's identity, and the moment in which it ends.
 
 use std::{
-    future::Future as _,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -11,7 +10,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -22,9 +20,12 @@ use crate::{ca::Peer, telemetry::metrics::OpenConnection};
 pub struct MeshStream {
     tls: TlsStream<TcpStream>,
     peer: Peer,
-    end: Pin<Box<Sleep>>,
+    end: End,
     _held: Held,
 }
+
+/// Done when the connection's time is over.
+pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Given back when the connection ends: its place, its place among those without a certificate, and the count.
 pub(super) type Held = (
@@ -34,11 +35,11 @@ pub(super) type Held = (
 );
 
 impl MeshStream {
-    pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, ends: Instant, held: Held) -> Self {
+    pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, end: End, held: Held) -> Self {
         Self {
             tls,
             peer,
-            end: Box::pin(sleep_until(ends)),
+            end,
             _held: held,
         }
     }

@@ -90,6 +90,15 @@ impl MeshTls {
         self.authority.root_of(chain).map(Arc::from)
     }
 
+    /// Done when the mesh no longer trusts this root: whoever has proved to be somebody by it may be anybody.
+    pub fn gone(&self, root: Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+        let authority = Arc::clone(&self.authority);
+        async move {
+            let mut changes = authority.changes();
+            while authority.roots().get(&root).is_some() && changes.changed().await.is_ok() {}
+        }
+    }
+
     /// Renews our own SVID at half of each life, and follows the authority, for ever. What cannot be renewed now is tried
     /// again; what was there before serves until then.
     pub async fn keep_fresh(&self) {

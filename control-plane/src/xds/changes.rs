@@ -51,6 +51,12 @@ impl Changes {
         for service in different(&previous.endpoints, &next.endpoints, Arc::ptr_eq) {
             changes.note(Topic::Endpoint, &format!("{service}/*"));
         }
+        // Of an instance that left before we knew it: who brought it along from an earlier stream is to drop it.
+        for name in next.withdrawn.difference(&previous.withdrawn) {
+            if let Some((service, _)) = name.rsplit_once('/') {
+                changes.note(Topic::Endpoint, &format!("{service}/*"));
+            }
+        }
         for service in different(&previous.addresses, &next.addresses, Arc::ptr_eq) {
             let at = [previous, next].map(|snapshot| snapshot.addresses.get(service));
             let [before, after] = at.map(|at| at.map(|at| &**at).cloned().unwrap_or_default());

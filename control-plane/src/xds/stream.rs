@@ -301,9 +301,12 @@ impl Conversation {
                 self.connected.up_to_date(id, closing.revision, false);
                 self.enqueue(batch, closing, &snapshot);
             }
-            None if self.acknowledgements.is_empty() && self.subscriptions.is_clean() => {
+            None if self.acknowledgements.is_empty() => {
+                // All but what it refuses: that keeps nobody waiting for it.
                 self.connected.applied(id, closing.generation, None);
-                self.connected.up_to_date(id, closing.revision, true);
+                if self.subscriptions.is_clean() {
+                    self.connected.up_to_date(id, closing.revision, true);
+                }
             }
             None => {}
         }

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use usher_config::model::TrustBundle;
 
-use super::{Last, Svid, SvidError, due, due_under_old_root};
+use super::{Last, OldRoot, Svid, SvidError, due, due_under_old_root};
 use crate::{
     state_dir::StateDir,
     tls::{Leaf, Material},
@@ -19,8 +19,8 @@ pub struct Keeper {
     directory: StateDir,
     svid: Svid,
     material: Arc<ArcSwap<Material>>,
-    /// Since when another root signs than the one that our SVID leads to.
-    under_old_root: Option<SystemTime>,
+    /// Another root signs than the one that our SVID leads to.
+    under_old_root: Option<OldRoot>,
 }
 
 impl Keeper {
@@ -34,7 +34,7 @@ impl Keeper {
         let keeper = Self {
             directory,
             svid,
-            under_old_root: (!material.is_under_active).then(SystemTime::now),
+            under_old_root: (!material.is_under_active).then(old_root),
             material: Arc::new(ArcSwap::from_pointee(material)),
         };
         keeper.save();
@@ -54,7 +54,7 @@ impl Keeper {
     /// When the next SVID is due; see [`due`].
     pub fn due(&self, last: Last, chance: f64) -> SystemTime {
         match self.under_old_root {
-            Some(since) => due_under_old_root((self.leaf(), since), last, chance),
+            Some(old) => due_under_old_root((self.leaf(), old), last, chance),
             None => due(self.leaf(), last, chance),
         }
     }
@@ -79,6 +79,9 @@ impl Keeper {
         svid.former_roots.clone_from(&self.svid.former_roots);
         svid.follow(newest);
         self.publish(svid)?;
+        if let Some(old) = &mut self.under_old_root {
+            old.stayed = old.stayed.saturating_add(1);
+        }
         info!(spiffe_id = %self.svid.leaf.spiffe_id, "svid renewed");
         Ok(())
     }
@@ -109,7 +112,7 @@ impl Keeper {
         self.svid = svid;
         self.under_old_root = match material.is_under_active {
             true => None,
-            false => self.under_old_root.or_else(|| Some(SystemTime::now())),
+            false => Some(self.under_old_root.unwrap_or_else(old_root)),
         };
         self.material.store(Arc::new(material));
         self.save();
@@ -120,5 +123,12 @@ impl Keeper {
         if let Err(error) = self.svid.save(&self.directory) {
             warn!(%error, "identity could not be kept: a restart will need a join token");
         }
+    }
+}
+
+fn old_root() -> OldRoot {
+    OldRoot {
+        since: SystemTime::now(),
+        stayed: 0,
     }
 }

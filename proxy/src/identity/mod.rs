@@ -14,7 +14,7 @@ pub use attest::{AttestError, attest, renew};
 pub use join_token::{InvalidJoinToken, JoinToken};
 pub use keeper::Keeper;
 pub use rotation::{
-    Last, Proof, RENEW_AT, RENEW_AT_JITTER, due, due_under_old_root, is_short, proof,
+    Last, OldRoot, Proof, RENEW_AT, RENEW_AT_JITTER, due, due_under_old_root, is_short, proof,
 };
 pub use svid::{Svid, SvidError};
 

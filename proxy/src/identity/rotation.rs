@@ -23,6 +23,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// core's signatures for half a minute.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(30);
 
+/// How rarely a control plane that does not follow is asked.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(3600);
+
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Of the 12 hours left, five minutes are nothing; and a control plane that came back is noticed soon.
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -100,21 +103,30 @@ pub fn due(leaf: &Leaf, last: Last, chance: f64) -> SystemTime {
     }
 }
 
-/// The same for an SVID under a root that signs no longer, as we know since `since`: soon. Once renewed and still under that
-/// root, its control plane has not followed yet, and is asked again in a while.
-pub fn due_under_old_root(
-    (leaf, since): (&Leaf, SystemTime),
-    last: Last,
-    chance: f64,
-) -> SystemTime {
+/// Under a root that signs no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldRoot {
+    /// Since when, as far as we know.
+    pub since: SystemTime,
+    /// How many SVIDs were under it all the same since then.
+    pub stayed: u32,
+}
+
+/// The same for an SVID under an old root: soon. Once renewed and still under that root, its control plane has not followed yet,
+/// and is asked again in a while; that may be for long, as a control plane with given files follows when those do.
+pub fn due_under_old_root((leaf, old): (&Leaf, OldRoot), last: Last, chance: f64) -> SystemTime {
     let anyway = due(leaf, last, chance);
     let chance = chance.clamp(0.0, 1.0);
     match last {
         Last::Failed { .. } => anyway,
-        Last::Renewed { at } if at >= since => {
-            anyway.min(at + FOLLOW_WITHIN.mul_f64(0.5 + chance / 2.0))
+        Last::Renewed { at } if old.stayed > 0 => {
+            let doublings = (old.stayed - 1).min(16);
+            let wait = FOLLOW_WITHIN
+                .saturating_mul(1 << doublings)
+                .min(ASK_AGAIN_MAX);
+            anyway.min(at + wait.mul_f64(0.5 + chance / 2.0))
         }
-        Last::None | Last::Renewed { .. } => anyway.min(since + FOLLOW_WITHIN.mul_f64(chance)),
+        Last::None | Last::Renewed { .. } => anyway.min(old.since + FOLLOW_WITHIN.mul_f64(chance)),
     }
 }
 

@@ -62,17 +62,25 @@ proptest! {
     ) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let leaf = leaf(lived, 86_400 - lived, now);
-        let due_after = |last| due_under_old_root((&leaf, now), last, chance);
-        let soon = due_after(Last::None);
+        let old = |stayed| OldRoot { since: now, stayed };
+        let due_after = |last, stayed| due_under_old_root((&leaf, old(stayed)), last, chance);
+        let soon = due_after(Last::None, 0);
         prop_assert!(soon <= now + Duration::from_secs(30));
         prop_assert!(soon <= due(&leaf, Last::None, chance));
         let earlier = Last::Renewed { at: now - Duration::from_secs(1) };
-        prop_assert!(due_after(earlier) <= now + Duration::from_secs(60));
+        prop_assert!(due_after(earlier, 0) <= now + Duration::from_secs(60));
         let at = now + Duration::from_secs(5);
-        let again = due_after(Last::Renewed { at });
+        let again = due_after(Last::Renewed { at }, 1);
         prop_assert!(again >= at + Duration::from_secs(15) && again <= at + Duration::from_secs(30));
+        // One that does not follow is asked ever more rarely, and not never.
+        let late = due_after(Last::Renewed { at }, failures);
+        let longest = Duration::from_secs(30 << (failures - 1).min(10)).min(Duration::from_secs(3600));
+        let renewed = Last::Renewed { at };
+        let anyway = due(&leaf, renewed, chance);
+        prop_assert!(late <= at + longest);
+        prop_assert!(late >= anyway.min(at + longest / 2));
         let failed = Last::Failed { count: failures, at };
-        prop_assert_eq!(due_after(failed), due(&leaf, failed, chance));
+        prop_assert_eq!(due_after(failed, 1), due(&leaf, failed, chance));
     }
 
     #[test]

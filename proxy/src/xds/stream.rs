@@ -166,6 +166,8 @@ impl Xds {
     }
 
     async fn stream(&mut self) -> Status {
+        // Before the handshake, which may show the one after it.
+        let root = self.parts.material.load().root;
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let channel = self
             .parts
@@ -185,7 +187,8 @@ impl Xds {
             Ok(responses) => {
                 info!("stream to the control plane open");
                 self.parts.opened.notify_one();
-                self.converse(&requests, responses.into_inner()).await
+                self.converse((&requests, root), responses.into_inner())
+                    .await
             }
             Err(status) => status,
         }
@@ -193,12 +196,11 @@ impl Xds {
 
     async fn converse(
         &mut self,
-        requests: &mpsc::Sender<DeltaDiscoveryRequest>,
+        (requests, root): (&mpsc::Sender<DeltaDiscoveryRequest>, Option<[u8; 32]>),
         mut responses: Streaming<DeltaDiscoveryResponse>,
     ) -> Status {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let root = self.parts.material.load().root;
         loop {
             if self.parts.material.load().root != root {
                 return Status::aborted(UNDER_ANOTHER_ROOT);

@@ -16,14 +16,15 @@ fn identity(mesh: &Mesh, name: &str, sidecar: &Sidecar) -> Result<Vec<String>> {
     let kept = std::fs::read(sidecar.state().join("identity.json"))?;
     let kept: Value = serde_json::from_slice(&kept)?;
     let text = |value: &Value| value.as_str().context("a text").map(str::to_owned);
-    let (certificate, key) = (text(&kept["chain"][0])?, text(&kept["key"])?);
+    // With the intermediate that signed it: only the root is known.
+    let chain = kept["chain"].as_array().context("several")?;
+    let chain = chain.iter().map(|one| Ok(pem("CERTIFICATE", &text(one)?)));
+    let chain = chain.collect::<Result<String>>()?;
+    let key = pem("PRIVATE KEY", &text(&kept["key"])?);
     let mut arguments = Vec::new();
-    for (flag, kind, base64) in [
-        ("--cert", "CERTIFICATE", certificate),
-        ("--key", "PRIVATE KEY", key),
-    ] {
+    for (flag, text) in [("--cert", chain), ("--key", key)] {
         let file = mesh.path(&format!("{name}{flag}.pem"));
-        std::fs::write(&file, pem(kind, &base64))?;
+        std::fs::write(&file, text)?;
         arguments.extend([flag.to_owned(), file.to_string_lossy().into_owned()]);
     }
     Ok(arguments)

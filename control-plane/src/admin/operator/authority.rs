@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Operator, Refused};
 use crate::ca::{
-    roots::RootError,
+    roots::{Force, RootError},
     steward::{CaReport, Rotated, StewardError},
 };
 
@@ -23,6 +23,18 @@ pub struct Retire {
     /// Also if sidecars that are not connected now may still need it.
     #[serde(default)]
     pub force: bool,
+    /// Its key is in wrong hands: also if connected sidecars need it.
+    #[serde(default)]
+    pub compromised: bool,
+}
+
+/// What `POST /v1/ca/rotate` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rotate {
+    /// Control planes that are not heard of are not waited for.
+    #[serde(default)]
+    pub force: bool,
 }
 
 pub(super) async fn status(State(operator): State<Operator>) -> Result<Json<CaReport>, Refused> {
@@ -30,8 +42,13 @@ pub(super) async fn status(State(operator): State<Operator>) -> Result<Json<CaRe
     report.map(Json).map_err(|error| refused(&error))
 }
 
-pub(super) async fn rotate(State(operator): State<Operator>) -> Result<Json<Rotated>, Refused> {
-    let rotated = operator.steward.rotate(OffsetDateTime::now_utc()).await;
+pub(super) async fn rotate(
+    State(operator): State<Operator>,
+    request: Result<Json<Rotate>, JsonRejection>,
+) -> Result<Json<Rotated>, Refused> {
+    let Json(request) = request.map_err(|error| (error.status(), error.body_text()))?;
+    let now = OffsetDateTime::now_utc();
+    let rotated = operator.steward.rotate(request.force, now).await;
     rotated.map(Json).map_err(|error| refused(&error))
 }
 
@@ -40,10 +57,13 @@ pub(super) async fn retire(
     request: Result<Json<Retire>, JsonRejection>,
 ) -> Result<Json<CaReport>, Refused> {
     let Json(request) = request.map_err(|error| (error.status(), error.body_text()))?;
-    let steward = &operator.steward;
-    let retired = steward
-        .retire(&request.root, request.force, OffsetDateTime::now_utc())
-        .await;
+    let force = match (request.compromised, request.force) {
+        (true, _) => Force::Everybody,
+        (false, true) => Force::Absent,
+        (false, false) => Force::Nobody,
+    };
+    let now = OffsetDateTime::now_utc();
+    let retired = operator.steward.retire(&request.root, force, now).await;
     retired.map(Json).map_err(|error| refused(&error))
 }
 
@@ -54,7 +74,9 @@ fn refused(error: &StewardError) -> Refused {
         StewardError::Root(RootError::Unknown { .. } | RootError::Ambiguous(_)) => {
             StatusCode::NOT_FOUND
         }
-        StewardError::Root(_) | StewardError::Overtaken => StatusCode::CONFLICT,
+        StewardError::Root(_) | StewardError::Overtaken | StewardError::Diverged { .. } => {
+            StatusCode::CONFLICT
+        }
     };
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);

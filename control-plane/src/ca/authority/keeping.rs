@@ -172,6 +172,11 @@ impl Authority {
         Ok(Some(new_root((given.root_pin, given.root), crosses, now)))
     }
 
+    /// The pin of the root in the given files, if they can be used.
+    pub(in crate::ca) fn given_pin(&self, now: OffsetDateTime) -> Option<String> {
+        Some(self.given.as_ref()?.read(now).ok()?.root_pin)
+    }
+
     /// Whether our intermediate comes from files.
     pub(in crate::ca) fn is_given(&self) -> bool {
         self.given.is_some()

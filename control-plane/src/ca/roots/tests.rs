@@ -29,7 +29,7 @@ fn mesh() -> RootSet {
 enum Step {
     Add(u8),
     Activate(u8, usize),
-    Retire(u8, Use, bool),
+    Retire(u8, Use, Force),
     Pass(i64),
 }
 
@@ -37,12 +37,17 @@ fn step() -> impl Strategy<Value = Step> {
     let used = (0_usize..2, 0_usize..2).prop_map(|(sidecars, control_planes)| Use {
         sidecars,
         control_planes,
+        left: None,
     });
+    let force = prop_oneof![
+        Just(Force::Nobody),
+        Just(Force::Absent),
+        Just(Force::Everybody)
+    ];
     prop_oneof![
         (0_u8..6).prop_map(Step::Add),
         (0_u8..6, 0_usize..2).prop_map(|(one, behind)| Step::Activate(one, behind)),
-        (0_u8..6, used, any::<bool>())
-            .prop_map(|(one, used, force)| Step::Retire(one, used, force)),
+        (0_u8..6, used, force).prop_map(|(one, used, force)| Step::Retire(one, used, force)),
         (0_i64..40).prop_map(Step::Pass),
     ]
 }
@@ -64,8 +69,8 @@ proptest! {
                     if next.is_ok() {
                         let was = roots.get(&pin(one)).expect("was there");
                         prop_assert!(was.phase != Phase::Active);
-                        prop_assert_eq!(used.sidecars, 0);
-                        if !force && was.phase == Phase::Retiring {
+                        prop_assert!(used.sidecars == 0 || force == Force::Everybody);
+                        if force == Force::Nobody && was.phase == Phase::Retiring {
                             prop_assert!(now >= was.since + SVID_LIFETIME);
                             prop_assert_eq!(used.control_planes, 0);
                         }
@@ -98,19 +103,36 @@ fn a_refusal_says_what_to_do() {
     let rotated = mesh().add(root(1)).expect("added");
     let words = |result: Result<RootSet, RootError>| result.expect_err("refused").to_string();
     let idle = Use::default();
-    assert!(words(rotated.retire(&pin(0), idle, (NOW, true))).contains("usher ca rotate"));
+    assert!(words(rotated.retire(&pin(0), idle, (NOW, Force::Absent))).contains("usher ca rotate"));
     assert!(words(rotated.activate(&pin(1), 3, NOW)).contains("3 of the connected"));
     assert!(words(rotated.activate("zz", 0, NOW)).contains("there are: "));
     let active = rotated.activate(&pin(1), 0, NOW).expect("active");
     let busy = Use {
         sidecars: 2,
-        control_planes: 0,
+        ..Use::default()
     };
-    assert!(words(active.retire(&pin(0), busy, (NOW, true))).contains("2 connected sidecars"));
-    let early = words(active.retire(&pin(0), idle, (NOW, false)));
+    assert!(
+        words(active.retire(&pin(0), busy, (NOW, Force::Absent))).contains("2 connected sidecars")
+    );
+    let early = words(active.retire(&pin(0), idle, (NOW, Force::Nobody)));
     assert!(
         early.contains("1970-01-02T00:05:00Z") && early.contains("--force"),
         "{early}"
     );
-    assert!(active.retire(&pin(0), idle, (NOW, true)).is_ok());
+    assert!(active.retire(&pin(0), idle, (NOW, Force::Absent)).is_ok());
+    assert!(
+        active
+            .retire(&pin(0), busy, (NOW, Force::Everybody))
+            .is_ok()
+    );
+    let late = Use {
+        left: Some(NOW + Duration::days(3)),
+        ..idle
+    };
+    let day = |days| (NOW + Duration::days(days), Force::Nobody);
+    assert!(
+        active.retire(&pin(0), late, day(3)).is_err(),
+        "signed under it until a moment ago"
+    );
+    assert!(active.retire(&pin(0), late, day(5)).is_ok());
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::info;
 
-use super::{Steward, StewardError};
+use super::{Own, Steward, StewardError};
 use crate::ca::{
     certificate,
-    roots::{Phase, Root, RootSet, Use, short},
+    roots::{Force, Phase, Root, RootError, RootSet, Use, short},
     trust::{Shared, Signer},
 };
 
@@ -117,7 +117,7 @@ impl Steward {
         let shared = self.turn_with(&mut own, now).await?;
         let signer = self.signer(&own, now)?;
         let roots = (*self.authority.roots()).clone();
-        let signers = signers(shared, (self.authority.id(), signer));
+        let signers = signers(shared, &own, (self.authority.id(), signer));
         let trust_domain = self.authority.trust_domain().to_string();
         let mut report = report((trust_domain, self.authority.id()), (&roots, &signers), now);
         let trouble = own.trouble.as_ref().map(ToString::to_string);
@@ -126,11 +126,11 @@ impl Steward {
     }
 
     /// The next step on the way to another root: makes one (or takes the one in the given files) and adds it; then, once
-    /// everybody knows it, lets it sign.
+    /// everybody knows it, lets it sign. `force`: control planes that are not heard of are not waited for, nor is their key.
     ///
     /// # Errors
-    /// Somebody does not know the new root yet, the store does not answer, or a file cannot be written.
-    pub async fn rotate(&self, now: OffsetDateTime) -> Result<Rotated, StewardError> {
+    /// Somebody does not know the new root yet, nobody has its key, the store does not answer, or a file cannot be written.
+    pub async fn rotate(&self, force: bool, now: OffsetDateTime) -> Result<Rotated, StewardError> {
         let mut own = self.own.lock().await;
         let shared = self.turn_with(&mut own, now).await?;
         if let Some(trouble) = own.trouble.take() {
@@ -138,19 +138,37 @@ impl Steward {
         }
         let signer = self.signer(&own, now)?;
         let roots = self.authority.roots();
+        let signers = signers(shared, &own, (self.authority.id(), signer));
         let adding = roots.roots.iter().find(|root| root.phase == Phase::Adding);
         let Some(adding) = adding.cloned() else {
             if self.authority.is_given() {
-                return Err(StewardError::Root(crate::ca::roots::RootError::InUse(
-                    "this control plane signs with given files, and their root is the active one: put files of the new \
-                     root in their place first, and it is added by itself"
-                        .to_owned(),
-                )));
+                let message = "this control plane signs with given files, and their root is the active one: put files of \
+                               the new root in their place first, and it is added by itself";
+                return Err(RootError::InUse(message.to_owned()).into());
+            }
+            if !force {
+                self.has_best_place(&signers)?;
             }
             return self.add_root(&roots, now).await;
         };
-        let signers = signers(shared, (self.authority.id(), signer));
-        let behind = behind(&signers, &roots, now);
+        has_key(&signers, &adding)?;
+        let behind = behind(&signers, &roots);
+        // Whose sidecars would find no path from the new root to the one that they know.
+        if !force && adding.crosses.is_empty() {
+            let may_serve = |one: &&Heard| {
+                let issuer = one.signer.issuer.as_ref();
+                !one.lives && issuer.is_some_and(|issuer| issuer.not_after > now)
+            };
+            let silent = signers.iter().filter(may_serve).count();
+            if silent > 0 {
+                return Err(RootError::InUse(format!(
+                    "{silent} control planes are not heard of, and their sidecars, if they have any, do not know the root {}: \
+                     wait for them (usher ca status), or, if they are gone, --force",
+                    short(&adding.pin)
+                ))
+                .into());
+            }
+        }
         let next = roots.activate(&adding.pin, behind, now)?;
         self.publish(next).await?;
         info!(root = short(&adding.pin), "root activated");
@@ -191,7 +209,7 @@ impl Steward {
     pub async fn retire(
         &self,
         asked: &str,
-        force: bool,
+        force: Force,
         now: OffsetDateTime,
     ) -> Result<CaReport, StewardError> {
         let mut own = self.own.lock().await;
@@ -199,11 +217,11 @@ impl Steward {
         let signer = self.signer(&own, now)?;
         let roots = self.authority.roots();
         let pin = roots.find(asked)?.pin.clone();
-        let signers = signers(shared, (self.authority.id(), signer));
+        let signers = signers(shared, &own, (self.authority.id(), signer));
         let used = used(&signers, &pin, now);
         self.publish(roots.retire(&pin, used, (now, force))?)
             .await?;
-        info!(root = short(&pin), force, "root retired");
+        info!(root = short(&pin), ?force, "root retired");
         let roots = self.authority.roots();
         let trust_domain = self.authority.trust_domain().to_string();
         Ok(report(
@@ -211,6 +229,28 @@ impl Steward {
             (&roots, &signers),
             now,
         ))
+    }
+
+    /// A root that is made where the key of the one before it is can be certified by that one.
+    fn has_best_place(&self, signers: &[Heard]) -> Result<(), StewardError> {
+        let active = self.authority.pin();
+        let has = |one: &&Heard| one.lives && one.signer.keys.contains(&active);
+        if signers
+            .iter()
+            .any(|one| has(&one) && one.id == self.authority.id())
+        {
+            return Ok(());
+        }
+        match signers.iter().find(has) {
+            None => Ok(()),
+            Some(one) => Err(RootError::InUse(format!(
+                "the key of the root that signs is at {} ({}): run it there, so that join tokens and sidecars which know only \
+                 that root find a path to the new one; or --force",
+                one.signer.name,
+                short(&one.id)
+            ))
+            .into()),
+        }
     }
 
     async fn publish(&self, next: RootSet) -> Result<(), StewardError> {
@@ -233,72 +273,109 @@ fn probe(now: OffsetDateTime) -> Root {
     }
 }
 
+/// What a control plane said.
+pub(super) struct Heard {
+    pub(super) id: String,
+    pub(super) signer: Signer,
+    /// It has said something lately.
+    pub(super) lives: bool,
+}
+
 /// Everybody's word, and our own as it is now.
-fn signers(shared: Shared, (id, own): (&str, Signer)) -> Vec<(String, Signer)> {
+fn signers(shared: Shared, own: &Own, (id, signer): (&str, Signer)) -> Vec<Heard> {
     let mut signers = shared.signers;
-    signers.insert(id.to_owned(), own);
-    signers.into_iter().collect()
+    signers.insert(id.to_owned(), signer);
+    let heard = |(id, signer): (String, Signer)| Heard {
+        lives: own.lives(&id)
+            || own
+                .said
+                .as_ref()
+                .is_some_and(|said| said.said_at == signer.said_at),
+        id,
+        signer,
+    };
+    signers.into_iter().map(heard).collect()
 }
 
 /// Connected sidecars that do not know these roots, and control planes that do not.
-pub(super) fn behind(signers: &[(String, Signer)], roots: &RootSet, now: OffsetDateTime) -> usize {
-    let fresh = signers.iter().filter(|(_, signer)| signer.is_fresh(now));
-    fresh
-        .map(|(_, signer)| signer.census.behind + usize::from(signer.version < roots.version))
+fn behind(signers: &[Heard], roots: &RootSet) -> usize {
+    let living = signers.iter().filter(|one| one.lives);
+    living
+        .map(|one| one.signer.census.behind + usize::from(one.signer.version < roots.version))
         .sum()
 }
 
+/// Whether somebody could sign under it.
+fn has_key(signers: &[Heard], root: &Root) -> Result<(), RootError> {
+    let mut living = signers.iter().filter(|one| one.lives);
+    let can =
+        |one: &Heard| one.signer.keys.contains(&root.pin) || one.signer.given.contains(&root.pin);
+    if living.any(can) {
+        return Ok(());
+    }
+    Err(RootError::InUse(format!(
+        "no control plane that lives can sign under the root {0}: start the one that has its key, or take it out again with \
+         `usher ca retire {0}`",
+        short(&root.pin)
+    )))
+}
+
 /// What still leads to the root `pin`.
-pub(super) fn used(signers: &[(String, Signer)], pin: &str, now: OffsetDateTime) -> Use {
-    let fresh = signers.iter().filter(|(_, signer)| signer.is_fresh(now));
-    let sidecars = fresh.map(|(_, signer)| signer.census.by_root.get(pin).copied().unwrap_or(0));
-    let holds = |(_, signer): &&(String, Signer)| {
-        let mut issuer = signer.issuer.iter();
+fn used(signers: &[Heard], pin: &str, now: OffsetDateTime) -> Use {
+    let living = signers.iter().filter(|one| one.lives);
+    let sidecars = living.map(|one| one.signer.census.by_root.get(pin).copied().unwrap_or(0));
+    let holds = |one: &&Heard| {
+        let mut issuer = one.signer.issuer.iter();
         issuer.any(|issuer| issuer.root == pin && issuer.not_after > now)
     };
+    let left = signers.iter().filter_map(|one| one.signer.left.get(pin));
     Use {
         sidecars: sidecars.sum(),
         control_planes: signers.iter().filter(holds).count(),
+        left: left.max().map(|left| left.0),
     }
 }
 
 fn report(
     (trust_domain, own_id): (String, &str),
-    (roots, signers): (&RootSet, &[(String, Signer)]),
+    (roots, signers): (&RootSet, &[Heard]),
     now: OffsetDateTime,
 ) -> CaReport {
-    let fresh = || signers.iter().filter(|(_, signer)| signer.is_fresh(now));
-    let sidecars = fresh()
-        .map(|(_, signer)| signer.census.by_root.values().sum::<usize>())
+    let living = || signers.iter().filter(|one| one.lives);
+    let sidecars = living()
+        .map(|one| one.signer.census.by_root.values().sum::<usize>())
         .sum();
     let key_at = |pin: &String| {
-        let holders = fresh().filter(|(_, signer)| signer.keys.contains(pin));
-        holders.map(|(_, signer)| signer.name.clone()).collect()
+        let holders = living().filter(|one| one.signer.keys.contains(pin));
+        holders.map(|one| one.signer.name.clone()).collect()
     };
     let root = |root: &Root| {
-        let own = used(signers, &root.pin, now).sidecars;
+        let own = used(signers, &root.pin, now);
         let facts = certificate::facts(&root.certificate);
         RootReport {
             sha256: root.pin.clone(),
             phase: root.phase,
             since: root.since,
             not_after: facts.map_or(root.since, |facts| facts.not_after),
-            sidecars: own,
-            percent: percent(own, sidecars),
+            sidecars: own.sidecars,
+            percent: percent(own.sidecars, sidecars),
             key_at: key_at(&root.pin),
-            over_at: (root.phase == Phase::Retiring).then(|| RootSet::over_at(root)),
+            over_at: (root.phase == Phase::Retiring).then(|| RootSet::over_at(root, own.left)),
         }
     };
-    let control_plane = |(id, signer): &(String, Signer)| ControlPlaneReport {
-        id: id.clone(),
-        name: signer.name.clone(),
-        this: id == own_id,
-        lives: signer.is_fresh(now),
-        root: signer.issuer.as_ref().map(|issuer| issuer.root.clone()),
-        not_after: signer.issuer.as_ref().map(|issuer| issuer.not_after),
-        given: signer.issuer.as_ref().is_some_and(|issuer| issuer.given),
-        waits: signer.wants.is_some(),
-        sidecars: signer.census.by_root.values().sum(),
+    let control_plane = |one: &Heard| {
+        let Heard { id, signer, lives } = one;
+        ControlPlaneReport {
+            id: id.clone(),
+            name: signer.name.clone(),
+            this: id == own_id,
+            lives: *lives,
+            root: signer.issuer.as_ref().map(|issuer| issuer.root.clone()),
+            not_after: signer.issuer.as_ref().map(|issuer| issuer.not_after),
+            given: signer.issuer.as_ref().is_some_and(|issuer| issuer.given),
+            waits: signer.wants.is_some(),
+            sidecars: signer.census.by_root.values().sum(),
+        }
     };
     let mut report = CaReport {
         trust_domain,
@@ -306,7 +383,7 @@ fn report(
         roots: roots.roots.iter().map(root).collect(),
         control_planes: signers.iter().map(control_plane).collect(),
         sidecars,
-        behind: behind(signers, roots, now),
+        behind: behind(signers, roots),
         warnings: Vec::new(),
     };
     report.warnings = warnings(&report, now);

@@ -18,7 +18,7 @@ use crate::ca::{
         GivenFiles,
         tests::{files, made},
     },
-    roots::{Phase, RootSet},
+    roots::{Force, Phase, RootSet},
     tests::{account, verified},
     trust::Answer,
 };
@@ -41,11 +41,11 @@ impl TrustStore for Memory {
     fn write_roots(&self, next: RootSet) -> Answer<'_, bool> {
         let written = self.with(|shared| {
             let seen = shared.roots.as_ref().map_or(0, |roots| roots.version);
-            let is_next = seen + 1 == next.version;
-            if is_next {
+            let is_newer = seen < next.version;
+            if is_newer {
                 shared.roots = Some(next);
             }
-            is_next
+            is_newer
         });
         Box::pin(async move { Ok(written) })
     }
@@ -177,7 +177,7 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
     let before = it.issue(now);
     it.sidecars(&[(&old, 3)], 0);
 
-    let added = it.steward.rotate(now).await.expect("added");
+    let added = it.steward.rotate(false, now).await.expect("added");
     assert_eq!(
         (added.phase, added.made, added.crossed),
         (Phase::Adding, true, true)
@@ -192,7 +192,7 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
         .expect_err("one does not know it");
     assert!(early.to_string().contains("do not know"), "{early}");
     it.sidecars(&[(&old, 3)], 0);
-    let active = it.steward.rotate(now).await.expect("activated");
+    let active = it.steward.rotate(false, now).await.expect("activated");
     assert_eq!(
         (active.phase, &active.sha256),
         (Phase::Active, &added.sha256)
@@ -212,19 +212,22 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
     let report = it.steward.report(now).await.expect("there");
     let percents: Vec<f64> = report.roots.iter().map(|root| root.percent).collect();
     assert_eq!(percents, [33.3, 66.7]);
-    for force in [false, true] {
+    for force in [Force::Nobody, Force::Absent] {
         let used = it.steward.retire(&old[..8], force, now).await;
         let used = used.expect_err("a connected sidecar needs it").to_string();
         assert!(used.contains("1 connected sidecars"), "{used}");
     }
     it.sidecars(&[(&added.sha256, 3)], 0);
     assert!(
-        it.steward.retire(&old[..8], false, now).await.is_err(),
+        it.steward
+            .retire(&old[..8], Force::Nobody, now)
+            .await
+            .is_err(),
         "one may be away"
     );
     now += Span::hours(25);
     it.steward
-        .retire(&old[..8], false, now)
+        .retire(&old[..8], Force::Nobody, now)
         .await
         .expect("over");
     let later = it.issue(now);
@@ -290,7 +293,7 @@ async fn given_files_sign_are_read_again_and_bring_their_root() {
         renewed.certificate.der(),
         "the old one signs until told"
     );
-    it.steward.rotate(now).await.expect("activated");
+    it.steward.rotate(false, now).await.expect("activated");
     assert_eq!(&it.issue(now).chain[1], other.certificate.der());
 
     std::fs::write(directory.path().join("given.pem"), "nothing").expect("writable");
@@ -300,4 +303,83 @@ async fn given_files_sign_are_read_again_and_bring_their_root() {
         other.certificate.der(),
         "what was good goes on"
     );
+}
+
+#[tokio::test]
+async fn a_store_that_was_emptied_or_set_back_gets_its_roots_back() {
+    let directory = tempfile::tempdir().expect("writable");
+    let store = Arc::<Memory>::default();
+    let now = OffsetDateTime::now_utc();
+    let it = one(directory.path(), &store, None);
+    it.steward.turn(now).await.expect("turned");
+    let old = store.with(|shared| shared.clone());
+    it.steward.rotate(false, now).await.expect("added");
+    it.steward.rotate(false, now).await.expect("activated");
+    let roots = it.authority.roots();
+    for lost in [Shared::default(), old] {
+        store.with(|shared| *shared = lost);
+        it.steward.turn(now).await.expect("turned");
+        let found = store.with(|shared| shared.roots.clone());
+        assert_eq!(found.as_ref(), Some(&*roots));
+    }
+    let other = RootSet::first("f".repeat(64), vec![1], now);
+    store.with(|shared| {
+        shared.roots = Some(RootSet {
+            version: roots.version,
+            ..other
+        });
+    });
+    let error = it.steward.turn(now).await.expect_err("two meshes in one");
+    assert!(error.to_string().contains("other roots"), "{error}");
+    assert_eq!(*it.authority.roots(), *roots, "its sidecars know these");
+}
+
+#[tokio::test]
+async fn another_ones_clock_does_not_matter_and_a_root_nobody_has_the_key_of_does_not_sign() {
+    let (first, second) = (
+        tempfile::tempdir().expect("writable"),
+        tempfile::tempdir().expect("writable"),
+    );
+    let store = Arc::<Memory>::default();
+    let now = OffsetDateTime::now_utc();
+    let maker = one(first.path(), &store, None);
+    maker.steward.turn(now).await.expect("turned");
+    let other = one(second.path(), &store, None);
+    let behind = now - Span::minutes(3);
+    other.steward.turn(behind).await.expect("turned");
+    maker.steward.turn(now).await.expect("turned");
+    other.steward.turn(behind).await.expect("turned");
+    assert!(other.authority.issuer().is_some(), "granted all the same");
+
+    let refused = other.steward.rotate(false, now).await;
+    let refused = refused.expect_err("the key is elsewhere").to_string();
+    assert!(refused.contains("run it there"), "{refused}");
+    let old = maker.authority.pin();
+    other.sidecars(&[(&old, 7)], 0);
+    other.steward.turn(behind).await.expect("turned");
+    maker.steward.rotate(false, now).await.expect("added");
+    let unaware = maker.steward.rotate(false, now).await;
+    let unaware = unaware
+        .expect_err("the other one does not know it yet")
+        .to_string();
+    assert!(unaware.contains("do not know"), "{unaware}");
+    other
+        .steward
+        .turn(behind + Span::seconds(6))
+        .await
+        .expect("turned");
+    let added = maker.authority.roots();
+    let added = added.roots.iter().find(|root| root.phase == Phase::Adding);
+    let name = format!(
+        "ca/root-{}.key",
+        crate::ca::roots::short(&added.expect("there").pin)
+    );
+    let key = first.path().join(name);
+    let gone = key.with_extension("gone");
+    std::fs::rename(&key, &gone).expect("there");
+    let lost = maker.steward.rotate(false, now).await;
+    let lost = lost.expect_err("nobody could sign").to_string();
+    assert!(lost.contains("no control plane that lives"), "{lost}");
+    std::fs::rename(&gone, &key).expect("there");
+    maker.steward.rotate(false, now).await.expect("activated");
 }

@@ -293,6 +293,8 @@ fn the_roots_change_one_version_at_a_time_and_hold_no_secret() {
             wants: None,
             version: 2,
             census: Census::default(),
+            given: Vec::new(),
+            left: BTreeMap::new(),
             said_at: now,
         };
         one.say("x".to_owned(), signer.clone()).await.expect("said");
