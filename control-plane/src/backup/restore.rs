@@ -92,28 +92,31 @@ pub fn restore(
         let path = path.to_owned();
         |source| RestoreError::File { path, source }
     };
-    let aside = match is_empty(data).map_err(at(data))? {
-        true => None,
-        false if existing == Existing::Keep => return Err(RestoreError::NotEmpty(data.to_owned())),
-        false => {
-            is_free(data, &backup.trust_domain)?;
-            Some(moved_aside(data, now).map_err(at(data))?)
-        }
+    let is_new = is_empty(data).map_err(at(data))?;
+    if !is_new && existing == Existing::Keep {
+        return Err(RestoreError::NotEmpty(data.to_owned()));
+    }
+    // All of it is written before anything that is there is touched: a full disk is found out in time.
+    let beside = match data.parent() {
+        _ if is_new => data,
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        parent => parent.unwrap_or(data),
     };
-    private_directory(data).map_err(at(data))?;
+    if is_new {
+        private_directory(data).map_err(at(data))?;
+    } else {
+        is_free(data, &backup.trust_domain)?;
+    }
     let stage = tempfile::Builder::new()
         .prefix(".restoring-")
-        .tempdir_in(data);
-    let stage = stage.map_err(at(data))?;
-    let written = files::write(stage.path(), &backup.files);
-    written.map_err(at(data))?;
-    if backup.keys == Keys::LeftOut {
-        let domain = backup.trust_domain.as_bytes();
-        write_private(&stage.path().join(KEYS_MISSING), domain).map_err(at(data))?;
-    }
-    TokenStore::make(&stage.path().join(token::FILE), &backup.tokens)
-        .map_err(RestoreError::Tokens)?;
-    EmbeddedStore::make(&stage.path().join(STORE_FILE), &backup.store)?;
+        .tempdir_in(beside);
+    let stage = stage.map_err(at(beside))?;
+    write_all(backup, stage.path())?;
+    let aside = match is_new {
+        true => None,
+        false => Some(moved_aside(data, now).map_err(at(data))?),
+    };
+    private_directory(data).map_err(at(data))?;
     // The store last: where it is, all is.
     for name in [
         KEYS_MISSING,
@@ -130,6 +133,21 @@ pub fn restore(
     let synced = fs::File::open(data).and_then(|directory| directory.sync_all());
     synced.map_err(at(data))?;
     Ok(Restored { aside })
+}
+
+fn write_all(backup: &Backup, stage: &Path) -> Result<(), RestoreError> {
+    let at = |source| {
+        let path = stage.to_owned();
+        RestoreError::File { path, source }
+    };
+    files::write(stage, &backup.files).map_err(at)?;
+    if backup.keys == Keys::LeftOut {
+        let domain = backup.trust_domain.as_bytes();
+        write_private(&stage.join(KEYS_MISSING), domain).map_err(at)?;
+    }
+    TokenStore::make(&stage.join(token::FILE), &backup.tokens).map_err(RestoreError::Tokens)?;
+    EmbeddedStore::make(&stage.join(STORE_FILE), &backup.store)?;
+    Ok(())
 }
 
 /// Whether the mesh's keys have still to be put into a data directory that was restored without them. Once they are

@@ -187,7 +187,7 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
     it.sidecars(&[(&old, 3)], 1);
     let early = it
         .steward
-        .rotate(now)
+        .rotate(false, now)
         .await
         .expect_err("one does not know it");
     assert!(early.to_string().contains("do not know"), "{early}");
@@ -279,7 +279,7 @@ async fn given_files_sign_are_read_again_and_bring_their_root() {
 
     let early = it
         .steward
-        .rotate(now)
+        .rotate(false, now)
         .await
         .expect_err("there is no other root");
     assert!(early.to_string().contains("files of the new"), "{early}");
@@ -372,7 +372,7 @@ async fn another_ones_clock_does_not_matter_and_a_root_nobody_has_the_key_of_doe
     let added = added.roots.iter().find(|root| root.phase == Phase::Adding);
     let name = format!(
         "ca/root-{}.key",
-        crate::ca::roots::short(&added.expect("there").pin)
+        short(&added.expect("there").pin)
     );
     let key = first.path().join(name);
     let gone = key.with_extension("gone");
