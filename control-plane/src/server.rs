@@ -187,6 +187,12 @@ impl Server {
         )
     }
 
+    fn keep_authority(&self, tasks: &mut JoinSet<()>) {
+        tasks.spawn(renew_own_identity(Arc::clone(&self.tls)));
+        tasks.spawn(Arc::clone(&self.steward).run());
+        tasks.spawn(tell_roots(self.state.clone(), Arc::clone(&self.authority)));
+    }
+
     /// Answers until `stop` is done, then ends in order.
     ///
     /// # Errors
@@ -196,9 +202,7 @@ impl Server {
         let authority_service = self.authority_service();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(renew_own_identity(Arc::clone(&self.tls)));
-        tasks.spawn(Arc::clone(&self.steward).run());
-        tasks.spawn(tell_roots(self.state.clone(), Arc::clone(&self.authority)));
+        self.keep_authority(&mut tasks);
         if let Source::Directory(directory) = self.options.source.clone() {
             tasks.spawn(follow_directory(self.state.clone(), directory));
         }

@@ -1,7 +1,9 @@
 //! Keeps this control plane able to sign, and its roots those of the mesh: every two seconds it reads what is shared, does
 //! what is left to do, and says what it has. Nothing is lost when a turn fails: the next one does it.
 
+mod heard;
 mod operations;
+mod report;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +24,8 @@ use super::{
     trust::{Census, Grant, Shared, Signer, Time, TrustError, TrustStore},
 };
 
-pub use operations::{CaReport, ControlPlaneReport, RootReport, Rotated};
+pub use operations::Rotated;
+pub use report::{CaReport, ControlPlaneReport, RootReport};
 
 /// From one turn to the next.
 pub const TURN: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ pub(super) struct Index<'a> {
     /// Of the Workloads: who there can be.
     pub(super) accounts: BTreeSet<(&'a Name, &'a Name)>,
     /// Of the Workloads, by namespace and label: a mesh with as many Services would look at each for each.
-    labels: HashMap<(&'a Name, &'a str, &'a str), Vec<&'a BTreeMap<String, String>>>,
+    labels: HashMap<Label<'a>, Vec<&'a BTreeMap<String, String>>>,
     /// With an AuthenticationPolicy, be it one with mistakes.
     pub(super) authenticates: BTreeSet<&'a Name>,
     /// Whose references are allowed.
@@ -32,6 +32,9 @@ pub(super) struct Index<'a> {
     /// Some Workload is rejected or some file unreadable: silence about what may be in there.
     pub(super) partial: bool,
 }
+
+/// A namespace, and a key and a value there.
+type Label<'a> = (&'a Name, &'a str, &'a str);
 
 impl Index<'_> {
     /// Whether the Service's selector takes some Workload.

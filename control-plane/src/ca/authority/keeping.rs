@@ -197,6 +197,9 @@ impl Authority {
     }
 
     /// A root that was made for nothing: another control plane began the mesh at the same time.
+    ///
+    /// # Errors
+    /// Its files cannot be renamed.
     pub fn set_aside_first(directory: &Path) -> Result<(), AuthorityError> {
         Directory::open(directory)?.set_aside_first()
     }

@@ -370,10 +370,7 @@ async fn another_ones_clock_does_not_matter_and_a_root_nobody_has_the_key_of_doe
         .expect("turned");
     let added = maker.authority.roots();
     let added = added.roots.iter().find(|root| root.phase == Phase::Adding);
-    let name = format!(
-        "ca/root-{}.key",
-        short(&added.expect("there").pin)
-    );
+    let name = format!("ca/root-{}.key", short(&added.expect("there").pin));
     let key = first.path().join(name);
     let gone = key.with_extension("gone");
     std::fs::rename(&key, &gone).expect("there");
