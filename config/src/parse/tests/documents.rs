@@ -108,7 +108,7 @@ fn a_document_that_is_for_others_is_passed_over_with_a_warning() {
             panic!("{kind}: {:?}", parsed.mistakes)
         };
         assert_eq!(warning.severity, Severity::Warning, "{kind}");
-        assert_eq!((warning.position.line, &*warning.field), (13, "kind"));
+        assert_eq!((warning.position.line, &*warning.field), (14, "kind"));
         assert!(warning.found.contains(kind), "{warning}");
     }
     for (version, kind) in PERHAPS_OURS {
