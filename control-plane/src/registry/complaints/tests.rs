@@ -78,7 +78,7 @@ fn a_broken_route_that_a_policy_guards_refuses_a_first_start() {
     );
     let guards = [
         "kind: AuthenticationPolicy\nmetadata: { name: guard }\nspec: { targetRefs: [{ kind: HTTPRoute, name: way }], \
-         jwt: [{ issuer: 'https://a.test', jwks: { uri: 'https://a.test/keys' } }] }\n",
+         jwt: [{ issuer: 'https://a.test', audiences: [bank], jwks: { uri: 'https://a.test/keys' } }] }\n",
         "kind: AuthenticationPolicy\nmetadata: { name: guard }\nspec: { targetRefs: [{ kind: HTTPRoute, name: way }], jwt: 7 }\n",
         "kind: RateLimitPolicy\nmetadata: { name: guard }\nspec: { targetRefs: [{ kind: HTTPRoute, name: way }], \
          limits: [{ name: all, requests: 1, per: 1s }] }\n",
@@ -98,7 +98,7 @@ fn a_guard_for_what_is_not_there_refuses_a_first_start() {
         ("AccessPolicy", "rules: [{ from: { namespaces: [a] } }]"),
         (
             "AuthenticationPolicy",
-            "jwt: [{ issuer: 'https://a.test', jwks: { uri: 'https://a.test/keys' } }]",
+            "jwt: [{ issuer: 'https://a.test', audiences: [bank], jwks: { uri: 'https://a.test/keys' } }]",
         ),
         (
             "RateLimitPolicy",

@@ -34,7 +34,7 @@ fn a_guard_that_moves_from_a_readable_file_into_an_unreadable_one_stays() {
         ),
         guard(
             "AuthenticationPolicy",
-            "jwt: [{issuer: 'https://a.test', jwks: {uri: 'https://a.test/keys'}}]",
+            "jwt: [{issuer: 'https://a.test', audiences: [bank], jwks: {uri: 'https://a.test/keys'}}]",
         ),
         guard(
             "RateLimitPolicy",
