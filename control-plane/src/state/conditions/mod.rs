@@ -88,11 +88,7 @@ pub(super) fn conditions(known: &Known<'_>) -> Vec<ConditionReport> {
         },
         (None, None) if known.revision.is_none() => {
             let message = format!("{NEVER_VALID}, so what it was meant for is closed");
-            let never = ("NeverValid", message);
-            ConditionReport {
-                observed_revision: known.newest,
-                ..made("Accepted", ConditionStatus::False, never)
-            }
+            made("Accepted", ConditionStatus::False, ("NeverValid", message))
         }
         (None, None) if is_idle && !wrong.is_empty() => {
             made("Accepted", ConditionStatus::False, joined(&wrong))
