@@ -289,8 +289,18 @@ fn take(
     if root.is_empty() {
         return;
     }
+    let is_sound = report.is_empty();
     let decoded = decode::object(&Place::root(root, &report));
     let line = root.position.line;
+    if decoded.is_foreign && is_sound {
+        let warnings = report.into_mistakes().into_iter().map(|mistake| Mistake {
+            severity: Severity::Warning,
+            object: decoded.title.clone(),
+            ..mistake
+        });
+        parsed.mistakes.extend(warnings);
+        return;
+    }
     if let Some(object) = decoded.object {
         let positions = tree::positions(root);
         let located = Located {
@@ -342,6 +352,9 @@ fn take(
     }
 }
 
+/// How the keys of policies begin that say no valid name.
+pub const UNNAMED: &str = "unnamed-";
+
 /// A key for an AccessPolicy or AuthenticationPolicy without a valid name: what it was meant to protect must not stand open meanwhile. The
 /// same document has the same key each time.
 fn stand_in(
@@ -360,7 +373,7 @@ fn stand_in(
         .fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
-    let name = format!("unnamed-{}-{hash:08x}", document_index.saturating_add(1));
+    let name = format!("{UNNAMED}{}-{hash:08x}", document_index.saturating_add(1));
     Some(ObjectKey {
         kind,
         namespace,

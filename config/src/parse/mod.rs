@@ -101,7 +101,7 @@ pub enum Colours {
     Ansi,
 }
 
-pub use files::{Known, parse_directory, parse_directory_again, parse_files, parse_paths};
+pub use files::{Known, UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,14 @@
 //! policy on trial (`dryRun`) changes nothing that is enforced: it is merged into a second policy which only
 //! logs. A policy that never was valid denies all: whoever wrote it wanted to protect something.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use usher_config::{
     kind::{self, AccessPolicySpec, DefaultAction, ObjectKey},
-    model::{AccessPolicy, AccessRule, ClaimRule, MtlsMode, PathRule},
+    model::{AccessPolicy, AccessRule, ClaimRule, InboundPolicy, MtlsMode, PathRule},
     value::ServiceName,
 };
 
@@ -62,17 +65,34 @@ pub(super) fn access(
     }
 }
 
-/// Rules about claims where nobody verifies any: they allow nobody.
+/// How many services a finding names.
+const NAMED_MAX: usize = 5;
+
+/// Rules about claims where nobody verifies any: they allow nobody. Once for each policy: one for the whole mesh would say
+/// it of each service.
 pub(super) fn report_unverified(
-    service: &ServiceName,
-    policies: &[AccessPolicy],
+    inbound: &BTreeMap<ServiceName, InboundPolicy>,
     findings: &mut Vec<Finding>,
 ) {
-    let asks = |policy: &&AccessPolicy| policy.rules.iter().any(|rule| !rule.claims.is_empty());
-    for policy in policies.iter().filter(asks) {
+    let mut by_policy: BTreeMap<&str, BTreeSet<&ServiceName>> = BTreeMap::new();
+    let unverified = inbound.iter();
+    let unverified = unverified.filter(|(_, inbound)| inbound.authentication.is_none());
+    for (service, inbound) in unverified {
+        let asks = |policy: &&AccessPolicy| policy.rules.iter().any(|rule| !rule.claims.is_empty());
+        for policy in inbound.access.iter().filter(asks) {
+            by_policy.entry(&policy.name).or_default().insert(service);
+        }
+    }
+    for (policy, services) in by_policy {
         // Ours, as `name` below makes it.
-        let Ok(ServiceName { namespace, name }) = policy.name.parse() else {
+        let Ok(ServiceName { namespace, name }) = policy.parse() else {
             continue;
+        };
+        let named = services.iter().take(NAMED_MAX);
+        let named: Vec<String> = named.map(|service| format!("Service {service}")).collect();
+        let more = match services.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
         findings.push(Finding {
             object: ObjectKey {
@@ -82,8 +102,9 @@ pub(super) fn report_unverified(
             },
             reason: Reason::NotEnforced,
             message: format!(
-                "its rules with `from.claims` allow nobody at Service {service}: no AuthenticationPolicy holds there, so no token \
-                 is verified; write one for the Service, its namespace or the mesh"
+                "its rules with `from.claims` allow nobody at {}{more}: no AuthenticationPolicy holds there, so no token \
+                 is verified; write one for the Service, its namespace or the mesh",
+                named.join(", ")
             ),
         });
     }

@@ -153,6 +153,7 @@ fn merge(
     let mut places = Places::default();
     let loosening = index.mesh.allow_loosening.unwrap_or(false);
     let mut mode = None;
+    let mut refused = Vec::new();
     for policy in &policies {
         match (mode, policy.spec.mode) {
             (None | Some(AuthenticationMode::Required), Some(AuthenticationMode::Optional))
@@ -170,14 +171,11 @@ fn merge(
         }
         match stranger(policy, believing).filter(|_| !loosening) {
             Some(issuer) => {
-                places.mention(policy);
-                findings.push(loosens(
-                    policy,
-                    format!(
-                        "spec.jwt is without effect: {} does not believe {issuer} with these keys, and its list holds",
-                        key_of(believing)
-                    ),
-                ));
+                let what = format!(
+                    "spec.jwt is without effect: {} does not believe {issuer} with these keys, and its list holds",
+                    key_of(believing)
+                );
+                refused.push((*policy, what, places.mention_written(policy)));
             }
             None => {
                 places.believe(policy);
@@ -191,10 +189,15 @@ fn merge(
         ..provider(index, &key_of(believing), written, findings)
     };
     let providers: Vec<JwtProvider> = providers.map(&mut provider).collect();
+    let stripped = places.unbelieved(&providers);
+    for (policy, what, mut named) in refused {
+        named.retain(|place| stripped.contains(place));
+        findings.push(loosens(policy, what + &taken_out(&named)));
+    }
     Some(Authentication {
         name: believing.full_name().to_string().into(),
         required: mode != Some(AuthenticationMode::Optional),
-        stripped: places.unbelieved(&providers),
+        stripped,
         providers,
         invalid: false,
     })
@@ -217,23 +220,34 @@ impl Places {
         self.believed = places.collect();
     }
 
-    /// A policy whose issuers are not believed: whoever wrote it, or reads it, may look there all the same.
     fn mention(&mut self, policy: &AuthenticationPolicy) {
         for provider in &policy.spec.jwt {
-            let place = self.of(provider);
-            if !self.named.contains(&place) {
-                self.named.push(place);
-            }
+            self.name(self.of(provider));
+        }
+    }
+
+    /// A policy whose issuers are not believed: whoever wrote it, or reads it, may look there all the same. Only in places
+    /// that it writes itself: tokens that an application verifies on its own are in the usual one, and stay. Says which.
+    fn mention_written(&mut self, policy: &AuthenticationPolicy) -> Vec<TokenFrom> {
+        let providers = policy.spec.jwt.iter();
+        let written: Vec<TokenFrom> = providers.filter_map(written_place).collect();
+        for place in &written {
+            self.name(place.clone());
+        }
+        written
+    }
+
+    fn name(&mut self, place: TokenFrom) {
+        if !self.named.contains(&place) {
+            self.named.push(place);
         }
     }
 
     fn of(&self, provider: &kind::JwtProvider) -> TokenFrom {
         let wider = || self.believed.get(&provider.issuer).cloned();
-        match (&provider.from.header, &provider.from.cookie) {
-            (Some(header), _) => TokenFrom::Header(header.clone()),
-            (None, Some(cookie)) => TokenFrom::Cookie(cookie.as_str().into()),
-            (None, None) => wider().unwrap_or(TokenFrom::Bearer),
-        }
+        written_place(provider)
+            .or_else(wider)
+            .unwrap_or(TokenFrom::Bearer)
     }
 
     /// Where nobody looks now: a token there is one that nobody has verified, and would reach an application that reads it.
@@ -241,6 +255,31 @@ impl Places {
         let mut places = self.named;
         places.retain(|place| providers.iter().all(|one| one.from != *place));
         places
+    }
+}
+
+fn written_place(provider: &kind::JwtProvider) -> Option<TokenFrom> {
+    match (&provider.from.header, &provider.from.cookie) {
+        (Some(header), _) => Some(TokenFrom::Header(header.clone())),
+        (None, Some(cookie)) => Some(TokenFrom::Cookie(cookie.as_str().into())),
+        (None, None) => None,
+    }
+}
+
+/// What becomes of tokens in places where nobody looks.
+fn taken_out(places: &[TokenFrom]) -> String {
+    let name = |place: &TokenFrom| match place {
+        TokenFrom::Bearer => "`Authorization: Bearer`".to_owned(),
+        TokenFrom::Header(header) => format!("header `{header}`"),
+        TokenFrom::Cookie(cookie) => format!("cookie `{cookie}`"),
+    };
+    let names: Vec<String> = places.iter().map(name).collect();
+    match &names[..] {
+        [] => String::new(),
+        names => format!(
+            "; what requests have in {} is taken out, as nobody verifies it",
+            names.join(" and ")
+        ),
     }
 }
 

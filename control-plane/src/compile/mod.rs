@@ -202,6 +202,7 @@ pub fn compile(world: &World) -> Compiled {
             compiled.backing.insert(name.clone(), backing);
         }
     }
+    access::report_unverified(&compiled.inbound, &mut findings);
     for workload in &index.workloads {
         let name = services::caller_name(workload);
         // A Service of that name speaks for its own workloads.

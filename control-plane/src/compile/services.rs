@@ -171,9 +171,6 @@ pub(super) fn inbound(
         .selected(service)
         .find_map(|workload| workload.spec.health_check.as_ref());
     let authentication = authentication::of_service((index, targets), &name, findings);
-    if authentication.is_none() {
-        access::report_unverified(&name, &access.policies, findings);
-    }
     InboundPolicy {
         mtls: access.mtls,
         ports: service

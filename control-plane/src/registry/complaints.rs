@@ -7,13 +7,13 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Kind, ObjectKey},
+    kind::{Kind, ObjectKey, TargetKind},
     parse::{Mistake, Parsed, Severity},
 };
 
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
-use super::World;
+use super::{World, denied::protects};
 
 /// `file` as people know it: below the configuration directory, with `/`.
 pub(super) fn relative(file: &Path, base: &Path) -> String {
@@ -95,16 +95,22 @@ pub(super) fn unreadable_files(parsed: &Parsed, next: &World, base: &Path) -> Ve
 }
 
 /// Mistakes without whose mending something could be called that their author has closed or limited, where no version of
-/// it ever ran: of what does not say what it is, and of RateLimitPolicies. (Access- and AuthenticationPolicies with
-/// mistakes close what they were meant for; without any other object less can be called, not more.)
+/// it ever ran: of what does not say what it is, of RateLimitPolicies, of guards for what is not there (misspelt, most
+/// likely), and of routes that a guard is for, whose requests would be a wider route's. (Access- and
+/// AuthenticationPolicies with other mistakes close what they were meant for; without any other object less can be called,
+/// not more.)
 pub(crate) fn unguarded(parsed: &Parsed, base: &Path) -> Vec<String> {
-    let is_limit = |key: &ObjectKey| key.kind == Kind::RateLimitPolicy;
-    let rejected = parsed.rejected.iter().map(|rejected| &rejected.key);
-    let limits: BTreeSet<&ObjectKey> = rejected.filter(|key| is_limit(key)).collect();
+    let is_guard = |key: &ObjectKey| protects(key.kind) || key.kind == Kind::RateLimitPolicy;
+    let rejected: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
+    let guarded = guarded_routes(parsed);
     let opens = |mistake: &&Mistake| {
         mistake.severity == Severity::Error
             && match &mistake.key {
-                Some(key) => limits.contains(key),
+                Some(key) if key.kind == Kind::RateLimitPolicy && rejected.contains(key) => true,
+                Some(key) if guarded.contains(key) => {
+                    rejected.contains(key) || attaches_to_nothing(mistake)
+                }
+                Some(key) => is_guard(key) && attaches_to_nothing(mistake),
                 None => parsed.unreadable.contains(&mistake.file),
             }
     };
@@ -114,6 +120,44 @@ pub(crate) fn unguarded(parsed: &Parsed, base: &Path) -> Vec<String> {
         MistakeReport { at, path, message } => format!("{at}: {path}: {message}"),
     });
     lines.collect()
+}
+
+/// Routes that policies about requests are for.
+fn guarded_routes(parsed: &Parsed) -> BTreeSet<ObjectKey> {
+    let is_about =
+        |key: &ObjectKey| matches!(key.kind, Kind::AuthenticationPolicy | Kind::RateLimitPolicy);
+    let accepted = parsed.objects.iter();
+    let accepted = accepted.map(|one| (one.object.key(), one.object.targets()));
+    let rejected = parsed.rejected.iter();
+    let rejected = rejected.map(|one| (one.key.clone(), one.targets.as_slice()));
+    let policies = accepted.chain(rejected).filter(|(key, _)| is_about(key));
+    let routes = policies.flat_map(|(policy, targets)| {
+        targets.iter().filter_map(move |target| {
+            let kind = match target.kind {
+                TargetKind::HttpRoute => Kind::HttpRoute,
+                TargetKind::GrpcRoute => Kind::GrpcRoute,
+                TargetKind::Mesh
+                | TargetKind::Namespace
+                | TargetKind::Service
+                | TargetKind::Gateway => return None,
+            };
+            Some(ObjectKey {
+                kind,
+                namespace: policy.namespace.clone(),
+                name: target.name.clone(),
+            })
+        })
+    });
+    routes.collect()
+}
+
+/// Whether it is that a target or parent does not exist.
+pub(super) fn attaches_to_nothing(mistake: &Mistake) -> bool {
+    let attaches = ["spec.targetRefs[", "spec.parentRefs["];
+    mistake.severity == Severity::Error
+        // With another object beside it, it is a conflict: who came first holds.
+        && mistake.related.is_none()
+        && attaches.iter().any(|field| mistake.field.starts_with(field))
 }
 
 /// What is worth saying about objects that are in force as written.

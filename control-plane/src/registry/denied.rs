@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use usher_config::{
     kind::{Choice, Kind, ObjectKey, TargetKind, TargetRef},
-    parse::{Parsed, Rejected},
+    parse::{Parsed, Rejected, UNNAMED},
     value::{InvalidValue, Name},
 };
 
@@ -86,7 +86,9 @@ impl Denials {
         let said: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
         for (key, denied) in &before.denied {
             // A worse mistake in the file must not open the door.
-            let stays = doubt.is_unreadable(&denied.file) && !said.contains(key);
+            let may_have_moved = doubt.some_unreadable() && !is_stand_in(key, denied);
+            let is_doubtful = doubt.is_unreadable(&denied.file) || may_have_moved;
+            let stays = is_doubtful && !said.contains(key);
             if stays && !next.objects.contains_key(key) {
                 denials.denied.insert(key.clone(), denied.clone());
             }
@@ -160,6 +162,11 @@ fn unread_policy(kind: Kind, namespace: &Name, file: &str) -> Option<ObjectKey> 
 /// Whether the policy stands for what a file may hold that cannot be read.
 pub fn is_unread(key: &ObjectKey, denied: &Denied) -> bool {
     unread_policy(key.kind, &key.namespace, &denied.file).as_ref() == Some(key)
+}
+
+/// Whether nobody has written a policy of that name: once its file can be read, it is known what is in there.
+fn is_stand_in(key: &ObjectKey, denied: &Denied) -> bool {
+    is_unread(key, denied) || key.name.as_str().starts_with(UNNAMED)
 }
 
 /// Policies without a mistake of their own whose name another document has too.

@@ -23,7 +23,9 @@ use usher_config::{
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
 use super::{
-    complaints::{rejected_objects, relative, remarks, report, unreadable_files},
+    complaints::{
+        attaches_to_nothing, rejected_objects, relative, remarks, report, unreadable_files,
+    },
     denied::{Denials, Denied, protects},
     doubt::Doubt,
     history::Earlier,
@@ -220,12 +222,14 @@ impl World {
         }
         let (doubt, emptied) = Doubt::new(self, parsed, base);
         self.keep_doubtful(&doubt, &mut next);
+        let held_back = doubt.hold_back(self, &mut next, parsed, base);
         let Denials { denied, excused } = Denials::new(self, &next, parsed, (&doubt, base));
         next.denied = denied;
         next.address(now);
         let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
         rejected.extend(unreadable_files(parsed, &next, base));
         rejected.extend(emptied);
+        rejected.extend(held_back);
         let remarks = remarks(parsed, &next, base);
         Reading {
             changed: self.difference(&next),
@@ -301,10 +305,10 @@ impl World {
         })
     }
 
-    /// What came from files that cannot be read now stays.
+    /// What may be in files that cannot be read now stays.
     fn keep_doubtful(&self, doubt: &Doubt, next: &mut Self) {
         for (key, accepted) in &self.objects {
-            if doubt.covers(&accepted.file) && !next.objects.contains_key(key) {
+            if doubt.keeps(key, &accepted.file) && !next.objects.contains_key(key) {
                 next.objects.insert(key.clone(), accepted.clone());
             }
         }
@@ -374,14 +378,8 @@ fn default_trust_domain() -> TrustDomain {
 
 /// The mistake of an object whose target or parent does not exist.
 fn attached_to_nothing<'a>(parsed: &'a Parsed, key: &ObjectKey) -> Option<&'a Mistake> {
-    parsed.mistakes.iter().find(|mistake| {
-        let attaches = ["spec.targetRefs[", "spec.parentRefs["];
-        mistake.key.as_ref() == Some(key)
-            && mistake.severity == Severity::Error
-            // With another object beside it, it is a conflict: who came first holds.
-            && mistake.related.is_none()
-            && attaches.iter().any(|field| mistake.field.starts_with(field))
-    })
+    let mut mistakes = parsed.mistakes.iter();
+    mistakes.find(|mistake| mistake.key.as_ref() == Some(key) && attaches_to_nothing(mistake))
 }
 
 #[cfg(test)]

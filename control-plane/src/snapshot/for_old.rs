@@ -84,6 +84,22 @@ impl ForOld {
     }
 }
 
+/// Whether proxies that know no tokens and limits let nobody in.
+pub fn closes(policy: &InboundPolicy) -> bool {
+    closed(policy).is_some()
+}
+
+/// The same of gateways, which then answer something with 500.
+pub fn closes_gateway(gateway: &Gateway) -> bool {
+    closed_gateway(gateway).is_some()
+}
+
+/// Whether there are rules about claims, which proxies that know none are not told: they let in nobody by them.
+pub fn asks_for_claims(policy: &InboundPolicy) -> bool {
+    let asks = |access: &AccessPolicy| access.rules.iter().any(|rule| !rule.claims.is_empty());
+    policy.access.iter().any(asks)
+}
+
 fn made<T>(
     all: &BTreeMap<ServiceName, T>,
     make: impl Fn(&T) -> Option<Resource>,
@@ -138,8 +154,7 @@ fn closed_gateway(gateway: &Gateway) -> Option<Gateway> {
 }
 
 fn without_claims(policy: &InboundPolicy) -> Option<InboundPolicy> {
-    let asks = |access: &AccessPolicy| access.rules.iter().any(|rule| !rule.claims.is_empty());
-    policy.access.iter().any(asks).then(|| {
+    asks_for_claims(policy).then(|| {
         let mut policy = policy.clone();
         for access in &mut policy.access {
             access.rules.retain(|rule| rule.claims.is_empty());

@@ -10,7 +10,7 @@ mod build;
 
 pub use build::{Configured, Registered, build, endpoint_of, endpoints_of};
 pub use debounce::Debounce;
-pub use for_old::{ForOld, Understands};
+pub use for_old::{ForOld, Understands, asks_for_claims, closes, closes_gateway};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
@@ -170,7 +170,9 @@ impl Way {
             return way;
         };
         let entries = fs::read_dir(&end).into_iter().flatten().flatten();
-        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        let links = entries.filter(|entry| {
+            is_read(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_symlink())
+        });
         for link in links.take(INSIDE_MAX) {
             let beside = way.walk(&link.path());
             way.beside
@@ -226,6 +228,11 @@ impl Way {
     }
 }
 
+/// Hidden names are not read, but through the one that Kubernetes swaps.
+fn is_read(name: &OsStr) -> bool {
+    name == "..data" || !name.as_encoded_bytes().starts_with(b".")
+}
+
 /// The names of a path, the last one first.
 fn reversed(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|name| match name {
@@ -259,8 +266,14 @@ fn watcher(way: &Way, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWat
             debug!(%error, directory = %directory.display(), "cannot watch");
         }
     }
-    for end in way.ends().filter(|end| end.is_dir()) {
+    for (end, ..) in way.end.iter().filter(|(end, ..)| end.is_dir()) {
         watcher.watch(end, RecursiveMode::Recursive)?;
+    }
+    // What lies elsewhere may be large, or not ours to look into: it must not take the other watches with it.
+    for (end, ..) in way.beside.iter().filter(|(end, ..)| end.is_dir()) {
+        if let Err(error) = watcher.watch(end, RecursiveMode::Recursive) {
+            debug!(%error, directory = %end.display(), "cannot watch");
+        }
     }
     Ok(watcher)
 }

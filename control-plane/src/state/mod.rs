@@ -142,7 +142,8 @@ pub enum OpenError {
     },
     /// Nothing ran yet, and what cannot be read may close something.
     #[error(
-        "a policy may be in what cannot be read in {path}, and there is no earlier version to go on with:\n  {}\n\
+        "what guards something in {path} would not hold, or may be in what cannot be read, and there is no earlier \
+         version to go on with:\n  {}\n\
          mend it, or move the file elsewhere if the mesh is to run without what it says", mistakes.join("\n  "), path = path.display()
     )]
     Unread {
@@ -177,7 +178,10 @@ impl State {
                 path: config.to_owned(),
                 source,
             })?;
-        if state.0.configuration.load().revisions.is_empty() {
+        let stored = state.0.configuration.load_full();
+        // Certificates come right after the configuration: without a trust domain, nobody was ever told what is stored.
+        let is_first = stored.revisions.is_empty() || stored.world.fixed_domain.is_none();
+        if is_first {
             let mistakes = unguarded(&parsed, config);
             if !mistakes.is_empty() {
                 let path = config.to_owned();

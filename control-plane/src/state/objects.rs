@@ -80,13 +80,15 @@ fn objects(
     let report = |key: ObjectKey| {
         let name = key.to_string();
         let accepted = world.objects.get(&key);
+        let denied = world.denied.get(&key).map(|denied| denied.file.as_str());
+        let file = accepted.map(|one| &*one.file).or(denied);
         let reached = proxies.reached(reach.get(&key));
         let revision = configuration.changed_in.get(&key).copied();
         let known = Known {
             revision: accepted.and(revision),
             newest: configuration.configured.revision.number,
             refused: rejected.get(name.as_str()).copied(),
-            unreadable: accepted.and_then(|one| rejected.get(&*one.file).copied()),
+            unreadable: file.and_then(|file| rejected.get(file).copied()),
             found: about.get(name.as_str()).map_or(&[], Vec::as_slice),
             reached: &reached,
         };
@@ -94,7 +96,7 @@ fn objects(
             kind: key.kind.word().to_owned(),
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
-            file: accepted.map(|one| one.file.to_string()).unwrap_or_default(),
+            file: file.unwrap_or_default().to_owned(),
             revision: known.revision.unwrap_or(0),
             accepted_at: accepted
                 .map(|one| clock::text(one.accepted_at))

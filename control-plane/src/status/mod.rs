@@ -255,6 +255,9 @@ pub struct ProxyReport {
     /// It looks at no tokens and counts no requests, as it is older than such policies. Becomes a condition.
     #[serde(skip)]
     pub ignores_guards: bool,
+    /// It knows no access rules about claims, as it is older than those. Becomes a condition.
+    #[serde(skip)]
+    pub ignores_claims: bool,
     /// What it does otherwise than configured, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

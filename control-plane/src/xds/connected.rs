@@ -113,6 +113,7 @@ impl Connected {
             identity: identity.to_string(),
             only_calls: has(client_feature::ONLY_CALLS),
             ignores_guards: !has(client_feature::GUARDS),
+            ignores_claims: !has(client_feature::CLAIM_RULES),
             connected_since: since,
             ..ProxyReport::default()
         };

@@ -4,6 +4,7 @@ mod access_policy;
 mod authentication_policy;
 mod filter;
 mod fault_policy;
+mod foreign;
 mod load_balancer;
 mod gateway;
 mod mesh;
@@ -25,12 +26,11 @@ use super::fields::Fields;
 use super::place::Place;
 use super::report::Report;
 
-/// Kinds that later versions will have: named so that nobody takes them for misspelt.
-const LATER: [&str; 1] = ["BackendTLSPolicy"];
-
 /// What a document turned out to be.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
+    /// It is none of ours: what is reported are warnings.
+    pub(super) is_foreign: bool,
     /// What it calls itself, however wrong: `HTTPRoute bank/account`.
     pub(super) title: Option<String>,
     /// Who it is, if that much is valid.
@@ -48,6 +48,13 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     let Some(mut fields) = place.fields() else {
         return Decoded::default();
     };
+    if foreign::is_foreign(place) {
+        return Decoded {
+            is_foreign: true,
+            title: title(place, None),
+            ..Decoded::default()
+        };
+    }
     let kind = fields.required("kind", kind);
     if let Some(kind) = kind {
         fields.required("apiVersion", |place| place.word(kind.api_versions()));
@@ -82,6 +89,7 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
         .unwrap_or_default();
     let object = spec.and_then(|spec| with_spec(kind, metadata, namespace.as_ref(), &spec));
     Decoded {
+        is_foreign: false,
         title,
         key,
         home: namespace.map(|namespace| (kind, namespace)),
@@ -152,14 +160,7 @@ fn kind(place: Place<'_>) -> Option<Kind> {
             "leave it out, and start the gateway with --certificate NAME=CERT,KEY",
         );
     }
-    let later = written.filter(|text| LATER.contains(text));
-    match later {
-        Some(kind) => place.wrong(
-            format!("`{kind}`, which this version of Usher does not support yet"),
-            kinds(),
-        ),
-        None => place.choice(),
-    }
+    place.choice()
 }
 
 fn kinds() -> String {

@@ -5,19 +5,12 @@ use std::fs;
 use super::*;
 
 /// Whole documents, and what is said about them.
-const DOCUMENTS: [(&str, &[&str]); 14] = [
+const DOCUMENTS: [(&str, &[&str]); 13] = [
     ("", &[]),
     ("---\n# nothing\n---\n...\n", &[]),
     (
         "apiVersion: v1\nkind: Servce\nmetadata: {name: a}\n",
         &["2: kind: `Servce`"],
-    ),
-    (
-        "apiVersion: v1\nkind: BackendTLSPolicy\n",
-        &[
-            "1: metadata: nothing",
-            "2: kind: `BackendTLSPolicy`, which this version of Usher does not support yet",
-        ],
     ),
     (
         "apiVersion: v2\nkind: Workload\nmetadata: {name: a}\nspec: {serviceAccount: a}\n",
@@ -75,6 +68,55 @@ fn a_document_is_checked_before_its_kind() {
         let parsed = parse(text);
         assert_eq!(said(&parsed), expected, "{text}");
         assert_eq!(parsed.has_errors(), !expected.is_empty());
+    }
+}
+
+/// `apiVersion` and `kind` of documents that are for others.
+const FOREIGN: [(&str, &str); 9] = [
+    ("apps/v1", "Deployment"),
+    ("v1", "ConfigMap"),
+    ("v1", "Namespace"),
+    ("v1", "ServiceAccount"),
+    ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
+];
+
+/// The same of documents that may be ours, misspelt, or shall not lie there.
+const PERHAPS_OURS: [(&str, &str); 9] = [
+    ("usher.dev/v1alpha1", "Deployment"),
+    ("gateway.networking.k8s.io/v1", "Deployment"),
+    ("usher.de/v1alpha1", "Guard"),
+    ("apps/v1", "AcessPolicy"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("v1", "Servce"),
+    ("v1", "Secret"),
+    ("v1", "List"),
+    ("apps/one", "Deployment"),
+];
+
+#[test]
+fn a_document_that_is_for_others_is_passed_over_with_a_warning() {
+    for (version, kind) in FOREIGN {
+        let text = format!("{SERVICE}apiVersion: {version}\nkind: {kind}\nspec: {{replicas: 2}}\n");
+        let parsed = parse(&text);
+        assert!(parsed.unreadable.is_empty(), "{kind}");
+        assert_eq!(parsed.objects.len(), 2, "{kind}");
+        let [warning] = &parsed.mistakes[..] else {
+            panic!("{kind}: {:?}", parsed.mistakes)
+        };
+        assert_eq!(warning.severity, Severity::Warning, "{kind}");
+        assert_eq!((warning.position.line, &*warning.field), (14, "kind"));
+        assert!(warning.found.contains(kind), "{warning}");
+    }
+    for (version, kind) in PERHAPS_OURS {
+        let text =
+            format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n");
+        let parsed = parse(&text);
+        assert_eq!(parsed.unreadable.len(), 1, "{version} {kind}");
+        assert!(parsed.has_errors(), "{version} {kind}");
     }
 }
 

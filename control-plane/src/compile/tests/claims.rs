@@ -84,6 +84,46 @@ fn where_a_policy_without_effect_looks_for_tokens_they_are_taken_out() {
     let held = inbound.authentication.as_ref().expect("held");
     assert_eq!(held.providers[0].from, TokenFrom::Bearer);
     assert_eq!(held.stripped, [TokenFrom::Cookie("session".into())]);
+    let message = &compiled.findings[0].message;
+    assert!(
+        message.contains("cookie `session` is taken out"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_policy_without_effect_takes_away_no_bearer_tokens_of_which_it_does_not_speak() {
+    let session = ", from: {cookie: session}";
+    let wide = tokens("ns", "{kind: Namespace, name: bank}", session);
+    let stranger = tokens("svc", "{kind: Service, name: a}", "");
+    let stranger = stranger.replace("issuer: login", "issuer: evil");
+    let compiled = compile(&world(&[&service("a"), &wide, &stranger]));
+    let inbound = &compiled.inbound[&named("bank/a")];
+    let held = inbound.authentication.as_ref().expect("held");
+    assert_eq!(held.stripped, [], "the application's own");
+    let message = &compiled.findings[0].message;
+    assert!(!message.contains("taken out"), "{message}");
+}
+
+#[test]
+fn rules_about_claims_that_nobody_verifies_are_one_finding_for_the_mesh() {
+    let policy = "apiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: all, namespace: usher-system}\n\
+                  spec: {targetRefs: [{kind: Mesh, name: mesh}], rules: [{from: {claims: [{claim: role, values: [teller]}]}}]}\n";
+    let services = ["a", "b", "c", "d", "e", "f", "g"].map(service);
+    let mesh = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {}\n";
+    let mut documents: Vec<&str> = services.iter().map(|text| &**text).collect();
+    documents.extend([policy, mesh]);
+    let compiled = compile(&world(&documents));
+    let [finding] = &compiled.findings[..] else {
+        panic!("{:?}", compiled.findings)
+    };
+    assert_eq!(finding.reason, Reason::NotEnforced);
+    assert!(
+        finding.message.contains("Service bank/a, ")
+            && finding.message.contains("Service bank/e and 2 more:"),
+        "{}",
+        finding.message
+    );
 }
 
 #[test]

@@ -117,3 +117,18 @@ async fn a_directory_that_is_not_there_is_an_error_and_not_empty() {
     let directory = tempfile::tempdir().expect("directory");
     assert!(read(&directory.path().join("gone")).await.is_err());
 }
+
+#[test]
+fn what_a_hidden_link_leads_to_is_not_watched() {
+    let root = tempfile::tempdir().expect("dir");
+    let root = root.path().canonicalize().expect("there");
+    for name in ["mesh", "hidden", "seen"] {
+        std::fs::create_dir(root.join(name)).expect("made");
+    }
+    let mesh = root.join("mesh");
+    symlink(root.join("hidden"), mesh.join(".cache")).expect("linked");
+    symlink(root.join("seen"), mesh.join("more")).expect("linked");
+    let way = Way::to(&mesh);
+    let beside: Vec<_> = way.beside.iter().map(|(end, ..)| end.clone()).collect();
+    assert_eq!(beside, [root.join("seen")]);
+}

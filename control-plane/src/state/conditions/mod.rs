@@ -44,6 +44,12 @@ const WARNINGS: [&str; 7] = [
 /// Reasons that are about what an object refers to.
 const REFERENCES: [&str; 3] = ["RefNotResolved", "RefNotPermitted", "NoKeys"];
 
+/// What is said of a policy that closes what it was meant for.
+const NEVER_VALID: &str = "no version of it was ever valid";
+
+/// How many findings a condition tells in full.
+const JOINED_MAX: usize = 5;
+
 /// Everything that is to be said about an object. Since when, [`Transitions`] knows.
 pub(super) fn conditions(known: &Known<'_>) -> Vec<ConditionReport> {
     let of = |words: &[&str]| -> Vec<&Condition> {
@@ -80,6 +86,10 @@ pub(super) fn conditions(known: &Known<'_>) -> Vec<ConditionReport> {
             observed_revision: known.newest,
             ..made("Accepted", ConditionStatus::Unknown, doubt(known, file))
         },
+        (None, None) if known.revision.is_none() => {
+            let message = format!("{NEVER_VALID}, so what it was meant for is closed");
+            made("Accepted", ConditionStatus::False, ("NeverValid", message))
+        }
         (None, None) if is_idle && !wrong.is_empty() => {
             made("Accepted", ConditionStatus::False, joined(&wrong))
         }
@@ -121,8 +131,12 @@ fn joined<'c>(found: &[&'c Condition]) -> (&'c str, String) {
         true => one.message.clone(),
         false => format!("{}: {}", one.reason, one.message),
     };
-    let all: Vec<String> = found.iter().map(say).collect();
-    (word, all.join("; "))
+    let all: Vec<String> = found.iter().take(JOINED_MAX).map(say).collect();
+    let all = all.join("; ");
+    match found.len().saturating_sub(JOINED_MAX) {
+        0 => (word, all),
+        more => (word, format!("{all}; and {more} more: usher status")),
+    }
 }
 
 fn refusal(known: &Known<'_>, refused: &RejectedObject) -> (&'static str, String) {
@@ -130,7 +144,7 @@ fn refusal(known: &Known<'_>, refused: &RejectedObject) -> (&'static str, String
         Some(revision) => format!("the version of revision {revision} stays in force"),
         None if known.reached.nobody => "it never ran".to_owned(),
         // A policy that never was valid closes what it was meant for.
-        None => "no version of it was ever valid, so what it was meant for is closed".to_owned(),
+        None => format!("{NEVER_VALID}, so what it was meant for is closed"),
     };
     ("Invalid", format!("{}; {fate}", mistakes(refused)))
 }

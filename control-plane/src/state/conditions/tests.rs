@@ -273,3 +273,54 @@ fn since_when_is_kept_as_long_as_the_status_and_forgotten_with_the_object() {
     look(False, 90, false);
     assert_eq!(look(False, 100, true), [text(100), text(100)]);
 }
+
+#[test]
+fn a_policy_that_never_was_valid_is_not_accepted() {
+    let compiled = compiled();
+    let reach = callers_and_itself();
+    let proxies = Proxies::new(&[], &compiled);
+    let unread = RejectedObject {
+        object: "guard.yaml".to_owned(),
+        last_good: false,
+        mistakes: Vec::new(),
+    };
+    for (unreadable, status, reason) in [
+        (None, ConditionStatus::False, "NeverValid"),
+        (Some(&unread), ConditionStatus::Unknown, "FileUnreadable"),
+    ] {
+        let all = conditions(&Known {
+            revision: None,
+            newest: 5,
+            refused: None,
+            unreadable,
+            found: &[],
+            reached: &proxies.reached(Some(&reach)),
+        });
+        let accepted = all.iter().find(|one| one.r#type == "Accepted");
+        let accepted = accepted.expect("said");
+        assert_eq!((accepted.status, &*accepted.reason), (status, reason));
+        assert_eq!(accepted.observed_revision, 5);
+    }
+}
+
+#[test]
+fn of_many_findings_a_condition_tells_the_first_ones() {
+    let compiled = compiled();
+    let proxies = Proxies::new(&[], &compiled);
+    let reach = callers_and_itself();
+    let why: Vec<Condition> = (0..1000)
+        .map(|number| {
+            found(
+                "RefNotResolved",
+                &format!("Service bank/s{number} does not exist"),
+            )
+        })
+        .collect();
+    let all = told(&why, None, &proxies.reached(Some(&reach)));
+    let (_, _, message) = of(&all, "ResolvedRefs");
+    assert!(
+        message.contains("bank/s4 ") && !message.contains("bank/s5 "),
+        "{message}"
+    );
+    assert!(message.contains("and 995 more"), "{message}");
+}

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usher_config::{
-    model::Service,
+    model::{InboundPolicy, Service},
     value::{InstanceName, Name, ServiceName},
 };
 
 use crate::{
     compile::Compiled,
+    snapshot::{asks_for_claims, closes, closes_gateway},
     status::{Condition, ProxyReport},
 };
 
@@ -19,31 +20,28 @@ const NAMED_MAX: usize = 5;
 /// connections some of its callers do not follow. Pure.
 pub(super) fn outdated(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
     let mut conditions = unguarded(compiled, proxies);
+    conditions.extend(unclaimed(compiled, proxies));
     conditions.extend(unfollowed(compiled, proxies));
     conditions
 }
 
-/// A proxy that knows no tokens and no rate limits is told to let in nobody (`snapshot::ForOld`).
+/// A proxy that knows no tokens and no rate limits is told to let in nobody (`snapshot::ForOld`); what refuses nothing, as
+/// it is on trial, is nobody's loss.
 fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
     let mut by_object: BTreeMap<String, BTreeSet<InstanceName>> = BTreeMap::new();
     for proxy in proxies.iter().filter(|proxy| proxy.ignores_guards) {
         let Ok(node) = proxy.node.parse::<InstanceName>() else {
             continue;
         };
-        let inbound = compiled.inbound.get(&node.service);
-        if inbound.is_some_and(|own| own.authentication.is_some() || !own.rate_limits.is_empty()) {
+        if compiled.inbound.get(&node.service).is_some_and(closes) {
             let object = format!("Service {}", node.service);
             by_object.entry(object).or_default().insert(node.clone());
         }
-        let gateway = compiled.gateways.get(&node.service);
-        if gateway.is_some_and(|own| {
-            let tokens = own.authentication.is_some() || !own.route_authentication.is_empty();
-            // Of strangers it would believe what only tokens say.
-            tokens
-                || !own.claim_headers.is_empty()
-                || !own.rate_limits.is_empty()
-                || !own.route_limits.is_empty()
-        }) {
+        if compiled
+            .gateways
+            .get(&node.service)
+            .is_some_and(closes_gateway)
+        {
             let object = format!("Gateway {}", node.service);
             by_object.entry(object).or_default().insert(node);
         }
@@ -58,6 +56,33 @@ fn unguarded(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
         ),
     };
     by_object.into_iter().map(condition).collect()
+}
+
+/// A proxy that knows no rules about claims is not told of them. Where it lets in nobody anyway, that has been said.
+fn unclaimed(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {
+    let mut by_service: BTreeMap<ServiceName, BTreeSet<InstanceName>> = BTreeMap::new();
+    for proxy in proxies.iter().filter(|proxy| proxy.ignores_claims) {
+        let Ok(node) = proxy.node.parse::<InstanceName>() else {
+            continue;
+        };
+        let asks = |policy: &InboundPolicy| {
+            asks_for_claims(policy) && !(proxy.ignores_guards && closes(policy))
+        };
+        if compiled.inbound.get(&node.service).is_some_and(asks) {
+            let service = node.service.clone();
+            by_service.entry(service).or_default().insert(node);
+        }
+    }
+    let condition = |(service, proxies): (ServiceName, BTreeSet<InstanceName>)| Condition {
+        object: format!("Service {service}"),
+        reason: "NotEnforced".to_owned(),
+        message: format!(
+            "its access rules with `from.claims` are not known to {}: too old for them. So these refuse whom only such rules \
+             allow; start them with the current version",
+            named(&proxies)
+        ),
+    };
+    by_service.into_iter().map(condition).collect()
 }
 
 fn unfollowed(compiled: &Compiled, proxies: &[ProxyReport]) -> Vec<Condition> {

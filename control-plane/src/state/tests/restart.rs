@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// What a mesh has from the end of its first start on.
+fn bundle() -> TrustBundle {
+    TrustBundle {
+        trust_domain: TrustDomain::default(),
+        version: 1,
+        roots: vec![vec![1]],
+    }
+}
+
 #[tokio::test]
 async fn what_was_denied_stays_denied_through_a_restart_with_a_worse_mistake() {
     let (config, data) = (
@@ -21,6 +30,7 @@ async fn what_was_denied_stays_denied_through_a_restart_with_a_worse_mistake() {
     };
     let first = State::open(config, data).await.expect("opens");
     assert!(is_closed(&first));
+    first.set_trust_bundle(bundle()).await;
     fs::write(config.join("policy.yaml"), "{{{").expect("written");
     drop(first);
     let second = open_when_released(config, data).await;
@@ -57,6 +67,7 @@ async fn a_first_start_with_a_guard_that_cannot_be_read_is_refused_and_a_later_o
         fs::remove_file(config.join("policy.yaml")).expect("removed");
         let first = open_when_released(config, data).await;
         assert_eq!(first.status().revision.number, 1);
+        first.set_trust_bundle(bundle()).await;
         drop(first);
         fs::write(config.join("policy.yaml"), text).expect("written");
         let second = open_when_released(config, data).await;
@@ -88,4 +99,24 @@ async fn while_settling_no_account_ends_an_instance_that_may_be_anothers() {
     let lease = state.register(&name(), instance()).expect("room");
     assert!(state.deregister(&name(), &lease, &canary).is_err());
     assert!(state.deregister(&name(), &lease, &identity()).is_ok());
+}
+
+#[tokio::test]
+async fn after_a_start_that_was_refused_the_next_one_is_the_first_again() {
+    let (config, data) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
+    let (config, data) = (config.path(), data.path());
+    fs::write(config.join("service.yaml"), SERVICE).expect("written");
+    // Its configuration is stored; then, say, its certificate authority could not be opened.
+    drop(State::open(config, data).await.expect("opens"));
+    fs::write(config.join("policy.yaml"), "{{{").expect("written");
+    let refused = loop {
+        match State::open(config, data).await {
+            Err(OpenError::Store(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => break other.expect_err("refused"),
+        }
+    };
+    assert!(refused.is_configuration(), "{refused}");
 }

@@ -108,3 +108,49 @@ fn a_sidecar_that_enforces_no_limits_is_named_if_it_should() {
         "{one:?}"
     );
 }
+
+fn compiled(text: &str) -> Compiled {
+    let parsed = parse_files(&[("mesh.yaml".into(), text.to_owned())]);
+    let reading = World::default().read(&parsed, Path::new(""), SystemTime::now());
+    assert_eq!(reading.rejected, []);
+    compile(&reading.world)
+}
+
+#[test]
+fn a_limit_on_trial_is_nobodys_loss() {
+    let trial = GUARDED.replace("  limits:", "  dryRun: true\n  limits:");
+    let old = ProxyReport {
+        node: "shop/front/old".to_owned(),
+        ignores_guards: true,
+        ..ProxyReport::default()
+    };
+    assert_eq!(outdated(&compiled(&trial), &[old]), []);
+}
+
+#[test]
+fn a_sidecar_that_knows_no_rules_about_claims_is_named_if_there_are_some() {
+    let services = GUARDED.split("---").next().expect("a Service");
+    let policy = format!(
+        "{services}---\napiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{ name: front, namespace: shop }}\n\
+         spec: {{ targetRefs: [{{ kind: Service, name: front }}], rules: [{{ from: {{ claims: [{{ claim: role, values: [admin] }}] }} }}] }}\n"
+    );
+    let old = |ignores_claims| ProxyReport {
+        node: "shop/front/old".to_owned(),
+        ignores_claims,
+        ..ProxyReport::default()
+    };
+    let found = outdated(&compiled(&policy), &[old(true)]);
+    let [one] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (one.object.as_str(), one.reason.as_str()),
+        ("Service shop/front", "NotEnforced")
+    );
+    assert!(
+        one.message.contains("by shop/front/old") || one.message.contains("to shop/front/old"),
+        "{one:?}"
+    );
+    assert_eq!(outdated(&compiled(&policy), &[old(false)]), []);
+    assert_eq!(outdated(&compiled(GUARDED), &[old(true)]), []);
+}

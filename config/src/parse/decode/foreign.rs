@@ -1,0 +1,76 @@
+//! Documents that are for others: a directory of Kubernetes' objects has more than ours in it.
+//!
+//! They guard nobody, so they are passed over with a warning, where a document that may be a misspelt object of ours makes
+//! its file one that cannot be read.
+
+use crate::kind::{Choice as _, Kind};
+
+use super::{super::place::Place, super::report::Report, super::report::nearest, kinds};
+
+/// Kinds of Gateway API that later versions will have, and that let nobody in whom they should not: named so that nobody
+/// takes them for misspelt.
+const LATER: [&str; 1] = ["BackendTLSPolicy"];
+
+/// The API groups of our kinds, but the core group.
+const OURS: [&str; 2] = ["usher.dev", "gateway.networking.k8s.io"];
+
+/// Reports a document that is surely none of ours; whether it is one.
+pub(super) fn is_foreign(place: &Place<'_>) -> bool {
+    // A report of its own: whoever decodes what is ours asks again.
+    let silent = Report::default();
+    let written = |name| {
+        let mut fields = place.silently(&silent).fields()?;
+        let place = fields.at(name)?;
+        place.text().map(str::to_owned)
+    };
+    let (Some(version), Some(kind)) = (written("apiVersion"), written("kind")) else {
+        return false;
+    };
+    let is_later = LATER.contains(&&*kind);
+    if !is_later && !is_others(&version, &kind) {
+        return false;
+    }
+    let found = if is_later {
+        format!("`{kind}`, which this version of Usher does not support yet and passes over")
+    } else {
+        let [version, kind] = [&version, &kind].map(|text| super::super::tree::shorten(text));
+        format!("`{kind}` of `{version}`, which is not for Usher and is passed over")
+    };
+    let place = place.fields().and_then(|mut fields| fields.at("kind"));
+    place.is_some_and(|place| place.wrong::<()>(found, kinds()).is_none())
+}
+
+/// Whether an object is of a group that has none of our kinds, or of the core group and no `Service`; and its kind is not
+/// nearly one of ours. A `Secret` is never passed over: it shall not lie there. Nor is a list, which may hold ours.
+fn is_others(version: &str, kind: &str) -> bool {
+    let is_well_formed = match version.split_once('/') {
+        Some((group, version)) => !OURS.contains(&group) && is_group(group) && is_version(version),
+        None => version == "v1",
+    };
+    let words = Kind::ALL.iter().map(|(word, _)| *word);
+    is_well_formed
+        && kind != "Secret"
+        && !kind.ends_with("List")
+        && kind.starts_with(|first: char| first.is_ascii_uppercase())
+        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && nearest(kind, words).is_none()
+}
+
+/// A group that is nearly ours is ours, misspelt.
+fn is_group(group: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    group.split('.').all(is_label) && nearest(group, OURS.into_iter()).is_none()
+}
+
+/// `v1`, `v1beta2`.
+fn is_version(version: &str) -> bool {
+    version.strip_prefix('v').is_some_and(|rest| {
+        rest.starts_with(|first: char| first.is_ascii_digit())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
