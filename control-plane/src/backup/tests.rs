@@ -113,7 +113,10 @@ async fn what_was_acknowledged_before_comes_back_and_a_used_token_stays_used() {
     assert!(before.is_err(), "it runs on");
     let (in_force, changes) = (plane.state.in_force(), plane.state.changes(8).await);
 
-    restored(&Backup::decode(&bytes).ok().expect("whole"), &data);
+    restored(
+        &Backup::decode(&bytes).unwrap_or_else(|_| panic!("whole")),
+        &data,
+    );
     let mode = data.join(STORE_FILE).metadata().expect("there");
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     let kept = std::fs::read_to_string(data.join("jwks/a.json"));

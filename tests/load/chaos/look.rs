@@ -29,11 +29,16 @@ async fn ask(door: &Door, path: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&answer.body)?)
 }
 
+fn revision_of(status: &Value) -> serde_json::Result<Revision> {
+    let revision = status.get("revision").cloned();
+    serde_json::from_value(revision.unwrap_or_default())
+}
+
 /// Remembers which revision each shows; who does not answer shows none.
 pub(super) async fn glance(shared: &Shared) {
     for (number, door) in shared.doors.iter().enumerate() {
         if let Ok(status) = ask(door, "/v1/status").await
-            && let Ok(revision) = serde_json::from_value::<Revision>(status["revision"].clone())
+            && let Ok(revision) = revision_of(&status)
         {
             shared
                 .ledger()
@@ -68,13 +73,11 @@ async fn wrong(shared: &Shared, planes: &[usize], sidecars: &[Sidecar]) -> Resul
         let door = shared.doors.get(*number).context("no such control plane")?;
         let who = format!("control plane {number}");
         let status = ask(door, "/v1/status").await.with_context(|| who.clone())?;
-        if status["store"]["reachable"] != true {
-            wrong.push(format!(
-                "{who} does not reach its store: {}",
-                status["store"]
-            ));
+        if status.pointer("/store/reachable") != Some(&true.into()) {
+            let store = status.get("store");
+            wrong.push(format!("{who} does not reach its store: {store:?}"));
         }
-        let revision: Revision = serde_json::from_value(status["revision"].clone())?;
+        let revision = revision_of(&status)?;
         shared.ledger().saw(&who, &revision);
         if let Some(newest) = &newest
             && *newest != revision

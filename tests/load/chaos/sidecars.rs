@@ -66,7 +66,10 @@ impl Sidecar {
             serde_json::from_slice::<serde_json::Value>(&text).ok()
         })
         .await;
-        let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
+        let address = |name: &str| {
+            let address = addresses.get(name).and_then(serde_json::Value::as_str);
+            address.unwrap_or_default().to_owned()
+        };
         let sidecar = Self {
             outbound: address("outbound"),
             metrics: address("metrics"),

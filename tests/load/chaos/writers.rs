@@ -114,9 +114,9 @@ async fn apply(shared: &Shared, door: &Door, (writer, number): (u64, u64)) -> Re
         return Ok(());
     }
     let applied: Value = serde_json::from_slice(&output.stdout)?;
-    let revision = applied["revision"]["number"].as_u64();
+    let revision = applied.pointer("/revision/number").and_then(Value::as_u64);
     let revision = revision.context("usher apply --json names no revision")?;
-    if applied["isNew"] == true {
+    if applied.get("isNew") == Some(&true.into()) {
         shared.ledger().applied(revision, number);
     }
     Ok(())
@@ -183,7 +183,8 @@ impl Ghost {
             Some(answer) if answer.status == 201 => {
                 ledger.counts.registrations_acknowledged += 1;
                 ledger.registered(name, answer.asked);
-                answer.body["lease"].as_str().map(str::to_owned)
+                let lease = answer.body.get("lease").and_then(Value::as_str);
+                lease.map(str::to_owned)
             }
             _ => {
                 ledger.counts.registrations_unanswered += 1;

@@ -28,10 +28,11 @@ pub(super) fn accepted_since(log: &Path, seen: u64) -> Result<Vec<Accepted>> {
 
 fn accepted(line: &str) -> Option<Accepted> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    (line["message"] == "directory in force").then_some(())?;
+    let text = |field: &str| line.get(field)?.as_str();
+    (text("message")? == "directory in force").then_some(())?;
     Some(Accepted {
-        read: duration(line["read"].as_str()?)?,
-        decided: duration(line["decided"].as_str()?)?,
+        read: duration(text("read")?)?,
+        decided: duration(text("decided")?)?,
     })
 }
 

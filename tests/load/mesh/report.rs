@@ -112,20 +112,8 @@ impl Report {
         let [_, join_p99, _] = spread(&self.joins);
         let memory = self.kib_per_sidecar();
         let mut lines = Vec::new();
-        if let Some(storm) = &self.storm {
-            let failed: u64 = storm.failures.iter().map(|(_, count)| count).sum();
-            lines.push(line(
-                "all connect at once",
-                format!(
-                    "all have a snapshot after {:.1} s; {failed} connections failed and came again; {:.1} s of CPU, \
-                     {:.2} cores at most, {} MiB at most",
-                    storm.all.as_secs_f64(),
-                    storm.cpu.as_secs_f64(),
-                    storm.cores_peak,
-                    storm.rss_peak_kib / 1024
-                ),
-            ));
-        }
+        let storm = self.storm.as_ref().map(Storm::told);
+        lines.extend(storm.map(|value| line("all connect at once", value)));
         lines.push(Line {
             what: "start to first snapshot",
             value: shown(spread(&self.joins)),
@@ -311,5 +299,19 @@ impl Report {
             "batches": self.told_batches,
             "bars": bars.collect::<serde_json::Map<_, _>>(),
         })
+    }
+}
+
+impl Storm {
+    fn told(&self) -> String {
+        let failed: u64 = self.failures.iter().map(|(_, count)| count).sum();
+        format!(
+            "all have a snapshot after {:.1} s; {failed} connections failed and came again; {:.1} s of CPU, {:.2} cores at \
+             most, {} MiB at most",
+            self.all.as_secs_f64(),
+            self.cpu.as_secs_f64(),
+            self.cores_peak,
+            self.rss_peak_kib / 1024
+        )
     }
 }

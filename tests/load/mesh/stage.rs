@@ -371,7 +371,8 @@ impl Stage {
             "all streams have ended",
             async || {
                 let status = self.mesh.ask(&["status"]).ok()?;
-                status["proxies"].as_array()?.is_empty().then_some(())
+                let proxies = status.get("proxies")?.as_array()?;
+                proxies.is_empty().then_some(())
             },
         )
         .await;
