@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::KeyPair;
+use rcgen::{Issuer, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
@@ -32,6 +32,13 @@ pub(super) struct Directory(PathBuf);
 pub(super) struct OwnRoot {
     pub(super) certificate: Signed,
     pub(super) key: KeyPair,
+}
+
+impl OwnRoot {
+    /// For what it signs.
+    pub(super) fn signer(self) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
+        Issuer::from_ca_cert_der(&self.certificate, self.key).map_err(AuthorityError::Sign)
+    }
 }
 
 impl Directory {

@@ -2,7 +2,7 @@
 //!
 //! Three things change: configuration ([`State::apply`]), instances (the registry) and roots
 //! ([`State::set_trust_bundle`]). Each change has a *generation*; a publisher gathers them and makes the next
-//! [`Snapshot`], which all streams compare themselves with. Locks are held for memory work only, never across
+//! [`Snapshot`], which the streams that it concerns compare themselves with. Locks are held for memory work only, never across
 //! a wait or the disk: readers of configuration take none.
 
 mod apply;

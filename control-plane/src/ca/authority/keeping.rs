@@ -79,8 +79,7 @@ impl Authority {
             return Ok(None);
         };
         let facts = certificate::facts(&own.certificate).map_err(AuthorityError::Sign)?;
-        let signer = rcgen::Issuer::from_ca_cert_der(&own.certificate, own.key);
-        let signer = signer.map_err(AuthorityError::Sign)?;
+        let signer = own.signer()?;
         let signed = certificate::intermediate(key, (&facts, &signer), (&self.trust_domain, now));
         let signed = signed.map_err(AuthorityError::Sign)?;
         self.record_authority((&signed, root), Grounds::Intermediate { control_plane: id })?;
@@ -187,9 +186,8 @@ impl Authority {
         let Some(older) = self.own_root(&active)? else {
             return Ok(Vec::new());
         };
-        let signer = rcgen::Issuer::from_ca_cert_der(&older.certificate, older.key);
-        let signer = signer.map_err(AuthorityError::Sign)?;
-        let older = (&*older.certificate, &signer);
+        let (certificate, signer) = (older.certificate.clone(), older.signer()?);
+        let older = (&*certificate, &signer);
         let cross = certificate::cross(of, older, (&self.trust_domain, now));
         let cross = cross.map_err(AuthorityError::Sign)?;
         self.record_authority((&cross, &active), Grounds::Cross)?;

@@ -34,10 +34,8 @@ impl Steward {
         let mut own = self.own.lock().await;
         let shared = self.turn_with(&mut own, now).await?;
         let signer = self.signer(&own, now)?;
-        let roots = (*self.authority.roots()).clone();
         let signers = signers(shared, &own, (self.authority.id(), signer));
-        let trust_domain = self.authority.trust_domain().to_string();
-        let mut report = report((trust_domain, self.authority.id()), (&roots, &signers), now);
+        let mut report = self.as_told(&signers, now);
         let trouble = own.trouble.as_ref().map(ToString::to_string);
         report.warnings.extend(trouble);
         Ok(report)
@@ -140,13 +138,13 @@ impl Steward {
         self.publish(roots.retire(&pin, used, (now, force))?)
             .await?;
         info!(root = short(&pin), ?force, "root retired");
-        let roots = self.authority.roots();
+        Ok(self.as_told(&signers, now))
+    }
+
+    fn as_told(&self, signers: &[Heard], now: OffsetDateTime) -> CaReport {
         let trust_domain = self.authority.trust_domain().to_string();
-        Ok(report(
-            (trust_domain, self.authority.id()),
-            (&roots, &signers),
-            now,
-        ))
+        let roots = self.authority.roots();
+        report((trust_domain, self.authority.id()), (&roots, signers), now)
     }
 
     /// A root that is made where the key of the one before it is can be certified by that one.

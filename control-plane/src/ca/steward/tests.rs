@@ -114,16 +114,17 @@ impl One {
     }
 }
 
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("writable")
+}
+
 fn certificate(roots: &RootSet, pin: &str) -> Vec<u8> {
     roots.get(pin).expect("there").certificate.clone()
 }
 
 #[tokio::test]
 async fn one_without_the_roots_key_is_granted_an_intermediate_and_keeps_it() {
-    let (first, second) = (
-        tempfile::tempdir().expect("writable"),
-        tempfile::tempdir().expect("writable"),
-    );
+    let (first, second) = (folder(), folder());
     let store = Arc::<Memory>::default();
     let now = OffsetDateTime::now_utc();
     let maker = one(first.path(), &store, None);
@@ -167,7 +168,7 @@ async fn one_without_the_roots_key_is_granted_an_intermediate_and_keeps_it() {
 
 #[tokio::test]
 async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
-    let directory = tempfile::tempdir().expect("writable");
+    let directory = folder();
     let store = Arc::<Memory>::default();
     let mut now = OffsetDateTime::now_utc();
     let it = one(directory.path(), &store, None);
@@ -240,10 +241,7 @@ async fn a_root_takes_anothers_place_and_nobody_is_cut_off() {
 
 #[tokio::test]
 async fn a_directory_of_another_mesh_is_refused() {
-    let (ours, theirs) = (
-        tempfile::tempdir().expect("writable"),
-        tempfile::tempdir().expect("writable"),
-    );
+    let (ours, theirs) = (folder(), folder());
     drop(one(theirs.path(), &Arc::default(), None));
     let store = Arc::<Memory>::default();
     drop(one(ours.path(), &store, None));
@@ -257,7 +255,7 @@ async fn a_directory_of_another_mesh_is_refused() {
 
 #[tokio::test]
 async fn given_files_sign_are_read_again_and_bring_their_root() {
-    let directory = tempfile::tempdir().expect("writable");
+    let directory = folder();
     let store = Arc::<Memory>::default();
     let now = OffsetDateTime::now_utc();
     let root = made("root", None, true);
@@ -307,7 +305,7 @@ async fn given_files_sign_are_read_again_and_bring_their_root() {
 
 #[tokio::test]
 async fn a_store_that_was_emptied_or_set_back_gets_its_roots_back() {
-    let directory = tempfile::tempdir().expect("writable");
+    let directory = folder();
     let store = Arc::<Memory>::default();
     let now = OffsetDateTime::now_utc();
     let it = one(directory.path(), &store, None);
@@ -336,10 +334,7 @@ async fn a_store_that_was_emptied_or_set_back_gets_its_roots_back() {
 
 #[tokio::test]
 async fn another_ones_clock_does_not_matter_and_a_root_nobody_has_the_key_of_does_not_sign() {
-    let (first, second) = (
-        tempfile::tempdir().expect("writable"),
-        tempfile::tempdir().expect("writable"),
-    );
+    let (first, second) = (folder(), folder());
     let store = Arc::<Memory>::default();
     let now = OffsetDateTime::now_utc();
     let maker = one(first.path(), &store, None);
