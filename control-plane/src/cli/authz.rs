@@ -154,7 +154,7 @@ impl Check {
     }
 }
 
-fn claim(text: &str) -> Result<(String, String), String> {
+pub(super) fn claim(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("allowed: NAME=VALUE, such as groups=admin".to_owned()),
@@ -162,7 +162,7 @@ fn claim(text: &str) -> Result<(String, String), String> {
 }
 
 /// As a token has them; `None`: there is no token.
-fn claims(given: &[(String, String)]) -> Option<Claims> {
+pub(super) fn claims(given: &[(String, String)]) -> Option<Claims> {
     let mut claims = Claims::new();
     for (name, value) in given {
         let value = Value::from(value.as_str());

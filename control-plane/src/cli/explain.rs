@@ -39,7 +39,7 @@ Exit codes: 0 shown, 64 usage or no such object, 70 a path cannot be read.")]
 pub(super) struct Explain {
     #[command(flatten)]
     files: Files,
-    /// Service (the default), HTTPRoute, GRPCRoute or Gateway; and [NAMESPACE/]NAME
+    /// Service (the default), HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or Gateway; and [NAMESPACE/]NAME
     #[arg(required = true, num_args = 1..=2, value_names = ["KIND", "NAME"])]
     object: Vec<String>,
     /// Print everything as one JSON document
@@ -47,10 +47,12 @@ pub(super) struct Explain {
     json: bool,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 6] = [
     Kind::Service,
     Kind::HttpRoute,
     Kind::GrpcRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
     Kind::Gateway,
 ];
 
@@ -155,7 +157,10 @@ fn of_service(explained: &ServiceExplained) -> Vec<String> {
 fn of_route(explained: &RouteExplained) -> Vec<String> {
     let mut lines = vec![title(&explained.object, explained.at.as_ref())];
     if explained.parents.is_empty() {
-        lines.push(paint(WARN, "  attached to nothing: it takes no request"));
+        lines.push(paint(
+            WARN,
+            "  attached to nothing: it takes no request and no connection",
+        ));
     }
     lines.extend(
         explained

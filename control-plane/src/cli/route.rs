@@ -37,6 +37,7 @@ Examples:
   usher route test --config mesh/ --from web http://search.shop:8080/v1
   usher route test --config mesh/ --from shop/web POST http://orders/v1 -H 'x-beta: 1'
   usher route test --config mesh/ --gateway edge https://shop.example/cart
+  usher route test --config mesh/ --gateway edge DELETE https://shop.example/cart --claim groups=staff
   usher route test --config mesh/ --from web http://search.shop/ --json | jq '.backends[].service'
 
 Exit codes: 0 it reaches an application or is answered by a filter, 1 it, or a share of it, is refused, 64 usage,
@@ -61,6 +62,9 @@ struct Test {
     /// A header of the request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the request's token says, verified where an AuthenticationPolicy holds; of one name several times: a list
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = authz::claim)]
+    claims: Vec<(String, String)>,
     /// Print the answer as one JSON document
     #[arg(long)]
     json: bool,
@@ -80,9 +84,11 @@ impl Test {
             parsed, compiled, ..
         } = self.files.read()?;
         let places = Places::new(&parsed);
+        let claims = authz::claims(&self.claims);
         let known = Known {
             compiled: &compiled,
             places: &places,
+            claims: claims.as_ref(),
         };
         let usage = |message| Failure::new(exit::USAGE, message);
         let journey = match (&self.gateway, &self.from) {

@@ -59,8 +59,13 @@ impl Default for Configured {
 }
 
 impl Configured {
-    /// Encodes a compiled configuration.
-    pub fn new(compiled: &Compiled, revision: Revision) -> Self {
+    /// Encodes a compiled configuration. What is as it was `before` is not encoded again: of thousands of services an edit
+    /// changes a few, and to compare one costs a tenth of writing and hashing it.
+    pub fn new(
+        compiled: &Compiled,
+        revision: Revision,
+        before: Option<(&Compiled, &Self)>,
+    ) -> Self {
         let named = |name: &ServiceName| -> Arc<str> { name.to_string().into() };
         let mut virtual_addresses: BTreeMap<IpAddr, Vec<Arc<str>>> = BTreeMap::new();
         for (name, service) in &compiled.services {
@@ -69,29 +74,21 @@ impl Configured {
                 services.push(named(name));
             }
         }
+        let services = before.map(|(compiled, of)| (&compiled.services, &of.services));
+        let inbound = before.map(|(compiled, of)| (&compiled.inbound, &of.inbound));
+        let gateways = before.map(|(compiled, of)| (&compiled.gateways, &of.gateways));
         Self {
             revision,
             virtual_addresses,
-            services: compiled
-                .services
-                .iter()
-                .map(|(name, service)| (named(name), Resource::encode(&v1::Service::from(service))))
-                .collect(),
-            inbound: compiled
-                .inbound
-                .iter()
-                .map(|(name, policy)| {
-                    (
-                        named(name),
-                        Resource::encode(&v1::InboundPolicy::from(policy)),
-                    )
-                })
-                .collect(),
-            gateways: compiled
-                .gateways
-                .iter()
-                .map(|(name, gateway)| (named(name), Resource::encode(&v1::Gateway::from(gateway))))
-                .collect(),
+            services: encoded(&compiled.services, services, |service| {
+                Resource::encode(&v1::Service::from(service))
+            }),
+            inbound: encoded(&compiled.inbound, inbound, |policy| {
+                Resource::encode(&v1::InboundPolicy::from(policy))
+            }),
+            gateways: encoded(&compiled.gateways, gateways, |gateway| {
+                Resource::encode(&v1::Gateway::from(gateway))
+            }),
             for_old: ForOld::new(compiled),
             backing: compiled.backing.clone(),
             // Of the backing, not of the services: workloads that only call are told about themselves too.
@@ -105,6 +102,32 @@ impl Configured {
                 .collect(),
         }
     }
+}
+
+/// What was compiled before, and what it was encoded as.
+type Before<'a, T> = (
+    &'a BTreeMap<ServiceName, T>,
+    &'a BTreeMap<Arc<str>, Resource>,
+);
+
+/// By `namespace/name`; equal ones stay as they were.
+fn encoded<T: PartialEq>(
+    all: &BTreeMap<ServiceName, T>,
+    before: Option<Before<'_, T>>,
+    encode: impl Fn(&T) -> Resource,
+) -> BTreeMap<Arc<str>, Resource> {
+    let all = all.iter().map(|(name, one)| {
+        let key = name.to_string();
+        let known = before.and_then(|(compiled, resources)| {
+            let same = compiled.get(name).is_some_and(|known| known == one);
+            resources.get_key_value(key.as_str()).filter(|_| same)
+        });
+        match known {
+            Some((key, resource)) => (Arc::clone(key), resource.clone()),
+            None => (key.into(), encode(one)),
+        }
+    });
+    all.collect()
 }
 
 /// Everything a snapshot is made of.

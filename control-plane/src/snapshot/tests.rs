@@ -9,7 +9,10 @@ use prost::Message as _;
 use usher_config::{model::Revision, parse::parse_files, wire::v1};
 
 use super::*;
-use crate::{compile::compile, registry::World};
+use crate::{
+    compile::{Compiled, compile},
+    registry::World,
+};
 
 #[test]
 fn a_version_is_the_content_and_nothing_else() {
@@ -60,16 +63,23 @@ spec:
   jwt: [{ issuer: i, audiences: [a], jwks: { uri: 'https://login.test/keys' } }]
 ";
 
-fn configured(texts: &[&str]) -> Configured {
+fn compiled(texts: &[&str]) -> Compiled {
     let world = World::default();
     let files = parse_files(&[("a.yaml".into(), texts.join("---\n"))]);
     let read = world.read(&files, Path::new(""), SystemTime::UNIX_EPOCH);
     assert_eq!(read.rejected, [], "the test's own YAML");
-    let revision = Revision {
+    compile(&read.world)
+}
+
+fn revision() -> Revision {
+    Revision {
         number: 1,
         digest: String::new(),
-    };
-    Configured::new(&compile(&read.world), revision)
+    }
+}
+
+fn configured(texts: &[&str]) -> Configured {
+    Configured::new(&compiled(texts), revision(), None)
 }
 
 const LIMITS: &str = "\
@@ -184,4 +194,30 @@ spec:
     };
     assert_eq!(rules(Understands::Claims), 2);
     assert_eq!(rules(Understands::Guards), 1);
+}
+
+#[test]
+fn what_an_edit_leaves_as_it_was_is_not_encoded_again_and_what_it_changes_is() {
+    let other = SERVICE.replace("name: a,", "name: b,");
+    let edited = other.replace("8080", "8081");
+    let before = compiled(&[SERVICE, &other]);
+    let known = Configured::new(&before, revision(), None);
+    for texts in [
+        [SERVICE, other.as_str()].as_slice(),
+        &[SERVICE, &edited],
+        &[&edited],
+        &[POLICY, &edited],
+        &[SHOP, SERVICE, &other],
+    ] {
+        let after = compiled(texts);
+        let again = Configured::new(&after, revision(), Some((&before, &known)));
+        let anew = Configured::new(&after, revision(), None);
+        assert_eq!(again, anew, "{texts:?}");
+        let kept = |name: &str| {
+            let versions = [&known, &again].map(|of| of.services.get(name).map(|one| &one.version));
+            matches!(versions, [Some(old), Some(new)] if Arc::ptr_eq(old, new))
+        };
+        assert_eq!(kept("bank/a"), texts.len() > 1, "{texts:?}");
+        assert_eq!(kept("bank/b"), texts.contains(&other.as_str()), "{texts:?}");
+    }
 }

@@ -8,6 +8,8 @@
 //! The kernel watches what a path leads to, not the path: beside the directory itself, every link on the way to it, and on
 //! the way to what links in it lead to, is watched, and where they lead somewhere else by now, that is from then on.
 
+mod burst;
+
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -17,17 +19,18 @@ use std::{
     time::Duration,
 };
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
 use tokio::{
-    sync::mpsc,
+    sync::watch,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 use usher_config::parse::{Known, Parsed, parse_directory_again};
 
-/// An editor that truncates, writes and renames does so within milliseconds; a half-written file must not be
-/// taken for a deletion.
-const QUIET: Duration = Duration::from_millis(100);
+use burst::Burst;
 
 /// A directory that is never quiet is looked at anyway.
 const QUIET_MAX: Duration = Duration::from_secs(1);
@@ -81,8 +84,9 @@ impl Reader {
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    sender: mpsc::Sender<()>,
-    events: mpsc::Receiver<()>,
+    /// What has happened since the last look.
+    burst: watch::Sender<Burst>,
+    events: watch::Receiver<Burst>,
     way: Way,
     /// Watches as long as it lives. `None`: this system cannot watch that directory, and time alone decides.
     watcher: Option<RecommendedWatcher>,
@@ -91,17 +95,16 @@ pub struct Watch {
 impl Watch {
     /// Watches a directory and everything below it.
     pub fn new(directory: &Path) -> Self {
-        // One event is enough to look; more of them say nothing new.
-        let (sender, events) = mpsc::channel(1);
+        let (burst, events) = watch::channel(Burst::default());
         let way = Way::to(directory);
-        let watcher = watcher(&way, sender.clone())
+        let watcher = watcher(&way, burst.clone())
             .inspect_err(|error| {
                 warn!(%error, directory = %directory.display(), "cannot watch the directory, looking every 10 s");
             })
             .ok();
         Self {
             path: directory.to_owned(),
-            sender,
+            burst,
             events,
             way,
             watcher,
@@ -112,16 +115,21 @@ impl Watch {
     pub async fn changed(&mut self) {
         if self.watcher.is_none() {
             tokio::time::sleep(AGAIN).await;
-        } else if let Ok(Some(())) = timeout(AGAIN, self.events.recv()).await {
+        } else if let Ok(Ok(())) = timeout(AGAIN, self.events.changed()).await {
             let last = Instant::now() + QUIET_MAX;
             loop {
-                let quiet = (Instant::now() + QUIET).min(last);
+                let quiet = self.events.borrow_and_update().quiet();
+                let quiet = (Instant::now() + quiet).min(last);
                 tokio::select! {
-                    event = self.events.recv() => if event.is_none() { break },
+                    event = self.events.changed() => if event.is_err() { break },
                     () = sleep_until(quiet) => break,
                 }
             }
         }
+        self.burst.send_if_modified(|burst| {
+            *burst = Burst::default();
+            false
+        });
         // Before it is read, so that no change after the reading is missed.
         self.follow();
     }
@@ -133,7 +141,7 @@ impl Watch {
         if way == self.way || way.end.is_none() {
             return;
         }
-        match watcher(&way, self.sender.clone()) {
+        match watcher(&way, self.burst.clone()) {
             Ok(watcher) => (self.watcher, self.way) = (Some(watcher), way),
             Err(error) => {
                 warn!(%error, directory = %self.path.display(), "cannot watch the directory");
@@ -145,7 +153,8 @@ impl Watch {
 /// How many links may be on the way: as many as Linux follows.
 const LINKS_MAX: usize = 40;
 
-/// How many links in the directory are followed; what others lead to is looked at every 10 s.
+/// How many links in the directory and its folders are followed, and how many folders are looked into for them; what others
+/// lead to is looked at every 10 s.
 const INSIDE_MAX: usize = 1_000;
 
 /// What a path leads to, and over which names; with what links in that directory lead to.
@@ -169,12 +178,8 @@ impl Way {
         let Some((end, _, _)) = way.end.clone() else {
             return way;
         };
-        let entries = fs::read_dir(&end).into_iter().flatten().flatten();
-        let links = entries.filter(|entry| {
-            is_read(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_symlink())
-        });
-        for link in links.take(INSIDE_MAX) {
-            let beside = way.walk(&link.path());
+        for link in links_below(&end) {
+            let beside = way.walk(&link);
             way.beside
                 .extend(beside.filter(|(beside, _, _)| !beside.starts_with(&end)));
         }
@@ -228,6 +233,27 @@ impl Way {
     }
 }
 
+/// The links in a directory and in its folders, at most [`INSIDE_MAX`]: files and folders that lie elsewhere.
+fn links_below(directory: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut links) = (vec![directory.to_owned()], Vec::new());
+    let mut looked_into = 0;
+    while let Some(folder) = folders.pop()
+        && looked_into < INSIDE_MAX
+    {
+        looked_into += 1;
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| is_read(&entry.file_name())) {
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => links.push(entry.path()),
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    links.truncate(INSIDE_MAX);
+    links
+}
+
 /// Hidden names are not read, but through the one that Kubernetes swaps.
 fn is_read(name: &OsStr) -> bool {
     name == "..data" || !name.as_encoded_bytes().starts_with(b".")
@@ -245,18 +271,15 @@ fn reversed(path: &Path) -> Vec<OsString> {
     names
 }
 
-fn watcher(way: &Way, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+fn watcher(way: &Way, burst: watch::Sender<Burst>) -> notify::Result<RecommendedWatcher> {
     let about = way.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // An error means lost events, hence look. Our own reading is no change.
-        let relevant = event.map_or(true, |event| {
-            !matches!(event.kind, EventKind::Access(_)) && about.is_met_by(&event)
-        });
-        if relevant {
-            // Full: somebody is about to look already.
-            let _ = sender.try_send(());
-        }
-    })?;
+    let mut watcher =
+        notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+            Ok(event) if is_reading(event.kind) || !about.is_met_by(&event) => {}
+            Ok(event) => burst.send_modify(|burst| burst.note(&event)),
+            // Lost events, hence look.
+            Err(_) => burst.send_modify(Burst::lost),
+        })?;
     for name in &way.names {
         // A directory that we may not look into only costs the time until the next look. A single file is watched through
         // its directory alone: an editor that renames replaces what a watch on it holds.
@@ -276,6 +299,12 @@ fn watcher(way: &Way, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWat
         }
     }
     Ok(watcher)
+}
+
+/// Our own reading is no change.
+fn is_reading(kind: EventKind) -> bool {
+    const CLOSED: AccessKind = AccessKind::Close(AccessMode::Write);
+    matches!(kind, EventKind::Access(access) if access != CLOSED)
 }
 
 #[cfg(test)]

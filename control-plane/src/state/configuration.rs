@@ -50,7 +50,8 @@ impl Configuration {
                 .map(|record| record.digest.clone())
                 .unwrap_or_default(),
         };
-        let configured = Arc::new(Configured::new(&compiled, revision));
+        let before = known.map(|known| (&known.compiled, &*known.configured));
+        let configured = Arc::new(Configured::new(&compiled, revision, before));
         Self {
             changed_in: changed_in(known, &world, &revisions),
             world,

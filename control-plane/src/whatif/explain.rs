@@ -6,7 +6,8 @@ use serde::Serialize;
 use usher_config::{
     kind::{Kind, ObjectKey},
     model::{
-        Backend, BackendTarget, PathMatch, Protocol, Route, RouteMatch, ServicePort, TextMatch,
+        Backend, BackendTarget, PathMatch, Protocol, Route, RouteMatch, ServicePort, StreamRoute,
+        TextMatch,
     },
     value::ServiceName,
 };
@@ -22,6 +23,7 @@ use crate::{
 
 mod entries;
 mod guards;
+mod streams;
 
 pub use entries::{Entry, GatewayExplained, gateway};
 
@@ -120,7 +122,7 @@ pub struct RouteExplained {
     pub object: String,
     /// Where it is written.
     pub at: Option<String>,
-    /// Services, and listeners of Gateways, whose requests it takes.
+    /// Services, and listeners of Gateways, whose requests or connections it takes.
     pub parents: Vec<String>,
     /// In the order in which they are asked.
     pub rules: Vec<RuleExplained>,
@@ -141,12 +143,13 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
     let decided = explain::service(known.world, name);
     let about = [decided.traffic.as_slice(), decided.access.as_slice()].concat();
     let mut about: BTreeSet<ObjectKey> = about.into_iter().filter_map(|one| one.by).collect();
-    let rules = rules(known, service.routes.iter());
+    let mut rules = rules(known, service.routes.iter());
+    rules.extend(streams::rules(known, service.streams.iter()));
     about.extend(decided.workloads.iter().cloned());
-    about.extend(service.routes.iter().filter_map(|route| {
-        let (key, _, _) = known.places.of_rule(&route.name)?;
-        Some(key)
-    }));
+    let requests = service.routes.iter().map(|route| &route.name);
+    let connections = service.streams.iter().map(|stream| &stream.name);
+    let followed = requests.chain(connections);
+    about.extend(followed.filter_map(|rule| Some(known.places.of_rule(rule)?.0)));
     about.insert(key.clone());
     let guarded = entries::guards_of_service(known, name);
     let entries = entries::to_service(known, name);
@@ -194,31 +197,40 @@ fn spoken(protocol: Protocol) -> &'static str {
 pub fn route(known: Known<'_>, key: &ObjectKey) -> Option<RouteExplained> {
     known.world.objects.get(key)?;
     let prefix = format!("{}/{}/{}/", key.kind, key.namespace, key.name);
-    let is_own = |route: &&Route| route.name.starts_with(&prefix);
+    let is_own = |name: &str| name.starts_with(&prefix);
     let mut parents = Vec::new();
-    let mut found: Vec<&Route> = Vec::new();
+    let mut requests: Vec<&Route> = Vec::new();
+    let mut connections: Vec<&StreamRoute> = Vec::new();
     for (name, service) in &known.compiled.services {
-        let own: Vec<&Route> = service.routes.iter().filter(is_own).collect();
-        if !own.is_empty() {
+        let own = service.routes.iter().filter(|one| is_own(&one.name));
+        let streams = service.streams.iter().filter(|one| is_own(&one.name));
+        let before = requests.len() + connections.len();
+        requests.extend(own);
+        connections.extend(streams);
+        if requests.len() + connections.len() > before {
             parents.push(format!("Service {name}"));
-            found.extend(own);
         }
     }
     for (name, gateway) in &known.compiled.gateways {
         for listener in &gateway.listeners {
-            let routes = listener.routes.iter().map(|one| &one.route);
-            let own: Vec<&Route> = routes.filter(is_own).collect();
-            if !own.is_empty() {
+            let own = listener.routes.iter().map(|one| &one.route);
+            let own = own.filter(|one| is_own(&one.name));
+            let streams = listener.streams.iter().filter(|one| is_own(&one.name));
+            let before = requests.len() + connections.len();
+            requests.extend(own);
+            connections.extend(streams);
+            if requests.len() + connections.len() > before {
                 parents.push(format!("Gateway {name}, listener {}", listener.name));
-                found.extend(own);
             }
         }
     }
+    let mut rules = rules(known, requests.into_iter());
+    rules.extend(streams::rules(known, connections.into_iter()));
     Some(RouteExplained {
         object: key.to_string(),
         at: known.places.of(key, ""),
         parents,
-        rules: rules(known, found.into_iter()),
+        rules,
         entries: entries::of_route(known, &prefix),
         conditions: conditions(known.compiled, |object, _| object == key),
     })

@@ -12,7 +12,7 @@ pub mod route;
 use std::collections::BTreeMap;
 
 use usher_config::{
-    kind::{Choice as _, Kind, Object, ObjectKey},
+    kind::{Choice as _, Kind, Object, ObjectKey, StreamRule},
     parse::{Located, Parsed},
     value::{Name, ServiceName, SpiffeId},
 };
@@ -143,12 +143,18 @@ fn number_of(located: &Located, rule: &str) -> Option<usize> {
             .iter()
             .map(|rule| rule.name.as_ref())
             .collect(),
-        _ => return Some(0),
+        Object::TlsRoute(route) => names_of(&route.spec.rules),
+        Object::TcpRoute(route) => names_of(&route.spec.rules),
+        _ => return None,
     };
     let named = names
         .iter()
         .position(|name| name.is_some_and(|name| name.as_str() == rule));
     named.or_else(|| rule.trim_start_matches('#').parse().ok())
+}
+
+fn names_of(rules: &[StreamRule]) -> Vec<Option<&Name>> {
+    rules.iter().map(|rule| rule.name.as_ref()).collect()
 }
 
 /// The object of a policy that the model calls `namespace/name`.

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 use usher_config::{
-    decide::route::{self, Mismatch, mismatch, path},
+    decide::{
+        access::Claims,
+        route::{self, Mismatch, mismatch, path},
+    },
     model::{PathMatch, Route},
     value::{EmptySegments, Port},
 };
@@ -155,6 +158,8 @@ pub struct Known<'k> {
     pub compiled: &'k Compiled,
     /// Where it is written.
     pub places: &'k Places<'k>,
+    /// What the request's token says; verified where an AuthenticationPolicy holds, and unknown elsewhere.
+    pub claims: Option<&'k Claims>,
 }
 
 /// The request as routing sees it.

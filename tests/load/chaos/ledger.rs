@@ -31,6 +31,8 @@ pub(super) struct Ledger {
     /// Revisions that were acknowledged, and the number of the configuration they were for.
     acknowledged: BTreeMap<u64, u64>,
     registrations: BTreeMap<String, Registered>,
+    /// First characters of roots that were acknowledged and not retired since.
+    roots: Vec<String>,
     broken: Vec<String>,
     pub(super) counts: Counts,
 }
@@ -47,6 +49,9 @@ pub(super) struct Counts {
     pub(super) renewals_unanswered: u64,
     pub(super) leases_ended_lawfully: u64,
     pub(super) departures_acknowledged: u64,
+    pub(super) rotations_asked_for: u64,
+    pub(super) roots_acknowledged: u64,
+    pub(super) rotations_finished: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +155,26 @@ impl Ledger {
     pub(super) fn left(&mut self, name: &str) {
         self.counts.departures_acknowledged += 1;
         self.registrations.insert(name.to_owned(), Registered::Left);
+    }
+
+    /// A rotation was asked for; `made`: the root that was acknowledged.
+    pub(super) fn rotation(&mut self, made: Option<String>) {
+        self.counts.rotations_asked_for += 1;
+        if let Some(made) = made.filter(|made| !self.roots.contains(made)) {
+            self.counts.roots_acknowledged += 1;
+            self.roots.push(made);
+        }
+    }
+
+    /// Roots that must be there.
+    pub(super) fn roots(&self) -> Vec<String> {
+        self.roots.clone()
+    }
+
+    /// All that was asked for is done, and the old roots are gone.
+    pub(super) fn rotated(&mut self, some: bool) {
+        self.counts.rotations_finished += u64::from(some);
+        self.roots.clear();
     }
 
     /// It is said that there is no such lease.

@@ -17,7 +17,7 @@ use super::{
 
 /// How long everybody may take to have the newest: a proxy notices a control plane that is frozen after forty seconds, and
 /// is sent on by each that is without its store after a minute.
-const LOOK_MAX: Duration = Duration::from_secs(240);
+pub(super) const LOOK_MAX: Duration = Duration::from_secs(240);
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// A control plane's word, as JSON.

@@ -1,5 +1,5 @@
-//! A thousand random steps: control planes and members of etcd are killed, frozen, cut off and started again, while
-//! everybody writes and traffic goes on. Is anything lost that was acknowledged, does a number of a revision ever mean two
+//! A thousand random steps: control planes and members of etcd are killed, frozen, cut off and started again, and roots
+//! replaced, while everybody writes and traffic goes on. Is anything lost that was acknowledged, does a number of a revision ever mean two
 //! configurations, is a proxy ever without configuration, does a call ever fail?
 //!
 //! The steps follow from a seed ([`plan`]); what the machine makes of them does not, so a seed is where to look, not a
@@ -10,6 +10,7 @@ mod ledger;
 mod look;
 mod plan;
 mod program;
+mod roots;
 mod sidecars;
 mod stage;
 mod traffic;
@@ -204,6 +205,10 @@ impl Run {
         let mut broken = match step.act {
             Act::Mend => self.look(&[0, 1, 2]).await,
             Act::MendOne(number) => self.look(&[number]).await,
+            Act::Rotate(number) => {
+                roots::begin(&self.shared, number).await;
+                Vec::new()
+            }
             _ => Vec::new(),
         };
         loop {
@@ -250,6 +255,9 @@ impl Run {
         }
         if planes.len() == EACH {
             look::glance(&self.shared).await;
+            if let Err(error) = roots::finish(&self.shared, look::LOOK_MAX).await {
+                broken.push(format!("{error:#}"));
+            }
         }
         broken.extend(self.shared.ledger().take_broken());
         broken

@@ -60,6 +60,8 @@ pub(super) enum Act {
     KillMember(usize),
     FreezeMember(usize),
     RunMember(usize),
+    /// Another root is asked for; it signs at the next look at the latest.
+    Rotate(usize),
     /// All of etcd, and this control plane, whatever is with the others.
     MendOne(usize),
     /// All of it.
@@ -138,6 +140,7 @@ fn breaks(state: &State) -> Vec<Act> {
                 Act::KillPlane(number),
                 Act::StopPlane(number),
                 Act::FreezePlane(number),
+                Act::Rotate(number),
             ]);
         }
         if plane.store == Link::Open {
@@ -167,6 +170,7 @@ impl State {
             Act::KillMember(number) => self.member(number, Life::Dead),
             Act::FreezeMember(number) => self.member(number, Life::Frozen),
             Act::RunMember(number) => self.member(number, Life::Runs),
+            Act::Rotate(_) => {}
             Act::MendOne(number) => {
                 self.members = Default::default();
                 self.plane(number, |plane| *plane = PlaneState::default());

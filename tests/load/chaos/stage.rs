@@ -163,6 +163,8 @@ impl Stage {
             Act::KillMember(number) | Act::FreezeMember(number) | Act::RunMember(number) => {
                 self.member(number).await;
             }
+            // Nothing here changes: it is asked for from outside.
+            Act::Rotate(_) => {}
             Act::MendOne(number) => self.mend(number..=number).await,
             Act::Mend => self.mend(0..=EACH - 1).await,
         }

@@ -49,11 +49,13 @@ async fn is_noticed(watch: &mut Watch) {
 
 #[tokio::test]
 async fn a_swap_of_a_link_on_the_way_is_noticed_and_the_new_end_is_watched() {
-    // The path itself is a link; a link before it; and as a ConfigMap is mounted, where the files are links over `..data`.
+    // The path itself is a link; a link before it; and as a ConfigMap is mounted, where the files are links over `..data`;
+    // and a file in a folder.
     for (path, link) in [
         ("mesh", "mesh"),
         ("data/mesh", "data"),
         ("mount", "mount/data"),
+        ("nested", "data"),
     ] {
         let root = tempfile::tempdir().expect("directory");
         let root = root.path();
@@ -65,9 +67,9 @@ async fn a_swap_of_a_link_on_the_way_is_noticed_and_the_new_end_is_watched() {
             fs::create_dir(root.join("mount")).expect("made");
             symlink("data/a.yaml", root.join("mount/a.yaml")).expect("made");
         }
-        if path == "folder" {
-            fs::create_dir(root.join("folder")).expect("made");
-            symlink("../data/a.yaml", root.join("folder/a.yaml")).expect("made");
+        if path == "nested" {
+            fs::create_dir_all(root.join("nested/folder")).expect("made");
+            symlink("../../data/a.yaml", root.join("nested/folder/a.yaml")).expect("made");
         }
         let target = |version: &str| root.join(version).display().to_string();
         symlink(target("one"), root.join(link)).expect("made");

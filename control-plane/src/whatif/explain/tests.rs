@@ -210,3 +210,79 @@ fn ways_in_from_outside_are_told_with_what_stands_before_each_rule() {
     assert_eq!(edge.listeners, ["web (80 HTTP)"]);
     assert_eq!(edge.guards.len(), 3, "{:?}", edge.guards);
 }
+
+const CONNECTIONS: &str = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: bank}
+spec: {ports: [{name: one, port: 5432, appProtocol: tcp}, {name: two, port: 5433, appProtocol: tcp}], selector: {app: a}}
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TLSRoute
+metadata: {name: named, namespace: bank}
+spec:
+  parentRefs: [{group: '', kind: Service, name: db}]
+  hostnames: [one.test, two.test]
+  rules: [{backendRefs: [{name: db, port: 5433}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: rest, namespace: bank}
+spec:
+  parentRefs: [{group: '', kind: Service, name: db, port: 5432}]
+  rules: [{name: half, backendRefs: [{name: db, port: 5432, weight: 3}, {name: db, port: 5433}]}]
+";
+
+#[test]
+fn routes_for_connections_are_told_with_ports_and_host_names() {
+    let text = format!("{MESH}{CONNECTIONS}");
+    let parsed = parse_files(&[("mesh.yaml".into(), text)]);
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let reading = World::default().read(&parsed, std::path::Path::new(""), now);
+    assert_eq!(reading.rejected, []);
+    let compiled = compile(&reading.world);
+    let places = Places::new(&parsed);
+    let known = Known {
+        world: &reading.world,
+        compiled: &compiled,
+        places: &places,
+    };
+    let explained = service(known, &"bank/db".parse().expect("valid")).expect("a service");
+    let told: Vec<_> = explained
+        .rules
+        .iter()
+        .map(|rule| {
+            (
+                rule.object.as_str(),
+                rule.rule.as_str(),
+                rule.matches.clone(),
+            )
+        })
+        .collect();
+    let named = ["one.test", "two.test"]
+        .map(|host| format!("TLS connections to ports 5432, 5433 for {host}"));
+    let rest = vec!["connections to port 5432".to_owned()];
+    assert_eq!(
+        told,
+        [
+            ("TLSRoute bank/named", "#0", named.to_vec()),
+            ("TCPRoute bank/rest", "half", rest)
+        ]
+    );
+    assert_eq!(
+        explained.rules[1].backends,
+        ["3 bank/db:5432", "1 bank/db:5433"]
+    );
+    assert!(explained.rules.iter().all(|rule| rule.at.is_some()));
+    for (kind, name, rules) in [(Kind::TlsRoute, "named", 0), (Kind::TcpRoute, "rest", 1)] {
+        let key = ObjectKey {
+            kind,
+            namespace: "bank".parse().expect("valid"),
+            name: name.parse().expect("valid"),
+        };
+        let told = route(known, &key).expect("a route");
+        assert_eq!(told.parents, ["Service bank/db"]);
+        assert_eq!(told.rules, explained.rules[rules..=rules]);
+    }
+}

@@ -263,13 +263,14 @@ fn let_in(
     (method, path): (&http::Method, &str),
 ) -> Option<Permission> {
     let workload = known.compiled.inbound.get(&target.service)?;
+    let verified = workload.authentication.is_some();
     let asked = Access {
         caller,
         port: target.port,
         http: Some(HttpAccess {
             method,
             path,
-            claims: None,
+            claims: known.claims.filter(|_| verified),
         }),
     };
     Some(permission(workload, &asked, known.places))

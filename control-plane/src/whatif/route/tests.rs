@@ -54,18 +54,27 @@ spec:
 struct Told {
     parsed: Parsed,
     compiled: Compiled,
+    claims: Option<Claims>,
 }
 
 impl Told {
     fn new() -> Self {
-        let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
+        Self::of(MESH, None)
+    }
+
+    fn of(mesh: &str, claims: Option<Claims>) -> Self {
+        let parsed = parse_files(&[("mesh.yaml".into(), mesh.to_owned())]);
         assert!(!parsed.has_errors(), "{:?}", parsed.mistakes);
         let now = std::time::SystemTime::UNIX_EPOCH;
         let world = World::default()
             .read(&parsed, std::path::Path::new(""), now)
             .world;
         let compiled = compile(&world);
-        Self { parsed, compiled }
+        Self {
+            parsed,
+            compiled,
+            claims,
+        }
     }
 
     fn journey(&self, from: &str, (method, uri): (Method, &str), header: Option<&str>) -> Journey {
@@ -83,6 +92,7 @@ impl Told {
         let known = Known {
             compiled: &self.compiled,
             places: &Places::new(&self.parsed),
+            claims: self.claims.as_ref(),
         };
         from_sidecar(known, &caller, &imagined)
     }
@@ -178,4 +188,47 @@ fn a_rule_is_explained_with_what_it_adds() {
         ("HTTPRoute shop/split", 0)
     );
     assert_eq!(explain::rule(&World::default(), &key, number), []);
+}
+
+const STAFF: &str = "
+---
+apiVersion: usher.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: staff, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: api}]
+  defaultAction: Deny
+  rules: [{from: {claims: [{claim: groups, values: [staff]}]}}]
+";
+
+const LOGIN: &str = "
+---
+apiVersion: usher.dev/v1alpha1
+kind: AuthenticationPolicy
+metadata: {name: login, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: api}]
+  mode: Required
+  jwt: [{issuer: i, audiences: [a], jwks: {uri: 'https://login.test/keys'}}]
+";
+
+#[test]
+fn who_is_let_in_by_claims_is_told_where_somebody_verifies_them() {
+    let said = |group: &str| Some(Claims::from_iter([("groups".to_owned(), group.into())]));
+    let verified = format!("{MESH}{STAFF}{LOGIN}");
+    let unverified = format!("{MESH}{STAFF}");
+    for (mesh, claims, is_let_in) in [
+        (&verified, said("staff"), true),
+        (&verified, said("guests"), false),
+        (&verified, None, false),
+        (&unverified, said("staff"), false),
+    ] {
+        let told = Told::of(mesh, claims.clone());
+        let journey = told.journey("web", (Method::GET, "http://api:9090/a.B/C"), None);
+        let End::Forwarded { backends } = &journey.end else {
+            panic!("{:?}", journey.end);
+        };
+        let access = backends[0].access.as_ref().expect("a service of ours");
+        assert_eq!(access.allowed, is_let_in, "{claims:?}: {access:?}");
+    }
 }

@@ -1,0 +1,51 @@
+//! Rules of TLSRoutes and TCPRoutes: which connections they take, and where these go.
+
+use usher_config::model::StreamRoute;
+
+use super::{Known, RuleExplained, backend};
+
+/// Each rule once, with all that it takes.
+pub(super) fn rules<'r>(
+    known: Known<'_>,
+    streams: impl Iterator<Item = &'r StreamRoute>,
+) -> Vec<RuleExplained> {
+    let mut told: Vec<(&str, RuleExplained)> = Vec::new();
+    for stream in streams {
+        let matches = connections(stream);
+        if let Some((_, rule)) = told.iter_mut().find(|(name, _)| *name == &*stream.name) {
+            if !rule.matches.contains(&matches) {
+                rule.matches.push(matches);
+            }
+            continue;
+        }
+        let (object, rule, at) = known.places.of_rule(&stream.name).map_or_else(
+            || (stream.name.to_string(), String::new(), None),
+            |(key, rule, at)| (key.to_string(), rule, at),
+        );
+        let explained = RuleExplained {
+            object,
+            rule,
+            at,
+            callers: stream.callers.as_ref().map(ToString::to_string),
+            matches: vec![matches],
+            backends: stream.backends.iter().map(backend).collect(),
+            // Nothing says more of a connection than where it goes.
+            fields: Vec::new(),
+        };
+        told.push((&stream.name, explained));
+    }
+    told.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn connections(stream: &StreamRoute) -> String {
+    let ports: Vec<String> = stream.ports.iter().map(ToString::to_string).collect();
+    let to = match ports.len() {
+        0 => String::new(),
+        1 => format!(" to port {}", ports.join("")),
+        _ => format!(" to ports {}", ports.join(", ")),
+    };
+    match &stream.hostname {
+        Some(host) => format!("TLS connections{to} for {host}"),
+        None => format!("connections{to}"),
+    }
+}
