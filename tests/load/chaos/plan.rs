@@ -13,6 +13,11 @@ pub(super) const LOOK_EVERY: u64 = 10;
 
 const HALF: u64 = LOOK_EVERY / 2;
 
+/// One step of so many asks for another root, shortly before a look: all sidecars then take new certificates, which lasts as
+/// long as many steps.
+const ROTATE_EVERY: u64 = 50;
+const ROTATE_AT: u64 = 42;
+
 /// How long a step lasts until the next one, milliseconds: from less than a retry to more than an election. Now and then
 /// one lasts longer than a lease.
 const SHORT: std::ops::Range<u64> = 100..3_000;
@@ -91,6 +96,7 @@ impl Step {
         let act = match number % LOOK_EVERY {
             0 => Act::Mend,
             HALF => Act::MendOne(rng.usize(..EACH)),
+            _ if number % ROTATE_EVERY == ROTATE_AT => Act::Rotate(rng.usize(..EACH)),
             _ => act(rng, state),
         };
         let pause = Duration::from_millis(millis);
@@ -140,7 +146,6 @@ fn breaks(state: &State) -> Vec<Act> {
                 Act::KillPlane(number),
                 Act::StopPlane(number),
                 Act::FreezePlane(number),
-                Act::Rotate(number),
             ]);
         }
         if plane.store == Link::Open {
@@ -232,6 +237,8 @@ mod tests {
                 assert!(seen(&|state| state.planes[number].sidecars == link));
             }
         }
+        let rotates = |(step, _): &&(Step, State)| matches!(step.act, Act::Rotate(_));
+        assert_eq!(story.iter().filter(rotates).count(), 20);
         let is_lost = |state: &State| {
             let alive = state.members.iter().filter(|life| **life == Life::Runs);
             alive.count() < 2
