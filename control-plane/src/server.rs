@@ -249,7 +249,7 @@ impl Server {
         let impostors = self.metrics.registry_impostors.clone();
         let registry = RegistryService::new(self.state.clone(), watchers, impostors);
         let state = self.state.clone();
-        let discovery = AdsService::new(self.state);
+        let discovery = AdsService::new(self.state, Arc::clone(&self.metrics.streams));
         doors.spawn(serve_sidecars(
             listener,
             (authority_service, registry, discovery),

@@ -275,3 +275,33 @@ async fn silent_peers_keep_nobody_out() {
         .expect("accepted");
     assert_eq!(next(&mut port).await.peer().identity, None);
 }
+
+#[tokio::test]
+async fn who_hangs_up_in_line_costs_no_handshake() {
+    let port = port().await;
+    let says = async |line: &str| {
+        let said = async {
+            while !port.metrics.render().lines().any(|one| one == line) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let said = timeout(Duration::from_secs(10), said).await;
+        assert!(said.is_ok(), "{line} is not in {}", port.metrics.render());
+    };
+    let knock = async || {
+        let mut stream = TcpStream::connect(port.address).await.expect("accepted");
+        stream.write_all(&[22]).await.expect("open");
+        stream
+    };
+    let mut slow = Vec::new();
+    for _ in 0..=super::HANDSHAKES_MAX {
+        slow.push(knock().await);
+    }
+    says("usher_control_waiting_handshakes 1").await;
+    let impatient = knock().await;
+    says("usher_control_waiting_handshakes 2").await;
+    drop(impatient);
+    drop(slow);
+    says("usher_control_handshakes_total{result=\"left\"} 2").await;
+    says("usher_control_waiting_handshakes 0").await;
+}
