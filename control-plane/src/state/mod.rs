@@ -126,6 +126,8 @@ struct Registry {
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.
     withdrawn: BTreeSet<String>,
+    /// After a time without a shared store: until then, a lease that has ended may be had anew.
+    doubts_until: Option<Instant>,
 }
 
 /// Why the control plane cannot start.
