@@ -77,6 +77,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts sidecars' connections.
 pub struct Listener {
     tcp: TcpListener,
+    connections_max: usize,
     shaker: Arc<Shaker>,
 }
 
@@ -107,9 +108,9 @@ enum HandshakeError {
 }
 
 impl Listener {
-    /// A listener on `tcp` that proves itself and verifies others by `tls`.
+    /// A listener on `tcp`, with so many connections at once, that proves itself and verifies others by `tls`.
     pub fn new(
-        tcp: TcpListener,
+        (tcp, connections_max): (TcpListener, usize),
         tls: Arc<tls::MeshTls>,
         trust_domain: TrustDomain,
         metrics: Arc<ListenerMetrics>,
@@ -123,6 +124,7 @@ impl Listener {
         };
         Self {
             tcp,
+            connections_max,
             shaker: Arc::new(shaker),
         }
     }
@@ -135,9 +137,12 @@ impl Listener {
     }
 
     async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let most = self.connections_max;
+        let connections = Arc::new(Semaphore::new(most));
+        let mut crowd = Crowd::default();
         // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
+            crowd.look(most - connections.available_permits(), most);
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
                 () = sender.closed() => return,
@@ -262,6 +267,27 @@ impl Shaker {
             Box::pin(end),
             (permit, stranger, open),
         ))
+    }
+}
+
+/// Tells operators, once each time, that connections are nearly as many as may be.
+#[derive(Default)]
+struct Crowd {
+    is_told: bool,
+}
+
+impl Crowd {
+    fn look(&mut self, open: usize, most: usize) {
+        if open <= most / 2 {
+            self.is_told = false;
+        } else if open > most - most / 10 && !std::mem::replace(&mut self.is_told, true) {
+            warn!(
+                open,
+                most,
+                "connections of sidecars are nearly as many as may be, those beyond have to wait: raise the limit of \
+                 descriptors (LimitNOFILE, ulimit -Hn) if it is what bounds them, or start another control plane"
+            );
+        }
     }
 }
 

@@ -76,6 +76,10 @@ struct Port {
 }
 
 async fn port() -> Port {
+    port_for(super::CONNECTIONS_MAX).await
+}
+
+async fn port_for(connections: usize) -> Port {
     let directory = tempfile::tempdir().expect("writable");
     let trust_domain = "usher.local".parse().expect("valid");
     let authority = Authority::open(&directory.path().join("ca"), &trust_domain).expect("opens");
@@ -84,7 +88,12 @@ async fn port() -> Port {
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("free");
     let address = tcp.local_addr().expect("bound");
     let metrics = Metrics::new().expect("unique");
-    let listener = Listener::new(tcp, tls, trust_domain, Arc::clone(&metrics.listener));
+    let listener = Listener::new(
+        (tcp, connections),
+        tls,
+        trust_domain,
+        Arc::clone(&metrics.listener),
+    );
     let connections = listener.connections();
     Port {
         authority,
@@ -304,4 +313,18 @@ async fn who_hangs_up_in_line_costs_no_handshake() {
     drop(slow);
     says("usher_control_handshakes_total{result=\"left\"} 2").await;
     says("usher_control_waiting_handshakes 0").await;
+}
+
+#[tokio::test]
+async fn one_beyond_as_many_as_may_be_waits_until_another_leaves() {
+    let mut port = port_for(1).await;
+    let first = connect(&port, client(None, &TLS13)).await.expect("room");
+    let accepted = next(&mut port).await;
+    let second = connect(&port, client(None, &TLS13));
+    tokio::pin!(second);
+    let early = timeout(Duration::from_millis(100), &mut second).await;
+    assert!(early.is_err(), "there is no room");
+    drop((first, accepted));
+    let second = timeout(Duration::from_secs(10), second).await;
+    second.expect("in time").expect("room");
 }

@@ -20,7 +20,7 @@ mod replica;
 mod report;
 mod trust;
 
-pub use lookup::{Found, Lookup, Wanted};
+pub use lookup::{Found, Lookup, Named, Wanted};
 pub use report::Shown;
 
 use std::{
