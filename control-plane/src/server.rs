@@ -98,6 +98,8 @@ pub struct Server {
     http: TcpListener,
     dns: Option<Dns>,
     operator: UnixListener,
+    /// Of sidecars.
+    connections_max: usize,
 }
 
 impl Server {
@@ -106,7 +108,7 @@ impl Server {
     /// # Errors
     /// Whatever makes it impossible to start; mistakes in single objects do not.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        descriptors::raise();
+        let connections_max = descriptors::raise();
         let data = &options.data;
         private_directory(data).map_err(|source| StartError::Data {
             path: data.clone(),
@@ -158,6 +160,7 @@ impl Server {
             http,
             dns,
             operator,
+            connections_max,
         })
     }
 
@@ -241,7 +244,7 @@ impl Server {
             doors.spawn(dns.serve(self.state.clone(), metrics, stopping.clone()));
         }
         let listener = Listener::new(
-            self.grpc,
+            (self.grpc, self.connections_max),
             self.tls,
             self.authority.trust_domain().clone(),
             Arc::clone(&self.metrics.listener),
@@ -249,7 +252,7 @@ impl Server {
         let impostors = self.metrics.registry_impostors.clone();
         let registry = RegistryService::new(self.state.clone(), watchers, impostors);
         let state = self.state.clone();
-        let discovery = AdsService::new(self.state);
+        let discovery = AdsService::new(self.state, Arc::clone(&self.metrics.streams));
         doors.spawn(serve_sidecars(
             listener,
             (authority_service, registry, discovery),

@@ -63,6 +63,9 @@ pub use generated::envoy::service::discovery::v3 as discovery;
 pub use generated::google::rpc;
 pub use generated::usher::v1;
 
+/// gRPC's header for when a call may be made again, in milliseconds (gRFC A6).
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// What a proxy says about itself in `Node.client_features`, as other xDS clients do.
 pub mod client_feature {
     /// It stands beside no application that is called: it registers no instance.

@@ -24,6 +24,7 @@ use tokio::net::UnixListener;
 use tracing::info;
 use usher_config::value::{Name, ServiceName, parse_duration};
 
+use super::answer::Refused;
 use crate::{
     ca::{
         steward::Steward,
@@ -118,9 +119,6 @@ pub enum Source {
     /// Whoever writes it into the store (`usher apply`).
     Store,
 }
-
-/// A refusal: a status, and one line for people.
-type Refused = (StatusCode, String);
 
 /// The socket's routes.
 pub fn router(operator: Operator) -> Router {

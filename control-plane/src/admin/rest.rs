@@ -19,10 +19,11 @@ use axum::{
 
 use time::OffsetDateTime;
 
+use super::answer::{Refused, not_seen, written};
 use crate::{
     ca::Authority,
     state::State as Mesh,
-    status::{RevisionStatus, ServiceReport, StatusReport},
+    status::{RevisionStatus, StatusReport},
     telemetry::metrics::Metrics,
     watch::Watchers,
 };
@@ -121,29 +122,30 @@ fn is_own_name(host: &str) -> bool {
     })
 }
 
-async fn status(State(rest): State<Rest>) -> Json<StatusReport> {
-    Json(rest.mesh.status())
+async fn status(State(rest): State<Rest>) -> Result<Response, Refused> {
+    let json = rest.mesh.shown_status_json().await.map_err(not_seen)?;
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Ok((kind, json).into_response())
 }
 
-async fn services(State(rest): State<Rest>) -> Json<Vec<ServiceReport>> {
-    Json(rest.mesh.services())
+async fn services(State(rest): State<Rest>) -> Result<Response, Refused> {
+    let shown = rest.mesh.shown().await.map_err(not_seen)?;
+    written(move || Json(&shown.status.services).into_response()).await
 }
 
 async fn revisions(State(rest): State<Rest>) -> Json<Vec<RevisionStatus>> {
     Json(rest.mesh.revisions())
 }
 
-async fn metrics(State(rest): State<Rest>) -> impl axum::response::IntoResponse {
-    observe(&rest);
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        rest.metrics.render(),
-    )
+async fn metrics(State(rest): State<Rest>) -> Result<impl axum::response::IntoResponse, Refused> {
+    let shown = rest.mesh.shown().await.map_err(not_seen)?;
+    observe(&rest, &shown.status);
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Ok((kind, rest.metrics.render()))
 }
 
 /// Sets the gauges to what holds now.
-fn observe(rest: &Rest) {
-    let status = rest.mesh.status();
+fn observe(rest: &Rest, status: &StatusReport) {
     let gauges = &rest.metrics.mesh;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let endpoints = || {
@@ -170,7 +172,7 @@ fn observe(rest: &Rest) {
         .filter(|proxy| !proxy.up_to_date)
         .count();
     gauges.proxies_behind.set(count(behind));
-    let is_reachable = status.store.is_none_or(|store| store.reachable);
+    let is_reachable = status.store.as_ref().is_none_or(|store| store.reachable);
     gauges.store_reachable.set(i64::from(is_reachable));
     let seconds = |end: Option<OffsetDateTime>| end.map_or(0, OffsetDateTime::unix_timestamp);
     gauges

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::{
     Name as DnsName, RData, Record, RecordType,
-    rdata::{A, AAAA, SOA, SRV},
+    rdata::{A, AAAA, PTR, SOA, SRV},
 };
-use usher_config::model::{Endpoint, ServicePort};
+use usher_config::{
+    model::{Endpoint, ServicePort},
+    value::{InstanceName, Name},
+};
 
-use crate::state::Found;
+use crate::state::{Found, Named};
 
 use super::{Asked, What};
 
@@ -29,6 +32,8 @@ pub struct View {
     pub has_namespace: bool,
     /// The service that was asked for; `None`: there is none of that name.
     pub service: Option<Found>,
+    /// What is at the address that was asked for.
+    pub named: Vec<Named>,
 }
 
 /// What is said.
@@ -47,7 +52,8 @@ pub struct Answer {
 /// The answer to a question about `name` in one of our domains; records are owned by the name as it was spelled.
 pub fn answer(name: &DnsName, record_type: RecordType, asked: &Asked, view: &View) -> Answer {
     let Asked::Here { apex, what } = asked else {
-        return Answer::default();
+        // Of addresses that are not known, nobody asks here.
+        return pointers(name, view);
     };
     let mut answer = Answer::default();
     let service = view.service.as_ref();
@@ -86,6 +92,33 @@ pub fn answer(name: &DnsName, record_type: RecordType, asked: &Asked, view: &Vie
         answer.authorities.push(soa(apex, view));
     }
     answer
+}
+
+/// A PTR record for each name that an address has. In the shortest of our domains, which is also what we tell people to say.
+fn pointers(name: &DnsName, view: &View) -> Answer {
+    let records = view.named.iter().filter_map(|named| {
+        let (target, ttl) = match named {
+            Named::Service(service) => (in_mesh(&[&service.name, &service.namespace]), ADDRESS_TTL),
+            Named::Instance(InstanceName { service, instance }) => {
+                let labels = [instance, &service.name, &service.namespace];
+                (in_mesh(&labels), FLEETING_TTL)
+            }
+        };
+        let pointer = RData::PTR(PTR(target?));
+        Some(Record::from_rdata(name.clone(), ttl, pointer))
+    });
+    let answers: Vec<Record> = records.collect();
+    Answer {
+        exists: !answers.is_empty(),
+        answers,
+        ..Answer::default()
+    }
+}
+
+/// Three labels of 63 fit into a name: always there.
+fn in_mesh(labels: &[&Name]) -> Option<DnsName> {
+    let labels = labels.iter().map(|label| label.as_str()).chain(["mesh"]);
+    DnsName::from_labels(labels.map(str::as_bytes)).ok()
 }
 
 /// By its name, or by its number: ports of services that have only one need no name.

@@ -1,5 +1,7 @@
 //! A name → what it can mean in the mesh. Pure.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use hickory_proto::rr::Name as DnsName;
 use usher_config::value::{InstanceName, Name, ServiceName};
 
@@ -13,6 +15,8 @@ const DOMAINS: [&[&str]; 3] = [&["svc", "cluster", "local"], &["svc"], &["mesh"]
 pub enum Asked {
     /// Not ours.
     Elsewhere,
+    /// An address, whose name is asked for (RFC 1035 §3.5, RFC 3596 §2.5). Ours only where the mesh knows it.
+    Address(IpAddr),
     /// Ours.
     Here {
         /// The domain's own name.
@@ -55,6 +59,9 @@ impl Asked {
             .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
             .collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        if let Some(address) = address(&labels) {
+            return Self::Address(address);
+        }
         let stem = DOMAINS
             .iter()
             .find_map(|domain| Some((labels.strip_suffix(*domain)?, domain.len())));
@@ -70,7 +77,7 @@ impl Asked {
     /// Whose instances or addresses have to be known for an answer.
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
-            Self::Elsewhere => None,
+            Self::Elsewhere | Self::Address(_) => None,
             Self::Here { what, .. } => match what {
                 What::Apex | What::Namespace(_) | What::Nothing => None,
                 What::Service(service) | What::Ports(service) | What::Port { service, .. } => {
@@ -106,4 +113,29 @@ impl What {
             _ => return None,
         })
     }
+}
+
+/// `9.0.240.240.in-addr.arpa`, or 32 hexadecimal digits under `ip6.arpa`. What is spelled otherwise is nobody's, or a zone.
+fn address(labels: &[&str]) -> Option<IpAddr> {
+    if let Some(octets) = labels.strip_suffix(&["in-addr", "arpa"]) {
+        let octets = octets.iter().rev().map(|label| {
+            let octet: u8 = label.parse().ok()?;
+            (octet.to_string() == **label).then_some(octet)
+        });
+        let octets: Vec<u8> = octets.collect::<Option<_>>()?;
+        let octets: [u8; 4] = octets.try_into().ok()?;
+        return Some(Ipv4Addr::from(octets).into());
+    }
+    let digits = labels.strip_suffix(&["ip6", "arpa"])?;
+    let digits = digits.iter().rev().map(|label| {
+        let mut digits = label.chars();
+        let digit = digits.next()?.to_digit(16)?;
+        digits.next().is_none().then_some(digit)
+    });
+    let digits: Vec<u32> = digits.collect::<Option<_>>()?;
+    let digits: [u32; 32] = digits.try_into().ok()?;
+    let bits = digits
+        .iter()
+        .fold(0, |bits: u128, digit| bits << 4 | u128::from(*digit));
+    Some(IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
 }

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -295,6 +298,11 @@ impl Zone {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let view = view(&self.mesh, &asked, turn);
         let query = &request.query;
+        // Of an address that the mesh has, it knows the name and nothing else.
+        let is_name = query.query_type() == RecordType::PTR && !view.named.is_empty();
+        if matches!(asked, Asked::Address(_)) && !is_name {
+            return self.elsewhere(request, from);
+        }
         let said = answer(query.name(), query.query_type(), &asked, &view);
         self.metrics.count(match said {
             Answer { exists: false, .. } => DnsOutcome::NoName,

@@ -8,10 +8,21 @@ use super::{Asked, View, What};
 /// with this many.
 const INSTANCES_MAX: usize = 100;
 
+/// Names of one address. A machine with more instances has no name that says anything, and these fit a datagram.
+const NAMES_MAX: usize = 4;
+
 /// What is known about `asked`. `turn`: with which of many instances to begin.
 pub(super) fn view(mesh: &Lookup, asked: &Asked, turn: usize) -> View {
-    let Asked::Here { what, .. } = asked else {
-        return View::default();
+    let what = match asked {
+        Asked::Elsewhere => return View::default(),
+        Asked::Address(address) => {
+            return View {
+                revision: mesh.revision(),
+                named: mesh.named(*address, NAMES_MAX),
+                ..View::default()
+            };
+        }
+        Asked::Here { what, .. } => what,
     };
     let wanted = match what {
         What::Instance(name) => Wanted::One(&name.instance),
@@ -30,5 +41,6 @@ pub(super) fn view(mesh: &Lookup, asked: &Asked, turn: usize) -> View {
             _ => false,
         },
         service: asked.service().and_then(|name| mesh.service(name, wanted)),
+        named: Vec::new(),
     }
 }

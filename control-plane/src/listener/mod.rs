@@ -12,6 +12,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
@@ -34,6 +35,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at once. Each costs about a millisecond of CPU: more would only make all of them late. Connections on
 /// which nothing was said yet do not count: a few hundred silent peers would keep everybody out.
 const HANDSHAKES_MAX: usize = 256;
+
+/// How long a handshake may wait for its turn, as long as its sidecar does: those of 20,000 sidecars take 15 s on one core.
+/// To hang up on one in line would only put it at the end of it, at the price of another connection.
+const LINE_MAX: Duration = Duration::from_secs(15);
 
 /// Connections at once: the 10,000 sidecars one control plane is made for, twice, as all may reconnect at once.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -72,6 +77,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts sidecars' connections.
 pub struct Listener {
     tcp: TcpListener,
+    connections_max: usize,
     shaker: Arc<Shaker>,
 }
 
@@ -89,6 +95,10 @@ struct Shaker {
 enum HandshakeError {
     #[error("no handshake within {HANDSHAKE_TIMEOUT:?}")]
     Timeout,
+    #[error("no turn for a handshake within {LINE_MAX:?}")]
+    Line,
+    #[error("gave up waiting for its turn")]
+    Left,
     #[error("handshake failed")]
     Tls(#[from] io::Error),
     #[error("the client certificate is not an identity of the trust domain {0}")]
@@ -98,9 +108,9 @@ enum HandshakeError {
 }
 
 impl Listener {
-    /// A listener on `tcp` that proves itself and verifies others by `tls`.
+    /// A listener on `tcp`, with so many connections at once, that proves itself and verifies others by `tls`.
     pub fn new(
-        tcp: TcpListener,
+        (tcp, connections_max): (TcpListener, usize),
         tls: Arc<tls::MeshTls>,
         trust_domain: TrustDomain,
         metrics: Arc<ListenerMetrics>,
@@ -114,6 +124,7 @@ impl Listener {
         };
         Self {
             tcp,
+            connections_max,
             shaker: Arc::new(shaker),
         }
     }
@@ -126,9 +137,12 @@ impl Listener {
     }
 
     async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let most = self.connections_max;
+        let connections = Arc::new(Semaphore::new(most));
+        let mut crowd = Crowd::default();
         // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
+            crowd.look(most - connections.available_permits(), most);
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
                 () = sender.closed() => return,
@@ -163,7 +177,8 @@ impl Shaker {
             }
             Err(error) => {
                 self.metrics.count(match &error {
-                    HandshakeError::Timeout => Handshake::Timeout,
+                    HandshakeError::Timeout | HandshakeError::Line => Handshake::Timeout,
+                    HandshakeError::Left => Handshake::Left,
                     HandshakeError::Tls(_)
                     | HandshakeError::Identity(_)
                     | HandshakeError::Strangers => Handshake::Refused,
@@ -187,12 +202,16 @@ impl Shaker {
         timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut [0]))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
-        // Who has waited as long as that has given up, and comes again: a handshake would be wasted on it, and whoever
-        // stands behind it in a storm would be late as well. (Never closed; without the permit the handshake is only one
-        // more at once.)
-        let handshake = timeout(HANDSHAKE_TIMEOUT, self.handshakes.acquire())
+        // Never closed; without the permit the handshake is only one more at once.
+        let waits = self.metrics.waits();
+        let handshake = timeout(LINE_MAX, self.handshakes.acquire())
             .await
-            .map_err(|_| HandshakeError::Timeout)?;
+            .map_err(|_| HandshakeError::Line)?;
+        drop(waits);
+        // A handshake would be wasted on it, and whoever stands behind it in a storm would be late as well.
+        if has_hung_up(&tcp).await {
+            return Err(HandshakeError::Left);
+        }
         let acceptor = TlsAcceptor::from(self.tls.config());
         let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
             .await
@@ -249,6 +268,34 @@ impl Shaker {
             (permit, stranger, open),
         ))
     }
+}
+
+/// Tells operators, once each time, that connections are nearly as many as may be.
+#[derive(Default)]
+struct Crowd {
+    is_told: bool,
+}
+
+impl Crowd {
+    fn look(&mut self, open: usize, most: usize) {
+        if open <= most / 2 {
+            self.is_told = false;
+        } else if open > most - most / 10 && !std::mem::replace(&mut self.is_told, true) {
+            warn!(
+                open,
+                most,
+                "connections of sidecars are nearly as many as may be, those beyond have to wait: raise the limit of \
+                 descriptors (LimitNOFILE, ulimit -Hn) if it is what bounds them, or start another control plane"
+            );
+        }
+    }
+}
+
+/// Whether the peer has closed a connection on which it has said something.
+async fn has_hung_up(tcp: &TcpStream) -> bool {
+    // At once: there is something to read.
+    let ready = tcp.ready(Interest::READABLE).await;
+    ready.is_ok_and(|ready| ready.is_read_closed())
 }
 
 #[cfg(test)]

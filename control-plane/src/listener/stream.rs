@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{ca::Peer, telemetry::metrics::OpenConnection};
+use crate::{ca::Peer, telemetry::metrics::Counted};
 
 /// A verified connection; counts as open until dropped.
 pub struct MeshStream {
@@ -28,11 +28,7 @@ pub struct MeshStream {
 pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Given back when the connection ends: its place, its place among those without a certificate, and the count.
-pub(super) type Held = (
-    OwnedSemaphorePermit,
-    Option<OwnedSemaphorePermit>,
-    OpenConnection,
-);
+pub(super) type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>, Counted);
 
 impl MeshStream {
     pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, end: End, held: Held) -> Self {

@@ -76,6 +76,10 @@ struct Port {
 }
 
 async fn port() -> Port {
+    port_for(super::CONNECTIONS_MAX).await
+}
+
+async fn port_for(connections: usize) -> Port {
     let directory = tempfile::tempdir().expect("writable");
     let trust_domain = "usher.local".parse().expect("valid");
     let authority = Authority::open(&directory.path().join("ca"), &trust_domain).expect("opens");
@@ -84,7 +88,12 @@ async fn port() -> Port {
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("free");
     let address = tcp.local_addr().expect("bound");
     let metrics = Metrics::new().expect("unique");
-    let listener = Listener::new(tcp, tls, trust_domain, Arc::clone(&metrics.listener));
+    let listener = Listener::new(
+        (tcp, connections),
+        tls,
+        trust_domain,
+        Arc::clone(&metrics.listener),
+    );
     let connections = listener.connections();
     Port {
         authority,
@@ -274,4 +283,48 @@ async fn silent_peers_keep_nobody_out() {
         .expect("sooner than the silent ones are dropped")
         .expect("accepted");
     assert_eq!(next(&mut port).await.peer().identity, None);
+}
+
+#[tokio::test]
+async fn who_hangs_up_in_line_costs_no_handshake() {
+    let port = port().await;
+    let says = async |line: &str| {
+        let said = async {
+            while !port.metrics.render().lines().any(|one| one == line) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let said = timeout(Duration::from_secs(10), said).await;
+        assert!(said.is_ok(), "{line} is not in {}", port.metrics.render());
+    };
+    let knock = async || {
+        let mut stream = TcpStream::connect(port.address).await.expect("accepted");
+        stream.write_all(&[22]).await.expect("open");
+        stream
+    };
+    let mut slow = Vec::new();
+    for _ in 0..=super::HANDSHAKES_MAX {
+        slow.push(knock().await);
+    }
+    says("usher_control_waiting_handshakes 1").await;
+    let impatient = knock().await;
+    says("usher_control_waiting_handshakes 2").await;
+    drop(impatient);
+    drop(slow);
+    says("usher_control_handshakes_total{result=\"left\"} 2").await;
+    says("usher_control_waiting_handshakes 0").await;
+}
+
+#[tokio::test]
+async fn one_beyond_as_many_as_may_be_waits_until_another_leaves() {
+    let mut port = port_for(1).await;
+    let first = connect(&port, client(None, &TLS13)).await.expect("room");
+    let accepted = next(&mut port).await;
+    let second = connect(&port, client(None, &TLS13));
+    tokio::pin!(second);
+    let early = timeout(Duration::from_millis(100), &mut second).await;
+    assert!(early.is_err(), "there is no room");
+    drop((first, accepted));
+    let second = timeout(Duration::from_secs(10), second).await;
+    second.expect("in time").expect("room");
 }

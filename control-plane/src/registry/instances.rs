@@ -225,17 +225,32 @@ impl Instances {
         }
     }
 
-    /// Gives all but these the time of a lease to be written again: a store that was set back has forgotten them, and
-    /// their sidecars learn of it when they renew.
+    /// Gives all but these the time of a lease to be written again, once: the store has forgotten them, and their sidecars
+    /// learn of it when they renew.
     pub fn doubt(&mut self, written: &BTreeSet<&InstanceName>, now: Instant) {
         for (service, siblings) in &mut self.0 {
             for (instance, leased) in siblings {
                 let (service, instance) = (service.clone(), instance.clone());
                 if !written.contains(&InstanceName { service, instance }) {
-                    leased.expires = Some(now + LEASE);
+                    leased.expires.get_or_insert(now + LEASE);
                 }
             }
         }
+    }
+
+    /// The same for one.
+    pub fn doubt_one(&mut self, name: &InstanceName, now: Instant) {
+        let siblings = self.0.get_mut(&name.service);
+        if let Some(leased) = siblings.and_then(|siblings| siblings.get_mut(&name.instance)) {
+            leased.expires.get_or_insert(now + LEASE);
+        }
+    }
+
+    /// Whether an instance of a shared store is there for no other reason than [doubt](Self::doubt).
+    pub fn is_in_doubt(&self, name: &InstanceName) -> bool {
+        let siblings = self.0.get(&name.service);
+        let leased = siblings.and_then(|siblings| siblings.get(&name.instance));
+        leased.is_some_and(|leased| leased.expires.is_some())
     }
 
     /// Takes out all but these and what is in [doubt](Self::doubt), and names them.

@@ -39,10 +39,15 @@ pub enum Event {
     /// As [`Self::All`], in a store that is not known to have had what was heard of it: it was set back, whatever its
     /// position is.
     Anew(Vec<Registration>),
+    /// As [`Self::All`], after a time in which the store was silent for so long that leases may have ended only because
+    /// nobody here could renew them: from now on, for the time of a lease, who is missing may be there all the same.
+    Missed(Vec<Registration>),
     /// A new one, or a new version.
     Put(Box<Registration>),
-    /// Left, or its lease has ended; and the position of that.
+    /// It has left; and the position of that.
     Gone(InstanceName, u64),
+    /// Nobody has renewed its lease; and the position of its end.
+    Lapsed(InstanceName, u64),
 }
 
 /// Events in the store's order.

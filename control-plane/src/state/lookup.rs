@@ -1,8 +1,8 @@
 //! One service by its name, without a look at all the others, and without the registry's lock.
 //!
 //! Whoever asks does so as often as they like: a lock that each question held would be held against registrations and
-//! renewals. So instances are those of the newest snapshot, which sidecars are told too. In it they are encoded; those
-//! that are well are decoded once for each change of a service that somebody asks about.
+//! renewals. So instances are those of the newest snapshot, which sidecars are told too. In it they are encoded; they
+//! are decoded once for each change of a service that somebody asks about.
 
 use std::{
     collections::BTreeMap,
@@ -48,25 +48,40 @@ pub struct Found {
     pub instances: Vec<Endpoint>,
 }
 
+/// What an address belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// It stands for all of a service.
+    Service(ServiceName),
+    /// An instance is there, and nowhere else.
+    Instance(InstanceName),
+}
+
 /// Looks services up, one after the other.
 #[derive(Debug)]
 pub struct Lookup {
     state: State,
-    healthy: Mutex<BTreeMap<ServiceName, Decoded>>,
+    known: Mutex<BTreeMap<ServiceName, Decoded>>,
 }
 
-/// The instances that are well, and what they were decoded from.
+/// Instances, and what they were decoded from.
 #[derive(Debug)]
 struct Decoded {
     from: Arc<EndpointSet>,
+    instances: Instances,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Instances {
+    all: Arc<[Endpoint]>,
     healthy: Arc<[Endpoint]>,
 }
 
 impl Lookup {
     /// In this mesh.
     pub fn new(state: State) -> Self {
-        let healthy = Mutex::default();
-        Self { state, healthy }
+        let known = Mutex::default();
+        Self { state, known }
     }
 
     /// What there is under this name; `None`: nothing that anybody could call.
@@ -77,7 +92,7 @@ impl Lookup {
             Wanted::Nobody => Vec::new(),
             Wanted::One(instance) => self.instance(name, instance).into_iter().collect(),
             Wanted::Healthy { turn, most } => {
-                let healthy = self.healthy(name);
+                let healthy = self.instances(name).healthy;
                 let first = turn % healthy.len().max(1);
                 let in_turn = healthy.iter().skip(first).chain(healthy.iter().take(first));
                 in_turn.take(most).cloned().collect()
@@ -88,6 +103,27 @@ impl Lookup {
             ports: service.ports.clone(),
             instances,
         })
+    }
+
+    /// What is at an address, which is its own: at most so many, services before instances.
+    pub fn named(&self, address: IpAddr, most: usize) -> Vec<Named> {
+        let snapshot = self.snapshot();
+        let services = snapshot.services_at(address).iter();
+        let is_virtual = snapshot.configured.virtual_addresses.contains_key(&address);
+        // Always: each was a name when the snapshot was made.
+        let services = services.filter_map(|name| name.parse::<ServiceName>().ok());
+        let named = services.flat_map(|service| match is_virtual {
+            true => vec![Named::Service(service)],
+            false => {
+                let instances = self.instances(&service).all;
+                let here = instances
+                    .iter()
+                    .filter(|one| one.address_is_own && one.address.ip().to_canonical() == address);
+                let here = here.map(|one| Named::Instance(one.name.clone()));
+                here.take(most).collect()
+            }
+        });
+        named.take(most).collect()
     }
 
     /// Whether anything that can be called is in this namespace.
@@ -117,32 +153,33 @@ impl Lookup {
         decoded(set.get(&name.to_string())?)
     }
 
-    fn healthy(&self, service: &ServiceName) -> Arc<[Endpoint]> {
+    fn instances(&self, service: &ServiceName) -> Instances {
         let snapshot = self.snapshot();
         let Some(from) = snapshot.endpoints.get(service.to_string().as_str()) else {
-            return Arc::default();
+            return Instances::default();
         };
-        let known = lock(&self.healthy)
+        let known = lock(&self.known)
             .get(service)
             .filter(|known| Arc::ptr_eq(&known.from, from))
-            .map(|known| Arc::clone(&known.healthy));
-        if let Some(healthy) = known {
-            return healthy;
+            .map(|known| known.instances.clone());
+        if let Some(instances) = known {
+            return instances;
         }
         // Not under the lock: two who ask at once decode twice, nobody waits.
-        let all = from.values().filter_map(decoded);
-        let healthy: Arc<[Endpoint]> = all.filter(|one| one.healthy).collect();
-        let mut known = lock(&self.healthy);
+        let all: Arc<[Endpoint]> = from.values().filter_map(decoded).collect();
+        let healthy = all.iter().filter(|one| one.healthy).cloned().collect();
+        let instances = Instances { all, healthy };
+        let mut known = lock(&self.known);
         known.retain(|name, _| snapshot.endpoints.contains_key(name.to_string().as_str()));
-        let (from, decoded) = (Arc::clone(from), Arc::clone(&healthy));
+        let (from, decoded) = (Arc::clone(from), instances.clone());
         known.insert(
             service.clone(),
             Decoded {
                 from,
-                healthy: decoded,
+                instances: decoded,
             },
         );
-        healthy
+        instances
     }
 }
 

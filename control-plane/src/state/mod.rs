@@ -20,7 +20,8 @@ mod replica;
 mod report;
 mod trust;
 
-pub use lookup::{Found, Lookup, Wanted};
+pub use lookup::{Found, Lookup, Named, Wanted};
+pub use report::Shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +57,7 @@ use conditions::Transitions;
 use configuration::Configuration;
 use departures::Departures;
 use replica::Gap;
+use report::Kept;
 
 pub use apply::{By, Decision};
 pub use instances::{Departure, NotWritten};
@@ -100,6 +102,8 @@ struct Inner {
     transitions: Mutex<Transitions>,
     /// When each token issuer's keys were fetched last.
     fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
+    /// What was shown last to who looks.
+    shown: tokio::sync::Mutex<Option<Kept>>,
     /// How often a revision was held or released.
     released: watch::Sender<u64>,
     started: Instant,
@@ -126,6 +130,8 @@ struct Registry {
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.
     withdrawn: BTreeSet<String>,
+    /// After a time without a shared store: until then, a lease that has ended may be had anew.
+    doubts_until: Option<Instant>,
 }
 
 /// Why the control plane cannot start.
@@ -247,6 +253,7 @@ impl State {
             connected: Arc::default(),
             transitions: Mutex::default(),
             fetched: Mutex::default(),
+            shown: tokio::sync::Mutex::default(),
             released: watch::Sender::new(0),
             started: Instant::now(),
         };

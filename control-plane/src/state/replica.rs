@@ -25,7 +25,7 @@ use crate::registry::{
     shared::{EVENTS_MAX, Health, Registration, Shared, SharedError, WriteError},
 };
 
-use super::{NotWritten, State, configure::off_thread, lock};
+use super::{NotWritten, Registry, State, configure::off_thread, lock};
 pub(super) use committed::Gap;
 use committed::follow_configuration;
 use events::{acknowledge, follow_instances};
@@ -169,9 +169,42 @@ impl State {
         if held.instance.identity != *identity {
             return Err(LeaseGone.into());
         }
-        let position = shared.deregister(name, lease).await.map_err(not_written)?;
+        let position = match shared.deregister(name, lease).await {
+            Err(WriteError::LeaseGone) => self.forgotten(shared, held).await?,
+            done => done.map_err(not_written)?,
+        };
         info!(instance = %name, "instance deregistered");
         Ok(position)
+    }
+
+    /// The store does not have a registration that our table has: an attempt to take it out whose answer was lost has done
+    /// it, or its lease has ended. The answer is the position from which on no table has it.
+    async fn forgotten(&self, shared: &dyn Shared, held: Registration) -> Result<u64, NotWritten> {
+        let Registration {
+            name,
+            instance,
+            lease,
+        } = held;
+        if lock(&self.0.registry).instances.is_in_doubt(&name) {
+            // So it is in the others' tables, too. It leaves all of them as one that is there.
+            let permits = |holder: &_| self.may_be(holder, &name.service);
+            let again = shared.register(&name, instance, &permits).await;
+            let (lease, _) = again.map_err(not_written)?;
+            return shared.deregister(&name, &lease).await.map_err(not_written);
+        }
+        let holds = |registry: &Registry| {
+            let leased = registry.instances.leased(&name);
+            leased.map(|(_, lease)| lease.to_owned())
+        };
+        let mut position = self.0.position.subscribe();
+        let is_heard = position.wait_for(|_| holds(&lock(&self.0.registry)) != Some(lease.clone()));
+        let Ok(Ok(heard)) = timeout_at(soon().into(), is_heard).await else {
+            return Err(unheard());
+        };
+        match holds(&lock(&self.0.registry)) {
+            None => Ok(*heard),
+            Some(_) => Err(LeaseGone.into()),
+        }
     }
 
     /// What has this lease. It may have been registered elsewhere a moment ago, and not be known here yet.
@@ -196,8 +229,7 @@ impl State {
         let position = shared.position_of(name).await;
         let position = position.map_err(|error| not_written(error.into()))?;
         if !self.returned(position, soon()).await {
-            let why = format!("what was written into it was not heard of within {RETURN_MAX:?}");
-            return Err(NotWritten::Store(SharedError::Unreachable { why }));
+            return Err(unheard());
         }
         known().ok_or_else(|| LeaseGone.into())
     }
@@ -229,6 +261,11 @@ impl State {
             sleep(LOOK).await;
         }
     }
+}
+
+fn unheard() -> NotWritten {
+    let why = format!("what was written into it was not heard of within {RETURN_MAX:?}");
+    NotWritten::Store(SharedError::Unreachable { why })
 }
 
 fn soon() -> Instant {

@@ -2,6 +2,7 @@
 
 mod led;
 mod outdated;
+mod shown;
 mod stale;
 mod stranded;
 
@@ -18,16 +19,24 @@ use crate::{
         store::{Origin, RevisionRecord},
     },
     status::{
-        Condition, EndpointReport, ObjectsSummary, ProxyReport, RevisionStatus, ServiceReport,
-        StatusReport, StoreReport, count,
+        Condition, EndpointReport, ObjectReport, ObjectsSummary, ProxyReport, RevisionStatus,
+        ServiceReport, StatusReport, StoreReport, count,
     },
 };
+
+pub(super) use shown::Kept;
+pub use shown::Shown;
 
 use super::{Configuration, Registry, State, lock};
 
 impl State {
-    /// Everything, now.
+    /// Everything, now. Takes as long as the mesh is large: who answers others with it takes [`State::shown`].
     pub fn status(&self) -> StatusReport {
+        self.look().0
+    }
+
+    /// The same, and what became of each object.
+    fn look(&self) -> (StatusReport, Vec<ObjectReport>) {
         let configuration = self.0.configuration.load();
         let newest = configuration.configured.revision.number;
         let proxies = self.0.connected.reports(newest);
@@ -35,7 +44,7 @@ impl State {
         note_without_port(&mut services, &proxies, &configuration.compiled);
         let found = self.found(&configuration, &proxies);
         let objects = self.objects_of(&configuration, &proxies, &found);
-        StatusReport {
+        let status = StatusReport {
             revision: revisions(&configuration.revisions)
                 .next()
                 .unwrap_or_default(),
@@ -48,7 +57,8 @@ impl State {
             services,
             proxies,
             store: self.store_health().map(store),
-        }
+        };
+        (status, objects)
     }
 
     /// What does not do all that it says.

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub ca: Arc<CaMetrics>,
     /// Connections of sidecars.
     pub listener: Arc<ListenerMetrics>,
+    /// Streams of sidecars that begin.
+    pub streams: Arc<StreamMetrics>,
     /// Calls to the registry in the name of a service that the caller may not be.
     pub registry_impostors: IntCounter,
     /// Questions about names.
@@ -90,7 +92,22 @@ impl Metrics {
             accepted: handshakes.with_label_values(&["accepted"]),
             refused: handshakes.with_label_values(&["refused"]),
             timeout: handshakes.with_label_values(&["timeout"]),
+            left: handshakes.with_label_values(&["left"]),
+            waiting: table.gauge(
+                "usher_control_waiting_handshakes",
+                "How many sidecars have connected and wait for their handshake with the control plane?",
+            )?,
             connections,
+        };
+        let streams = StreamMetrics {
+            waiting: table.gauge(
+                "usher_control_waiting_streams",
+                "How many sidecars wait in line for their first snapshot?",
+            )?,
+            refused: table.counter(
+                "usher_control_refused_streams_total",
+                "How often was a sidecar told to come again later, as the line was too long?",
+            )?,
         };
         let refusals = table.counters(
             "usher_registry_refusals_total",
@@ -117,6 +134,7 @@ impl Metrics {
                 failed: fetches.with_label_values(&["failed"]),
             },
             listener: Arc::new(listener),
+            streams: Arc::new(streams),
             dns: Arc::new(dns),
             mesh,
         })
@@ -190,6 +208,12 @@ impl Table<'_> {
         Ok(counters)
     }
 
+    fn counter(&self, name: &str, question: &str) -> Result<IntCounter, prometheus::Error> {
+        let counter = IntCounter::new(name, question)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
     fn gauge(&self, name: &str, question: &str) -> Result<IntGauge, prometheus::Error> {
         let gauge = IntGauge::new(name, question)?;
         self.0.register(Box::new(gauge.clone()))?;
@@ -236,6 +260,8 @@ pub enum Handshake {
     Refused,
     /// Not in time.
     Timeout,
+    /// Not at all: whoever it was has hung up while it stood in line.
+    Left,
 }
 
 /// What happens on port 15012.
@@ -243,6 +269,8 @@ pub struct ListenerMetrics {
     accepted: IntCounter,
     refused: IntCounter,
     timeout: IntCounter,
+    left: IntCounter,
+    waiting: IntGauge,
     connections: IntGauge,
 }
 
@@ -253,22 +281,43 @@ impl ListenerMetrics {
             Handshake::Accepted => &self.accepted,
             Handshake::Refused => &self.refused,
             Handshake::Timeout => &self.timeout,
+            Handshake::Left => &self.left,
         };
         counter.inc();
     }
 
+    /// Counts a handshake as waiting for as long as the guard lives.
+    pub fn waits(&self) -> Counted {
+        Counted::new(&self.waiting)
+    }
+
     /// Counts a connection as open for as long as the guard lives.
-    pub fn connection_opened(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+    pub fn connection_opened(&self) -> Counted {
+        Counted::new(&self.connections)
     }
 }
 
-/// A connection that counts as open until this is dropped.
-#[must_use]
-pub struct OpenConnection(IntGauge);
+/// Streams that begin.
+#[derive(Debug)]
+pub struct StreamMetrics {
+    /// In line for their first snapshot.
+    pub waiting: IntGauge,
+    /// Told to come again.
+    pub refused: IntCounter,
+}
 
-impl Drop for OpenConnection {
+/// Something that counts until this is dropped.
+#[must_use]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -59,7 +59,8 @@ impl StreamId {
 
 #[derive(Debug)]
 struct Entry {
-    report: ProxyReport,
+    /// Shared with whoever looks at all of them, so that the lock is held for a moment only.
+    report: Arc<ProxyReport>,
     /// Of services, too.
     follows_streams: bool,
     /// The newest snapshot that concerns the proxy.
@@ -74,6 +75,10 @@ struct Entry {
 impl Entry {
     fn is_behind(&self, generation: u64) -> bool {
         self.applied < self.concerned.min(generation)
+    }
+
+    fn report(&mut self) -> &mut ProxyReport {
+        Arc::make_mut(&mut self.report)
     }
 
     fn concern(&mut self, generation: u64) {
@@ -119,7 +124,7 @@ impl Connected {
         };
         let wake = Arc::<Notify>::default();
         let entry = Entry {
-            report,
+            report: Arc::new(report),
             follows_streams: has(client_feature::STREAM_ROUTES),
             // What it brings along from an earlier stream may be older than anything.
             concerned: streams.published.max(1),
@@ -154,7 +159,9 @@ impl Connected {
         streams.interest.begins(id, topic, names);
         if let Some(entry) = streams.by_id.get_mut(&id) {
             entry.concerned = entry.concerned.max(published);
-            entry.report.is_gateway |= topic == Topic::Gateway;
+            if topic == Topic::Gateway {
+                entry.report().is_gateway = true;
+            }
         }
     }
 
@@ -217,7 +224,7 @@ impl Connected {
         self.update(id, |entry| {
             entry.applied = entry.applied.max(generation);
             if let Some(revision) = revision {
-                entry.report.revision = revision;
+                entry.report().revision = revision;
             }
         });
         self.progressed();
@@ -226,11 +233,12 @@ impl Connected {
     /// Whether it runs what the newest snapshot that it was compared with has for it, of this revision.
     pub fn up_to_date(&self, id: StreamId, revision: u64, up_to_date: bool) {
         self.update(id, |entry| {
-            entry.report.up_to_date = up_to_date;
+            let report = entry.report();
+            report.up_to_date = up_to_date;
             if up_to_date {
-                entry.report.applied = revision;
-                entry.report.last_nack = None;
-                entry.report.refuses = Refusals::default();
+                report.applied = revision;
+                report.last_nack = None;
+                report.refuses = Refusals::default();
             }
         });
     }
@@ -238,8 +246,9 @@ impl Connected {
     /// It refused something.
     pub fn refused(&self, id: StreamId, nack: NackReport) {
         self.update(id, |entry| {
-            entry.report.up_to_date = false;
-            entry.report.last_nack = Some(nack);
+            let report = entry.report();
+            report.up_to_date = false;
+            report.last_nack = Some(nack);
         });
     }
 
@@ -256,31 +265,34 @@ impl Connected {
             .said(node.to_string(), remarks, Instant::now());
     }
 
-    /// All, by node; as seen when `revision` is the newest.
+    /// All, by node; as seen when `revision` is the newest. Takes a while when they are many, but not under the lock.
     pub fn reports(&self, revision: u64) -> Vec<ProxyReport> {
         let streams = self.streams();
+        let newest = streams.revision;
+        let endpoints = streams.interest.all(Topic::Endpoint);
+        let seen = |(id, entry): (&StreamId, &Entry)| Seen {
+            id: *id,
+            report: entry.report.clone(),
+            follows_streams: entry.follows_streams,
+            is_behind: entry.applied < entry.concerned,
+            remarks: streams.remarks.of(&entry.report.node).to_vec(),
+        };
+        let seen: Vec<Seen> = streams.by_id.iter().map(seen).collect();
+        drop(streams);
+
         let mut calls: BTreeMap<StreamId, BTreeSet<String>> = BTreeMap::new();
-        for (name, id) in streams.interest.all(Topic::Endpoint) {
+        for (name, ids) in endpoints {
             if let Some(service) = name.strip_suffix("/*") {
-                calls.entry(id).or_default().insert(service.to_owned());
+                for id in ids {
+                    calls.entry(id).or_default().insert(service.to_owned());
+                }
             }
         }
-        let mut report = |(id, entry): (&StreamId, &Entry)| {
-            let calls = calls.remove(id).unwrap_or_default();
-            let mut report = entry.report.clone();
-            report.up_to_date &= entry.applied >= entry.concerned && streams.revision >= revision;
-            // All of it that concerns the proxy, however long ago that was.
-            if report.up_to_date {
-                report.applied = report.applied.max(streams.revision);
-            }
-            report.remarks = streams.remarks.of(&report.node).to_vec();
-            report.calls = calls.iter().cloned().collect();
-            if !entry.follows_streams {
-                report.ignores_streams_of = calls;
-            }
-            report
-        };
-        let mut reports: Vec<ProxyReport> = streams.by_id.iter().map(&mut report).collect();
+        let reports = seen.into_iter().map(|seen| {
+            let calls = calls.remove(&seen.id).unwrap_or_default();
+            seen.report(calls, (newest, revision))
+        });
+        let mut reports: Vec<ProxyReport> = reports.collect();
         reports.sort_by(|a, b| a.node.cmp(&b.node));
         reports
     }
@@ -332,6 +344,33 @@ impl Connected {
     fn progressed(&self) {
         self.progress
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// A stream at one moment.
+struct Seen {
+    id: StreamId,
+    report: Arc<ProxyReport>,
+    follows_streams: bool,
+    is_behind: bool,
+    remarks: Vec<String>,
+}
+
+impl Seen {
+    /// When streams were told of `told`, and `newest` is there.
+    fn report(self, calls: BTreeSet<String>, (told, newest): (u64, u64)) -> ProxyReport {
+        let mut report = Arc::unwrap_or_clone(self.report);
+        report.up_to_date &= !self.is_behind && told >= newest;
+        // All of it that concerns the proxy, however long ago that was.
+        if report.up_to_date {
+            report.applied = report.applied.max(told);
+        }
+        report.remarks = self.remarks;
+        report.calls = calls.iter().cloned().collect();
+        if !self.follows_streams {
+            report.ignores_streams_of = calls;
+        }
+        report
     }
 }
 

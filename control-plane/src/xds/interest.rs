@@ -63,11 +63,13 @@ impl Interest {
         self.0.len()
     }
 
-    /// All names of a topic, each with a stream that has asked for it.
-    pub(super) fn all(&self, topic: Topic) -> impl Iterator<Item = (&str, StreamId)> {
-        self.0.iter().flat_map(move |(name, streams)| {
-            let streams = streams.iter().filter(move |(of, _)| *of == topic);
-            streams.map(move |(_, id)| (&**name, *id))
-        })
+    /// All names of a topic, each with the streams that have asked for it.
+    pub(super) fn all(&self, topic: Topic) -> Vec<(Arc<str>, Vec<StreamId>)> {
+        let of_topic = (topic, StreamId::FIRST)..=(topic, StreamId::LAST);
+        let asked = self.0.iter().map(|(name, streams)| {
+            let streams = streams.range(of_topic.clone()).map(|(_, id)| *id);
+            (name.clone(), streams.collect::<Vec<_>>())
+        });
+        asked.filter(|(_, streams)| !streams.is_empty()).collect()
     }
 }

@@ -87,3 +87,6 @@ pub(super) fn closing_response(snapshot: &Snapshot) -> DeltaDiscoveryResponse {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

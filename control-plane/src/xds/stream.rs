@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::sleep,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
@@ -23,6 +26,7 @@ use crate::{
     snapshot::{Snapshot, Understands},
     state::State,
     status::NackReport,
+    telemetry::metrics::StreamMetrics,
 };
 
 use super::{
@@ -30,6 +34,7 @@ use super::{
     acknowledgement::{Acknowledgements, Answer, Closing},
     authenticate::{authenticate, under_root},
     connected::{Connected, StreamId},
+    door::{Door, PLACE_HELD_MAX, Place},
     responses::{closing_response, names, responses},
     subscription::{Batch, Subscriptions},
 };
@@ -44,12 +49,14 @@ const NACK_LENGTH_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct AdsService {
     state: State,
+    door: Door,
 }
 
 impl AdsService {
     /// Serves the snapshots of `state`.
-    pub fn new(state: State) -> Self {
-        Self { state }
+    pub fn new(state: State, metrics: Arc<StreamMetrics>) -> Self {
+        let door = Door::new(metrics);
+        Self { state, door }
     }
 }
 
@@ -63,8 +70,11 @@ impl AggregatedDiscoveryService for AdsService {
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         let identity = authenticate(request.extensions())?;
         let peer = (identity, under_root(request.extensions()));
+        // Nothing is read or kept of a stream that waits.
+        let place = self.door.enter().await?;
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        let conversation = Conversation::new(&self.state, peer, request.into_inner(), sender);
+        let mut conversation = Conversation::new(&self.state, peer, request.into_inner(), sender);
+        conversation.place = Some(place);
         tokio::spawn(conversation.run(self.state.store_lost()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -89,6 +99,8 @@ struct Conversation {
     pending: VecDeque<DeltaDiscoveryResponse>,
     /// Something happened since the last comparison.
     dirty: bool,
+    /// Until its first batch is answered.
+    place: Option<Place>,
 }
 
 impl Drop for Conversation {
@@ -120,6 +132,7 @@ impl Conversation {
             begun: false,
             pending: VecDeque::new(),
             dirty: false,
+            place: None,
         }
     }
 
@@ -141,6 +154,8 @@ impl Conversation {
     }
 
     async fn converse(&mut self) -> Result<(), Status> {
+        let late = sleep(PLACE_HELD_MAX);
+        tokio::pin!(late);
         loop {
             let request = tokio::select! {
                 request = self.requests.next() => match request {
@@ -162,6 +177,10 @@ impl Conversation {
                     None
                 }
                 () = self.responses.closed() => return Ok(()),
+                () = &mut late, if self.place.is_some() => {
+                    self.place = None;
+                    None
+                }
             };
             if let Some(request) = request {
                 self.received(request)?;
@@ -231,6 +250,9 @@ impl Conversation {
             None => self.acknowledgements.accepted(&request.response_nonce),
             Some(_) => self.acknowledgements.refused(&request.response_nonce),
         };
+        if matches!(answer, Answer::Applied(_) | Answer::Refused { .. }) {
+            self.place = None;
+        }
         match answer {
             Answer::Received => {}
             Answer::Stale => debug!(
@@ -302,6 +324,7 @@ impl Conversation {
                 self.enqueue(batch, closing, &snapshot);
             }
             None if self.acknowledgements.is_empty() => {
+                self.place = None;
                 // All but what it refuses: that keeps nobody waiting for it.
                 self.connected.applied(id, closing.generation, None);
                 if self.subscriptions.is_clean() {

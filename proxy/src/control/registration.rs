@@ -279,7 +279,7 @@ impl Registration {
         }
     }
 
-    /// A new connection for each call: one every few seconds, and each with the credentials of the moment.
+    /// Each call with the credentials of the moment.
     fn registry(&self) -> RegistryClient<Channel> {
         RegistryClient::new(self.control_plane.channel(self.material.clone()))
     }

@@ -5,15 +5,16 @@
     reason = "a test's record of calls; no request waits for it"
 )]
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use hyper::server::conn::http2;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use prost::Message;
-use prost_types::Any;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -22,15 +23,14 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 use usher_config::wire::{
     discovery::{
-        DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse,
         aggregated_discovery_service_server::{
             AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
         },
     },
-    type_url,
     v1::{
-        self, AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse,
-        Lease, ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
+        AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse, Lease,
+        ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
         RenewRequest, SvidResponse, WatchRequest, WatchResponse,
         authority_server::{Authority, AuthorityServer},
         registry_server::{Registry, RegistryServer},
@@ -42,6 +42,8 @@ use crate::tls::{
     spki_sha256,
     tests::{Signed, TestAuthority, today},
 };
+
+mod resources;
 
 pub(crate) const CONTROL_PLANE: &str = "spiffe://usher.local/ns/usher-system/sa/usher";
 pub(crate) const WORKLOAD: &str = "spiffe://usher.local/ns/bank/sa/transaction";
@@ -58,6 +60,10 @@ pub(crate) struct Fake {
     pub(crate) admission: Arc<Mutex<Option<Status>>>,
     /// What it answers to whoever registers, if not with a lease.
     pub(crate) registration: Arc<Mutex<Option<Status>>>,
+    /// What it answers to those who open a stream, one after the other.
+    pub(crate) refuses_streams: Arc<Mutex<Vec<Status>>>,
+    /// How many came.
+    connections: Arc<AtomicUsize>,
     pub(crate) control_plane: ControlPlane,
 }
 
@@ -79,14 +85,18 @@ impl Fake {
             leases: Arc::default(),
             admission: Arc::default(),
             registration: Arc::default(),
+            refuses_streams: Arc::default(),
+            connections: Arc::default(),
             control_plane,
         };
+        let connections = fake.connections.clone();
         let routes = Routes::new(AuthorityServer::new(fake.clone()))
             .add_service(RegistryServer::new(fake.clone()))
             .add_service(AggregatedDiscoveryServiceServer::new(fake.clone()))
             .prepare();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, routes) = (acceptor.clone(), routes.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else {
@@ -107,6 +117,10 @@ impl Fake {
 
     pub(crate) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     fn called(&self, call: impl Into<String>) {
@@ -272,13 +286,17 @@ impl AggregatedDiscoveryService for Fake {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        if let Some(status) = self.refuses_streams.lock().unwrap().pop() {
+            self.called("stream refused");
+            return Err(status);
+        }
         self.called("stream");
         let (sender, receiver) = mpsc::channel(64);
         let mut requests = request.into_inner();
         let root = self.authority.root.clone();
         tokio::spawn(async move {
             while let Some(Ok(request)) = requests.next().await {
-                for response in responses(&request, &root) {
+                for response in resources::responses(&request, &root) {
                     if sender.send(Ok(response)).await.is_err() {
                         return;
                     }
@@ -294,99 +312,5 @@ fn because(reason: &str) -> String {
         String::new()
     } else {
         format!(" because {reason}")
-    }
-}
-
-fn responses(request: &DeltaDiscoveryRequest, root: &[u8]) -> Vec<DeltaDiscoveryResponse> {
-    if request.resource_names_subscribe.is_empty() {
-        return Vec::new();
-    }
-    let mut answer = response(&request.type_url);
-    for name in &request.resource_names_subscribe {
-        match (request.type_url.as_str(), name.as_str()) {
-            (type_url::SERVICE, "bank/account") => {
-                answer
-                    .resources
-                    .push(resource(type_url::SERVICE, name, service()))
-            }
-            (type_url::ENDPOINT, "bank/account/*") => {
-                answer
-                    .resources
-                    .push(resource(type_url::ENDPOINT, "bank/account/a", endpoint()));
-            }
-            (type_url::TRUST_BUNDLE, _) => {
-                let bundle = v1::TrustBundle {
-                    trust_domain: "usher.local".into(),
-                    version: 1,
-                    roots_der: vec![root.to_vec()],
-                };
-                let bundle = resource(type_url::TRUST_BUNDLE, "usher.local", bundle);
-                answer.resources.push(bundle);
-            }
-            (type_url::SERVICE, _) => answer.removed_resources.push(name.clone()),
-            _ => {}
-        }
-    }
-    let mut closing = response(type_url::REVISION);
-    let revision = v1::Revision {
-        number: 7,
-        digest: "d".repeat(64),
-    };
-    closing
-        .resources
-        .push(resource(type_url::REVISION, "usher.local", revision));
-    vec![answer, closing]
-}
-
-fn response(type_url: &str) -> DeltaDiscoveryResponse {
-    DeltaDiscoveryResponse {
-        type_url: type_url.into(),
-        nonce: "n".into(),
-        ..Default::default()
-    }
-}
-
-fn resource(type_url: &str, name: &str, message: impl Message) -> Resource {
-    let resource = Some(Any {
-        type_url: type_url.into(),
-        value: message.encode_to_vec(),
-    });
-    Resource {
-        version: "1".into(),
-        resource,
-        name: name.into(),
-        aliases: Vec::new(),
-    }
-}
-
-fn service() -> v1::Service {
-    use usher_config::model::{Protocol, Service, ServicePort};
-    let port = ServicePort {
-        name: "grpc".parse().unwrap(),
-        port: "50051".parse().unwrap(),
-        protocol: Protocol::Grpc,
-    };
-    v1::Service::from(&Service {
-        name: "bank/account".parse().unwrap(),
-        virtual_addresses: Vec::new(),
-        ports: vec![port],
-        identities: Vec::new(),
-        policy: Default::default(),
-        routes: Vec::new(),
-        streams: Vec::new(),
-    })
-}
-
-fn endpoint() -> v1::Endpoint {
-    v1::Endpoint {
-        namespace: "bank".into(),
-        service: "account".into(),
-        instance: "a".into(),
-        address: "127.0.0.1:9".into(),
-        address_is_own: true,
-        meshed: true,
-        weight: 1,
-        healthy: true,
-        ..Default::default()
     }
 }

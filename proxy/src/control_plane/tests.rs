@@ -1,6 +1,8 @@
 //! Any control plane of several will do, and one that does is kept.
 
-use tokio::net::TcpListener;
+use std::sync::atomic::Ordering;
+
+use tokio::{net::TcpListener, time::timeout};
 
 use super::*;
 
@@ -17,12 +19,12 @@ async fn whichever_comes_first_the_one_that_is_there_is_found_and_kept() {
     let list = [nobody().await, there.0.clone(), nobody().await].join(",");
     for first in 0..3 {
         let control_plane = ControlPlane::new(&list);
-        control_plane.turn.store(first, Ordering::Relaxed);
+        control_plane.members.turn.store(first, Ordering::Relaxed);
         control_plane.local_address().await.unwrap();
-        assert_eq!(control_plane.turn.load(Ordering::Relaxed) % 3, 1);
-        let kept = control_plane.turn.load(Ordering::Relaxed);
+        assert_eq!(control_plane.members.turn.load(Ordering::Relaxed) % 3, 1);
+        let kept = control_plane.members.turn.load(Ordering::Relaxed);
         control_plane.clone().local_address().await.unwrap();
-        assert_eq!(control_plane.turn.load(Ordering::Relaxed), kept);
+        assert_eq!(control_plane.members.turn.load(Ordering::Relaxed), kept);
     }
 }
 
@@ -31,21 +33,21 @@ async fn a_caller_that_gives_up_has_still_gone_one_on() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let list = format!("{},{}", silent.local_addr().unwrap(), nobody().await);
     let control_plane = ControlPlane::new(&list);
-    control_plane.turn.store(0, Ordering::Relaxed);
+    control_plane.members.turn.store(0, Ordering::Relaxed);
     let waits = control_plane.pinned([0; 32]);
     // It takes the connection and says nothing.
     let given_up = timeout(Duration::from_millis(50), waits).await;
     assert!(given_up.is_err());
-    assert_eq!(control_plane.turn.load(Ordering::Relaxed), 1);
+    assert_eq!(control_plane.members.turn.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
 async fn where_nobody_is_each_was_tried_once() {
     let list = [nobody().await, nobody().await].join(",");
     let control_plane = ControlPlane::new(&list);
-    control_plane.turn.store(0, Ordering::Relaxed);
+    control_plane.members.turn.store(0, Ordering::Relaxed);
     let error = control_plane.local_address().await.unwrap_err();
-    assert_eq!(control_plane.turn.load(Ordering::Relaxed), 2);
+    assert_eq!(control_plane.members.turn.load(Ordering::Relaxed), 2);
     let explained = control_plane.explain(&error);
     assert!(explained.contains("connection refused"), "{explained}");
 }

@@ -20,6 +20,10 @@ use super::{
 /// For one handshake, both directions. Ten times a lost packet's retransmission.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same with the control plane: a mesh that comes back at once stands in line for it, and who hangs up stands at its end
+/// the next time. As long as the control plane lets anybody wait.
+pub const CONTROL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A verified peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
@@ -68,7 +72,7 @@ pub enum TlsError {
     /// The peer was too slow.
     #[error("TLS handshake took longer than {limit:?}")]
     Timeout {
-        /// [`HANDSHAKE_TIMEOUT`].
+        /// [`HANDSHAKE_TIMEOUT`] or [`CONTROL_HANDSHAKE_TIMEOUT`].
         limit: Duration,
     },
     /// The peer spoke no TLS, refused us, or its certificate did not verify.
@@ -202,11 +206,13 @@ pub async fn connect(
     let name =
         ServerName::try_from(sni.to_owned()).map_err(|_| TlsError::ServerName(sni.to_owned()))?;
     let connector = TlsConnector::from(material.client(alpn).clone());
-    let stream = timeout(HANDSHAKE_TIMEOUT, connector.connect(name, stream))
+    let limit = match alpn {
+        Alpn::Control => CONTROL_HANDSHAKE_TIMEOUT,
+        Alpn::H2 | Alpn::Tcp => HANDSHAKE_TIMEOUT,
+    };
+    let stream = timeout(limit, connector.connect(name, stream))
         .await
-        .map_err(|_| TlsError::Timeout {
-            limit: HANDSHAKE_TIMEOUT,
-        })?
+        .map_err(|_| TlsError::Timeout { limit })?
         .map_err(TlsError::Handshake)?;
     let connection = stream.get_ref().1;
     if connection.alpn_protocol() != Some(alpn.name().as_bytes()) {

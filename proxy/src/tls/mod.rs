@@ -15,7 +15,8 @@ pub mod shown;
 mod verifier;
 
 pub use handshake::{
-    Accepted, Connected, Greeted, HANDSHAKE_TIMEOUT, PeerIdentity, TlsError, accept, connect,
+    Accepted, CONTROL_HANDSHAKE_TIMEOUT, Connected, Greeted, HANDSHAKE_TIMEOUT, PeerIdentity,
+    TlsError, accept, connect,
 };
 pub use leaf::{Leaf, PeerRefused, spki_sha256};
 pub use material::{Alpn, Material, MaterialError, pinned_client};

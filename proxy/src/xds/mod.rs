@@ -9,6 +9,7 @@ mod discovery;
 mod interest;
 mod known;
 pub mod last_known_good;
+mod pause;
 mod saving;
 pub mod stream;
 pub mod subscription;

@@ -28,6 +28,7 @@ use super::{
     Question, Resolution, Sought, WAITERS_MAX,
     contact::Contact,
     last_known_good,
+    pause::{PAUSE_MIN, Pause},
     saving::Saving,
     subscription::{Asked, Effects, Subscription},
 };
@@ -40,10 +41,6 @@ use crate::{
     tls::Material,
 };
 
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-/// Longer, and an instance that moved during an outage would be missed for as long after it; ten thousand sidecars that come
-/// back within it are a thousand handshakes a second, a fraction of one core.
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Why a stream is ended that nothing is wrong with: the control plane sees who we are by its connection's certificate, and
 /// retires a root once nobody shows one under it.
 const UNDER_ANOTHER_ROOT: &str = "our identity is under another root now";
@@ -144,18 +141,25 @@ impl Xds {
             self.subscription.closed();
             if status.message() == UNDER_ANOTHER_ROOT {
                 info!("opening the stream again, with an identity under the root that signs now");
-                self.serve_without_stream(BACKOFF_MIN.mul_f64(fastrand::f64()))
+                self.serve_without_stream(PAUSE_MIN.mul_f64(fastrand::f64()))
                     .await;
                 continue;
             }
-            // One that ends its streams, or does not open any, is not the one to ask first.
-            self.parts.control_plane.elsewhere();
             failures = if begun.elapsed() >= GOOD_STREAM {
                 0
             } else {
                 failures + 1
             };
-            let wait = backoff(failures, fastrand::f64());
+            let control_plane = &self.parts.control_plane;
+            let Pause { wait, stays } = Pause::after(
+                &status,
+                (failures, control_plane.members()),
+                fastrand::f64(),
+            );
+            if !stays {
+                // One that ends its streams, or does not open any, is not the one to ask first.
+                control_plane.elsewhere();
+            }
             let reason = status.message();
             match failures {
                 0 | 1 => warn!(reason, retry_after = ?wait, "no stream to the control plane"),
@@ -380,15 +384,6 @@ fn send(
             .map_err(|_| Status::unavailable("the control plane reads nothing"))?;
     }
     Ok(())
-}
-
-/// 0.2 s doubling to 10 s, of which a random half to all is waited: a restarted control plane is not met by all
-/// its proxies at once.
-fn backoff(failures: u32, chance: f64) -> Duration {
-    let full = BACKOFF_MIN
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(BACKOFF_MAX);
-    full.mul_f64(0.5 + chance / 2.0)
 }
 
 #[cfg(test)]

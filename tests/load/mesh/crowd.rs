@@ -16,7 +16,11 @@ use usher_config::wire::{
     type_url,
 };
 
-use super::{observed::Observed, plan::Plan, wire::Connection};
+use super::{
+    observed::Observed,
+    plan::Plan,
+    wire::{ComeAgain, Connection},
+};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -122,8 +126,14 @@ impl Sidecar {
         let (mut begun, mut failures) = (Some(Instant::now()), 0);
         loop {
             let ended = self.converse(&street, &held, &mut begun).await;
+            let told = ended.as_ref().err().and_then(|error| error.downcast_ref());
+            let told = told.map(|ComeAgain(after)| *after);
             let why = ended.map_or_else(|error| format!("{error:#}"), |()| "closed".to_owned());
             street.observed.failed(why);
+            if let Some(after) = told {
+                tokio::time::sleep(after).await;
+                continue;
+            }
             let full = BACKOFF_MIN
                 .saturating_mul(1 << failures.min(16))
                 .min(BACKOFF_MAX);

@@ -13,11 +13,12 @@ use prost::Message;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
+use usher_config::wire::RETRY_PUSHBACK;
 
 /// As in `proxy/src/control_plane.rs`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// As in `proxy/src/tls/handshake.rs`.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// As in `proxy/src/tls/handshake.rs`, with the control plane.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// As in `proxy/src/control_plane.rs`: how often a silent control plane is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -25,6 +26,18 @@ const SNI: &str = "usher.usher-system";
 
 /// A length and the flag for compression.
 const PREFIX: usize = 5;
+
+/// The control plane wants us later.
+#[derive(Debug)]
+pub(super) struct ComeAgain(pub(super) Duration);
+
+impl std::fmt::Display for ComeAgain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("told to come again")
+    }
+}
+
+impl std::error::Error for ComeAgain {}
 
 /// Nothing that a control plane says to a sidecar is longer.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -188,6 +201,10 @@ fn status(headers: &http::HeaderMap) -> Result<()> {
     };
     match text("grpc-status")? {
         "" | "0" => Ok(()),
+        _ if headers.contains_key(RETRY_PUSHBACK) => {
+            let millis = text(RETRY_PUSHBACK)?.parse()?;
+            Err(ComeAgain(Duration::from_millis(millis)).into())
+        }
         code => bail!("gRPC status {code}: {}", text("grpc-message")?),
     }
 }

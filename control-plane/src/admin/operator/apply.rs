@@ -14,6 +14,7 @@ use usher_config::parse::parse_files;
 
 use super::{Operator, Refused, Source};
 use crate::{
+    admin::answer::not_seen,
     registry::{StoreError, store::Origin},
     state::{By, Decision},
     status::{Condition, RejectedObject, RevisionStatus},
@@ -115,11 +116,11 @@ pub(super) async fn apply(
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response());
         }
     };
-    let status = operator.mesh.status();
+    let shown = operator.mesh.shown().await.map_err(not_seen)?;
     Ok(Json(Applied {
-        revision: status.revision,
+        revision: shown.status.revision.clone(),
         is_new,
-        conditions: status.conditions,
+        conditions: shown.status.conditions.clone(),
     })
     .into_response())
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
 use usher_config::{model::Revision, value::InvalidValue};
@@ -15,12 +16,13 @@ use super::{
     apply::{said, status_of, told},
 };
 use crate::{
+    admin::answer::{not_seen, written},
     registry::{
         Denied, object_key,
         store::{Origin, Stored, StoredObject},
     },
     state::{By, RollbackError},
-    status::{ObjectReport, RevisionStatus, StatusReport},
+    status::RevisionStatus,
 };
 
 /// What `POST /v1/rollback` takes.
@@ -113,7 +115,7 @@ impl TryFrom<InForce> for Stored {
 pub(super) async fn rollback(
     State(operator): State<Operator>,
     Json(wanted): Json<Rollback>,
-) -> Result<Json<StatusReport>, Refused> {
+) -> Result<Response, Refused> {
     let (author, message) = (said(&wanted.author), said(&wanted.message));
     let done: Result<Revision, RollbackError> = match wanted.to {
         Some(to) => {
@@ -131,7 +133,7 @@ pub(super) async fn rollback(
         }
     };
     done.map_err(refused)?;
-    Ok(Json(operator.mesh.status()))
+    status(State(operator)).await
 }
 
 pub(super) async fn revision(
@@ -155,12 +157,15 @@ pub(super) async fn revisions(State(operator): State<Operator>) -> Json<Vec<Revi
     Json(operator.mesh.revisions())
 }
 
-pub(super) async fn status(State(operator): State<Operator>) -> Json<StatusReport> {
-    Json(operator.mesh.status())
+pub(super) async fn status(State(operator): State<Operator>) -> Result<Response, Refused> {
+    let json = operator.mesh.shown_status_json().await.map_err(not_seen)?;
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Ok((kind, json).into_response())
 }
 
-pub(super) async fn objects(State(operator): State<Operator>) -> Json<Vec<ObjectReport>> {
-    Json(operator.mesh.objects())
+pub(super) async fn objects(State(operator): State<Operator>) -> Result<Response, Refused> {
+    let shown = operator.mesh.shown().await.map_err(not_seen)?;
+    written(move || Json(&shown.objects).into_response()).await
 }
 
 fn refused(error: RollbackError) -> Refused {

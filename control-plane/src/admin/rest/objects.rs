@@ -4,12 +4,16 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 use usher_config::kind::{Choice as _, Kind};
 
 use super::Rest;
-use crate::status::ObjectReport;
+use crate::{
+    admin::answer::{Refused, not_seen, written},
+    status::ObjectReport,
+};
 
 /// Which of them. A word that is not known is a mistake, not an answer with more in it.
 #[derive(Debug, Default, Deserialize)]
@@ -34,7 +38,7 @@ impl Wanted {
 pub(super) async fn objects(
     State(rest): State<Rest>,
     asked: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Vec<ObjectReport>>, (StatusCode, String)> {
+) -> Result<Response, Refused> {
     let Query(wanted) = asked.map_err(|error| {
         let allowed = "allowed: kind, namespace, name";
         (
@@ -50,8 +54,11 @@ pub(super) async fn objects(
         let message = format!("kind: found {kind:?}, allowed: {}\n", allowed.join(", "));
         return Err((StatusCode::BAD_REQUEST, message));
     }
-    let objects = rest.mesh.objects().into_iter();
-    Ok(Json(
-        objects.filter(|object| wanted.takes(object)).collect(),
-    ))
+    let shown = rest.mesh.shown().await.map_err(not_seen)?;
+    written(move || {
+        let objects = shown.objects.iter();
+        let objects: Vec<&ObjectReport> = objects.filter(|one| wanted.takes(one)).collect();
+        Json(objects).into_response()
+    })
+    .await
 }

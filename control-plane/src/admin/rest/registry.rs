@@ -22,7 +22,8 @@ use serde::Deserialize;
 
 use super::Rest;
 use crate::{
-    status::{ChangeReport, InstanceReport, ServiceReport},
+    admin::answer::{Refused, not_seen, written},
+    status::{ChangeReport, EndpointReport, InstanceReport, ServiceReport},
     watch::{Asker, Filter, Told, TooMany, Watch},
 };
 
@@ -47,9 +48,6 @@ impl Wanted {
     }
 }
 
-/// A refusal: a status, and one line for people.
-type Refused = (StatusCode, String);
-
 type Asked = Result<Query<Wanted>, QueryRejection>;
 
 fn understand(asked: Asked) -> Result<Filter, Refused> {
@@ -69,10 +67,11 @@ pub(super) async fn service(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<ServiceReport>, Refused> {
     let Path((namespace, name)) = path.map_err(|error| (error.status(), error.body_text()))?;
-    let services = rest.mesh.services();
-    let mut found = services.into_iter();
+    let shown = rest.mesh.shown().await.map_err(not_seen)?;
+    let mut found = shown.status.services.iter();
     found
         .find(|service| service.namespace == namespace && service.name == name)
+        .cloned()
         .map(Json)
         .ok_or_else(|| {
             let message =
@@ -82,23 +81,26 @@ pub(super) async fn service(
 }
 
 /// `GET /v1/instances`.
-pub(super) async fn instances(
-    State(rest): State<Rest>,
-    asked: Asked,
-) -> Result<Json<Vec<InstanceReport>>, Refused> {
+pub(super) async fn instances(State(rest): State<Rest>, asked: Asked) -> Result<Response, Refused> {
     let filter = understand(asked)?;
-    let services = rest.mesh.services();
-    let services = services.into_iter().filter(|service| filter.takes(service));
-    let instances = services.flat_map(|service| {
-        let of = move |endpoint| InstanceReport {
-            namespace: service.namespace.clone(),
-            service: service.name.clone(),
-            endpoint,
-        };
-        service.endpoints.into_iter().map(of)
-    });
-    let wanted = instances.filter(|instance| filter.takes_instance(&instance.endpoint));
-    Ok(Json(wanted.collect()))
+    let shown = rest.mesh.shown().await.map_err(not_seen)?;
+    written(move || {
+        let services = shown.status.services.iter();
+        let instances = services
+            .filter(|one| filter.takes(one))
+            .flat_map(|service| {
+                let of = |endpoint: &EndpointReport| InstanceReport {
+                    namespace: service.namespace.clone(),
+                    service: service.name.clone(),
+                    endpoint: endpoint.clone(),
+                };
+                let wanted = service.endpoints.iter();
+                let wanted = wanted.filter(|endpoint| filter.takes_instance(endpoint));
+                wanted.map(of).collect::<Vec<_>>()
+            });
+        Json(instances.collect::<Vec<_>>()).into_response()
+    })
+    .await
 }
 
 /// `GET /v1/watch`.

@@ -218,3 +218,45 @@ async fn one_machine_has_a_share_of_connections_and_of_questions_to_others() {
     drop(waiting);
     assert!(ask(one).is_some(), "there is room again");
 }
+
+#[tokio::test]
+async fn names_of_addresses_of_the_mesh_are_told_and_others_may_know_the_rest() {
+    let state = State::new(Box::new(MemoryStore::default())).expect("empty");
+    let parsed = parse_files(&[("mesh.yaml".into(), MESH.to_owned())]);
+    state.apply(parsed, Path::new("")).await.expect("good");
+    let mut snapshots = state.snapshots();
+    let told = snapshots.wait_for(|snapshot| !snapshot.configured.virtual_addresses.is_empty());
+    drop(told.await.expect("published"));
+    let addresses = state.services()[0].virtual_addresses.clone();
+    let IpAddr::V4(address) = addresses[0] else {
+        panic!("{addresses:?}")
+    };
+    let [a, b, c, d] = address.octets();
+    let ours = format!("{d}.{c}.{b}.{a}.in-addr.arpa.");
+    let source = Source::Named(vec!["127.0.0.1:1".parse().expect("valid")]);
+    let own = "127.0.0.1:15053".parse().expect("valid");
+    let forwarder = Arc::new(Forwarder::new(Resolvers::new(&source, own)));
+    let metrics = Metrics::new().expect("unique names");
+    let zone = Zone::new(state, forwarder, Arc::clone(&metrics.dns));
+    let next = |name: &str, record_type| {
+        let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+        let name = DnsName::from_ascii(name).expect("valid");
+        message.add_query(Query::query(name, record_type));
+        let question = message.to_vec().expect("valid");
+        zone.next(&question, [10, 0, 0, 1].into())
+    };
+    let Next::Say(answer, _) = next(&ours, RecordType::PTR) else {
+        panic!("not answered")
+    };
+    assert!(answer.metadata.authoritative);
+    let said = answer.answers[0].to_string();
+    assert!(said.ends_with("PTR account.bank.mesh."), "{said}");
+    for (name, record_type) in [
+        (&*ours, RecordType::TXT),
+        ("1.2.0.192.in-addr.arpa.", RecordType::PTR),
+        ("1.0.0.127.in-addr.arpa.", RecordType::PTR),
+    ] {
+        let next = next(name, record_type);
+        assert!(matches!(next, Next::Ask(..)), "{name} {record_type}");
+    }
+}

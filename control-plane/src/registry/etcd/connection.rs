@@ -6,7 +6,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -31,7 +31,10 @@ use tonic::{
 use tower::service_fn;
 use tracing::{info, warn};
 
-use crate::registry::shared::{Health, SharedError};
+use crate::registry::{
+    instances::LEASE,
+    shared::{Health, SharedError},
+};
 
 /// One member's time to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,6 +47,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Asks a silent connection whether it is still there. etcd ends connections that ask more often than every 5 s.
 const KEEPALIVE: Duration = Duration::from_secs(8);
+
+/// Silence of a third of a lease: since sidecars renew that often, one with an end that is nearer may end in it.
+const SILENCE_MIN: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 
 /// Largest answer read. Pages are counted in keys, and a key's value is 1 MiB at most.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -80,6 +86,27 @@ pub(super) struct Connection {
     /// Which member the next connection goes to.
     next: Arc<AtomicUsize>,
     health: watch::Sender<Health>,
+    silences: Mutex<Silences>,
+}
+
+/// How often etcd was not heard of for [`SILENCE_MIN`]. It is asked every [2 s](super::watching::PROBE).
+#[derive(Debug)]
+struct Silences {
+    last_heard: Instant,
+    number: u64,
+}
+
+impl Silences {
+    /// With the one that has not ended yet.
+    fn number(&self, now: Instant) -> u64 {
+        let is_silent = now.saturating_duration_since(self.last_heard) >= SILENCE_MIN;
+        self.number + u64::from(is_silent)
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.number = self.number(now);
+        self.last_heard = now;
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -103,6 +130,10 @@ impl Connection {
                         client,
                         next,
                         health,
+                        silences: Mutex::new(Silences {
+                            last_heard: Instant::now(),
+                            number: 0,
+                        }),
                     });
                 }
                 Ok(Err(error)) if !is_unreachable(&error) => return Err(refused(&error)),
@@ -169,7 +200,18 @@ impl Connection {
         }
     }
 
+    /// How often etcd was silent for so long that leases may have ended which somebody would have renewed.
+    pub(super) fn silences(&self) -> u64 {
+        let silences = self.silences.lock();
+        let silences = silences.unwrap_or_else(PoisonError::into_inner);
+        silences.number(Instant::now())
+    }
+
     fn heard(&self) {
+        let silences = self.silences.lock();
+        let mut silences = silences.unwrap_or_else(PoisonError::into_inner);
+        silences.heard(Instant::now());
+        drop(silences);
         let changed = self.health.send_if_modified(|health| {
             let was = std::mem::take(health);
             was != Health::Reachable

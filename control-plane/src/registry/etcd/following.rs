@@ -1,6 +1,8 @@
 //! Follows registrations: all there are, then every change, and anew when the watch breaks; and notices an etcd that is not
 //! the one of before.
 
+use std::collections::BTreeSet;
+
 use etcd_client::{
     EventType, GetOptions, GetResponse, KeyValue, SortOrder, SortTarget, WatchOptions,
 };
@@ -9,34 +11,46 @@ use tracing::warn;
 
 use super::{
     connection::Connection,
-    instances::{INSTANCES, position, registration},
+    instances::{FAREWELL, INSTANCES, position, registration},
     keys::{after, get, range},
     watching::BEGIN,
 };
 use crate::registry::shared::{Batch, Event, Health, Registration, SharedError};
 
+/// What was heard before.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The newest registration.
+    newest: Option<KeyValue>,
+    /// How often etcd had been silent by then.
+    silences: u64,
+}
+
 /// Until the watch breaks, or nobody listens; `None`.
-///
-/// `seen`: the newest registration that was heard of.
 pub(super) async fn follow(
     etcd: &Connection,
     events: &mpsc::Sender<Batch>,
-    seen: &mut Option<KeyValue>,
+    seen: &mut Seen,
 ) -> Option<()> {
-    let knows = match &seen {
+    let knows = match &seen.newest {
         Some(seen) => knows(etcd, seen).await.ok()?,
         None => true,
     };
     let (all, newest, mut at) = all(etcd).await.ok()?;
+    let silences = etcd.silences();
     let first = Batch {
         position: position(at),
-        events: vec![match knows {
-            true => Event::All(all),
-            false => Event::Anew(all),
+        events: vec![if !knows {
+            Event::Anew(all)
+        } else if silences != seen.silences {
+            Event::Missed(all)
+        } else {
+            Event::All(all)
         }],
     };
     events.send(first).await.ok()?;
-    *seen = newest.or(seen.take().filter(|_| knows));
+    seen.newest = newest.or(seen.newest.take().filter(|_| knows));
+    seen.silences = silences;
     let mut health = etcd.health();
     let prefix = etcd.key(INSTANCES).into_bytes();
     let options = WatchOptions::new()
@@ -61,6 +75,10 @@ pub(super) async fn follow(
             );
             return None;
         }
+        // This process stood still, or the network: whose lease ended meanwhile may have wanted to renew it.
+        if etcd.silences() != silences {
+            return None;
+        }
         // The header of a message may be ahead of the events in it, when there are more to come.
         let newest = message.events().iter().filter_map(etcd_client::Event::kv);
         let newest = newest.map(KeyValue::mod_revision).max();
@@ -68,17 +86,13 @@ pub(super) async fn follow(
         at = newest.or_else(idle).unwrap_or(at).max(at);
         let batch = Batch {
             position: position(at),
-            events: message
-                .events()
-                .iter()
-                .filter_map(|event| as_event(etcd, event))
-                .collect(),
+            events: as_events(etcd, message.events()),
         };
         events.send(batch).await.ok()?;
         let puts = message.events().iter().rev();
         let mut puts = puts.filter(|event| event.event_type() == EventType::Put);
         if let Some(put) = puts.find_map(etcd_client::Event::kv) {
-            *seen = Some(put.clone());
+            seen.newest = Some(put.clone());
         }
     }
 }
@@ -122,14 +136,26 @@ async fn knows(etcd: &Connection, seen: &KeyValue) -> Result<bool, SharedError> 
     Ok(false)
 }
 
-fn as_event(etcd: &Connection, event: &etcd_client::Event) -> Option<Event> {
-    let pair = event.kv()?;
-    let key = pair.key_str().ok()?.strip_prefix(&etcd.key(""))?;
-    match event.event_type() {
-        EventType::Put => Some(Event::Put(registration(key, pair.value())?.into())),
-        EventType::Delete => {
-            let name = key.strip_prefix(INSTANCES)?.parse().ok()?;
-            Some(Event::Gone(name, position(pair.mod_revision())))
+/// In order. Whoever leaves says so in the transaction that takes its registration out; a lease that ends says nothing.
+fn as_events(etcd: &Connection, events: &[etcd_client::Event]) -> Vec<Event> {
+    let farewell = etcd.key(FAREWELL).into_bytes();
+    let farewells = events.iter().filter_map(etcd_client::Event::kv);
+    let farewells = farewells.filter(|pair| pair.key() == farewell);
+    let left: BTreeSet<(i64, &[u8])> = farewells
+        .map(|pair| (pair.mod_revision(), pair.value()))
+        .collect();
+    let as_event = |event: &etcd_client::Event| {
+        let pair = event.kv()?;
+        let key = pair.key_str().ok()?.strip_prefix(&etcd.key(""))?;
+        if event.event_type() == EventType::Put {
+            return Some(Event::Put(registration(key, pair.value())?.into()));
         }
-    }
+        let text = key.strip_prefix(INSTANCES)?;
+        let (name, at) = (text.parse().ok()?, pair.mod_revision());
+        Some(match left.contains(&(at, text.as_bytes())) {
+            true => Event::Gone(name, position(at)),
+            false => Event::Lapsed(name, position(at)),
+        })
+    };
+    events.iter().filter_map(as_event).collect()
 }

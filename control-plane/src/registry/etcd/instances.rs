@@ -18,7 +18,11 @@ use usher_config::{
 };
 
 use super::{
-    ATTEMPTS_MAX, EtcdStore, connection::Connection, following::follow, keys::get, watching::PAUSE,
+    ATTEMPTS_MAX, EtcdStore,
+    connection::Connection,
+    following::{Seen, follow},
+    keys::get,
+    watching::PAUSE,
 };
 use crate::registry::{
     instances::{Instance, LEASE},
@@ -28,6 +32,10 @@ use crate::registry::{
 };
 
 pub(super) const INSTANCES: &str = "instances/";
+
+/// Who has left last, written together with that: whose registration goes without it did not renew its lease. No instance
+/// has such a name, and control planes of before there was this key pass over it.
+pub(super) const FAREWELL: &str = "instances/.left";
 
 /// A registration's value.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +115,7 @@ impl Shared for EtcdStore {
     fn follow(&self, events: mpsc::Sender<Batch>) -> BoxFuture<'static, ()> {
         let etcd = self.etcd.clone();
         Box::pin(async move {
-            let mut seen = None;
+            let mut seen = Seen::default();
             // It ends when nobody listens any more.
             while !events.is_closed() {
                 let _ = follow(&etcd, &events, &mut seen).await;
@@ -173,7 +181,10 @@ impl Shared for EtcdStore {
         Box::pin(async move {
             let (key, id) = (key_of(&self.etcd, name), lease_id(lease)?);
             let held = Compare::lease(key.clone(), CompareOp::Equal, id);
-            let write = Txn::new().when([held]).and_then([TxnOp::delete(key, None)]);
+            let farewell = TxnOp::put(self.etcd.key(FAREWELL), name.to_string(), None);
+            let write = Txn::new()
+                .when([held])
+                .and_then([TxnOp::delete(key, None), farewell]);
             let position = written(&self.etcd, write).await?;
             // It would end by itself in a moment.
             let _ = timeout(PAUSE, self.etcd.client().lease_revoke(id)).await;

@@ -13,6 +13,7 @@
 //! <prefix>/settings/trust_domain        what a mesh never changes
 //! <prefix>/ca/...                       roots, and who signs under which         (trust.rs)
 //! <prefix>/instances/<ns>/<svc>/<name>  registrations, each under a lease        (instances.rs)
+//! <prefix>/instances/.left               who has left last                           (instances.rs)
 //! <prefix>/replicas/<id>                control planes that live, under a lease  (presence.rs)
 //! <prefix>/tokens/<id>                  join tokens, hashed, under a lease       (tokens.rs)
 //! ```

@@ -106,10 +106,32 @@ async fn questions_do_not_wait_for_the_registry_nor_it_for_them() {
 #[tokio::test]
 async fn a_service_is_decoded_once_until_it_changes() {
     let (state, lookup) = mesh().await;
-    let first = lookup.healthy(&account());
-    assert!(Arc::ptr_eq(&first, &lookup.healthy(&account())));
+    let healthy = || lookup.instances(&account()).healthy;
+    assert!(Arc::ptr_eq(&healthy(), &healthy()));
     register(&state, "c", true);
     state.publish(std::time::Instant::now());
-    assert_eq!(lookup.healthy(&account()).len(), 3);
-    assert_eq!(lock(&lookup.healthy).len(), 1, "what was is forgotten");
+    assert_eq!(healthy().len(), 3);
+    assert_eq!(lock(&lookup.known).len(), 1, "what was is forgotten");
+}
+
+#[tokio::test]
+async fn an_address_is_named_by_the_service_or_the_instances_that_are_there() {
+    let (state, lookup) = mesh().await;
+    let found = lookup.service(&account(), Wanted::Nobody).expect("there");
+    let named = |address: IpAddr, most| lookup.named(address, most);
+    let service = found.virtual_addresses[0];
+    assert_eq!(named(service, 9), [Named::Service(account())]);
+    let instance = |name: &str| {
+        let name = format!("bank/account/{name}");
+        Named::Instance(name.parse().expect("valid"))
+    };
+    let here = [10, 0, 0, 1].into();
+    assert_eq!(
+        named(here, 9),
+        ["a", "b", "ill"].map(instance),
+        "also one that is not well"
+    );
+    assert_eq!(named(here, 2).len(), 2);
+    assert_eq!(named([10, 0, 0, 2].into(), 9), []);
+    drop(state);
 }

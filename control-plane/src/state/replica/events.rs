@@ -12,7 +12,7 @@ use usher_config::value::{InstanceName, ServiceName};
 
 use crate::{
     registry::{
-        instances::Effect,
+        instances::{Effect, LEASE},
         shared::{Batch, Event, Registration, Shared},
     },
     state::{Inner, Registry, State, departures::Departures, lock},
@@ -49,36 +49,24 @@ pub(super) async fn acknowledge(
 impl State {
     /// Puts events into the table, in their order; then whoever waits for them may look.
     fn take_in(&self, batch: Batch) {
+        let goes_back = batch.position < *self.0.position.borrow();
         let (is_list, is_set_back) = match batch.events.as_slice() {
-            [Event::All(_)] => (true, batch.position < *self.0.position.borrow()),
+            [Event::All(_) | Event::Missed(_)] => (true, goes_back),
             [Event::Anew(_)] => (true, true),
             _ => (false, false),
         };
         if is_set_back {
             error!("the store was set back: what it lacks is kept until its lease would end");
         }
+        let mut heard = Heard::default();
         let mut registry = lock(&self.0.registry);
-        let (mut departed, mut is_changed) = (Vec::new(), false);
         for event in batch.events {
-            match event {
-                Event::Put(one) => is_changed |= registry.take_in(*one),
-                Event::All(all) | Event::Anew(all) => {
-                    let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
-                    if is_set_back {
-                        registry.instances.doubt(&kept, Instant::now());
-                    }
-                    let gone = registry.instances.keep_only(&kept);
-                    departed.extend(gone.into_iter().map(|name| (name, batch.position)));
-                    for one in all {
-                        is_changed |= registry.take_in(one);
-                    }
-                }
-                Event::Gone(name, position) => {
-                    registry.instances.evict(&name);
-                    departed.push((name, position));
-                }
-            }
+            registry.hear(event, (batch.position, is_set_back), &mut heard);
         }
+        let Heard {
+            departed,
+            is_changed,
+        } = heard;
         for (name, _) in &departed {
             self.withdraw(&mut registry, name);
             registry.dirty.insert(name.service.clone());
@@ -125,7 +113,50 @@ impl State {
     }
 }
 
+/// What has come of events.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Who has gone, at which position.
+    departed: Vec<(InstanceName, u64)>,
+    /// Callers must be told of who is there.
+    is_changed: bool,
+}
+
 impl Registry {
+    fn hear(&mut self, event: Event, (position, is_set_back): (u64, bool), heard: &mut Heard) {
+        let now = Instant::now();
+        let is_missed = matches!(event, Event::Missed(_));
+        match event {
+            Event::Put(one) => heard.is_changed |= self.take_in(*one),
+            Event::All(all) | Event::Anew(all) | Event::Missed(all) => {
+                let kept: BTreeSet<&InstanceName> = all.iter().map(|one| &one.name).collect();
+                if is_missed {
+                    warn!(
+                        "the store was out of reach for long: whose lease has ended is kept for another one"
+                    );
+                    // Those that have not ended yet may before their sidecars are back.
+                    self.doubts_until = Some(now + LEASE);
+                }
+                if is_set_back || is_missed {
+                    self.instances.doubt(&kept, now);
+                }
+                let gone = self.instances.keep_only(&kept);
+                let gone = gone.into_iter().map(|name| (name, position));
+                heard.departed.extend(gone);
+                for one in all {
+                    heard.is_changed |= self.take_in(one);
+                }
+            }
+            Event::Lapsed(name, _) if self.doubts_until.is_some_and(|until| now < until) => {
+                self.instances.doubt_one(&name, now);
+            }
+            Event::Gone(name, position) | Event::Lapsed(name, position) => {
+                self.instances.evict(&name);
+                heard.departed.push((name, position));
+            }
+        }
+    }
+
     /// Whether callers must be told.
     fn take_in(&mut self, registration: Registration) -> bool {
         let name = registration.name.clone();

@@ -9,7 +9,7 @@ impl Connected {
     /// It has applied a revision, all of it but what it refuses.
     pub fn took(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
         self.update(id, |entry| {
-            let report = &mut entry.report;
+            let report = entry.report();
             report.applied = report.applied.max(revision);
             for (topic, refused) in by_topic(&mut report.refuses) {
                 // What was refused before came along once more, and was taken.
@@ -25,7 +25,7 @@ impl Connected {
     /// It refuses something of a revision.
     pub fn refuses(&self, id: StreamId, revision: u64, subscriptions: &Subscriptions) {
         self.update(id, |entry| {
-            for (topic, refused) in by_topic(&mut entry.report.refuses) {
+            for (topic, refused) in by_topic(&mut entry.report().refuses) {
                 for name in subscriptions.names_refused(topic) {
                     refused.entry(name.to_owned()).or_insert(revision);
                 }

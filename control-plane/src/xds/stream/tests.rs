@@ -24,9 +24,10 @@ use crate::{
     registry::{MemoryStore, RegistryService},
 };
 
-use super::{super::subscription::Part, *};
+use super::*;
 
 mod slow;
+mod storm;
 
 const OBJECTS: &str = "
 apiVersion: v1
@@ -53,6 +54,12 @@ async fn apply(state: &State, text: &str) {
 
 /// A control plane whose callers are all `account`, and a connection to it.
 async fn serve() -> (State, Channel) {
+    let metrics = crate::telemetry::metrics::Metrics::new().expect("unique names");
+    serve_behind(Door::new(metrics.streams)).await
+}
+
+/// The same, behind this door.
+async fn serve_behind(door: Door) -> (State, Channel) {
     let state = State::new(Box::new(MemoryStore::default())).expect("empty");
     apply(&state, OBJECTS).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -66,8 +73,11 @@ async fn serve() -> (State, Channel) {
         request.extensions_mut().insert(Peer::from(identity));
         Ok(request)
     };
-    let ads = AdsService::new(state.clone());
     let metrics = crate::telemetry::metrics::Metrics::new().expect("unique names");
+    let ads = AdsService {
+        state: state.clone(),
+        door,
+    };
     let registry = {
         let watchers = crate::watch::Watchers::new(state.clone(), watch::channel(false).1);
         RegistryService::new(state.clone(), watchers, metrics.registry_impostors)
@@ -375,26 +385,4 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
         .await
         .expect_err("nobody can call that");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-}
-
-#[test]
-fn a_large_part_is_cut_into_messages_that_receivers_take() {
-    let body = bytes::Bytes::from(vec![0; 300_000]);
-    let resource = crate::snapshot::Resource {
-        version: "v".into(),
-        body,
-    };
-    let resources = (0..10)
-        .map(|number| (format!("bank/s{number}"), resource.clone()))
-        .collect();
-    let part = Part {
-        topic: Topic::Service,
-        resources,
-        aliases: std::collections::BTreeMap::new(),
-        removed: vec!["bank/gone".into()],
-    };
-    let cut = responses(part);
-    assert_eq!(cut.len(), 4);
-    let names: usize = cut.iter().map(|(_, response)| names(response).len()).sum();
-    assert_eq!(names, 11);
 }

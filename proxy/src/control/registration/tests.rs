@@ -81,6 +81,7 @@ async fn an_instance_registers_renews_tells_its_health_and_leaves() {
     assert!(rig.leave().await);
     assert!(rig.task.await.unwrap().is_ok());
     assert_eq!(rig.fake.calls().last().unwrap(), "deregister wait=3000");
+    assert_eq!(rig.fake.connections(), 1, "no handshake for each call");
 }
 
 #[tokio::test]

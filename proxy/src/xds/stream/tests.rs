@@ -90,9 +90,22 @@ async fn what_was_known_of_another_mesh_is_not_served() {
     assert_eq!(kept, None, "nobody takes it for something to serve from");
 }
 
-#[test]
-fn waits_between_streams_grow_to_ten_seconds_and_stay_random() {
-    assert_eq!(backoff(1, 0.0), Duration::from_millis(100));
-    assert_eq!(backoff(1, 1.0), Duration::from_millis(200));
-    assert_eq!(backoff(100, 1.0), Duration::from_secs(10));
+#[tokio::test]
+async fn a_stream_that_is_asked_to_come_again_does_so_in_its_moment_over_the_same_connection() {
+    let fake = Fake::start().await;
+    let mut later = Status::unavailable("so many are here");
+    let metadata = later.metadata_mut();
+    metadata.insert(usher_config::wire::RETRY_PUSHBACK, 1_500.into());
+    fake.refuses_streams.lock().unwrap().push(later);
+    let directory = tempfile::tempdir().unwrap();
+    let directory = StateDir::open(directory.path()).unwrap();
+    let account: ServiceName = "bank/account".parse().unwrap();
+    let begun = Instant::now();
+    let rig = start(fake.control_plane.clone(), &fake, &directory);
+    while rig.discovery.resolve(&account).await != Resolution::Found {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(1_500));
+    assert_eq!(fake.calls(), ["stream refused", "stream"]);
+    assert_eq!(fake.connections(), 1);
 }

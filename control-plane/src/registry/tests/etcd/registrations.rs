@@ -86,11 +86,46 @@ fn an_instance_that_does_not_renew_goes() {
         let registered = store.register(&name, instance("account"), &everybody);
         registered.await.expect("registered");
         loop {
-            if let Event::Gone(gone, _) = next(&mut events).await {
+            if let Event::Lapsed(gone, _) = next(&mut events).await {
                 assert_eq!(gone, name);
                 return;
             }
         }
+    });
+}
+
+/// As when no control plane can reach it for longer than a lease, while it goes on.
+#[test]
+fn an_etcd_that_was_out_of_reach_for_a_lease_says_who_is_missing_and_no_more() {
+    let Some(etcd) = Etcd::start() else { return };
+    let (way, cut_off, other) = etcd.behind("/unreached");
+    let name: InstanceName = "bank/account/a".parse().expect("valid");
+    etcd.runtime.block_on(async {
+        let (sender, mut events) = mpsc::channel(8);
+        tokio::spawn(cut_off.follow(sender));
+        assert_eq!(next(&mut events).await, Event::All(vec![]));
+        let everybody = |_: &SpiffeId| true;
+        let registered = cut_off.register(&name, instance("account"), &everybody);
+        let (lease, _) = registered.await.expect("registered");
+        assert!(matches!(next(&mut events).await, Event::Put(_)));
+
+        way.closes(true);
+        let mut health = cut_off.health();
+        let lost = health.wait_for(|health| *health != Health::Reachable);
+        drop(lost.await.expect("alive"));
+        let began = Instant::now();
+        while other.position_of(&name).await.expect("reached") > 0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        way.closes(false);
+        assert_eq!(next(&mut events).await, Event::Missed(vec![]));
+        assert_eq!(cut_off.renew(&lease).await, Err(WriteError::LeaseGone));
+        let registered = cut_off.register(&name, instance("account"), &everybody);
+        let (lease, _) = registered.await.expect("registered");
+        assert!(matches!(next(&mut events).await, Event::Put(_)));
+        let at = other.deregister(&name, &lease).await.expect("there");
+        assert_eq!(next(&mut events).await, Event::Gone(name, at));
     });
 }
 

@@ -15,10 +15,18 @@ use super::*;
 const COMMIT: &[u8] = br#""commit":""#;
 
 /// The way from a control plane to its etcd.
-struct Way {
+pub(super) struct Way {
     address: String,
+    open: Arc<Mutex<Open>>,
     loses: Arc<Mutex<Loses>>,
     sent: Receiver<()>,
+}
+
+/// What goes through.
+#[derive(Default)]
+struct Open {
+    is_closed: bool,
+    connections: Vec<TcpStream>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -37,18 +45,37 @@ impl Way {
         let (member, loses) = (member.to_owned(), Arc::new(Mutex::new(Loses::Nothing)));
         let (sender, sent) = channel();
         let lost = loses.clone();
+        let open = Arc::<Mutex<Open>>::default();
+        let opened = open.clone();
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let (Ok(near), Ok(far)) = (near, TcpStream::connect(&member)) else {
                     continue;
                 };
+                let mut open = opened.lock().expect("no panic");
+                if open.is_closed {
+                    continue;
+                }
+                let both = [&near, &far].map(|end| end.try_clone().expect("open"));
+                open.connections.extend(both);
+                drop(open);
                 join(&near, &far, (lost.clone(), sender.clone()));
             }
         });
         Self {
             address,
+            open,
             loses,
             sent,
+        }
+    }
+
+    /// Nothing goes through any more, or again.
+    pub(super) fn closes(&self, is_closed: bool) {
+        let mut open = self.open.lock().expect("no panic");
+        open.is_closed = is_closed;
+        for connection in open.connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
@@ -102,7 +129,7 @@ fn pass(mut from: &TcpStream, mut to: impl FnMut(&[u8]) -> std::io::Result<()>) 
 
 impl Etcd {
     /// A control plane behind such a way, and one that has its own.
-    fn behind(&self, prefix: &str) -> (Way, EtcdStore, EtcdStore) {
+    pub(super) fn behind(&self, prefix: &str) -> (Way, EtcdStore, EtcdStore) {
         let way = Way::to(&self.server.client);
         let options = EtcdOptions {
             members: vec![way.address.clone()],

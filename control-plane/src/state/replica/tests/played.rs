@@ -1,6 +1,6 @@
 //! A shared store that a test plays, for control planes that are all in this process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::Sender;
@@ -40,6 +40,8 @@ pub(super) struct End {
     hub: Arc<Hub>,
     number: usize,
     health: watch::Sender<Health>,
+    /// To the next goodbye.
+    pub(super) loses_an_answer: AtomicBool,
 }
 
 impl Default for Hub {
@@ -72,6 +74,7 @@ impl Hub {
             hub: self.clone(),
             number,
             health: watch::Sender::new(Health::Reachable),
+            loses_an_answer: AtomicBool::new(false),
         })
     }
 
@@ -117,6 +120,16 @@ impl Hub {
         self.position.store(BEYOND, Ordering::SeqCst);
         let (position, events) = (BEYOND + 1, vec![Event::Anew(Vec::new())]);
         instances.tell(&Batch { position, events });
+    }
+
+    /// All leases have ended while nobody reached it, who does now.
+    pub(super) fn forget_as_missed(&self) -> u64 {
+        let mut instances = lock(&self.instances);
+        instances.registered.clear();
+        let position = self.position.fetch_add(1, Ordering::SeqCst) + 2;
+        let events = vec![Event::Missed(Vec::new())];
+        instances.tell(&Batch { position, events });
+        position
     }
 
     /// As if others had written this.
@@ -299,12 +312,21 @@ impl Shared for End {
         _: &'a str,
     ) -> BoxFuture<'a, Result<u64, WriteError>> {
         let deregister = |hub: &Hub| {
-            hub.write(|instances, at| {
+            if !lock(&hub.instances).registered.contains_key(name) {
+                return Err(WriteError::LeaseGone);
+            }
+            let position = hub.write(|instances, at| {
                 instances.registered.remove(name);
                 Event::Gone(name.clone(), at)
-            })
+            });
+            match self.loses_an_answer.swap(false, Ordering::SeqCst) {
+                // The second attempt finds nothing.
+                true => Err(WriteError::LeaseGone),
+                false => Ok(position),
+            }
         };
-        ready(self.reached().map_err(WriteError::from).map(deregister))
+        let reached = self.reached().map_err(WriteError::from);
+        ready(reached.and_then(deregister))
     }
 
     fn acknowledge(&self, applied: Acknowledgement) -> BoxFuture<'_, Result<(), SharedError>> {

@@ -81,3 +81,43 @@ async fn instances_that_a_store_has_forgotten_stay_until_their_lease_would_end()
             .expect("known");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_lease_ended_while_nobody_reached_the_store_stays_for_another_one() {
+    let hub = Arc::<Hub>::default();
+    let (state, _) = hub.join(0).await;
+    let services = configuration(&[1]);
+    state.apply(services, Path::new("")).await.expect("written");
+    let named = |name: &str| -> InstanceName { format!("bank/s1/{name}").parse().expect("valid") };
+    let names = ["ended", "ends-soon", "back", "leaves"].map(named);
+    let mut leases = Vec::new();
+    for name in &names {
+        leases.push(state.enter(name, instance()).await.expect("registered"));
+    }
+    let [ended, ends_soon, back, leaves] = &names;
+    let mut position = *state.0.position.borrow();
+    let mut say = async |event: &dyn Fn(u64) -> Event| {
+        position += 1;
+        let events = vec![event(position)];
+        hub.send(&Batch { position, events });
+        until("it was heard of", || *state.0.position.borrow() == position).await;
+    };
+    let registration = |index: usize| Registration {
+        name: names[index].clone(),
+        instance: instance(),
+        lease: leases[index].clone(),
+    };
+    say(&|_| Event::Missed(vec![registration(1), registration(3)])).await;
+    assert_eq!(endpoints(&state), 4, "nobody is taken out at once");
+    say(&|at| Event::Lapsed(ends_soon.clone(), at)).await;
+    assert_eq!(endpoints(&state), 4, "also whose lease ends a moment later");
+    say(&|_| Event::Put(registration(2).into())).await;
+    say(&|at| Event::Gone(leaves.clone(), at)).await;
+    assert_eq!(endpoints(&state), 3, "who leaves has left");
+    let later = Instant::now() + LEASE;
+    let gone = lock(&state.0.registry).instances.expire(later);
+    assert_eq!(gone, [ended.clone(), ends_soon.clone()]);
+    lock(&state.0.registry).doubts_until = Some(Instant::now());
+    say(&|at| Event::Lapsed(back.clone(), at)).await;
+    assert_eq!(endpoints(&state), 0, "and then a lease that ends is one");
+}

@@ -1,0 +1,129 @@
+//! Where streams come in: [`Admission`] decides, this waits.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tracing::debug;
+use usher_config::wire::RETRY_PUSHBACK;
+
+use super::admission::{Admission, Bounds, Decision};
+use crate::telemetry::metrics::StreamMetrics;
+
+/// 256: what is held for each is its first batch, 100 KiB for a sidecar with ten services, so 25 MiB for all; and at a
+/// distance of 50 ms from acknowledgement to acknowledgement they still are 5,000 a second, more than two cores make.
+///
+/// A line of 10 s: whoever is sent away has to shake hands again, which costs more than to wait; and longer than that,
+/// another control plane, or a moment that is not in the middle of it, is better.
+///
+/// Away for 60 s at most: as long as 20,000 connections take at a pace that is too slow for them anyway.
+const BOUNDS: Bounds = Bounds {
+    places: 256,
+    wait_max: Duration::from_secs(10),
+    away_max: Duration::from_secs(60),
+};
+
+/// For how long a place is held at most. A first batch takes milliseconds; who needs longer is slow, or means harm, and goes
+/// on without one.
+pub(super) const PLACE_HELD_MAX: Duration = Duration::from_secs(3);
+
+/// One control plane's. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Door(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    admission: Mutex<Admission>,
+    places: Arc<Semaphore>,
+    metrics: Arc<StreamMetrics>,
+}
+
+/// A first snapshot may be made; or, before there is a permit, a place in the line. Given back when dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Place {
+    door: Door,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Door {
+    pub(super) fn new(metrics: Arc<StreamMetrics>) -> Self {
+        Self::with(BOUNDS, metrics)
+    }
+
+    pub(super) fn with(bounds: Bounds, metrics: Arc<StreamMetrics>) -> Self {
+        Self(Arc::new(Inner {
+            admission: Mutex::new(Admission::new(bounds)),
+            places: Arc::new(Semaphore::new(bounds.places)),
+            metrics,
+        }))
+    }
+
+    /// A place, perhaps after a while in line.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, with the moment in which to come again.
+    pub(super) async fn enter(&self) -> Result<Place, Status> {
+        let decision = self.update(|admission| admission.comes(Instant::now(), chance()));
+        if let Decision::ComesAgain { after } = decision {
+            self.0.metrics.refused.inc();
+            debug!(?after, "a stream was told to come again");
+            return Err(later(after));
+        }
+        let mut place = Place {
+            door: self.clone(),
+            permit: None,
+        };
+        // Never closed.
+        place.permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
+        Ok(place)
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Admission) -> T) -> T {
+        let mut admission = self.admission();
+        let done = change(&mut admission);
+        let waiting = i64::try_from(admission.waiting()).unwrap_or(i64::MAX);
+        self.0.metrics.waiting.set(waiting);
+        done
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        // Each change is a few numbers.
+        let admission = self.0.admission.lock();
+        admission.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let was_inside = self.permit.is_some();
+        self.door.update(|admission| match was_inside {
+            true => admission.leaves(Instant::now()),
+            false => admission.gives_up(),
+        });
+    }
+}
+
+/// gRPC's word for it (gRFC A6), which `usher-proxy` and clients of others' obey.
+fn later(after: Duration) -> Status {
+    let after = after.max(Duration::from_millis(1));
+    let mut status = Status::unavailable(format!(
+        "more sidecars are here at once than get their configuration at once: this one is expected again in {after:.1?}"
+    ));
+    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let metadata = status.metadata_mut();
+    metadata.insert(RETRY_PUSHBACK, millis.into());
+    status
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    let drawn = uuid::Uuid::new_v4().as_u128() % 1_000;
+    f64::from(u16::try_from(drawn).unwrap_or(0)) / 1_000.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Places are given back, whoever waits gets them in turn, and who is sent away is told for how long.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::telemetry::metrics::Metrics;
+
+fn door() -> (Door, Metrics) {
+    let metrics = Metrics::new().expect("unique");
+    let bounds = Bounds {
+        places: 1,
+        wait_max: Duration::from_millis(4),
+        away_max: Duration::from_secs(60),
+    };
+    (Door::with(bounds, metrics.streams.clone()), metrics)
+}
+
+fn says(metrics: &Metrics, line: &str) {
+    let all = metrics.render();
+    assert!(all.lines().any(|one| one == line), "{line} is not in {all}");
+}
+
+#[tokio::test]
+async fn a_place_goes_to_who_has_waited_longest_and_who_gave_up_is_not_waited_for() {
+    let (door, metrics) = door();
+    let first = door.enter().await.expect("free");
+    let mut gave_up = Box::pin(door.enter());
+    let mut waits = Box::pin(door.enter());
+    assert!((&mut gave_up).now_or_never().is_none());
+    assert!((&mut waits).now_or_never().is_none());
+    says(&metrics, "usher_control_waiting_streams 2");
+
+    let refused = door.enter().await.expect_err("the line is full");
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    let after = refused.metadata().get(RETRY_PUSHBACK).expect("told");
+    let after: u64 = after.to_str().expect("text").parse().expect("a number");
+    assert!((1..=60_000).contains(&after), "{after}");
+    says(&metrics, "usher_control_refused_streams_total 1");
+
+    drop(gave_up);
+    drop(first);
+    let second = waits.await.expect("it is its turn");
+    says(&metrics, "usher_control_waiting_streams 0");
+    drop(second);
+    assert!(
+        door.enter()
+            .now_or_never()
+            .is_some_and(|place| place.is_ok())
+    );
+}
