@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use usher_tests::{Application, Mesh, binary, eventually, reply, run, yaml};
+use usher_tests::{Application, Client, Mesh, binary, eventually, reply, run, yaml};
 
 fn condition(object: &Value, of: &str) -> Option<(String, String, String)> {
     let conditions = object["conditions"].as_array()?;
@@ -57,6 +57,20 @@ async fn each_object_says_what_became_of_it_and_which_sidecars_run_it() -> Resul
         ("True", "Accepted")
     );
 
+    // All that is in force, printed as YAML, is this mesh once more.
+    let server = format!("http://{}", mesh.http());
+    let printed = run(&binary("usher"), ["get", "-o", "yaml", "--server", &server]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    assert!(printed.stdout.contains("request: 9s"), "{printed:?}");
+    let path = mesh.data().join("printed.yaml");
+    std::fs::write(&path, &printed.stdout)?;
+    let path = path.display().to_string();
+    let checked = run(&binary("usher"), ["validate", "--json", &path]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let checked: Value = serde_json::from_str(&checked.stdout)?;
+    let total = &mesh.ask(&["status"])?["objects"]["total"];
+    assert_eq!(checked["objects"], *total, "{}", printed.stdout);
+
     // One without any effect is not accepted, with GEP-713's reasons.
     let late = yaml::traffic_policy("api", "  timeouts: { request: 3s }\n");
     mesh.write(
@@ -103,6 +117,9 @@ async fn each_object_says_what_became_of_it_and_which_sidecars_run_it() -> Resul
     assert_eq!(summary["unresolved"], 1, "{summary}");
     let refused = summary["total"].as_u64().unwrap() - summary["accepted"].as_u64().unwrap();
     assert_eq!(refused, 3, "{summary}");
+    let metrics = Client::direct(mesh.http()).get("/metrics").await?;
+    let counted = "usher_configuration_objects{state=\"unresolved\"} 1";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
     Ok(())
 }
 

@@ -32,8 +32,8 @@ mod objects;
 mod registry;
 
 /// For everybody who looks around.
-const ALLOWED: &str = "allowed: GET /v1/status, /v1/objects, /v1/services, /v1/services/NAMESPACE/NAME, /v1/instances, \
-                       /v1/watch, /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, \
+const ALLOWED: &str = "allowed: GET /v1/status, /v1/objects, /v1/objects/KIND/NAMESPACE/NAME, /v1/services, \
+                       /v1/services/NAMESPACE/NAME, /v1/instances, /v1/watch, /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, \
                        usher get, usher services, usher instances, usher watch\n";
 
 /// For who would register here.
@@ -78,6 +78,10 @@ fn whole() -> Router<Rest> {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/services", get(services))
+        .route(
+            "/v1/objects/{kind}/{namespace}/{name}",
+            get(objects::object),
+        )
         .route("/v1/services/{namespace}/{name}", get(registry::service))
         .route("/v1/revisions", get(revisions))
         .route_layer(middleware::from_fn(without_query))
@@ -158,6 +162,16 @@ fn observe(rest: &Rest, status: &StatusReport) {
         .revision
         .set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
     gauges.rejected_objects.set(count(status.rejected.len()));
+    for (state, number) in [
+        ("total", status.objects.total),
+        ("accepted", status.objects.accepted),
+        ("unresolved", status.objects.unresolved),
+        ("programmed", status.objects.programmed),
+        ("not_programmed", status.objects.not_programmed),
+    ] {
+        let gauge = gauges.objects.with_label_values(&[state]);
+        gauge.set(i64::from(number));
+    }
     // Every Service has a port, a Workload none.
     let called = status.services.iter().filter(|one| !one.ports.is_empty());
     gauges.services.set(count(called.count()));

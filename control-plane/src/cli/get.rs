@@ -1,6 +1,10 @@
 //! `usher get`: what became of each object of the configuration.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use clap::Args;
+use http::{Method, StatusCode};
 use usher_config::{
     kind::{Choice as _, Kind},
     parse::nearest,
@@ -8,10 +12,12 @@ use usher_config::{
 };
 
 use super::{
-    Failure, Outcome, block_on, exit,
+    Failure, Outcome, block_on,
+    client::{ClientError, Server},
+    exit,
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint, table},
-    status::fetch,
+    status::{fetch, unanswered},
     validate::several,
 };
 use crate::{
@@ -31,12 +37,13 @@ Examples:
   usher get HTTPRoute                        those of a kind
   usher get HTTPRoute/orders -n shop         one, with all its conditions
   usher get AccessPolicy shop/orders         the same way
+  usher get HTTPRoute/orders -n shop -o yaml the version in force, as canonical YAML
   usher get --not-ready                      only those that somebody should look at
   usher get --json | jq -r '.[] | select(.programmed < .of) | .name'
 
 Conditions are Gateway API's: Accepted, ResolvedRefs, Programmed; PartiallyInvalid and Warning when there is a reason.
 
-Exit codes: 0 shown, 64 usage or no such object, 69 no control plane answers.")]
+Exit codes: 0 shown, 64 usage or no such object, 69 no control plane answers, 70 -o yaml: no version is in force.")]
 pub(super) struct Get {
     /// Only this kind; or one object of it, [NAMESPACE/]NAME
     #[arg(value_name = "KIND[/NAME]")]
@@ -53,8 +60,18 @@ pub(super) struct Get {
     #[command(flatten)]
     server: ServerAddress,
     /// Print the objects as a JSON array
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// json: as --json; yaml: the versions in force, as YAML documents
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Output>,
+}
+
+/// Instead of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Json,
+    Yaml,
 }
 
 impl Get {
@@ -78,7 +95,10 @@ impl Get {
         if self.not_ready {
             objects.retain(|object| !is_ready(object));
         }
-        if self.json {
+        if self.output == Some(Output::Yaml) {
+            return yaml(&authority, &objects);
+        }
+        if self.json || self.output == Some(Output::Json) {
             return super::print_json(&objects);
         }
         match (name.is_some(), objects.as_slice()) {
@@ -106,6 +126,42 @@ impl Get {
             (None, name) => (first.as_str(), name.clone()),
         };
         Ok((Some(kind_of(kind)?), name))
+    }
+}
+
+/// Those of which a version is in force: of the others there is nothing to print but why, which is said.
+fn yaml(authority: &str, objects: &[ObjectReport]) -> Outcome {
+    let (in_force, never): (Vec<_>, Vec<_>) = objects.iter().partition(|one| one.revision > 0);
+    for object in never {
+        let title = object.title();
+        anstream::eprintln!("{title}: no version is in force: {}", why_not(object));
+    }
+    if in_force.is_empty() && !objects.is_empty() {
+        return Ok(exit::FAILED);
+    }
+    let mut documents = Vec::new();
+    for object in in_force {
+        documents.extend(block_on(text_of(authority, object))?);
+    }
+    anstream::print!("{}", documents.join("---\n"));
+    Ok(exit::OK)
+}
+
+/// `None`: deleted since it was listed.
+async fn text_of(authority: &str, object: &ObjectReport) -> Result<Option<String>, Failure> {
+    let ObjectReport {
+        kind,
+        namespace,
+        name,
+        ..
+    } = object;
+    let path = format!("/v1/objects/{kind}/{namespace}/{name}");
+    let server = Server::Tcp(authority.to_owned());
+    let limit = Duration::from_secs(10);
+    match server.ask(Method::GET, &path, Bytes::new(), limit).await {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(ClientError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+        Err(error) => Err(unanswered(authority, &path, error)),
     }
 }
 

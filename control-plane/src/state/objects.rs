@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -37,6 +37,13 @@ impl State {
         let proxies = self.0.connected.reports(newest);
         let found = self.found(&configuration, &proxies);
         self.objects_of(&configuration, &proxies, &found)
+    }
+
+    /// The version in force of an object, as canonical YAML.
+    pub fn text_of(&self, key: &ObjectKey) -> Option<Arc<str>> {
+        let configuration = self.0.configuration.load();
+        let accepted = configuration.world.objects.get(key)?;
+        Some(Arc::clone(&accepted.text))
     }
 
     /// The same, of what is known already.

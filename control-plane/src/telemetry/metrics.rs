@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// The metrics of one control plane. Not global: two in a process, as in tests, do not mix.
 pub struct Metrics {
@@ -41,6 +41,8 @@ pub struct MeshGauges {
     pub revision: IntGauge,
     /// Objects that are not in force because of a mistake.
     pub rejected_objects: IntGauge,
+    /// Objects by state: `total`, `accepted`, `unresolved`, `programmed`, `not_programmed`.
+    pub objects: IntGaugeVec,
     /// Services known.
     pub services: IntGauge,
     /// Instances registered.
@@ -160,6 +162,11 @@ impl MeshGauges {
                 "usher_configuration_rejected_objects",
                 "How many objects are not in force because of a mistake in them?",
             )?,
+            objects: table.gauges(
+                "usher_configuration_objects",
+                "How many objects of the configuration are accepted, refer to what is not there, and are run by all sidecars?",
+                &["state"],
+            )?,
             services: table.gauge(
                 "usher_mesh_services",
                 "How many services does the mesh know?",
@@ -212,6 +219,17 @@ impl Table<'_> {
         let counter = IntCounter::new(name, question)?;
         self.0.register(Box::new(counter.clone()))?;
         Ok(counter)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        question: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        let gauges = IntGaugeVec::new(Opts::new(name, question), labels)?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
     }
 
     fn gauge(&self, name: &str, question: &str) -> Result<IntGauge, prometheus::Error> {

@@ -2,12 +2,12 @@
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use usher_config::kind::{Choice as _, Kind};
+use usher_config::kind::{Choice as _, Kind, ObjectKey};
 
 use super::Rest;
 use crate::{
@@ -46,13 +46,8 @@ pub(super) async fn objects(
             format!("{}; {allowed}\n", error.body_text()),
         )
     })?;
-    let kinds = Kind::ALL.iter().map(|(word, _)| *word);
-    if let Some(kind) = &wanted.kind
-        && !kinds.clone().any(|word| word == kind)
-    {
-        let allowed: Vec<&str> = kinds.collect();
-        let message = format!("kind: found {kind:?}, allowed: {}\n", allowed.join(", "));
-        return Err((StatusCode::BAD_REQUEST, message));
+    if let Some(kind) = &wanted.kind {
+        known_kind(kind)?;
     }
     let shown = rest.mesh.shown().await.map_err(not_seen)?;
     written(move || {
@@ -61,4 +56,38 @@ pub(super) async fn objects(
         Json(objects).into_response()
     })
     .await
+}
+
+/// `GET /v1/objects/{kind}/{namespace}/{name}`: the version in force, as canonical YAML (RFC 9512 names its type).
+pub(super) async fn object(
+    State(rest): State<Rest>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
+) -> Result<Response, Refused> {
+    let kind = known_kind(&kind)?;
+    let key = namespace.parse().ok().zip(name.parse().ok());
+    let key = key.map(|(namespace, name)| ObjectKey {
+        kind,
+        namespace,
+        name,
+    });
+    match key.and_then(|key| rest.mesh.text_of(&key)) {
+        Some(text) => {
+            let yaml = [(header::CONTENT_TYPE, "application/yaml")];
+            Ok((yaml, text.to_string()).into_response())
+        }
+        None => {
+            let message = format!("no {kind} of that name is in force; all: GET /v1/objects\n");
+            Err((StatusCode::NOT_FOUND, message))
+        }
+    }
+}
+
+fn known_kind(text: &str) -> Result<Kind, Refused> {
+    let mut kinds = Kind::ALL.iter();
+    let found = kinds.find(|(word, _)| *word == text);
+    found.map(|(_, kind)| *kind).ok_or_else(|| {
+        let allowed: Vec<&str> = Kind::ALL.iter().map(|(word, _)| *word).collect();
+        let message = format!("kind: found {text:?}, allowed: {}\n", allowed.join(", "));
+        (StatusCode::BAD_REQUEST, message)
+    })
 }

@@ -80,6 +80,12 @@ fn paths(schemas: &mut Schemas) -> Value {
             "200": answer("By kind, namespace and name", json, &schemas.of::<Vec<ObjectReport>>()),
             "400": wrong_query
         })),
+        "/v1/objects/{kind}/{namespace}/{name}": get(
+            "object", "The version of one that is in force", &json!([of_path("kind"), of_path("namespace"), of_path("name")]), &json!({
+                "200": answer("It, as canonical YAML", "application/yaml", &json!({ "type": "string" })),
+                "400": refusal("There is no such kind"),
+                "404": refusal("None of that name is in force")
+            })),
         "/v1/services": get("services", "All services with their instances, and workloads that only call", &none, &json!({
             "200": answer("By namespace and name", json, &schemas.of::<Vec<ServiceReport>>())
         })),
