@@ -24,7 +24,7 @@ fn name(text: &str) -> DnsName {
 
 fn what(text: &str) -> Option<What> {
     match Asked::of(&name(text)) {
-        Asked::Elsewhere => None,
+        Asked::Elsewhere | Asked::Address(_) => None,
         Asked::Here { what, .. } => Some(what),
     }
 }

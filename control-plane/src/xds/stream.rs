@@ -324,7 +324,6 @@ impl Conversation {
                 self.enqueue(batch, closing, &snapshot);
             }
             None if self.acknowledgements.is_empty() => {
-                self.place = None;
                 // All but what it refuses: that keeps nobody waiting for it.
                 self.connected.applied(id, closing.generation, None);
                 if self.subscriptions.is_clean() {

@@ -191,7 +191,7 @@ fn summary(batch: &[DeltaDiscoveryResponse]) -> Vec<(String, Vec<String>, Vec<St
 async fn eventually(what: impl Fn() -> bool) {
     let reached = async {
         while !what() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), reached)

@@ -18,7 +18,7 @@ async fn known() -> (Arc<Hub>, [(State, Arc<played::End>); 2], String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_goodbye_whose_first_answer_was_lost_is_one() {
-    let (_hub, [(state, end), _], lease) = known().await;
+    let (_hub, [(state, end), _other], lease) = known().await;
     end.loses_an_answer.store(true, Ordering::SeqCst);
     let left = state.leave(&name(), &lease, &instance().identity).await;
     let left = left.expect("it is gone");
@@ -32,7 +32,7 @@ async fn a_goodbye_whose_first_answer_was_lost_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_not_known_to_be_gone_it_is_to_try_again() {
-    let (hub, [(state, end), _], lease) = known().await;
+    let (hub, [(state, end), _other], lease) = known().await;
     end.loses_an_answer.store(true, Ordering::SeqCst);
     hub.hold_back();
     let left = state.leave(&name(), &lease, &instance().identity).await;
