@@ -183,7 +183,7 @@ proptest! {
 
     /// Whoever takes parameters away and whoever does not read the same path, or rules read what the first one does.
     #[test]
-    fn rules_look_at_what_a_servlet_container_would(path in "/([a-b./;]|%3[bB]|\\.\\.){0,12}") {
+    fn rules_look_at_what_a_servlet_container_would(path in "/([a-b./;]|%3B|\\.\\.){0,12}") {
         if let Ok(normal) = normalize(&path, STRICT) {
             prop_assert!(!normal.contains(';') && !normal.contains("%3B"));
         }
