@@ -97,7 +97,7 @@ impl Doubt {
             let unread = self.unreadable.first().filter(|_| may_have_moved);
             if !is_covered && let Some(unread) = unread {
                 let gone = "no document of it any more, allowed: one";
-                let then = "it is gone as soon as that file can be read and does not have it";
+                let then = "it may have moved there, and goes as soon as that file can be read and does not have it";
                 missed.push(waiting(
                     key,
                     (&accepted.file, 1),
@@ -132,7 +132,8 @@ impl Doubt {
                 continue;
             }
             let at = (&*relative(&located.file, base), located.line);
-            let then = "it comes into force as soon as that file can be read";
+            let then =
+                "its guard may be there, so it comes into force as soon as that file can be read";
             match before.objects.get(&key) {
                 None if opens_alone(key.kind) => {
                     next.objects.remove(&key);
@@ -173,9 +174,7 @@ fn waiting(
     let mistake = MistakeReport {
         at: format!("{file}:{line}:1"),
         path: String::new(),
-        message: format!(
-            "found {found} while {unread} cannot be read, which may hold its guard; {then}"
-        ),
+        message: format!("found {found} while {unread} cannot be read: {then}"),
     };
     RejectedObject {
         object: key.to_string(),

@@ -94,62 +94,65 @@ fn world(text: &str) -> World {
     reading.world
 }
 
+/// Which object, what of it is written otherwise, and whether that waits.
+const EDITS: &[(&str, &str, &str, bool)] = &[
+    (SERVICES, "port: 8080}", "port: 9090}", true),
+    (SERVICES, "app: account", "app: vault", true),
+    (
+        SERVICES,
+        "name: account, namespace: bank}",
+        "name: account, namespace: bank, labels: {tier: one}}",
+        false,
+    ),
+    (
+        GATEWAY,
+        "protocol: HTTP}",
+        "protocol: HTTP}, {name: more, port: 81, protocol: HTTP}",
+        true,
+    ),
+    (ROUTE, "value: /orders", "value: /", true),
+    (
+        ROUTE,
+        "{path: {value: /orders}}",
+        "{path: {value: /orders}}, {path: {value: /admin}}",
+        true,
+    ),
+    (
+        ROUTE,
+        "name: ledger, port: 8080, weight: 0",
+        "name: ledger, port: 8080, weight: 1",
+        true,
+    ),
+    (
+        ROUTE,
+        "weight: 0}]",
+        "weight: 0}]\n  - backendRefs: [{name: ledger, port: 8080}]",
+        true,
+    ),
+    (
+        ROUTE,
+        "    timeouts",
+        "    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]\n    timeouts",
+        true,
+    ),
+    (ROUTE, "weight: 9", "weight: 0", false),
+    (ROUTE, "request: 3s", "request: 9s", false),
+    (GRPC, "service: bank.Accounts", "method: Get", true),
+    (GRPC, "weight: 9", "weight: 1", false),
+    (GUARD, ", {kind: Service, name: ledger}", "", true),
+    (
+        GUARD,
+        "name: ledger}]",
+        "name: ledger}, {kind: Namespace, name: bank}]",
+        false,
+    ),
+    (GUARD, "teller", "ledger", false),
+    (TRAFFIC, "3s", "9s", false),
+];
+
 #[test]
 fn an_edit_that_may_open_something_waits_beside_an_unreadable_file_and_others_do_not() {
-    for (text, from, to, waits) in [
-        (SERVICES, "port: 8080}", "port: 9090}", true),
-        (SERVICES, "app: account", "app: vault", true),
-        (
-            SERVICES,
-            "name: account, namespace: bank}",
-            "name: account, namespace: bank, labels: {tier: one}}",
-            false,
-        ),
-        (
-            GATEWAY,
-            "protocol: HTTP}",
-            "protocol: HTTP}, {name: more, port: 81, protocol: HTTP}",
-            true,
-        ),
-        (ROUTE, "value: /orders", "value: /", true),
-        (
-            ROUTE,
-            "{path: {value: /orders}}",
-            "{path: {value: /orders}}, {path: {value: /admin}}",
-            true,
-        ),
-        (
-            ROUTE,
-            "name: ledger, port: 8080, weight: 0",
-            "name: ledger, port: 8080, weight: 1",
-            true,
-        ),
-        (
-            ROUTE,
-            "weight: 0}]",
-            "weight: 0}]\n  - backendRefs: [{name: ledger, port: 8080}]",
-            true,
-        ),
-        (
-            ROUTE,
-            "    timeouts",
-            "    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]\n    timeouts",
-            true,
-        ),
-        (ROUTE, "weight: 9", "weight: 0", false),
-        (ROUTE, "request: 3s", "request: 9s", false),
-        (GRPC, "service: bank.Accounts", "method: Get", true),
-        (GRPC, "weight: 9", "weight: 1", false),
-        (GUARD, ", {kind: Service, name: ledger}", "", true),
-        (
-            GUARD,
-            "name: ledger}]",
-            "name: ledger}, {kind: Namespace, name: bank}]",
-            false,
-        ),
-        (GUARD, "teller", "ledger", false),
-        (TRAFFIC, "3s", "9s", false),
-    ] {
+    for &(text, from, to, waits) in EDITS {
         let first = if text == SERVICES { TRAFFIC } else { text };
         let before = world(first);
         let services = if text == SERVICES {
