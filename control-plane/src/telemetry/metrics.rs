@@ -74,42 +74,12 @@ impl Metrics {
             "How many identities were asked for, with which proof, and were they signed?",
             &["proof", "result"],
         )?;
-        let handshakes = table.counters(
-            "usher_control_handshakes_total",
-            "How do the handshakes of sidecars with the control plane end?",
-            &["result"],
-        )?;
         let identity = |proof, result| identities.with_label_values(&[proof, result]);
         let ca = CaMetrics {
             token_signed: identity("token", "signed"),
             token_refused: identity("token", "refused"),
             svid_signed: identity("svid", "signed"),
             svid_refused: identity("svid", "refused"),
-        };
-        let connections = table.gauge(
-            "usher_control_connections",
-            "How many sidecars (and joining ones) are connected to the control plane?",
-        )?;
-        let listener = ListenerMetrics {
-            accepted: handshakes.with_label_values(&["accepted"]),
-            refused: handshakes.with_label_values(&["refused"]),
-            timeout: handshakes.with_label_values(&["timeout"]),
-            left: handshakes.with_label_values(&["left"]),
-            waiting: table.gauge(
-                "usher_control_waiting_handshakes",
-                "How many sidecars have connected and wait for their handshake with the control plane?",
-            )?,
-            connections,
-        };
-        let streams = StreamMetrics {
-            waiting: table.gauge(
-                "usher_control_waiting_streams",
-                "How many sidecars wait in line for their first snapshot?",
-            )?,
-            refused: table.counter(
-                "usher_control_refused_streams_total",
-                "How often was a sidecar told to come again later, as the line was too long?",
-            )?,
         };
         let refusals = table.counters(
             "usher_registry_refusals_total",
@@ -126,6 +96,8 @@ impl Metrics {
             "How often were keys of token issuers asked for, and did they come?",
             &["result"],
         )?;
+        let listener = ListenerMetrics::new(&table)?;
+        let streams = StreamMetrics::new(&table)?;
         let mesh = MeshGauges::new(&table)?;
         Ok(Self {
             registry,
@@ -293,6 +265,29 @@ pub struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
+    fn new(table: &Table<'_>) -> Result<Self, prometheus::Error> {
+        let handshakes = table.counters(
+            "usher_control_handshakes_total",
+            "How do the handshakes of sidecars with the control plane end?",
+            &["result"],
+        )?;
+        let connections = table.gauge(
+            "usher_control_connections",
+            "How many sidecars (and joining ones) are connected to the control plane?",
+        )?;
+        Ok(Self {
+            accepted: handshakes.with_label_values(&["accepted"]),
+            refused: handshakes.with_label_values(&["refused"]),
+            timeout: handshakes.with_label_values(&["timeout"]),
+            left: handshakes.with_label_values(&["left"]),
+            waiting: table.gauge(
+                "usher_control_waiting_handshakes",
+                "How many sidecars have connected and wait for their handshake with the control plane?",
+            )?,
+            connections,
+        })
+    }
+
     /// Counts one handshake.
     pub fn count(&self, handshake: Handshake) {
         let counter = match handshake {
@@ -322,6 +317,21 @@ pub struct StreamMetrics {
     pub waiting: IntGauge,
     /// Told to come again.
     pub refused: IntCounter,
+}
+
+impl StreamMetrics {
+    fn new(table: &Table<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            waiting: table.gauge(
+                "usher_control_waiting_streams",
+                "How many sidecars wait in line for their first snapshot?",
+            )?,
+            refused: table.counter(
+                "usher_control_refused_streams_total",
+                "How often was a sidecar told to come again later, as the line was too long?",
+            )?,
+        })
+    }
 }
 
 /// Something that counts until this is dropped.

@@ -16,14 +16,14 @@ use crate::telemetry::metrics::StreamMetrics;
 /// 256: what is held for each is its first batch, 100 KiB for a sidecar with ten services, so 25 MiB for all; and at a
 /// distance of 50 ms from acknowledgement to acknowledgement they still are 5,000 a second, more than two cores make.
 ///
-/// A line of 10 s: whoever is sent away has to shake hands again, which costs more than to wait; and longer than that,
-/// another control plane, or a moment that is not in the middle of it, is better.
+/// A line of 20 s: to wait costs nobody anything. Who would wait longer may find another control plane that has time.
 ///
-/// Away for 60 s at most: as long as 20,000 connections take at a pace that is too slow for them anyway.
+/// Away for 10 s at most: the line has moved at the pace of a core that shakes hands with everybody else, and moves faster
+/// later. To be early costs one more question over a connection that is there.
 const BOUNDS: Bounds = Bounds {
     places: 256,
-    wait_max: Duration::from_secs(10),
-    away_max: Duration::from_secs(60),
+    wait_max: Duration::from_secs(20),
+    away_max: Duration::from_secs(10),
 };
 
 /// For how long a place is held at most. A first batch takes milliseconds; who needs longer is slow, or means harm, and goes

@@ -124,13 +124,25 @@ impl Sidecar {
 
     async fn live(self, street: Arc<Street>, held: Arc<Mutex<Held>>) {
         let (mut begun, mut failures) = (Some(Instant::now()), 0);
+        let mut kept = None;
         loop {
-            let ended = self.converse(&street, &held, &mut begun).await;
+            let connection = match kept.take() {
+                Some(connection) => Ok(connection),
+                None => Connection::open(&street.address, &self.tls).await,
+            };
+            let ended = match &connection {
+                Ok(connection) => {
+                    self.converse((connection, &street), &held, &mut begun)
+                        .await
+                }
+                Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            };
             let told = ended.as_ref().err().and_then(|error| error.downcast_ref());
             let told = told.map(|ComeAgain(after)| *after);
             let why = ended.map_or_else(|error| format!("{error:#}"), |()| "closed".to_owned());
             street.observed.failed(why);
             if let Some(after) = told {
+                kept = connection.ok();
                 tokio::time::sleep(after).await;
                 continue;
             }
@@ -145,11 +157,10 @@ impl Sidecar {
     /// One stream. `begun`: when the sidecar was started, until it has its first snapshot.
     async fn converse(
         &self,
-        street: &Street,
+        (connection, street): (&Connection, &Street),
         held: &Mutex<Held>,
         begun: &mut Option<Instant>,
     ) -> Result<()> {
-        let connection = Connection::open(&street.address, &self.tls).await?;
         let mut stream = connection
             .stream(
                 "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",

@@ -154,7 +154,12 @@ async fn crowded(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> R
     let plan = stage.plan;
     eprintln!("{} sidecars connect at once", arguments.sidecars);
     report.rss_emptied_kib = stage.rss_kib()?;
-    report.storm = Some(stage.storm(arguments.sidecars).await?);
+    let storm = stage.storm(arguments.sidecars).await?;
+    eprintln!("{}", storm.told());
+    for (why, count) in &storm.failures {
+        eprintln!("  {count} × {why}");
+    }
+    report.storm = Some(storm);
     arguments.settle().await;
     report.rss_crowded_kib = stage.rss_kib()?;
     stage.ensure_everybody_is_right().await?;

@@ -303,7 +303,8 @@ impl Report {
 }
 
 impl Storm {
-    fn told(&self) -> String {
+    /// In a line.
+    pub(super) fn told(&self) -> String {
         let failed: u64 = self.failures.iter().map(|(_, count)| count).sum();
         format!(
             "all have a snapshot after {:.1} s; {failed} connections failed and came again; {:.1} s of CPU, {:.2} cores at \

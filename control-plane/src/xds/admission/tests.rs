@@ -79,7 +79,7 @@ fn storm(sidecars: usize, each: u64, seed: u64) -> (u32, Duration, Duration) {
     let bounds = Bounds {
         places: 64,
         wait_max: Duration::from_secs(2),
-        away_max: Duration::from_secs(60),
+        away_max: Duration::from_secs(10),
     };
     let (mut admission, start) = (Admission::new(bounds), Instant::now());
     let mut chance = chances(seed);
