@@ -6,7 +6,15 @@
 mod kept;
 mod members;
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
@@ -19,6 +27,8 @@ use tower::service_fn;
 use usher_config::value::SpiffeId;
 
 use crate::tls::{Material, TlsError};
+pub use kept::Line;
+
 use kept::Kept;
 use members::{CONNECT_TIMEOUT, Members};
 
@@ -83,10 +93,18 @@ impl ControlPlane {
         self.members.len()
     }
 
-    /// The one that was asked last could not do it, though it answered: the next call goes to another one.
-    pub fn elsewhere(&self) {
-        self.members.elsewhere();
-        self.kept.forget();
+    /// Whom this line leads to does not do, or does not answer: the next one leads to another. If somebody else has found
+    /// that before, and the line is another one by now, that one stays: it may be the only one that does.
+    pub fn elsewhere(&self, line: &Line) {
+        if self.kept.forget(line) {
+            self.members
+                .passed_over(line.turn().load(Ordering::Relaxed));
+        }
+    }
+
+    /// Whoever was asked last on a connection of its own does not do.
+    pub fn passed_over(&self) {
+        self.members.passed_over(self.members.turn());
     }
 
     /// The connection that the stream and all calls share, made when it is needed: each of them on one of its own would be
@@ -94,20 +112,23 @@ impl ControlPlane {
     ///
     /// It is made anew after [`Self::elsewhere`], and when `material` is another one, so that a call shows the credentials
     /// of the moment. Its server must be `spiffe://<our trust domain>/ns/usher-system/sa/usher`.
-    pub fn channel(&self, material: Arc<ArcSwap<Material>>) -> Channel {
+    pub fn line(&self, material: Arc<ArcSwap<Material>>) -> Line {
         let current = material.load_full();
         self.kept.for_material(current, || self.lazy(material))
     }
 
-    fn lazy(&self, material: Arc<ArcSwap<Material>>) -> Channel {
+    fn lazy(&self, material: Arc<ArcSwap<Material>>) -> (Channel, Arc<AtomicUsize>) {
         let members = self.members.clone();
-        endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
-            let (members, material) = (members.clone(), material.load_full());
+        let turn = Arc::new(AtomicUsize::new(members.turn()));
+        let at = Arc::clone(&turn);
+        let channel = endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
+            let (members, material, at) = (members.clone(), material.load_full(), at.clone());
             async move {
-                let stream = members.connect(&material).await;
+                let stream = members.connect(&material, &at).await;
                 stream.map(TokioIo::new).map_err(io::Error::other)
             }
-        }))
+        }));
+        (channel, turn)
     }
 
     /// A connected channel without a certificate of ours, to a server whose chain contains the pinned root; and who

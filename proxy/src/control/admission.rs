@@ -99,8 +99,8 @@ impl Question {
             remarks: remarks.to_vec(),
         });
         request.set_timeout(CALL_TIMEOUT);
-        let channel = self.control_plane.channel(self.material.clone());
-        let answer = RegistryClient::new(channel).admit(request).await;
+        let line = self.control_plane.line(self.material.clone());
+        let answer = RegistryClient::new(line.channel()).admit(request).await;
         answer.map(Response::into_inner)
     }
 

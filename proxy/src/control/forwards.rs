@@ -77,8 +77,8 @@ impl Check {
 impl Names {
     /// Every service's; none: nobody answers in time.
     async fn all(&self) -> Vec<ServiceName> {
-        let channel = self.control_plane.channel(self.material.clone());
-        let mut client = RegistryClient::new(channel);
+        let line = self.control_plane.line(self.material.clone());
+        let mut client = RegistryClient::new(line.channel());
         // A timeout of the request's own would not bound connecting.
         let listed = timeout(NAMES_WITHIN, client.list_services(ListServicesRequest {})).await;
         let Ok(Ok(answer)) = listed else {

@@ -59,7 +59,7 @@ pub(super) async fn first_svid(
             }
             Err(error) if error.is_final() => return Err(Exit::IdentityRefused(error)),
             Err(error) => {
-                control_plane.elsewhere();
+                control_plane.passed_over();
                 let full = BACKOFF_MIN
                     .saturating_mul(1 << failures.min(16))
                     .min(BACKOFF_MAX);
@@ -161,9 +161,13 @@ pub(super) async fn keep(
             }
             continue;
         }
-        let svid = match proof(keeper.leaf(), SystemTime::now()) {
-            Proof::Svid => renew(control_plane.channel(keeper.material())).await,
-            Proof::JoinToken => attest(&control_plane, token_file.as_deref()).await,
+        let line = match proof(keeper.leaf(), SystemTime::now()) {
+            Proof::Svid => Some(control_plane.line(keeper.material())),
+            Proof::JoinToken => None,
+        };
+        let svid = match &line {
+            Some(line) => renew(line.channel()).await,
+            None => attest(&control_plane, token_file.as_deref()).await,
         };
         let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
         chance = fastrand::f64();
@@ -184,7 +188,10 @@ pub(super) async fn keep(
                 Last::Renewed { at: now }
             }
             Err(problem) => {
-                control_plane.elsewhere();
+                match &line {
+                    Some(line) => control_plane.elsewhere(line),
+                    None => control_plane.passed_over(),
+                }
                 renewals.add(CONTROL, "failed");
                 error!(
                     error = chain(&problem),

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
 use usher_config::{
@@ -20,13 +20,17 @@ use usher_config::{
 
 use super::{exit::Exit, exposure::exposed_listener, witness::hands_over};
 use crate::{
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, Line},
     health::{Health, Report},
     snapshot::Store,
     tls::Material,
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A renewal is due after a third of a lease. In what is left of it each of three control planes can be asked, even if the
+/// first two say nothing: a sixth of the lease for each.
+const RENEWALS_IN_A_LEASE: u32 = 6;
+const RENEWAL_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Whatever the lease says, renewals keep this distance.
@@ -90,7 +94,8 @@ impl Registration {
         loop {
             let health = self.health.borrow_and_update().clone();
             self.check_exposure(health.health).await?;
-            let pause = match self.report(lease.take(), &health).await {
+            let line = self.control_plane.line(self.material.clone());
+            let pause = match self.report(&line, lease.take(), &health).await {
                 Ok(renewed) => {
                     (failures, known) = (0, true);
                     let pause = Duration::from_millis(renewed.ttl_ms) / 3;
@@ -99,7 +104,7 @@ impl Registration {
                 }
                 Err((kept, status)) => {
                     // It may be alone without the store that all of them share.
-                    self.control_plane.elsewhere();
+                    self.control_plane.elsewhere(&line);
                     lease = kept;
                     known |= may_have_arrived(&status);
                     failures = failures.saturating_add(1);
@@ -166,11 +171,12 @@ impl Registration {
     /// Renews, or registers where there is no lease. The lease outlives every failure but NOT_FOUND.
     async fn report(
         &self,
+        line: &Line,
         lease: Option<Lease>,
         health: &Report,
     ) -> Result<Lease, (Option<Lease>, Status)> {
         if let Some(lease) = lease {
-            match self.renew(&lease, health).await {
+            match self.renew(line, &lease, health).await {
                 Ok(renewed) => return Ok(renewed),
                 Err(status) if status.code() == Code::NotFound => {
                     info!("lease is gone, registering again");
@@ -179,14 +185,14 @@ impl Registration {
             }
         }
         let lease = self
-            .register(health)
+            .register(line, health)
             .await
             .map_err(|status| (None, status))?;
         info!(service = %self.service, instance = %self.instance, address = %self.address, health = ?health.health, "registered");
         Ok(lease)
     }
 
-    async fn register(&self, health: &Report) -> Result<Lease, Status> {
+    async fn register(&self, line: &Line, health: &Report) -> Result<Lease, Status> {
         let address = self.reachable_address().await?;
         let request = RegisterRequest {
             namespace: self.service.namespace.to_string(),
@@ -197,11 +203,11 @@ impl Registration {
             zone: self.zone.clone(),
             health_reason: health.reason(),
         };
-        Ok(self
-            .registry()
-            .register(timed(request, CALL_TIMEOUT))
-            .await?
-            .into_inner())
+        let mut registry = RegistryClient::new(line.channel());
+        within(CALL_TIMEOUT, async |limit| {
+            registry.register(timed(request, limit)).await
+        })
+        .await
     }
 
     async fn reachable_address(&self) -> Result<SocketAddr, Status> {
@@ -213,7 +219,7 @@ impl Registration {
         Ok(SocketAddr::new(ip, self.address.port()))
     }
 
-    async fn renew(&self, lease: &Lease, health: &Report) -> Result<Lease, Status> {
+    async fn renew(&self, line: &Line, lease: &Lease, health: &Report) -> Result<Lease, Status> {
         let request = RenewLeaseRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
@@ -228,20 +234,22 @@ impl Registration {
                 .map(|revision| revision.number)
                 .unwrap_or_default(),
         };
-        Ok(self
-            .registry()
-            .renew(timed(request, CALL_TIMEOUT))
-            .await?
-            .into_inner())
+        let share = Duration::from_millis(lease.ttl_ms) / RENEWALS_IN_A_LEASE;
+        let mut registry = RegistryClient::new(line.channel());
+        within(share.clamp(RENEWAL_MIN, CALL_TIMEOUT), async |limit| {
+            registry.renew(timed(request, limit)).await
+        })
+        .await
     }
 
     /// Whether nobody calls us any more. A lease that was lost (the control plane is another one, or its answer never
     /// came) is had anew first: callers may know of us all the same, and only who holds one can take us out.
     async fn leave(&self, lease: Option<Lease>, known: bool, wait: Duration) -> bool {
+        let line = self.control_plane.line(self.material.clone());
         let lease = match lease {
             Some(lease) => lease,
             None if !known => return true,
-            None => match self.register(&Report::default()).await {
+            None => match self.register(&line, &Report::default()).await {
                 Ok(lease) => lease,
                 Err(status) => {
                     warn!(
@@ -252,10 +260,10 @@ impl Registration {
                 }
             },
         };
-        self.deregister(lease, wait).await
+        self.deregister(&line, lease, wait).await
     }
 
-    async fn deregister(&self, lease: Lease, wait: Duration) -> bool {
+    async fn deregister(&self, line: &Line, lease: Lease, wait: Duration) -> bool {
         let request = DeregisterRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
@@ -263,12 +271,12 @@ impl Registration {
             lease_id: lease.lease_id,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        match self
-            .registry()
-            .deregister(timed(request, wait + CALL_TIMEOUT))
-            .await
-        {
-            Ok(response) => response.into_inner().confirmed,
+        let mut registry = RegistryClient::new(line.channel());
+        let left = within(wait + CALL_TIMEOUT, async |limit| {
+            registry.deregister(timed(request, limit)).await
+        });
+        match left.await {
+            Ok(response) => response.confirmed,
             Err(status) => {
                 warn!(
                     reason = status.message(),
@@ -278,11 +286,19 @@ impl Registration {
             }
         }
     }
+}
 
-    /// Each call with the credentials of the moment.
-    fn registry(&self) -> RegistryClient<Channel> {
-        RegistryClient::new(self.control_plane.channel(self.material.clone()))
-    }
+/// The limit of a request does not bound connecting, which may hang at somebody who takes connections and says nothing.
+async fn within<T>(
+    limit: Duration,
+    call: impl AsyncFnOnce(Duration) -> Result<tonic::Response<T>, Status>,
+) -> Result<T, Status> {
+    let answer = timeout(limit, call(limit)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        let message = format!("no answer within {limit:?}");
+        Err(Status::deadline_exceeded(message))
+    });
+    Ok(answer?.into_inner())
 }
 
 /// Whether what failed so may have been done: nobody said that it was refused.

@@ -1,6 +1,6 @@
-//! The connection that is there already.
+//! The connection that is there already, and to whom it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use arc_swap::ArcSwapOption;
 use tonic::transport::Channel;
@@ -16,32 +16,61 @@ struct Open {
     channel: Channel,
     /// What it was made for. A channel that connects again by itself may show newer ones.
     material: Arc<Material>,
+    /// Whose turn it was when it connected last, or is connecting.
+    turn: Arc<AtomicUsize>,
+}
+
+/// A connection that others use too. Whoever finds that it does not do says so of this one
+/// ([`ControlPlane::elsewhere`](super::ControlPlane::elsewhere)), not of the one that another may have made since.
+#[derive(Debug, Clone)]
+pub struct Line(Arc<Open>);
+
+impl Line {
+    /// For a call.
+    pub fn channel(&self) -> Channel {
+        self.0.channel.clone()
+    }
+
+    pub(super) fn turn(&self) -> &AtomicUsize {
+        &self.0.turn
+    }
 }
 
 impl Kept {
-    /// The channel that was made for this, else one that `make` makes.
+    /// The line that was made for this, else one that `make` makes.
     pub(super) fn for_material(
         &self,
         material: Arc<Material>,
-        make: impl FnOnce() -> Channel,
-    ) -> Channel {
+        make: impl FnOnce() -> (Channel, Arc<AtomicUsize>),
+    ) -> Line {
         let open = self.0.load();
         if let Some(open) = &*open
             && Arc::ptr_eq(&open.material, &material)
         {
-            return open.channel.clone();
+            return Line(Arc::clone(open));
         }
-        let channel = make();
-        let open = Open {
-            channel: channel.clone(),
+        let (channel, turn) = make();
+        let open = Arc::new(Open {
+            channel,
             material,
-        };
-        self.0.store(Some(Arc::new(open)));
-        channel
+            turn,
+        });
+        self.0.store(Some(Arc::clone(&open)));
+        Line(open)
     }
 
-    /// The next one is another one. Who is still using this one may go on.
-    pub(super) fn forget(&self) {
-        self.0.store(None);
+    /// The next line is another one than this, if it is not already: then the answer is `false`. Who is still using this one
+    /// may go on.
+    pub(super) fn forget(&self, line: &Line) -> bool {
+        let expected = self.0.load();
+        let is_kept = expected
+            .as_ref()
+            .is_some_and(|open| Arc::ptr_eq(open, &line.0));
+        is_kept && {
+            let found = self.0.compare_and_swap(&expected, None);
+            found
+                .as_ref()
+                .is_some_and(|open| Arc::ptr_eq(open, &line.0))
+        }
     }
 }

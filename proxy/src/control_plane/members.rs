@@ -60,13 +60,14 @@ impl Members {
         }
     }
 
-    /// The next connection goes to another one than the last.
-    pub(super) fn elsewhere(&self) {
-        self.passed_over(self.turn.load(Ordering::Relaxed));
+    /// Whose turn it is now.
+    pub(super) fn turn(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
     }
 
-    /// Whoever else has met the same one may have said so already.
-    fn passed_over(&self, turn: usize) {
+    /// The next connection goes to another one than the one whose turn that was. Whoever else has met the same one may
+    /// have said so already.
+    pub(super) fn passed_over(&self, turn: usize) {
         let next = turn.wrapping_add(1);
         let (met, moved) = (Ordering::Relaxed, Ordering::Relaxed);
         let _ = self.turn.compare_exchange(turn, next, met, moved);
@@ -111,12 +112,15 @@ impl Members {
         Err(last.unwrap_or_else(|| self.nobody()))
     }
 
+    /// `at`: whose turn it is, also while it is being tried.
     pub(super) async fn connect(
         &self,
         material: &Material,
+        at: &AtomicUsize,
     ) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
         let mut last = None;
         for attempt in self.attempts() {
+            at.store(attempt.turn, Ordering::Relaxed);
             match self.connect_to(&attempt.address, material).await {
                 Ok(stream) => return Ok(attempt.did(stream)),
                 Err(error) => last = Some(error),

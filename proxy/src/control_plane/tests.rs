@@ -51,3 +51,32 @@ async fn where_nobody_is_each_was_tried_once() {
     let explained = control_plane.explain(&error);
     assert!(explained.contains("connection refused"), "{explained}");
 }
+
+#[tokio::test]
+async fn who_comes_late_with_a_complaint_does_not_take_the_others_from_the_one_that_does() {
+    let fake = fake::Fake::start().await;
+    let there = fake.control_plane.members.address.to_string();
+    let list = [nobody().await, there, nobody().await].join(",");
+    let control_plane = ControlPlane::new(&list);
+    control_plane.members.turn.store(0, Ordering::Relaxed);
+    let turn = || control_plane.members.turn.load(Ordering::Relaxed);
+    let material = Arc::new(ArcSwap::from_pointee(
+        fake.authority.material(fake::WORKLOAD),
+    ));
+    let (calls, stream) = (
+        control_plane.line(material.clone()),
+        control_plane.line(material.clone()),
+    );
+    // What calls have found, the stream finds a moment later; in between both had a new line.
+    control_plane.elsewhere(&calls);
+    assert_eq!(turn(), 1);
+    let next = control_plane.line(material.clone());
+    control_plane.elsewhere(&stream);
+    assert_eq!(turn(), 1);
+    // Of the new one a complaint is heard, wherever it has come to by then.
+    next.turn().store(4, Ordering::Relaxed);
+    control_plane.members.turn.store(4, Ordering::Relaxed);
+    control_plane.elsewhere(&next);
+    control_plane.elsewhere(&next);
+    assert_eq!(turn(), 5);
+}

@@ -171,7 +171,7 @@ async fn a_token_buys_an_svid_that_is_kept_renewed_and_reused() {
 
     let mut keeper = Keeper::new(directory.state.clone(), svid).unwrap();
     let before = keeper.material().load_full();
-    let next = renew(fake.control_plane.channel(keeper.material()))
+    let next = renew(fake.control_plane.line(keeper.material()).channel())
         .await
         .unwrap();
     keeper.replace_svid(next).unwrap();

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     clock,
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, Line},
     snapshot::{ServiceEntry, Store},
     state_dir::StateDir,
     telemetry::metrics::Gauge,
@@ -137,7 +137,10 @@ impl Xds {
         let mut failures = 0;
         loop {
             let begun = Instant::now();
-            let status = self.stream().await;
+            // Before the handshake, which may show the one after it.
+            let root = self.parts.material.load().root;
+            let line = self.parts.control_plane.line(self.parts.material.clone());
+            let status = self.stream(&line, root).await;
             self.subscription.closed();
             if status.message() == UNDER_ANOTHER_ROOT {
                 info!("opening the stream again, with an identity under the root that signs now");
@@ -158,7 +161,7 @@ impl Xds {
             );
             if !stays {
                 // One that ends its streams, or does not open any, is not the one to ask first.
-                control_plane.elsewhere();
+                control_plane.elsewhere(&line);
             }
             let reason = status.message();
             match failures {
@@ -169,15 +172,9 @@ impl Xds {
         }
     }
 
-    async fn stream(&mut self) -> Status {
-        // Before the handshake, which may show the one after it.
-        let root = self.parts.material.load().root;
+    async fn stream(&mut self, line: &Line, root: Option<[u8; 32]>) -> Status {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        let channel = self
-            .parts
-            .control_plane
-            .channel(self.parts.material.clone());
-        let client = AggregatedDiscoveryServiceClient::new(channel);
+        let client = AggregatedDiscoveryServiceClient::new(line.channel());
         let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let first = self.subscription.opened(Instant::now());
         if let Err(status) = send(&requests, first) {

@@ -23,23 +23,35 @@ impl Rig {
     }
 }
 
-async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
-    let fake = Fake::start().await;
-    let (health, reported) = watch::channel(Report::default());
-    let (leave, commands) = mpsc::channel(1);
+fn registration(
+    (fake, control_plane): (&Fake, ControlPlane),
+    address: &str,
+    health: watch::Receiver<Report>,
+) -> Registration {
     let service: ServiceName = "bank/transaction".parse().unwrap();
     let metrics = crate::telemetry::metrics::Metrics::new(1);
-    let registration = Registration {
-        control_plane: fake.control_plane.clone(),
+    Registration {
+        control_plane,
         material: Arc::new(ArcSwap::from_pointee(fake.authority.material(WORKLOAD))),
         store: Arc::new(Store::new(service.clone(), 1, metrics)),
         service,
         instance: "i".parse().unwrap(),
         address: address.parse().unwrap(),
         zone: String::new(),
-        health: reported,
+        health,
         greeted: Arc::default(),
+        guarded: None,
+    }
+}
+
+async fn start(address: &str, guarded: Option<Guarded>) -> Rig {
+    let fake = Fake::start().await;
+    let (health, reported) = watch::channel(Report::default());
+    let (leave, commands) = mpsc::channel(1);
+    let of = (&fake, fake.control_plane.clone());
+    let registration = Registration {
         guarded,
+        ..registration(of, address, reported)
     };
     Rig {
         fake,
@@ -147,4 +159,30 @@ async fn an_exposed_application_is_not_registered() {
         Err(Exit::NotIntercepted { .. })
     ));
     assert!(rig.fake.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let control_plane = ControlPlane::new(&silent.local_addr().unwrap().to_string());
+    let fake = Fake::start().await;
+    let (_health, reported) = watch::channel(Report::default());
+    let registration = registration((&fake, control_plane.clone()), "10.0.0.1:15006", reported);
+    let lease = Lease {
+        lease_id: "l".to_owned(),
+        ttl_ms: 15_000,
+    };
+    let (line, began) = (
+        control_plane.line(registration.material.clone()),
+        Instant::now(),
+    );
+    let renewed = registration.renew(&line, &lease, &Report::default()).await;
+    assert_eq!(renewed.unwrap_err().code(), Code::DeadlineExceeded);
+    let ttl = Duration::from_millis(lease.ttl_ms);
+    let pauses = Duration::from_secs(1);
+    assert!(
+        ttl / 3 + 3 * began.elapsed() + pauses <= ttl,
+        "{:?}",
+        began.elapsed()
+    );
 }
