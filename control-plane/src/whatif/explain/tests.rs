@@ -222,7 +222,7 @@ apiVersion: gateway.networking.k8s.io/v1alpha2
 kind: TLSRoute
 metadata: {name: named, namespace: bank}
 spec:
-  parentRefs: [{group: '', kind: Service, name: db}]
+  parentRefs: [{group: '', kind: Service, name: db, port: 5433}]
   hostnames: [one.test, two.test]
   rules: [{backendRefs: [{name: db, port: 5433}]}]
 ---
@@ -260,13 +260,13 @@ fn routes_for_connections_are_told_with_ports_and_host_names() {
             )
         })
         .collect();
-    let named = ["one.test", "two.test"]
-        .map(|host| format!("TLS connections to ports 5432, 5433 for {host}"));
+    let named =
+        ["one.test", "two.test"].map(|host| format!("TLS connections to port 5433 for {host}"));
     let rest = vec!["connections to port 5432".to_owned()];
     assert_eq!(
         told,
         [
-            ("TLSRoute bank/named", "#0", named.to_vec()),
+            ("TLSRoute bank/named", "0", named.to_vec()),
             ("TCPRoute bank/rest", "half", rest)
         ]
     );
