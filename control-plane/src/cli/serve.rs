@@ -17,8 +17,7 @@ use super::{
 use crate::{
     admin::operator::Source,
     ca::{authority::AuthorityError, issuer::GivenFiles},
-    server::{Options, Server, StartError},
-    state::STORE_FILE,
+    server::{Options, Server, StartError, has_store},
     telemetry::{Format, misread, start_log},
 };
 use names::Names;
@@ -128,7 +127,7 @@ impl Serve {
         };
         let found = match config.exists() {
             true => "is not a directory",
-            false if self.data.path().join(STORE_FILE).exists() => return Ok(()),
+            false if has_store(&self.data.path()) => return Ok(()),
             false => "is not there",
         };
         let message = format!("--config: {} {found}", config.display());
