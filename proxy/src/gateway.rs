@@ -219,7 +219,7 @@ async fn carry(
     caller: &Caller,
     (record, filters): (&mut Record, &mut Chain),
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(incoming, worker.snapshot().empty_segments())?;
+    head::normalize(incoming, worker.snapshot().path_reading())?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();

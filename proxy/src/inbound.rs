@@ -259,7 +259,7 @@ async fn carry(
     record.service = Some(workload.label.clone());
     record.duration = Some(workload.duration.clone());
     transport_allowed(&workload, caller)?;
-    head::normalize(incoming, worker.snapshot().empty_segments())?;
+    head::normalize(incoming, worker.snapshot().path_reading())?;
     // Before anything is written that `Connection` could name.
     headers::remove_hop_by_hop(incoming.headers_mut());
     record.authority = incoming.uri().authority().cloned();

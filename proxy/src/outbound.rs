@@ -144,7 +144,7 @@ async fn carry(
     meant: Option<SocketAddr>,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(incoming, worker.snapshot().empty_segments())?;
+    head::normalize(incoming, worker.snapshot().path_reading())?;
     record.authority = incoming.uri().authority().cloned();
     record.path = incoming.uri().path_and_query().cloned();
     let authority = record.authority.clone();

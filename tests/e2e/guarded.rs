@@ -79,6 +79,51 @@ async fn slashes_that_follow_each_other_lead_past_no_rule() -> Result<()> {
 }
 
 #[tokio::test]
+async fn parameters_in_a_path_lead_past_no_rule() -> Result<()> {
+    let issuer = Issuer::new("one")?;
+    let rule = "{ kind: HTTPRoute, name: orders }";
+    let login = policy("orders", rule, "", &inline(&issuer));
+    let (mesh, application, _shop, edge) = shop(&[login]).await?;
+    let client = edge.client(80);
+    let before = application.received().len();
+    for path in ["/orders;x", "/orders;", "/orders%3Bx", "/orders/7;v=1"] {
+        let url = format!("http://shop.example.com{path}");
+        let refused = ask(&client, &url, &[]).await?;
+        assert_eq!(refused.status, 400, "{path}");
+    }
+    assert_eq!(application.received().len(), before);
+
+    // Where applications mean them, they are sent on, and no rule is compared with them.
+    mesh.write("mesh.yaml", MEANT)?;
+    let url = "http://shop.example.com/open;v=1";
+    eventually("the mesh lets parameters in", async || {
+        let answer = ask(&client, url, &[]).await.ok()?;
+        (answer.status == 200 && answer.text() == "/open;v=1").then_some(())
+    })
+    .await;
+    let before = application.received().len();
+    for path in ["/orders;x", "/orders;", "/orders/7;v=1"] {
+        let url = format!("http://shop.example.com{path}");
+        let refused = ask(&client, &url, &[]).await?;
+        assert_eq!(refused.status, 401, "{path}");
+    }
+    assert_eq!(application.received().len(), before);
+    let token = issuer.token("ada")?;
+    let answer = bearing(&client, "http://shop.example.com/orders/7;v=1", &token).await?;
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (200, "/orders/7;v=1")
+    );
+    Ok(())
+}
+
+const MEANT: &str = "apiVersion: usher.dev/v1alpha1
+kind: Mesh
+metadata: { name: mesh }
+spec: { trustDomain: test.mesh, pathParameters: Keep }
+";
+
+#[tokio::test]
 async fn a_forged_token_where_only_the_gateway_looks_does_not_reach_a_rules_application()
 -> Result<()> {
     let issuer = Issuer::new("one")?;

@@ -133,13 +133,13 @@ impl FromStr for PathRule {
             Some(prefix) => (prefix, Self::Prefix),
             None => (text, Self::Exact),
         };
-        let clean = !covered.contains(['*', ';']);
+        let clean = !covered.contains('*');
         if clean && path::is_normal(covered) {
             Ok(rule(covered.to_owned()))
         } else {
             Err(InvalidValue::new(
                 text,
-                "an absolute path as sidecars see it (no `.`/`..`/empty segments, query or escaped slash; what is not ASCII is percent-encoded, in upper case), at its end at most one `/*`",
+                "an absolute path as sidecars see it (no `.`/`..`/empty segments, `;`, query or escaped slash; what is not ASCII is percent-encoded, in upper case), at its end at most one `/*`",
             ))
         }
     }

@@ -34,6 +34,8 @@ pub struct MeshSpec {
     /// What an empty segment in a request's path is (`//orders`). Default Merge: what is sent on, and what routes and
     /// policies look at, has none.
     pub empty_segments: Option<EmptySegments>,
+    /// What parameters in a request's path are (`/orders;x`). Default Refuse: such a request is answered with 400.
+    pub path_parameters: Option<PathParameters>,
     /// What sidecars write down.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -69,6 +71,18 @@ choice! {
         Merge = "Merge",
         /// A segment without a name, for applications that mean it, such as object stores with keys like `a//b`. A rule
         /// for `/orders` then says nothing about `//orders`: only where no application behind it takes both for one.
+        Keep = "Keep",
+    }
+}
+
+choice! {
+    /// What `;` in a path means.
+    pub enum PathParameters {
+        /// Nobody knows: 400, encoded (`%3B`), too. Some frameworks (Java servlets, Spring) take `;` and what follows away
+        /// before they look where `/orders;x` belongs, others do not, so it would get past somebody's rule for `/orders`.
+        Refuse = "Refuse",
+        /// Values for the application (`;jsessionid=`, matrix parameters), in the last segment only: sent on, but routes,
+        /// policies and limits look at the path without them, as without its query. `%3B` is a letter like others.
         Keep = "Keep",
     }
 }

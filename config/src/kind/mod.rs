@@ -56,8 +56,8 @@ pub use matches::{
     TextMatchType,
 };
 pub use mesh::{
-    AccessLog, AccessLogMode, EmptySegments, MeshSpec, Mtls, MtlsMode, OutboundTraffic, Telemetry,
-    Tracing, VirtualCidr,
+    AccessLog, AccessLogMode, EmptySegments, MeshSpec, Mtls, MtlsMode, OutboundTraffic,
+    PathParameters, Telemetry, Tracing, VirtualCidr,
 };
 pub use object::{Kind, Metadata, Object, ObjectKey, Resource};
 pub use rate_limit_policy::{LimitKey, LimitWhen, RateLimit, RateLimitPolicySpec};

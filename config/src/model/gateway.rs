@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::value::{CertificateName, EmptySegments, Hostname, Name, Port, ServiceName};
+use crate::value::{CertificateName, Hostname, Name, PathReading, Port, ServiceName};
 
 use super::{Authentication, RateLimits, Route, StreamRoute, TrafficPolicy};
 
@@ -25,8 +25,8 @@ pub struct Gateway {
     pub rate_limits: Vec<RateLimits>,
     /// The same, for the requests of the routes of this name.
     pub route_limits: Vec<(Arc<str>, RateLimits)>,
-    /// What `//` in a request's path means.
-    pub empty_segments: EmptySegments,
+    /// What paths of requests mean.
+    pub path_reading: PathReading,
 }
 
 /// A port, a protocol and a host name.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 
-use crate::value::{EmptySegments, Name, Percent, Port, ServiceName, SpiffeId};
+use crate::value::{Name, PathReading, Percent, Port, ServiceName, SpiffeId, path};
 
 use super::{Authentication, Protocol, RateLimits};
 
@@ -38,8 +38,8 @@ pub struct InboundPolicy {
     pub zone: String,
     /// Where its own intercepted connections may go; the workload's, not its callers'.
     pub outbound: OutboundTraffic,
-    /// What `//` in the path of a request means that it sends or receives.
-    pub empty_segments: EmptySegments,
+    /// What paths of the requests mean that it sends or receives.
+    pub path_reading: PathReading,
 }
 
 /// Where intercepted connections of a workload may go.
@@ -121,6 +121,7 @@ impl PathRule {
     /// Whether the rule is about this (normalised) path.
     #[inline]
     pub fn covers(&self, path: &str) -> bool {
+        let path = path::without_parameters(path);
         match self {
             Self::Exact(exact) => exact == path,
             Self::Prefix(prefix) => {

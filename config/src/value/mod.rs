@@ -19,7 +19,7 @@ pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksUri, JwtAlgorithm, KeyMaterial, Verific
 pub use name::{CertificateName, Hostname, InstanceName, Name, ServiceName};
 pub use number::{Percent, Port, Weight};
 pub use origin::OriginPattern;
-pub use path::EmptySegments;
+pub use path::{EmptySegments, PathParameters, PathReading};
 pub use pattern::Pattern;
 pub use spiffe_id::{SpiffeId, TrustDomain};
 pub use text::Timespan;

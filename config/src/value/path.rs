@@ -3,9 +3,11 @@
 //!
 //! Dot segments are resolved and percent-encoded unreserved characters decoded (RFC 3986 §6.2.2). What the
 //! application might read differently than we do is refused, because a path that means `/public/x` to policy
-//! and `/admin` to the application is a hole in policy: encoded `/`, `\` and NUL, a backslash, and `;`
-//! parameters anywhere but at the end of the last segment (`/public/..;/admin`). Slashes that follow each other are one,
-//! as most applications read them, unless the mesh says that its applications mean empty segments.
+//! and `/admin` to the application is a hole in policy: encoded `/`, `\` and NUL, a backslash, and parameters
+//! (`/orders;x`), which some frameworks take away before they look where a request belongs and others do not. A mesh whose
+//! applications use them says so; then they may stand at the end of the last segment (never `/public/..;/admin`), and rules
+//! look at the path without them. Slashes that follow each other are one, as most applications read them, unless the mesh
+//! says that its applications mean empty segments.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -19,6 +21,33 @@ pub enum EmptySegments {
     Keep,
 }
 
+/// What `;` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PathParameters {
+    /// Nobody knows: refused.
+    #[default]
+    Refuse,
+    /// What follows it in the last segment is for the application, as a query is: rules do not look at it.
+    Keep,
+}
+
+/// How the applications of a mesh read paths: one way for all of them, since caller and callee have to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PathReading {
+    /// What `//` means.
+    pub empty_segments: EmptySegments,
+    /// What `;` means.
+    pub parameters: PathParameters,
+}
+
+impl PathReading {
+    /// Takes whatever is taken somewhere: for a path that was judged before, and changed by us.
+    pub const LENIENT: Self = Self {
+        empty_segments: EmptySegments::Keep,
+        parameters: PathParameters::Keep,
+    };
+}
+
 /// Why a path is refused with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -28,6 +57,9 @@ pub enum PathError {
     /// `%2F`, `%5C`, `%00`, `\`, or `;` before a slash or after dots.
     #[error("path is ambiguous")]
     Ambiguous,
+    /// `;`, plain or encoded, where the mesh does not say what it means.
+    #[error("path has parameters (`;`), which the Mesh does not let in (`pathParameters`)")]
+    Parameters,
     /// `%` without two hexadecimal digits, or a byte no path may have.
     #[error("path is malformed")]
     Malformed,
@@ -42,6 +74,7 @@ impl PathError {
         match self {
             Self::NotAbsolute => "path-not-absolute",
             Self::Ambiguous => "path-ambiguous",
+            Self::Parameters => "path-parameters",
             Self::Malformed => "path-malformed",
             Self::AboveRoot => "path-above-root",
         }
@@ -52,7 +85,7 @@ impl PathError {
 ///
 /// # Errors
 /// See [`PathError`].
-pub fn normalize(path: &str, empty: EmptySegments) -> Result<Cow<'_, str>, PathError> {
+pub fn normalize(path: &str, reading: PathReading) -> Result<Cow<'_, str>, PathError> {
     if path == "*" {
         return Ok(Cow::Borrowed(path));
     }
@@ -60,24 +93,34 @@ pub fn normalize(path: &str, empty: EmptySegments) -> Result<Cow<'_, str>, PathE
         return Err(PathError::NotAbsolute);
     }
     let text = decode(path)?;
-    check_parameters(&text)?;
+    check_parameters(&text, reading.parameters)?;
     let text = if has_dot_segment(&text) {
         Cow::Owned(resolve_dots(&text)?)
     } else {
         text
     };
     // Dots first, as RFC 3986 reads them: what is sent on has neither, so nobody can read it in another order.
-    if empty == EmptySegments::Merge && has_empty_segment(&text) {
+    if reading.empty_segments == EmptySegments::Merge && has_empty_segment(&text) {
         return Ok(Cow::Owned(merge_slashes(&text)));
     }
     Ok(text)
 }
 
+/// What routes, policies and limits look at of a normal path: it without its parameters.
+pub fn without_parameters(path: &str) -> &str {
+    // Only the last segment of a normal path has any, so nothing is cut off but them.
+    path.split_once(';').map_or(path, |(before, _)| before)
+}
+
 /// Whether configuration may name the path: it is normal, so requests can have it. Without empty segments even where
-/// the mesh keeps them: Gateway API's paths have none.
+/// the mesh keeps them: Gateway API's paths have none. Nor parameters, which no rule looks at.
 pub fn is_normal(path: &str) -> bool {
-    let normal = normalize(path, EmptySegments::Merge).is_ok_and(|normal| normal == path);
-    normal && path != "*"
+    let reading = PathReading {
+        empty_segments: EmptySegments::Merge,
+        ..PathReading::LENIENT
+    };
+    let normal = normalize(path, reading).is_ok_and(|normal| normal == path);
+    normal && path != "*" && !path.contains(';')
 }
 
 /// The normal path that an author who wrote this one probably means: as it is sent.
@@ -91,7 +134,7 @@ pub fn meant(path: &str) -> Option<String> {
         }
     }
     // Nobody writes an empty segment and means none: what is asked for is a path without.
-    let normal = normalize(&ascii, EmptySegments::Keep).ok()?.into_owned();
+    let normal = normalize(&ascii, PathReading::LENIENT).ok()?.into_owned();
     is_normal(&normal).then_some(normal)
 }
 
@@ -145,17 +188,20 @@ fn hex(byte: u8) -> Option<u8> {
     }
 }
 
-/// `;` is harmless only in the last segment, after something that is not dots.
-fn check_parameters(path: &str) -> Result<(), PathError> {
-    let Some(semicolon) = path.find(';') else {
+/// `;` can be harmless only in the last segment, after something that is not dots. Encoded it is a letter like others
+/// (RFC 3986 §2.2), but some proxies decode it on the way to applications that take parameters away.
+fn check_parameters(path: &str, parameters: PathParameters) -> Result<(), PathError> {
+    if let Some((before, after)) = path.split_once(';') {
+        let segment = before.rsplit('/').next().unwrap_or("");
+        if after.contains('/') || matches!(segment, "" | "." | "..") {
+            return Err(PathError::Ambiguous);
+        }
+    } else if !path.contains("%3B") {
         return Ok(());
-    };
-    let (before, after) = path.split_at(semicolon);
-    let segment = before.rsplit('/').next().unwrap_or("");
-    if after.contains('/') || matches!(segment, "" | "." | "..") {
-        Err(PathError::Ambiguous)
-    } else {
-        Ok(())
+    }
+    match parameters {
+        PathParameters::Refuse => Err(PathError::Parameters),
+        PathParameters::Keep => Ok(()),
     }
 }
 

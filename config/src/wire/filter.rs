@@ -109,11 +109,10 @@ impl From<&PathEdit> for v1::PathEdit {
 
 fn decode_path(message: v1::PathEdit) -> Decoded<PathEdit> {
     let normal = |path: String| {
-        // What is put before the rest of a path must not say that a parameter begins there.
-        if path::is_normal(&path) && !path.contains(';') {
+        if path::is_normal(&path) {
             Ok(path)
         } else {
-            Err(DecodeError::at("path", path, "a normal path without `;`"))
+            Err(DecodeError::at("path", path, "a normal path"))
         }
     };
     Ok(match required("path", message.kind)? {

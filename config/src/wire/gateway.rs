@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::{
     model::{Authentication, Gateway, GatewayRoute, Listener, ListenerProtocol, RateLimits},
-    value::{CertificateName, EmptySegments},
+    value::{CertificateName, EmptySegments, PathParameters},
 };
 
 use super::{
     DecodeError,
     authentication::{decode_authentication, decode_header_name, header_names},
-    inbound_policy::decode_empty_segments,
+    inbound_policy::decode_path_reading,
     rate_limit::decode_limits,
     route::{Decoder, Encoder},
     scalar::{Decoded, list, optional, port, required, service_name, text},
@@ -39,7 +39,8 @@ impl From<&Gateway> for v1::Gateway {
                 .collect(),
             rate_limits: gateway.rate_limits.iter().map(Into::into).collect(),
             route_limits: gateway.route_limits.iter().map(encode_of_route).collect(),
-            keep_empty_segments: gateway.empty_segments == EmptySegments::Keep,
+            keep_empty_segments: gateway.path_reading.empty_segments == EmptySegments::Keep,
+            keep_path_parameters: gateway.path_reading.parameters == PathParameters::Keep,
         }
     }
 }
@@ -69,7 +70,10 @@ fn decode_gateway(message: v1::Gateway) -> Decoded<Gateway> {
         )?,
         rate_limits: list("rate_limits", message.rate_limits, decode_limits)?,
         route_limits: list("route_limits", message.route_limits, decode_of_route)?,
-        empty_segments: decode_empty_segments(message.keep_empty_segments),
+        path_reading: decode_path_reading(
+            message.keep_empty_segments,
+            message.keep_path_parameters,
+        ),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::{
         AccessLogMode, AccessPolicy, AccessRule, ClaimRule, HealthCheck, HealthProbe,
         InboundPolicy, MtlsMode, OutboundTraffic, PathRule, Telemetry, Timeouts,
     },
-    value::{EmptySegments, Name, SpiffeId},
+    value::{EmptySegments, Name, PathParameters, PathReading, SpiffeId},
 };
 
 use super::{
@@ -43,7 +43,8 @@ impl From<&InboundPolicy> for v1::InboundPolicy {
             registry_only: policy.outbound == OutboundTraffic::RegistryOnly,
             pass_unknown: policy.outbound == OutboundTraffic::PassThroughUnknown,
             zone: policy.zone.clone(),
-            keep_empty_segments: policy.empty_segments == EmptySegments::Keep,
+            keep_empty_segments: policy.path_reading.empty_segments == EmptySegments::Keep,
+            keep_path_parameters: policy.path_reading.parameters == PathParameters::Keep,
         }
     }
 }
@@ -91,15 +92,25 @@ fn decode_inbound(message: v1::InboundPolicy) -> Decoded<InboundPolicy> {
             (false, true) => OutboundTraffic::PassThroughUnknown,
             (false, false) => OutboundTraffic::PassThrough,
         },
-        empty_segments: decode_empty_segments(message.keep_empty_segments),
+        path_reading: decode_path_reading(
+            message.keep_empty_segments,
+            message.keep_path_parameters,
+        ),
     })
 }
 
-pub(super) fn decode_empty_segments(keep: bool) -> EmptySegments {
-    if keep {
-        EmptySegments::Keep
-    } else {
-        EmptySegments::Merge
+pub(super) fn decode_path_reading(empty_segments: bool, parameters: bool) -> PathReading {
+    PathReading {
+        empty_segments: if empty_segments {
+            EmptySegments::Keep
+        } else {
+            EmptySegments::Merge
+        },
+        parameters: if parameters {
+            PathParameters::Keep
+        } else {
+            PathParameters::Refuse
+        },
     }
 }
 

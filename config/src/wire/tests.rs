@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::{DecodeError, v1};
 use crate::{
     model::*,
-    value::{EmptySegments, Percent, Port, Weight},
+    value::{PathReading, Percent, Port, Weight},
 };
 
 mod guards;
@@ -276,7 +276,7 @@ fn inbound_policy() -> InboundPolicy {
         },
         idle: Some(Duration::from_secs(7)),
         outbound: OutboundTraffic::PassThroughUnknown,
-        empty_segments: EmptySegments::Keep,
+        path_reading: PathReading::LENIENT,
         zone: "berlin-1".into(),
         authentication: Some(authentication()),
         claim_headers: vec![http::HeaderName::from_static("x-user")],

@@ -104,7 +104,7 @@ impl Check {
         let Offline {
             parsed, compiled, ..
         } = self.files.read()?;
-        let path = path::normalize(&self.path, compiled.empty_segments)
+        let path = path::normalize(&self.path, compiled.path_reading)
             .map_err(|error| usage(format!("--path: {error}")))?;
         let caller = match self.from.as_str() {
             "outside" => None,

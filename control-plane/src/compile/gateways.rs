@@ -19,7 +19,7 @@ use super::{
     precedence::{Ranked, rank},
     references::{Referrer, Whose, certificate},
     routes::{backends, layers_of_route, prefix, targets_of_route},
-    services::empty_segments,
+    services::path_reading,
     size::{ROUTES_BYTES_MAX, crowded_out, of_connections, of_requests},
     streams::streams,
     targets::{Target, Targets},
@@ -66,7 +66,7 @@ pub(super) fn within(
             route_authentication: Vec::new(),
             rate_limits: Vec::new(),
             route_limits: Vec::new(),
-            empty_segments: empty_segments(index),
+            path_reading: path_reading(index),
         };
         gateways.insert(name.clone(), gateway);
     }

@@ -35,7 +35,7 @@ use std::{
 use usher_config::{
     kind::ObjectKey,
     model::{Gateway, InboundPolicy, Service},
-    value::{EmptySegments, JwksUri, Name, ServiceName, SpiffeId, TrustDomain, Weight},
+    value::{JwksUri, Name, PathReading, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
 use crate::registry::World;
@@ -62,8 +62,8 @@ pub struct Compiled {
     pub key_sources: BTreeMap<JwksUri, Duration>,
     /// When each FaultPolicy ends. A moment that has passed changes nothing here: sidecars look at their clocks.
     pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
-    /// What `//` in a path means to all of them.
-    pub empty_segments: EmptySegments,
+    /// What paths mean to all of them.
+    pub path_reading: PathReading,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -176,7 +176,7 @@ pub fn compile(world: &World) -> Compiled {
         accounts: services::accounts(&index),
         key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
-        empty_segments: services::empty_segments(&index),
+        path_reading: services::path_reading(&index),
         findings: Vec::new(),
     };
     authentication::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);

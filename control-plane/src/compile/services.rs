@@ -8,7 +8,7 @@ use usher_config::{
         AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, OutboundTraffic,
         Protocol, Service, ServicePort, Telemetry, Timeouts,
     },
-    value::{EmptySegments, Name, ServiceName, SpiffeId, Weight},
+    value::{EmptySegments, Name, PathParameters, PathReading, ServiceName, SpiffeId, Weight},
 };
 
 use super::{
@@ -88,15 +88,21 @@ pub(super) fn caller_inbound(
         idle: Timeouts::default().idle,
         zone: workload.spec.zone.clone().unwrap_or_default(),
         outbound: outbound(index),
-        empty_segments: empty_segments(index),
+        path_reading: path_reading(index),
     }
 }
 
-/// What `//` in a path means: one rule for the whole mesh, so that all who look at a path see the same.
-pub(super) fn empty_segments(index: &Index<'_>) -> EmptySegments {
-    match index.mesh.empty_segments {
-        Some(kind::EmptySegments::Keep) => EmptySegments::Keep,
-        Some(kind::EmptySegments::Merge) | None => EmptySegments::Merge,
+/// What paths mean: one reading for the whole mesh, so that all who look at a path see the same.
+pub(super) fn path_reading(index: &Index<'_>) -> PathReading {
+    PathReading {
+        empty_segments: match index.mesh.empty_segments {
+            Some(kind::EmptySegments::Keep) => EmptySegments::Keep,
+            Some(kind::EmptySegments::Merge) | None => EmptySegments::Merge,
+        },
+        parameters: match index.mesh.path_parameters {
+            Some(kind::PathParameters::Keep) => PathParameters::Keep,
+            Some(kind::PathParameters::Refuse) | None => PathParameters::Refuse,
+        },
     }
 }
 
@@ -191,7 +197,7 @@ pub(super) fn inbound(
             .timeouts
             .idle,
         outbound: outbound(index),
-        empty_segments: empty_segments(index),
+        path_reading: path_reading(index),
         zone: zone(index.selected(service)),
         service: name,
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use usher_config::{
     decide::route::{self, Mismatch, mismatch, path},
     model::{PathMatch, Route},
-    value::{EmptySegments, Port},
+    value::{PathReading, Port},
 };
 
 use super::{Caller, Places};
@@ -169,14 +169,14 @@ struct Seen<'i> {
 
 impl<'i> Seen<'i> {
     /// `Err`: why it would be refused with 400.
-    fn new(imagined: &'i Imagined, empty: EmptySegments) -> Result<Self, String> {
+    fn new(imagined: &'i Imagined, reading: PathReading) -> Result<Self, String> {
         let authority = imagined
             .uri
             .authority()
             .map_or("", |authority| authority.as_str());
         let parsed = route::authority::parse(authority).map_err(|error| error.to_string())?;
         let path =
-            path::normalize(imagined.uri.path(), empty).map_err(|error| error.to_string())?;
+            path::normalize(imagined.uri.path(), reading).map_err(|error| error.to_string())?;
         let mut parts = imagined.uri.clone().into_parts();
         let query = imagined.uri.query().map(|query| format!("?{query}"));
         let target = format!("{path}{}", query.unwrap_or_default());

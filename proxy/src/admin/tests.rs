@@ -115,7 +115,7 @@ async fn a_sidecar_is_ready_when_it_serves_a_revision_and_does_not_leave() {
         telemetry: Default::default(),
         idle: None,
         outbound: Default::default(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         zone: String::new(),
     };
     admin.store.apply(Change {

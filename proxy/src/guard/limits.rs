@@ -178,7 +178,8 @@ fn asked<'a>(arrived: &Arrived<'a>) -> Asked<'a> {
     Asked {
         identity: arrived.identity,
         headers: arrived.request.headers(),
-        path: arrived.request.uri().path(),
+        // Else each parameter that a caller makes up would have a bucket of its own.
+        path: route::path::without_parameters(arrived.request.uri().path()),
         route: arrived.route,
         source: arrived.source,
         claims: arrived.claims,

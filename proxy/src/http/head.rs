@@ -15,7 +15,7 @@ use crate::{
     error::{ProxyError, Refusal},
     route::{
         authority,
-        path::{self, EmptySegments},
+        path::{self, PathReading},
     },
 };
 
@@ -25,7 +25,7 @@ use super::{Body, headers, strict::TARGET_MAX};
 ///
 /// # Errors
 /// [`ProxyError::InvalidRequest`], [`ProxyError::Refused`].
-pub fn normalize(request: &mut Request<Body>, empty: EmptySegments) -> Result<(), ProxyError> {
+pub fn normalize(request: &mut Request<Body>, reading: PathReading) -> Result<(), ProxyError> {
     if let Some(refusal) = request.extensions().get::<Refusal>() {
         return Err(ProxyError::Refused { refusal: *refusal });
     }
@@ -44,7 +44,7 @@ pub fn normalize(request: &mut Request<Body>, empty: EmptySegments) -> Result<()
     check_headers(request.headers())?;
     let authority = authority_of(request)?;
     parse(authority.as_str())?;
-    let path = path_of(request.uri(), empty)?;
+    let path = path_of(request.uri(), reading)?;
     request.headers_mut().remove(header::HOST);
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
@@ -59,7 +59,7 @@ pub fn normalize(request: &mut Request<Body>, empty: EmptySegments) -> Result<()
 /// # Errors
 /// [`ProxyError::InvalidRequest`], [`ProxyError::Refused`].
 pub fn check_changed(uri: &Uri) -> Result<(), ProxyError> {
-    path_of(uri, EmptySegments::Keep).map(drop)
+    path_of(uri, PathReading::LENIENT).map(drop)
 }
 
 /// As an HTTP/1.1 application expects it, whatever the caller spoke: origin form, the authority in `Host`.
@@ -164,14 +164,14 @@ pub fn parse(text: &str) -> Result<authority::Authority<'_>, ProxyError> {
     })
 }
 
-fn path_of(uri: &Uri, empty: EmptySegments) -> Result<PathAndQuery, ProxyError> {
+fn path_of(uri: &Uri, reading: PathReading) -> Result<PathAndQuery, ProxyError> {
     let Some(path_and_query) = uri.path_and_query() else {
         return Ok(PathAndQuery::from_static("/"));
     };
     if path_and_query.as_str().len() > TARGET_MAX {
         return Err(refused(Refusal::TargetTooLong));
     }
-    let normal = path::normalize(path_and_query.path(), empty);
+    let normal = path::normalize(path_and_query.path(), reading);
     let normal = normal.map_err(|error| invalid(error.slug()))?;
     match normal {
         Cow::Borrowed(_) => Ok(path_and_query.clone()),

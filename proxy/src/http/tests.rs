@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use super::{error_response::Dialect, *};
 use crate::{
     error::{Flag, Processing, ProxyError},
-    route::path::EmptySegments,
+    route::path::PathReading,
 };
 
 fn frames(texts: &[&'static str]) -> Body {
@@ -237,7 +237,7 @@ fn keep_alive_timeouts_are_read() {
 
 fn normalized(request: http::request::Builder) -> Result<String, ProxyError> {
     let mut request = request.body(Body::Empty).unwrap();
-    head::normalize(&mut request, EmptySegments::Merge).map(|()| request.uri().to_string())
+    head::normalize(&mut request, PathReading::default()).map(|()| request.uri().to_string())
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn cookies_are_one_field_however_many_come() {
         request = request.header("cookie", crumb);
     }
     let mut request = request.body(Body::Empty).unwrap();
-    head::normalize(&mut request, EmptySegments::Merge).unwrap();
+    head::normalize(&mut request, PathReading::default()).unwrap();
     let fields: Vec<_> = request.headers().get_all("cookie").iter().collect();
     assert_eq!(fields, [&crumbs.collect::<Vec<_>>().join("; ")]);
 }

@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 use usher_config::{
     model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
-    value::{EmptySegments, InstanceName, ServiceName},
+    value::{InstanceName, PathReading, ServiceName},
 };
 
 use crate::{
@@ -105,17 +105,10 @@ impl Snapshot {
         self.inbound.as_ref()
     }
 
-    /// What `//` in a path means: one rule for the whole mesh, which whoever is told of it is told the same.
-    pub fn empty_segments(&self) -> EmptySegments {
-        let workload = self
-            .inbound
-            .as_ref()
-            .map(|entry| entry.policy.empty_segments);
-        let gateway = || {
-            self.gateway
-                .as_ref()
-                .map(|entry| entry.model.empty_segments)
-        };
+    /// What paths mean: one reading for the whole mesh, which whoever is told of it is told the same.
+    pub fn path_reading(&self) -> PathReading {
+        let workload = self.inbound.as_ref().map(|entry| entry.policy.path_reading);
+        let gateway = || self.gateway.as_ref().map(|entry| entry.model.path_reading);
         workload.or_else(gateway).unwrap_or_default()
     }
 

@@ -80,6 +80,9 @@ fn a_rule_names_what_may_be_done() {
         (Method::GET, "/v1", true),
         (Method::GET, "/v1/", true),
         (Method::GET, "/v1beta", false),
+        (Method::GET, "/v1;x", true),
+        (Method::GET, "/healthz;x", true),
+        (Method::GET, "/;x=/healthz", false),
         (Method::GET, "/", false),
         (Method::POST, "/v1/payments", false),
     ] {

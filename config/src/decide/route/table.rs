@@ -13,7 +13,7 @@ use crate::{
 use http::{HeaderMap, HeaderName, Method, header};
 use smallvec::SmallVec;
 
-use super::query;
+use super::{path, query};
 use crate::decide::random;
 
 /// What matching looks at.
@@ -93,17 +93,19 @@ impl Table {
     /// The first route that takes the request, with its position.
     pub fn select(&self, request: &Request<'_>) -> Option<(usize, &Route)> {
         if self.routes.len() <= FEW {
+            let path = path::without_parameters(request.path);
             return self.routes.iter().enumerate().find(|(_, route)| {
-                path_matches(&route.matches.path, request.path) && others_match(route, request)
+                path_matches(&route.matches.path, path) && others_match(route, request)
             });
         }
         self.select_compiled(request)
     }
 
     fn select_compiled(&self, request: &Request<'_>) -> Option<(usize, &Route)> {
+        let path = path::without_parameters(request.path);
         let mut lists: SmallVec<[&[u32]; 16]> = SmallVec::new();
-        lists.extend(self.exact.get(request.path).map(Vec::as_slice));
-        lists.extend(self.prefixes_of(request.path));
+        lists.extend(self.exact.get(path).map(Vec::as_slice));
+        lists.extend(self.prefixes_of(path));
         lists.push(&self.patterns);
         loop {
             // The least head of all lists: the next candidate in precedence. A route is in one list only.
@@ -116,7 +118,7 @@ impl Table {
             let position = usize::try_from(*position).ok()?;
             let route = self.routes.get(position)?;
             let path_holds = match &route.matches.path {
-                PathMatch::Regex(pattern) => pattern.is_match(request.path),
+                PathMatch::Regex(pattern) => pattern.is_match(path),
                 PathMatch::Exact(_) | PathMatch::Prefix(_) => true,
             };
             if path_holds && others_match(route, request) {
@@ -139,6 +141,7 @@ impl Table {
     }
 }
 
+/// `path`: without parameters.
 pub(super) fn path_matches(wanted: &PathMatch, path: &str) -> bool {
     match wanted {
         PathMatch::Exact(exact) => exact == path,

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use super::{
-    Request, query,
+    Request, path, query,
     table::{headers_match, path_matches, text_matches},
 };
 use crate::model::Route;
@@ -35,7 +35,7 @@ pub fn mismatch(route: &Route, request: &Request<'_>) -> Option<Mismatch> {
     if !route.hostnames.is_empty() && !names.any(|name| name.matches(request.host)) {
         return Some(Mismatch::Hostname);
     }
-    if !path_matches(&wanted.path, request.path) {
+    if !path_matches(&wanted.path, path::without_parameters(request.path)) {
         return Some(Mismatch::Path);
     }
     if wanted

@@ -309,9 +309,8 @@ fn path(place: &Place<'_>, prefix: Prefix) -> Option<PathModifier> {
     };
     others(&mut fields, own, &[other]);
     let full = kind == Some(PathModifierType::ReplaceFullPath);
-    let plain = |text: &str| is_plain_path(text) && !text.contains(';');
     let text = fields.required(own, |place| {
-        let valid = |text: &str| plain(text) || (!full && text.is_empty());
+        let valid = |text: &str| is_plain_path(text) || (!full && text.is_empty());
         normal_path(&place, valid, PATH)
     });
     if !full && prefix == Prefix::None {

@@ -14,6 +14,7 @@ pub(super) fn mesh(place: &Place<'_>) -> Option<MeshSpec> {
         allow_loosening: fields.optional("allowLoosening", |place| place.boolean()),
         outbound_traffic: fields.optional("outboundTraffic", |place| place.choice()),
         empty_segments: fields.optional("emptySegments", |place| place.choice()),
+        path_parameters: fields.optional("pathParameters", |place| place.choice()),
         telemetry: fields.group("telemetry", telemetry),
     };
     fields.finish();

@@ -21,7 +21,7 @@ use super::{
 };
 
 const PATH: &str =
-    "an absolute path without query, fragment, `//`, `.` or `..` segments or escaped slash";
+    "an absolute path without query, fragment, `;`, `//`, `.` or `..` segments or escaped slash";
 
 /// Upstream's bounds: what is valid here is valid in a cluster, and matching stays quick.
 const RULES_MAX: usize = 16;

@@ -4,6 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+const STRICT: PathReading = PathReading {
+    empty_segments: EmptySegments::Merge,
+    parameters: PathParameters::Refuse,
+};
+
+const PARAMETERS: PathReading = PathReading {
+    empty_segments: EmptySegments::Merge,
+    parameters: PathParameters::Keep,
+};
+
 #[test]
 fn a_normal_path_is_left_alone_without_a_copy() {
     for path in [
@@ -11,7 +21,6 @@ fn a_normal_path_is_left_alone_without_a_copy() {
         "/a",
         "/a/b/",
         "/v1/payments/17",
-        "/a;v=1",
         "/.hidden",
         "/a..b",
         "/...",
@@ -19,7 +28,7 @@ fn a_normal_path_is_left_alone_without_a_copy() {
         "*",
     ] {
         assert!(
-            matches!(normalize(path, EmptySegments::Merge), Ok(Cow::Borrowed(same)) if same == path)
+            matches!(normalize(path, STRICT), Ok(Cow::Borrowed(same)) if same == path)
                 || path == "/%20",
             "{path}"
         );
@@ -40,11 +49,7 @@ fn dots_are_resolved_and_unreserved_characters_decoded() {
         ("/%252F", "/%252F"),
         ("/a//../b", "/a/b"),
     ] {
-        assert_eq!(
-            normalize(path, EmptySegments::Merge).as_deref(),
-            Ok(normal),
-            "{path}"
-        );
+        assert_eq!(normalize(path, STRICT).as_deref(), Ok(normal), "{path}");
     }
 }
 
@@ -56,18 +61,58 @@ fn slashes_that_follow_each_other_are_one_unless_the_mesh_keeps_them() {
         ("/a//", "/a/"),
         ("///", "/"),
         ("/a//%2e%2e//b", "/a/b"),
-        ("/a//b;v=1", "/a/b;v=1"),
     ] {
-        let normal = normalize(path, EmptySegments::Merge);
+        let normal = normalize(path, STRICT);
         assert_eq!(normal.as_deref(), Ok(merged), "{path}");
     }
     for path in ["//orders", "/bucket//key", "/a//"] {
-        let kept = normalize(path, EmptySegments::Keep);
+        let kept = normalize(path, PathReading::LENIENT);
         assert!(
             matches!(kept, Ok(Cow::Borrowed(same)) if same == path),
             "{path}"
         );
     }
+}
+
+#[test]
+fn parameters_are_refused_unless_the_mesh_says_that_its_applications_mean_them() {
+    for path in [
+        "/orders;x",
+        "/orders;",
+        "/orders/17;v=1;w",
+        "/a/../orders;x",
+        "/orders%3Bx",
+        "/orders%3bx/y",
+        "//orders;x",
+    ] {
+        let refused = normalize(path, STRICT);
+        assert_eq!(refused, Err(PathError::Parameters), "{path}");
+    }
+    for (path, normal, ruled) in [
+        ("/orders;x", "/orders;x", "/orders"),
+        ("/orders;", "/orders;", "/orders"),
+        ("/a//b;v=1;w", "/a/b;v=1;w", "/a/b"),
+        ("/a/../orders;x=..", "/orders;x=..", "/orders"),
+        ("/orders%3bx/y", "/orders%3Bx/y", "/orders%3Bx/y"),
+        ("/orders", "/orders", "/orders"),
+        ("*", "*", "*"),
+    ] {
+        let kept = normalize(path, PARAMETERS);
+        assert_eq!(kept.as_deref(), Ok(normal), "{path}");
+        assert_eq!(without_parameters(normal), ruled, "{path}");
+    }
+    for path in ["/orders;x/y", "/a/;x", "/..;", "/a/..;/orders"] {
+        let refused = normalize(path, PARAMETERS);
+        assert_eq!(refused, Err(PathError::Ambiguous), "{path}");
+    }
+}
+
+/// As a servlet container does it: parameters of every segment are taken away, then dots resolved.
+fn servlet(path: &str) -> String {
+    let bare = |segment: &str| segment.split(';').next().unwrap_or("").to_owned();
+    let segments: Vec<String> = path.split('/').map(bare).collect();
+    let merged = merge_slashes(&segments.join("/"));
+    resolve_dots(&merged).unwrap_or_default()
 }
 
 #[test]
@@ -94,17 +139,13 @@ fn what_readers_could_disagree_on_is_refused() {
         ("", PathError::NotAbsolute),
         ("a", PathError::NotAbsolute),
     ] {
-        assert_eq!(
-            normalize(path, EmptySegments::Merge),
-            Err(error),
-            "{path:?}"
-        );
+        assert_eq!(normalize(path, STRICT), Err(error), "{path:?}");
     }
 }
 
 #[test]
 fn configuration_names_paths_as_they_are_sent() {
-    for path in ["/", "/a/b", "/caf%C3%A9", "/a;v=1", "/.hidden", "/a/"] {
+    for path in ["/", "/a/b", "/caf%C3%A9", "/.hidden", "/a/"] {
         assert!(is_normal(path), "{path}");
         assert_eq!(meant(path).as_deref(), Some(path));
     }
@@ -118,6 +159,7 @@ fn configuration_names_paths_as_they_are_sent() {
         ("/a\\b", None),
         ("/a%2fb", None),
         ("/a//b", None),
+        ("/a;v=1", None),
         ("a", None),
         ("*", None),
         ("", None),
@@ -130,8 +172,8 @@ fn configuration_names_paths_as_they_are_sent() {
 proptest! {
     #[test]
     fn normalising_twice_changes_nothing(path in "/([a-c./;%]|%2[0-9eEfF]|%6[1-3]|%5c|\\.\\.){0,12}") {
-        if let Ok(normal) = normalize(&path, EmptySegments::Merge) {
-            let again = normalize(&normal, EmptySegments::Merge);
+        if let Ok(normal) = normalize(&path, STRICT) {
+            let again = normalize(&normal, STRICT);
             prop_assert_eq!(again.as_deref(), Ok(&*normal));
             prop_assert!(normal.starts_with('/'));
             prop_assert!(!normal.split('/').any(|segment| segment == "." || segment == ".."));
@@ -139,8 +181,20 @@ proptest! {
         }
     }
 
+    /// Whoever takes parameters away and whoever does not read the same path, or rules read what the first one does.
+    #[test]
+    fn rules_look_at_what_a_servlet_container_would(path in "/([a-b./;]|%3B|\\.\\.){0,12}") {
+        if let Ok(normal) = normalize(&path, STRICT) {
+            prop_assert!(!normal.contains(';') && !normal.contains("%3B"));
+        }
+        if let Ok(normal) = normalize(&path, PARAMETERS) {
+            prop_assert_eq!(without_parameters(&normal), servlet(&normal));
+            prop_assert_eq!(without_parameters(&normal), servlet(&path));
+        }
+    }
+
     #[test]
     fn any_text_is_survived(path in any::<String>()) {
-        let _ = normalize(&path, EmptySegments::Merge);
+        let _ = normalize(&path, STRICT);
     }
 }

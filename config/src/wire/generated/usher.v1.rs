@@ -795,6 +795,9 @@ pub struct InboundPolicy {
     /// `//` in a path is not `/`
     #[prost(bool, tag = "16")]
     pub keep_empty_segments: bool,
+    /// `;` in a path is let in, and rules look at what is before it
+    #[prost(bool, tag = "17")]
+    pub keep_path_parameters: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InboundPort {
@@ -1144,6 +1147,9 @@ pub struct Gateway {
     /// `//` in a path is not `/`
     #[prost(bool, tag = "10")]
     pub keep_empty_segments: bool,
+    /// `;` in a path is let in, and rules look at what is before it
+    #[prost(bool, tag = "11")]
+    pub keep_path_parameters: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {

@@ -45,7 +45,7 @@ pub(super) fn gateway(path: String, retries: u32, millis: u64) -> Gateway {
         route_authentication: vec![("HTTPRoute/bank/shop/0".into(), authentication())],
         rate_limits: vec![rate_limits()],
         route_limits: vec![("HTTPRoute/bank/shop/0".into(), rate_limits())],
-        empty_segments: EmptySegments::Keep,
+        path_reading: PathReading::LENIENT,
     }
 }
 

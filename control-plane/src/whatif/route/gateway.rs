@@ -18,7 +18,7 @@ pub fn at_gateway(known: Known<'_>, gateway: &Gateway, imagined: &Imagined) -> J
     for name in &gateway.claim_headers {
         imagined.headers.remove(name);
     }
-    let seen = match Seen::new(&imagined, known.compiled.empty_segments) {
+    let seen = match Seen::new(&imagined, known.compiled.path_reading) {
         Ok(seen) => seen,
         Err(why) => return journey.refused(400, "DPE", why),
     };

@@ -19,7 +19,7 @@ use crate::whatif::find;
 /// What would become of a request that `caller`'s application sends to its sidecar.
 pub fn from_sidecar(known: Known<'_>, caller: &Caller, imagined: &Imagined) -> Journey {
     let mut journey = Journey::new(imagined, &caller.name);
-    let seen = match Seen::new(imagined, known.compiled.empty_segments) {
+    let seen = match Seen::new(imagined, known.compiled.path_reading) {
         Ok(seen) => seen,
         Err(why) => return journey.refused(400, "DPE", why),
     };

@@ -29,7 +29,7 @@ fn an_address_for_a_port_that_the_gateway_lacks_is_a_mistake_where_another_port_
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         authentication: None,
         route_authentication: Vec::new(),
         claim_headers: Vec::new(),
@@ -59,7 +59,7 @@ fn a_certificate_without_files_is_told_by_listener() {
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         authentication: None,
         route_authentication: Vec::new(),
         claim_headers: Vec::new(),
@@ -107,7 +107,7 @@ fn follow(steps: &[(&str, &str, &[&str])], files: &[&CertificateName]) -> Vec<St
         let gateway = Gateway {
             rate_limits: Vec::new(),
             route_limits: Vec::new(),
-            empty_segments: Default::default(),
+            path_reading: Default::default(),
             authentication: None,
             route_authentication: Vec::new(),
             claim_headers: Vec::new(),
@@ -165,7 +165,7 @@ fn what_is_shown_instead_is_said() {
     let gateway = |certificates: &[&str]| Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         authentication: None,
         route_authentication: Vec::new(),
         claim_headers: Vec::new(),

@@ -34,7 +34,7 @@ fn configure(store: &Store) {
         telemetry: Default::default(),
         idle: None,
         outbound: Default::default(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         zone: String::new(),
     };
     store.apply(Change {
@@ -86,7 +86,7 @@ fn a_gateway_says_which_of_its_listeners_waits_for_what() {
     let gateway = Gateway {
         rate_limits: Vec::new(),
         route_limits: Vec::new(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         authentication: None,
         route_authentication: Vec::new(),
         claim_headers: Vec::new(),

@@ -73,6 +73,18 @@ fn bad_tokens_use_up_what_asks_for_no_claim_and_no_header() {
 }
 
 #[test]
+fn parameters_of_a_path_have_no_bucket_of_their_own() {
+    let by_path = policy(&[&[LimitKey::Path]]);
+    for (path, taken) in [("/login", true), ("/login;x=1", false), ("/other", true)] {
+        let request = Request::get(format!("http://a{path}"));
+        let request = request.body(Body::Empty).unwrap();
+        let asked = (asked(&request, 1, None), Those::All, clock::now());
+        let result = take(by_path.iter(), asked, Taken::default());
+        assert_eq!(result.is_ok(), taken, "{path}");
+    }
+}
+
+#[test]
 fn what_is_refused_after_its_token_gives_back_what_was_taken_before() {
     let request = Request::new(Body::Empty);
     let policies = policy(&[&[LimitKey::Source], &[LimitKey::Claim("sub".into())]]);

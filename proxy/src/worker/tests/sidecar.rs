@@ -89,7 +89,7 @@ pub(super) fn inbound_policy(name: &str) -> InboundPolicy {
         telemetry: Telemetry::default(),
         idle: Timeouts::default().idle,
         outbound: Default::default(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         zone: String::new(),
     }
 }

@@ -362,7 +362,7 @@ fn a_state_directory_that_another_service_had_lets_in_nobody() {
         telemetry: Default::default(),
         idle: None,
         outbound: Default::default(),
-        empty_segments: Default::default(),
+        path_reading: Default::default(),
         zone: String::new(),
     };
     for (service, taken) in [("n/own", true), ("n/other", false)] {
