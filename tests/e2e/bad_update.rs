@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use usher_tests::{Application, Client, Mesh, eventually, reply, yaml};
 
-use crate::pair;
+use crate::{gateway::route, pair};
 
 #[path = "../../control-plane/tests/bad/edits.rs"]
 mod edits;
@@ -50,6 +50,36 @@ async fn a_broken_policy_keeps_the_last_good_one_until_it_is_mended() -> Result<
     .await;
     let after = mesh.ask(&["status"])?;
     assert_ne!(before["revision"]["number"], after["revision"]["number"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_route_opens_nothing_while_a_file_that_may_hold_its_guard_cannot_be_read() -> Result<()> {
+    let application = Application::echo().await?;
+    let own = "{ group: \"\", kind: Service, name: api }";
+    let narrow = route("way", own, &[], &[("/v1", "api")]);
+    let (mesh, _api, web) = pair(&application, &[narrow]).await?;
+    let status = async |path: &str| anyhow::Ok(web.get(&format!("http://api{path}")).await?.status);
+    assert_eq!((status("/v1").await?, status("/admin").await?), (200, 404));
+    let rules = "  rules:\n  - to: { paths: [\"/v1/*\"] }\n";
+    let guard = yaml::access_policy("api", rules);
+    mesh.write("guard.yaml", &format!("{guard}  - [\n"))?;
+    mesh.write("01.yaml", &route("way", own, &[], &[("/", "api")]))?;
+    eventually("it is told what the route waits for", async || {
+        let told = mesh.ask(&["status"]).ok()?["rejected"].to_string();
+        (told.contains("HTTPRoute default/way") && told.contains("while guard.yaml cannot be read"))
+            .then_some(())
+    })
+    .await;
+    assert_eq!((status("/v1").await?, status("/admin").await?), (200, 404));
+    let seen = application.received().len();
+    mesh.write("guard.yaml", &guard)?;
+    eventually("the route is in force with its guard", async || {
+        (status("/admin").await.ok()? == 403).then_some(())
+    })
+    .await;
+    assert_eq!(application.received().len(), seen, "never without it");
+    assert_eq!(status("/v1").await?, 200);
     Ok(())
 }
 

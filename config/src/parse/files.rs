@@ -99,10 +99,11 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
         }
     }
     for path in found.dangling {
-        let allowed = "a link to a file or folder: what that held counts as deleted";
-        let mut mistake = whole_file(&path, "a link that leads nowhere", allowed);
-        mistake.severity = Severity::Warning;
+        // Not mounted, most likely. Were what it held deleted, the link would be, too.
+        let allowed = "a link to a file or folder; to delete what that held, remove the link";
+        let mistake = whole_file(&path, "a link that leads nowhere", allowed);
         parsed.mistakes.push(mistake);
+        parsed.unreadable.push(path);
     }
     Ok(finish(parsed))
 }

@@ -91,6 +91,9 @@ impl Weight {
     /// The weight of a backend that names none.
     pub const ONE: Self = Self(1);
 
+    /// The weight of a backend that nobody is led to.
+    pub const ZERO: Self = Self(0);
+
     /// The number.
     #[inline]
     pub const fn get(self) -> u32 {

@@ -7,13 +7,16 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Kind, ObjectKey, TargetKind},
+    kind::{Kind, ObjectKey, TargetRef},
     parse::{Mistake, Parsed, Severity},
 };
 
 use crate::status::{Condition, MistakeReport, RejectedObject};
 
-use super::{World, denied::protects};
+use super::{
+    World,
+    opening::{guards, routes_of},
+};
 
 /// `file` as people know it: below the configuration directory, with `/`.
 pub(super) fn relative(file: &Path, base: &Path) -> String {
@@ -94,32 +97,49 @@ pub(super) fn unreadable_files(parsed: &Parsed, next: &World, base: &Path) -> Ve
     files.collect()
 }
 
+/// What refuses a first start of a mesh whose directory is `base`, a line for each.
+pub(crate) fn unguarded(parsed: &Parsed, base: &Path) -> Vec<String> {
+    let lines = opening(parsed).map(|mistake| match report(mistake, base) {
+        MistakeReport { at, path, message } if path.is_empty() => format!("{at}: {message}"),
+        MistakeReport { at, path, message } => format!("{at}: {path}: {message}"),
+    });
+    lines.collect()
+}
+
+/// What refuses a configuration that comes whole or not at all; `world` is in force.
+pub(crate) fn unguarded_objects(parsed: &Parsed, world: &World) -> Vec<RejectedObject> {
+    let base = Path::new("");
+    let objects = opening(parsed).map(|mistake| {
+        let key = mistake.key.as_ref();
+        RejectedObject {
+            object: key.map_or_else(|| relative(&mistake.file, base), ToString::to_string),
+            last_good: key.is_some_and(|key| world.objects.contains_key(key)),
+            mistakes: vec![report(mistake, base)],
+        }
+    });
+    objects.collect()
+}
+
 /// Mistakes without whose mending something could be called that their author has closed or limited, where no version of
-/// it ever ran: of what does not say what it is, of RateLimitPolicies, of guards for what is not there (misspelt, most
-/// likely), and of routes that a guard is for, whose requests would be a wider route's. (Access- and
+/// it ever ran: of what does not say what it is, of RateLimitPolicies, of guards for what is not there
+/// (misspelt, most likely), and of routes that a guard is for, whose requests would be a wider route's. (Access- and
 /// AuthenticationPolicies with other mistakes close what they were meant for; without any other object less can be called,
 /// not more.)
-pub(crate) fn unguarded(parsed: &Parsed, base: &Path) -> Vec<String> {
-    let is_guard = |key: &ObjectKey| protects(key.kind) || key.kind == Kind::RateLimitPolicy;
+fn opening(parsed: &Parsed) -> impl Iterator<Item = &Mistake> {
     let rejected: BTreeSet<&ObjectKey> = parsed.rejected.iter().map(|one| &one.key).collect();
     let guarded = guarded_routes(parsed);
-    let opens = |mistake: &&Mistake| {
+    let opens = move |mistake: &&Mistake| {
         mistake.severity == Severity::Error
             && match &mistake.key {
                 Some(key) if key.kind == Kind::RateLimitPolicy && rejected.contains(key) => true,
                 Some(key) if guarded.contains(key) => {
                     rejected.contains(key) || attaches_to_nothing(mistake)
                 }
-                Some(key) => is_guard(key) && attaches_to_nothing(mistake),
+                Some(key) => guards(key.kind) && attaches_to_nothing(mistake),
                 None => parsed.unreadable.contains(&mistake.file),
             }
     };
-    let mistakes = parsed.mistakes.iter().filter(opens);
-    let lines = mistakes.map(|mistake| match report(mistake, base) {
-        MistakeReport { at, path, message } if path.is_empty() => format!("{at}: {message}"),
-        MistakeReport { at, path, message } => format!("{at}: {path}: {message}"),
-    });
-    lines.collect()
+    parsed.mistakes.iter().filter(opens)
 }
 
 /// Routes that policies about requests are for.
@@ -130,25 +150,12 @@ fn guarded_routes(parsed: &Parsed) -> BTreeSet<ObjectKey> {
     let accepted = accepted.map(|one| (one.object.key(), one.object.targets()));
     let rejected = parsed.rejected.iter();
     let rejected = rejected.map(|one| (one.key.clone(), one.targets.as_slice()));
-    let policies = accepted.chain(rejected).filter(|(key, _)| is_about(key));
-    let routes = policies.flat_map(|(policy, targets)| {
-        targets.iter().filter_map(move |target| {
-            let kind = match target.kind {
-                TargetKind::HttpRoute => Kind::HttpRoute,
-                TargetKind::GrpcRoute => Kind::GrpcRoute,
-                TargetKind::Mesh
-                | TargetKind::Namespace
-                | TargetKind::Service
-                | TargetKind::Gateway => return None,
-            };
-            Some(ObjectKey {
-                kind,
-                namespace: policy.namespace.clone(),
-                name: target.name.clone(),
-            })
-        })
-    });
-    routes.collect()
+    let policies: Vec<(ObjectKey, &[TargetRef])> = accepted
+        .chain(rejected)
+        .filter(|(key, _)| is_about(key))
+        .collect();
+    let policies = policies.iter();
+    routes_of(policies.map(|(key, targets)| (&key.namespace, *targets)))
 }
 
 /// Whether it is that a target or parent does not exist.

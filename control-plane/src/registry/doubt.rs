@@ -1,25 +1,25 @@
 //! Whose absence says nothing: files that cannot be read, or not wholly.
 //!
 //! What came from them stays; also what came from files that are gone: it may have moved into one that cannot be
-//! read. So may a guard whose own file is still there and can be read: where it was wrongly kept, too little is open. Emptied files count as unreadable (a full disk, a copy that has only begun), and so does a directory without
-//! any file (not mounted, not checked out): to delete objects, delete their documents.
+//! read. So may a guard whose own file is still there and can be read (where it was wrongly kept, too little is open), and
+//! the route that a guard is for. Edits beside such a file that may open something wait for it ([`super::opening`]).
+//! Emptied files count as unreadable (a full disk, a copy that has only begun), and so does a directory without any file (not
+//! mounted, not checked out): to delete objects, delete their documents.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-use usher_config::{
-    kind::{Kind, ObjectKey},
-    parse::Parsed,
-};
+use usher_config::{kind::ObjectKey, parse::Parsed};
 
 use crate::status::{MistakeReport, RejectedObject};
 
 use super::{
     World,
     complaints::{emptied, relative},
-    denied::protects,
+    opening::{guarded_routes, guards, may_open, opens_alone},
+    world::Accepted,
 };
 
 /// What cannot be told from a text. Files are named relative to the configuration directory.
@@ -75,19 +75,45 @@ impl Doubt {
             || is_gone && !self.nameless.is_empty()
     }
 
-    /// Whether an object from `file` that is found nowhere stays as it is.
-    pub(super) fn keeps(&self, key: &ObjectKey, file: &str) -> bool {
-        let guards = protects(key.kind) || key.kind == Kind::RateLimitPolicy;
-        self.covers(file) || guards && self.some_unreadable()
-    }
-
     /// Whether something may be anywhere.
     pub(super) fn some_unreadable(&self) -> bool {
         self.bare || !self.unreadable.is_empty()
     }
 
-    /// Takes no new TLSRoutes and TCPRoutes while a guard may be where nobody can read: of routes for connections no policy
-    /// can be told that closes them alone, and they may lead past those of Services. Says which.
+    /// Keeps what may be in files that cannot be read now. A guard that is found nowhere may be in one of them, too, and a
+    /// route that a guard is for. Says which of those were found nowhere.
+    pub(super) fn keep(&self, before: &World, next: &mut World) -> Vec<RejectedObject> {
+        let guarded = match self.unreadable.is_empty() {
+            true => BTreeSet::new(),
+            false => guarded_routes(before),
+        };
+        let mut missed = Vec::new();
+        for (key, accepted) in &before.objects {
+            if next.objects.contains_key(key) {
+                continue;
+            }
+            let is_covered = self.covers(&accepted.file);
+            let may_have_moved = guards(key.kind) || guarded.contains(key);
+            let unread = self.unreadable.first().filter(|_| may_have_moved);
+            if !is_covered && let Some(unread) = unread {
+                let gone = "no document of it any more, allowed: one";
+                let then = "it may have moved there, and goes as soon as that file can be read and does not have it";
+                missed.push(waiting(
+                    key,
+                    (&accepted.file, 1),
+                    (gone, unread, then),
+                    true,
+                ));
+            }
+            if is_covered || unread.is_some() {
+                next.objects.insert(key.clone(), accepted.clone());
+            }
+        }
+        missed
+    }
+
+    /// Takes no edit that may open something while the guard for it may be where nobody can read, and no new object that
+    /// opens something and cannot be closed alone. Says which.
     pub(super) fn hold_back(
         &self,
         before: &World,
@@ -95,35 +121,38 @@ impl Doubt {
         parsed: &Parsed,
         base: &Path,
     ) -> Vec<RejectedObject> {
-        let unread = parsed.unreadable.first();
-        let Some(unread) = unread.map(|file| relative(file, base)) else {
+        let Some(unread) = self.unreadable.first() else {
             return Vec::new();
         };
         let mut held_back = Vec::new();
         for located in &parsed.objects {
             let key = located.object.key();
-            let is_stream = matches!(key.kind, Kind::TlsRoute | Kind::TcpRoute);
-            if !is_stream
-                || before.objects.contains_key(&key)
-                || next.objects.remove(&key).is_none()
-            {
+            let is_taken = |now: &Accepted| *now.object == located.object;
+            if !next.objects.get(&key).is_some_and(is_taken) {
                 continue;
             }
-            let file = relative(&located.file, base);
-            let mistake = MistakeReport {
-                at: format!("{file}:{}:1", located.line),
-                path: String::new(),
-                message: format!(
-                    "found a new {}, allowed: none while {unread} cannot be read, which may hold a policy; it holds as \
-                     soon as that file can be read",
-                    key.kind
-                ),
-            };
-            held_back.push(RejectedObject {
-                object: key.to_string(),
-                last_good: false,
-                mistakes: vec![mistake],
-            });
+            let at = (&*relative(&located.file, base), located.line);
+            let then =
+                "its guard may be there, so it comes into force as soon as that file can be read";
+            match before.objects.get(&key) {
+                None if opens_alone(key.kind) => {
+                    next.objects.remove(&key);
+                    let found = &format!("a new {}, allowed: none", key.kind);
+                    held_back.push(waiting(&key, at, (found, unread, then), false));
+                }
+                Some(last_good) if may_open(&last_good.object, &located.object) => {
+                    next.objects.insert(key.clone(), last_good.clone());
+                    let found = match guards(key.kind) {
+                        true => "another target in the place of one, allowed: those that it had",
+                        false => {
+                            "another version, allowed: the one in force, but for timeouts, retries and weights of \
+                             backends that are in use,"
+                        }
+                    };
+                    held_back.push(waiting(&key, at, (found, unread, then), true));
+                }
+                None | Some(_) => {}
+            }
         }
         held_back
     }
@@ -132,6 +161,25 @@ impl Doubt {
     pub(super) fn is_unreadable(&self, file: &str) -> bool {
         let is_gone = !self.present.contains(file);
         self.bare || self.unreadable.contains(file) || is_gone && !self.unreadable.is_empty()
+    }
+}
+
+/// What is said of an object that does not become what its source says before a file can be read.
+fn waiting(
+    key: &ObjectKey,
+    (file, line): (&str, u32),
+    (found, unread, then): (&str, &str, &str),
+    last_good: bool,
+) -> RejectedObject {
+    let mistake = MistakeReport {
+        at: format!("{file}:{line}:1"),
+        path: String::new(),
+        message: format!("found {found} while {unread} cannot be read: {then}"),
+    };
+    RejectedObject {
+        object: key.to_string(),
+        last_good,
+        mistakes: vec![mistake],
     }
 }
 

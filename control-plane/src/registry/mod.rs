@@ -13,6 +13,7 @@ pub mod world;
 pub(crate) mod complaints;
 mod denied;
 mod doubt;
+mod opening;
 mod virtual_address;
 mod service;
 pub mod rest;

@@ -221,7 +221,7 @@ impl World {
             }
         }
         let (doubt, emptied) = Doubt::new(self, parsed, base);
-        self.keep_doubtful(&doubt, &mut next);
+        let missed = doubt.keep(self, &mut next);
         let held_back = doubt.hold_back(self, &mut next, parsed, base);
         let Denials { denied, excused } = Denials::new(self, &next, parsed, (&doubt, base));
         next.denied = denied;
@@ -229,6 +229,7 @@ impl World {
         let mut rejected = rejected_objects(parsed, &next, &excused, complaints);
         rejected.extend(unreadable_files(parsed, &next, base));
         rejected.extend(emptied);
+        rejected.extend(missed);
         rejected.extend(held_back);
         let remarks = remarks(parsed, &next, base);
         Reading {
@@ -303,15 +304,6 @@ impl World {
             text,
             file: relative(&located.file, base).into(),
         })
-    }
-
-    /// What may be in files that cannot be read now stays.
-    fn keep_doubtful(&self, doubt: &Doubt, next: &mut Self) {
-        for (key, accepted) in &self.objects {
-            if doubt.keeps(key, &accepted.file) && !next.objects.contains_key(key) {
-                next.objects.insert(key.clone(), accepted.clone());
-            }
-        }
     }
 
     /// Gives every service without a fixed address a virtual one.

@@ -9,7 +9,7 @@ use tracing::info;
 use usher_config::{model::Revision, parse::Parsed};
 
 use crate::{
-    registry::{StoreError, World, store::Origin, world::Reading},
+    registry::{StoreError, World, complaints::unguarded_objects, store::Origin, world::Reading},
     status::RejectedObject,
 };
 
@@ -63,11 +63,16 @@ impl State {
         }
     }
 
-    /// Takes in what was parsed, whole: one object with a mistake, and nothing changes.
+    /// Takes in what was parsed, whole: one object with a mistake, or a guard that would hold nowhere, and nothing changes. So
+    /// a mesh that begins with it begins with all that guards it.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub async fn apply_whole(&self, parsed: Parsed, by: &By) -> Result<Decision, StoreError> {
+        let unguarded = unguarded_objects(&parsed, &self.0.configuration.load().world);
+        if !unguarded.is_empty() {
+            return Ok(Decision::Refused(unguarded));
+        }
         let is_whole = |reading: &Reading| reading.rejected.is_empty();
         self.take_whole(parsed, PathBuf::new(), is_whole, by.clone())
             .await

@@ -37,6 +37,27 @@ fn what_has_mistakes_or_is_nothing_is_not_sent() {
     );
 
     write(&mesh.join("a.yaml"), MESH);
+    let policy = mesh.join("policy.yaml");
+    write(&policy, "kind: AccessPolicy\nspec: [\n");
+    let unread = output(&mut apply());
+    assert_eq!(unread.status.code(), Some(1), "{}", stderr(&unread));
+    assert!(stderr(&unread).contains("nothing was sent"));
+    fs::remove_file(&policy).expect("there");
+    // To itself: an error for whoever looks; and to what is not there.
+    for (to, code, says) in [
+        ("policy.yaml", 70, "cannot read"),
+        ("gone.yaml", 1, "nothing was sent"),
+    ] {
+        std::os::unix::fs::symlink(to, &policy).expect("linked");
+        let unread = output(&mut apply());
+        let said = stderr(&unread);
+        assert_eq!(unread.status.code(), Some(code), "{said}");
+        assert!(
+            said.contains(says) && said.contains("policy.yaml"),
+            "{said}"
+        );
+        fs::remove_file(&policy).expect("there");
+    }
     let alone = output(&mut apply());
     assert_eq!(alone.status.code(), Some(69), "{}", stderr(&alone));
     assert!(stderr(&alone).contains("usher serve"), "{}", stderr(&alone));
