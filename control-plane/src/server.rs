@@ -47,7 +47,7 @@ use crate::{
     listener::{self, Listener, tls::MeshTls},
     private_files::{private_directory, write_shared},
     registry::RegistryService,
-    state::{KEYS_FOLDER, OpenError, State},
+    state::{KEYS_FOLDER, OpenError, STORE_FILE, State},
     telemetry::metrics::Metrics,
     watch::Watchers,
     xds::AdsService,
@@ -268,6 +268,11 @@ impl Server {
         state.depart().await;
         Ok(())
     }
+}
+
+/// Whether a control plane with a store of its own has started on this data directory before.
+pub fn has_store(data: &Path) -> bool {
+    data.join(STORE_FILE).exists()
 }
 
 /// Lets what is under way at the doors end, for a while.

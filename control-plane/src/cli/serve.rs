@@ -17,7 +17,7 @@ use super::{
 use crate::{
     admin::operator::Source,
     ca::{authority::AuthorityError, issuer::GivenFiles},
-    server::{Options, Server, StartError},
+    server::{Options, Server, StartError, has_store},
     telemetry::{Format, misread, start_log},
 };
 use names::Names;
@@ -61,7 +61,8 @@ The mesh over HTTP, for reading (--http): GET /v1/status, /v1/objects (condition
 Stops gracefully on SIGTERM or Ctrl-C. Sidecars go on with what they have for at least 12 hours.
 
 Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot start, 71 an address cannot be had (in use, or not this machine's),
-78 the Mesh object, or a file that cannot be read on a first start, forbids to start.")]
+78 the Mesh object, or a file or directory that cannot be read on a first start, forbids to start. Later what is stored
+runs, and the directory is read as soon as it can be.")]
 pub(super) struct Serve {
     /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
     #[arg(long, value_name = "DIR", conflicts_with = "store")]
@@ -111,20 +112,26 @@ impl Serve {
             },
         );
         self.apart()?;
-        if let Some(config) = self.config.as_ref().filter(|config| !config.is_dir()) {
-            let found = if config.exists() {
-                "is not a directory"
-            } else {
-                "is not there"
-            };
-            let message = format!("--config: {} {found}", config.display());
-            return Err(meant_path(Failure::new(exit::USAGE, message), config));
-        }
+        self.config_is_there()?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::of(exit::FAILED, &error))?
             .block_on(self.serve())
+    }
+
+    /// A mesh that runs already starts with what it has stored: its directory may not be mounted yet.
+    fn config_is_there(&self) -> Result<(), Failure> {
+        let Some(config) = self.config.as_ref().filter(|config| !config.is_dir()) else {
+            return Ok(());
+        };
+        let found = match config.exists() {
+            true => "is not a directory",
+            false if has_store(&self.data.path()) => return Ok(()),
+            false => "is not there",
+        };
+        let message = format!("--config: {} {found}", config.display());
+        Err(meant_path(Failure::new(exit::USAGE, message), config))
     }
 
     /// Each address alone is free: the system would only say that it is in use, and it would look like another control

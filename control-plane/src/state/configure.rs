@@ -1,6 +1,7 @@
 //! Configuration comes in: from the watched directory, through the store, into force.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,9 +36,9 @@ impl State {
         loop {
             let begun = Instant::now();
             match reader.read().await {
-                Ok(parsed) if seen.as_ref() == Some(&parsed.sources) => {}
+                Ok(parsed) if seen.as_ref().is_some_and(|seen| *seen == said_by(&parsed)) => {}
                 Ok(parsed) => {
-                    let (sources, read) = (parsed.sources.clone(), begun.elapsed());
+                    let (sources, read) = (said_by(&parsed), begun.elapsed());
                     match self.apply(parsed, &directory).await {
                         Ok(revision) => {
                             seen = Some(sources);
@@ -210,7 +211,8 @@ impl State {
         self.come_into_force(next);
     }
 
-    fn complain(&self, directory: &Path, error: &io::Error) {
+    /// Says of a directory that it cannot be read; what is in force stays.
+    pub(super) fn complain(&self, directory: &Path, error: &io::Error) {
         let current = self.0.configuration.load_full();
         let rejected = RejectedObject {
             object: directory.display().to_string(),
@@ -227,6 +229,11 @@ impl State {
             .configuration
             .compare_and_swap(&current, Arc::new(next));
     }
+}
+
+/// What a directory says, and of what it cannot be known: a file of which no text can be had may go without a text changing.
+fn said_by(parsed: &Parsed) -> (BTreeMap<PathBuf, Arc<str>>, Vec<PathBuf>) {
+    (parsed.sources.clone(), parsed.unreadable.clone())
 }
 
 /// What is to come into force.

@@ -168,23 +168,31 @@ impl State {
     /// Opens the store in `data`, reads `config`, and starts the tasks that publish changes and end leases.
     ///
     /// # Errors
-    /// [`OpenError`]. Mistakes in objects are none: the store's last good versions run, [`State::status`] tells. Only where
-    /// nothing ever ran, a guard that would be left out is one.
+    /// [`OpenError`]. Mistakes in objects are none, nor is a directory that cannot be read (not mounted, not ours to read): the
+    /// store's last good versions run, [`State::status`] tells. Only where nothing ever ran, such a directory is one, and
+    /// a guard that would be left out.
     pub async fn open(config: &Path, data: &Path) -> Result<Self, OpenError> {
         let state = Self::restored(data)?;
-        let parsed = directory::read(config)
-            .await
-            .map_err(|source| OpenError::Directory {
-                path: config.to_owned(),
-                source,
-            })?;
         let stored = state.0.configuration.load_full();
         // Certificates come right after the configuration: without a trust domain, nobody was ever told what is stored.
         let is_first = stored.revisions.is_empty() || stored.world.fixed_domain.is_none();
+        let path = config.to_owned();
+        let parsed = match directory::read(config).await {
+            Err(source) if is_first => return Err(OpenError::Directory { path, source }),
+            Err(error) => {
+                let revision = stored.configured.revision.number;
+                warn!(
+                    %error, directory = %path.display(), revision,
+                    "the configuration directory cannot be read: starting with the stored revision, and looking again"
+                );
+                state.complain(config, &error);
+                return Ok(state);
+            }
+            Ok(parsed) => parsed,
+        };
         if is_first {
             let mistakes = unguarded(&parsed, config);
             if !mistakes.is_empty() {
-                let path = config.to_owned();
                 return Err(OpenError::Unread { path, mistakes });
             }
         }

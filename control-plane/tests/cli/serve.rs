@@ -67,6 +67,25 @@ fn a_first_start_with_a_file_that_cannot_be_read_is_refused() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_yet_keeps_no_mesh_from_starting_again() {
+    let ControlPlane { process, home, .. } = ControlPlane::start(MESH);
+    process.signal(Signal::SIGTERM);
+    process.end();
+    let (mesh, away) = (home.path().join("mesh"), home.path().join("away"));
+    fs::rename(&mesh, &away).expect("moved");
+    let plane = ControlPlane::start_in(home);
+    assert!(plane.said.contains("revision 1"), "{}", plane.said);
+    let status = || stdout(&output(plane.usher().arg("status")));
+    let said = status();
+    assert!(said.contains("cannot be read"), "{said}");
+    assert!(said.contains("0/1 ready"), "{said}");
+    fs::rename(&away, &mesh).expect("moved");
+    eventually("the directory is read", || {
+        (!status().contains("rejected")).then_some(())
+    });
+}
+
+#[test]
 fn a_token_is_on_stdout_alone_and_in_no_log() {
     let plane = ControlPlane::start(MESH);
     let create = [

@@ -77,6 +77,162 @@ async fn a_first_start_with_a_guard_that_cannot_be_read_is_refused_and_a_later_o
 }
 
 #[tokio::test]
+async fn a_directory_that_cannot_be_read_refuses_a_first_start_and_keeps_no_later_one() {
+    let (config, data) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
+    let (config, data) = (config.path(), data.path());
+    let (service, unreadable) = (config.join("service.yaml"), config.join("loop.yaml"));
+    fs::write(&service, SERVICE).expect("written");
+    // Whoever looks at it gets an error, root too.
+    let break_it = || std::os::unix::fs::symlink("loop.yaml", &unreadable).expect("linked");
+    break_it();
+    let refused = State::open(config, data).await.expect_err("first");
+    assert!(matches!(&refused, OpenError::Directory { .. }), "{refused}");
+    fs::remove_file(&unreadable).expect("removed");
+    // A folder that is not mounted may hold what guards the rest.
+    let policies = config.join("policies");
+    std::os::unix::fs::symlink("../not-mounted", &policies).expect("linked");
+    let refused = loop {
+        match State::open(config, data).await {
+            Err(OpenError::Store(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => break other.expect_err("first"),
+        }
+    };
+    assert!(matches!(&refused, OpenError::Unread { .. }), "{refused}");
+    assert!(refused.to_string().contains("policies:1:1"), "{refused}");
+    fs::remove_file(&policies).expect("removed");
+    let first = open_when_released(config, data).await;
+    first.set_trust_bundle(bundle()).await;
+    drop(first);
+
+    break_it();
+    fs::write(&service, SERVICE.replace("8080", "9090")).expect("written");
+    let second = open_when_released(config, data).await;
+    let status = second.status();
+    assert_eq!((status.revision.number, status.services.len()), (1, 1));
+    let [told] = &status.rejected[..] else {
+        panic!("{:?}", status.rejected)
+    };
+    assert_eq!(told.object, config.display().to_string());
+    assert!(told.last_good && told.mistakes[0].message.contains("cannot be read"));
+    let following = tokio::spawn({
+        let (second, config) = (second.clone(), config.to_owned());
+        async move { second.run_directory(config).await }
+    });
+    fs::remove_file(&unreadable).expect("removed");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while second.status().revision.number < 2 {
+        assert!(Instant::now() < deadline, "{:?}", second.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(second.status().rejected.is_empty());
+    following.abort();
+    let _ = following.await;
+    drop(second);
+
+    fs::remove_dir_all(config).expect("removed");
+    let third = open_when_released(config, data).await;
+    assert_eq!(third.status().revision.number, 2);
+    assert_eq!(third.status().rejected.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_link_led_to_stays_until_the_link_is_mended_or_removed() {
+    let (config, data) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
+    let (config, data) = (config.path(), data.path());
+    let (mesh, mounted) = (config.join("mesh"), config.join("mounted"));
+    fs::create_dir(&mesh).expect("made");
+    fs::create_dir(&mounted).expect("made");
+    fs::write(mesh.join("service.yaml"), SERVICE).expect("written");
+    fs::write(mounted.join("workload.yaml"), WORKLOAD).expect("written");
+    let link = mesh.join("more");
+    std::os::unix::fs::symlink("../mounted", &link).expect("linked");
+    let first = open_when_released(&mesh, data).await;
+    first.set_trust_bundle(bundle()).await;
+    let declared = |state: &State| {
+        state.declares(
+            &"bank".parse().expect("valid"),
+            &"account".parse().expect("valid"),
+        )
+    };
+    assert!(declared(&first));
+    drop(first);
+
+    fs::rename(&mounted, config.join("away")).expect("moved");
+    let second = open_when_released(&mesh, data).await;
+    assert!(declared(&second));
+    let told = second.status().rejected;
+    assert!(
+        told[0].mistakes[0].message.contains("leads nowhere"),
+        "{told:?}"
+    );
+    let following = tokio::spawn({
+        let (second, mesh) = (second.clone(), mesh.clone());
+        async move { second.run_directory(mesh).await }
+    });
+    fs::remove_file(&link).expect("removed");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while declared(&second) {
+        assert!(Instant::now() < deadline, "{:?}", second.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(second.status().rejected.is_empty());
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_mesh_without_a_directory_does_not_begin_without_its_guards() {
+    let guard = |name: &str, kind: &str, rest: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: a, namespace: bank}}\n\
+             spec: {{targetRefs: [{{kind: Service, name: {name}}}], {rest}}}\n"
+        )
+    };
+    let (rules, limits) = (
+        "rules: [{from: {serviceAccounts: [teller]}}]",
+        "limits: [{name: all, requests: 1, per: 1s}]",
+    );
+    let whole = guard("account", "AccessPolicy", rules);
+    let state = State::new(Box::new(crate::registry::MemoryStore::default())).expect("empty");
+    for text in [
+        "kind: AccessPolicy\nspec: {",
+        "- a list",
+        &guard("account", "AccessPolicy", "rules: 7"),
+        &guard("account", "RateLimitPolicy", "limits: 7"),
+        &guard("acount", "AccessPolicy", rules),
+        &guard("acount", "RateLimitPolicy", limits),
+        &whole,
+    ] {
+        let files = [
+            ("a.yaml".into(), format!("{SERVICE}---\n{WORKLOAD}")),
+            ("policy.yaml".into(), text.to_owned()),
+        ];
+        let parsed = usher_config::parse::parse_files(&files);
+        let decided = state
+            .apply_whole(parsed, &By::default())
+            .await
+            .expect("decided");
+        if text == whole {
+            assert!(matches!(decided, Decision::New(_)), "{decided:?}");
+            continue;
+        }
+        let Decision::Refused(told) = decided else {
+            panic!("{text}: {decided:?}")
+        };
+        assert!(
+            told[0].mistakes[0].at.starts_with("policy.yaml:"),
+            "{told:?}"
+        );
+        assert!(state.status().services.is_empty(), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn while_settling_no_account_ends_an_instance_that_may_be_anothers() {
     let state = configured().await;
     let generation = state.deregister(&name(), "from before", &identity());
