@@ -32,6 +32,7 @@ use super::{
 
 pub use super::certificate::{CLOCK_SKEW, ISSUER_LIFETIME, SVID_LIFETIME, hex};
 pub use error::{AuthorityError, IssueError};
+pub use keeping::roots_in;
 
 use keeping::{first_roots, is_of_this_mesh};
 

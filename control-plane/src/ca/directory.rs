@@ -108,6 +108,18 @@ impl Directory {
         Ok(self.own_root("root")?.map(|root| root.certificate))
     }
 
+    /// Whether a first root is all that was ever made here: whatever signs has an id, an intermediate and a record beside it.
+    pub(super) fn never_signed(&self) -> Result<bool, AuthorityError> {
+        let mut entries = fs::read_dir(&self.0).map_err(file(&self.0))?;
+        entries.try_fold(true, |so_far, entry| {
+            let name = entry.map_err(file(&self.0))?.file_name();
+            let name = name.to_string_lossy();
+            // What a crash left of writing them.
+            let is_unfinished = name.starts_with('.');
+            Ok(so_far && (is_unfinished || matches!(&*name, "root.key" | "root.crt")))
+        })
+    }
+
     /// Puts the first root out of the way; a file that is not there was not made.
     pub(super) fn set_aside_first(&self) -> Result<(), AuthorityError> {
         for name in ["root.key", "root.crt"] {

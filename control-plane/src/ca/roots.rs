@@ -157,6 +157,11 @@ impl RootSet {
         self.roots.iter().find(|root| root.pin == pin)
     }
 
+    /// Whether the mesh has or had the one with this pin.
+    pub fn knows(&self, pin: &str) -> bool {
+        self.get(pin).is_some() || self.retired.iter().any(|retired| retired == pin)
+    }
+
     /// The only one whose pin begins so.
     ///
     /// # Errors
@@ -185,9 +190,7 @@ impl RootSet {
         if self.get(&root.pin).is_some() {
             return Err(RootError::Known(short(&root.pin)));
         }
-        if self.roots.len() >= ROOTS_MAX {
-            return Err(RootError::TooMany);
-        }
+        self.has_room()?;
         let mut next = self.changed();
         next.retired.retain(|pin| *pin != root.pin);
         next.roots.push(Root {
@@ -195,6 +198,17 @@ impl RootSet {
             ..root
         });
         Ok(next)
+    }
+
+    /// Whether one more may be added: asked before anything is made, and recorded, for it.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn has_room(&self) -> Result<(), RootError> {
+        match self.roots.len() < ROOTS_MAX {
+            true => Ok(()),
+            false => Err(RootError::TooMany),
+        }
     }
 
     /// Lets `pin` sign, once nobody is `behind`: a sidecar that does not know it would refuse its peers.

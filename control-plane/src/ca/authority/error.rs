@@ -38,14 +38,18 @@ pub enum AuthorityError {
     },
     /// The data directory is of another mesh.
     #[error(
-        "the mesh's roots are {}, and the data directory has the key of {own}, which was never one of them: use another \
-         --data directory, or another store for a new mesh", known.join(", ")
+        "the mesh's roots are {}, and {dir} has the key of {own}, which was never one of them: use another --data directory, or \
+         another store for a new mesh. If no sidecar ever joined a mesh of this data directory (ca/issued.jsonl and what it was \
+         renamed to would say), move {dir} away: this control plane then joins the mesh of the store", known.join(", "),
+        dir = path.display()
     )]
     OtherRoot {
         /// Pins of the mesh's.
         known: Vec<String>,
         /// Of the one that is here.
         own: String,
+        /// The authority's directory.
+        path: PathBuf,
     },
     /// The intermediate in an operator's files.
     #[error("cannot sign with {}: {why}", path.display())]

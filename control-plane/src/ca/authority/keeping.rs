@@ -11,9 +11,10 @@ use crate::ca::{
     certificate::{self, Facts, Signed},
     directory::{Directory, OwnRoot, read_key},
     issued::{Grounds, Issued},
-    issuer::{Asked, GivenFiles, Issuer, Step, next_step},
+    issuer::{Asked, Given, GivenFiles, Issuer, Step, next_step},
     roots::{Phase, Root, RootSet, short},
     svid::ProvenKey,
+    trust::FileTrust,
 };
 
 impl Authority {
@@ -154,21 +155,27 @@ impl Authority {
         Ok(new_root((pin, made), crosses, now))
     }
 
-    /// The root in the given files, if the mesh does not have it yet.
-    pub(in crate::ca) fn given_root(
+    /// What the given files hold, if their root is none that the mesh has or had.
+    pub(in crate::ca) fn unknown_given(
         &self,
         now: OffsetDateTime,
-    ) -> Result<Option<Root>, AuthorityError> {
+    ) -> Result<Option<Given>, AuthorityError> {
         let Some(files) = &self.given else {
             return Ok(None);
         };
         let given = files.read(now)?;
-        let roots = self.roots.load();
-        if roots.get(&given.root_pin).is_some() || roots.retired.contains(&given.root_pin) {
-            return Ok(None);
-        }
+        let is_known = self.roots.load().knows(&given.root_pin);
+        Ok((!is_known).then_some(given))
+    }
+
+    /// Their root, certified by the one that signs if its key is here, which is recorded.
+    pub(in crate::ca) fn given_root(
+        &self,
+        given: Given,
+        now: OffsetDateTime,
+    ) -> Result<Root, AuthorityError> {
         let crosses = self.crosses(&given.root, now)?;
-        Ok(Some(new_root((given.root_pin, given.root), crosses, now)))
+        Ok(new_root((given.root_pin, given.root), crosses, now))
     }
 
     /// The pin of the root in the given files, if they can be used.
@@ -235,7 +242,28 @@ pub(super) fn first_roots(
     Ok(RootSet::first(pin, made.to_vec(), now))
 }
 
-/// A directory with keys, none of which the mesh ever had, was copied from elsewhere.
+/// The roots of the mesh of which a directory is, as far as its files say; `None`: they do not. Changes nothing.
+///
+/// # Errors
+/// They cannot be read.
+pub fn roots_in(path: &Path) -> Result<Option<RootSet>, AuthorityError> {
+    let file = |source| AuthorityError::File {
+        path: path.join("trust.json"),
+        source,
+    };
+    if let Some(roots) = FileTrust::open(path).map_err(file)?.shared().roots {
+        return Ok(Some(roots));
+    }
+    if !path.join("root.key").exists() {
+        return Ok(None);
+    }
+    let first = Directory::open(path)?.first_certificate()?;
+    let first = first.and_then(|made| Some((pin_of(&made)?, made.to_vec())));
+    Ok(first.map(|(pin, made)| RootSet::first(pin, made, OffsetDateTime::UNIX_EPOCH)))
+}
+
+/// A directory with keys, none of which the mesh ever had, was copied from elsewhere; unless nothing but a first root was
+/// ever made in it.
 pub(super) fn is_of_this_mesh(
     directory: &Directory,
     roots: &RootSet,
@@ -245,12 +273,21 @@ pub(super) fn is_of_this_mesh(
         .iter()
         .filter_map(|root| pin_of(&root.certificate))
         .collect();
-    let is_known = |pin: &String| roots.get(pin).is_some() || roots.retired.contains(pin);
-    match own.first() {
-        Some(first) if !own.iter().any(is_known) => Err(AuthorityError::OtherRoot {
-            known: roots.roots.iter().map(|root| short(&root.pin)).collect(),
-            own: short(first),
-        }),
-        Some(_) | None => Ok(()),
+    let Some(first) = own.first() else {
+        return Ok(());
+    };
+    if own.iter().any(|pin| roots.knows(pin)) {
+        return Ok(());
     }
+    let known = roots.roots.iter().map(|root| short(&root.pin)).collect();
+    let (own, path) = (short(first), directory.path().to_owned());
+    // Another control plane was faster to begin this mesh, and ours died before it had put its own root out of the way.
+    if directory.never_signed()? {
+        tracing::warn!(
+            root = own,
+            "the root that was made here never signed anything, and the mesh has another: set aside"
+        );
+        return directory.set_aside_first();
+    }
+    Err(AuthorityError::OtherRoot { known, own, path })
 }

@@ -9,7 +9,7 @@ use super::{
     heard::{Heard, behind, has_key, signers, used},
     report::{CaReport, report},
 };
-use crate::ca::roots::{Force, Phase, Root, RootError, RootSet, short};
+use crate::ca::roots::{Force, Phase, RootError, RootSet, short};
 
 /// What a rotation has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,11 +102,8 @@ impl Steward {
         roots: &RootSet,
         now: OffsetDateTime,
     ) -> Result<Rotated, StewardError> {
-        // Before a key is made for nothing.
-        let root = match roots.add(probe(now)) {
-            Ok(_) => self.authority.make_root(now)?,
-            Err(error) => return Err(error.into()),
-        };
+        roots.has_room()?;
+        let root = self.authority.make_root(now)?;
         let rotated = Rotated {
             sha256: root.pin.clone(),
             phase: Phase::Adding,
@@ -175,16 +172,5 @@ impl Steward {
         }
         self.authority.adopt(next);
         Ok(())
-    }
-}
-
-/// In the place of a root that is not made yet.
-fn probe(now: OffsetDateTime) -> Root {
-    Root {
-        pin: String::new(),
-        certificate: Vec::new(),
-        phase: Phase::Adding,
-        since: now,
-        crosses: Vec::new(),
     }
 }

@@ -23,6 +23,8 @@ use crate::ca::{
     trust::Answer,
 };
 
+mod refused;
+
 /// What several share.
 #[derive(Default)]
 struct Memory(Lock<Shared>);
