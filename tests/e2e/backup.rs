@@ -5,6 +5,8 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result};
 use usher_tests::{Application, Etcd, Mesh, Output, binary, eventually, run, yaml};
 
+use crate::authority::{root, status};
+
 const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
 
 fn usher(words: &[&str], mesh: &Mesh) -> Output {
@@ -127,6 +129,40 @@ async fn without_its_keys_a_mesh_does_not_start_as_another_one() -> Result<()> {
     assert_eq!(refused.code, Some(70), "{refused:?}");
     assert!(refused.stderr.contains("put ca/"), "{refused:?}");
     assert!(!mesh.path("new/ca").exists(), "no other root was made");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_from_before_the_root_that_signs_are_refused() -> Result<()> {
+    let mesh = embedded().await?;
+    let (old, new) = (mesh.path("old-ca"), mesh.path("new"));
+    let copy = |from: &Path, to: &Path| -> Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+        Ok(())
+    };
+    copy(&mesh.data().join("ca"), &old)?;
+    let rotated = usher(&["ca", "rotate", "--timeout", "2m"], &mesh);
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    let file = mesh.path("backup");
+    backup(&mesh, &file, &[])?;
+    let (name, data) = (file.display().to_string(), new.display().to_string());
+    let restored = run(&binary("usher"), ["restore", &name, "--data", &data]);
+    let signing = status(&mesh)?;
+    let signing = root(&signing, "Active")["sha256"].as_str();
+    let signing = signing.context("a root that signs")?[..12].to_owned();
+    assert!(restored.stdout.contains(&signing), "{restored:?}");
+    copy(&old, &new.join("ca"))?;
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let words = serve.into_iter().chain(["--dns", "off", "--data", &data]);
+    let refused = run(&binary("usher"), words);
+    assert_eq!(refused.code, Some(70), "{refused:?}");
+    for part in ["an older copy", &signing, "keys-missing"] {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
     Ok(())
 }
 

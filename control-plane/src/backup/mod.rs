@@ -5,6 +5,7 @@
 //! Private keys are left out unless they are asked for, because a file that has them is worth as much as the mesh.
 
 mod files;
+mod keys;
 mod restore;
 
 use std::{collections::BTreeMap, io};
@@ -14,13 +15,17 @@ use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    ca::token::{Record, TableError, TokenStore},
+    ca::{
+        authority::pin_of,
+        token::{Record, TableError, TokenStore},
+    },
     registry::{StoreError, Tables},
     state::State,
 };
 
 pub use files::Keys;
-pub use restore::{Existing, RestoreError, Restored, lacks_keys, restore};
+pub use keys::{Missing, missing_keys};
+pub use restore::{Existing, RestoreError, Restored, restore};
 
 const FIRST_LINE: &[u8] = b"usher backup\n";
 const LAST_LINE: &str = "\nsha256 ";
@@ -45,6 +50,9 @@ pub struct Backup {
     pub revision: u64,
     /// Whether the mesh's private keys are in it.
     pub keys: Keys,
+    /// The root that signed then, by the SHA-256 of its public key; `None`: an older version made the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
     /// The configuration, its history, virtual addresses.
     pub store: Tables,
     /// Join tokens, hashed, by their ids.
@@ -128,6 +136,7 @@ impl Backup {
             trust_domain: trust_domain.to_owned(),
             revision: store.number(),
             keys,
+            root: state.active_root().and_then(|root| pin_of(&root)),
             tokens: tokens.records()?.ok_or(BackupError::NotOurs)?,
             files: files::read(data, keys).map_err(BackupError::Files)?,
             store,

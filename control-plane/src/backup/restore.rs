@@ -10,16 +10,14 @@ use std::{
 use super::{
     Backup, Keys,
     files::{self, AUTHORITY},
+    keys::{self, KEYS_MISSING},
 };
 use crate::{
     ca::token::{self, TokenStore},
-    private_files::{private_directory, write_private},
+    private_files::private_directory,
     registry::{EmbeddedStore, Store as _, StoreError},
     state::{KEYS_FOLDER, STORE_FILE},
 };
-
-/// In a data directory that was restored without the mesh's keys, until they are there.
-const KEYS_MISSING: &str = "keys-missing";
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,32 +140,14 @@ fn write_all(backup: &Backup, stage: &Path) -> Result<(), RestoreError> {
     };
     files::write(stage, &backup.files).map_err(at)?;
     if backup.keys == Keys::LeftOut {
-        let domain = backup.trust_domain.as_bytes();
-        write_private(&stage.join(KEYS_MISSING), domain).map_err(at)?;
+        keys::expect(stage, backup).map_err(at)?;
     }
     TokenStore::make(&stage.join(token::FILE), &backup.tokens).map_err(RestoreError::Tokens)?;
     EmbeddedStore::make(&stage.join(STORE_FILE), &backup.store)?;
     Ok(())
 }
 
-/// Whether the mesh's keys have still to be put into a data directory that was restored without them. Once they are
-/// there, nobody asks again.
-///
-/// # Errors
-/// The directory cannot be read or written.
-pub fn lacks_keys(data: &Path) -> io::Result<bool> {
-    let marker = data.join(KEYS_MISSING);
-    if !marker.exists() {
-        return Ok(false);
-    }
-    if is_empty(&data.join(AUTHORITY))? {
-        return Ok(true);
-    }
-    fs::remove_file(marker)?;
-    Ok(false)
-}
-
-fn is_empty(directory: &Path) -> io::Result<bool> {
+pub(super) fn is_empty(directory: &Path) -> io::Result<bool> {
     match fs::read_dir(directory) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

@@ -233,15 +233,22 @@ async fn keys_are_left_out_unless_asked_for_and_missed_until_they_are_there() {
     let (without, with) = (new(&directory, "without"), new(&directory, "with"));
     restored(&plane.backup(&old, Keys::LeftOut), &without);
     assert!(!without.join("ca").exists());
-    assert!(lacks_keys(&without).expect("readable"));
+    assert_eq!(
+        missing_keys(&without).expect("readable"),
+        Some(Missing::All)
+    );
     write(&without.join("ca/root.key"), "secret");
-    assert!(!lacks_keys(&without).expect("readable"));
+    assert_eq!(missing_keys(&without).expect("readable"), None);
     std::fs::remove_dir_all(without.join("ca")).expect("there");
-    assert!(!lacks_keys(&without).expect("readable"), "asked once");
+    assert_eq!(
+        missing_keys(&without).expect("readable"),
+        None,
+        "asked once"
+    );
 
     let backup = plane.backup(&old, Keys::Included);
     restored(&backup, &with);
-    assert!(!lacks_keys(&with).expect("readable"));
+    assert_eq!(missing_keys(&with).expect("readable"), None);
     for (name, text) in [("root.key", "secret"), ("roots/2.key", "another")] {
         let path = with.join("ca").join(name);
         assert_eq!(std::fs::read_to_string(&path).expect("there"), text);

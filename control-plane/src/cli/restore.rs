@@ -17,7 +17,10 @@ use super::{
     meant_path,
     paint::{GOOD, WARN, paint},
 };
-use crate::backup::{Backup, Existing, Keys, NotWhole, RestoreError, restore};
+use crate::{
+    backup::{Backup, Existing, Keys, NotWhole, RestoreError, restore},
+    ca::roots::short,
+};
 
 /// Make a data directory of a backup
 ///
@@ -104,11 +107,18 @@ fn keys(backup: &Backup, data: &Path) -> String {
         Keys::LeftOut => paint(
             WARN,
             format!(
-                "the mesh's keys were not in the backup: before usher serve, put your copy of ca/ at {}",
+                "the mesh's keys were not in the backup: before usher serve, put your copy of ca/{} at {}",
+                signing(backup),
                 data.join("ca").display()
             ),
         ),
     }
+}
+
+/// Which copy of `ca/` it has to be.
+fn signing(backup: &Backup) -> String {
+    let made = |root| format!(", made when the root {} signed or later,", short(root));
+    backup.root.as_deref().map(made).unwrap_or_default()
 }
 
 fn not_restored(error: &RestoreError) -> Failure {

@@ -97,6 +97,21 @@ pub enum StartError {
         /// The data directory.
         data: PathBuf,
     },
+    /// A backup without the mesh's keys was restored, and a copy of them put beside it that is older.
+    #[error(
+        "the root {wanted} signed in this mesh when its backup was made, and by {dir}/ca it never did ({found} signs): that is an \
+         older copy, or another mesh's. Put one in its place that was made when {wanted} signed, or later. If there is none, \
+         delete {dir}/keys-missing to go on with this one: sidecars that know only {wanted} have to join again",
+        dir = data.display()
+    )]
+    OldKeys {
+        /// The data directory.
+        data: PathBuf,
+        /// The root that signed.
+        wanted: String,
+        /// The one that would sign.
+        found: String,
+    },
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {

@@ -14,7 +14,7 @@ use super::{Options, StartError};
 use crate::ca::{roots::RootSet, trust::TrustError};
 use crate::{
     admin::operator::Source,
-    backup,
+    backup::{self, Missing},
     ca::{
         Authority,
         steward::{Count, Steward},
@@ -73,13 +73,16 @@ pub(super) async fn open(options: &Options) -> Result<Opened, StartError> {
 
 async fn embedded(options: &Options) -> Result<Opened, StartError> {
     let data = &options.data;
-    let lacks_keys = backup::lacks_keys(data).map_err(|source| {
-        let path = data.clone();
-        StartError::Data { path, source }
-    })?;
-    if lacks_keys {
+    if let Some(missing) = backup::missing_keys(data)? {
         let data = data.clone();
-        return Err(StartError::KeysMissing { data });
+        return Err(match missing {
+            Missing::All => StartError::KeysMissing { data },
+            Missing::Newer { wanted, found } => StartError::OldKeys {
+                data,
+                wanted,
+                found,
+            },
+        });
     }
     let state = match &options.source {
         Source::Directory(config) => State::open(config, data).await?,

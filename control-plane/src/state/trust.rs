@@ -31,6 +31,12 @@ impl State {
         self.publish(Instant::now());
     }
 
+    /// The root that signs, DER.
+    pub fn active_root(&self) -> Option<Vec<u8>> {
+        let bundle = lock(&self.0.bundle);
+        bundle.as_ref()?.roots.first().cloned()
+    }
+
     /// The version of the roots that proxies are told, how many of them have an SVID under which root, by its pin, and how
     /// many have not applied that version yet.
     pub fn trust_census(&self) -> (u64, BTreeMap<String, usize>, usize) {
