@@ -9,10 +9,7 @@ mod members;
 use std::{
     error::Error,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -29,7 +26,7 @@ use usher_config::value::SpiffeId;
 use crate::tls::{Material, TlsError};
 pub use kept::Line;
 
-use kept::Kept;
+use kept::{Kept, Reached};
 use members::{CONNECT_TIMEOUT, Members};
 
 /// Where the control plane is, and the connection to it. All clones of one prefer the same address and have the same
@@ -94,12 +91,19 @@ impl ControlPlane {
     }
 
     /// Whom this line leads to does not do, or does not answer: the next one leads to another. If somebody else has found
-    /// that before, and the line is another one by now, that one stays: it may be the only one that does.
+    /// that before, and the line is another one by now, that one stays: it may be the only one that does. So does one that is
+    /// still connecting to the only control plane that there is: another one would stand behind it in the same queue.
     pub fn elsewhere(&self, line: &Line) {
-        if self.kept.forget(line) {
-            self.members
-                .passed_over(line.turn().load(Ordering::Relaxed));
+        let waits = self.members() == 1 && line.connections() == 0;
+        if !waits && self.kept.forget(line) {
+            self.members.passed_over(line.turn());
         }
+    }
+
+    /// Whether calls go over another connection by now than a stream that was opened on this line when it had had so many: our
+    /// credentials are others, or that one was to end. A sidecar is to have one.
+    pub fn has_moved_on(&self, line: &Line, connections: usize) -> bool {
+        self.kept.has_another_than(line) || line.connections() > connections.max(1)
     }
 
     /// Whoever was asked last on a connection of its own does not do.
@@ -117,18 +121,20 @@ impl ControlPlane {
         self.kept.for_material(current, || self.lazy(material))
     }
 
-    fn lazy(&self, material: Arc<ArcSwap<Material>>) -> (Channel, Arc<AtomicUsize>) {
+    fn lazy(&self, material: Arc<ArcSwap<Material>>) -> (Channel, Arc<Reached>) {
         let members = self.members.clone();
-        let turn = Arc::new(AtomicUsize::new(members.turn()));
-        let at = Arc::clone(&turn);
+        let reached = Arc::new(Reached::default());
+        reached.turn.store(members.turn(), Ordering::Relaxed);
+        let told = Arc::clone(&reached);
         let channel = endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
-            let (members, material, at) = (members.clone(), material.load_full(), at.clone());
+            let (members, material) = (members.clone(), material.load_full());
+            let reached = Arc::clone(&told);
             async move {
-                let stream = members.connect(&material, &at).await;
+                let stream = members.connect(&material, &reached).await;
                 stream.map(TokioIo::new).map_err(io::Error::other)
             }
         }));
-        (channel, turn)
+        (channel, reached)
     }
 
     /// A connected channel without a certificate of ours, to a server whose chain contains the pinned root; and who

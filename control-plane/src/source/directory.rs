@@ -16,6 +16,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use tokio::{
 use tracing::{debug, warn};
 use usher_config::parse::{Known, Parsed, parse_directory_again};
 
-use burst::Burst;
+use burst::{Burst, is_yaml};
 
 /// A directory that is never quiet is looked at anyway.
 const QUIET_MAX: Duration = Duration::from_secs(1);
@@ -95,8 +96,8 @@ pub struct Watch {
 impl Watch {
     /// Watches a directory and everything below it.
     pub fn new(directory: &Path) -> Self {
-        let (burst, events) = watch::channel(Burst::default());
         let way = Way::to(directory);
+        let (burst, events) = watch::channel(Burst::new(Arc::clone(&way.files)));
         let watcher = watcher(&way, burst.clone())
             .inspect_err(|error| {
                 warn!(%error, directory = %directory.display(), "cannot watch the directory, looking every 10 s");
@@ -126,10 +127,6 @@ impl Watch {
                 }
             }
         }
-        self.burst.send_if_modified(|burst| {
-            *burst = Burst::default();
-            false
-        });
         // Before it is read, so that no change after the reading is missed.
         self.follow();
     }
@@ -138,7 +135,14 @@ impl Watch {
     fn follow(&mut self) {
         let way = Way::to(&self.path);
         // While nothing is there, whoever puts it there is seen by the old watches on the way.
-        if way == self.way || way.end.is_none() {
+        if way.end.is_none() {
+            return;
+        }
+        self.burst.send_if_modified(|burst| {
+            *burst = Burst::new(Arc::clone(&way.files));
+            false
+        });
+        if !way.leads_elsewhere(&self.way) {
             return;
         }
         match watcher(&way, self.burst.clone()) {
@@ -166,6 +170,16 @@ struct Way {
     end: Option<End>,
     /// What links in it lead to, if that is somewhere else.
     beside: BTreeSet<End>,
+    /// What is read there.
+    files: Arc<BTreeSet<PathBuf>>,
+}
+
+impl Way {
+    /// Whether other places are to be watched.
+    fn leads_elsewhere(&self, before: &Self) -> bool {
+        let of = |way: &Self| (way.names.clone(), way.end.clone(), way.beside.clone());
+        of(self) != of(before)
+    }
 }
 
 /// A path without links, its device and inode.
@@ -178,7 +192,9 @@ impl Way {
         let Some((end, _, _)) = way.end.clone() else {
             return way;
         };
-        for link in links_below(&end) {
+        let Below { links, files } = Below::new(&end);
+        way.files = Arc::new(files);
+        for link in links {
             let beside = way.walk(&link);
             way.beside
                 .extend(beside.filter(|(beside, _, _)| !beside.starts_with(&end)));
@@ -233,25 +249,39 @@ impl Way {
     }
 }
 
-/// The links in a directory and in its folders, at most [`INSIDE_MAX`]: files and folders that lie elsewhere.
-fn links_below(directory: &Path) -> Vec<PathBuf> {
-    let (mut folders, mut links) = (vec![directory.to_owned()], Vec::new());
-    let mut looked_into = 0;
-    while let Some(folder) = folders.pop()
-        && looked_into < INSIDE_MAX
-    {
-        looked_into += 1;
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| is_read(&entry.file_name())) {
-            match entry.file_type() {
-                Ok(kind) if kind.is_symlink() => links.push(entry.path()),
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                _ => {}
+/// What is in a directory and in its folders, as far as these are looked into.
+#[derive(Debug, Default)]
+struct Below {
+    /// At most [`INSIDE_MAX`]: files and folders that lie elsewhere.
+    links: Vec<PathBuf>,
+    /// That are read, links among them.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Below {
+    fn new(directory: &Path) -> Self {
+        let (mut folders, mut below) = (vec![directory.to_owned()], Self::default());
+        let mut looked_into = 0;
+        while let Some(folder) = folders.pop()
+            && looked_into < INSIDE_MAX
+        {
+            looked_into += 1;
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| is_read(&entry.file_name())) {
+                let path = entry.path();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_symlink() => below.links.push(path.clone()),
+                    Ok(kind) if kind.is_dir() => folders.push(path.clone()),
+                    _ => {}
+                }
+                if is_yaml(&path) {
+                    below.files.insert(path);
+                }
             }
         }
+        below.links.truncate(INSIDE_MAX);
+        below
     }
-    links.truncate(INSIDE_MAX);
-    links
 }
 
 /// Hidden names are not read, but through the one that Kubernetes swaps.

@@ -1,11 +1,11 @@
 //! The stream itself: requests in, batches out, one task per proxy.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -41,6 +41,9 @@ use super::{
 
 /// Responses between our task and the connection; beyond it HTTP/2's flow control makes us wait.
 const CHANNEL: usize = 2;
+
+/// How long a proxy may take to hear why its stream ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// A refusal's text, in characters.
 const NACK_LENGTH_MAX: usize = 1_000;
@@ -147,8 +150,10 @@ impl Conversation {
             Ok(()) => info!(identity = %self.identity, "proxy stream closed"),
             Err(status) => {
                 info!(identity = %self.identity, reason = status.message(), "proxy stream ended");
-                // The proxy may be gone already.
-                let _ = self.responses.send(Err(status)).await;
+                // Whoever waits for a first snapshot must not wait for one that does not read.
+                self.place = None;
+                // The proxy may be gone already, or never read it.
+                let _ = timeout(FAREWELL_MAX, self.responses.send(Err(status))).await;
             }
         }
     }

@@ -103,8 +103,10 @@ impl Registration {
                     pause.max(RENEW_MIN)
                 }
                 Err((kept, status)) => {
-                    // It may be alone without the store that all of them share.
-                    self.control_plane.elsewhere(&line);
+                    // It may be alone without the store that all of them share. To what it refuses, others say no as well.
+                    if may_be_other_elsewhere(&status) {
+                        self.control_plane.elsewhere(&line);
+                    }
                     lease = kept;
                     known |= may_have_arrived(&status);
                     failures = failures.saturating_add(1);
@@ -242,28 +244,50 @@ impl Registration {
         .await
     }
 
-    /// Whether nobody calls us any more. A lease that was lost (the control plane is another one, or its answer never
-    /// came) is had anew first: callers may know of us all the same, and only who holds one can take us out.
-    async fn leave(&self, lease: Option<Lease>, known: bool, wait: Duration) -> bool {
-        let line = self.control_plane.line(self.material.clone());
-        let lease = match lease {
-            Some(lease) => lease,
-            None if !known => return true,
-            None => match self.register(&line, &Report::default()).await {
-                Ok(lease) => lease,
-                Err(status) => {
-                    warn!(
-                        reason = status.message(),
-                        "callers could not be told that this instance leaves"
-                    );
-                    return false;
-                }
-            },
-        };
-        self.deregister(&line, lease, wait).await
+    /// Whether nobody calls us any more. Whoever does not answer may be gone without a word, and what was asked of it last is
+    /// a renewal ago: so a lease is renewed once more before the question that may take long is asked there, and another
+    /// control plane is asked if that fails.
+    async fn leave(&self, mut lease: Option<Lease>, known: bool, wait: Duration) -> bool {
+        if lease.is_none() && !known {
+            return true;
+        }
+        let until = Instant::now() + wait + CALL_TIMEOUT;
+        // One more than there are: the connection may be what is broken.
+        for _ in 0..=self.control_plane.members() {
+            let line = self.control_plane.line(self.material.clone());
+            let left = self.leave_by(&line, lease.take(), wait).await;
+            let (kept, status) = match left {
+                Ok(confirmed) => return confirmed,
+                Err(failed) => failed,
+            };
+            let reason = status.message();
+            warn!(
+                reason,
+                "callers could not be told that this instance leaves"
+            );
+            if !may_be_other_elsewhere(&status) || Instant::now() >= until {
+                return false;
+            }
+            self.control_plane.elsewhere(&line);
+            lease = kept;
+        }
+        false
     }
 
-    async fn deregister(&self, line: &Line, lease: Lease, wait: Duration) -> bool {
+    /// A lease that was lost (the control plane is another one, or its answer never came) is had anew: callers may know of us
+    /// all the same, and only who holds one can take us out.
+    async fn leave_by(
+        &self,
+        line: &Line,
+        lease: Option<Lease>,
+        wait: Duration,
+    ) -> Result<bool, (Option<Lease>, Status)> {
+        let lease = self.report(line, lease, &Report::default()).await?;
+        let left = self.deregister(line, lease.clone(), wait).await;
+        left.map_err(|status| (Some(lease), status))
+    }
+
+    async fn deregister(&self, line: &Line, lease: Lease, wait: Duration) -> Result<bool, Status> {
         let request = DeregisterRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
@@ -275,16 +299,7 @@ impl Registration {
         let left = within(wait + CALL_TIMEOUT, async |limit| {
             registry.deregister(timed(request, limit)).await
         });
-        match left.await {
-            Ok(response) => response.confirmed,
-            Err(status) => {
-                warn!(
-                    reason = status.message(),
-                    "callers could not be told that this instance leaves"
-                );
-                false
-            }
-        }
+        left.await.map(|response| response.confirmed)
     }
 }
 
@@ -311,6 +326,10 @@ fn may_have_arrived(status: &Status) -> bool {
             | Code::Unknown
             | Code::Internal
     )
+}
+
+fn may_be_other_elsewhere(status: &Status) -> bool {
+    may_have_arrived(status) || status.code() == Code::ResourceExhausted
 }
 
 fn timed<T>(message: T, limit: Duration) -> tonic::Request<T> {

@@ -1,6 +1,9 @@
 //! The connection that is there already, and to whom it is.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use arc_swap::ArcSwapOption;
 use tonic::transport::Channel;
@@ -16,8 +19,17 @@ struct Open {
     channel: Channel,
     /// What it was made for. A channel that connects again by itself may show newer ones.
     material: Arc<Material>,
+    reached: Arc<Reached>,
+}
+
+/// What becomes of a line's connections, which its channel makes by itself.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
     /// Whose turn it was when it connected last, or is connecting.
-    turn: Arc<AtomicUsize>,
+    pub(super) turn: AtomicUsize,
+    /// How many connections there were. Another one than the first: the control plane has sent us on to it (GOAWAY), or
+    /// the one before broke.
+    pub(super) connections: AtomicUsize,
 }
 
 /// A connection that others use too. Whoever finds that it does not do says so of this one
@@ -31,8 +43,13 @@ impl Line {
         self.0.channel.clone()
     }
 
-    pub(super) fn turn(&self) -> &AtomicUsize {
-        &self.0.turn
+    /// How many connections it has had until now; 0: it is still connecting for the first time.
+    pub fn connections(&self) -> usize {
+        self.0.reached.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn turn(&self) -> usize {
+        self.0.reached.turn.load(Ordering::Relaxed)
     }
 }
 
@@ -41,7 +58,7 @@ impl Kept {
     pub(super) fn for_material(
         &self,
         material: Arc<Material>,
-        make: impl FnOnce() -> (Channel, Arc<AtomicUsize>),
+        make: impl FnOnce() -> (Channel, Arc<Reached>),
     ) -> Line {
         let open = self.0.load();
         if let Some(open) = &*open
@@ -49,14 +66,21 @@ impl Kept {
         {
             return Line(Arc::clone(open));
         }
-        let (channel, turn) = make();
+        let (channel, reached) = make();
         let open = Arc::new(Open {
             channel,
             material,
-            turn,
+            reached,
         });
         self.0.store(Some(Arc::clone(&open)));
         Line(open)
+    }
+
+    /// Whether calls go over another line by now.
+    pub(super) fn has_another_than(&self, line: &Line) -> bool {
+        let kept = self.0.load();
+        kept.as_ref()
+            .is_some_and(|open| !Arc::ptr_eq(open, &line.0))
     }
 
     /// The next line is another one than this, if it is not already: then the answer is `false`. Who is still using this one

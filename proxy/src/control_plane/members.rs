@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use usher_config::value::{SpiffeId, TrustDomain};
 
-use super::{ControlPlaneError, tls_fault};
+use super::{ControlPlaneError, kept::Reached, tls_fault};
 use crate::tls::{
     self, Alpn, CONTROL_HANDSHAKE_TIMEOUT, HANDSHAKE_TIMEOUT, Leaf, Material, PeerRefused, TlsError,
 };
@@ -112,17 +112,20 @@ impl Members {
         Err(last.unwrap_or_else(|| self.nobody()))
     }
 
-    /// `at`: whose turn it is, also while it is being tried.
+    /// `reached`: whose turn it is, also while it is being tried.
     pub(super) async fn connect(
         &self,
         material: &Material,
-        at: &AtomicUsize,
+        reached: &Reached,
     ) -> Result<TlsStream<TcpStream>, ControlPlaneError> {
         let mut last = None;
         for attempt in self.attempts() {
-            at.store(attempt.turn, Ordering::Relaxed);
+            reached.turn.store(attempt.turn, Ordering::Relaxed);
             match self.connect_to(&attempt.address, material).await {
-                Ok(stream) => return Ok(attempt.did(stream)),
+                Ok(stream) => {
+                    reached.connections.fetch_add(1, Ordering::Relaxed);
+                    return Ok(attempt.did(stream));
+                }
                 Err(error) => last = Some(error),
             }
         }

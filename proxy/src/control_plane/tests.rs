@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::{net::TcpListener, time::timeout};
 
+use usher_config::wire::v1::{ListServicesRequest, registry_client::RegistryClient};
+
 use super::*;
 
 /// An address that nobody listens on.
@@ -74,9 +76,36 @@ async fn who_comes_late_with_a_complaint_does_not_take_the_others_from_the_one_t
     control_plane.elsewhere(&stream);
     assert_eq!(turn(), 1);
     // Of the new one a complaint is heard, wherever it has come to by then.
-    next.turn().store(4, Ordering::Relaxed);
-    control_plane.members.turn.store(4, Ordering::Relaxed);
+    let mut client = RegistryClient::new(next.channel());
+    client
+        .list_services(ListServicesRequest {})
+        .await
+        .unwrap_err();
+    assert_eq!((next.connections(), turn()), (1, 1));
+    assert!(!control_plane.has_moved_on(&next, 0) && control_plane.has_moved_on(&stream, 0));
     control_plane.elsewhere(&next);
     control_plane.elsewhere(&next);
-    assert_eq!(turn(), 5);
+    assert_eq!(turn(), 2);
+}
+
+#[tokio::test]
+async fn a_line_that_still_connects_to_the_only_control_plane_is_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fake = fake::Fake::start().await;
+    let material = Arc::new(ArcSwap::from_pointee(
+        fake.authority.material(fake::WORKLOAD),
+    ));
+    let one = silent.local_addr().unwrap().to_string();
+    let two = format!("{one},{}", nobody().await);
+    for (list, is_waited_for) in [(one, true), (two, false)] {
+        let control_plane = ControlPlane::new(&list);
+        let line = control_plane.line(material.clone());
+        control_plane.elsewhere(&line);
+        drop(control_plane.line(material.clone()));
+        assert_eq!(
+            !control_plane.has_moved_on(&line, 0),
+            is_waited_for,
+            "{list}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
-//! How long to wait between two streams, and whether the next one goes to the same control plane. No clock.
+//! When a stream ends for another, how long to wait between the two, and whether the next one goes to the same control
+//! plane. No clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::Status;
 use usher_config::wire::RETRY_PUSHBACK;
@@ -11,6 +12,9 @@ pub(super) const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longer, and a control plane that miscounts would have a sidecar run on what it knew.
 const PUSHBACK_MAX: Duration = Duration::from_secs(90);
+
+/// Longer, and a sidecar has two connections for longer, of which a control plane counts one.
+const FOLLOWS_MAX: Duration = Duration::from_secs(30);
 
 /// After a stream, before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,34 @@ fn backoff(failures: u32, chance: f64) -> Duration {
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(PAUSE_MAX);
     full.mul_f64(0.5 + chance / 2.0)
+}
+
+/// When a stream follows the calls onto another connection. What has sent them there may be the same for many sidecars at once
+/// (another trust bundle, an old connection), so each takes its time.
+#[derive(Debug)]
+pub(super) struct Follows {
+    patience: Duration,
+    since: Option<Instant>,
+}
+
+impl Follows {
+    /// `chance` from 0 to 1.
+    pub(super) fn new(chance: f64) -> Self {
+        Self {
+            patience: FOLLOWS_MAX.mul_f64(chance.clamp(0.0, 1.0)),
+            since: None,
+        }
+    }
+
+    /// Whether it is time, if calls have `moved` on.
+    pub(super) fn is_due(&mut self, moved: bool, now: Instant) -> bool {
+        if !moved {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.patience
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use super::{
     Question, Resolution, Sought, WAITERS_MAX,
     contact::Contact,
     last_known_good,
-    pause::{PAUSE_MIN, Pause},
+    pause::{Follows, PAUSE_MIN, Pause},
     saving::Saving,
     subscription::{Asked, Effects, Subscription},
 };
@@ -44,6 +44,7 @@ use crate::{
 /// Why a stream is ended that nothing is wrong with: the control plane sees who we are by its connection's certificate, and
 /// retires a root once nobody shows one under it.
 const UNDER_ANOTHER_ROOT: &str = "our identity is under another root now";
+const ON_ANOTHER_LINE: &str = "calls go over another connection now";
 /// A stream that lasted this long was a good one: the next wait is short again.
 const GOOD_STREAM: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
@@ -142,8 +143,8 @@ impl Xds {
             let line = self.parts.control_plane.line(self.parts.material.clone());
             let status = self.stream(&line, root).await;
             self.subscription.closed();
-            if status.message() == UNDER_ANOTHER_ROOT {
-                info!("opening the stream again, with an identity under the root that signs now");
+            if [UNDER_ANOTHER_ROOT, ON_ANOTHER_LINE].contains(&status.message()) {
+                info!(reason = status.message(), "opening the stream again");
                 self.serve_without_stream(PAUSE_MIN.mul_f64(fastrand::f64()))
                     .await;
                 continue;
@@ -188,7 +189,8 @@ impl Xds {
             Ok(responses) => {
                 info!("stream to the control plane open");
                 self.parts.opened.notify_one();
-                self.converse((&requests, root), responses.into_inner())
+                let used = (line, line.connections());
+                self.converse((&requests, root), used, responses.into_inner())
                     .await
             }
             Err(status) => status,
@@ -198,13 +200,19 @@ impl Xds {
     async fn converse(
         &mut self,
         (requests, root): (&mpsc::Sender<DeltaDiscoveryRequest>, Option<[u8; 32]>),
+        (line, connections): (&Line, usize),
         mut responses: Streaming<DeltaDiscoveryResponse>,
     ) -> Status {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut follows = Follows::new(fastrand::f64());
         loop {
             if self.parts.material.load().root != root {
                 return Status::aborted(UNDER_ANOTHER_ROOT);
+            }
+            let moved_on = self.parts.control_plane.has_moved_on(line, connections);
+            if follows.is_due(moved_on, Instant::now()) {
+                return Status::aborted(ON_ANOTHER_LINE);
             }
             let next = tokio::select! {
                 response = responses.message() => match response {

@@ -4,7 +4,12 @@
 //! be taken for deleted. Both are seen to end: by the close after the last write, or by the rename over the name. Only what is
 //! not seen to end needs a guess, which is longer.
 
-use std::{collections::BTreeSet, path::Path, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use notify::{
     Event, EventKind,
@@ -25,11 +30,22 @@ const NAMES_MAX: usize = 1_000;
 pub(super) struct Burst {
     /// Written to and not closed, or gone from its name.
     half_done: BTreeSet<PathBuf>,
-    /// Something that says nothing of when it ends.
+    /// Something that says nothing of when it ends; or a file of a new name: its policy may come in the next one, over a
+    /// network that takes as long for each.
     unclear: bool,
+    /// Files that were there before it.
+    known: Arc<BTreeSet<PathBuf>>,
 }
 
 impl Burst {
+    /// None yet, where these files are.
+    pub(super) fn new(known: Arc<BTreeSet<PathBuf>>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
     /// Something happened, of whatever kind.
     pub(super) fn note(&mut self, event: &Event) {
         match event.kind {
@@ -51,6 +67,10 @@ impl Burst {
                 self.half_done.extend(event.paths.iter().cloned());
             }
             EventKind::Any | EventKind::Modify(_) | EventKind::Other => self.unclear = true,
+        }
+        let is_new = |path: &PathBuf| is_yaml(path) && !self.known.contains(path);
+        if !is_gone(event.kind) && event.paths.iter().any(is_new) {
+            self.unclear = true;
         }
         if event.need_rescan() || self.half_done.len() > NAMES_MAX {
             self.unclear = true;
@@ -78,7 +98,12 @@ impl Burst {
     }
 }
 
-fn is_yaml(path: &Path) -> bool {
+fn is_gone(kind: EventKind) -> bool {
+    const FROM: ModifyKind = ModifyKind::Name(RenameMode::From);
+    matches!(kind, EventKind::Remove(_)) || kind == EventKind::Modify(FROM)
+}
+
+pub(super) fn is_yaml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|end| end == "yaml" || end == "yml")
 }
@@ -99,7 +124,8 @@ mod tests {
 
     /// How long is waited after these events.
     fn quiet(events: &[(EventKind, &[&str])]) -> Duration {
-        let mut burst = Burst::default();
+        let known = ["a.yaml", "b.yaml"].map(|name| PathBuf::from(format!("/mesh/{name}")));
+        let mut burst = Burst::new(Arc::new(known.into()));
         for (kind, paths) in events {
             let event = Event::new(*kind);
             let event = paths.iter().fold(event, |event, path| {
@@ -157,6 +183,24 @@ mod tests {
             (CLOSED, &["a.yaml"]),
         ];
         assert_eq!(quiet(&[moved, written].concat()), QUIET_FINISHED);
+    }
+
+    #[test]
+    fn after_a_file_of_a_new_name_another_may_come() {
+        let written = [
+            (CREATED, ["c.yaml"].as_slice()),
+            (WRITTEN, &["c.yaml"]),
+            (CLOSED, &["c.yaml"]),
+        ];
+        assert_eq!(quiet(&written), QUIET);
+        let copied = [
+            (CREATED, [".c.yaml.X"].as_slice()),
+            (CLOSED, &[".c.yaml.X"]),
+            (FROM, &[".c.yaml.X"]),
+            (TO, &["c.yaml"]),
+            (BOTH, &[".c.yaml.X", "c.yaml"]),
+        ];
+        assert_eq!(quiet(&copied), QUIET);
     }
 
     #[test]

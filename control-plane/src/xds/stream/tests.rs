@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Server};
+use tonic::transport::{Channel, Endpoint, Server};
 use usher_config::{
     parse::parse_files,
     wire::{
@@ -60,6 +60,12 @@ async fn serve() -> (State, Channel) {
 
 /// The same, behind this door.
 async fn serve_behind(door: Door) -> (State, Channel) {
+    let (state, endpoint) = serve_at(door).await;
+    (state, endpoint.connect().await.expect("connected"))
+}
+
+/// The same, and how it is reached.
+async fn serve_at(door: Door) -> (State, Endpoint) {
     let state = State::new(Box::new(MemoryStore::default())).expect("empty");
     apply(&state, OBJECTS).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -89,11 +95,8 @@ async fn serve_behind(door: Door) -> (State, Channel) {
         .add_service(RegistryServer::with_interceptor(registry, identify))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .expect("valid")
-        .connect()
-        .await;
-    (state, channel.expect("connected"))
+    let endpoint = Channel::from_shared(format!("http://{address}"));
+    (state, endpoint.expect("valid"))
 }
 
 struct Proxy {
@@ -137,7 +140,7 @@ impl Proxy {
     async fn batch(&mut self) -> Vec<DeltaDiscoveryResponse> {
         let mut batch = Vec::new();
         loop {
-            let response = tokio::time::timeout(Duration::from_secs(10), self.responses.next());
+            let response = timeout(Duration::from_secs(10), self.responses.next());
             let response = response
                 .await
                 .expect("in time")
@@ -194,7 +197,7 @@ async fn eventually(what: impl Fn() -> bool) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reached)
+    timeout(Duration::from_secs(10), reached)
         .await
         .expect("in time");
 }

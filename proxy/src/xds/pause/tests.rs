@@ -50,3 +50,21 @@ fn what_is_no_number_is_nothing() {
         assert_eq!(pause, Pause { wait, stays: false });
     }
 }
+
+#[test]
+fn a_stream_follows_calls_within_half_a_minute_and_not_before_its_moment() {
+    let now = Instant::now();
+    for chance in [0.0, 0.5, 1.0] {
+        let mut follows = Follows::new(chance);
+        assert!(!follows.is_due(false, now));
+        let begins = now + Duration::from_secs(100);
+        let due = begins + FOLLOWS_MAX.mul_f64(chance);
+        assert_eq!(follows.is_due(true, begins), chance == 0.0);
+        let nearly = due.checked_sub(Duration::from_millis(1));
+        assert!(chance == 0.0 || !follows.is_due(true, nearly.expect("later")));
+        assert!(follows.is_due(true, due));
+        // Calls are back: what was is forgotten.
+        assert!(!follows.is_due(false, due));
+        assert_eq!(follows.is_due(true, due), chance == 0.0);
+    }
+}

@@ -38,7 +38,7 @@ async fn one_that_answers_nothing_is_owed_a_few_batches_and_delays_nobody() {
     for _ in 0..BATCHES_MAX {
         owed.push(slow.batch().await);
     }
-    let more = tokio::time::timeout(Duration::from_millis(200), slow.responses.next()).await;
+    let more = timeout(Duration::from_millis(200), slow.responses.next()).await;
     assert!(more.is_err(), "nothing more is kept for it");
     assert!(revision(owed.last().expect("some")) < newest);
     for batch in &owed {

@@ -42,6 +42,28 @@ async fn the_next_first_snapshot_is_made_when_one_was_answered_or_is_not_answere
     let (_silent, batch) = second.await.expect("no panic");
     assert!(waiting(0) && !batch.is_empty());
     // The second answers nothing: the third waits for a while, and no longer.
-    let third = tokio::time::timeout(PLACE_HELD_MAX * 3, first_batch(channel)).await;
+    let third = timeout(PLACE_HELD_MAX * 3, first_batch(channel)).await;
     assert!(third.is_ok());
+}
+
+#[tokio::test]
+async fn one_that_reads_nothing_and_is_sent_away_keeps_no_place() {
+    let (door, metrics) = narrow();
+    let (_state, endpoint) = serve_at(door).await;
+    let deaf = endpoint.clone().initial_stream_window_size(0);
+    let deaf = Proxy::connect(deaf.connect().await.expect("connected")).await;
+    for topic in [Topic::Service, Topic::InboundPolicy] {
+        deaf.subscribe(topic, "bank/account").await;
+    }
+    deaf.subscribe(Topic::Endpoint, "bank/account/*").await;
+    let channel = endpoint.connect().await.expect("connected");
+    let next = tokio::spawn(first_batch(channel));
+    eventually(|| metrics.streams.waiting.get() == 1).await;
+    let nonsense = DeltaDiscoveryRequest {
+        type_url: "nothing that there is".into(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    deaf.requests.send(nonsense).await.expect("open");
+    let next = timeout(FAREWELL_MAX, next).await;
+    assert!(next.is_ok_and(|next| next.is_ok()), "its turn has come");
 }
