@@ -57,20 +57,6 @@ async fn each_object_says_what_became_of_it_and_which_sidecars_run_it() -> Resul
         ("True", "Accepted")
     );
 
-    // All that is in force, printed as YAML, is this mesh once more.
-    let server = format!("http://{}", mesh.http());
-    let printed = run(&binary("usher"), ["get", "-o", "yaml", "--server", &server]);
-    assert_eq!(printed.code, Some(0), "{printed:?}");
-    assert!(printed.stdout.contains("request: 9s"), "{printed:?}");
-    let path = mesh.data().join("printed.yaml");
-    std::fs::write(&path, &printed.stdout)?;
-    let path = path.display().to_string();
-    let checked = run(&binary("usher"), ["validate", "--json", &path]);
-    assert_eq!(checked.code, Some(0), "{checked:?}");
-    let checked: Value = serde_json::from_str(&checked.stdout)?;
-    let total = &mesh.ask(&["status"])?["objects"]["total"];
-    assert_eq!(checked["objects"], *total, "{}", printed.stdout);
-
     // One without any effect is not accepted, with GEP-713's reasons.
     let late = yaml::traffic_policy("api", "  timeouts: { request: 3s }\n");
     mesh.write(
@@ -133,6 +119,30 @@ spec:
   - matches: [{ path: { value: /nowhere } }]
     backendRefs: [{ name: gone, port: 80 }]
 ";
+
+#[tokio::test]
+async fn what_is_in_force_printed_as_yaml_is_the_mesh_once_more() -> Result<()> {
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
+    mesh.write(
+        "patience.yaml",
+        &yaml::traffic_policy("api", "  timeouts: { request: 9s }\n"),
+    )?;
+    let unknown = ("Unknown", "NoProxies");
+    becomes(&mesh, "TrafficPolicy/api", "Programmed", unknown).await;
+    let server = format!("http://{}", mesh.http());
+    let printed = run(&binary("usher"), ["get", "-o", "yaml", "--server", &server]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    assert!(printed.stdout.contains("request: 9s"), "{printed:?}");
+    let path = mesh.data().join("printed.yaml");
+    std::fs::write(&path, &printed.stdout)?;
+    let path = path.display().to_string();
+    let checked = run(&binary("usher"), ["validate", "--json", &path]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let checked: Value = serde_json::from_str(&checked.stdout)?;
+    let total = &mesh.ask(&["status"])?["objects"]["total"];
+    assert_eq!(checked["objects"], *total, "{}", printed.stdout);
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_directory_that_a_link_leads_to_is_swapped_and_waited_for() -> Result<()> {
