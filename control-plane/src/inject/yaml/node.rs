@@ -1,0 +1,305 @@
+//! A YAML value in which scalars keep their spelling, and everything that was read knows its place.
+
+/// A value.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it is.
+    pub content: Content,
+    /// Where it stands; `None`: it was made, not read, or stands somewhere else too (an alias).
+    pub place: Option<Place>,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Text, a number, a truth value or nothing.
+    Scalar(Scalar),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// Keys and values, in the order in which they are written. Equal whatever the order.
+    Mapping(Mapping),
+}
+
+/// Keys and values, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping(pub Vec<Entry>);
+
+/// A key and its value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key.
+    pub key: Scalar,
+    /// Where the key stands.
+    pub place: Option<Place>,
+    /// The value.
+    pub value: Node,
+}
+
+/// One word, with its spelling.
+#[derive(Debug, Clone)]
+pub struct Scalar {
+    /// Without quotes and escapes.
+    pub text: String,
+    /// Written without quotes, so it may be something else than text.
+    pub plain: bool,
+}
+
+/// A stretch of a document's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// First byte.
+    pub start: usize,
+    /// One behind the last byte.
+    pub end: usize,
+    /// From 1, in the document.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// Written in braces or brackets, or inside of some.
+    pub flow: bool,
+}
+
+// Two values are equal if they say the same, wherever they stand.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.content == other.content
+    }
+}
+
+impl Eq for Node {}
+
+impl PartialEq for Mapping {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .all(|entry| other.value(&entry.key.text) == Some(&entry.value))
+    }
+}
+
+impl Eq for Mapping {}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.is_text() == other.is_text()
+    }
+}
+
+impl Eq for Scalar {}
+
+impl Mapping {
+    fn value(&self, key: &str) -> Option<&Node> {
+        let entry = self.0.iter().find(|entry| entry.key.text == key);
+        entry.map(|entry| &entry.value)
+    }
+}
+
+impl Scalar {
+    /// Whether every reader of YAML, of 1.1 or 1.2, takes it for text.
+    pub fn is_text(&self) -> bool {
+        !self.plain || is_text(&self.text)
+    }
+}
+
+/// Of what is written without quotes. What begins like a number is none that we could be sure of: `0644` is text in
+/// YAML 1.2 and a number for kubectl.
+fn is_text(plain: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "true", "false", "yes", "no", "on", "off", "y", "n", "null", "~",
+    ];
+    let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(plain));
+    let like_a_number = plain.starts_with(|first: char| first.is_ascii_digit())
+        || plain.starts_with(['+', '-', '.']) && plain.len() > 1
+        || plain == "<<"
+        || plain == "=";
+    !plain.is_empty() && !is_word && !like_a_number
+}
+
+/// Text, whatever it looks like.
+pub(in crate::inject) fn text(text: impl Into<String>) -> Node {
+    made(Content::Scalar(Scalar {
+        text: text.into(),
+        plain: false,
+    }))
+}
+
+/// A number or a truth value.
+pub(in crate::inject) fn word(word: impl ToString) -> Node {
+    made(Content::Scalar(Scalar {
+        text: word.to_string(),
+        plain: true,
+    }))
+}
+
+/// A list.
+pub(in crate::inject) fn list(items: impl IntoIterator<Item = Node>) -> Node {
+    made(Content::Sequence(items.into_iter().collect()))
+}
+
+/// A mapping.
+pub(in crate::inject) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Node)>) -> Node {
+    let entries = entries.into_iter().map(|(key, value)| entry(key, value));
+    made(Content::Mapping(Mapping(entries.collect())))
+}
+
+fn made(content: Content) -> Node {
+    Node {
+        content,
+        place: None,
+    }
+}
+
+fn entry(key: &str, value: Node) -> Entry {
+    Entry {
+        key: Scalar {
+            text: key.to_owned(),
+            plain: false,
+        },
+        place: None,
+        value,
+    }
+}
+
+impl Node {
+    /// The value of a key; `None` where there is no such key, or nothing is written.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.content {
+            Content::Mapping(mapping) => mapping.value(key).filter(|value| !value.is_nothing()),
+            Content::Scalar(_) | Content::Sequence(_) => None,
+        }
+    }
+
+    /// The value under several keys, one in the other.
+    pub fn at(&self, keys: &[&str]) -> Option<&Self> {
+        keys.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// To change it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let entry = self.entries_mut()?.iter_mut().find(|e| e.key.text == key)?;
+        Some(&mut entry.value)
+    }
+
+    /// The value of a key, which is made where it is missing or nothing is written.
+    pub(in crate::inject) fn or_insert(&mut self, key: &str, value: impl FnOnce() -> Self) -> Option<&mut Self> {
+        if self.get(key).is_none() {
+            self.put(key, value());
+        }
+        self.get_mut(key)
+    }
+
+    /// Sets a key, which is the last one if it is new.
+    pub(in crate::inject) fn put(&mut self, key: &str, value: Self) {
+        let Some(entries) = self.entries_mut() else {
+            return;
+        };
+        match entries.iter_mut().find(|entry| entry.key.text == key) {
+            Some(entry) => entry.value = value,
+            None => entries.push(entry(key, value)),
+        }
+    }
+
+    /// Takes a key out.
+    pub(in crate::inject) fn take(&mut self, key: &str) -> Option<Self> {
+        let entries = self.entries_mut()?;
+        let at = entries.iter().position(|entry| entry.key.text == key)?;
+        Some(entries.remove(at).value)
+    }
+
+    /// Sets another key in the place of one.
+    pub(in crate::inject) fn replace(&mut self, old: &str, key: &str, value: Self) {
+        let found = self
+            .entries_mut()
+            .and_then(|entries| entries.iter_mut().find(|entry| entry.key.text == old));
+        if let Some(found) = found {
+            *found = entry(key, value);
+        }
+    }
+
+    /// Of a mapping.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.content {
+            Content::Mapping(mapping) => &mapping.0,
+            Content::Scalar(_) | Content::Sequence(_) => &[],
+        }
+    }
+
+    fn entries_mut(&mut self) -> Option<&mut Vec<Entry>> {
+        match &mut self.content {
+            Content::Mapping(mapping) => Some(&mut mapping.0),
+            Content::Scalar(_) | Content::Sequence(_) => None,
+        }
+    }
+
+    /// Of a list.
+    pub fn items(&self) -> &[Self] {
+        match &self.content {
+            Content::Sequence(items) => items,
+            Content::Scalar(_) | Content::Mapping(_) => &[],
+        }
+    }
+
+    /// To change them.
+    pub(in crate::inject) fn items_mut(&mut self) -> Option<&mut Vec<Self>> {
+        match &mut self.content {
+            Content::Sequence(items) => Some(items),
+            Content::Scalar(_) | Content::Mapping(_) => None,
+        }
+    }
+
+    /// Of a scalar, as it is written.
+    pub fn text(&self) -> Option<&str> {
+        self.scalar().map(|scalar| scalar.text.as_str())
+    }
+
+    /// A scalar that is text for every reader.
+    pub fn as_text(&self) -> Option<&str> {
+        let scalar = self.scalar().filter(|scalar| scalar.is_text());
+        scalar.map(|scalar| scalar.text.as_str())
+    }
+
+    /// A scalar.
+    pub fn scalar(&self) -> Option<&Scalar> {
+        match &self.content {
+            Content::Scalar(scalar) => Some(scalar),
+            Content::Sequence(_) | Content::Mapping(_) => None,
+        }
+    }
+
+    /// A whole number without quotes.
+    pub fn number(&self) -> Option<i64> {
+        let scalar = self.scalar().filter(|scalar| scalar.plain)?;
+        scalar.text.parse().ok()
+    }
+
+    /// Whether nothing is written: `key:` alone.
+    pub fn is_nothing(&self) -> bool {
+        let words = ["", "~", "null", "Null", "NULL"];
+        self.scalar()
+            .is_some_and(|scalar| scalar.plain && words.contains(&scalar.text.as_str()))
+    }
+
+    /// Whether it is a mapping.
+    pub fn is_mapping(&self) -> bool {
+        matches!(self.content, Content::Mapping(_))
+    }
+
+    /// Whether it is a list.
+    pub fn is_sequence(&self) -> bool {
+        matches!(self.content, Content::Sequence(_))
+    }
+
+    /// For messages: what stands there.
+    pub(in crate::inject) fn described(&self) -> String {
+        match &self.content {
+            Content::Scalar(_) if self.is_nothing() => "nothing".to_owned(),
+            Content::Scalar(scalar) => {
+                let short: String = scalar.text.chars().take(80).collect();
+                format!("`{}`", short.escape_debug())
+            }
+            Content::Sequence(_) => "a list".to_owned(),
+            Content::Mapping(_) => "a mapping".to_owned(),
+        }
+    }
+}
