@@ -18,7 +18,12 @@ use crate::inject::{Changed, Mode, Proof, PullPolicy, Settings, Style, Wish, cha
 #[command(after_help = after_help())]
 pub(super) struct Inject {
     /// A file, a directory with *.yaml, *.yml and *.json at any depth, or - for stdin; may be given several times
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required = true
+    )]
     paths: Vec<std::path::PathBuf>,
     /// Take our sidecars out instead
     #[arg(long, conflicts_with_all = OF_INJECTING)]
@@ -89,10 +94,12 @@ enum Pull {
 }
 
 fn after_help() -> String {
-    let annotations = crate::inject::ANNOTATIONS.iter().map(|(name, value, help)| {
-        let head = format!("{}{name}: {value}", crate::inject::PREFIX);
-        format!("  {head:<54} {help}\n")
-    });
+    let annotations = crate::inject::ANNOTATIONS
+        .iter()
+        .map(|(name, value, help)| {
+            let head = format!("{}{name}: {value}", crate::inject::PREFIX);
+            format!("  {head:<54} {help}\n")
+        });
     format!(
         "\
 Examples:
@@ -128,20 +135,27 @@ impl Inject {
             file,
         });
         let changed: Vec<Done> = changed.collect();
-        let is_good = changed.iter().all(|done| done.changed.complaints.is_empty());
+        let is_good = changed
+            .iter()
+            .all(|done| done.changed.complaints.is_empty());
         if self.json {
             super::print_json(&show::report(&changed, is_good))?;
             return Ok(if is_good { exit::OK } else { exit::MISTAKES });
         }
         show::on_stderr(&changed);
         if !is_good {
-            return Err(Failure::new(exit::MISTAKES, "nothing was written")
-                .advise("an object that is not meant for the mesh says so: usher.dev/inject: \"false\""));
+            return Err(Failure::new(exit::MISTAKES, "nothing was written").advise(
+                "an object that is not meant for the mesh says so: usher.dev/inject: \"false\"",
+            ));
         }
         if self.diff {
             let difference = show::difference(&changed);
             anstream::print!("{difference}");
-            return Ok(if difference.is_empty() { exit::OK } else { exit::MISTAKES });
+            return Ok(if difference.is_empty() {
+                exit::OK
+            } else {
+                exit::MISTAKES
+            });
         }
         show::manifests(&changed)?;
         Ok(exit::OK)
@@ -193,7 +207,9 @@ fn hosts(text: &str) -> Result<String, String> {
     };
     let is_one = |one: &str| {
         let parts = one.rsplit_once(':');
-        parts.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0))
+        parts.is_some_and(|(host, port)| {
+            is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
     };
     match text.split(',').all(is_one) {
         true => Ok(text.to_owned()),

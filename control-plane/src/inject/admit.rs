@@ -3,10 +3,10 @@
 use super::{
     annotations::Wishes,
     fault::Fault,
-    settings::Style,
-    sidecar::{CONTAINER, INTERCEPT, PORTS, UID},
     jobs::COPY,
     plan::Plan,
+    settings::Style,
+    sidecar::{CONTAINER, INTERCEPT, PORTS, UID},
     volumes::VOLUME_PREFIX,
     yaml::Node,
 };
@@ -90,7 +90,11 @@ pub(super) fn skip(template: &Node, wishes: &Wishes) -> Option<Skip> {
 /// Everything that keeps the sidecar from doing its work.
 pub(super) fn refuse(template: &Node, plan: &Plan<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    as_sidecar("spec.securityContext", template.at(&["spec", "securityContext"]), &mut faults);
+    as_sidecar(
+        "spec.securityContext",
+        template.at(&["spec", "securityContext"]),
+        &mut faults,
+    );
     for (path, container) in containers(template) {
         as_sidecar(
             &format!("{path}.securityContext"),
@@ -114,14 +118,22 @@ pub(super) fn refuse(template: &Node, plan: &Plan<'_>) -> Vec<Fault> {
     let volumes = template.at(&["spec", "volumes"]).map(Node::items);
     for (index, volume) in volumes.unwrap_or_default().iter().enumerate() {
         if let Some(taken) = name(volume).filter(|name| name.starts_with(VOLUME_PREFIX)) {
-            faults.push(taken_name(&format!("spec.volumes[{index}].name"), taken, volume));
+            faults.push(taken_name(
+                &format!("spec.volumes[{index}].name"),
+                taken,
+                volume,
+            ));
         }
     }
     faults
 }
 
 fn taken_name(field: &str, taken: &str, named: &Node) -> Fault {
-    let fault = Fault::new(field, format!("`{taken}`"), "another name: this one is for what belongs to the sidecar");
+    let fault = Fault::new(
+        field,
+        format!("`{taken}`"),
+        "another name: this one is for what belongs to the sidecar",
+    );
     match named.get("name") {
         Some(name) => fault.at(name),
         None => fault,
@@ -149,7 +161,11 @@ fn our_ports(path: &str, container: &Node, faults: &mut Vec<Fault>) {
             });
             if let Some(taken) = taken {
                 let allowed = "another port: the sidecar listens on 15001, 15006 and 15020";
-                faults.push(Fault::of(format!("{path}.ports[{index}].{field}"), taken, allowed));
+                faults.push(Fault::of(
+                    format!("{path}.ports[{index}].{field}"),
+                    taken,
+                    allowed,
+                ));
             }
         }
     }
@@ -157,11 +173,13 @@ fn our_ports(path: &str, container: &Node, faults: &mut Vec<Fault>) {
 
 /// All containers, by their paths.
 pub(super) fn containers(template: &Node) -> impl Iterator<Item = (String, &Node)> {
-    ["initContainers", "containers"].into_iter().flat_map(move |kind| {
-        let all = template.at(&["spec", kind]).map(Node::items);
-        let all = all.unwrap_or_default().iter().enumerate();
-        all.map(move |(index, container)| (format!("spec.{kind}[{index}]"), container))
-    })
+    ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(move |kind| {
+            let all = template.at(&["spec", kind]).map(Node::items);
+            let all = all.unwrap_or_default().iter().enumerate();
+            all.map(move |(index, container)| (format!("spec.{kind}[{index}]"), container))
+        })
 }
 
 pub(super) fn name(named: &Node) -> Option<&str> {

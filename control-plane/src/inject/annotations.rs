@@ -19,33 +19,105 @@ pub(super) use value::{ApplicationPort, Quantity};
 pub const PREFIX: &str = "usher.dev/";
 
 /// What this module writes itself, about what it has done.
-pub const INJECTED: &str = "usher.dev/injected";
+pub(super) const INJECTED: &str = "usher.dev/injected";
 
 /// All that may be said, in the order of `--help`: the name without [`PREFIX`], what its value looks like, and what it
 /// is for.
 pub const ANNOTATIONS: [(&str, &str, &str); 22] = [
-    ("inject", "true|false", "false: no sidecar; true: refuse instead of skipping where there can be none"),
-    ("service", "NAME", "the service [default: the label app.kubernetes.io/name or app, else the workload's name]"),
-    ("application-port", "PORT|none", "the port that the mesh calls [default: the first TCP port of a container]"),
-    ("mode", "transparent|explicit", "whether the kernel hands connections over, or the application calls the sidecar"),
-    ("native-sidecar", "true|false", "an init container with restartPolicy: Always, or the first of the containers"),
-    ("rewrite-probes", "true|false", "false: the kubelet's probes and hooks go to the application as written"),
-    ("include-outbound-ports", "PORTS", "destination ports that are intercepted: all, none, or 80,8000-8999 [default: all]"),
-    ("exclude-outbound-ports", "PORTS", "destination ports that are not [default: none]"),
-    ("include-outbound-cidrs", "CIDRS", "destinations that are intercepted: all, none, or 10.0.0.0/8,fd00::/8 [default: all]"),
-    ("exclude-outbound-cidrs", "CIDRS", "destinations that are not [default: none]"),
-    ("include-inbound-ports", "PORTS", "ports of the pod that are intercepted [default: all]"),
-    ("exclude-inbound-ports", "PORTS", "ports of the pod that are not: they are open to plaintext [default: none]"),
-    ("include-inbound-cidrs", "CIDRS", "sources that are intercepted [default: all]"),
-    ("exclude-inbound-cidrs", "CIDRS", "sources that are not: they may speak plaintext [default: none]"),
-    ("tcp", "LOCAL=SERVICE:PORT,...", "local listeners for opaque TCP, such as 127.0.0.1:5432=postgres.bank:5432"),
+    (
+        "inject",
+        "true|false",
+        "false: no sidecar; true: refuse instead of skipping where there can be none",
+    ),
+    (
+        "service",
+        "NAME",
+        "the service [default: the label app.kubernetes.io/name or app, else the workload's name]",
+    ),
+    (
+        "application-port",
+        "PORT|none",
+        "the port that the mesh calls [default: the first TCP port of a container]",
+    ),
+    (
+        "mode",
+        "transparent|explicit",
+        "whether the kernel hands connections over, or the application calls the sidecar",
+    ),
+    (
+        "native-sidecar",
+        "true|false",
+        "an init container with restartPolicy: Always, or the first of the containers",
+    ),
+    (
+        "rewrite-probes",
+        "true|false",
+        "false: the kubelet's probes and hooks go to the application as written",
+    ),
+    (
+        "include-outbound-ports",
+        "PORTS",
+        "destination ports that are intercepted: all, none, or 80,8000-8999 [default: all]",
+    ),
+    (
+        "exclude-outbound-ports",
+        "PORTS",
+        "destination ports that are not [default: none]",
+    ),
+    (
+        "include-outbound-cidrs",
+        "CIDRS",
+        "destinations that are intercepted: all, none, or 10.0.0.0/8,fd00::/8 [default: all]",
+    ),
+    (
+        "exclude-outbound-cidrs",
+        "CIDRS",
+        "destinations that are not [default: none]",
+    ),
+    (
+        "include-inbound-ports",
+        "PORTS",
+        "ports of the pod that are intercepted [default: all]",
+    ),
+    (
+        "exclude-inbound-ports",
+        "PORTS",
+        "ports of the pod that are not: they are open to plaintext [default: none]",
+    ),
+    (
+        "include-inbound-cidrs",
+        "CIDRS",
+        "sources that are intercepted [default: all]",
+    ),
+    (
+        "exclude-inbound-cidrs",
+        "CIDRS",
+        "sources that are not: they may speak plaintext [default: none]",
+    ),
+    (
+        "tcp",
+        "LOCAL=SERVICE:PORT,...",
+        "local listeners for opaque TCP, such as 127.0.0.1:5432=postgres.bank:5432",
+    ),
     ("cpu-request", "CPU", "of the sidecar [default: 20m]"),
     ("cpu-limit", "CPU", "of the sidecar [default: none]"),
     ("memory-request", "BYTES", "of the sidecar [default: 32Mi]"),
     ("memory-limit", "BYTES", "of the sidecar [default: 256Mi]"),
-    ("log-level", "LEVEL", "error, warn, info, debug, or target=level,... [default: info]"),
-    ("access-log", "on|off", "a line on stdout for each request [default: on]"),
-    ("drain-grace", "DURATION", "the longest that a drain waits [default: terminationGracePeriodSeconds less 5s]"),
+    (
+        "log-level",
+        "LEVEL",
+        "error, warn, info, debug, or target=level,... [default: info]",
+    ),
+    (
+        "access-log",
+        "on|off",
+        "a line on stdout for each request [default: on]",
+    ),
+    (
+        "drain-grace",
+        "DURATION",
+        "the longest that a drain waits [default: terminationGracePeriodSeconds less 5s]",
+    ),
 ];
 
 /// What a pod's annotations say.
@@ -128,7 +200,10 @@ impl Reader {
         let Some((name, ..)) = known else {
             let names = ANNOTATIONS.iter().map(|known| known.0);
             let near = nearest(name, names.clone()).map(|near| format!("{PREFIX}{near}"));
-            let allowed = format!("{PREFIX} and one of {}", names.collect::<Vec<_>>().join(", "));
+            let allowed = format!(
+                "{PREFIX} and one of {}",
+                names.collect::<Vec<_>>().join(", ")
+            );
             let found = format!("unknown annotation `{}`", key.text);
             let fault = Fault::new(field(key), found, allowed).nearest(near);
             return self.faults.push(fault.at(node));

@@ -16,7 +16,10 @@ const VARIABLES: [(&str, &str); 4] = [
 /// Sets what the container does not set itself; names that as `container/VARIABLE`.
 pub(super) fn point_to_sidecar(container: &mut Node) -> Vec<String> {
     let named = name(container).unwrap_or_default().to_owned();
-    let Some(all) = container.or_insert("env", || list([])).and_then(Node::items_mut) else {
+    let Some(all) = container
+        .or_insert("env", || list([]))
+        .and_then(Node::items_mut)
+    else {
         return Vec::new();
     };
     let mut added = Vec::new();

@@ -20,7 +20,13 @@ pub struct Fault {
 impl std::fmt::Display for Fault {
     /// `field: found …, allowed: …`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { field, found, allowed, nearest, .. } = self;
+        let Self {
+            field,
+            found,
+            allowed,
+            nearest,
+            ..
+        } = self;
         write!(f, "{field}: found {found}, allowed: {allowed}")?;
         match nearest {
             Some(nearest) => write!(f, "; did you mean {nearest}?"),
@@ -30,7 +36,11 @@ impl std::fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(super) fn new(field: impl Into<String>, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+    pub(super) fn new(
+        field: impl Into<String>,
+        found: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Self {
         Self {
             field: field.into(),
             found: found.into(),

@@ -29,7 +29,10 @@ pub(super) fn volumes() -> [Node; 2] {
 }
 
 pub(super) fn notes_mount() -> Node {
-    map([("name", text(NOTES_VOLUME)), ("mountPath", text(NOTES_PATH))])
+    map([
+        ("name", text(NOTES_VOLUME)),
+        ("mountPath", text(NOTES_PATH)),
+    ])
 }
 
 fn program_mount() -> Node {
@@ -72,7 +75,9 @@ pub(super) fn wrap(path: &str, container: &mut Node) -> Result<(), Fault> {
     let Some(named) = name(container).map(str::to_owned) else {
         return Ok(());
     };
-    let command = container.get("command").filter(|command| !command.items().is_empty());
+    let command = container
+        .get("command")
+        .filter(|command| !command.items().is_empty());
     let Some(command) = command else {
         let fault = Fault::new(
             format!("{path}.command"),

@@ -10,7 +10,11 @@ const KINDS: [(&str, &str, &[&str]); 7] = [
     ("apps", "DaemonSet", &["spec", "template"]),
     ("apps", "ReplicaSet", &["spec", "template"]),
     ("batch", "Job", &["spec", "template"]),
-    ("batch", "CronJob", &["spec", "jobTemplate", "spec", "template"]),
+    (
+        "batch",
+        "CronJob",
+        &["spec", "jobTemplate", "spec", "template"],
+    ),
 ];
 
 /// Where the first versions of some kinds of `apps` were.
@@ -71,7 +75,12 @@ pub(super) fn carriers(root: &Node) -> Vec<Carrier> {
     carriers
 }
 
-fn collect(object: &Node, of_list: Option<&str>, items: &mut Vec<usize>, carriers: &mut Vec<Carrier>) {
+fn collect(
+    object: &Node,
+    of_list: Option<&str>,
+    items: &mut Vec<usize>,
+    carriers: &mut Vec<Carrier>,
+) {
     // Items of a typed list (`PodList`) may leave out what they are.
     let kind = object.get("kind").and_then(Node::text).or(of_list);
     let Some(kind) = kind else { return };
@@ -91,7 +100,9 @@ fn collect(object: &Node, of_list: Option<&str>, items: &mut Vec<usize>, carrier
         Some(found) => found == group || (group == "apps" && found == EARLIER_GROUP),
         None => of_list.is_some(),
     };
-    let known = KINDS.iter().find(|known| known.1 == kind && is_ours(known.0));
+    let known = KINDS
+        .iter()
+        .find(|known| known.1 == kind && is_ours(known.0));
     if let Some((_, _, way)) = known {
         let path = items.iter().map(|index| format!("items[{index}]"));
         carriers.push(Carrier {

@@ -90,10 +90,18 @@ fn inject_one(root: &mut Node, carrier: &kinds::Carrier, settings: &Settings) ->
         && let Some(object) = carrier.object(root)
     {
         let misplaced = annotations::misplaced(object, &carrier.way.join("."));
-        faults.extend(misplaced.into_iter().map(|fault| fault.below(&carrier.path)));
+        faults.extend(
+            misplaced
+                .into_iter()
+                .map(|fault| fault.below(&carrier.path)),
+        );
     }
     let Some(template) = carrier.template_mut(root) else {
-        faults.push(Fault::new(template_path, "nothing", "the template of its pods"));
+        faults.push(Fault::new(
+            template_path,
+            "nothing",
+            "the template of its pods",
+        ));
         return Outcome::Refused(faults);
     };
     // Whatever is refused stays as it was.

@@ -59,7 +59,9 @@ impl<'a> Plan<'a> {
             None => settings.style,
         };
         let mode = wishes.mode.unwrap_or(settings.mode);
-        if mode == Mode::Explicit && let Some((name, _)) = wishes.rules.first() {
+        if mode == Mode::Explicit
+            && let Some((name, _)) = wishes.rules.first()
+        {
             faults.push(Fault::new(
                 annotation(name),
                 "a rule about what is intercepted, in explicit mode",
@@ -96,7 +98,10 @@ impl<'a> Plan<'a> {
             mode,
             service,
             service_account: account.unwrap_or("default").to_owned(),
-            is_instance: owner.name.as_deref().is_some_and(|name| !name.contains('.')),
+            is_instance: owner
+                .name
+                .as_deref()
+                .is_some_and(|name| !name.contains('.')),
             application_port: application_port(template, &wishes),
             drain_grace,
             restarts: restarts(template),
@@ -127,7 +132,11 @@ fn service(template: &Node, owner: &Identity, wishes: &Wishes) -> Result<String,
     if let Some(service) = &wishes.service {
         return Ok(service.to_string());
     }
-    let label = |name| template.at(&["metadata", "labels", name]).and_then(Node::text);
+    let label = |name| {
+        template
+            .at(&["metadata", "labels", name])
+            .and_then(Node::text)
+    };
     let controller = controller(template);
     let found = label("app.kubernetes.io/name")
         .or(label("app"))
@@ -137,7 +146,9 @@ fn service(template: &Node, owner: &Identity, wishes: &Wishes) -> Result<String,
         Some((_, Ok(name))) => Ok(name.to_string()),
         Some((name, Err(error))) => Err(Fault::new(
             annotation("service"),
-            format!("nothing, and `{name}`, the name of the workload or its label app, is no service's"),
+            format!(
+                "nothing, and `{name}`, the name of the workload or its label app, is no service's"
+            ),
             error.allowed,
         )),
         None => Err(Fault::new(
@@ -184,11 +195,22 @@ fn drain_grace(template: &Node, wishes: &Wishes) -> Result<Duration, Fault> {
     let field = template.at(&["spec", "terminationGracePeriodSeconds"]);
     let whole = match field {
         None => TERMINATION_GRACE,
-        Some(node) => node.number().filter(|seconds| *seconds >= 0).ok_or_else(|| {
-            Fault::of("spec.terminationGracePeriodSeconds", node, "a number of seconds")
-        })?,
+        Some(node) => node
+            .number()
+            .filter(|seconds| *seconds >= 0)
+            .ok_or_else(|| {
+                Fault::of(
+                    "spec.terminationGracePeriodSeconds",
+                    node,
+                    "a number of seconds",
+                )
+            })?,
     };
-    let left = if whole > 2 * AFTERWARDS { whole - AFTERWARDS } else { whole / 2 };
+    let left = if whole > 2 * AFTERWARDS {
+        whole - AFTERWARDS
+    } else {
+        whole / 2
+    };
     let left = Duration::from_secs(u64::try_from(left).unwrap_or_default().max(1));
     match wishes.drain_grace {
         None => Ok(left),

@@ -3,8 +3,9 @@
 use super::{
     admit::{self, Skip, name},
     annotations::{self, INJECTED},
-    environment, jobs,
+    environment,
     fault::Fault,
+    jobs,
     kinds::Identity,
     plan::Plan,
     probes::{self, Rewritten},
@@ -42,7 +43,11 @@ pub(super) fn inject(
         }
         let allowed = "a pod that can have a sidecar, or no such annotation, which skips this one";
         let found = format!("`true`, but {skip}");
-        return Err(vec![Fault::new(super::plan::annotation("inject"), found, allowed)]);
+        return Err(vec![Fault::new(
+            super::plan::annotation("inject"),
+            found,
+            allowed,
+        )]);
     }
     shape(template)?;
     let plan = Plan::new(template, owner, wishes, settings)?;
@@ -114,7 +119,11 @@ fn shape(template: &Node) -> Result<(), Vec<Fault>> {
     for (path, container) in admit::containers(template) {
         if name(container).is_none_or(|name| name.parse::<usher_config::value::Name>().is_err()) {
             let allowed = "a container with a name: a-z, 0-9 and '-'";
-            return fault(&format!("{path}.name"), container.get("name").or(Some(container)), allowed);
+            return fault(
+                &format!("{path}.name"),
+                container.get("name").or(Some(container)),
+                allowed,
+            );
         }
         for field in ["volumeMounts", "env"] {
             let node = container.get(field);
@@ -167,7 +176,9 @@ fn place(template: &mut Node, plan: &Plan<'_>, sidecar: Node) {
         before.push(sidecar);
     }
     if !before.is_empty()
-        && let Some(all) = spec.or_insert("initContainers", || list([])).and_then(Node::items_mut)
+        && let Some(all) = spec
+            .or_insert("initContainers", || list([]))
+            .and_then(Node::items_mut)
     {
         let at = if front { 0 } else { all.len() };
         all.splice(at..at, before);
@@ -175,7 +186,10 @@ fn place(template: &mut Node, plan: &Plan<'_>, sidecar: Node) {
     if let Some(all) = spec.get_mut("containers").and_then(Node::items_mut) {
         all.splice(0..0, containers);
     }
-    if let Some(all) = spec.or_insert("volumes", || list([])).and_then(Node::items_mut) {
+    if let Some(all) = spec
+        .or_insert("volumes", || list([]))
+        .and_then(Node::items_mut)
+    {
         all.extend(volumes::volumes(plan));
     }
 }
@@ -230,12 +244,16 @@ pub(super) fn uninject(template: &mut Node) -> bool {
         let named = named.map(Node::items).unwrap_or_default().iter();
         named.filter_map(Node::text).map(str::to_owned).collect()
     };
-    let setting = admit::containers(template).find_map(|(_, container)| environment::of(container, sidecar::PROBES));
+    let setting = admit::containers(template)
+        .find_map(|(_, container)| environment::of(container, sidecar::PROBES));
     let setting = setting.map(str::to_owned);
     let (annotations, variables) = (added("annotations"), added("environment"));
     if let Some(metadata) = template.get_mut("metadata") {
         if let Some(all) = metadata.get_mut("annotations") {
-            for key in annotations.iter().filter(|key| SCRAPE.iter().any(|known| known.0 == **key)) {
+            for key in annotations
+                .iter()
+                .filter(|key| SCRAPE.iter().any(|known| known.0 == **key))
+            {
                 all.take(key);
             }
         }
@@ -284,7 +302,9 @@ fn without_ours(node: &mut Node, field: &str) {
 fn drop_empty(node: &mut Node, fields: &[&str]) {
     for field in fields {
         let is_empty = |node: &Node| {
-            (node.is_mapping() || node.is_sequence()) && node.entries().is_empty() && node.items().is_empty()
+            (node.is_mapping() || node.is_sequence())
+                && node.entries().is_empty()
+                && node.items().is_empty()
         };
         if node.get(field).is_some_and(is_empty) {
             node.take(field);

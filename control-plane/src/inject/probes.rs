@@ -68,14 +68,20 @@ impl Rewritten {
     }
 
     fn one(&mut self, asked: Asked<'_>, probe: &mut Node, is_probe: bool) {
-        let Some(handler) = HANDLERS.into_iter().find(|handler| probe.get(handler).is_some()) else {
+        let Some(handler) = HANDLERS
+            .into_iter()
+            .find(|handler| probe.get(handler).is_some())
+        else {
             return;
         };
         let Some(mut question) = probe.get(handler).cloned() else {
             return;
         };
         if let Some(host) = question.get("host").and_then(Node::text) {
-            let remark = format!("{} is left as it is: it asks {host}, not the pod", asked.field);
+            let remark = format!(
+                "{} is left as it is: it asks {host}, not the pod",
+                asked.field
+            );
             return self.remarks.push(remark);
         }
         let port = match port(&asked, handler, &question) {
@@ -122,14 +128,19 @@ fn port(asked: &Asked<'_>, handler: &str, question: &Node) -> Result<u16, Fault>
         let found = ports.iter().find(|port| name(port) == written.as_text())?;
         number(found.get("containerPort")?)
     };
-    number(written).or_else(|| written.as_text().and_then(|_| named())).ok_or_else(|| {
-        let names: Vec<&str> = ports.iter().filter_map(name).collect();
-        let allowed = match names.as_slice() {
-            [] => "a port from 1 to 65535; the container names none".to_owned(),
-            names => format!("a port from 1 to 65535, or one that the container names: {}", names.join(", ")),
-        };
-        Fault::of(field, written, allowed)
-    })
+    number(written)
+        .or_else(|| written.as_text().and_then(|_| named()))
+        .ok_or_else(|| {
+            let names: Vec<&str> = ports.iter().filter_map(name).collect();
+            let allowed = match names.as_slice() {
+                [] => "a port from 1 to 65535; the container names none".to_owned(),
+                names => format!(
+                    "a port from 1 to 65535, or one that the container names: {}",
+                    names.join(", ")
+                ),
+            };
+            Fault::of(field, written, allowed)
+        })
 }
 
 /// Puts back into a container what the sidecar's setting says of it.
@@ -140,7 +151,10 @@ pub(super) fn restore(setting: &str, container: &mut Node) {
     let all = read(setting).ok().and_then(|read| read.root);
     let Some(all) = all else { return };
     for (field, which) in PROBES {
-        if let (Some(what), Some(probe)) = (all.get(&format!("{named}/{which}")), container.get_mut(field)) {
+        if let (Some(what), Some(probe)) = (
+            all.get(&format!("{named}/{which}")),
+            container.get_mut(field),
+        ) {
             put_back(what, probe);
         }
     }
@@ -154,7 +168,10 @@ pub(super) fn restore(setting: &str, container: &mut Node) {
 }
 
 fn put_back(what: &Node, probe: &mut Node) {
-    let Some(handler) = HANDLERS.into_iter().find(|handler| what.get(handler).is_some()) else {
+    let Some(handler) = HANDLERS
+        .into_iter()
+        .find(|handler| what.get(handler).is_some())
+    else {
         return;
     };
     let Some(mut question) = what.get(handler).cloned() else {

@@ -53,14 +53,36 @@ pub(super) fn sidecar(plan: &Plan<'_>, probes: Option<String>, ends_with: &[Stri
             ("protocol", text("TCP")),
         ])
     };
-    let ports = list([port("usher-inbound", 15006), port("usher-metrics", METRICS_PORT)]);
+    let ports = list([
+        port("usher-inbound", 15006),
+        port("usher-metrics", METRICS_PORT),
+    ]);
     entries.extend([
         ("command", list([text(PROGRAM)])),
         ("env", environment(plan, probes, ends_with)),
         ("ports", ports),
-        ("startupProbe", ours("/ready", &[("periodSeconds", 1), ("failureThreshold", START_SECONDS)])),
-        ("readinessProbe", ours("/ready", &[("periodSeconds", 5), ("timeoutSeconds", 3)])),
-        ("livenessProbe", ours("/live", &[("periodSeconds", 10), ("timeoutSeconds", 5), ("failureThreshold", 3)])),
+        (
+            "startupProbe",
+            ours(
+                "/ready",
+                &[("periodSeconds", 1), ("failureThreshold", START_SECONDS)],
+            ),
+        ),
+        (
+            "readinessProbe",
+            ours("/ready", &[("periodSeconds", 5), ("timeoutSeconds", 3)]),
+        ),
+        (
+            "livenessProbe",
+            ours(
+                "/live",
+                &[
+                    ("periodSeconds", 10),
+                    ("timeoutSeconds", 5),
+                    ("failureThreshold", 3),
+                ],
+            ),
+        ),
         ("lifecycle", lifecycle(plan)),
         ("resources", resources(plan)),
         ("securityContext", security(UID, None)),
@@ -98,7 +120,10 @@ fn environment(plan: &Plan<'_>, probes: Option<String>, ends_with: &[String]) ->
     let set = |name: &str, value: Node| map([("name", text(name)), ("value", value)]);
     let ask = |name: &str, field: &str| {
         let field = map([("fieldPath", text(field))]);
-        map([("name", text(name)), ("valueFrom", map([("fieldRef", field)]))])
+        map([
+            ("name", text(name)),
+            ("valueFrom", map([("fieldRef", field)])),
+        ])
     };
     let settings = plan.settings;
     let mut all = vec![
@@ -116,8 +141,14 @@ fn environment(plan: &Plan<'_>, probes: Option<String>, ends_with: &[String]) ->
         set("USHER_PROXY_CONTROL_PLANE", text(&settings.control_plane)),
         set("USHER_PROXY_TOKEN_FILE", text(TOKEN_FILE)),
         set("USHER_PROXY_STATE_DIR", text(STATE_DIR)),
-        set("USHER_PROXY_METRICS", text(format!("0.0.0.0:{METRICS_PORT}"))),
-        set("USHER_PROXY_DRAIN_GRACE", text(format_duration(plan.drain_grace))),
+        set(
+            "USHER_PROXY_METRICS",
+            text(format!("0.0.0.0:{METRICS_PORT}")),
+        ),
+        set(
+            "USHER_PROXY_DRAIN_GRACE",
+            text(format_duration(plan.drain_grace)),
+        ),
     ]);
     let wishes = &plan.wishes;
     let workers = wishes.cpu.limit.is_none().then(|| WORKERS.to_string());
@@ -125,7 +156,10 @@ fn environment(plan: &Plan<'_>, probes: Option<String>, ends_with: &[String]) ->
     let transparent = (plan.mode == Mode::Transparent).then(|| "redirect".to_owned());
     let optional = [
         ("USHER_PROXY_TRANSPARENT", transparent),
-        ("USHER_PROXY_APPLICATION_PORT", plan.application_port.map(|port| port.to_string())),
+        (
+            "USHER_PROXY_APPLICATION_PORT",
+            plan.application_port.map(|port| port.to_string()),
+        ),
         ("USHER_PROXY_TCP", wishes.tcp.clone()),
         ("USHER_PROXY_WORKERS", workers),
         ("USHER_PROXY_ACCESS_LOG", off),
@@ -151,18 +185,24 @@ fn lifecycle(plan: &Plan<'_>) -> Node {
         let command = std::iter::once(PROGRAM).chain(words.iter().copied());
         map([("exec", map([("command", list(command.map(text)))]))])
     };
-    let drain = ("preStop", run(&["pod", "drain"]));
+    let drain = ("preStop", run(&["drain"]));
     match plan.style {
         Style::Native => map([drain]),
         // The next container starts when this has ended.
-        Style::Ordered => map([("postStart", run(&["pod", "wait"])), drain]),
+        Style::Ordered => map([("postStart", run(&["wait"])), drain]),
     }
 }
 
 fn resources(plan: &Plan<'_>) -> Node {
     let (cpu, memory) = (&plan.wishes.cpu, &plan.wishes.memory);
-    let requests = [("cpu", request(cpu, CPU_REQUEST)), ("memory", request(memory, MEMORY_REQUEST))];
-    let limits = [("cpu", limit(cpu, None)), ("memory", limit(memory, Some(MEMORY_LIMIT)))];
+    let requests = [
+        ("cpu", request(cpu, CPU_REQUEST)),
+        ("memory", request(memory, MEMORY_REQUEST)),
+    ];
+    let limits = [
+        ("cpu", limit(cpu, None)),
+        ("memory", limit(memory, Some(MEMORY_LIMIT))),
+    ];
     let limits = limits
         .into_iter()
         .filter_map(|(name, limit)| Some((name, text(limit?))));

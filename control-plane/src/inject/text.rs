@@ -103,7 +103,9 @@ fn one(
 fn of_fault(fault: Fault, document: yaml::Document<'_>, object: &str) -> Complaint {
     let place = fault.place;
     // What is not written is told of where its document begins.
-    let (line, column) = place.map_or((content_line(document.text), 1), |place| (place.line, place.column));
+    let (line, column) = place.map_or((content_line(document.text), 1), |place| {
+        (place.line, place.column)
+    });
     let length = place.map_or(0, |place| place.end.saturating_sub(place.start));
     Complaint {
         line: in_file(line, document.first_line),

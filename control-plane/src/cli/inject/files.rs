@@ -59,7 +59,10 @@ fn text(path: PathBuf, bytes: Vec<u8>) -> Result<File, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::new(exit::FAILED, format!("cannot read {}: {error}", path.display()));
+    let failure = Failure::new(
+        exit::FAILED,
+        format!("cannot read {}: {error}", path.display()),
+    );
     match error.kind() {
         io::ErrorKind::NotFound => meant_path(failure, path),
         _ => failure,
@@ -84,7 +87,10 @@ fn below(path: &Path, depth: usize) -> Result<Vec<PathBuf>, Failure> {
         let ending = path.extension().and_then(|ending| ending.to_str());
         if is_directory && !is_hidden && depth < DEPTH_MAX {
             files.extend(below(&path, depth + 1)?);
-        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending)) && path.is_file() && !is_hidden {
+        } else if ending.is_some_and(|ending| ENDINGS.contains(&ending))
+            && path.is_file()
+            && !is_hidden
+        {
             files.push(path);
         }
     }

@@ -25,7 +25,9 @@ pub(super) fn on_stderr(all: &[Done]) {
                 say(item);
             }
         }
-        parsed.sources.insert(done.file.path.clone(), done.file.text.as_str().into());
+        parsed
+            .sources
+            .insert(done.file.path.clone(), done.file.text.as_str().into());
     }
     let colours = match io::stderr().is_terminal() {
         true => Colours::Ansi,
@@ -95,9 +97,9 @@ pub(super) fn report(all: &[Done], is_good: bool) -> Value {
         "mistakes": mistakes.collect::<Vec<_>>(),
     });
     if is_good && let Some(report) = report.as_object_mut() {
-        let manifests = all.iter().map(|done| {
-            json!({"file": done.file.path.to_string_lossy(), "text": done.changed.text})
-        });
+        let manifests = all.iter().map(
+            |done| json!({"file": done.file.path.to_string_lossy(), "text": done.changed.text}),
+        );
         report.insert("manifests".to_owned(), manifests.collect());
     }
     report
@@ -135,7 +137,9 @@ pub(super) fn difference(all: &[Done]) -> String {
         let path = done.file.path.display();
         let difference = similar::TextDiff::from_lines(before, after);
         let mut unified = difference.unified_diff();
-        let unified = unified.header(&format!("a/{path}"), &format!("b/{path}")).to_string();
+        let unified = unified
+            .header(&format!("a/{path}"), &format!("b/{path}"))
+            .to_string();
         for line in unified.lines() {
             let style = match line.chars().next() {
                 Some('+') => GOOD,

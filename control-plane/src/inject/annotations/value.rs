@@ -111,7 +111,10 @@ pub(super) fn cidrs(text: &str) -> Parsed<String> {
     };
     match text.split(',').map(str::trim).all(is_block) {
         true => Ok(text.replace(' ', "")),
-        false => Err("all, none, or addresses and blocks, first address first: 10.0.0.0/8,fd00::/8".to_owned()),
+        false => Err(
+            "all, none, or addresses and blocks, first address first: 10.0.0.0/8,fd00::/8"
+                .to_owned(),
+        ),
     }
 }
 
@@ -126,9 +129,8 @@ pub(super) fn forwards(text: &str) -> Parsed<String> {
             None => (service, None),
         };
         let is_name = |text: &str| text.parse::<Name>().is_ok();
-        let is_target = is_name(name)
-            && namespace.is_none_or(is_name)
-            && port.parse::<Port>().is_ok();
+        let is_target =
+            is_name(name) && namespace.is_none_or(is_name) && port.parse::<Port>().is_ok();
         (local.ip().is_loopback() && local.port() != 0 && is_target).then_some(())
     };
     match text.split(',').map(str::trim).all(|part| is_forward(part).is_some()) {
@@ -155,7 +157,9 @@ pub(super) fn log_level(text: &str) -> Parsed<String> {
     };
     match text.split(',').all(is_part) {
         true => Ok(text.to_owned()),
-        false => Err("error, warn, info, debug, off, or target=level,... with one of them".to_owned()),
+        false => {
+            Err("error, warn, info, debug, off, or target=level,... with one of them".to_owned())
+        }
     }
 }
 
@@ -195,7 +199,11 @@ fn quantity(text: &str, units: &[(&str, u128)]) -> Option<Quantity> {
     }
     let whole: u128 = whole.parse().ok()?;
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let part: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let thousandths = whole * unit + part * unit / scale;
     (thousandths > 0).then(|| Quantity {
         text: text.to_owned(),

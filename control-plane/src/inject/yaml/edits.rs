@@ -118,7 +118,10 @@ pub(super) fn aligned<'a>(old: &'a [Node], new: &'a [Node]) -> Vec<Step<'a>> {
 }
 
 fn is_same(one: &Node, other: &Node) -> bool {
-    let name = |node: &Node| node.get("name").and_then(|name| name.text().map(str::to_owned));
+    let name = |node: &Node| {
+        node.get("name")
+            .and_then(|name| name.text().map(str::to_owned))
+    };
     match (name(one), name(other)) {
         (Some(one), Some(other)) => one == other,
         (None, None) => one == other,

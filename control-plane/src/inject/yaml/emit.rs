@@ -147,7 +147,9 @@ fn is_plain(text: &str) -> bool {
     };
     scalar.is_text()
         && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte))
         && !text.ends_with(':')
 }
 

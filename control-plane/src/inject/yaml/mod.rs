@@ -19,7 +19,7 @@ pub use patch::{Operation, patch};
 pub(super) use documents::{Document, documents};
 pub(super) use emit::flow;
 pub(super) use node::{list, map, text, word};
-pub(super) use read::{Read, Unreadable, read};
+pub(super) use read::{Unreadable, read};
 
 /// `document`, changed so that it says `target`; `from` is what it says now.
 pub(super) fn rewritten(document: &str, from: &Node, target: &Node) -> String {

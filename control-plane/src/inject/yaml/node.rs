@@ -182,7 +182,11 @@ impl Node {
     }
 
     /// The value of a key, which is made where it is missing or nothing is written.
-    pub(in crate::inject) fn or_insert(&mut self, key: &str, value: impl FnOnce() -> Self) -> Option<&mut Self> {
+    pub(in crate::inject) fn or_insert(
+        &mut self,
+        key: &str,
+        value: impl FnOnce() -> Self,
+    ) -> Option<&mut Self> {
         if self.get(key).is_none() {
             self.put(key, value());
         }

@@ -59,14 +59,21 @@ fn collect(path: &str, from: &Node, target: &Node, operations: &mut Vec<Operatio
 fn of_mapping(path: &str, from: &Node, target: &Node, operations: &mut Vec<Operation>) {
     for old in from.entries() {
         let path = child(path, &old.key.text);
-        let meant = target.entries().iter().find(|new| new.key.text == old.key.text);
+        let meant = target
+            .entries()
+            .iter()
+            .find(|new| new.key.text == old.key.text);
         match meant {
             Some(new) => collect(&path, &old.value, &new.value, operations),
             None => operations.push(Operation::Remove { path }),
         }
     }
     for new in target.entries() {
-        if !from.entries().iter().any(|old| old.key.text == new.key.text) {
+        if !from
+            .entries()
+            .iter()
+            .any(|old| old.key.text == new.key.text)
+        {
             operations.push(Operation::Add {
                 path: child(path, &new.key.text),
                 value: new.value.to_json(),

@@ -172,7 +172,11 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, anchor: usize, at: &Marker) -> Result<(), Unreadable> {
         let node = self.anchors.get(&anchor).cloned();
         let node = node.ok_or_else(|| {
-            unreadable(at, "an alias inside of what it names".into(), "a value that ends")
+            unreadable(
+                at,
+                "an alias inside of what it names".into(),
+                "a value that ends",
+            )
         })?;
         self.aliased = self.aliased.saturating_add(size(&node));
         if self.aliased > ALIASED_MAX {

@@ -128,7 +128,10 @@ impl Lines<'_> {
                     // Behind another dash.
                     return Some(put(dash, format!("{text}\n{:column$}", "")));
                 }
-                Some(put(self.with_comments(line), format!("{:column$}{text}\n", "")))
+                Some(put(
+                    self.with_comments(line),
+                    format!("{:column$}{text}\n", ""),
+                ))
             }
             None => self.put_after(items.last()?.place?.end, column, &text),
         }
@@ -225,7 +228,8 @@ impl Lines<'_> {
     /// Behind its newline.
     fn line_end(&self, at: usize) -> usize {
         let rest = self.text.get(at..).unwrap_or_default();
-        rest.find('\n').map_or(self.text.len(), |newline| at + newline + 1)
+        rest.find('\n')
+            .map_or(self.text.len(), |newline| at + newline + 1)
     }
 
     /// Characters before it in its line.
