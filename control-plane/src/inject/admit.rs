@@ -80,7 +80,7 @@ pub(super) fn skip(template: &Node, wishes: &Wishes) -> Option<Skip> {
         })
     });
     let spec = |way: &[&str]| template.get("spec").and_then(|spec| spec.at(way));
-    let is_host = spec(&["hostNetwork"]).and_then(Node::text) == Some("true");
+    let is_host = spec(&["hostNetwork"]).is_some_and(Node::is_true);
     let is_windows = spec(&["os", "name"]).and_then(Node::text) == Some("windows");
     another
         .or(is_host.then_some(Skip::HostNetwork))
@@ -143,7 +143,7 @@ fn taken_name(field: &str, taken: &str, named: &Node) -> Fault {
 /// What runs as the sidecar's user is never intercepted.
 fn as_sidecar(field: &str, context: Option<&Node>, faults: &mut Vec<Fault>) {
     let user = context.and_then(|context| context.get("runAsUser"));
-    if let Some(user) = user.filter(|user| user.text() == Some(&UID.to_string())) {
+    if let Some(user) = user.filter(|user| user.number() == Some(i64::from(UID))) {
         let allowed = format!(
             "another user: {UID} is the sidecar's, and what runs as it calls around the mesh"
         );

@@ -184,6 +184,16 @@ fn ours(object: &Node) -> impl Iterator<Item = (&str, &Scalar, &Node)> {
     })
 }
 
+/// With the places of annotations, where faults are about some.
+pub(super) fn placed(mut faults: Vec<Fault>, template: &Node) -> Vec<Fault> {
+    for fault in faults.iter_mut().filter(|fault| fault.place.is_none()) {
+        let mut about = ours(template);
+        let about = about.find(|(_, key, _)| fault.field == field(key));
+        fault.place = about.and_then(|(_, _, value)| value.place);
+    }
+    faults
+}
+
 fn field(key: &Scalar) -> String {
     let short: String = key.text.chars().take(80).collect();
     format!("metadata.annotations[{short}]")

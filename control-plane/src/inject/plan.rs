@@ -87,6 +87,12 @@ impl<'a> Plan<'a> {
             faults.push(fault);
             String::new()
         });
+        let application_port = application_port(template, &wishes);
+        if mode == Mode::Transparent
+            && let Some(port) = application_port
+        {
+            faults.extend(left_open(port, &wishes));
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -102,7 +108,7 @@ impl<'a> Plan<'a> {
                 .name
                 .as_deref()
                 .is_some_and(|name| !name.contains('.')),
-            application_port: application_port(template, &wishes),
+            application_port,
             drain_grace,
             restarts: restarts(template),
             wishes,
@@ -164,7 +170,7 @@ fn controller(template: &Node) -> Option<String> {
     let owners = template.at(&["metadata", "ownerReferences"])?.items();
     let owner = owners
         .iter()
-        .find(|owner| owner.get("controller").and_then(Node::text) == Some("true"))?;
+        .find(|owner| owner.get("controller").is_some_and(Node::is_true))?;
     let name = owner.get("name")?.text()?;
     let hash = template.at(&["metadata", "labels", "pod-template-hash"]);
     let hash = hash.and_then(Node::text).map(|hash| format!("-{hash}"));
@@ -188,6 +194,34 @@ fn application_port(template: &Node, wishes: &Wishes) -> Option<u16> {
         let number = u16::try_from(number).ok().filter(|number| *number > 0)?;
         matches!(protocol, None | Some("TCP")).then_some(number)
     })
+}
+
+/// An application that is reachable around its sidecar is refused by the sidecar itself, at each start.
+fn left_open(port: u16, wishes: &Wishes) -> Option<Fault> {
+    let (name, ports) = wishes.rules.iter().find(|(name, ports)| match *name {
+        "include-inbound-ports" => !has(ports, port),
+        "exclude-inbound-ports" => has(ports, port),
+        _ => false,
+    })?;
+    Some(Fault::new(
+        annotation(name),
+        format!(
+            "`{ports}`, which leaves the port {port} of the application to whoever calls it in plaintext"
+        ),
+        format!(
+            "ports with {port} intercepted, or {PREFIX}application-port: none for what the mesh does not call"
+        ),
+    ))
+}
+
+/// `ports` has been read before.
+fn has(ports: &str, port: u16) -> bool {
+    let number = |text: &str| text.parse::<u16>().unwrap_or_default();
+    ports == "all"
+        || ports.split(',').any(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            (number(first)..=number(last)).contains(&port)
+        })
 }
 
 /// Ends before the kubelet kills.

@@ -50,7 +50,8 @@ pub(super) fn inject(
         )]);
     }
     shape(template)?;
-    let plan = Plan::new(template, owner, wishes, settings)?;
+    let plan = Plan::new(template, owner, wishes, settings);
+    let plan = plan.map_err(|faults| annotations::placed(faults, template))?;
     let mut faults = admit::refuse(template, &plan);
     let mut rewritten = Rewritten::default();
     let mut ends_with = Vec::new();
@@ -80,13 +81,23 @@ pub(super) fn inject(
     }
     let sidecar = sidecar::sidecar(&plan, rewritten.setting(), &ends_with);
     place(template, &plan, sidecar);
-    let annotated = annotate(template, &mut remarks);
-    let state = map([
-        ("style", text(plan.style.as_str())),
-        ("annotations", list(annotated.into_iter().map(text))),
-        ("environment", list(added.into_iter().map(text))),
-    ]);
+    let annotated = annotate(template, &plan, &mut remarks);
+    let mut state = map([("style", text(plan.style.as_str()))]);
+    for (field, added) in [
+        (
+            "annotations",
+            annotated.into_iter().map(text).collect::<Vec<_>>(),
+        ),
+        ("environment", added.into_iter().map(text).collect()),
+    ] {
+        if !added.is_empty() {
+            state.put(field, list(added));
+        }
+    }
     mark(template, &state);
+    if plan.mode == Mode::Explicit && plan.application_port.is_some() {
+        remarks.push("explicit mode: the application has to listen on 127.0.0.1 only, else its sidecar does not start".to_owned());
+    }
     if plan.application_port.is_none() {
         remarks.push("no container names a TCP port: the mesh does not call this workload (usher.dev/application-port)".to_owned());
     }
@@ -201,23 +212,40 @@ const SCRAPE: [(&str, &str); 3] = [
     ("prometheus.io/path", "/metrics"),
 ];
 
+/// Which container `kubectl logs` and `exec` mean; by default the first, which an ordered sidecar is.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// Names what was added.
-fn annotate(template: &mut Node, remarks: &mut Vec<String>) -> Vec<&'static str> {
+fn annotate(template: &mut Node, plan: &Plan<'_>, remarks: &mut Vec<String>) -> Vec<&'static str> {
+    let first = template.at(&["spec", "containers"]).map(Node::items);
+    let mut containers = first.unwrap_or_default().iter().filter_map(name);
+    let first = containers
+        .find(|name| *name != CONTAINER)
+        .map(str::to_owned);
     let metadata = template.or_insert("metadata", || map([]));
     let annotations = metadata.and_then(|metadata| metadata.or_insert("annotations", || map([])));
     let Some(annotations) = annotations else {
         return Vec::new();
     };
+    let mut added = Vec::new();
     if SCRAPE.iter().any(|(key, _)| annotations.get(key).is_some()) {
         remarks.push(format!(
             "prometheus.io annotations are the application's: scrape the sidecar's port {METRICS_PORT} by a PodMonitor"
         ));
-        return Vec::new();
+    } else {
+        for (key, value) in SCRAPE {
+            annotations.put(key, text(value));
+            added.push(key);
+        }
     }
-    for (key, value) in SCRAPE {
-        annotations.put(key, text(value));
+    if plan.style == Style::Ordered
+        && annotations.get(DEFAULT_CONTAINER).is_none()
+        && let Some(first) = first
+    {
+        annotations.put(DEFAULT_CONTAINER, text(first));
+        added.push(DEFAULT_CONTAINER);
     }
-    SCRAPE.map(|(key, _)| key).to_vec()
+    added
 }
 
 /// For selectors a label, for whoever takes the sidecar out again what cannot be seen otherwise.
@@ -250,10 +278,9 @@ pub(super) fn uninject(template: &mut Node) -> bool {
     let (annotations, variables) = (added("annotations"), added("environment"));
     if let Some(metadata) = template.get_mut("metadata") {
         if let Some(all) = metadata.get_mut("annotations") {
-            for key in annotations
-                .iter()
-                .filter(|key| SCRAPE.iter().any(|known| known.0 == **key))
-            {
+            let known =
+                |key: &str| key == DEFAULT_CONTAINER || SCRAPE.iter().any(|one| one.0 == key);
+            for key in annotations.iter().filter(|key| known(key)) {
                 all.take(key);
             }
         }

@@ -19,7 +19,8 @@ pub(super) const INTERCEPT: &str = "usher-intercept";
 pub(super) const UID: u32 = 1337;
 /// Where the sidecar listens: outbound, inbound, and for whoever asks how it is.
 pub(super) const PORTS: [u16; 3] = [15001, 15006, 15020];
-/// `/metrics`, `/ready`, `/live`, `/probe` and `/hook`.
+/// `/metrics`, `/ready`, `/live`, `/probe` and `/hook`. Nobody asks for `/live`: a sidecar that is started anew because
+/// its node is short of CPU takes its pod's traffic with it.
 pub(super) const METRICS_PORT: u16 = 15020;
 /// What is asked of the application instead of the kubelet.
 pub(super) const PROBES: &str = "USHER_PROXY_PROBES";
@@ -71,17 +72,6 @@ pub(super) fn sidecar(plan: &Plan<'_>, probes: Option<String>, ends_with: &[Stri
         (
             "readinessProbe",
             ours("/ready", &[("periodSeconds", 5), ("timeoutSeconds", 3)]),
-        ),
-        (
-            "livenessProbe",
-            ours(
-                "/live",
-                &[
-                    ("periodSeconds", 10),
-                    ("timeoutSeconds", 5),
-                    ("failureThreshold", 3),
-                ],
-            ),
         ),
         ("lifecycle", lifecycle(plan)),
         ("resources", resources(plan)),

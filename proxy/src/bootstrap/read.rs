@@ -58,23 +58,10 @@ pub(super) fn bootstrap(
     let probes = reader.optional("probes", probes);
     let ends_with = reader.optional("ends-with", ends_with);
 
-    let (
-        Some(name),
-        Some(namespace),
-        Some(state_dir),
-        Some(inbound),
-        Some(outbound),
-        Some(metrics),
-        [],
-    ) = (
-        name,
-        namespace,
-        state_dir,
-        inbound,
-        outbound,
-        metrics,
-        reader.mistakes.as_slice(),
-    )
+    let identity = name.zip(namespace).zip(state_dir);
+    let listeners = inbound.zip(outbound).zip(metrics);
+    let (Some(((name, namespace), state_dir)), Some(((inbound, outbound), metrics)), []) =
+        (identity, listeners, reader.mistakes.as_slice())
     else {
         return Err(InvalidBootstrap {
             mistakes: reader.mistakes,

@@ -9,14 +9,14 @@ pub(super) enum Edit<'a> {
     AddEntry(&'a Node, &'a Entry),
     /// In the place of one.
     ReplaceEntry(&'a Node, usize, &'a Entry),
-    /// Without another in its place.
-    RemoveEntry(&'a Node, usize),
+    /// From the first to the last, with those before and after it kept.
+    RemoveEntries(&'a Node, usize, usize),
     /// Before the item with this number; that of none: behind all.
     AddItem(&'a Node, usize, &'a Node),
     /// In the place of one.
     ReplaceItem(&'a Node, usize, &'a Node),
-    /// Without another in its place.
-    RemoveItem(&'a Node, usize),
+    /// Likewise.
+    RemoveItems(&'a Node, usize, usize),
 }
 
 /// From `from` to `target`; `None`: not by changes inside of it.
@@ -46,10 +46,10 @@ fn of_mapping<'a>(from: &'a Node, target: &'a Node, edits: &mut Vec<Edit<'a>>) {
     let mut added = new.iter().filter(|entry| !has(old, entry));
     for (index, entry) in old.iter().enumerate() {
         let Some(meant) = new.iter().find(|other| other.key.text == entry.key.text) else {
-            edits.push(match added.next() {
-                Some(other) => Edit::ReplaceEntry(from, index, other),
-                None => Edit::RemoveEntry(from, index),
-            });
+            match added.next() {
+                Some(other) => edits.push(Edit::ReplaceEntry(from, index, other)),
+                None => remove(edits, Edit::RemoveEntries(from, index, index)),
+            }
             continue;
         };
         if !collect(&entry.value, &meant.value, edits) {
@@ -67,9 +67,22 @@ fn of_sequence<'a>(from: &'a Node, target: &'a Node, edits: &mut Vec<Edit<'a>>) 
                     edits.push(Edit::ReplaceItem(from, at, new));
                 }
             }
-            Step::Gone { at } => edits.push(Edit::RemoveItem(from, at)),
+            Step::Gone { at } => remove(edits, Edit::RemoveItems(from, at, at)),
             Step::New { before, item } => edits.push(Edit::AddItem(from, before, item)),
         }
+    }
+}
+
+/// As part of the removal before it, where that ends just there.
+fn remove<'a>(edits: &mut Vec<Edit<'a>>, edit: Edit<'a>) {
+    match (edits.last_mut(), &edit) {
+        (Some(Edit::RemoveEntries(before, _, last)), Edit::RemoveEntries(node, first, _))
+        | (Some(Edit::RemoveItems(before, _, last)), Edit::RemoveItems(node, first, _))
+            if std::ptr::eq(*before, *node) && *last + 1 == *first =>
+        {
+            *last = *first;
+        }
+        _ => edits.push(edit),
     }
 }
 

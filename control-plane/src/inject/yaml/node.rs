@@ -102,18 +102,77 @@ impl Scalar {
     }
 }
 
-/// Of what is written without quotes. What begins like a number is none that we could be sure of: `0644` is text in
-/// YAML 1.2 and a number for kubectl.
+/// Of what is written without quotes. `0644` is text in YAML 1.2 and a number for kubectl, `1:30` one in YAML 1.1 and none
+/// for kubectl: what anybody takes for something else is no text.
 fn is_text(plain: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "true", "false", "yes", "no", "on", "off", "y", "n", "null", "~",
+    const WORDS: [&str; 12] = [
+        "true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "<<", "=",
     ];
     let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(plain));
-    let like_a_number = plain.starts_with(|first: char| first.is_ascii_digit())
-        || plain.starts_with(['+', '-', '.']) && plain.len() > 1
-        || plain == "<<"
-        || plain == "=";
-    !plain.is_empty() && !is_word && !like_a_number
+    !plain.is_empty() && !is_word && !like_a_number(plain) && !like_a_date(plain)
+}
+
+fn like_a_number(plain: &str) -> bool {
+    let plain = plain.replace('_', "");
+    let number = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
+    let of_base = ["0x", "0X", "0o", "0b"]
+        .iter()
+        .find_map(|base| number.strip_prefix(base));
+    let is_float = number.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+        && number.parse::<f64>().is_ok();
+    let digits = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    let is_of_sixty = number.contains(':') && number.split(':').all(digits);
+    let is_none = [".inf", ".nan"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(number));
+    of_base.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || is_float
+        || is_of_sixty
+        || is_none
+}
+
+/// `2026-11-29`, with or without a time.
+fn like_a_date(plain: &str) -> bool {
+    let mut parts = plain.splitn(3, '-');
+    let is_number = |part: Option<&str>, length| {
+        part.is_some_and(|part| {
+            part.len() <= length && part.starts_with(|first: char| first.is_ascii_digit())
+        })
+    };
+    is_number(parts.next(), 4) && is_number(parts.next(), 2) && is_number(parts.next(), usize::MAX)
+}
+
+fn whole_number(text: &str) -> Option<i64> {
+    let (minus, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let starts = digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    let in_base = |prefix: &str, base| {
+        let digits = digits.strip_prefix(prefix)?;
+        digits
+            .starts_with(|first: char| first.is_ascii_hexdigit())
+            .then(|| i64::from_str_radix(digits, base).ok())?
+    };
+    let octal = || in_base("0o", 8).or_else(|| in_base("0", 8));
+    let number = in_base("0x", 16)
+        .or_else(|| in_base("0b", 2))
+        .or_else(octal)
+        .or_else(|| starts.then(|| digits.parse().ok())?)
+        .or_else(|| starts.then(|| rounded(digits))?);
+    number.map(|number| if minus { -number } else { number })
+}
+
+/// `1.337e3` is a whole number, too.
+fn rounded(digits: &str) -> Option<i64> {
+    let number: f64 = digits.parse().ok()?;
+    let whole = format!("{number:.0}").parse().ok()?;
+    (number.fract() == 0.0).then_some(whole)
 }
 
 /// Text, whatever it looks like.
@@ -271,10 +330,22 @@ impl Node {
         }
     }
 
-    /// A whole number without quotes.
+    /// A whole number without quotes, in every spelling that kubectl takes for one: what is compared with a number
+    /// must not get past by being spelled otherwise.
     pub fn number(&self) -> Option<i64> {
         let scalar = self.scalar().filter(|scalar| scalar.plain)?;
-        scalar.text.parse().ok()
+        whole_number(&scalar.text.replace('_', ""))
+    }
+
+    /// Whether it says yes, in every spelling that kubectl takes for that.
+    pub fn is_true(&self) -> bool {
+        let words = ["true", "yes", "on", "y"];
+        let scalar = self.scalar().filter(|scalar| scalar.plain);
+        scalar.is_some_and(|scalar| {
+            words
+                .iter()
+                .any(|word| word.eq_ignore_ascii_case(&scalar.text))
+        })
     }
 
     /// Whether nothing is written: `key:` alone.

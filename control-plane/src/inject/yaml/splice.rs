@@ -45,9 +45,9 @@ impl Lines<'_> {
         match *edit {
             Edit::AddEntry(mapping, entry) => self.add_entry(mapping, entry),
             Edit::ReplaceEntry(mapping, at, entry) => self.replace_entry(mapping, at, entry),
-            Edit::RemoveEntry(mapping, at) => {
+            Edit::RemoveEntries(mapping, first, last) => {
                 let place = |entry: &Entry| self.extent(entry);
-                let (before, this, after) = around(mapping.entries(), at, place)?;
+                let (before, this, after) = around(mapping.entries(), (first, last), place)?;
                 self.remove(mapping.place?.flow, before, this, after)
             }
             Edit::AddItem(sequence, before, item) => self.add_item(sequence, before, item),
@@ -71,14 +71,14 @@ impl Lines<'_> {
                     text,
                 })
             }
-            Edit::RemoveItem(sequence, at) => {
+            Edit::RemoveItems(sequence, first, last) => {
                 let flow = sequence.place?.flow;
                 let place = |item: &Node| {
                     let place = item.place?;
                     let start = if flow { place.start } else { self.dash(place)? };
                     Some((start, place.end))
                 };
-                let (before, this, after) = around(sequence.items(), at, place)?;
+                let (before, this, after) = around(sequence.items(), (first, last), place)?;
                 self.remove(flow, before, this, after)
             }
         }
@@ -170,8 +170,8 @@ impl Lines<'_> {
         let line = self.line_start(start);
         if flow {
             return match (before, after) {
-                (_, Some(after)) => gone(start, after),
-                (Some(before), None) => gone(before, end),
+                (Some(before), _) => gone(before, end),
+                (None, Some(after)) => gone(start, after),
                 (None, None) => gone(start, end),
             };
         }
@@ -253,18 +253,18 @@ fn is_blank(text: &str) -> bool {
 
 type Extent = (usize, usize);
 
-/// Where the neighbours of a part end and begin, and its own extent.
+/// Where the neighbours of a stretch end and begin, and its own extent.
 fn around<T>(
     all: &[T],
-    at: usize,
+    (first, last): (usize, usize),
     extent: impl Fn(&T) -> Option<Extent>,
 ) -> Option<(Option<usize>, Extent, Option<usize>)> {
-    let this = extent(all.get(at)?)?;
-    let before = match at.checked_sub(1).and_then(|at| all.get(at)) {
+    let this = (extent(all.get(first)?)?.0, extent(all.get(last)?)?.1);
+    let before = match first.checked_sub(1).and_then(|at| all.get(at)) {
         None => None,
         Some(one) => Some(extent(one)?.1),
     };
-    let after = match all.get(at + 1) {
+    let after = match all.get(last + 1) {
         None => None,
         Some(one) => Some(extent(one)?.0),
     };
