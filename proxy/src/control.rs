@@ -154,11 +154,8 @@ struct Start {
 
 impl Start {
     fn new(bootstrap: Bootstrap, log: LogFilter) -> Result<Self, Exit> {
-        let role = if bootstrap.gateway.is_some() {
-            "gateway"
-        } else {
-            "sidecar"
-        };
+        let is_gateway = bootstrap.gateway.is_some();
+        let role = if is_gateway { "gateway" } else { "sidecar" };
         info!(role, service = %bootstrap.service, control_plane = bootstrap.control_plane, "proxy starts");
         descriptors::raise(bootstrap.workers.get());
         if bootstrap.danger_exposed_application {
@@ -190,7 +187,6 @@ impl Start {
         };
         let store = Arc::new(store.of_instance(&name, &bootstrap.zone));
         let standing = Standing::default();
-        let is_gateway = bootstrap.gateway.is_some();
         let readiness = Readiness::new(store.clone(), standing.clone(), is_gateway);
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {

@@ -142,7 +142,7 @@ impl Inject {
             super::print_json(&show::report(&changed, is_good))?;
             return Ok(if is_good { exit::OK } else { exit::MISTAKES });
         }
-        show::on_stderr(&changed);
+        show::on_stderr(&changed, is_good);
         if !is_good {
             return Err(Failure::new(exit::MISTAKES, "nothing was written").advise(
                 "an object that is not meant for the mesh says so: usher.dev/inject: \"false\"",

@@ -189,7 +189,7 @@ pub(super) fn placed(mut faults: Vec<Fault>, template: &Node) -> Vec<Fault> {
     for fault in faults.iter_mut().filter(|fault| fault.place.is_none()) {
         let mut about = ours(template);
         let about = about.find(|(_, key, _)| fault.field == field(key));
-        fault.place = about.and_then(|(_, _, value)| value.place);
+        fault.place = about.and_then(|(_, _, value)| value.position());
     }
     faults
 }

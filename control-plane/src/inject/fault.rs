@@ -1,6 +1,8 @@
 //! What keeps a pod out of the mesh: where, what was found, what is allowed.
 
-use super::yaml::{Node, Place};
+use usher_config::parse::Position;
+
+use super::yaml::Node;
 
 /// One thing that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct Fault {
     /// The word that was probably meant.
     pub nearest: Option<String>,
     /// Where it stands in the document's text; `None`: it is not written, or was not read from a text.
-    pub place: Option<Place>,
+    pub place: Option<Position>,
 }
 
 impl std::fmt::Display for Fault {
@@ -56,7 +58,7 @@ impl Fault {
     }
 
     pub(super) fn at(mut self, node: &Node) -> Self {
-        self.place = node.place;
+        self.place = node.position();
         self
     }
 

@@ -43,11 +43,8 @@ pub(super) fn inject(
         }
         let allowed = "a pod that can have a sidecar, or no such annotation, which skips this one";
         let found = format!("`true`, but {skip}");
-        return Err(vec![Fault::new(
-            super::plan::annotation("inject"),
-            found,
-            allowed,
-        )]);
+        let fault = Fault::new(super::plan::annotation("inject"), found, allowed);
+        return Err(annotations::placed(vec![fault], template));
     }
     shape(template)?;
     let plan = Plan::new(template, owner, wishes, settings);

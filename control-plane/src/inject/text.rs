@@ -1,6 +1,7 @@
 //! Texts of manifests: documents that change, documents that do not, and what is wrong in them, by line.
 
 use serde::Serialize;
+use usher_config::parse::Position;
 
 use super::{
     Fault, Item, Outcome, Wish, apply,
@@ -89,7 +90,11 @@ fn one(
     if let (Some(odd), Some(item)) = (read.odd, items.first()) {
         let object = Some(item.object.clone());
         complaints.push(of_unreadable(odd, document.first_line, object));
-        return Ok((document.text.to_owned(), items));
+        let refused = items.into_iter().map(|item| Item {
+            outcome: Outcome::Refused(Vec::new()),
+            ..item
+        });
+        return Ok((document.text.to_owned(), refused.collect()));
     }
     for item in &items {
         if let Outcome::Refused(faults) = &item.outcome {
@@ -101,16 +106,16 @@ fn one(
 }
 
 fn of_fault(fault: Fault, document: yaml::Document<'_>, object: &str) -> Complaint {
-    let place = fault.place;
     // What is not written is told of where its document begins.
-    let (line, column) = place.map_or((content_line(document.text), 1), |place| {
-        (place.line, place.column)
+    let place = fault.place.unwrap_or(Position {
+        line: content_line(document.text),
+        column: 1,
+        length: 1,
     });
-    let length = place.map_or(0, |place| place.end.saturating_sub(place.start));
     Complaint {
-        line: in_file(line, document.first_line),
-        column,
-        length: u32::try_from(length).unwrap_or(u32::MAX),
+        line: in_file(place.line, document.first_line),
+        column: place.column,
+        length: place.length,
         object: Some(object.to_owned()),
         field: fault.field,
         found: fault.found,

@@ -15,14 +15,17 @@ use crate::{
 };
 
 /// A line for each object, and each mistake with its line and a caret.
-pub(super) fn on_stderr(all: &[Done]) {
+/// Of what would have been done, had not something been wrong elsewhere, there is nothing to tell.
+pub(super) fn on_stderr(all: &[Done], is_good: bool) {
     let mut parsed = Parsed::default();
     let mut had_pods = false;
     for done in all {
         for document in &done.changed.documents {
             for item in &document.items {
                 had_pods = true;
-                say(item);
+                if is_good || matches!(item.outcome, Outcome::Refused(_)) {
+                    say(item);
+                }
             }
         }
         parsed

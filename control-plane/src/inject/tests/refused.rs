@@ -34,9 +34,9 @@ fn whoever_asks_for_a_sidecar_that_cannot_be_is_refused() {
     assert!(found[0].contains("but hostNetwork"), "{found:?}");
 }
 
-#[test]
-fn what_would_get_around_the_sidecar_is_refused_at_its_line() {
-    for (text, line, words) in [
+/// Text, the line that is wrong, and words of what is said of it.
+fn ways_around() -> Vec<(String, u32, &'static str)> {
+    vec![
         (
             with("  securityContext: {runAsUser: 1337}\n"),
             9,
@@ -95,7 +95,12 @@ fn what_would_get_around_the_sidecar_is_refused_at_its_line() {
             7,
             "the port 8080 of the application",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_would_get_around_the_sidecar_is_refused_at_its_line() {
+    for (text, line, words) in ways_around() {
         let found = complaints(&text, &settings());
         assert!(
             found.len() == 1

@@ -1,5 +1,7 @@
 //! A YAML value in which scalars keep their spelling, and everything that was read knows its place.
 
+use usher_config::parse::Position;
+
 /// A value.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -365,6 +367,16 @@ impl Node {
         matches!(self.content, Content::Sequence(_))
     }
 
+    /// Where it stands, as people count.
+    pub fn position(&self) -> Option<Position> {
+        let place = self.place?;
+        Some(Position {
+            line: place.line,
+            column: place.column,
+            length: u32::try_from(place.end.saturating_sub(place.start)).unwrap_or(u32::MAX),
+        })
+    }
+
     /// For messages: what stands there.
     pub(in crate::inject) fn described(&self) -> String {
         match &self.content {
@@ -373,6 +385,7 @@ impl Node {
                 let short: String = scalar.text.chars().take(80).collect();
                 format!("`{}`", short.escape_debug())
             }
+            Content::Sequence(items) if items.is_empty() => "an empty list".to_owned(),
             Content::Sequence(_) => "a list".to_owned(),
             Content::Mapping(_) => "a mapping".to_owned(),
         }

@@ -86,7 +86,7 @@ fn an_edit_touches_only_its_lines() {
 
 #[test]
 fn words_of_yaml_1_1_are_no_texts() {
-    for word in [
+    for found in [
         "yes",
         "No",
         "on",
@@ -102,11 +102,11 @@ fn words_of_yaml_1_1_are_no_texts() {
         "2026-11-29",
         "2026-1-2 10:00",
     ] {
-        let node = super::word(word);
-        assert!(node.as_text().is_none(), "{word}");
-        assert_ne!(node, super::text(word), "{word}");
+        let node = word(found);
+        assert!(node.as_text().is_none(), "{found}");
+        assert_ne!(node, text(found), "{found}");
     }
-    for word in [
+    for found in [
         "a-b/c",
         "30s",
         "200m",
@@ -118,7 +118,7 @@ fn words_of_yaml_1_1_are_no_texts() {
         "-",
         "+a",
     ] {
-        assert_eq!(super::word(word), super::text(word), "{word}");
+        assert_eq!(word(found), text(found), "{found}");
     }
 }
 
@@ -135,11 +135,11 @@ fn a_number_is_one_in_every_spelling() {
         "1337.0",
         "1.337e3",
     ] {
-        assert_eq!(super::word(number).number(), Some(1337), "{number}");
+        assert_eq!(word(number).number(), Some(1337), "{number}");
     }
     for other in ["1337.5", "x", "", "0x", "nan", "inf", "1337s", "0o"] {
-        assert_ne!(super::word(other).number(), Some(1337), "{other}");
+        assert_ne!(word(other).number(), Some(1337), "{other}");
     }
-    assert_eq!(super::word("0").number(), Some(0));
-    assert_eq!(super::text("1337").number(), None);
+    assert_eq!(word("0").number(), Some(0));
+    assert_eq!(text("1337").number(), None);
 }
