@@ -46,7 +46,7 @@ struct Sidecar {
 impl Sidecar {
     fn start(mesh: &Mesh, pod: &Value, folder: &Path) -> Result<Self> {
         let state = folder.join("state");
-        let token = mesh.token("web")?;
+        let token = mesh.token("api")?;
         let mut environment: Vec<(String, String)> = Vec::new();
         for variable in container(pod, "usher-proxy")["env"]
             .as_array()
@@ -58,7 +58,7 @@ impl Sidecar {
                 "USHER_PROXY_TOKEN_FILE" => token.to_string_lossy().into_owned(),
                 "USHER_PROXY_METRICS" => "127.0.0.1:0".to_owned(),
                 // Kubernetes would say.
-                "USHER_PROXY_INSTANCE" => "web-0".to_owned(),
+                "USHER_PROXY_INSTANCE" => "api-0".to_owned(),
                 _ => moved(variable["value"].as_str().context("value")?, folder),
             };
             environment.push((name.to_owned(), value));
@@ -118,13 +118,13 @@ fn moved(text: &str, folder: &Path) -> String {
 #[tokio::test]
 async fn the_kubelets_probes_pass_under_strict_and_a_drain_begins_before_sigterm() -> Result<()> {
     let application = Application::echo().await?;
-    let mesh = Mesh::start(&[yaml::service("web", 8080, "http")]).await?;
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     let port = application.port();
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "web", "labels": {"app": "web"}},
-        "spec": {"serviceAccountName": "web", "containers": [{
+        "metadata": {"name": "api", "labels": {"app": "api"}},
+        "spec": {"serviceAccountName": "api", "containers": [{
             "name": "app",
             "image": "app",
             "ports": [{"name": "http", "containerPort": port}],
@@ -184,13 +184,13 @@ async fn the_kubelets_probes_pass_under_strict_and_a_drain_begins_before_sigterm
 
 #[tokio::test]
 async fn a_job_ends_its_ordinary_sidecar_when_its_last_container_has_succeeded() -> Result<()> {
-    let mesh = Mesh::start(&[yaml::service("web", 8080, "http")]).await?;
+    let mesh = Mesh::start(&[yaml::service("api", 8080, "http")]).await?;
     let folder = tempfile::tempdir()?;
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "web", "labels": {"app": "web"}},
-        "spec": {"serviceAccountName": "web", "restartPolicy": "OnFailure", "containers": [
+        "metadata": {"name": "api", "labels": {"app": "api"}},
+        "spec": {"serviceAccountName": "api", "restartPolicy": "OnFailure", "containers": [
             {"name": "pay", "image": "pay", "command": ["sh", "-c"], "args": ["exit $CODE"]},
             {"name": "tell", "image": "tell", "command": ["sh", "-c", "[ $CODE = 0 ] || exec sleep 60"]},
         ]},
