@@ -86,15 +86,18 @@ fn one(
         return Ok((document.text.to_owned(), Vec::new()));
     };
     let mut target = root.clone();
-    let items = apply(&mut target, wish);
-    if let (Some(odd), Some(item)) = (read.odd, items.first()) {
+    let mut items = apply(&mut target, wish);
+    let is_changed =
+        |item: &Item| matches!(item.outcome, Outcome::Injected(_) | Outcome::Uninjected);
+    let changed = items.iter().any(is_changed);
+    let is_for_us = changed || matches!(wish, Wish::Inject(_));
+    if let (Some(odd), Some(item), true) = (read.odd, items.first(), is_for_us) {
         let object = Some(item.object.clone());
         complaints.push(of_unreadable(odd, document.first_line, object));
-        let refused = items.into_iter().map(|item| Item {
-            outcome: Outcome::Refused(Vec::new()),
-            ..item
-        });
-        return Ok((document.text.to_owned(), refused.collect()));
+        for item in &mut items {
+            item.outcome = Outcome::Refused(Vec::new());
+        }
+        return Ok((document.text.to_owned(), items));
     }
     for item in &items {
         if let Outcome::Refused(faults) = &item.outcome {
@@ -102,7 +105,12 @@ fn one(
             complaints.extend(all.map(|fault| of_fault(fault, document, &item.object)));
         }
     }
-    Ok((yaml::rewritten(document.text, &root, &target), items))
+    // Comparing trees takes its time; most documents have no pods.
+    let text = match changed {
+        true => yaml::rewritten(document.text, &root, &target),
+        false => document.text.to_owned(),
+    };
+    Ok((text, items))
 }
 
 fn of_fault(fault: Fault, document: yaml::Document<'_>, object: &str) -> Complaint {

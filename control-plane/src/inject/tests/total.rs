@@ -88,3 +88,12 @@ fn nesting_is_bounded() {
         .is_empty()
     );
 }
+
+#[test]
+fn a_large_document_without_pods_costs_its_reading_only() {
+    let entries: String = (0..100_000)
+        .map(|index| format!("  k{index}: v\n"))
+        .collect();
+    let text = format!("apiVersion: v1\nkind: ConfigMap\ndata:\n{entries}");
+    assert_eq!(injected(&text, &settings()), text);
+}
