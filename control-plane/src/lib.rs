@@ -11,6 +11,7 @@ pub mod source;
 pub mod registry;
 pub mod compile;
 pub mod whatif;
+pub mod inject;
 pub mod keys;
 pub mod snapshot;
 pub mod xds;

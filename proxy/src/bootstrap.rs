@@ -5,6 +5,7 @@
 //! setting by construction. The first layer that has a setting wins. Nothing else is read from the environment.
 
 mod layers;
+mod probes;
 mod read;
 
 use std::{
@@ -21,6 +22,7 @@ use usher_config::{
 };
 
 pub use layers::{Environment, Source};
+pub use probes::{Probe, Probes, Question};
 
 /// Everything the sidecar needs to know before it knows the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,30 @@ pub struct Bootstrap {
     pub gateway: Option<GatewayRole>,
     /// Register although others can reach the application around the sidecar, and its policies.
     pub danger_exposed_application: bool,
+    /// What `/probe` and `/hook` on the metrics port ask of the application. Default: nothing.
+    pub probes: Probes,
+    /// End when these containers of the pod have. Default `None`: when told to.
+    pub ends_with: Option<EndsWith>,
+}
+
+/// `DIR,never|on-failure,NAME,...`: containers that run below `usher-proxy pod exec`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndsWith {
+    /// Where they note how they ended.
+    pub notes: PathBuf,
+    /// Whether one that failed starts again.
+    pub again: Again,
+    /// All that are waited for.
+    pub containers: Vec<Name>,
+}
+
+/// The pod's `restartPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// What has ended has ended.
+    Never,
+    /// What failed starts again.
+    OnFailure,
 }
 
 /// How the kernel hands over connections from outside. Those of the application are always redirected.
@@ -159,7 +185,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 26] = [
+pub const SETTINGS: [Setting; 28] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -289,6 +315,16 @@ pub const SETTINGS: [Setting; 26] = [
         name: "drain-notice",
         value: "DURATION",
         help: "Gateway: how long it goes on as ever after /ready has turned 503 [default: half of drain-grace]",
+    },
+    Setting {
+        name: "probes",
+        value: "JSON",
+        help: "What /probe/NAME and /hook/NAME on the metrics port ask of the application; written by usher inject",
+    },
+    Setting {
+        name: "ends-with",
+        value: "DIR,never|on-failure,NAME,...",
+        help: "End when these containers have, as usher-proxy pod exec notes in DIR; written by usher inject",
     },
 ];
 

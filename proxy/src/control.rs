@@ -45,7 +45,8 @@ use crate::{
     control_plane::ControlPlane,
     health::watch_application,
     identity::Keeper,
-    intercept,
+    intercept, pod,
+    probe::Door,
     snapshot::Store,
     state_dir::StateDir,
     telemetry::metrics::Metrics,
@@ -80,6 +81,9 @@ where
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     if arguments.get(1).is_some_and(|verb| verb == intercept::NAME) {
         return intercept::main_with(arguments.into_iter().skip(1));
+    }
+    if arguments.get(1).is_some_and(|verb| pod::is_ours(verb)) {
+        return pod::main_with(arguments);
     }
     // Names and values that are not UTF-8 are no settings of ours.
     let environment: Environment = std::env::vars_os()
@@ -150,11 +154,8 @@ struct Start {
 
 impl Start {
     fn new(bootstrap: Bootstrap, log: LogFilter) -> Result<Self, Exit> {
-        let role = if bootstrap.gateway.is_some() {
-            "gateway"
-        } else {
-            "sidecar"
-        };
+        let is_gateway = bootstrap.gateway.is_some();
+        let role = if is_gateway { "gateway" } else { "sidecar" };
         info!(role, service = %bootstrap.service, control_plane = bootstrap.control_plane, "proxy starts");
         descriptors::raise(bootstrap.workers.get());
         if bootstrap.danger_exposed_application {
@@ -186,7 +187,6 @@ impl Start {
         };
         let store = Arc::new(store.of_instance(&name, &bootstrap.zone));
         let standing = Standing::default();
-        let is_gateway = bootstrap.gateway.is_some();
         let readiness = Readiness::new(store.clone(), standing.clone(), is_gateway);
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin = Admin {
@@ -195,6 +195,7 @@ impl Start {
             standing: standing.clone(),
             metrics: registry(&metrics)?,
             log,
+            probes: Door::new(bootstrap.probes.clone()),
             commands: sender,
         };
         let addresses = listeners
@@ -293,6 +294,7 @@ impl Start {
             leaving,
             transparent: self.bootstrap.transparent.is_some(),
             grace,
+            ends_with: self.bootstrap.ends_with,
             misfit,
             signals: self.signals,
             commands: self.commands,

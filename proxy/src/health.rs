@@ -226,7 +226,8 @@ async fn outcome(address: SocketAddr, check: &HealthCheck) -> Result<(), String>
     })
 }
 
-async fn connected(address: SocketAddr) -> Result<TcpStream, String> {
+/// The error is for people.
+pub(crate) async fn connected(address: SocketAddr) -> Result<TcpStream, String> {
     let connecting = TcpStream::connect(address).await;
     connecting.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
@@ -277,7 +278,8 @@ struct GrpcHealthResponse {
 
 const SERVING: i32 = 1;
 
-async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
+/// The error says what came instead of `SERVING`.
+pub(crate) async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
     // For its words: what tonic says of a refused connection is "transport error".
     drop(connected(address).await?);
     let no_grpc = |error: tonic::transport::Error| format!("no gRPC answer ({error})");

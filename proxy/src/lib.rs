@@ -41,6 +41,8 @@ pub mod control_plane;
 pub mod state_dir;
 pub mod identity;
 pub mod health;
+pub mod probe;
+pub mod pod;
 pub mod xds;
 pub mod admin;
 

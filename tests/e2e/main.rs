@@ -36,6 +36,7 @@ mod interim;
 mod kept;
 mod mtls;
 mod names;
+mod pods;
 mod protocols;
 mod replicas;
 mod registry;

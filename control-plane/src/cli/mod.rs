@@ -19,6 +19,7 @@ mod explain;
 mod get;
 mod help;
 mod history;
+mod inject;
 mod instances;
 mod locate;
 mod offline;
@@ -78,6 +79,7 @@ Start here:
   usher serve --config mesh/                             run the control plane
   usher run --service web --port 8080 -- python3 app.py  run a process in the mesh
   usher gateway --name edge                              let the outside world in
+  usher inject -f deployment.yaml | kubectl apply -f -   put sidecars into pods
   usher status                                           see what runs
   usher get                                              and what became of each object
 
@@ -110,6 +112,7 @@ enum Verb {
     Wait(wait::Wait),
     History(history::History),
     Rollback(rollback::Rollback),
+    Inject(Box<inject::Inject>),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Instances(instances::Instances),
@@ -155,6 +158,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Wait(verb) => verb.execute(),
         Verb::History(verb) => verb.execute(),
         Verb::Rollback(verb) => verb.execute(),
+        Verb::Inject(verb) => verb.execute(),
         Verb::Backup(verb) => verb.execute(),
         Verb::Restore(verb) => verb.execute(),
         Verb::Instances(verb) => verb.execute(),

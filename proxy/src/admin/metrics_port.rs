@@ -1,4 +1,5 @@
-//! `GET /metrics`, `/ready`, `/live`: for Prometheus and whoever restarts us.
+//! `GET /metrics`, `/ready`, `/live`: for Prometheus and whoever restarts us; `/probe` and `/hook`: for whoever restarts
+//! the application, see [`crate::probe`].
 
 use http::{Method, Request, StatusCode};
 use prometheus::{Encoder, TextEncoder};
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     control::Unready,
     health::{Health, Report},
+    probe::Verdict,
 };
 
 /// Characters of a reason. The whole is in `/standing`, on the admin socket.
@@ -26,8 +28,12 @@ pub async fn serve_metrics(listener: TcpListener, admin: Admin) {
             Ok((stream, _)) => {
                 let admin = admin.clone();
                 serve(stream, slot, move |request| {
-                    let answer = handle(&admin, &request);
-                    async { answer }
+                    let admin = admin.clone();
+                    async move {
+                        probed(&admin, &request)
+                            .await
+                            .unwrap_or_else(|| handle(&admin, &request))
+                    }
                 });
             }
             Err(error) => {
@@ -38,6 +44,25 @@ pub async fn serve_metrics(listener: TcpListener, admin: Admin) {
     }
 }
 
+/// `None`: it is not for the application.
+pub(super) async fn probed<B>(admin: &Admin, request: &Request<B>) -> Option<Answer> {
+    if request.method() != Method::GET {
+        return None;
+    }
+    Some(match admin.probes.answer(request.uri().path()).await? {
+        Verdict::Passed => text(StatusCode::OK, "passed\n"),
+        Verdict::Failed(failure) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", one_line(&failure)),
+        ),
+        Verdict::Unlisted => text(StatusCode::NOT_FOUND, "allowed: what --probes lists\n"),
+        Verdict::Busy => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many probes are under way\n",
+        ),
+    })
+}
+
 pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
@@ -46,7 +71,10 @@ pub(super) fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
         "/live" => text(StatusCode::OK, "live\n"),
         "/ready" => ready(admin),
         "/metrics" => metrics(admin),
-        _ => text(StatusCode::NOT_FOUND, "allowed: /metrics, /ready, /live\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "allowed: /metrics, /ready, /live, /probe, /hook\n",
+        ),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     control::{LogFilter, Readiness, Standing},
+    probe::Door,
     snapshot::Store,
 };
 
@@ -47,6 +48,8 @@ pub struct Admin {
     pub metrics: prometheus::Registry,
     /// The operational log.
     pub log: LogFilter,
+    /// What the kubelet may have asked.
+    pub probes: Door,
     /// To the control thread.
     pub commands: mpsc::Sender<Command>,
 }

@@ -29,6 +29,7 @@ fn admin() -> (Admin, mpsc::Receiver<Command>) {
             standing,
             metrics: registry,
             log: LogFilter::default(),
+            probes: Door::default(),
             commands: sender,
         },
         commands,

@@ -93,6 +93,7 @@ Usually started by `usher run` or `usher gateway`, which choose most of these. B
   usher-proxy --service api --namespace default --application-port 9090 --state-dir /var/lib/usher \
 --control-plane 10.0.0.1:15012 --token-file api.token
 usher-proxy intercept --help: make the kernel hand connections to the sidecar, for --transparent.
+usher-proxy drain, wait and pod: for hooks and containers of pods, as usher inject writes them.
 
 Each setting can also stand in the environment (USHER_PROXY_STATE_DIR) or, in camelCase, in the file of --bootstrap
 (stateDir: ...). Flags win over the environment, the environment over the file. USHER_LOG filters the operational log on

@@ -13,8 +13,8 @@ use usher_config::{
 };
 
 use super::{
-    AccessLogTarget, Advertise, Bootstrap, InvalidBootstrap, Mistake, Source, TcpForward,
-    Transparent, layers::Layers,
+    AccessLogTarget, Advertise, Again, Bootstrap, EndsWith, InvalidBootstrap, Mistake, Source,
+    TcpForward, Transparent, layers::Layers, probes::probes,
 };
 
 mod gateway;
@@ -55,24 +55,13 @@ pub(super) fn bootstrap(
     let transparent = reader.optional("transparent", transparent);
     let gateway = gateway::role(&mut reader, drain_grace.unwrap_or(DRAIN_GRACE));
     let danger_exposed_application = reader.optional("danger-exposed-application", boolean);
+    let probes = reader.optional("probes", probes);
+    let ends_with = reader.optional("ends-with", ends_with);
 
-    let (
-        Some(name),
-        Some(namespace),
-        Some(state_dir),
-        Some(inbound),
-        Some(outbound),
-        Some(metrics),
-        [],
-    ) = (
-        name,
-        namespace,
-        state_dir,
-        inbound,
-        outbound,
-        metrics,
-        reader.mistakes.as_slice(),
-    )
+    let identity = name.zip(namespace).zip(state_dir);
+    let listeners = inbound.zip(outbound).zip(metrics);
+    let (Some(((name, namespace), state_dir)), Some(((inbound, outbound), metrics)), []) =
+        (identity, listeners, reader.mistakes.as_slice())
     else {
         return Err(InvalidBootstrap {
             mistakes: reader.mistakes,
@@ -99,6 +88,8 @@ pub(super) fn bootstrap(
         transparent,
         gateway,
         danger_exposed_application: danger_exposed_application.unwrap_or(false),
+        probes: probes.unwrap_or_default(),
+        ends_with,
     })
 }
 
@@ -291,6 +282,33 @@ fn transparent(text: &str) -> Parsed<Transparent> {
             "redirect, or tproxy or outbound as in usher-proxy intercept install --inbound tproxy or off",
         )),
     }
+}
+
+fn ends_with(text: &str) -> Parsed<EndsWith> {
+    let invalid = || {
+        let allowed = "DIR,never or on-failure,NAME,..., such as /usher/notes,never,job";
+        InvalidValue::new(text, allowed)
+    };
+    let mut parts = text.split(',');
+    let notes = parts
+        .next()
+        .filter(|notes| !notes.is_empty())
+        .ok_or_else(invalid)?;
+    let again = match parts.next() {
+        Some("never") => Again::Never,
+        Some("on-failure") => Again::OnFailure,
+        _ => return Err(invalid()),
+    };
+    let containers: Result<Vec<Name>, _> = parts.map(str::parse).collect();
+    let containers = containers.map_err(|_| invalid())?;
+    if containers.is_empty() {
+        return Err(invalid());
+    }
+    Ok(EndsWith {
+        notes: notes.into(),
+        again,
+        containers,
+    })
 }
 
 fn boolean(text: &str) -> Parsed<bool> {

@@ -230,3 +230,75 @@ fn a_certificate_may_be_another_namespaces() {
         assert!(said.contains("[NS/]NAME=CERT,KEY"), "{said}");
     }
 }
+
+#[test]
+fn probes_are_a_list_of_questions_to_the_application() {
+    let with = |json: &'static str| [&MINIMAL[..], &["--probes", json]].concat();
+    let bootstrap = read(
+        &with(
+            r#"{"app/liveness": {"httpGet": {"path": "live\u0024", "port": 80, "scheme": "HTTPS",
+                "httpHeaders": [{"name": "X-A", "value": "b"}]}, "timeoutSeconds": 3, "portName": "http"},
+                "app/pre-stop": {"tcpSocket": {"port": 81}}, "b/startup": {"grpc": {"port": 82, "service": null}}}"#,
+        ),
+        &[],
+    );
+    let probes = bootstrap.unwrap().probes;
+    let liveness = &probes["app/liveness"];
+    assert_eq!((liveness.port.get(), liveness.timeout.as_secs()), (80, 3));
+    match &liveness.question {
+        Question::Http { path, headers, tls } => {
+            assert_eq!((path.as_str(), headers.len(), *tls), ("/live$", 1, true));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(probes["app/pre-stop"].question, Question::Tcp);
+    assert_eq!(probes["b/startup"].timeout.as_secs(), 1);
+    for bad in [
+        "{",
+        "[]",
+        r#"{"app": {"tcpSocket": {"port": 1}}}"#,
+        r#"{"app/other": {"tcpSocket": {"port": 1}}}"#,
+        r#"{"App/liveness": {"tcpSocket": {"port": 1}}}"#,
+        r#"{"app/liveness": {"tcpSocket": {"port": 0}}}"#,
+        r#"{"app/liveness": {"tcpSocket": {"port": "http"}}}"#,
+        r#"{"app/liveness": {"tcpSocket": {"port": 1, "host": "10.0.0.1"}}}"#,
+        r#"{"app/liveness": {"httpGet": {"port": 1, "host": "10.0.0.1"}}}"#,
+        r#"{"app/liveness": {"httpGet": {"port": 1, "path": "/a b"}}}"#,
+        r#"{"app/liveness": {"httpGet": {"port": 1}, "tcpSocket": {"port": 1}}}"#,
+        r#"{"app/liveness": {"exec": {"command": ["rm"]}}}"#,
+        r#"{"app/liveness": {}}"#,
+    ] {
+        let said = mistakes(&with(bad), &[]);
+        assert!(
+            said.starts_with("--probes: ") && said.contains("usher inject"),
+            "{bad}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_sidecar_can_end_with_containers() {
+    let with = |text: &'static str| [&MINIMAL[..], &["--ends-with", text]].concat();
+    let ends_with = read(&with("/usher/notes,on-failure,a,b"), &[])
+        .unwrap()
+        .ends_with
+        .unwrap();
+    assert_eq!(
+        (ends_with.again, ends_with.containers.len()),
+        (Again::OnFailure, 2)
+    );
+    for bad in [
+        "",
+        "/n",
+        "/n,always,a",
+        "/n,never",
+        "/n,never,",
+        "/n,never,A",
+        ",never,a",
+    ] {
+        assert!(
+            mistakes(&with(bad), &[]).starts_with("--ends-with: "),
+            "{bad}"
+        );
+    }
+}

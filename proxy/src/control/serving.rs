@@ -11,10 +11,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Exit, leaving::Leaving, registration::Deregister, self_test, signals::Signals};
-use crate::admin::Command;
+use crate::{admin::Command, bootstrap::EndsWith, pod};
 
 /// A running registration.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Serving {
     pub(super) transparent: bool,
     /// For a drain whose request names none.
     pub(super) grace: Duration,
+    /// Containers after which there is nothing left to do.
+    pub(super) ends_with: Option<EndsWith>,
     /// Of a gateway: why it is not what its settings say.
     pub(super) misfit: Option<oneshot::Receiver<Exit>>,
     pub(super) signals: Signals,
@@ -68,6 +70,7 @@ impl Serving {
             leaving,
             transparent,
             grace,
+            ends_with,
             misfit,
             mut signals,
             mut commands,
@@ -75,10 +78,15 @@ impl Serving {
         let mut inbound = Inbound::Serving;
         let mut intercepts_itself = pin!(self_test::watch());
         let mut misfit = pin!(told(misfit));
+        let mut over = pin!(pod::over(ends_with));
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             tokio::select! {
                 () = signals.next() => break,
+                () = &mut over => {
+                    info!("all containers have ended");
+                    break;
+                }
                 command = commands.recv() => match command {
                     Some(Command::Drain { grace: asked, done }) => {
                         waiting.push(done);
