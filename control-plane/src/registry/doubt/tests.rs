@@ -55,6 +55,21 @@ fn a_guard_that_moves_from_a_readable_file_into_an_unreadable_one_stays() {
 }
 
 #[test]
+fn the_mesh_that_moves_from_a_readable_file_into_an_unreadable_one_stays() {
+    let mesh = "---\napiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\n\
+        spec: {outboundTraffic: RegistryOnly, virtualCidr: 240.9.0.0/16}\n";
+    let before = read(&World::default(), &[("a.yaml", format!("{SERVICE}{mesh}"))]);
+    assert!(before.mesh().is_some());
+    let moved = format!("{mesh}  mtls: [");
+    let moving = [("a.yaml", SERVICE.to_owned()), ("b.yaml", moved)];
+    let unread = read(&before, &moving);
+    assert_eq!(unread.objects, before.objects);
+    assert_eq!(unread.addresses, before.addresses);
+    let deleted = read(&unread, &moving[..1]);
+    assert!(deleted.mesh().is_none());
+}
+
+#[test]
 fn what_is_denied_stays_so_while_its_policy_may_be_in_an_unreadable_file() {
     let broken = guard("AccessPolicy", "rules: 7");
     let together = [("a.yaml", format!("{SERVICE}{broken}"))];
