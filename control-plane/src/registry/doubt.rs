@@ -79,6 +79,11 @@ impl Doubt {
             || is_gone && !self.nameless.is_empty()
     }
 
+    /// Files that hold documents nobody knows anything of, emptied ones among them.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &String> {
+        self.unreadable.iter()
+    }
+
     /// Whether something may be anywhere.
     pub(super) fn some_unreadable(&self) -> bool {
         self.bare || !self.unreadable.is_empty()
