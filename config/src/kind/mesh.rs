@@ -82,7 +82,8 @@ choice! {
         /// before they look where `/orders;x` belongs, others do not, so it would get past somebody's rule for `/orders`.
         Refuse = "Refuse",
         /// Values for the application (`;jsessionid=`, matrix parameters), in the last segment only: sent on, but routes,
-        /// policies and limits look at the path without them, as without its query. `%3B` is a letter like others.
+        /// policies and limits look at the path without them, as without its query. `%3B` is a letter
+        /// like others, in the same place only.
         Keep = "Keep",
     }
 }

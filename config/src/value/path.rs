@@ -54,7 +54,7 @@ pub enum PathError {
     /// Neither `/…` nor `*`.
     #[error("path does not begin with a slash")]
     NotAbsolute,
-    /// `%2F`, `%5C`, `%00`, `\`, or `;` before a slash or after dots.
+    /// `%2F`, `%5C`, `%00`, `\`, or `;`, plain or encoded, before a slash or after dots.
     #[error("path is ambiguous")]
     Ambiguous,
     /// `;`, plain or encoded, where the mesh does not say what it means.
@@ -113,14 +113,15 @@ pub fn without_parameters(path: &str) -> &str {
 }
 
 /// Whether configuration may name the path: it is normal, so requests can have it. Without empty segments even where
-/// the mesh keeps them: Gateway API's paths have none. Nor parameters, which no rule looks at.
+/// the mesh keeps them: Gateway API's paths have none. Nor parameters, which no rule looks at, nor an encoded `;`, after which
+/// nothing could be put in the place of a prefix.
 pub fn is_normal(path: &str) -> bool {
     let reading = PathReading {
         empty_segments: EmptySegments::Merge,
         ..PathReading::LENIENT
     };
     let normal = normalize(path, reading).is_ok_and(|normal| normal == path);
-    normal && path != "*" && !path.contains(';')
+    normal && path != "*" && !path.contains(';') && !path.contains("%3B")
 }
 
 /// The normal path that an author who wrote this one probably means: as it is sent.
@@ -189,15 +190,15 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// `;` can be harmless only in the last segment, after something that is not dots. Encoded it is a letter like others
-/// (RFC 3986 §2.2), but some proxies decode it on the way to applications that take parameters away.
+/// (RFC 3986 §2.2), but some proxies decode it on the way to applications that take parameters away: it has no other places.
 fn check_parameters(path: &str, parameters: PathParameters) -> Result<(), PathError> {
-    if let Some((before, after)) = path.split_once(';') {
-        let segment = before.rsplit('/').next().unwrap_or("");
-        if after.contains('/') || matches!(segment, "" | "." | "..") {
-            return Err(PathError::Ambiguous);
-        }
-    } else if !path.contains("%3B") {
+    let found = [path.find(';'), path.find("%3B")].into_iter().flatten();
+    let Some((before, after)) = found.min().and_then(|first| path.split_at_checked(first)) else {
         return Ok(());
+    };
+    let segment = before.rsplit('/').next().unwrap_or("");
+    if after.contains('/') || matches!(segment, "" | "." | "..") {
+        return Err(PathError::Ambiguous);
     }
     match parameters {
         PathParameters::Refuse => Err(PathError::Parameters),

@@ -53,6 +53,9 @@ pub struct Backup {
     /// The root that signed then, by the SHA-256 of its public key; `None`: an older version made the backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// The version of the roots then; `None`: an older version made the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots_version: Option<u64>,
     /// The configuration, its history, virtual addresses.
     pub store: Tables,
     /// Join tokens, hashed, by their ids.
@@ -129,6 +132,7 @@ impl Backup {
     ) -> Result<Self, BackupError> {
         let store = state.tables()?.ok_or(BackupError::NotOurs)?;
         let trust_domain = store.trust_domain().ok_or(BackupError::NoTrustDomain)?;
+        let signing = state.active_root();
         Ok(Self {
             format: FORMAT,
             usher: env!("CARGO_PKG_VERSION").to_owned(),
@@ -136,7 +140,8 @@ impl Backup {
             trust_domain: trust_domain.to_owned(),
             revision: store.number(),
             keys,
-            root: state.active_root().and_then(|root| pin_of(&root)),
+            root: signing.as_ref().and_then(|(root, _)| pin_of(root)),
+            roots_version: signing.map(|(_, version)| version),
             tokens: tokens.records()?.ok_or(BackupError::NotOurs)?,
             files: files::read(data, keys).map_err(BackupError::Files)?,
             store,

@@ -222,6 +222,26 @@ async fn what_is_whole_and_still_none_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_backup_and_what_is_restored_from_it_say_of_which_version_the_roots_were() {
+    let directory = tempfile::tempdir().expect("writable");
+    let (old, data) = (new(&directory, "old"), new(&directory, "data"));
+    std::fs::create_dir(&old).expect("writable");
+    let plane = Plane::of_a_mesh(&old).await;
+    let bundle = TrustBundle {
+        trust_domain: "bank.test".parse().expect("valid"),
+        roots: vec![b"a root".to_vec()],
+        version: 7,
+    };
+    plane.state.set_trust_bundle(bundle).await;
+    let bytes = plane.backup(&old, Keys::LeftOut).encode().expect("text");
+    let backup = Backup::decode(&bytes).unwrap_or_else(|_| panic!("whole"));
+    assert_eq!(backup.roots_version, Some(7));
+    restored(&backup, &data);
+    let marker = std::fs::read_to_string(data.join(keys::KEYS_MISSING));
+    assert_eq!(marker.expect("there").lines().nth(2), Some("7"));
+}
+
+#[tokio::test]
 async fn keys_are_left_out_unless_asked_for_and_missed_until_they_are_there() {
     let directory = tempfile::tempdir().expect("writable");
     let old = new(&directory, "old");

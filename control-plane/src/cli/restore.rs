@@ -117,7 +117,13 @@ fn keys(backup: &Backup, data: &Path) -> String {
 
 /// Which copy of `ca/` it has to be.
 fn signing(backup: &Backup) -> String {
-    let made = |root| format!(", made when the root {} signed or later,", short(root));
+    let made = |root| match backup.roots_version {
+        Some(_) => format!(
+            ", made together with the backup or later (the root {} signed then),",
+            short(root)
+        ),
+        None => format!(", made when the root {} signed or later,", short(root)),
+    };
     backup.root.as_deref().map(made).unwrap_or_default()
 }
 

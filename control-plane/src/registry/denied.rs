@@ -93,28 +93,22 @@ impl Denials {
                 denials.denied.insert(key.clone(), denied.clone());
             }
         }
-        denials.close_what_is_new((before, next), parsed, base);
+        denials.close_what_is_new((before, next), doubt);
         denials
     }
 
-    /// A document that cannot be read may be the policy of what has come with it, so what is new waits for it, closed.
-    /// What was there before goes on: an edit that fails opens and closes nothing.
-    fn close_what_is_new(
-        &mut self,
-        (before, next): (&World, &World),
-        parsed: &Parsed,
-        base: &Path,
-    ) {
+    /// A document that cannot be read may be the policy of what has come with it, so what is new waits for it, closed. So may
+    /// one that an emptied file is to have. What was there before goes on: an edit that fails opens and closes nothing.
+    fn close_what_is_new(&mut self, (before, next): (&World, &World), doubt: &Doubt) {
         let new = |key: &&ObjectKey| !before.objects.contains_key(*key);
         for (key, (policy, target)) in next.objects.keys().filter(new).filter_map(called) {
-            for file in &parsed.unreadable {
-                let file = relative(file, base);
-                let Some(key) = unread_policy(policy, &key.namespace, &file) else {
+            for file in doubt.unreadable() {
+                let Some(key) = unread_policy(policy, &key.namespace, file) else {
                     continue;
                 };
                 let denied = self.denied.entry(key).or_insert_with(|| Denied {
                     targets: Vec::new(),
-                    file,
+                    file: file.clone(),
                 });
                 if !denied.targets.contains(&target) {
                     denied.targets.push(target.clone());

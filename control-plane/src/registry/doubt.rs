@@ -2,7 +2,8 @@
 //!
 //! What came from them stays; also what came from files that are gone: it may have moved into one that cannot be
 //! read. So may a guard whose own file is still there and can be read (where it was wrongly kept, too little is open), and
-//! the route that a guard is for. Edits beside such a file that may open something wait for it ([`super::opening`]).
+//! the route that a guard is for; so may the Mesh, whose defaults may let more in and out. Edits beside such a file that may open
+//! something wait for it ([`super::opening`]).
 //! Emptied files count as unreadable (a full disk, a copy that has only begun), and so does a directory without any file (not
 //! mounted, not checked out): to delete objects, delete their documents.
 
@@ -11,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use usher_config::{kind::ObjectKey, parse::Parsed};
+use usher_config::{
+    kind::{Kind, ObjectKey},
+    parse::Parsed,
+};
 
 use crate::status::{MistakeReport, RejectedObject};
 
@@ -75,13 +79,18 @@ impl Doubt {
             || is_gone && !self.nameless.is_empty()
     }
 
+    /// Files that hold documents nobody knows anything of, emptied ones among them.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &String> {
+        self.unreadable.iter()
+    }
+
     /// Whether something may be anywhere.
     pub(super) fn some_unreadable(&self) -> bool {
         self.bare || !self.unreadable.is_empty()
     }
 
-    /// Keeps what may be in files that cannot be read now. A guard that is found nowhere may be in one of them, too, and a
-    /// route that a guard is for. Says which of those were found nowhere.
+    /// Keeps what may be in files that cannot be read now. A guard that is found nowhere may be in one of them, too, a
+    /// route that a guard is for, and the Mesh. Says which of those were found nowhere.
     pub(super) fn keep(&self, before: &World, next: &mut World) -> Vec<RejectedObject> {
         let guarded = match self.unreadable.is_empty() {
             true => BTreeSet::new(),
@@ -93,7 +102,8 @@ impl Doubt {
                 continue;
             }
             let is_covered = self.covers(&accepted.file);
-            let may_have_moved = guards(key.kind) || guarded.contains(key);
+            let may_have_moved =
+                guards(key.kind) || key.kind == Kind::Mesh || guarded.contains(key);
             let unread = self.unreadable.first().filter(|_| may_have_moved);
             if !is_covered && let Some(unread) = unread {
                 let gone = "no document of it any more, allowed: one";
@@ -142,9 +152,12 @@ impl Doubt {
                 }
                 Some(last_good) if may_open(&last_good.object, &located.object) => {
                     next.objects.insert(key.clone(), last_good.clone());
-                    let found = match guards(key.kind) {
-                        true => "another target in the place of one, allowed: those that it had",
-                        false => {
+                    let found = match key.kind {
+                        kind if guards(kind) => {
+                            "another target in the place of one, allowed: those that it had"
+                        }
+                        Kind::Mesh => "another version, allowed: the one in force,",
+                        _ => {
                             "another version, allowed: the one in force, but for timeouts, retries and weights of \
                              backends that are in use,"
                         }

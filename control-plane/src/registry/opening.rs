@@ -34,6 +34,8 @@ pub(super) fn may_open(before: &Object, after: &Object) -> bool {
         (Object::ReferenceGrant(before), Object::ReferenceGrant(after)) => {
             before.spec != after.spec
         }
+        // It says who is let in and out where no guard does, and how guards read paths and loosen each other.
+        (Object::Mesh(before), Object::Mesh(after)) => before.spec != after.spec,
         (Object::HttpRoute(before), Object::HttpRoute(after)) => http(&before.spec, &after.spec),
         (Object::GrpcRoute(before), Object::GrpcRoute(after)) => grpc(&before.spec, &after.spec),
         (Object::TlsRoute(before), Object::TlsRoute(after)) => tls(&before.spec, &after.spec),

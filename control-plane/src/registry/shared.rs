@@ -178,6 +178,14 @@ pub trait Shared: fmt::Debug + Send + Sync + 'static {
         permits: Permits<'a>,
     ) -> BoxFuture<'a, Result<(String, u64), WriteError>>;
 
+    /// Takes a registration in where nobody has the name: who has it stays, whoever it is ([`WriteError::LeaseGone`]). The
+    /// answer is as that of [`Self::register`].
+    fn register_absent<'a>(
+        &'a self,
+        name: &'a InstanceName,
+        instance: Instance,
+    ) -> BoxFuture<'a, Result<(String, u64), WriteError>>;
+
     /// Prolongs a lease.
     fn renew<'a>(&'a self, lease: &'a str) -> BoxFuture<'a, Result<(), WriteError>>;
 

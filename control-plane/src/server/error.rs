@@ -112,6 +112,22 @@ pub enum StartError {
         /// The one that would sign.
         found: String,
     },
+    /// The same, and the root that signed is in the copy, but roots were added, activated or retired since.
+    #[error(
+        "the mesh's roots had version {wanted} when its backup was made, and those in {dir}/ca have {found}: that is an older \
+         copy, which may trust a root that was retired since because its key was stolen. Put one in its place that was made \
+         together with the backup, or later. If there is none, delete {dir}/keys-missing to go on with this one, and see \
+         `usher ca status` for roots to retire again",
+        dir = data.display()
+    )]
+    OldRoots {
+        /// The data directory.
+        data: PathBuf,
+        /// Their version in the mesh.
+        wanted: u64,
+        /// Their version by the copy.
+        found: u64,
+    },
     /// No tokens.
     #[error("cannot open the token file {}", path.display())]
     Tokens {

@@ -82,6 +82,11 @@ async fn embedded(options: &Options) -> Result<Opened, StartError> {
                 wanted,
                 found,
             },
+            Missing::NewerRoots { wanted, found } => StartError::OldRoots {
+                data,
+                wanted,
+                found,
+            },
         });
     }
     let state = match &options.source {

@@ -186,9 +186,9 @@ impl State {
             lease,
         } = held;
         if lock(&self.0.registry).instances.is_in_doubt(&name) {
-            // So it is in the others' tables, too. It leaves all of them as one that is there.
-            let permits = |holder: &_| self.may_be(holder, &name.service);
-            let again = shared.register(&name, instance, &permits).await;
+            // So it is in the others' tables, too. It leaves all of them as one that is there; unless it was started again and
+            // has come back through another control plane, and that was not heard of yet.
+            let again = shared.register_absent(&name, instance).await;
             let (lease, _) = again.map_err(not_written)?;
             return shared.deregister(&name, &lease).await.map_err(not_written);
         }

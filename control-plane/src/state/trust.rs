@@ -31,10 +31,11 @@ impl State {
         self.publish(Instant::now());
     }
 
-    /// The root that signs, DER.
-    pub fn active_root(&self) -> Option<Vec<u8>> {
+    /// The root that signs, DER, and the version of the roots in which it does.
+    pub fn active_root(&self) -> Option<(Vec<u8>, u64)> {
         let bundle = lock(&self.0.bundle);
-        bundle.as_ref()?.roots.first().cloned()
+        let bundle = bundle.as_ref()?;
+        Some((bundle.roots.first()?.clone(), bundle.version))
     }
 
     /// The version of the roots that proxies are told, how many of them have an SVID under which root, by its pin, and how

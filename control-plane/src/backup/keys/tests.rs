@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::ca::{
     Authority,
-    roots::RootSet,
+    roots::{Force, RootSet},
     steward::Steward,
     trust::{Census, FileTrust},
 };
@@ -94,6 +94,37 @@ async fn keys_from_before_a_root_signed_are_refused_and_newer_ones_are_not() {
         assert_eq!(missing_keys(&data).expect("readable"), None);
         assert!(!marker.exists(), "asked once");
     }
+}
+
+#[tokio::test]
+async fn keys_from_before_a_stolen_root_was_retired_are_refused() {
+    let directory = tempfile::tempdir().expect("writable");
+    let at = |name: &str| directory.path().join(name);
+    let (mesh, retiring, data) = (at("mesh"), at("retiring"), at("data"));
+    let it = Alone::on(&mesh);
+    let stolen = it.authority.pin();
+    it.rotate().await;
+    copy(&mesh, &retiring);
+    let now = OffsetDateTime::now_utc();
+    let retired = it.steward.retire(&stolen, Force::Everybody, now).await;
+    retired.expect("retired");
+    let (signing, roots) = (it.authority.pin(), it.authority.roots());
+    assert!(roots.get(&stolen).is_none());
+
+    let root = format!("{signing}\n{}", roots.version);
+    expecting(&data, &root);
+    copy(&retiring, &data);
+    let missing = Missing::NewerRoots {
+        wanted: roots.version,
+        found: roots.version - 1,
+    };
+    assert_eq!(missing_keys(&data).expect("readable"), Some(missing));
+    copy(&mesh, &data);
+    assert_eq!(missing_keys(&data).expect("readable"), None);
+    // A backup of an older version does not say how far the roots were.
+    expecting(&data, &signing);
+    copy(&retiring, &data);
+    assert_eq!(missing_keys(&data).expect("readable"), None);
 }
 
 #[tokio::test]

@@ -55,6 +55,21 @@ fn a_guard_that_moves_from_a_readable_file_into_an_unreadable_one_stays() {
 }
 
 #[test]
+fn the_mesh_that_moves_from_a_readable_file_into_an_unreadable_one_stays() {
+    let mesh = "---\napiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: {name: mesh}\n\
+        spec: {outboundTraffic: RegistryOnly, virtualCidr: 240.9.0.0/16}\n";
+    let before = read(&World::default(), &[("a.yaml", format!("{SERVICE}{mesh}"))]);
+    assert!(before.mesh().is_some());
+    let moved = format!("{mesh}  mtls: [");
+    let moving = [("a.yaml", SERVICE.to_owned()), ("b.yaml", moved)];
+    let unread = read(&before, &moving);
+    assert_eq!(unread.objects, before.objects);
+    assert_eq!(unread.addresses, before.addresses);
+    let deleted = read(&unread, &moving[..1]);
+    assert!(deleted.mesh().is_none());
+}
+
+#[test]
 fn what_is_denied_stays_so_while_its_policy_may_be_in_an_unreadable_file() {
     let broken = guard("AccessPolicy", "rules: 7");
     let together = [("a.yaml", format!("{SERVICE}{broken}"))];
@@ -108,5 +123,36 @@ fn a_new_route_for_connections_waits_beside_an_unreadable_file() {
         assert_eq!(mended.objects.len(), 3, "{kind}");
         let later = read(&mended, &beside);
         assert_eq!(later.objects, mended.objects, "{kind}: what ran goes on");
+    }
+}
+
+#[test]
+fn what_is_new_beside_an_emptied_file_is_closed_until_it_has_objects_again() {
+    let broken = guard("AccessPolicy", "rules: 7");
+    for (policy, of_file) in [
+        (guard("AccessPolicy", "rules: []"), "objects"),
+        (broken, "denied"),
+    ] {
+        let files = [("a.yaml", SERVICE.to_owned()), ("b.yaml", policy)];
+        let before = read(&World::default(), &files);
+        let ledger = SERVICE.replace("name: account", "name: ledger");
+        let emptied = [
+            files[0].clone(),
+            ("b.yaml", String::new()),
+            ("c.yaml", ledger),
+        ];
+        let beside = read(&before, &emptied);
+        let is_closed = |world: &World| {
+            let mut denied = world.denied.iter().filter(|(_, one)| one.file == "b.yaml");
+            denied.any(|(_, one)| one.targets.iter().any(|to| to.name.as_str() == "ledger"))
+        };
+        assert!(is_closed(&beside), "{of_file}: {:?}", beside.denied);
+        let again = read(&beside, &emptied);
+        assert_eq!(again.denied, beside.denied, "{of_file}");
+        let mended = read(
+            &again,
+            &[files[0].clone(), files[1].clone(), emptied[2].clone()],
+        );
+        assert!(!is_closed(&mended), "{of_file}: {:?}", mended.denied);
     }
 }

@@ -143,6 +143,23 @@ impl Shared for EtcdStore {
         Box::pin(register(&self.etcd, name, instance, permits))
     }
 
+    fn register_absent<'a>(
+        &'a self,
+        name: &'a InstanceName,
+        instance: Instance,
+    ) -> BoxFuture<'a, Result<(String, u64), WriteError>> {
+        Box::pin(async move {
+            let key = key_of(&self.etcd, name);
+            let id = grant(&self.etcd, LEASE).await?;
+            let written = replace(&self.etcd, (&key, 0), &instance, id).await;
+            if written == Err(WriteError::LeaseGone) {
+                // Nothing stays of an attempt that wrote it and whose answer was lost.
+                let _ = timeout(PAUSE, self.etcd.client().lease_revoke(id)).await;
+            }
+            written
+        })
+    }
+
     fn renew<'a>(&'a self, lease: &'a str) -> BoxFuture<'a, Result<(), WriteError>> {
         Box::pin(async move {
             let id = lease_id(lease)?;
@@ -227,20 +244,31 @@ async fn register(
             return Err(WriteError::Held(holder));
         }
         let id = grant(etcd, LEASE).await?;
-        let lease = lease_name(id);
-        let options = PutOptions::new().with_lease(id);
-        let put = TxnOp::put(key.clone(), encoded(&instance, &lease), Some(options));
-        let same = Compare::mod_revision(key.clone(), CompareOp::Equal, seen);
-        match written(etcd, Txn::new().when([same]).and_then([put])).await {
-            Ok(position) => return Ok((lease, position)),
+        match replace(etcd, (&key, seen), &instance, id).await {
             Err(WriteError::LeaseGone) => {}
-            Err(error) => return Err(error),
+            done => return done,
         }
     }
     Err(SharedError::Contended {
         attempts: ATTEMPTS_MAX,
     }
     .into())
+}
+
+/// Writes an instance under the lease `id` in the place of what was `seen` there (0: nothing). It is not that:
+/// [`WriteError::LeaseGone`].
+async fn replace(
+    etcd: &Connection,
+    (key, seen): (&str, i64),
+    instance: &Instance,
+    id: i64,
+) -> Result<(String, u64), WriteError> {
+    let lease = lease_name(id);
+    let options = PutOptions::new().with_lease(id);
+    let put = TxnOp::put(key, encoded(instance, &lease), Some(options));
+    let same = Compare::mod_revision(key, CompareOp::Equal, seen);
+    let position = written(etcd, Txn::new().when([same]).and_then([put])).await?;
+    Ok((lease, position))
 }
 
 /// The position of a write; what it compares was not so: [`WriteError::LeaseGone`].

@@ -77,6 +77,13 @@ metadata: {name: calm, namespace: bank}
 spec: {targetRefs: [{kind: Service, name: account}], timeouts: {request: 3s}}
 ";
 
+const MESH: &str = "\
+apiVersion: usher.dev/v1alpha1
+kind: Mesh
+metadata: {name: mesh}
+spec: {mtls: {mode: Strict}, outboundTraffic: RegistryOnly}
+";
+
 const UNREAD: (&str, &str) = ("z.yaml", "kind: AuthenticationPolicy\nspec: {");
 
 fn read(world: &World, files: &[(&str, &str)]) -> Reading {
@@ -148,6 +155,15 @@ const EDITS: &[(&str, &str, &str, bool)] = &[
     ),
     (GUARD, "teller", "ledger", false),
     (TRAFFIC, "3s", "9s", false),
+    (MESH, "Strict", "Permissive", true),
+    (MESH, "RegistryOnly", "PassThrough", true),
+    (MESH, "spec: {", "spec: {pathParameters: Keep, ", true),
+    (
+        MESH,
+        "{name: mesh}",
+        "{name: mesh, labels: {tier: one}}",
+        false,
+    ),
 ];
 
 #[test]

@@ -75,6 +75,23 @@ fn a_registration_is_renewed_changed_and_ended_through_any_control_plane() {
 }
 
 #[test]
+fn who_comes_where_nobody_is_takes_nobodys_place() {
+    let Some(etcd) = Etcd::start() else { return };
+    let name: InstanceName = "bank/account/a".parse().expect("valid");
+    etcd.runtime.block_on(async {
+        let store = etcd.server.connect("/absent").await;
+        let registered = store.register_absent(&name, instance("account")).await;
+        let (lease, _) = registered.expect("nobody is there");
+        let refused = store.register_absent(&name, instance("account")).await;
+        assert_eq!(refused, Err(WriteError::LeaseGone));
+        assert_eq!(store.renew(&lease).await, Ok(()));
+        store.deregister(&name, &lease).await.expect("there");
+        let again = store.register_absent(&name, instance("account")).await;
+        again.expect("nobody is there");
+    });
+}
+
+#[test]
 fn an_instance_that_does_not_renew_goes() {
     let Some(etcd) = Etcd::start() else { return };
     let name: InstanceName = "bank/account/a".parse().expect("valid");

@@ -57,3 +57,17 @@ async fn one_whose_lease_ended_while_nobody_could_renew_it_leaves_everywhere() {
         until("it has left", || endpoints(state) == 0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_goodbye_of_one_in_doubt_takes_nobody_out_who_has_come_since() {
+    let (hub, [(state, _), (_other, end)], lease) = known().await;
+    let position = hub.forget_as_missed();
+    until("it was heard of", || *state.0.position.borrow() >= position).await;
+    hub.hold_back();
+    let restarted = end.register(&name(), instance(), &|_| true).await;
+    let (newer, _) = restarted.expect("registered");
+    let left = state.leave(&name(), &lease, &instance().identity).await;
+    assert_eq!(left, Err(LeaseGone.into()));
+    assert_eq!(hub.lease_of(&name()), Some(newer));
+    hub.let_go();
+}

@@ -132,6 +132,13 @@ impl Hub {
         position
     }
 
+    /// Of who has the name.
+    pub(super) fn lease_of(&self, name: &InstanceName) -> Option<String> {
+        let instances = lock(&self.instances);
+        let found = instances.registered.get(name);
+        found.map(|(found, _)| found.lease.clone())
+    }
+
     /// As if others had written this.
     pub(super) fn send(&self, batch: &Batch) {
         lock(&self.instances).tell(batch);
@@ -275,6 +282,17 @@ impl Shared for End {
         ready(self.reached().map_err(WriteError::from).and_then(register))
     }
 
+    fn register_absent<'a>(
+        &'a self,
+        name: &'a InstanceName,
+        instance: Instance,
+    ) -> BoxFuture<'a, Result<(String, u64), WriteError>> {
+        match self.hub.lease_of(name) {
+            Some(_) => ready(Err(WriteError::LeaseGone)),
+            None => self.register(name, instance, &|_| true),
+        }
+    }
+
     fn renew<'a>(&'a self, lease: &'a str) -> BoxFuture<'a, Result<(), WriteError>> {
         let renew = |hub: &Hub| {
             let instances = lock(&hub.instances);
@@ -309,10 +327,10 @@ impl Shared for End {
     fn deregister<'a>(
         &'a self,
         name: &'a InstanceName,
-        _: &'a str,
+        lease: &'a str,
     ) -> BoxFuture<'a, Result<u64, WriteError>> {
         let deregister = |hub: &Hub| {
-            if !lock(&hub.instances).registered.contains_key(name) {
+            if hub.lease_of(name).as_deref() != Some(lease) {
                 return Err(WriteError::LeaseGone);
             }
             let position = hub.write(|instances, at| {
