@@ -245,10 +245,27 @@ fn row(object: &ObjectReport) -> Vec<String> {
     ]
 }
 
-/// The word of the first condition that is not as it should be.
+/// The words of the conditions that are not as they should be; else of the one that nobody can tell, such as of a file that
+/// cannot be read. That no sidecar is there is no reason.
 fn why_not(object: &ObjectReport) -> String {
-    let wrong = object.conditions.iter().find(|one| is_wrong(one));
-    wrong.map_or("-", |one| one.reason.as_str()).to_owned()
+    let conditions = object.conditions.iter();
+    let is_unknown = |one: &&ConditionReport| {
+        one.status == ConditionStatus::Unknown && one.r#type != "Programmed"
+    };
+    let (wrong, unknown) = (
+        conditions.clone().filter(|one| is_wrong(one)),
+        conditions.filter(is_unknown),
+    );
+    let mut words: Vec<&str> = Vec::new();
+    for one in wrong.chain(unknown) {
+        if !words.contains(&one.reason.as_str()) {
+            words.push(&one.reason);
+        }
+    }
+    match words.is_empty() {
+        true => "-".to_owned(),
+        false => words.join(", "),
+    }
 }
 
 fn is_wrong(condition: &ConditionReport) -> bool {

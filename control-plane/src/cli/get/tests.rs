@@ -56,4 +56,10 @@ fn an_object_that_nobody_is_connected_for_is_ready_and_one_that_a_sidecar_lacks_
     assert!(!is_ready(&partly));
     assert_eq!(why_not(&partly), "Conflicted");
     assert_eq!(row(&all(False))[5..], ["2/3", "7", "word"]);
+    let unread = object(vec![
+        condition("Accepted", Unknown, "FileUnreadable"),
+        condition("Programmed", Unknown, "NoProxies"),
+        condition("Warning", True, "Warning"),
+    ]);
+    assert_eq!(why_not(&unread), "Warning, FileUnreadable");
 }

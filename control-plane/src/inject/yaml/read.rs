@@ -45,7 +45,15 @@ pub(in crate::inject) fn read(text: &str) -> Result<Read, Unreadable> {
             Ok((event, span)) => builder.take(event, span)?,
             Err(error) => {
                 let found = format!("text that is not YAML ({})", error.info());
-                return Err(unreadable(error.marker(), found, "a YAML document"));
+                let mut unreadable = unreadable(error.marker(), found, "a YAML document");
+                // What misses its end is noticed after the last line, where nothing can be shown.
+                if let Some((last, shown)) = text.lines().enumerate().last()
+                    && error.marker().line() > last + 1
+                {
+                    unreadable.line = number(last).saturating_add(1);
+                    unreadable.column = number(shown.chars().count()).max(1);
+                }
+                return Err(unreadable);
             }
         }
     }

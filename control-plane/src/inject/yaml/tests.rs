@@ -143,3 +143,11 @@ fn a_number_is_one_in_every_spelling() {
     assert_eq!(word("0").number(), Some(0));
     assert_eq!(text("1337").number(), None);
 }
+
+#[test]
+fn what_misses_its_end_is_told_where_something_stands() {
+    for (text, line) in [("a: [\n", 1), ("kind: Pod\nmetadata: {name: x\n\n\n", 4)] {
+        let unreadable = read::read(text).expect_err("it has no end");
+        assert_eq!(unreadable.line, line, "{text:?}: {unreadable:?}");
+    }
+}
