@@ -147,7 +147,7 @@ fn a_number_is_one_in_every_spelling() {
 #[test]
 fn what_misses_its_end_is_told_where_something_stands() {
     for (text, line) in [("a: [\n", 1), ("kind: Pod\nmetadata: {name: x\n\n\n", 4)] {
-        let unreadable = read::read(text).expect_err("it has no end");
+        let unreadable = read(text).expect_err("it has no end");
         assert_eq!(unreadable.line, line, "{text:?}: {unreadable:?}");
     }
 }
