@@ -89,7 +89,7 @@ pub(super) struct Connection {
     silences: Mutex<Silences>,
 }
 
-/// How often etcd was not heard of for [`SILENCE_MIN`]. It is asked every [2 s](super::watching::PROBE).
+/// How often etcd was not heard of for [`SILENCE_MIN`]. It is asked every 2 s.
 #[derive(Debug)]
 struct Silences {
     last_heard: Instant,
