@@ -14,8 +14,8 @@ use crate::{
     inject::{Complaint, Item, Outcome},
 };
 
-/// A line for each object, and each mistake with its line and a caret.
-/// Of what would have been done, had not something been wrong elsewhere, there is nothing to tell.
+/// A line for each object, and each mistake with its line and a caret. Where something is wrong nothing was done, so of the
+/// objects that are right nothing is told.
 pub(super) fn on_stderr(all: &[Done], is_good: bool) {
     let mut parsed = Parsed::default();
     let mut had_pods = false;
@@ -156,8 +156,14 @@ pub(super) fn difference(all: &[Done]) -> String {
     text
 }
 
-/// One file's as it is; several as one stream of documents.
+/// Writes them.
 pub(super) fn manifests(all: &[Done]) -> Result<(), Failure> {
+    let written = io::stdout().lock().write_all(joined(all).as_bytes());
+    written.map_err(|error| Failure::of(exit::FAILED, &error))
+}
+
+/// One file's as it is; several as one stream of documents.
+pub(super) fn joined(all: &[Done]) -> String {
     let mut text = String::new();
     for done in all {
         let next = &done.changed.text;
@@ -167,6 +173,5 @@ pub(super) fn manifests(all: &[Done]) -> Result<(), Failure> {
         }
         text.push_str(next);
     }
-    let written = io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Failure::of(exit::FAILED, &error))
+    text
 }
