@@ -123,7 +123,16 @@ async fn a_rollback_holds_whatever_the_directory_says_until_it_is_released() -> 
     assert_eq!(world.status().await?, 200);
     let held = usher(&world.mesh, &["wait", "--timeout", "10s"]);
     assert_eq!(held.code, Some(1), "edits wait: {}", held.stdout);
-    assert!(held.stderr.contains("is held"), "{}", held.stderr);
+    let why = format!("revision {before} is held: 1 changed object waits");
+    assert!(held.stderr.contains(&why), "{}", held.stderr);
+    assert!(!held.stderr.contains("refused"), "{}", held.stderr);
+    let get = usher(&world.mesh, &["get", "--not-ready"]);
+    assert!(get.stdout.contains("RevisionHeld"), "{}", get.stdout);
+    assert!(
+        get.stderr.contains("usher rollback --release"),
+        "{}",
+        get.stderr
+    );
 
     // Mended, and let go.
     let mended = yaml::access_policy("api", "\n  defaultAction: Allow\n");

@@ -26,6 +26,7 @@ use crate::kind::{Object, ObjectKey, TargetRef};
 
 pub use mistake::{Mistake, Related, Severity};
 pub use position::{Position, Positions};
+pub use references::mistakes_between;
 pub use report::{nearest, nearest_qualified};
 
 /// What a set of files says.
@@ -56,9 +57,9 @@ pub struct Located {
     pub file: Arc<Path>,
     /// The document in the file, from 0; empty documents count.
     pub document_index: usize,
-    /// Where the object begins, from 1.
+    /// Where the object begins, from 1; 0: it stands in no text that is known.
     pub line: u32,
-    /// Where each of its fields stands.
+    /// Where each of its fields stands; of what stands nowhere, none.
     pub positions: Positions,
 }
 

@@ -107,6 +107,7 @@ impl Get {
             (_, all) => {
                 let rows: Vec<Vec<String>> = all.iter().map(row).collect();
                 anstream::println!("{}", table(&HEADING, &rows));
+                anstream::eprint!("{}", held(all));
             }
         }
         Ok(exit::OK)
@@ -243,6 +244,16 @@ fn row(object: &ObjectReport) -> Vec<String> {
         },
         why_not(object),
     ]
+}
+
+/// Why edits have no effect, where some wait: what a table has no room for.
+fn held(objects: &[ObjectReport]) -> String {
+    let accepted = objects.iter().filter_map(|one| one.condition("Accepted"));
+    let waits = accepted.filter(|one| one.reason == "RevisionHeld");
+    match waits.count() {
+        0 => String::new(),
+        _ => "\na revision is held, and edits wait (usher rollback --release lets them come into force)\n".to_owned(),
+    }
 }
 
 /// The words of the conditions that are not as they should be; else of the one that nobody can tell, such as of a file that

@@ -139,18 +139,23 @@ fn render(status: &StatusReport) -> Vec<String> {
 
 fn held_line(pinned: u64, waiting: &[String]) -> String {
     let held = paint(WARN, format!("revision {pinned}, whatever the source says"));
-    let waits = match waiting.len() {
-        0 => String::new(),
-        CHANGED_MAX => format!("; at least {CHANGED_MAX} changed objects wait"),
-        number => format!(
-            "; {} wait",
-            super::validate::plural(number, "changed object")
-        ),
+    let waits = match waiting {
+        [] => String::new(),
+        some => format!("; {}", self::waiting(some)),
     };
     format!(
         "{}         {held}{waits} (usher rollback --release)",
         paint(HEAD, "held")
     )
+}
+
+/// That so many objects wait; at least one does.
+pub(super) fn waiting(objects: &[String]) -> String {
+    match objects.len() {
+        CHANGED_MAX => format!("at least {CHANGED_MAX} changed objects wait"),
+        1 => "1 changed object waits".to_owned(),
+        number => format!("{number} changed objects wait"),
+    }
 }
 
 /// `None`: there are none, or the control plane is older than this.

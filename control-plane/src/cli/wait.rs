@@ -12,7 +12,7 @@ use super::{
     Outcome, block_on, exit,
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, paint},
-    status::fetch,
+    status::{fetch, waiting},
 };
 use crate::status::{ProxyReport, StatusReport};
 
@@ -37,7 +37,7 @@ pub(super) struct Wait {
     timeout: Duration,
     #[command(flatten)]
     server: ServerAddress,
-    /// Print {"done","revision","programmed","of","behind":[…],"refused":[…]}
+    /// Print {"done","revision","programmed","of","behind":[…],"refused":[…],"held":…}
     #[arg(long)]
     json: bool,
 }
@@ -84,16 +84,18 @@ impl Wait {
                 "of": seen.of,
                 "behind": seen.behind,
                 "refused": seen.refused,
+                "held": seen.held,
             }))?;
         } else if done {
             anstream::println!("{} {}", paint(GOOD, "done:"), seen.line());
         } else {
-            let why = match timeout {
-                Some(_) if seen.refused.is_empty() => "not in time:",
+            let why = match (seen.refused.is_empty(), &seen.held, timeout) {
+                (true, Some(_), _) => "held:",
+                (true, None, Some(_)) => "not in time:",
                 _ => "refused:",
             };
             anstream::eprintln!("{} {}", paint(BAD, why), seen.line());
-            for line in seen.refused.iter().chain(&seen.behind) {
+            for line in seen.refused.iter().chain(&seen.held).chain(&seen.behind) {
                 anstream::eprintln!("  {line}");
             }
         }
@@ -152,6 +154,8 @@ struct Seen {
     behind: Vec<String>,
     /// Who refused what.
     refused: Vec<String>,
+    /// That edits wait, because a revision is held.
+    held: Option<String>,
 }
 
 impl Seen {
@@ -169,7 +173,8 @@ impl Seen {
         });
         let held = status.pinned.filter(|_| !status.waiting.is_empty());
         let held = held.map(|pinned| {
-            format!("revision {pinned} is held (usher rollback --release): edits wait")
+            let waiting = waiting(&status.waiting);
+            format!("revision {pinned} is held: {waiting} (usher rollback --release)")
         });
         Self {
             wanted: wanted.unwrap_or(0),
@@ -181,17 +186,18 @@ impl Seen {
                 .filter(behind)
                 .map(|proxy| proxy.node.clone())
                 .collect(),
-            refused: nacks.chain(rejected).chain(held).collect(),
+            refused: nacks.chain(rejected).collect(),
+            held,
         }
     }
 
     fn is_done(&self) -> bool {
-        self.revision >= self.wanted && self.behind.is_empty() && self.refused.is_empty()
+        self.revision >= self.wanted && self.behind.is_empty() && !self.is_hopeless()
     }
 
     /// More time does not help.
     fn is_hopeless(&self) -> bool {
-        !self.refused.is_empty()
+        !self.refused.is_empty() || self.held.is_some()
     }
 
     /// What there is still to wait for.
@@ -213,12 +219,13 @@ impl Seen {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        match named.is_empty() {
+        match (named.as_slice(), &self.held) {
+            ([], Some(held)) if self.refused.is_empty() => format!("{line}; {held}"),
             // Something was refused, which an edit that was just saved may have mended.
-            true => format!(
+            ([], _) => format!(
                 "{line}; something is refused, waiting for a moment whether it was just mended"
             ),
-            false => format!("waiting for {}{more}: {line}", named.join(", ")),
+            (named, _) => format!("waiting for {}{more}: {line}", named.join(", ")),
         }
     }
 

@@ -7,14 +7,20 @@
 
 pub mod tls;
 mod stream;
+mod turns;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -24,17 +30,25 @@ use usher_config::value::TrustDomain;
 
 use crate::{
     ca::{Peer, svid::Claims},
+    shares::{self, Asker, Shares},
     telemetry::metrics::{Handshake, ListenerMetrics},
 };
+
+use turns::Turns;
 
 pub use stream::MeshStream;
 
 /// How long a handshake may take: two round trips and a signature, on a bad day.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes at once. Each costs about a millisecond of CPU: more would only make all of them late. Connections on
-/// which nothing was said yet do not count: a few hundred silent peers would keep everybody out.
-const HANDSHAKES_MAX: usize = 256;
+/// Handshakes at once. Each costs about a millisecond of CPU: 256 at once are over within a second, more would only make all of
+/// them late. Connections on which nothing was said yet do not count: a few hundred silent peers would keep everybody out.
+/// Neither do handshakes whose peers have needed two seconds: they are slow, or mean harm. One address has half of them.
+const TURNS: turns::Bounds = turns::Bounds {
+    all: 256,
+    each: 128,
+    held_max: Duration::from_secs(2),
+};
 
 /// How long a handshake may wait for its turn, as long as its sidecar does: those of 20,000 sidecars take 15 s on one core.
 /// To hang up on one in line would only put it at the end of it, at the price of another connection.
@@ -42,6 +56,13 @@ const LINE_MAX: Duration = Duration::from_secs(15);
 
 /// Connections at once: the 10,000 sidecars one control plane is made for, twice, as all may reconnect at once.
 pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// What one address may have of the connections, as a divisor: half. Behind one there may be many sidecars (NAT, a load balancer
+/// for connections), and whoever takes all that it may have still leaves as many to the others.
+const SHARE: usize = 2;
+
+/// What this machine leaves to others, as a divisor: it has no share, for everybody on it has the same address.
+const RESERVE: usize = 16;
 
 /// Connections without a certificate at once: whoever can reach the port may open them, and must not keep out those
 /// who have one. A sidecar that joins needs its for milliseconds, and comes again with back-off.
@@ -55,6 +76,9 @@ const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait when the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the same warning is worth a line.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Sidecars that knock while we are busy with others: all of a large mesh, which come back at once.
 const BACKLOG: u32 = 16_384;
@@ -86,7 +110,7 @@ struct Shaker {
     tls: Arc<tls::MeshTls>,
     trust_domain: TrustDomain,
     metrics: Arc<ListenerMetrics>,
-    handshakes: Semaphore,
+    turns: Turns,
     strangers: Arc<Semaphore>,
 }
 
@@ -110,6 +134,16 @@ enum HandshakeError {
 impl Listener {
     /// A listener on `tcp`, with so many connections at once, that proves itself and verifies others by `tls`.
     pub fn new(
+        tcp: (TcpListener, usize),
+        tls: Arc<tls::MeshTls>,
+        trust_domain: TrustDomain,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Self {
+        Self::with(TURNS, tcp, tls, trust_domain, metrics)
+    }
+
+    fn with(
+        turns: turns::Bounds,
         (tcp, connections_max): (TcpListener, usize),
         tls: Arc<tls::MeshTls>,
         trust_domain: TrustDomain,
@@ -119,7 +153,7 @@ impl Listener {
             tls,
             trust_domain,
             metrics,
-            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            turns: Turns::new(turns),
             strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         };
         Self {
@@ -139,7 +173,12 @@ impl Listener {
     async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
         let most = self.connections_max;
         let connections = Arc::new(Semaphore::new(most));
-        let mut crowd = Crowd::default();
+        let shares = Shares::new(shares::Bounds {
+            all: most,
+            each: most.div_ceil(SHARE),
+            reserve: most / RESERVE,
+        });
+        let (mut crowd, mut greedy) = (Crowd::default(), Greedy::default());
         // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
             crowd.look(most - connections.available_permits(), most);
@@ -148,10 +187,15 @@ impl Listener {
                 () = sender.closed() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
+                    let Ok(share) = shares.take(&Asker::at(from.ip())) else {
+                        self.shaker.metrics.count(Handshake::Share);
+                        greedy.hung_up_on(from.ip(), Instant::now());
+                        continue;
+                    };
                     let (shaker, sender) = (Arc::clone(&self.shaker), sender.clone());
                     tokio::spawn(async move {
-                        let result = shaker.shake(stream, connection).await;
+                        let result = shaker.shake(stream, (connection, share)).await;
                         if let Some(stream) = result {
                             // Fails only when the server stops.
                             let _ = sender.send(Ok(stream)).await;
@@ -168,9 +212,9 @@ impl Listener {
 }
 
 impl Shaker {
-    async fn shake(&self, tcp: TcpStream, permit: OwnedSemaphorePermit) -> Option<MeshStream> {
+    async fn shake(&self, tcp: TcpStream, place: stream::Place) -> Option<MeshStream> {
         let peer_address = tcp.peer_addr().ok();
-        match self.identify(tcp, permit).await {
+        match self.identify(tcp, place).await {
             Ok(stream) => {
                 self.metrics.count(Handshake::Accepted);
                 Some(stream)
@@ -193,7 +237,7 @@ impl Shaker {
     async fn identify(
         &self,
         tcp: TcpStream,
-        permit: OwnedSemaphorePermit,
+        place: stream::Place,
     ) -> Result<MeshStream, HandshakeError> {
         tcp.set_nodelay(true)?;
         let address = tcp.peer_addr().ok();
@@ -202,9 +246,8 @@ impl Shaker {
         timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut [0]))
             .await
             .map_err(|_| HandshakeError::Timeout)??;
-        // Never closed; without the permit the handshake is only one more at once.
         let waits = self.metrics.waits();
-        let handshake = timeout(LINE_MAX, self.handshakes.acquire())
+        let turn = timeout(LINE_MAX, self.turns.wait(address))
             .await
             .map_err(|_| HandshakeError::Line)?;
         drop(waits);
@@ -213,10 +256,10 @@ impl Shaker {
             return Err(HandshakeError::Left);
         }
         let acceptor = TlsAcceptor::from(self.tls.config());
-        let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
+        let handshake = turn.take(acceptor.accept(tcp));
+        let stream = timeout(HANDSHAKE_TIMEOUT, handshake)
             .await
             .map_err(|_| HandshakeError::Timeout)??;
-        drop(handshake);
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let root = self.tls.root_of(chain);
         if root.is_none() && !chain.is_empty() {
@@ -265,7 +308,7 @@ impl Shaker {
                 root,
             },
             Box::pin(end),
-            (permit, stranger, open),
+            (place, stranger, open),
         ))
     }
 }
@@ -286,6 +329,28 @@ impl Crowd {
                 most,
                 "connections of sidecars are nearly as many as may be, those beyond have to wait: raise the limit of \
                  descriptors (LimitNOFILE, ulimit -Hn) if it is what bounds them, or start another control plane"
+            );
+        }
+    }
+}
+
+/// Tells operators, now and then, that one address wants more connections than it may have.
+#[derive(Default)]
+struct Greedy {
+    told: Option<Instant>,
+}
+
+impl Greedy {
+    fn hung_up_on(&mut self, from: IpAddr, now: Instant) {
+        if self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= REMIND)
+        {
+            self.told = Some(now);
+            warn!(
+                %from,
+                "this address has half of all connections that there may be: further ones are hung up on; if many sidecars share \
+                 it (NAT, a load balancer), raise the limit of descriptors (LimitNOFILE, ulimit -Hn) or start another control plane"
             );
         }
     }

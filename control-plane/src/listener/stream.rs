@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{ca::Peer, telemetry::metrics::Counted};
+use crate::{ca::Peer, shares, telemetry::metrics::Counted};
 
 /// A verified connection; counts as open until dropped.
 pub struct MeshStream {
@@ -27,8 +27,11 @@ pub struct MeshStream {
 /// Done when the connection's time is over.
 pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A place among all connections, and among those of its address.
+pub(super) type Place = (OwnedSemaphorePermit, shares::Place);
+
 /// Given back when the connection ends: its place, its place among those without a certificate, and the count.
-pub(super) type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>, Counted);
+pub(super) type Held = (Place, Option<OwnedSemaphorePermit>, Counted);
 
 impl MeshStream {
     pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, end: End, held: Held) -> Self {

@@ -88,7 +88,13 @@ async fn port_for(connections: usize) -> Port {
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("free");
     let address = tcp.local_addr().expect("bound");
     let metrics = Metrics::new().expect("unique");
-    let listener = Listener::new(
+    // Nobody loses his turn while a test looks at who has one.
+    let turns = super::turns::Bounds {
+        held_max: Duration::from_secs(60),
+        ..super::TURNS
+    };
+    let listener = Listener::with(
+        turns,
         (tcp, connections),
         tls,
         trust_domain,
@@ -274,7 +280,7 @@ async fn a_connection_ends_with_the_certificate_that_opened_it() {
 async fn silent_peers_keep_nobody_out() {
     let mut port = port().await;
     let mut silent = Vec::new();
-    for _ in 0..super::HANDSHAKES_MAX + 10 {
+    for _ in 0..super::TURNS.all + 10 {
         silent.push(TcpStream::connect(port.address).await.expect("accepted"));
     }
     let connecting = connect(&port, client(None, &TLS13));
@@ -303,7 +309,8 @@ async fn who_hangs_up_in_line_costs_no_handshake() {
         stream
     };
     let mut slow = Vec::new();
-    for _ in 0..=super::HANDSHAKES_MAX {
+    // Those of this machine leave an eighth to others.
+    for _ in 0..=super::TURNS.all - super::TURNS.all / 8 {
         slow.push(knock().await);
     }
     says("usher_control_waiting_handshakes 1").await;
@@ -327,4 +334,25 @@ async fn one_beyond_as_many_as_may_be_waits_until_another_leaves() {
     drop((first, accepted));
     let second = timeout(Duration::from_secs(10), second).await;
     second.expect("in time").expect("room");
+}
+
+#[tokio::test]
+async fn one_address_does_not_get_all_connections() {
+    let port = port_for(16).await;
+    let mut open = Vec::new();
+    for _ in 0..15 {
+        open.push(TcpStream::connect(port.address).await.expect("accepted"));
+    }
+    let mut beyond = TcpStream::connect(port.address)
+        .await
+        .expect("accepted by the kernel");
+    // Sooner than a silent one is.
+    let read = timeout(Duration::from_secs(4), beyond.read(&mut [0])).await;
+    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
+    let counted = "usher_control_handshakes_total{result=\"share\"} 1";
+    assert!(
+        port.metrics.render().contains(counted),
+        "{}",
+        port.metrics.render()
+    );
 }

@@ -11,7 +11,7 @@ use usher_config::{
     parse::{Mistake, Parsed, Severity},
 };
 
-use crate::status::{Condition, MistakeReport, RejectedObject};
+use crate::status::{MistakeReport, RejectedObject};
 
 use super::{
     World,
@@ -32,19 +32,19 @@ pub(super) fn report(mistake: &Mistake, base: &Path) -> MistakeReport {
         let _ = write!(message, "; did you mean `{nearest}`?");
     }
     if let Some(related) = &mistake.related {
-        let file = relative(&related.file, base);
-        let _ = write!(
-            message,
-            " ({}: {file}:{})",
-            related.label, related.position.line
-        );
+        let (file, line) = (relative(&related.file, base), related.position.line);
+        let _ = match line {
+            0 => write!(message, " ({}: {file})", related.label),
+            line => write!(message, " ({}: {file}:{line})", related.label),
+        };
     }
     let file = relative(&mistake.file, base);
     MistakeReport {
-        at: format!(
-            "{file}:{}:{}",
-            mistake.position.line, mistake.position.column
-        ),
+        at: match mistake.position.line {
+            // The file may say something else by now.
+            0 => format!("{file}, as it was accepted"),
+            line => format!("{file}:{line}:{}", mistake.position.column),
+        },
         path: mistake.field.clone(),
         message,
     }
@@ -165,43 +165,6 @@ pub(super) fn attaches_to_nothing(mistake: &Mistake) -> bool {
         // With another object beside it, it is a conflict: who came first holds.
         && mistake.related.is_none()
         && attaches.iter().any(|field| mistake.field.starts_with(field))
-}
-
-/// What is worth saying about objects that are in force as written.
-pub(super) fn remarks(parsed: &Parsed, next: &World, base: &Path) -> Vec<Condition> {
-    let broken: BTreeSet<&ObjectKey> = parsed
-        .rejected
-        .iter()
-        .map(|rejected| &rejected.key)
-        .collect();
-    let about_accepted = |mistake: &&Mistake| match &mistake.key {
-        Some(key) => !broken.contains(key) && next.objects.contains_key(key),
-        None => mistake.severity == Severity::Warning,
-    };
-    let remarks = parsed
-        .mistakes
-        .iter()
-        // The compiler knows the ages, and says it of whichever object it holds.
-        .filter(|mistake| !mistake.depends_on_age)
-        .filter(about_accepted)
-        .map(|mistake| {
-            let MistakeReport { at, path, message } = report(mistake, base);
-            Condition {
-                object: mistake
-                    .object
-                    .clone()
-                    .unwrap_or_else(|| relative(&mistake.file, base)),
-                reason: match mistake.severity {
-                    Severity::Error => "Invalid".to_owned(),
-                    Severity::Warning => "Warning".to_owned(),
-                },
-                message: match path.as_str() {
-                    "" => format!("{at}: {message}"),
-                    path => format!("{at}: {path}: {message}"),
-                },
-            }
-        });
-    remarks.collect()
 }
 
 /// A file or directory whose emptiness is taken for an accident, and not for a deletion.

@@ -16,9 +16,13 @@ use usher_config::{
 
 use super::{World, denied::protects};
 
-/// What opens something by coming into being, and cannot be closed alone: no policy is about a route for connections or a grant.
+/// What opens something by coming into being, and cannot be closed alone: no policy is about a route for connections or a grant,
+/// and where there was no Mesh, its defaults held, which let in and out less than it may.
 pub(super) fn opens_alone(kind: Kind) -> bool {
-    matches!(kind, Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant)
+    matches!(
+        kind,
+        Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant | Kind::Mesh
+    )
 }
 
 /// Whether its author keeps somebody out, or somebody's requests back.

@@ -20,15 +20,14 @@ use usher_config::{
     value::{Jwks, JwksUri, ServiceName, TrustDomain},
 };
 
-use crate::status::{Condition, MistakeReport, RejectedObject};
+use crate::status::{MistakeReport, RejectedObject};
 
 use super::{
-    complaints::{
-        attaches_to_nothing, rejected_objects, relative, remarks, report, unreadable_files,
-    },
+    complaints::{attaches_to_nothing, rejected_objects, relative, report, unreadable_files},
     denied::{Denials, Denied, protects},
     doubt::Doubt,
     history::Earlier,
+    remarks::{Remarks, as_written, beside_what_is_kept},
     store::{Stored, StoredObject},
     virtual_address::{Known, allocate},
 };
@@ -72,8 +71,8 @@ pub struct Reading {
     pub changed: Vec<ObjectKey>,
     /// What is not in force as written.
     pub rejected: Vec<RejectedObject>,
-    /// Warnings, and mistakes between objects that are each well-formed.
-    pub remarks: Vec<Condition>,
+    /// Warnings, and mistakes between objects that are each well-formed: of what is in force after it.
+    pub remarks: Remarks,
 }
 
 impl World {
@@ -231,12 +230,15 @@ impl World {
         rejected.extend(emptied);
         rejected.extend(missed);
         rejected.extend(held_back);
-        let remarks = remarks(parsed, &next, base);
+        let remarks = match rejected.is_empty() {
+            true => as_written(parsed, &next, base),
+            false => beside_what_is_kept(parsed, &next, base),
+        };
         Reading {
             changed: self.difference(&next),
             world: next,
             rejected,
-            remarks,
+            remarks: remarks.into(),
         }
     }
 

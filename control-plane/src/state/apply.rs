@@ -9,7 +9,9 @@ use tracing::info;
 use usher_config::{model::Revision, parse::Parsed};
 
 use crate::{
-    registry::{StoreError, World, complaints::unguarded_objects, store::Origin, world::Reading},
+    registry::{
+        Remarks, StoreError, World, complaints::unguarded_objects, store::Origin, world::Reading,
+    },
     status::RejectedObject,
 };
 
@@ -147,7 +149,7 @@ impl State {
                 world,
                 revisions,
                 Vec::new(),
-                Vec::new(),
+                Remarks::default(),
             ))
         })
         .await?

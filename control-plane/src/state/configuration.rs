@@ -9,9 +9,9 @@ use usher_config::{kind::ObjectKey, model::Revision};
 
 use crate::{
     compile::{Compiled, compile},
-    registry::{World, object_key, store::RevisionRecord},
+    registry::{Remarks, World, object_key, store::RevisionRecord},
     snapshot::Configured,
-    status::{Condition, RejectedObject},
+    status::RejectedObject,
 };
 
 use super::objects::Reaches;
@@ -24,7 +24,8 @@ pub(super) struct Configuration {
     pub(super) configured: Arc<Configured>,
     pub(super) revisions: Vec<RevisionRecord>,
     pub(super) rejected: Vec<RejectedObject>,
-    pub(super) remarks: Vec<Condition>,
+    /// Of what is in force.
+    pub(super) remarks: Remarks,
     /// While a revision is held: objects that the source has otherwise, at most 100 names.
     pub(super) waiting: Vec<String>,
     /// The revision in which each object became what it is, as far as is remembered; too new rather than too old.
@@ -40,7 +41,7 @@ impl Configuration {
         world: World,
         revisions: Vec<RevisionRecord>,
         rejected: Vec<RejectedObject>,
-        remarks: Vec<Condition>,
+        remarks: Remarks,
     ) -> Self {
         let compiled = compile(&world);
         let newest = revisions.last();
@@ -66,14 +67,14 @@ impl Configuration {
     }
 
     /// The same configuration with other words about what its source says.
-    pub(super) fn with(&self, rejected: Vec<RejectedObject>, remarks: Vec<Condition>) -> Self {
+    pub(super) fn with(&self, rejected: Vec<RejectedObject>) -> Self {
         Self {
             world: self.world.clone(),
             compiled: self.compiled.clone(),
             configured: self.configured.clone(),
             revisions: self.revisions.clone(),
             rejected,
-            remarks,
+            remarks: self.remarks.clone(),
             waiting: self.waiting.clone(),
             changed_in: Arc::clone(&self.changed_in),
             reach: Arc::clone(&self.reach),

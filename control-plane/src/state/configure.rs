@@ -202,11 +202,11 @@ impl State {
     /// The held configuration stays in force, or comes into force if another control plane has decided to hold it. What a
     /// directory has otherwise is told of.
     fn hold(&self, current: &Configuration, waits: Option<Reading>) {
-        let mut next = current.with(current.rejected.clone(), current.remarks.clone());
+        let mut next = current.with(current.rejected.clone());
         if let Some(reading) = waits {
             let waiting = reading.changed.iter().map(ToString::to_string);
             next.waiting = waiting.take(CHANGED_MAX).collect();
-            (next.rejected, next.remarks) = (reading.rejected, reading.remarks);
+            next.rejected = reading.rejected;
         }
         self.come_into_force(next);
     }
@@ -223,7 +223,7 @@ impl State {
                 message: format!("the configuration directory cannot be read: {error}"),
             }],
         };
-        let next = current.with(vec![rejected], Vec::new());
+        let next = current.with(vec![rejected]);
         // Somebody else has just accepted a configuration: then it can be read.
         self.0
             .configuration

@@ -45,7 +45,7 @@ use usher_config::{
 
 use crate::{
     registry::{
-        EmbeddedStore, Store, StoreError, Tables, World, complaints::unguarded,
+        EmbeddedStore, Remarks, Store, StoreError, Tables, World, complaints::unguarded,
         instances::Instances, shared::Shared,
     },
     snapshot::Snapshot,
@@ -238,8 +238,13 @@ impl State {
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }
-        let configuration =
-            Configuration::new(None, world, stored.revisions, Vec::new(), Vec::new());
+        let configuration = Configuration::new(
+            None,
+            world,
+            stored.revisions,
+            Vec::new(),
+            Remarks::default(),
+        );
         let inner = Inner {
             store,
             shared,

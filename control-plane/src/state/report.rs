@@ -84,7 +84,8 @@ impl State {
             .chain(stranded::stranded(compiled, proxies))
             .chain(outdated::outdated(compiled, proxies))
             .chain(self.gap(&configuration.configured.revision));
-        once(findings.collect(), configuration.remarks.clone())
+        let remarks = configuration.remarks.of(&configuration.world);
+        once(findings.collect(), remarks.to_vec())
     }
 
     /// Services, their instances, and workloads that only call, by namespace and name.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use usher_config::{kind::ObjectKey, model::Revision};
 
 use crate::registry::{
-    StoreError, World,
+    Remarks, StoreError, World,
     history::{self, Earlier},
     store::{Origin, Stored, StoredObject},
     world::Reading,
@@ -226,7 +226,7 @@ fn reading(before: &World, world: World) -> Reading {
         changed: before.difference(&world),
         world,
         rejected: Vec::new(),
-        remarks: Vec::new(),
+        remarks: Remarks::default(),
     }
 }
 

@@ -252,6 +252,8 @@ pub enum Handshake {
     Timeout,
     /// Not at all: whoever it was has hung up while it stood in line.
     Left,
+    /// Not at all: its address has as many connections as it may have.
+    Share,
 }
 
 /// What happens on port 15012.
@@ -260,6 +262,7 @@ pub struct ListenerMetrics {
     refused: IntCounter,
     timeout: IntCounter,
     left: IntCounter,
+    share: IntCounter,
     waiting: IntGauge,
     connections: IntGauge,
 }
@@ -280,6 +283,7 @@ impl ListenerMetrics {
             refused: handshakes.with_label_values(&["refused"]),
             timeout: handshakes.with_label_values(&["timeout"]),
             left: handshakes.with_label_values(&["left"]),
+            share: handshakes.with_label_values(&["share"]),
             waiting: table.gauge(
                 "usher_control_waiting_handshakes",
                 "How many sidecars have connected and wait for their handshake with the control plane?",
@@ -295,6 +299,7 @@ impl ListenerMetrics {
             Handshake::Refused => &self.refused,
             Handshake::Timeout => &self.timeout,
             Handshake::Left => &self.left,
+            Handshake::Share => &self.share,
         };
         counter.inc();
     }

@@ -8,10 +8,13 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tracing::debug;
-use usher_config::wire::RETRY_PUSHBACK;
+use usher_config::{value::SpiffeId, wire::RETRY_PUSHBACK};
 
 use super::admission::{Admission, Bounds, Decision};
-use crate::telemetry::metrics::StreamMetrics;
+use crate::{
+    shares::{self, Asker, Shares},
+    telemetry::metrics::StreamMetrics,
+};
 
 /// 256: what is held for each is its first batch, 100 KiB for a sidecar with ten services, so 25 MiB for all; and at a
 /// distance of 50 ms from acknowledgement to acknowledgement they still are 5,000 a second, more than two cores make.
@@ -26,6 +29,13 @@ const BOUNDS: Bounds = Bounds {
     away_max: Duration::from_secs(10),
 };
 
+/// What one identity may have of the places, as a divisor: half. Who has stolen one must not keep all others from theirs; a
+/// deployment of thousands that share one has them in turn, and those sent away are back within a second or two.
+const SHARE: usize = 2;
+
+/// When one of too many of one identity is to come again, at the soonest.
+const SHARED_AWAY: Duration = Duration::from_secs(1);
+
 /// For how long a place is held at most. A first batch takes milliseconds; who needs longer is slow, or means harm, and goes
 /// on without one.
 pub(super) const PLACE_HELD_MAX: Duration = Duration::from_secs(3);
@@ -38,6 +48,7 @@ pub(super) struct Door(Arc<Inner>);
 struct Inner {
     admission: Mutex<Admission>,
     places: Arc<Semaphore>,
+    shares: Shares,
     metrics: Arc<StreamMetrics>,
 }
 
@@ -47,6 +58,8 @@ struct Inner {
 pub(super) struct Place {
     door: Door,
     permit: Option<OwnedSemaphorePermit>,
+    /// Of its identity; held as long.
+    share: Option<shares::Place>,
 }
 
 impl Door {
@@ -58,28 +71,42 @@ impl Door {
         Self(Arc::new(Inner {
             admission: Mutex::new(Admission::new(bounds)),
             places: Arc::new(Semaphore::new(bounds.places)),
+            shares: Shares::new(shares::Bounds {
+                all: bounds.places,
+                each: bounds.places.div_ceil(SHARE),
+                reserve: 0,
+            }),
             metrics,
         }))
     }
 
-    /// A place, perhaps after a while in line.
+    /// A place for somebody, perhaps after a while in line.
     ///
     /// # Errors
     /// UNAVAILABLE, with the moment in which to come again.
-    pub(super) async fn enter(&self) -> Result<Place, Status> {
+    pub(super) async fn enter(&self, who: &SpiffeId) -> Result<Place, Status> {
         let decision = self.update(|admission| admission.comes(Instant::now(), chance()));
         if let Decision::ComesAgain { after } = decision {
-            self.0.metrics.refused.inc();
-            debug!(?after, "a stream was told to come again");
-            return Err(later(after));
+            return Err(self.send_away(after));
         }
         let mut place = Place {
             door: self.clone(),
             permit: None,
+            share: None,
         };
         // Never closed.
         place.permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
+        match self.0.shares.take(&Asker::Proven(who.clone())) {
+            Ok(share) => place.share = Some(share),
+            Err(_) => return Err(self.send_away(SHARED_AWAY.mul_f64(1.0 + chance()))),
+        }
         Ok(place)
+    }
+
+    fn send_away(&self, after: Duration) -> Status {
+        self.0.metrics.refused.inc();
+        debug!(?after, "a stream was told to come again");
+        later(after)
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut Admission) -> T) -> T {
@@ -100,6 +127,7 @@ impl Door {
 impl Drop for Place {
     fn drop(&mut self) {
         let was_inside = self.permit.is_some();
+        drop(self.share.take());
         self.door.update(|admission| match was_inside {
             true => admission.leaves(Instant::now()),
             false => admission.gives_up(),

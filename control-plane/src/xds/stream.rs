@@ -74,7 +74,7 @@ impl AggregatedDiscoveryService for AdsService {
         let identity = authenticate(request.extensions())?;
         let peer = (identity, under_root(request.extensions()));
         // Nothing is read or kept of a stream that waits.
-        let place = self.door.enter().await?;
+        let place = self.door.enter(&peer.0).await?;
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let mut conversation = Conversation::new(&self.state, peer, request.into_inner(), sender);
         conversation.place = Some(place);

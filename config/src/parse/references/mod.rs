@@ -52,6 +52,20 @@ pub(super) fn check(parsed: &mut Parsed) {
     parsed.mistakes.append(&mut mistakes);
 }
 
+/// The mistakes between objects that are in force together, wherever each came from: of some the text is known, of some only
+/// that they are in force. `closed`: policies that close what they were meant for, for they never were valid.
+///
+/// Mistakes of what stands in no known text have no position: its line is 0.
+pub fn mistakes_between(objects: Vec<Arc<Located>>, closed: Vec<Rejected>) -> Vec<Mistake> {
+    let mut together = Parsed {
+        objects,
+        rejected: closed,
+        ..Parsed::default()
+    };
+    check(&mut together);
+    together.mistakes
+}
+
 /// Whether a broken object's reference is as written: what could not be read is missing from its list, and moves the rest.
 fn is_certain(mistake: &Mistake, located: &Located, known: &[Mistake]) -> bool {
     let list = |path: &str| path.split('[').next().unwrap_or_default().to_owned();

@@ -59,11 +59,18 @@ fn who_refuses_ends_it() {
     for (status, said) in [
         (nacked, "a: cannot"),
         (rejected, "Service x/y: a.yaml:1:2: wrong"),
-        (held, "revision 2 is held"),
+        (held, "revision 2 is held: 1 changed object waits"),
     ] {
         let seen = Seen::of(&status, None);
         assert!(!seen.is_done() && seen.is_hopeless());
-        assert!(seen.refused[0].starts_with(said), "{:?}", seen.refused);
+        let why = seen.refused.first().or(seen.held.as_ref());
+        assert!(why.is_some_and(|why| why.starts_with(said)), "{seen:?}");
+        assert_eq!(
+            seen.waiting().contains("something is refused"),
+            seen.held.is_none() && seen.behind.is_empty(),
+            "{}",
+            seen.waiting()
+        );
     }
 }
 

@@ -244,19 +244,21 @@ fn a_route_that_a_guard_is_for_stays_while_it_may_be_in_an_unreadable_file() {
 }
 
 #[test]
-fn a_new_grant_waits_beside_an_unreadable_file() {
+fn a_new_grant_and_a_first_mesh_wait_beside_an_unreadable_file() {
     let grant = "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n\
         metadata: {name: lent, namespace: bank}\n\
         spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}], to: [{group: '', kind: Service}]}\n";
     let before = world(TRAFFIC);
-    let files = [
-        ("a.yaml", SERVICES),
-        ("b.yaml", TRAFFIC),
-        ("c.yaml", grant),
-        UNREAD,
-    ];
-    let beside = read(&before, &files);
-    assert_eq!(beside.world.objects, before.objects);
-    let mended = read(&beside.world, &files[..3]);
-    assert_eq!(mended.world.objects.len(), before.objects.len() + 1);
+    for new in [grant, MESH] {
+        let files = [
+            ("a.yaml", SERVICES),
+            ("b.yaml", TRAFFIC),
+            ("c.yaml", new),
+            UNREAD,
+        ];
+        let beside = read(&before, &files);
+        assert_eq!(beside.world.objects, before.objects, "{new}");
+        let mended = read(&beside.world, &files[..3]);
+        assert_eq!(mended.world.objects.len(), before.objects.len() + 1);
+    }
 }

@@ -24,6 +24,8 @@ pub(super) struct Known<'k> {
     pub(super) refused: Option<&'k RejectedObject>,
     /// The file that it came from, if nobody can tell what is in there now.
     pub(super) unreadable: Option<&'k RejectedObject>,
+    /// The revision that is held, if the source has another text of it since.
+    pub(super) waits: Option<u64>,
     /// What does not do all that it says.
     pub(super) found: &'k [&'k Condition],
     /// Who is told of it.
@@ -77,15 +79,15 @@ pub(super) fn conditions(known: &Known<'_>) -> Vec<ConditionReport> {
         observed_revision: in_force,
         last_transition_time: String::new(),
     };
+    // About a text that has no revision.
+    let of_text = |status, why| ConditionReport {
+        observed_revision: known.newest,
+        ..made("Accepted", status, why)
+    };
     let mut told = vec![match (known.refused, known.unreadable) {
-        (Some(refused), _) => ConditionReport {
-            observed_revision: known.newest,
-            ..made("Accepted", ConditionStatus::False, refusal(known, refused))
-        },
-        (None, Some(file)) => ConditionReport {
-            observed_revision: known.newest,
-            ..made("Accepted", ConditionStatus::Unknown, doubt(known, file))
-        },
+        (Some(refused), _) => of_text(ConditionStatus::False, refusal(known, refused)),
+        (None, Some(file)) => of_text(ConditionStatus::Unknown, doubt(known, file)),
+        (None, None) if known.waits.is_some() => of_text(ConditionStatus::False, held(known)),
         (None, None) if known.revision.is_none() => {
             let message = format!("{NEVER_VALID}, so what it was meant for is closed");
             made("Accepted", ConditionStatus::False, ("NeverValid", message))
@@ -137,6 +139,18 @@ fn joined<'c>(found: &[&'c Condition]) -> (&'c str, String) {
         0 => (word, all),
         more => (word, format!("{all}; and {more} more: usher status")),
     }
+}
+
+fn held(known: &Known<'_>) -> (&'static str, String) {
+    let fate = match known.revision {
+        Some(revision) => format!("the version of revision {revision} stays in force"),
+        None => "no version of it is in force".to_owned(),
+    };
+    let pinned = known.waits.unwrap_or(known.newest);
+    let why = format!(
+        "revision {pinned} is held, what the source says of it waits for `usher rollback --release`"
+    );
+    ("RevisionHeld", format!("{why}; {fate}"))
 }
 
 fn refusal(known: &Known<'_>, refused: &RejectedObject) -> (&'static str, String) {

@@ -78,6 +78,7 @@ fn told(
         newest: 5,
         refused,
         unreadable: None,
+        waits: None,
         found: &found,
         reached,
     };
@@ -249,6 +250,47 @@ fn a_refused_text_is_told_with_its_place_beside_what_goes_on_running() {
 }
 
 #[test]
+fn what_waits_for_a_held_revision_is_told_beside_what_goes_on_running() {
+    let compiled = compiled();
+    let reach = callers_and_itself();
+    let all = [proxy("account", &[], 5)];
+    let proxies = Proxies::new(&all, &compiled);
+    for (revision, reach, fate, programmed) in [
+        (
+            Some(3),
+            Some(&reach),
+            "the version of revision 3 stays in force",
+            ConditionStatus::True,
+        ),
+        (
+            None,
+            None,
+            "no version of it is in force",
+            ConditionStatus::False,
+        ),
+    ] {
+        let all = conditions(&Known {
+            revision,
+            newest: 5,
+            refused: None,
+            unreadable: None,
+            waits: Some(4),
+            found: &[],
+            reached: &proxies.reached(reach),
+        });
+        let said = |of: &str| all.iter().find(|one| one.r#type == of).expect("said");
+        let accepted = said("Accepted");
+        assert_eq!(accepted.status, ConditionStatus::False);
+        assert_eq!(accepted.reason, "RevisionHeld");
+        assert_eq!(accepted.observed_revision, 5);
+        for part in ["revision 4 is held", "usher rollback --release", fate] {
+            assert!(accepted.message.contains(part), "{}", accepted.message);
+        }
+        assert_eq!(said("Programmed").status, programmed);
+    }
+}
+
+#[test]
 fn since_when_is_kept_as_long_as_the_status_and_forgotten_with_the_object() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let key: ObjectKey = object_key("TrafficPolicy bank/patience").expect("valid");
@@ -293,6 +335,7 @@ fn a_policy_that_never_was_valid_is_not_accepted() {
             newest: 5,
             refused: None,
             unreadable,
+            waits: None,
             found: &[],
             reached: &proxies.reached(Some(&reach)),
         });

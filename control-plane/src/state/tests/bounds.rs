@@ -29,7 +29,7 @@ fn kept(state: &State) -> Kept {
         revisions: configuration.revisions.len(),
         addresses: configuration.world.addresses.len(),
         objects: configuration.world.objects.len(),
-        said: configuration.rejected.len() + configuration.remarks.len(),
+        said: configuration.rejected.len() + configuration.remarks.of(&configuration.world).len(),
         registered: registry.instances.len(),
         settling: registry.dirty.len() + registry.withdrawn.len() + snapshot.withdrawn.len(),
         streams: state.0.connected.reports(0).len(),

@@ -6,13 +6,22 @@ use super::*;
 use crate::telemetry::metrics::Metrics;
 
 fn door() -> (Door, Metrics) {
+    door_of(1)
+}
+
+fn door_of(places: usize) -> (Door, Metrics) {
     let metrics = Metrics::new().expect("unique");
     let bounds = Bounds {
-        places: 1,
+        places,
         wait_max: Duration::from_millis(4),
         away_max: Duration::from_secs(60),
     };
     (Door::with(bounds, metrics.streams.clone()), metrics)
+}
+
+fn who(account: &str) -> SpiffeId {
+    let id = format!("spiffe://usher.local/ns/bank/sa/{account}");
+    id.parse().expect("valid")
 }
 
 fn says(metrics: &Metrics, line: &str) {
@@ -23,14 +32,15 @@ fn says(metrics: &Metrics, line: &str) {
 #[tokio::test]
 async fn a_place_goes_to_who_has_waited_longest_and_who_gave_up_is_not_waited_for() {
     let (door, metrics) = door();
-    let first = door.enter().await.expect("free");
-    let mut gave_up = Box::pin(door.enter());
-    let mut waits = Box::pin(door.enter());
+    let one = who("a");
+    let first = door.enter(&one).await.expect("free");
+    let mut gave_up = Box::pin(door.enter(&one));
+    let mut waits = Box::pin(door.enter(&one));
     assert!((&mut gave_up).now_or_never().is_none());
     assert!((&mut waits).now_or_never().is_none());
     says(&metrics, "usher_control_waiting_streams 2");
 
-    let refused = door.enter().await.expect_err("the line is full");
+    let refused = door.enter(&one).await.expect_err("the line is full");
     assert_eq!(refused.code(), tonic::Code::Unavailable);
     let after = refused.metadata().get(RETRY_PUSHBACK).expect("told");
     let after: u64 = after.to_str().expect("text").parse().expect("a number");
@@ -43,8 +53,26 @@ async fn a_place_goes_to_who_has_waited_longest_and_who_gave_up_is_not_waited_fo
     says(&metrics, "usher_control_waiting_streams 0");
     drop(second);
     assert!(
-        door.enter()
+        door.enter(&one)
             .now_or_never()
             .is_some_and(|place| place.is_ok())
     );
+}
+
+#[tokio::test]
+async fn one_identity_leaves_places_to_others() {
+    let (door, metrics) = door_of(4);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(door.enter(&who("thief")).await.expect("its share"));
+    }
+    let refused = door.enter(&who("thief")).await.expect_err("no more");
+    let after = refused.metadata().get(RETRY_PUSHBACK).expect("told");
+    let after: u64 = after.to_str().expect("text").parse().expect("a number");
+    assert!((1_000..=2_000).contains(&after), "{after}");
+    says(&metrics, "usher_control_refused_streams_total 1");
+    let others = [door.enter(&who("b")).await, door.enter(&who("c")).await];
+    assert!(others.iter().all(Result::is_ok));
+    drop((held, others));
+    assert!(door.enter(&who("thief")).await.is_ok(), "given back");
 }
