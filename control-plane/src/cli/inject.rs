@@ -144,9 +144,13 @@ impl Inject {
         }
         show::on_stderr(&changed, is_good);
         if !is_good {
-            return Err(Failure::new(exit::MISTAKES, "nothing was written").advise(
-                "an object that is not meant for the mesh says so: usher.dev/inject: \"false\"",
-            ));
+            let failure = Failure::new(exit::MISTAKES, "nothing was written");
+            let advice =
+                "an object that is not meant for the mesh says so: usher.dev/inject: \"false\"";
+            return Err(match show::may_opt_out(&changed) {
+                true => failure.advise(advice),
+                false => failure,
+            });
         }
         if self.diff {
             let difference = show::difference(&changed);

@@ -31,7 +31,7 @@ pub use admit::Skip;
 pub use annotations::{ANNOTATIONS, PREFIX};
 pub use fault::Fault;
 pub use settings::{Mode, PROGRAM, Proof, PullPolicy, Settings, Style};
-pub use text::{Changed, Complaint, Document, change};
+pub use text::{Changed, Complaint, Document, Stranger, change};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]

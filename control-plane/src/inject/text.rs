@@ -5,7 +5,7 @@ use usher_config::parse::Position;
 
 use super::{
     Fault, Item, Outcome, Wish, apply,
-    yaml::{self, Unreadable, documents},
+    yaml::{self, Node, Unreadable, documents},
 };
 
 /// A text, changed.
@@ -26,6 +26,17 @@ pub struct Document {
     pub line: u32,
     /// None: it has nothing to do with pods.
     pub items: Vec<Item>,
+    /// It is no manifest of Kubernetes: nobody can tell whether it was meant to have pods.
+    pub stranger: Option<Stranger>,
+}
+
+/// What a document is that is no manifest; it stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// From 1.
+    pub line: u32,
+    /// `a list`, or a mapping, and what that lacks.
+    pub found: String,
 }
 
 /// One thing that is wrong.
@@ -59,11 +70,12 @@ pub fn change(text: &str, wish: Wish<'_>) -> Changed {
     };
     for document in documents(text) {
         match one(document, wish, &mut changed.complaints) {
-            Ok((text, items)) => {
+            Ok((text, items, stranger)) => {
                 changed.text.push_str(&text);
                 changed.documents.push(Document {
                     line: document.first_line,
                     items,
+                    stranger,
                 });
             }
             Err(unreadable) => {
@@ -76,15 +88,19 @@ pub fn change(text: &str, wish: Wish<'_>) -> Changed {
     changed
 }
 
+/// A document's new text, and what else is known of it.
+type Read = (String, Vec<Item>, Option<Stranger>);
+
 fn one(
     document: yaml::Document<'_>,
     wish: Wish<'_>,
     complaints: &mut Vec<Complaint>,
-) -> Result<(String, Vec<Item>), Unreadable> {
+) -> Result<Read, Unreadable> {
     let read = yaml::read(document.text)?;
     let Some(root) = read.root else {
-        return Ok((document.text.to_owned(), Vec::new()));
+        return Ok((document.text.to_owned(), Vec::new(), None));
     };
+    let stranger = stranger(&root, document);
     let mut target = root.clone();
     let mut items = apply(&mut target, wish);
     let is_changed =
@@ -97,7 +113,7 @@ fn one(
         for item in &mut items {
             item.outcome = Outcome::Refused(Vec::new());
         }
-        return Ok((document.text.to_owned(), items));
+        return Ok((document.text.to_owned(), items, stranger));
     }
     for item in &items {
         if let Outcome::Refused(faults) = &item.outcome {
@@ -110,7 +126,24 @@ fn one(
         true => yaml::rewritten(document.text, &root, &target),
         false => document.text.to_owned(),
     };
-    Ok((text, items))
+    Ok((text, items, stranger))
+}
+
+/// What every manifest has: who reads one without these does not take it either.
+fn stranger(root: &Node, document: yaml::Document<'_>) -> Option<Stranger> {
+    let lacks = |key: &&str| root.get(key).and_then(Node::text).is_none();
+    let found = match root.is_mapping() {
+        false => root.described(),
+        true => format!(
+            "a mapping without {}",
+            ["apiVersion", "kind"].iter().find(|key| lacks(key))?
+        ),
+    };
+    let line = root.position().map_or(1, |place| place.line);
+    Some(Stranger {
+        line: in_file(line, document.first_line),
+        found,
+    })
 }
 
 fn of_fault(fault: Fault, document: yaml::Document<'_>, object: &str) -> Complaint {

@@ -11,22 +11,17 @@ use crate::{
         Failure, exit,
         paint::{BAD, DIM, GOOD, WARN, paint},
     },
-    inject::{Complaint, Item, Outcome},
+    inject::{Complaint, Item, Outcome, Stranger},
 };
 
-/// A line for each object, and each mistake with its line and a caret. Where something is wrong nothing was done, so of the
-/// objects that are right nothing is told.
+/// A line for each object, and each mistake with its line and a caret. Where something is wrong nothing was done, so of all
+/// that is right, and of what has no pods, nothing is told.
 pub(super) fn on_stderr(all: &[Done], is_good: bool) {
     let mut parsed = Parsed::default();
-    let mut had_pods = false;
     for done in all {
-        for document in &done.changed.documents {
-            for item in &document.items {
-                had_pods = true;
-                if is_good || matches!(item.outcome, Outcome::Refused(_)) {
-                    say(item);
-                }
-            }
+        let items = done.changed.documents.iter().flat_map(|one| &one.items);
+        for item in items.filter(|item| is_good || is_refused(item)) {
+            say(item);
         }
         parsed
             .sources
@@ -42,9 +37,47 @@ pub(super) fn on_stderr(all: &[Done], is_good: bool) {
             anstream::eprintln!("\n{}", parsed.render(&mistake, colours));
         }
     }
-    if !had_pods {
-        anstream::eprintln!("{}", paint(DIM, "nothing here has pods"));
+    if is_good {
+        for line in podless(all) {
+            anstream::eprintln!("{line}");
+        }
     }
+}
+
+/// Documents that nobody can tell of whether they were meant to have pods; if all was understood and nothing has pods, that.
+pub(super) fn podless(all: &[Done]) -> Vec<String> {
+    let of = |done: &Done, stranger: &Stranger| {
+        let (path, Stranger { line, found }) = (done.file.path.display(), stranger);
+        let what = "a manifest has apiVersion and kind; it stays as it is";
+        format!(
+            "{}: {path}:{line}: found {found}: {what}",
+            paint(WARN, "no manifest")
+        )
+    };
+    let strangers = all.iter().flat_map(|done| {
+        let strangers = done.changed.documents.iter();
+        strangers.filter_map(move |one| Some(of(done, one.stranger.as_ref()?)))
+    });
+    let mut lines: Vec<String> = strangers.collect();
+    let mut documents = all.iter().flat_map(|done| &done.changed.documents);
+    if lines.is_empty() && documents.all(|document| document.items.is_empty()) {
+        lines.push(paint(DIM, "nothing here has pods"));
+    }
+    lines
+}
+
+/// Whether somebody could take an object out of the mesh instead of mending it: not where its text cannot be read, which
+/// its annotations cannot either.
+pub(super) fn may_opt_out(all: &[Done]) -> bool {
+    let mut items = all
+        .iter()
+        .flat_map(|done| &done.changed.documents)
+        .flat_map(|document| &document.items);
+    items.any(|item| matches!(&item.outcome, Outcome::Refused(faults) if !faults.is_empty()))
+}
+
+fn is_refused(item: &Item) -> bool {
+    matches!(item.outcome, Outcome::Refused(_))
 }
 
 fn say(item: &Item) {

@@ -127,3 +127,52 @@ fn flags_take_addresses_and_images_and_say_so_of_anything_else() {
         assert!(image(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn that_nothing_has_pods_is_said_only_where_all_was_understood() {
+    let nothing = "kind: ConfigMap\napiVersion: v1\n";
+    let said = |texts: &[&str]| {
+        let all: Vec<Done> = texts.iter().map(|text| done("a.yaml", text)).collect();
+        show::podless(&all)
+    };
+    for understood in [nothing, "# only a comment\n", ""] {
+        let [line] = &said(&[understood])[..] else {
+            panic!("{understood:?}: one line");
+        };
+        assert!(line.contains("nothing here has pods"), "{line}");
+    }
+    assert_eq!(said(&[nothing, POD]), [""; 0]);
+    for (text, found) in [
+        ("- a\n- b\n", "a.yaml:1: found a list"),
+        (
+            "Error: no such chart",
+            "a.yaml:1: found a mapping without apiVersion",
+        ),
+        (
+            "\nkind: Pod\n",
+            "a.yaml:2: found a mapping without apiVersion",
+        ),
+        (
+            "apiVersion: v1\nKind: Pod\n",
+            "found a mapping without kind",
+        ),
+        ("not a manifest", "found `not a manifest`"),
+    ] {
+        let [line] = &said(&[nothing, text])[..] else {
+            panic!("{text:?}: one line");
+        };
+        assert!(line.contains(found), "{line}");
+    }
+}
+
+#[test]
+fn who_cannot_opt_out_is_not_told_to() {
+    let wrong = "metadata: {name: a, annotations: {usher.dev/mode: maybe}}";
+    let wrong = POD.replace("metadata: {name: a}", wrong);
+    assert!(show::may_opt_out(&[done("a.yaml", &wrong)]));
+    for unreadable in ["kind: [", &format!("{POD}\nkind: Pod\n")] {
+        let all = [done("a.yaml", unreadable)];
+        assert!(!all[0].changed.complaints.is_empty(), "{unreadable}");
+        assert!(!show::may_opt_out(&all), "{unreadable}");
+    }
+}
