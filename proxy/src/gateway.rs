@@ -219,9 +219,7 @@ async fn carry(
     caller: &Caller,
     (record, filters): (&mut Record, &mut Chain),
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(incoming, worker.snapshot().path_reading())?;
-    record.authority = incoming.uri().authority().cloned();
-    record.path = incoming.uri().path_and_query().cloned();
+    record.read_head(incoming, worker.snapshot().path_reading())?;
     let authority = record.authority.clone();
     let authority = authority.as_ref().map(http::uri::Authority::as_str);
     let host = head::parse(authority.unwrap_or_default())?.host;

@@ -30,7 +30,7 @@ use crate::{
     error::ProxyError,
     guard::within_limits,
     http::{
-        Body, Interim, error_response::Dialect, finish, head, headers, refuse, serve, silence,
+        Body, Interim, error_response::Dialect, finish, headers, refuse, serve, silence,
         upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
     },
     policy::{
@@ -258,12 +258,10 @@ async fn carry(
     })?;
     record.service = Some(workload.label.clone());
     record.duration = Some(workload.duration.clone());
-    transport_allowed(&workload, caller)?;
-    head::normalize(incoming, worker.snapshot().path_reading())?;
+    transport_allowed(&workload, caller).inspect_err(|_| record.note_sent(incoming))?;
+    record.read_head(incoming, worker.snapshot().path_reading())?;
     // Before anything is written that `Connection` could name.
     headers::remove_hop_by_hop(incoming.headers_mut());
-    record.authority = incoming.uri().authority().cloned();
-    record.path = incoming.uri().path_and_query().cloned();
     let claims = caller.authenticated(worker, &workload, incoming)?;
     access_allowed(worker, &workload, (incoming, claims.as_ref()), caller)?;
     within_limits(

@@ -28,8 +28,8 @@ use crate::{
     detect::{parser::Detected, reader},
     error::{Limit, Misdirected, ProxyError},
     http::{
-        Body, Interim, Replay, error_response::Dialect, finish, head, headers, serve,
-        upgrade::Offer, watched::Bounds, windows::CONNECTION_WINDOW,
+        Body, Interim, Replay, error_response::Dialect, finish, headers, serve, upgrade::Offer,
+        watched::Bounds, windows::CONNECTION_WINDOW,
     },
     policy::{
         breaker::Admission,
@@ -144,9 +144,8 @@ async fn carry(
     meant: Option<SocketAddr>,
     record: &mut Record,
 ) -> Result<(Response<Body>, Bounds), ProxyError> {
-    head::normalize(incoming, worker.snapshot().path_reading())?;
-    record.authority = incoming.uri().authority().cloned();
-    record.path = incoming.uri().path_and_query().cloned();
+    let read = record.read_head(incoming, worker.snapshot().path_reading());
+    read.inspect_err(|_| discover::note_known(worker, meant, record))?;
     let authority = record.authority.clone();
     let authority = authority
         .as_ref()

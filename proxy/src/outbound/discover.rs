@@ -16,7 +16,7 @@ use crate::{
     http::head,
     route::authority::{self, Meaning},
     snapshot::{EndpointEntry, ServiceEntry, Snapshot},
-    worker::Worker,
+    worker::{Record, Worker},
     xds::{DISCOVERY_TIMEOUT, Resolution},
 };
 
@@ -69,6 +69,24 @@ pub(super) async fn by_authority(
         protocol,
         only: None,
     })
+}
+
+/// Whose a request would have been that is refused before anybody looks for its service: counted as other refusals are,
+/// where that is known without asking.
+pub(super) fn note_known(worker: &Worker, meant: Option<SocketAddr>, record: &mut Record) {
+    let authority = record.authority.as_ref();
+    let authority = authority.and_then(|authority| head::parse(authority.as_str()).ok());
+    let host = authority.map(|authority| authority.host);
+    let snapshot = worker.snapshot();
+    let service = match (meant, host.as_deref()) {
+        (None, host) => host.and_then(|host| snapshot.service_by_host(host).cloned()),
+        (Some(destination), host) => find(&snapshot, destination, host).map(|found| found.service),
+    };
+    if let Some(service) = service {
+        record.service = Some(service.label.clone());
+        record.duration = Some(service.metrics.duration.clone());
+        record.requests = Some(service.treatment.requests.clone());
+    }
 }
 
 /// An address that is not a service's own may be an endpoint's.

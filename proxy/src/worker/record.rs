@@ -10,14 +10,14 @@ use std::{
     time::SystemTime,
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, uri};
-use usher_config::value::SpiffeId;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, uri};
+use usher_config::value::{PathReading, SpiffeId};
 
 use crate::{
     balance::affinity,
     clock::{self, Tick},
-    error::{Flags, ProxyError},
-    http::{Interim, Replay, watched::Observer},
+    error::{Flags, ProxyError, Refusal},
+    http::{Body, Interim, Replay, head, watched::Observer},
     telemetry::{
         access_log::Entry,
         metrics::{Direction, Histogram, Outcomes, Requests},
@@ -34,7 +34,7 @@ pub struct Record {
     time: SystemTime,
     /// As sent.
     pub method: Method,
-    /// As sent.
+    /// As sent, without user information.
     pub authority: Option<uri::Authority>,
     /// Normalised once it has been.
     pub path: Option<uri::PathAndQuery>,
@@ -162,6 +162,36 @@ impl Record {
             Some(IpAddr::V4(ip)) => affinity::hash(&ip.octets()),
             Some(IpAddr::V6(ip)) => affinity::hash(&ip.octets()),
         }
+    }
+
+    /// Brings a request's head into one form, and notes what it asks for; where it is refused, as it was sent.
+    ///
+    /// # Errors
+    /// As [`head::normalize`].
+    pub fn read_head(
+        &mut self,
+        request: &mut Request<Body>,
+        reading: PathReading,
+    ) -> Result<(), ProxyError> {
+        head::normalize(request, reading).inspect_err(|_| self.note_sent(request))?;
+        self.authority = request.uri().authority().cloned();
+        self.path = request.uri().path_and_query().cloned();
+        Ok(())
+    }
+
+    /// What a request asks for that is refused before its head is in one form, as far as it says so. Without what it says
+    /// of a user: that is a password, mostly.
+    pub fn note_sent(&mut self, request: &Request<Body>) {
+        if request.extensions().get::<Refusal>().is_some() {
+            // Nothing of what stands in for an unreadable head is the caller's.
+            return;
+        }
+        let named = request.uri().authority().map(uri::Authority::as_str);
+        let host = request.headers().get(header::HOST);
+        let named = named.or_else(|| host.and_then(|host| host.to_str().ok()));
+        let named = named.map(|named| named.rsplit_once('@').map_or(named, |(_, host)| host));
+        self.authority = named.and_then(|named| named.parse().ok());
+        self.path = request.uri().path_and_query().cloned();
     }
 
     /// An attempt begins.

@@ -184,6 +184,18 @@ async fn the_proxies_before_a_gateway_say_who_called_and_the_log_has_it() -> Res
         })
         .await;
         assert_eq!(logged["client"], client, "{logged}");
+        // Refused before it was known whom it was for: the log has what it asked for, and no query.
+        let refused = web.get(&format!("{url};x?secret=1")).await?;
+        assert_eq!(refused.status, 400);
+        let logged = eventually("the refusal is in the gateway's log", async || {
+            let mut lines = edge.access_log().into_iter();
+            lines.find(|line| line["reason"] == "path-parameters")
+        })
+        .await;
+        let asked = (&logged["authority"], &logged["path"], &logged["method"]);
+        let sent = format!("{path};x");
+        let sent = (&"www.example.com".into(), &sent.into(), &"GET".into());
+        assert_eq!(asked, sent, "{logged}");
     }
     Ok(())
 }

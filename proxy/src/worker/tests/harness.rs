@@ -156,6 +156,15 @@ impl Mesh {
         (self.caller.logged(word), self.callee.logged(word))
     }
 
+    /// Whether the caller's sidecar comes to have such a line among its metrics.
+    pub(super) fn counted_by_caller(&self, line: &str) {
+        eventually(|| self.caller.counts(line));
+    }
+
+    pub(super) fn logged_by_callee(&self, word: &str) -> String {
+        self.callee.logged(word)
+    }
+
     pub(super) fn logged_by_caller(&self, word: &str) -> String {
         self.caller.logged(word)
     }

@@ -7,6 +7,7 @@ mod bounds;
 mod claims;
 mod goaway;
 mod harness;
+mod heads;
 mod opaque;
 mod refusals;
 mod retries;

@@ -38,6 +38,7 @@ pub(super) struct Sidecar {
     pub(super) inbound: SocketAddr,
     pub(super) tcp: SocketAddr,
     pub(super) log: tempfile::NamedTempFile,
+    metrics: Metrics,
 }
 
 pub(super) const ENDPOINT: &str = "bank/account/a";
@@ -126,7 +127,7 @@ impl Sidecar {
             trusted_hops: 0,
             discovery,
             drain,
-            metrics,
+            metrics: metrics.clone(),
             access_log: Arc::new(access_log),
             own_ports: None,
             intercepts_inbound: false,
@@ -158,7 +159,17 @@ impl Sidecar {
             inbound,
             tcp,
             log,
+            metrics,
         }
+    }
+
+    /// Whether such a line is among its metrics.
+    pub(super) fn counts(&self, line: &str) -> bool {
+        let exposition = prometheus::Registry::new();
+        self.metrics.register(&exposition).unwrap();
+        let text = prometheus::TextEncoder::new();
+        let text = text.encode_to_string(&exposition.gather()).unwrap();
+        text.lines().any(|found| found == line)
     }
 
     /// The first line of its access log that has `word` in it.
