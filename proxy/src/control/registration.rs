@@ -93,7 +93,16 @@ impl Registration {
         let mut known = false;
         loop {
             let health = self.health.borrow_and_update().clone();
-            self.check_exposure(health.health).await?;
+            if let Err(exposed) = self.check_exposure(health.health).await {
+                // It was not when we registered: nothing listened yet. Callers are not sent to nobody for the rest of a lease.
+                let leaving = self.leave(lease, known, Duration::ZERO);
+                let left = timeout(CALL_TIMEOUT, leaving).await;
+                debug!(
+                    callers_know = left.unwrap_or(false),
+                    "registration taken back"
+                );
+                return Err(exposed);
+            }
             let line = self.control_plane.line(self.material.clone());
             let pause = match self.report(&line, lease.take(), &health).await {
                 Ok(renewed) => {

@@ -161,6 +161,26 @@ async fn an_exposed_application_is_not_registered() {
     assert!(rig.fake.calls().is_empty());
 }
 
+#[tokio::test]
+async fn an_application_that_turns_out_to_be_exposed_is_taken_out_again() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let guarded = Guarded {
+        application: u32::from(port).try_into().unwrap(),
+        inbound: "127.0.0.1:15006".parse().unwrap(),
+        transparent: false,
+    };
+    let rig = start("10.0.0.1:15006", Some(guarded)).await;
+    eventually(&rig.fake, "register 10.0.0.1:15006 healthy=false").await;
+    let _application = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+    assert!(matches!(
+        rig.task.await.unwrap(),
+        Err(Exit::ApplicationExposed { .. })
+    ));
+    assert_eq!(rig.fake.calls().last().unwrap(), "deregister wait=0");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
