@@ -33,7 +33,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::ObjectKey,
+    kind::{ObjectKey, VirtualCidr},
     model::{Gateway, InboundPolicy, Service},
     value::{JwksUri, Name, PathReading, ServiceName, SpiffeId, TrustDomain, Weight},
 };
@@ -64,6 +64,8 @@ pub struct Compiled {
     pub fault_expiries: Vec<(ObjectKey, SystemTime)>,
     /// What paths mean to all of them.
     pub path_reading: PathReading,
+    /// Of which services get their addresses.
+    pub virtual_block: VirtualCidr,
     /// Objects that do not do all that they say.
     pub findings: Vec<Finding>,
 }
@@ -177,6 +179,7 @@ pub fn compile(world: &World) -> Compiled {
         key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
         path_reading: services::path_reading(&index),
+        virtual_block: world.virtual_block(),
         findings: Vec::new(),
     };
     authentication::of_gateways((&index, &targets), &mut compiled.gateways, &mut findings);

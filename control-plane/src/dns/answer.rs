@@ -7,13 +7,14 @@ use hickory_proto::rr::{
     rdata::{A, AAAA, PTR, SOA, SRV},
 };
 use usher_config::{
+    kind::VirtualCidr,
     model::{Endpoint, ServicePort},
     value::{InstanceName, Name},
 };
 
 use crate::state::{Found, Named};
 
-use super::{Asked, What};
+use super::{Asked, What, reverse};
 
 /// How long a virtual address may be remembered, in seconds. It stays with its service for good, even while that is
 /// deleted, so this only bounds how long a *change* of `virtualCidr` or `clusterIP` takes to be seen.
@@ -34,6 +35,8 @@ pub struct View {
     pub service: Option<Found>,
     /// What is at the address that was asked for.
     pub named: Vec<Named>,
+    /// All that the mesh gives to services; `None`: the question is not about addresses.
+    pub virtual_block: Option<VirtualCidr>,
 }
 
 /// What is said.
@@ -52,8 +55,7 @@ pub struct Answer {
 /// The answer to a question about `name` in one of our domains; records are owned by the name as it was spelled.
 pub fn answer(name: &DnsName, record_type: RecordType, asked: &Asked, view: &View) -> Answer {
     let Asked::Here { apex, what } = asked else {
-        // Of addresses that are not known, nobody asks here.
-        return pointers(name, view);
+        return of_addresses(name, record_type, asked, view);
     };
     let mut answer = Answer::default();
     let service = view.service.as_ref();
@@ -94,8 +96,32 @@ pub fn answer(name: &DnsName, record_type: RecordType, asked: &Asked, view: &Vie
     answer
 }
 
+/// The names of an address. Of those that are the mesh's to give also that there is none, and what else somebody may ask
+/// on the way there; of others nobody asks here.
+fn of_addresses(name: &DnsName, record_type: RecordType, asked: &Asked, view: &View) -> Answer {
+    let block = view.virtual_block;
+    let apex = block.and_then(|block| reverse::zone(name, asked, block));
+    let mut answer = Answer {
+        exists: match asked {
+            Asked::Addresses { leads_on, .. } => *leads_on,
+            _ => !view.named.is_empty(),
+        },
+        ..Answer::default()
+    };
+    match (record_type, &apex) {
+        (RecordType::PTR, _) => answer.answers = pointers(name, view),
+        (RecordType::SOA, Some(apex)) if apex == name => answer.answers.push(soa(apex, view)),
+        _ => {}
+    }
+    let denied = apex.filter(|_| answer.answers.is_empty());
+    answer
+        .authorities
+        .extend(denied.map(|apex| soa(&apex, view)));
+    answer
+}
+
 /// A PTR record for each name that an address has. In the shortest of our domains, which is also what we tell people to say.
-fn pointers(name: &DnsName, view: &View) -> Answer {
+fn pointers(name: &DnsName, view: &View) -> Vec<Record> {
     let records = view.named.iter().filter_map(|named| {
         let (target, ttl) = match named {
             Named::Service(service) => (in_mesh(&[&service.name, &service.namespace]), ADDRESS_TTL),
@@ -107,12 +133,7 @@ fn pointers(name: &DnsName, view: &View) -> Answer {
         let pointer = RData::PTR(PTR(target?));
         Some(Record::from_rdata(name.clone(), ttl, pointer))
     });
-    let answers: Vec<Record> = records.collect();
-    Answer {
-        exists: !answers.is_empty(),
-        answers,
-        ..Answer::default()
-    }
+    records.collect()
 }
 
 /// Three labels of 63 fit into a name: always there.

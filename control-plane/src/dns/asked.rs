@@ -15,8 +15,17 @@ const DOMAINS: [&[&str]; 3] = [&["svc", "cluster", "local"], &["svc"], &["mesh"]
 pub enum Asked {
     /// Not ours.
     Elsewhere,
-    /// An address, whose name is asked for (RFC 1035 §3.5, RFC 3596 §2.5). Ours only where the mesh knows it.
+    /// An address, whose name is asked for (RFC 1035 §3.5, RFC 3596 §2.5). Ours only where the mesh knows it, or gives it.
     Address(IpAddr),
+    /// What is on the way to addresses, such as `240.240.in-addr.arpa`, or beside them. Ours where all of those are.
+    Addresses {
+        /// Of those that begin so.
+        first: Ipv4Addr,
+        /// How many octets are said, from 1.
+        known: usize,
+        /// Whether addresses are below it: not below a whole one, nor below what is none.
+        leads_on: bool,
+    },
     /// Ours.
     Here {
         /// The domain's own name.
@@ -62,6 +71,9 @@ impl Asked {
         if let Some(address) = address(&labels) {
             return Self::Address(address);
         }
+        if let Some(addresses) = addresses(&labels) {
+            return addresses;
+        }
         let stem = DOMAINS
             .iter()
             .find_map(|domain| Some((labels.strip_suffix(*domain)?, domain.len())));
@@ -77,7 +89,7 @@ impl Asked {
     /// Whose instances or addresses have to be known for an answer.
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
-            Self::Elsewhere | Self::Address(_) => None,
+            Self::Elsewhere | Self::Address(_) | Self::Addresses { .. } => None,
             Self::Here { what, .. } => match what {
                 What::Apex | What::Namespace(_) | What::Nothing => None,
                 What::Service(service) | What::Ports(service) | What::Port { service, .. } => {
@@ -118,10 +130,7 @@ impl What {
 /// `9.0.240.240.in-addr.arpa`, or 32 hexadecimal digits under `ip6.arpa`. What is spelled otherwise is nobody's, or a zone.
 fn address(labels: &[&str]) -> Option<IpAddr> {
     if let Some(octets) = labels.strip_suffix(&["in-addr", "arpa"]) {
-        let octets = octets.iter().rev().map(|label| {
-            let octet: u8 = label.parse().ok()?;
-            (octet.to_string() == **label).then_some(octet)
-        });
+        let octets = octets.iter().rev().map(|label| octet(label));
         let octets: Vec<u8> = octets.collect::<Option<_>>()?;
         let octets: [u8; 4] = octets.try_into().ok()?;
         return Some(Ipv4Addr::from(octets).into());
@@ -138,4 +147,29 @@ fn address(labels: &[&str]) -> Option<IpAddr> {
         .iter()
         .fold(0, |bits: u128, digit| bits << 4 | u128::from(*digit));
     Some(IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
+}
+
+/// As many octets as are said, from the first.
+fn addresses(labels: &[&str]) -> Option<Asked> {
+    let said = labels.strip_suffix(&["in-addr", "arpa"])?;
+    let octets: Vec<u8> = said
+        .iter()
+        .rev()
+        .map_while(|label| octet(label))
+        .take(4)
+        .collect();
+    let mut first = [0; 4];
+    for (place, octet) in first.iter_mut().zip(&octets) {
+        *place = *octet;
+    }
+    (!octets.is_empty()).then(|| Asked::Addresses {
+        first: first.into(),
+        known: octets.len(),
+        leads_on: said.len() == octets.len(),
+    })
+}
+
+fn octet(label: &str) -> Option<u8> {
+    let octet: u8 = label.parse().ok()?;
+    (octet.to_string() == label).then_some(octet)
 }

@@ -12,7 +12,8 @@
 //! | `_port._tcp.service.namespace` | SRV: every healthy instance, by weight |
 //!
 //! Of an address that the mesh knows, a service's virtual one or an instance's own, the name is told too (PTR, under
-//! `in-addr.arpa` and `ip6.arpa`); of all others somebody else may know it.
+//! `in-addr.arpa` and `ip6.arpa`). That there is none is said of the mesh's own block alone ([`reverse`]); of all others
+//! somebody else may know it.
 //!
 //! Nobody is answered more than they asked for: UDP answers have at most 1,232 bytes, ANY and zone transfers are
 //! refused, and so is everything to callers that are not on private networks. Of what is held up, questions to others and
@@ -23,6 +24,7 @@ mod asked;
 mod forward;
 mod message;
 mod resolvers;
+mod reverse;
 mod server;
 mod view;
 

@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::RecordType,
-};
+use hickory_proto::op::{Message, ResponseCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -33,7 +30,7 @@ use super::{
     Answer, Asked, Forwarder, Malformed, Request, Resolvers, Source, answer,
     forward::{Unforwarded, is_near, relayed},
     message::PLAIN_MAX,
-    read,
+    read, reverse,
     view::view,
     write,
 };
@@ -298,9 +295,7 @@ impl Zone {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let view = view(&self.mesh, &asked, turn);
         let query = &request.query;
-        // Of an address that the mesh has, it knows the name and nothing else.
-        let is_name = query.query_type() == RecordType::PTR && !view.named.is_empty();
-        if matches!(asked, Asked::Address(_)) && !is_name {
+        if !reverse::is_ours(query.name(), query.query_type(), &asked, &view) {
             return self.elsewhere(request, from);
         }
         let said = answer(query.name(), query.query_type(), &asked, &view);

@@ -15,10 +15,14 @@ const NAMES_MAX: usize = 4;
 pub(super) fn view(mesh: &Lookup, asked: &Asked, turn: usize) -> View {
     let what = match asked {
         Asked::Elsewhere => return View::default(),
-        Asked::Address(address) => {
+        Asked::Address(_) | Asked::Addresses { .. } => {
             return View {
                 revision: mesh.revision(),
-                named: mesh.named(*address, NAMES_MAX),
+                named: match asked {
+                    Asked::Address(address) => mesh.named(*address, NAMES_MAX),
+                    _ => Vec::new(),
+                },
+                virtual_block: Some(mesh.virtual_block()),
                 ..View::default()
             };
         }
@@ -41,6 +45,6 @@ pub(super) fn view(mesh: &Lookup, asked: &Asked, turn: usize) -> View {
             _ => false,
         },
         service: asked.service().and_then(|name| mesh.service(name, wanted)),
-        named: Vec::new(),
+        ..View::default()
     }
 }

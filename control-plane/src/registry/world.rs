@@ -308,9 +308,15 @@ impl World {
         })
     }
 
+    /// Of which they are given.
+    pub fn virtual_block(&self) -> VirtualCidr {
+        let range = self.mesh().and_then(|(_, mesh)| mesh.spec.virtual_cidr);
+        range.unwrap_or(VirtualCidr::DEFAULT)
+    }
+
     /// Gives every service without a fixed address a virtual one.
     fn address(&mut self, now: SystemTime) {
-        let range = self.mesh().and_then(|(_, mesh)| mesh.spec.virtual_cidr);
+        let range = self.virtual_block();
         let services = self.without_fixed_address();
         let gone = self
             .addresses
@@ -323,7 +329,7 @@ impl World {
             addresses: &self.addresses,
             deleted: &self.deleted,
         };
-        self.addresses = allocate(range.unwrap_or(VirtualCidr::DEFAULT), known, &services);
+        self.addresses = allocate(range, known, &services);
         let addresses = &self.addresses;
         self.deleted
             .retain(|name, _| addresses.contains_key(name) && !services.contains(name));

@@ -12,6 +12,7 @@ use std::{
 
 use prost::Message as _;
 use usher_config::{
+    kind::VirtualCidr,
     model::{Endpoint, ServicePort},
     value::{InstanceName, Name, ServiceName},
     wire::v1,
@@ -131,6 +132,12 @@ impl Lookup {
         let configuration = self.state.0.configuration.load();
         let mut names = configuration.compiled.services.keys();
         names.any(|name| name.namespace == *namespace)
+    }
+
+    /// The block of which services get their addresses.
+    pub fn virtual_block(&self) -> VirtualCidr {
+        let configuration = self.state.0.configuration.load();
+        configuration.compiled.virtual_block
     }
 
     /// The number of the configuration in force.

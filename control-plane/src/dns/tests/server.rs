@@ -251,8 +251,22 @@ async fn names_of_addresses_of_the_mesh_are_told_and_others_may_know_the_rest() 
     assert!(answer.metadata.authoritative);
     let said = answer.answers[0].to_string();
     assert!(said.ends_with("PTR account.bank.mesh."), "{said}");
+    // Of its own block the mesh knows all that there is to know, and says so itself.
+    let free = (1..255).find(|other| *other != d).expect("one of two");
+    let free = format!("{free}.{c}.{b}.{a}.in-addr.arpa.");
+    for (name, record_type, code) in [
+        (&free, RecordType::PTR, ResponseCode::NXDomain),
+        (&free, RecordType::A, ResponseCode::NXDomain),
+        (&ours, RecordType::TXT, ResponseCode::NoError),
+    ] {
+        let Next::Say(answer, _) = next(name, record_type) else {
+            panic!("{name} {record_type}: others are asked");
+        };
+        assert!(answer.metadata.authoritative && answer.answers.is_empty());
+        assert_eq!(answer.metadata.response_code, code, "{name} {record_type}");
+        assert_eq!(answer.authorities[0].record_type(), RecordType::SOA);
+    }
     for (name, record_type) in [
-        (&*ours, RecordType::TXT),
         ("1.2.0.192.in-addr.arpa.", RecordType::PTR),
         ("1.0.0.127.in-addr.arpa.", RecordType::PTR),
     ] {
