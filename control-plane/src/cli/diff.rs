@@ -154,6 +154,11 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
             (named, more) => format!(": told to {} and {more} more", named.join(", ")),
         };
         lines.push(format!("  {} ({}){who}", effect.of, effect.what.join(", ")));
+        let open = effect.unguarded.map(|whom| {
+            let what = format!("guarded by no AccessPolicy any more: {whom} may call");
+            format!("    {}", paint(BAD, what))
+        });
+        lines.extend(open);
     }
     for rejected in &difference.rejected {
         lines.push(paint(

@@ -14,13 +14,16 @@ use super::{
     offline::{Files, Offline},
     paint::{DIM, HEAD, WARN, paint},
 };
-use crate::whatif::{
-    Places,
-    explain::{
-        Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, gateway, route,
-        service,
+use crate::{
+    registry::World,
+    whatif::{
+        Places,
+        explain::{
+            Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, gateway, route,
+            service,
+        },
+        find,
     },
-    find,
 };
 
 /// Show how a service, a route or a gateway is treated: every field, its value, and the object that decided it
@@ -28,10 +31,14 @@ use crate::whatif::{
 /// Policies show through from the mesh to the namespace, the service, the route and its rule; here is what comes out of
 /// them, whose tokens are believed and what is counted where, and which listeners of which Gateways lead there.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+usher explain [OPTIONS] --config <PATH> [KIND] <NAME>
+       usher explain [OPTIONS] --config <PATH> <KIND>/<NAME>")]
 #[command(after_help = "\
 Examples:
   usher explain --config mesh/ orders                      a Service
   usher explain --config mesh/ HTTPRoute shop/orders       a route, with each of its rules
+  usher explain --config mesh/ HTTPRoute/orders            the same way
   usher explain --config mesh/ Gateway edge                its listeners, and what stands before each rule
   usher explain --config mesh/ orders --json | jq '.traffic[] | select(.by)'
 
@@ -39,8 +46,9 @@ Exit codes: 0 shown, 64 usage or no such object, 70 a path cannot be read.")]
 pub(super) struct Explain {
     #[command(flatten)]
     files: Files,
-    /// Service (the default), HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or Gateway; and [NAMESPACE/]NAME
-    #[arg(required = true, num_args = 1..=2, value_names = ["KIND", "NAME"])]
+    /// [NAMESPACE/]NAME of a Service; or with a kind before it, KIND NAME or KIND/NAME: HTTPRoute, GRPCRoute, TLSRoute,
+    /// TCPRoute, Gateway or Service
+    #[arg(required = true, num_args = 1..=2, value_name = "OBJECT")]
     object: Vec<String>,
     /// Print everything as one JSON document
     #[arg(long)]
@@ -58,16 +66,16 @@ const KINDS: [Kind; 6] = [
 
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
-        let (kind, name) = match self.object.as_slice() {
-            [name] => (Kind::Service, name),
-            [kind, name] => (kind_of(kind)?, name),
-            _ => return Err(Failure::new(exit::USAGE, "allowed: [KIND] NAME")),
-        };
         let Offline {
             parsed,
             world,
             compiled,
         } = self.files.read()?;
+        let (kind, name) = match self.object.as_slice() {
+            [name] => kind_and_name(name, &world)?,
+            [kind, name] => (kind_of(kind)?, name.as_str()),
+            _ => return Err(Failure::new(exit::USAGE, "allowed: [KIND] NAME")),
+        };
         let places = Places::new(&parsed);
         let known = Known {
             world: &world,
@@ -112,6 +120,23 @@ fn full_name(key: &ObjectKey) -> ServiceName {
     }
 }
 
+/// `Kind/name`, in any case as for `usher get`; else a service, `name` or `namespace/name`: what could be a namespace that
+/// there is, is one.
+fn kind_and_name<'t>(text: &'t str, world: &World) -> Result<(Kind, &'t str), Failure> {
+    let Some((first, name)) = text.split_once('/') else {
+        return Ok((Kind::Service, text));
+    };
+    let mut namespaces = world.objects.keys().map(|key| key.namespace.as_str());
+    if namespaces.any(|namespace| namespace == first) {
+        return Ok((Kind::Service, text));
+    }
+    match kind_of(first) {
+        Ok(kind) => Ok((kind, name)),
+        Err(unknown) if first.starts_with(|first: char| first.is_ascii_uppercase()) => Err(unknown),
+        Err(_) => Ok((Kind::Service, text)),
+    }
+}
+
 fn kind_of(text: &str) -> Result<Kind, Failure> {
     let mut known = Kind::ALL.iter().filter(|(_, kind)| KINDS.contains(kind));
     let found = known.find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -139,10 +164,13 @@ fn of_service(explained: &ServiceExplained) -> Vec<String> {
     lines.extend(
         workloads.map(|Named { object, at }| format!("  {}", with_place(object, at.as_ref()))),
     );
-    lines.push(paint(
-        HEAD,
-        "how it is called, where no rule says otherwise",
-    ));
+    let called = match explained.opaque {
+        true => {
+            "how connections to it are made: retry is about dialling, what is about requests has no part in them"
+        }
+        false => "how it is called, where no rule says otherwise",
+    };
+    lines.push(paint(HEAD, called));
     lines.extend(fields(&explained.traffic));
     lines.push(paint(HEAD, "whom it lets in"));
     lines.extend(fields(&explained.access));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use usher_config::{
-    model::{Gateway, InboundPolicy, Service},
+    model::{Gateway, InboundPolicy, MtlsMode, Service},
     value::ServiceName,
 };
 
@@ -20,6 +20,9 @@ pub struct Effect {
     pub what: Vec<&'static str>,
     /// Those that are connected now and will be told, by node.
     pub proxies: Vec<String>,
+    /// Who gets in that was kept out, where no AccessPolicy refuses anything any more and one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unguarded: Option<&'static str>,
 }
 
 /// All of them, by name.
@@ -40,7 +43,11 @@ pub fn effects(before: &Compiled, after: &Compiled, proxies: &[ProxyReport]) -> 
         let (old, new) = (before.inbound.get(name), after.inbound.get(name));
         let what = what(old, new, inbound);
         let own = proxies.iter().filter(|proxy| is_of(proxy, name));
-        effects.extend(effect(format!("instances of {name}"), what, own));
+        let effect = effect(format!("instances of {name}"), what, own);
+        effects.extend(effect.map(|effect| Effect {
+            unguarded: old.zip(new).and_then(|(old, new)| unguarded(old, new)),
+            ..effect
+        }));
     }
     for name in names(before.gateways.keys(), after.gateways.keys()) {
         let (old, new) = (before.gateways.get(name), after.gateways.get(name));
@@ -66,7 +73,29 @@ fn effect<'p>(
     proxies: impl Iterator<Item = &'p ProxyReport>,
 ) -> Option<Effect> {
     let proxies = proxies.map(|proxy| proxy.node.clone()).collect();
-    (!what.is_empty()).then_some(Effect { of, what, proxies })
+    (!what.is_empty()).then_some(Effect {
+        of,
+        what,
+        proxies,
+        unguarded: None,
+    })
+}
+
+/// That a policy is gone, or on trial only, is easily overlooked in an edit: what it closed is open then.
+fn unguarded(old: &InboundPolicy, new: &InboundPolicy) -> Option<&'static str> {
+    let is_guarded = |workload: &InboundPolicy| {
+        let mut policies = workload.access.iter();
+        policies.any(|policy| policy.invalid || !policy.dry_run)
+    };
+    (is_guarded(old) && !is_guarded(new)).then_some(open_to(new.mtls))
+}
+
+/// Who may call where no AccessPolicy refuses anything.
+pub(super) fn open_to(mtls: MtlsMode) -> &'static str {
+    match mtls {
+        MtlsMode::Strict => "every workload of the mesh",
+        MtlsMode::Permissive => "everybody",
+    }
 }
 
 fn what<T: PartialEq>(

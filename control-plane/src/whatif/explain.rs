@@ -67,6 +67,8 @@ pub struct ServiceExplained {
     pub identities: Vec<String>,
     /// `Workload namespace/name`, with where it is written.
     pub workloads: Vec<Named>,
+    /// All that it takes are connections: what is about requests is left out.
+    pub opaque: bool,
     /// How callers treat requests that no route takes.
     pub traffic: Vec<Field>,
     /// Whom its own sidecars let in.
@@ -140,7 +142,12 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    let decided = explain::service(known.world, name);
+    let mut decided = explain::service(known.world, name);
+    let opaque = streams::is_opaque(service);
+    if opaque {
+        let traffic = &mut decided.traffic;
+        traffic.retain(|one| streams::concerns_connections(&one.field));
+    }
     let about = [decided.traffic.as_slice(), decided.access.as_slice()].concat();
     let mut about: BTreeSet<ObjectKey> = about.into_iter().filter_map(|one| one.by).collect();
     let mut rules = rules(known, service.routes.iter());
@@ -172,6 +179,7 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
             .iter()
             .map(|key| named(known, key))
             .collect(),
+        opaque,
         traffic: fields(known, decided.traffic),
         access: fields(known, decided.access),
         guards: guarded,
@@ -293,7 +301,9 @@ fn backend(backend: &Backend) -> String {
     let weight = backend.weight.get();
     match &backend.target {
         BackendTarget::Service(target) => format!("{weight} {}:{}", target.service, target.port),
-        BackendTarget::Invalid(why) => format!("{weight} nowhere (500): {why}"),
+        BackendTarget::Invalid(why) => {
+            format!("{weight} nowhere (500, flag NC, backend-unresolvable): {why}")
+        }
     }
 }
 

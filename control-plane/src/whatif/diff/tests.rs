@@ -102,3 +102,39 @@ spec: {ports: [{port: 1}]}
     let back = effects(&compiled(more), &compiled(""), &proxies());
     assert!(back.iter().all(|one| one.what == ["deleted"]));
 }
+
+#[test]
+fn a_service_that_no_policy_guards_any_more_is_told_of() {
+    let policy = |more: &str| {
+        format!(
+            "---
+apiVersion: usher.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: p, namespace: bank}}
+spec: {{targetRefs: [{{kind: Service, name: a}}], {more} rules: [{{from: {{namespaces: [bank]}}}}]}}
+"
+        )
+    };
+    let (guarded, on_trial) = (policy(""), policy("dryRun: true,"));
+    let permissive = "---
+apiVersion: usher.dev/v1alpha1
+kind: Mesh
+metadata: {name: default}
+spec: {mtls: {mode: Permissive}}
+";
+    let (half_guarded, half_open) = (format!("{guarded}{permissive}"), permissive);
+    let workloads = Some("every workload of the mesh");
+    for (before, after, open_to) in [
+        (&*guarded, "", workloads),
+        (&guarded, &on_trial, workloads),
+        (&half_guarded, half_open, Some("everybody")),
+        ("", &guarded, None),
+        (&on_trial, "", None),
+        (&guarded, &policy("defaultAction: Allow,"), None),
+    ] {
+        let found = effects(&compiled(before), &compiled(after), &proxies());
+        let own = found.iter().find(|one| one.of == "instances of bank/a");
+        let own = own.unwrap_or_else(|| panic!("{before} {after}: {found:?}"));
+        assert_eq!(own.unguarded, open_to, "{before} {after}");
+    }
+}

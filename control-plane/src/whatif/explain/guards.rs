@@ -49,6 +49,14 @@ fn of_tokens(known: Known<'_>, door: &Door<'_>, tokens: &Authentication) -> Vec<
         };
         let value = format!("{} for {audiences}{keys}", provider.issuer);
         told.push(decided("jwt", value, by.clone()));
+        let headers = provider.headers.iter();
+        let headers: Vec<String> = headers
+            .map(|(claim, header)| format!("{claim} into {header}"))
+            .collect();
+        if !headers.is_empty() {
+            let value = format!("{} of {}", headers.join(", "), provider.issuer);
+            told.push(decided("jwt.claimsToHeaders", value, by.clone()));
+        }
     }
     told
 }

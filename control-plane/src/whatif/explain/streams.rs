@@ -1,8 +1,34 @@
 //! Rules of TLSRoutes and TCPRoutes: which connections they take, and where these go.
 
-use usher_config::model::StreamRoute;
+use usher_config::model::{Protocol, Service, StreamRoute};
 
 use super::{Known, RuleExplained, backend};
+
+/// Whether all that a service takes are connections.
+pub(super) fn is_opaque(service: &Service) -> bool {
+    let mut ports = service.ports.iter();
+    !service.ports.is_empty() && ports.all(|port| port.protocol == Protocol::Tcp)
+}
+
+/// Of a treatment's fields those that opaque connections obey (`proxy/src/outbound/opaque.rs`): they are dialled, again if
+/// need be, balanced and counted, and have no answers that anybody could time, repeat or replace.
+pub(super) fn concerns_connections(field: &str) -> bool {
+    const WHOLE: [&str; 5] = [
+        "ejection.",
+        "loadBalancer.",
+        "retry.backoff.",
+        "retry.budget.",
+        "retry.minRetryRate.",
+    ];
+    const FIELDS: [&str; 5] = [
+        "limits.maxConnections",
+        "limits.perEndpoint.maxConnections",
+        "retry.attempts",
+        "timeouts.connect",
+        "timeouts.idle",
+    ];
+    FIELDS.contains(&field) || WHOLE.iter().any(|group| field.starts_with(group))
+}
 
 /// Each rule once, with all that it takes.
 pub(super) fn rules<'r>(

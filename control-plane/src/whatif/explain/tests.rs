@@ -1,6 +1,6 @@
 //! A service is explained with all that has a say about it.
 
-use usher_config::parse::parse_files;
+use usher_config::parse::{Parsed, parse_files};
 
 use super::*;
 use crate::compile::compile;
@@ -34,6 +34,35 @@ spec:
     backendRefs: [{name: a, port: 8080}]
     retry: {attempts: 5}
 ";
+
+struct Read {
+    parsed: Parsed,
+    world: World,
+    compiled: Compiled,
+}
+
+impl Read {
+    /// Beside the mesh above.
+    fn of(more: &str) -> Self {
+        let parsed = parse_files(&[("mesh.yaml".into(), format!("{MESH}{more}"))]);
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        let reading = World::default().read(&parsed, std::path::Path::new(""), now);
+        assert_eq!(reading.rejected, []);
+        Self {
+            compiled: compile(&reading.world),
+            world: reading.world,
+            parsed,
+        }
+    }
+
+    fn known<'k>(&'k self, places: &'k Places<'k>) -> Known<'k> {
+        Known {
+            world: &self.world,
+            compiled: &self.compiled,
+            places,
+        }
+    }
+}
 
 #[test]
 fn everything_that_has_a_say_is_named_with_its_place() {
@@ -109,7 +138,7 @@ metadata: {name: own, namespace: bank}
 spec:
   targetRefs: [{kind: HTTPRoute, name: outside, sectionName: own}]
   mode: Required
-  jwt: [{issuer: https://login.example.com, audiences: [bank], jwks: {uri: 'https://login.example.com/keys'}}]
+  jwt: [{issuer: https://login.example.com, audiences: [bank], jwks: {uri: 'https://login.example.com/keys'}, claimsToHeaders: [{claim: sub, header: x-user}, {claim: tier, header: x-tier}]}]
 ---
 apiVersion: usher.dev/v1alpha1
 kind: RateLimitPolicy
@@ -139,18 +168,9 @@ fn told(all: &[Field]) -> Vec<(&str, &str, &str)> {
 
 #[test]
 fn ways_in_from_outside_are_told_with_what_stands_before_each_rule() {
-    let text = format!("{MESH}{OUTSIDE}");
-    let parsed = parse_files(&[("mesh.yaml".into(), text)]);
-    let now = std::time::SystemTime::UNIX_EPOCH;
-    let reading = World::default().read(&parsed, std::path::Path::new(""), now);
-    assert_eq!(reading.rejected, []);
-    let compiled = compile(&reading.world);
-    let places = Places::new(&parsed);
-    let known = Known {
-        world: &reading.world,
-        compiled: &compiled,
-        places: &places,
-    };
+    let read = Read::of(OUTSIDE);
+    let places = Places::new(&read.parsed);
+    let known = read.known(&places);
     let explained = service(known, &"bank/a".parse().expect("valid")).expect("a service");
     assert_eq!(
         told(&explained.guards),
@@ -188,6 +208,11 @@ fn ways_in_from_outside_are_told_with_what_stands_before_each_rule() {
         [
             ("mode", "Required (no token: 401)", narrower),
             ("jwt", keys, narrower),
+            (
+                "jwt.claimsToHeaders",
+                "sub into x-user, tier into x-tier of https://login.example.com",
+                narrower
+            ),
             crowd
         ]
     );
@@ -236,18 +261,9 @@ spec:
 
 #[test]
 fn routes_for_connections_are_told_with_ports_and_host_names() {
-    let text = format!("{MESH}{CONNECTIONS}");
-    let parsed = parse_files(&[("mesh.yaml".into(), text)]);
-    let now = std::time::SystemTime::UNIX_EPOCH;
-    let reading = World::default().read(&parsed, std::path::Path::new(""), now);
-    assert_eq!(reading.rejected, []);
-    let compiled = compile(&reading.world);
-    let places = Places::new(&parsed);
-    let known = Known {
-        world: &reading.world,
-        compiled: &compiled,
-        places: &places,
-    };
+    let read = Read::of(CONNECTIONS);
+    let places = Places::new(&read.parsed);
+    let known = read.known(&places);
     let explained = service(known, &"bank/db".parse().expect("valid")).expect("a service");
     let told: Vec<_> = explained
         .rules
@@ -260,6 +276,32 @@ fn routes_for_connections_are_told_with_ports_and_host_names() {
             )
         })
         .collect();
+    assert!(explained.opaque);
+    let fields: Vec<&str> = explained.traffic.iter().map(|one| &*one.field).collect();
+    let about_requests = [
+        "timeouts.request",
+        "retry.codes",
+        "retry.replayBufferBytes",
+        "limits.maxPendingRequests",
+        "limits.maxConcurrentRequests",
+    ];
+    let of_requests = service(known, &"bank/a".parse().expect("valid")).expect("a service");
+    assert!(!of_requests.opaque);
+    for field in about_requests {
+        assert!(!fields.contains(&field), "{field}");
+        assert!(
+            of_requests.traffic.iter().any(|one| one.field == field),
+            "{field}"
+        );
+    }
+    for field in [
+        "timeouts.connect",
+        "timeouts.idle",
+        "retry.attempts",
+        "limits.maxConnections",
+    ] {
+        assert!(fields.contains(&field), "{field}: {fields:?}");
+    }
     let named =
         ["one.test", "two.test"].map(|host| format!("TLS connections to port 5433 for {host}"));
     let rest = vec!["connections to port 5432".to_owned()];
