@@ -159,7 +159,8 @@ async fn what_is_told_of_a_request_is_what_a_sidecar_does() -> Result<()> {
         if let Some(by) = by {
             assert_eq!(done.text(), by, "{method} {url}");
         }
-        if let Some(flag) = journey["flag"].as_str() {
+        let of_share = &journey["backends"][0]["instead"]["flag"];
+        if let Some(flag) = journey["flag"].as_str().or(of_share.as_str()) {
             let reason = done.header("x-usher-reason");
             assert!(reason.starts_with(flag), "{method} {url}: {flag}, {reason}");
         }
@@ -201,6 +202,7 @@ async fn what_is_told_of_access_is_what_the_service_enforces() -> Result<()> {
             ("GET", "/v1/x"),
             ("POST", "/v1/x"),
             ("PUT", "/else"),
+            ("GET", "/v1/x;y"),
         ] {
             let asked = [
                 "--from", from, "--to", "v2", "--method", method, "--path", path,
@@ -218,6 +220,11 @@ async fn what_is_told_of_access_is_what_the_service_enforces() -> Result<()> {
                 "{from} {method} {path}: {told:#}"
             );
             assert_eq!(code, i32::from(!allowed));
+            let reason = done.header("x-usher-reason");
+            let flag = reason.split(' ').next().unwrap_or_default();
+            let said = format!("flag {flag}");
+            let because = told["because"].as_str().unwrap_or_default();
+            assert!(allowed || because.contains(&said), "{said}: {because}");
         }
     }
     Ok(())

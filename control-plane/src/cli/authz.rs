@@ -1,5 +1,7 @@
 //! `usher authz check`: may this caller do this, and by which rule, from files.
 
+use std::borrow::Cow;
+
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
@@ -9,19 +11,19 @@ use usher_config::{
         route::path,
     },
     model::Protocol,
-    value::{Port, ServiceName},
+    value::{PathReading, Port, ServiceName},
 };
 
 use super::{
     Failure, Outcome, exit,
     offline::{Files, Offline},
-    paint::{BAD, DIM, GOOD, HEAD, paint},
+    paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::{
     compile::Compiled,
     whatif::{
         Caller, Places,
-        access::{Permission, permission},
+        access::{Permission, known_claims, permission, with_refused_path},
         find,
     },
 };
@@ -41,7 +43,7 @@ enum AuthzVerb {
 /// Show whether a caller may do something to a service, and which policy and rule decide
 ///
 /// Answered from files, by the code that the service's sidecars run. Routes have no part in it: what a caller's request
-/// becomes on its way, usher route test shows.
+/// becomes on its way, usher route test shows. A path that sidecars refuse before any policy is asked (400) is refused here, too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -72,7 +74,7 @@ struct Check {
         conflicts_with = "opaque"
     )]
     method: Method,
-    /// The request's path, without query
+    /// The request's path, as it is sent; a query is left out
     #[arg(
         long,
         value_name = "PATH",
@@ -86,7 +88,7 @@ struct Check {
     /// An opaque connection instead of a request
     #[arg(long)]
     opaque: bool,
-    /// Print {"allowed","because","mtls","policies":[…]}
+    /// Print {"allowed","because","mtls","policies":[…]}, with "provided" and "ignored" where there is anything of it
     #[arg(long)]
     json: bool,
 }
@@ -104,15 +106,8 @@ impl Check {
         let Offline {
             parsed, compiled, ..
         } = self.files.read()?;
-        let path = path::normalize(&self.path, compiled.path_reading)
-            .map_err(|error| usage(format!("--path: {error}")))?;
-        let caller = match self.from.as_str() {
-            "outside" => None,
-            name => {
-                let named = Caller::named(&compiled, name);
-                Some(named.map_err(|why| usage(format!("--from: {why}")))?)
-            }
-        };
+        let sent = Sent::new(&self.path, compiled.path_reading)?;
+        let caller = self.caller(&compiled)?;
         let service = find(compiled.services.keys(), &self.to, "service");
         let service = service.map_err(|why| usage(format!("--to: {why}")))?;
         let (port, protocol) = port(&compiled, service, self.port)?;
@@ -120,28 +115,30 @@ impl Check {
         let workload = compiled.inbound.get(service);
         let workload = workload.ok_or_else(|| usage(format!("--to: {service} is no service")))?;
         let claims = claims(&self.claims);
-        if claims.is_some() && workload.authentication.is_none() {
-            let message = format!(
-                "--claim: no AuthenticationPolicy holds for {service}: nobody verifies a token there"
-            );
-            return Err(usage(message));
-        }
+        let (claims, unknown) = known_claims(workload, claims.as_ref());
+        let http = HttpAccess {
+            method: &self.method,
+            path: &sent.path,
+            claims,
+        };
         let asked = Access {
             caller: caller.as_ref().map(|caller| &caller.identity),
             port,
-            http: (!opaque).then_some(HttpAccess {
-                method: &self.method,
-                path: &path,
-                claims: claims.as_ref(),
-            }),
+            http: (!opaque).then_some(http),
         };
-        let answer = permission(workload, &asked, &Places::new(&parsed));
+        let mut answer = match sent.refused.filter(|_| !opaque) {
+            Some(error) => with_refused_path(workload, asked.caller, error),
+            None => permission(workload, &asked, &Places::new(&parsed)),
+        };
+        answer
+            .ignored
+            .extend(sent.ignored.into_iter().chain(unknown));
         if self.json {
             super::print_json(&answer)?;
         } else {
             let what = match opaque {
                 true => format!("a connection to {service}:{port}"),
-                false => format!("{} {path} at {service}:{port}", self.method),
+                false => format!("{} {} at {service}:{port}", self.method, sent.path),
             };
             let whose = caller.map_or("outside".to_owned(), |caller| caller.identity.to_string());
             anstream::println!("{}", render(&answer, &what, &whose).join("\n"));
@@ -150,6 +147,47 @@ impl Check {
             exit::OK
         } else {
             exit::MISTAKES
+        })
+    }
+
+    /// `None`: somebody without a sidecar.
+    fn caller(&self, compiled: &Compiled) -> Result<Option<Caller>, Failure> {
+        if self.from == "outside" {
+            return Ok(None);
+        }
+        let named = Caller::named(compiled, &self.from);
+        let usage = |why| Failure::new(exit::USAGE, format!("--from: {why}"));
+        named.map(Some).map_err(usage)
+    }
+}
+
+/// `--path` as a sidecar reads it.
+struct Sent<'p> {
+    /// Normal; as it is given, where it is refused.
+    path: Cow<'p, str>,
+    refused: Option<path::PathError>,
+    ignored: Option<String>,
+}
+
+impl<'p> Sent<'p> {
+    fn new(given: &'p str, reading: PathReading) -> Result<Self, Failure> {
+        let (path, query) = match given.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (given, None),
+        };
+        let (path, refused) = match path::normalize(path, reading) {
+            Ok(normal) => (normal, None),
+            Err(path::PathError::NotAbsolute) => {
+                let message = format!("--path: found `{given}`, allowed: /, or such as /v1/orders");
+                return Err(Failure::new(exit::USAGE, message));
+            }
+            Err(error) => (Cow::Borrowed(path), Some(error)),
+        };
+        let ignored = query.map(|query| format!("?{query}: no policy looks at a query"));
+        Ok(Self {
+            path,
+            refused,
+            ignored,
         })
     }
 }
@@ -212,6 +250,8 @@ fn render(answer: &Permission, what: &str, whose: &str) -> Vec<String> {
         ),
         format!("  {}", answer.because),
     ];
+    let ignored = answer.ignored.iter();
+    lines.extend(ignored.map(|one| format!("  {} {one}", paint(WARN, "left out:"))));
     // What decided is said above.
     let decided = format!("  {}", answer.because);
     lines.extend(rules(answer).into_iter().filter(|line| *line != decided));

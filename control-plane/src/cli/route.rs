@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use super::{
     Failure, Outcome, authz, exit,
     offline::{Files, Offline},
-    paint::{BAD, DIM, GOOD, HEAD, paint},
+    paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
 use crate::whatif::{
     Caller, Places, find,
@@ -32,6 +32,9 @@ enum RouteVerb {
 /// Answered from files, by the code that sidecars and gateways run. What only the living mesh knows (instances, open
 /// breakers, what somebody else's control plane accepted earlier) has no part in it.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+usher route test [OPTIONS] --config <PATH> --from <WHO> [METHOD] <URL>
+       usher route test [OPTIONS] --config <PATH> --gateway <GATEWAY> [METHOD] <URL>")]
 #[command(after_help = "\
 Examples:
   usher route test --config mesh/ --from web http://search.shop:8080/v1
@@ -56,8 +59,8 @@ struct Test {
     /// The Gateway at which it arrives from outside, [NAMESPACE/]NAME
     #[arg(long, value_name = "GATEWAY")]
     gateway: Option<String>,
-    /// The request; GET if no method is given. HTTPS at a gateway's listener for it, http:// otherwise
-    #[arg(required = true, num_args = 1..=2, value_names = ["METHOD", "URL"])]
+    /// [METHOD] URL; GET if no method is given. HTTPS at a gateway's listener for it, http:// otherwise
+    #[arg(required = true, num_args = 1..=2, value_name = "REQUEST")]
     request: Vec<String>,
     /// A header of the request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
@@ -224,8 +227,10 @@ fn share(backend: &Backend) -> Vec<String> {
         format!("{share:>3} % ")
     };
     let verdict = match (&backend.instead, &backend.access) {
-        (Some(instead), _) if instead.status < 400 => paint(GOOD, instead.status),
-        (Some(instead), _) => paint(BAD, instead.status),
+        (Some(instead), _) => match instead.flag {
+            Some(flag) => paint(BAD, format!("{} ({flag})", instead.status)),
+            None => paint(GOOD, instead.status),
+        },
         (None, Some(access)) if !access.allowed => paint(BAD, "403 (AZ)"),
         (None, _) => paint(GOOD, "ok"),
     };
@@ -251,6 +256,8 @@ fn share(backend: &Backend) -> Vec<String> {
     );
     if let Some(access) = &backend.access {
         lines.push(format!("  access: {}", access.because));
+        let ignored = access.ignored.iter();
+        lines.extend(ignored.map(|one| format!("  {} {one}", paint(WARN, "left out:"))));
         if access.allowed {
             lines.extend(authz::provided(&access.provided));
         } else {

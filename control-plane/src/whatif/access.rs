@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use usher_config::{
-    decide::access::{self, Access, HttpAccess, Lacking, Ruling},
+    decide::access::{self, Access, Claims, HttpAccess, Lacking, Ruling},
     kind::Kind,
     model::{AccessPolicy, Authentication, InboundPolicy, LimitWhen, MtlsMode, RateLimits},
-    value::format_duration,
+    value::{SpiffeId, format_duration, path::PathError},
 };
 
-use super::{Places, policy};
+use super::{Places, diff::open_to, policy};
 
 /// What would be answered, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +25,9 @@ pub struct Permission {
     /// What else has to hold: tokens that are valid, limits that are not reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub provided: Vec<String>,
+    /// What of the question has no part in the answer, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 /// What one policy says.
@@ -47,27 +50,65 @@ pub struct PolicySays {
     pub rules: Vec<String>,
 }
 
-/// Answers.
-pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<'_>) -> Permission {
-    let mtls = match workload.mtls {
+/// Claims as the workload's sidecars know them: where nobody verifies a token, none of what it says; and then why not.
+pub fn known_claims<'c>(
+    workload: &InboundPolicy,
+    said: Option<&'c Claims>,
+) -> (Option<&'c Claims>, Option<String>) {
+    match (&workload.authentication, said) {
+        (None, Some(_)) => {
+            let why = format!(
+                "claims: no AuthenticationPolicy holds for {}, so nobody verifies a token there, and what it says is unknown",
+                workload.service
+            );
+            (None, Some(why))
+        }
+        _ => (said, None),
+    }
+}
+
+/// Answers for a request whose path no policy gets to see.
+pub fn with_refused_path(
+    workload: &InboundPolicy,
+    caller: Option<&SpiffeId>,
+    error: PathError,
+) -> Permission {
+    let because = match access::transport_allowed(workload.mtls, caller) {
+        true => format!("{error}: 400, flag DPE, before any policy is asked"),
+        false => WITHOUT_SIDECAR.to_owned(),
+    };
+    Permission {
+        allowed: false,
+        mtls: mode(workload.mtls),
+        because,
+        policies: Vec::new(),
+        provided: Vec::new(),
+        ignored: Vec::new(),
+    }
+}
+
+const WITHOUT_SIDECAR: &str = "its mtls.mode is Strict and the caller has no sidecar: 403, flag AZ";
+
+fn mode(mtls: MtlsMode) -> &'static str {
+    match mtls {
         MtlsMode::Strict => "Strict",
         MtlsMode::Permissive => "Permissive",
-    };
+    }
+}
+
+/// Answers.
+pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<'_>) -> Permission {
     let says = |policy: &AccessPolicy| policy_says(policy, asked, places);
     let policies: Vec<PolicySays> = workload.access.iter().map(says).collect();
     let (allowed, because) = if !access::transport_allowed(workload.mtls, asked.caller) {
-        let because = "its mtls.mode is Strict and the caller has no sidecar: 403, flag AZ";
-        (false, because.to_owned())
+        (false, WITHOUT_SIDECAR.to_owned())
     } else if let Some(why) = without_token(workload.authentication.as_ref(), asked) {
         (false, why)
     } else {
         match access::decide(&workload.access, asked).denied_by {
             Some(name) => (false, format!("AccessPolicy {name} refuses: 403, flag AZ")),
             None if policies.iter().all(|policy| policy.dry_run) => {
-                let whom = match workload.mtls {
-                    MtlsMode::Strict => "every workload of the mesh",
-                    MtlsMode::Permissive => "everybody",
-                };
+                let whom = open_to(workload.mtls);
                 (
                     true,
                     format!("no AccessPolicy refuses anything: {whom} may"),
@@ -86,7 +127,7 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
     };
     Permission {
         allowed,
-        mtls,
+        mtls: mode(workload.mtls),
         because,
         policies,
         provided: provided(
@@ -94,6 +135,7 @@ pub fn permission(workload: &InboundPolicy, asked: &Access<'_>, places: &Places<
             workload.rate_limits.iter(),
             asked.http,
         ),
+        ignored: Vec::new(),
     }
 }
 

@@ -29,7 +29,7 @@ spec:
 ";
 
 /// Words, exit code, and what is said.
-const QUESTIONS: [(&str, i32, &str); 20] = [
+const QUESTIONS: [(&str, i32, &str); 29] = [
     (
         "authz check --from stranger --to account --claim groups=user --claim groups=admin",
         0,
@@ -81,9 +81,29 @@ const QUESTIONS: [(&str, i32, &str); 20] = [
         "allowed: 50051",
     ),
     (
-        "authz check --from stranger --to account --path /a%2Fb",
+        "authz check --from account --to account --path /a%2Fb",
+        1,
+        "path is ambiguous: 400, flag DPE",
+    ),
+    (
+        "authz check --from account --to account --path /a;b",
+        1,
+        "path has parameters (`;`)",
+    ),
+    (
+        "authz check --from outside --to account --path /a;b",
+        1,
+        "mtls.mode is Strict",
+    ),
+    (
+        "authz check --from account --to account --path /a?x=1",
+        0,
+        "left out: ?x=1: no policy looks at a query",
+    ),
+    (
+        "authz check --from account --to account --path a",
         64,
-        "ambiguous",
+        "--path: found `a`, allowed: /, or such as /v1/orders",
     ),
     (
         "route test --from account http://account:50051/",
@@ -112,6 +132,15 @@ const QUESTIONS: [(&str, i32, &str); 20] = [
         "nor any other",
     ),
     ("explain account", 0, "AccessPolicy bank/account"),
+    ("explain bank/account", 0, "Service bank/account"),
+    ("explain Service/account", 0, "Service bank/account"),
+    ("explain service/bank/account", 0, "Service bank/account"),
+    (
+        "explain HTTPRoute/account",
+        64,
+        "there is no HTTPRoute `account`",
+    ),
+    ("explain HTPRoute/account", 64, "did you mean HTTPRoute?"),
     (
         "explain HTTPRoute account",
         64,
@@ -230,4 +259,24 @@ fn what_decided_is_said_once() {
     assert_eq!(said.status.code(), Some(0), "{told}");
     let deciding = told.matches("allows by spec.rules[0]").count();
     assert_eq!(deciding, 1, "{told}");
+}
+
+#[test]
+fn claims_that_nobody_verifies_are_unknown_and_said_to_be() {
+    let home = tempfile::tempdir().expect("writable");
+    let file = home.path().join("mesh.yaml");
+    write(&file, &[MESH, GUARDED].concat());
+    let claims = ["--claim", "groups=admin", "--config"];
+    for (words, code) in [
+        ("authz check --from account --to account", 0),
+        ("authz check --from stranger --to account", 1),
+        ("route test --from stranger http://account:50051/", 1),
+    ] {
+        let words = words.split(' ').chain(claims);
+        let said = output(usher(home.path()).args(words).arg(&file));
+        let told = stdout(&said);
+        assert_eq!(said.status.code(), Some(code), "{told}{}", stderr(&said));
+        let why = "left out: claims: no AuthenticationPolicy holds for bank/account";
+        assert!(told.contains(why), "{told}");
+    }
 }

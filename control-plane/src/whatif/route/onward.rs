@@ -16,7 +16,7 @@ use usher_config::{
 };
 
 use super::{End, Journey, Known, Seen};
-use crate::whatif::access::{Permission, permission};
+use crate::whatif::access::{Permission, known_claims, permission};
 
 /// A share of requests, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,6 +54,9 @@ pub struct Backend {
 pub struct Instead {
     /// HTTP's.
     pub status: u16,
+    /// As in logs and metrics; `None`: a filter answers, which is no failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flag: Option<&'static str>,
     /// One line.
     pub because: String,
 }
@@ -162,7 +165,7 @@ pub(super) fn by_rule(
         .map(|backend| u64::from(backend.weight.get()));
     let of: u64 = weights.sum();
     if of == 0 {
-        let why = "the rule has no backend with a weight above 0";
+        let why = unresolvable("the rule has no backend with a weight above 0");
         return journey.refused(500, "NC", why);
     }
     let shares = route.backends.iter().zip(policies);
@@ -190,9 +193,10 @@ fn share(
     (of, caller): (u64, Option<&SpiffeId>),
 ) -> Backend {
     let weight = backend.weight.get();
-    let nowhere = |because: String| {
+    let refused = |status, flag, because| {
         Some(Instead {
-            status: 500,
+            status,
+            flag: Some(flag),
             because,
         })
     };
@@ -201,7 +205,7 @@ fn share(
         BackendTarget::Invalid(why) => {
             return Backend {
                 service: String::new(),
-                instead: nowhere(why.clone()),
+                instead: refused(500, "NC", unresolvable(why)),
                 ..none(weight, of)
             };
         }
@@ -214,6 +218,7 @@ fn share(
             .unwrap_or_default();
         told.instead = Some(Instead {
             status: answer.status().as_u16(),
+            flag: None,
             because: format!("its filters answer: {location}"),
         });
         return told;
@@ -221,15 +226,13 @@ fn share(
     let service = known.compiled.services.get(&target.service);
     let port = service.and_then(|service| service.port(target.port.get()));
     if port.is_some_and(|port| port.protocol == Protocol::Tcp) {
-        told.instead = nowhere("the backend's port is declared as opaque".to_owned());
+        let why = unresolvable("the backend's port is declared as opaque");
+        told.instead = refused(500, "NC", why);
         return told;
     }
     let mut head = head(asked);
     if let Err(error) = chain.edit_request(&mut head) {
-        told.instead = Some(Instead {
-            status: 400,
-            because: error.to_string(),
-        });
+        told.instead = refused(400, "DPE", error.to_string());
         return told;
     }
     let changed = head.uri != *asked.uri;
@@ -248,6 +251,11 @@ fn share(
     told
 }
 
+/// As the answer itself says it.
+fn unresolvable(why: &str) -> String {
+    format!("backend-unresolvable: {why}")
+}
+
 fn head(asked: &Asked<'_>) -> request::Parts {
     let (mut head, ()) = Request::new(()).into_parts();
     head.method = asked.method.clone();
@@ -263,17 +271,19 @@ fn let_in(
     (method, path): (&http::Method, &str),
 ) -> Option<Permission> {
     let workload = known.compiled.inbound.get(&target.service)?;
-    let verified = workload.authentication.is_some();
+    let (claims, ignored) = known_claims(workload, known.claims);
     let asked = Access {
         caller,
         port: target.port,
         http: Some(HttpAccess {
             method,
             path,
-            claims: known.claims.filter(|_| verified),
+            claims,
         }),
     };
-    Some(permission(workload, &asked, known.places))
+    let mut told = permission(workload, &asked, known.places);
+    told.ignored.extend(ignored);
+    Some(told)
 }
 
 /// What became of headers.

@@ -232,3 +232,45 @@ fn who_is_let_in_by_claims_is_told_where_somebody_verifies_them() {
         assert_eq!(access.allowed, is_let_in, "{claims:?}: {access:?}");
     }
 }
+
+const NOWHERE: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: lost, namespace: shop}
+spec:
+  parentRefs: [{group: '', kind: Service, name: beta, port: 8080}]
+  rules:
+  - matches: [{path: {value: /half}}]
+    backendRefs: [{name: beta, port: 8080}, {name: missing, port: 8080}]
+  - matches: [{path: {value: /none}}]
+    backendRefs: [{name: beta, port: 8080, weight: 0}]
+";
+
+#[test]
+fn a_backend_that_leads_nowhere_has_the_flag_and_the_word_of_the_answer() {
+    let told = Told::of(&format!("{MESH}{NOWHERE}"), None);
+    let journey = told.journey("web", (Method::GET, "http://beta:8080/half"), None);
+    let End::Forwarded { backends } = &journey.end else {
+        panic!("{:?}", journey.end);
+    };
+    let instead = backends[1].instead.as_ref().expect("no service");
+    assert_eq!((instead.status, instead.flag), (500, Some("NC")));
+    assert!(
+        instead.because.starts_with("backend-unresolvable: "),
+        "{}",
+        instead.because
+    );
+    assert_eq!(backends[0].instead, None);
+    let journey = told.journey("web", (Method::GET, "http://beta:8080/none"), None);
+    let End::Refused {
+        status,
+        flag,
+        because,
+    } = journey.end
+    else {
+        panic!("{:?}", journey.end);
+    };
+    assert_eq!((status, flag), (500, "NC"));
+    assert!(because.starts_with("backend-unresolvable: "), "{because}");
+}
