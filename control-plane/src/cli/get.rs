@@ -1,5 +1,7 @@
 //! `usher get`: what became of each object of the configuration.
 
+mod brief;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,13 +33,14 @@ use crate::{
 /// it run it. Of several control planes, those connected to the one that is asked. An object that was refused keeps the
 /// version before it in force, if there is one.
 #[derive(Debug, Args)]
+#[command(override_usage = "usher get [OPTIONS] [KIND | KIND/NAME | KIND NAME]")]
 #[command(after_help = "\
 Examples:
   usher get                                  all objects
   usher get HTTPRoute                        those of a kind
   usher get HTTPRoute/orders -n shop         one, with all its conditions
   usher get AccessPolicy shop/orders         the same way
-  usher get HTTPRoute/orders -n shop -o yaml the version in force, as canonical YAML
+  usher get HTTPRoute/orders -n shop -o yaml the version in force, as YAML without empty fields
   usher get --not-ready                      only those that somebody should look at
   usher get --json | jq -r '.[] | select(.programmed < .of) | .name'
 
@@ -54,7 +57,8 @@ pub(super) struct Get {
     /// Only this namespace
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
-    /// Only objects that are not accepted, not resolved, or not run by all sidecars that are told of them
+    /// Only objects that somebody should look at: not accepted, not resolved, not run by all sidecars that are told of them,
+    /// partly without effect, or with a warning
     #[arg(long)]
     not_ready: bool,
     #[command(flatten)]
@@ -142,7 +146,8 @@ fn yaml(authority: &str, objects: &[ObjectReport]) -> Outcome {
     }
     let mut documents = Vec::new();
     for object in in_force {
-        documents.extend(block_on(text_of(authority, object))?);
+        let text = block_on(text_of(authority, object))?;
+        documents.extend(text.map(|text| brief::brief(&text)));
     }
     anstream::print!("{}", documents.join("---\n"));
     Ok(exit::OK)
@@ -202,6 +207,13 @@ fn known_namespace(objects: &[ObjectReport], namespace: &str) -> Result<(), Fail
         Some(near) => failure.advise(format!("did you mean {near}?")),
         None => failure,
     })
+}
+
+/// A line for each that somebody should look at: which, and why.
+pub(super) fn not_ready(objects: &[ObjectReport]) -> Vec<String> {
+    let all = objects.iter().filter(|object| !is_ready(object));
+    all.map(|object| format!("{}: {}", object.title(), why_not(object)))
+        .collect()
 }
 
 /// Nobody needs to look at it. That nobody is connected who would be told of it is no fault of the object.
@@ -267,10 +279,15 @@ fn why_not(object: &ObjectReport) -> String {
         conditions.clone().filter(|one| is_wrong(one)),
         conditions.filter(is_unknown),
     );
-    let mut words: Vec<&str> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
     for one in wrong.chain(unknown) {
-        if !words.contains(&one.reason.as_str()) {
-            words.push(&one.reason);
+        let word = match one.r#type.as_str() {
+            // It is in force as written all the same.
+            "Warning" => format!("{} (warning)", one.reason),
+            _ => one.reason.clone(),
+        };
+        if !words.contains(&word) {
+            words.push(word);
         }
     }
     match words.is_empty() {

@@ -16,6 +16,9 @@ use crate::{admin::operator::history::Rollback as Wanted, status::StatusReport};
 /// It becomes a new revision, and stays whatever the configuration directory says: edits there are still checked (usher
 /// status), and wait until --release. The newest revision can be held as it is.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+usher rollback [OPTIONS] <REVISION>
+       usher rollback [OPTIONS] --release")]
 #[command(after_help = "\
 Examples:
   usher history                                    # which revisions there are

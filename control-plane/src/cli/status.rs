@@ -124,7 +124,7 @@ fn render(status: &StatusReport) -> Vec<String> {
             .pinned
             .map(|pinned| held_line(pinned, &status.waiting)),
     );
-    lines.extend(objects_line(&status.objects));
+    lines.extend(objects_line(status));
     lines.push(services_line(&status.services));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
@@ -159,29 +159,34 @@ pub(super) fn waiting(objects: &[String]) -> String {
 }
 
 /// `None`: there are none, or the control plane is older than this.
-fn objects_line(objects: &ObjectsSummary) -> Option<String> {
+fn objects_line(status: &StatusReport) -> Option<String> {
     let ObjectsSummary {
         total,
         accepted,
         unresolved,
         programmed,
         not_programmed,
-    } = *objects;
+    } = status.objects;
     let style = if accepted == total { GOOD } else { WARN };
     let count = paint(style, format!("{accepted}/{total} accepted"));
-    let unresolved = match unresolved {
+    let loose = match unresolved {
         0 => String::new(),
         number => paint(WARN, format!(", {number} with unresolved references")),
     };
     let of = programmed + not_programmed;
     let style = if not_programmed == 0 { GOOD } else { WARN };
     let programmed = paint(style, format!("{programmed}/{of} programmed"));
-    let look = match accepted == total && not_programmed == 0 {
+    // The same that `usher get` would list: also what is refused here and accepted in an earlier version.
+    let all_well = accepted == total
+        && (unresolved, not_programmed) == (0, 0)
+        && status.rejected.is_empty()
+        && status.conditions.is_empty();
+    let look = match all_well {
         true => String::new(),
-        false => paint(DIM, "  (usher get --not-ready)"),
+        false => paint(DIM, "  (which and why: usher get --not-ready)"),
     };
     let head = paint(HEAD, "objects");
-    (total > 0).then(|| format!("{head}      {count}{unresolved}, {programmed}{look}"))
+    (total > 0).then(|| format!("{head}      {count}{loose}, {programmed}{look}"))
 }
 
 /// Only when it is not as it should be.

@@ -9,25 +9,29 @@ use clap::Args;
 use usher_config::value::parse_duration;
 
 use super::{
-    Outcome, block_on, exit,
+    Failure, Outcome, block_on, exit, get,
     locate::ServerAddress,
     paint::{BAD, DIM, GOOD, paint},
     status::{fetch, waiting},
 };
-use crate::status::{ProxyReport, StatusReport};
+use crate::status::{ObjectReport, ProxyReport, StatusReport};
 
 /// Wait until a configuration is accepted and every connected sidecar that it concerns runs it
 ///
 /// Of several control planes on one store, the one that is asked knows of its own sidecars: ask each.
 /// A sidecar that refuses it ends the waiting at once, and so does an object with a mistake.
+/// With --strict it also looks at each object then: one that does not do all that it says, or has a warning, is a failure.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cp new-route.yaml mesh/ && usher wait             # the newest revision, everywhere
   usher apply mesh/ && usher wait --timeout 30s
   usher wait --revision 14 --json
+  usher wait --strict                               # in a pipeline: no object that usher get --not-ready would list
 
-Exit codes: 0 it runs everywhere, 1 it does not: refused, or not within the timeout, 64 usage, 69 no control plane answers.")]
+Exit codes: 0 it runs everywhere, 1 it does not: refused, or not within the timeout; with --strict
+also where it runs, and an object is not accepted, not resolved, not run by all sidecars that are told of it, partly without
+effect, or has a warning (usher get --not-ready); 64 usage, 69 no control plane answers.")]
 pub(super) struct Wait {
     /// At least this revision [default: the newest]
     #[arg(long, value_name = "N")]
@@ -37,7 +41,10 @@ pub(super) struct Wait {
     timeout: Duration,
     #[command(flatten)]
     server: ServerAddress,
-    /// Print {"done","revision","programmed","of","behind":[…],"refused":[…],"held":…}
+    /// Exit with 1 also if any object is one that usher get --not-ready lists: refused, or with a warning
+    #[arg(long)]
+    strict: bool,
+    /// Print {"done","revision","programmed","of","behind":[…],"refused":[…],"held":…}, with --strict also "notReady":[…]
     #[arg(long)]
     json: bool,
 }
@@ -63,21 +70,32 @@ impl Wait {
             let settled = self.revision.is_some() || began.elapsed() >= SETTLE;
             if settled && (seen.is_done() || seen.is_hopeless()) {
                 progress.clear();
-                return self.tell(&seen, None);
+                let complaints = self.complaints(authority).await?;
+                return self.tell(&seen, None, &complaints);
             }
             if began.elapsed() >= self.timeout {
                 progress.clear();
-                return self.tell(&seen, Some(self.timeout));
+                let complaints = self.complaints(authority).await?;
+                return self.tell(&seen, Some(self.timeout), &complaints);
             }
             progress.show(seen.waiting());
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    fn tell(&self, seen: &Seen, timeout: Option<Duration>) -> Outcome {
-        let done = seen.is_done();
+    /// What is asked for beyond that it runs everywhere.
+    async fn complaints(&self, authority: &str) -> Result<Vec<String>, Failure> {
+        if !self.strict {
+            return Ok(Vec::new());
+        }
+        let objects: Vec<ObjectReport> = fetch(authority, "/v1/objects").await?;
+        Ok(get::not_ready(&objects))
+    }
+
+    fn tell(&self, seen: &Seen, timeout: Option<Duration>, complaints: &[String]) -> Outcome {
+        let done = seen.is_done() && complaints.is_empty();
         if self.json {
-            super::print_json(&serde_json::json!({
+            let mut told = serde_json::json!({
                 "done": done,
                 "revision": seen.revision,
                 "programmed": seen.programmed,
@@ -85,17 +103,24 @@ impl Wait {
                 "behind": seen.behind,
                 "refused": seen.refused,
                 "held": seen.held,
-            }))?;
+            });
+            if let Some(fields) = told.as_object_mut().filter(|_| self.strict) {
+                fields.insert("notReady".to_owned(), complaints.into());
+            }
+            super::print_json(&told)?;
         } else if done {
             anstream::println!("{} {}", paint(GOOD, "done:"), seen.line());
         } else {
             let why = match (seen.refused.is_empty(), &seen.held, timeout) {
+                _ if seen.is_done() => "not as written everywhere (--strict):",
                 (true, Some(_), _) => "held:",
                 (true, None, Some(_)) => "not in time:",
                 _ => "refused:",
             };
             anstream::eprintln!("{} {}", paint(BAD, why), seen.line());
-            for line in seen.refused.iter().chain(&seen.held).chain(&seen.behind) {
+            let lines = seen.refused.iter().chain(&seen.held);
+            let lines = lines.chain(&seen.behind).chain(complaints);
+            for line in lines {
                 anstream::eprintln!("  {line}");
             }
         }

@@ -36,6 +36,47 @@ fn every_verb_explains_itself_with_examples_and_exit_codes() {
 }
 
 #[test]
+fn a_usage_line_says_what_is_taken() {
+    let home = tempfile::tempdir().expect("writable");
+    for (verb, lines) in [
+        (
+            &["route", "test"][..],
+            &[
+                "usher route test [OPTIONS] --config <PATH> --from <WHO> [METHOD] <URL>",
+                "usher route test [OPTIONS] --config <PATH> --gateway <GATEWAY> [METHOD] <URL>",
+            ][..],
+        ),
+        (
+            &["explain"],
+            &[
+                "usher explain [OPTIONS] --config <PATH> [KIND] <NAME>",
+                "usher explain [OPTIONS] --config <PATH> <KIND>/<NAME>",
+            ],
+        ),
+        (
+            &["get"],
+            &["usher get [OPTIONS] [KIND | KIND/NAME | KIND NAME]"],
+        ),
+        (
+            &["rollback"],
+            &[
+                "usher rollback [OPTIONS] <REVISION>",
+                "usher rollback [OPTIONS] --release",
+            ],
+        ),
+    ] {
+        let help = output(usher(home.path()).args(verb).arg("--help"));
+        let wrong = output(usher(home.path()).args(verb).args(["a", "b", "c", "d"]));
+        assert_eq!(wrong.status.code(), Some(64));
+        for line in lines {
+            for text in [stdout(&help), stderr(&wrong)] {
+                assert!(text.contains(line), "{line}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_wrong_command_line_exits_64() {
     let home = tempfile::tempdir().expect("writable");
     for arguments in [

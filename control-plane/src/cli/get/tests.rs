@@ -61,5 +61,16 @@ fn an_object_that_nobody_is_connected_for_is_ready_and_one_that_a_sidecar_lacks_
         condition("Programmed", Unknown, "NoProxies"),
         condition("Warning", True, "Warning"),
     ]);
-    assert_eq!(why_not(&unread), "Warning, FileUnreadable");
+    assert_eq!(why_not(&unread), "Warning (warning), FileUnreadable");
+    let warned = object(vec![
+        condition("Accepted", True, "Accepted"),
+        condition("Warning", True, "LateFallback"),
+    ]);
+    assert!(!is_ready(&warned));
+    let told = not_ready(&[all(Unknown), warned.clone()]);
+    assert_eq!(told, ["HTTPRoute bank/orders: LateFallback (warning)"]);
+    assert_eq!(
+        row(&warned)[3..],
+        ["True", "-", "2/3", "7", "LateFallback (warning)"]
+    );
 }

@@ -1,6 +1,7 @@
 //! Which services are said to be down.
 
 use super::*;
+use crate::status::Condition;
 
 #[test]
 fn a_service_whose_port_was_forgotten_is_down() {
@@ -37,4 +38,32 @@ fn a_service_that_only_leads_elsewhere_is_not_down_and_says_where() {
     let led = "without instances, led elsewhere: shop/store (to shop/one, shop/two)";
     assert!(line.contains("0/0 ready") && line.contains(led), "{line}");
     assert!(!line.contains("no healthy instance"), "{line}");
+}
+
+#[test]
+fn whatever_ails_an_object_it_says_where_to_look() {
+    let well = StatusReport {
+        objects: ObjectsSummary {
+            total: 2,
+            accepted: 2,
+            programmed: 1,
+            ..ObjectsSummary::default()
+        },
+        ..StatusReport::default()
+    };
+    let hint = "usher get --not-ready";
+    let line = |status: &StatusReport| objects_line(status).expect("objects");
+    assert!(!line(&well).contains(hint), "{}", line(&well));
+    let mut refused = well.clone();
+    refused.rejected.push(RejectedObject::default());
+    let mut warned = well.clone();
+    warned.conditions.push(Condition::default());
+    let mut loose = well.clone();
+    loose.objects.unresolved = 1;
+    let mut behind = well.clone();
+    behind.objects.not_programmed = 1;
+    for status in [refused, warned, loose, behind] {
+        assert!(line(&status).contains(hint), "{status:?}");
+    }
+    assert_eq!(objects_line(&StatusReport::default()), None);
 }
