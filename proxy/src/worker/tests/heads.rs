@@ -33,7 +33,7 @@ fn a_refused_path_is_logged_with_whom_it_was_for_and_without_its_query() {
         assert!(!line.contains("s3cret"), "{line}");
     }
     mesh.counted_by_caller(
-        r#"usher_requests_total{direction="outbound",service="bank/account",route="",peer="",code="400",flag="DPE"} 3"#,
+        r#"usher_requests_total{direction="outbound",service="bank/account",route="",peer="bank/account",code="400",flag="DPE"} 3"#,
     );
 }
 
