@@ -7,6 +7,7 @@
 mod layers;
 mod probes;
 mod read;
+mod token_files;
 
 use std::{
     fmt,
@@ -23,6 +24,7 @@ use usher_config::{
 
 pub use layers::{Environment, Source};
 pub use probes::{Probe, Probes, Question};
+pub use token_files::TokenFiles;
 
 /// Everything the sidecar needs to know before it knows the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +35,11 @@ pub struct Bootstrap {
     pub instance: Option<Name>,
     /// `host:port` of the control plane's gRPC, of each of them with commas between. Default 127.0.0.1:15012.
     pub control_plane: String,
-    /// Where a join token is; read at every attestation. Needed unless the state directory has an SVID.
+    /// Where a join token is, or a service account's token of Kubernetes; read at every attestation. Needed unless the state
+    /// directory has an SVID.
     pub token_file: Option<PathBuf>,
+    /// The mesh's roots, PEM: whom a service account's token may be shown to. A join token says that itself.
+    pub root_file: Option<PathBuf>,
     /// Whose SVID the one in the state directory, or the one that the token gets, must be. Default `None`: any account's of the namespace.
     pub service_account: Option<Name>,
     /// Key, SVID, last good configuration, addresses.
@@ -185,7 +190,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of `--help`.
-pub const SETTINGS: [Setting; 28] = [
+pub const SETTINGS: [Setting; 29] = [
     Setting {
         name: "service",
         value: "NAME",
@@ -209,7 +214,12 @@ pub const SETTINGS: [Setting; 28] = [
     Setting {
         name: "token-file",
         value: "PATH",
-        help: "Join token; needed until the state directory has an identity",
+        help: "Join token, or a service account's token; needed until the state directory has an identity",
+    },
+    Setting {
+        name: "root-file",
+        value: "PATH",
+        help: "Roots of the mesh, PEM: whom a service account's token may be shown to",
     },
     Setting {
         name: "service-account",

@@ -58,7 +58,7 @@ pub enum ControlPlaneError {
         #[source]
         source: TlsError,
     },
-    /// The server's root is not the one that the join token pins.
+    /// The server's root is none of those that a token may be shown to.
     #[error("{address} is the control plane of another mesh")]
     OtherMesh {
         /// `--control-plane`.
@@ -137,16 +137,16 @@ impl ControlPlane {
         (channel, reached)
     }
 
-    /// A connected channel without a certificate of ours, to a server whose chain contains the pinned root; and who
-    /// the server is.
+    /// A connected channel without a certificate of ours, to a server whose chain contains one of the pinned roots; and who
+    /// the server is. `roots`: SHA-256 of their SubjectPublicKeyInfo.
     ///
     /// # Errors
     /// See [`ControlPlaneError`].
     pub async fn pinned(
         &self,
-        root_spki_sha256: [u8; 32],
+        roots: &[[u8; 32]],
     ) -> Result<(Channel, SpiffeId), ControlPlaneError> {
-        let (stream, server) = self.members.pinned_stream(root_spki_sha256).await?;
+        let (stream, server) = self.members.pinned_stream(roots).await?;
         let mut once = Some(TokioIo::new(stream));
         let connector = service_fn(move |_: Uri| {
             let stream = once

@@ -1,6 +1,6 @@
 //! `usher.v1.Authority`: a proof comes in, an SVID goes out.
 //!
-//! `Attest` takes a join token from a caller without a certificate; `Renew` takes the caller's own unexpired
+//! `Attest` takes a token from a caller without a certificate: a join token, or that of a Kubernetes service account; `Renew` takes the caller's own unexpired
 //! SVID, proven by the handshake. The identity is always the proof's, never something the request says; and nobody is
 //! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
 
@@ -8,10 +8,11 @@ use std::{
     hash::Hash,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use time::OffsetDateTime;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 use usher_config::{
@@ -23,6 +24,7 @@ use super::{
     Authority, Grounds, Peer,
     authority::IssueError,
     limits::{Limits, Rate},
+    service_account::{self, NotReviewed, Reviewed, Reviews},
     svid::ProvenKey,
     token::{JoinToken, Refusal, Subject, TokenStore},
 };
@@ -30,6 +32,13 @@ use crate::telemetry::metrics::{CaMetrics, Proof};
 
 /// Largest request, in bytes: a CSR and a token.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Questions about service accounts' tokens at once: anybody who reaches the port can make us ask, and the API server has more to do.
+/// One takes a few milliseconds, so this is thousands a second.
+const REVIEWS_MAX: usize = 16;
+
+/// How long such a question may take, its turn included. Whoever waits for longer asks again, with a pause.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Whether configuration has a Workload with this namespace and service account.
 pub type Declares = Arc<dyn Fn(&Name, &Name) -> bool + Send + Sync>;
@@ -40,6 +49,10 @@ pub struct AuthorityService {
     authority: Arc<Authority>,
     tokens: Arc<TokenStore>,
     metrics: Arc<CaMetrics>,
+    /// `None`: this mesh is on no cluster.
+    reviews: Option<Arc<dyn Reviews>>,
+    /// Questions to the API server at once.
+    asking: Semaphore,
     since: Instant,
     by_identity: Arc<Mutex<Limits<SpiffeId>>>,
     /// Of renewals by one identity from one address.
@@ -61,11 +74,20 @@ impl AuthorityService {
             authority,
             tokens,
             metrics,
+            reviews: None,
+            asking: Semaphore::new(REVIEWS_MAX),
             since: Instant::now(),
             by_identity: Arc::new(Mutex::new(Limits::new(Rate::IDENTITY))),
             by_place: Mutex::new(Limits::new(Rate::PLACE)),
             refused_from: Mutex::new(Limits::new(Rate::IDENTITY)),
         }
+    }
+
+    /// The same, which also signs for whom `reviews` knows by a service account's token.
+    #[must_use]
+    pub fn with_reviews(mut self, reviews: Arc<dyn Reviews>) -> Self {
+        self.reviews = Some(reviews);
+        self
     }
 
     /// A refused request has cost a signature's verification: an address that gets many refusals has to wait.
@@ -128,7 +150,7 @@ impl AuthorityService {
             .can_issue(OffsetDateTime::now_utc())
             .map_err(|error| not_issued(&error))?;
         let (tokens, presented) = (Arc::clone(&self.tokens), token.clone());
-        let now = std::time::SystemTime::now();
+        let now = SystemTime::now();
         let declares = Arc::clone(&self.declares);
         let trust_domain = self.authority.trust_domain().clone();
         let (limits, since) = (Arc::clone(&self.by_identity), self.since);
@@ -161,6 +183,57 @@ impl AuthorityService {
         };
         let response = self.sign(&id, &key, grounds)?;
         info!(identity = %id, token = token.id(), "workload attested");
+        Ok(response)
+    }
+
+    async fn attest_service_account(
+        &self,
+        address: Option<IpAddr>,
+        request: v1::AttestRequest,
+    ) -> Result<v1::SvidResponse, Status> {
+        let Some(reviews) = &self.reviews else {
+            return Err(Status::unauthenticated(
+                "this control plane is on no Kubernetes cluster (`usher serve --kubernetes`), so it knows no service accounts: use a \
+                 join token",
+            ));
+        };
+        let token = request.service_account_token;
+        service_account::look(&token, SystemTime::now())
+            .map_err(|misfit| Status::unauthenticated(misfit.to_string()))?;
+        // Before anybody is asked: what cannot be signed is not worth it.
+        let key = proven_key(&request.csr_der)?;
+        self.authority
+            .can_issue(OffsetDateTime::now_utc())
+            .map_err(|error| not_issued(&error))?;
+        let review = async {
+            // Never closed; without the permit it is only one more question.
+            let _turn = self.asking.acquire().await;
+            reviews.review(&token).await
+        };
+        let reviewed = timeout(REVIEW_TIMEOUT, review)
+            .await
+            .map_err(|_| {
+                Status::unavailable("the API server did not say in time whose the token is")
+            })?
+            .map_err(|error| {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "service account's token not accepted"
+                );
+                not_reviewed(&error)
+            })?;
+        let Reviewed { subject, pod } = reviewed;
+        if !(self.declares)(&subject.namespace, &subject.service_account) {
+            let refusal = Refusal::Undeclared(subject);
+            warn!(reason = %refusal, "service account's token refused");
+            return Err(refused(&refusal));
+        }
+        let trust_domain = self.authority.trust_domain().clone();
+        let id = SpiffeId::new(trust_domain, subject.namespace, subject.service_account);
+        may_have(&self.by_identity, (&id, id.clone()), self.since.elapsed())?;
+        let pod = pod.as_deref();
+        let response = self.sign(&id, &key, Grounds::ServiceAccount { pod, address })?;
+        info!(identity = %id, pod, "workload attested");
         Ok(response)
     }
 
@@ -211,9 +284,23 @@ impl authority_server::Authority for AuthorityService {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address);
         self.may_ask(address)?;
-        let result = self.attest_inner(address, request.into_inner()).await;
+        let request = request.into_inner();
+        let (proof, result) = match (
+            request.join_token.is_empty(),
+            request.service_account_token.is_empty(),
+        ) {
+            (true, false) => (
+                Proof::ServiceAccount,
+                self.attest_service_account(address, request).await,
+            ),
+            (_, true) => (Proof::Token, self.attest_inner(address, request).await),
+            (false, false) => {
+                let message = "found a join token and a service account's, allowed: one of them";
+                (Proof::Token, Err(Status::invalid_argument(message)))
+            }
+        };
         self.note_refusal(address, &result);
-        self.metrics.count(Proof::Token, &result);
+        self.metrics.count(proof, &result);
         result.map(Response::new)
     }
 
@@ -262,6 +349,15 @@ fn not_issued(error: &IssueError) -> Status {
 
 fn proven_key(csr_der: &[u8]) -> Result<ProvenKey, Status> {
     ProvenKey::from_csr(csr_der).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn not_reviewed(error: &NotReviewed) -> Status {
+    match error {
+        NotReviewed::Refused(_) | NotReviewed::NoServiceAccount(_) => {
+            Status::unauthenticated(error.to_string())
+        }
+        NotReviewed::Unreachable(_) => Status::unavailable(error.to_string()),
+    }
 }
 
 fn refused(refusal: &Refusal) -> Status {

@@ -27,6 +27,15 @@ pub enum Grounds<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<IpAddr>,
     },
+    /// A token of its service account, which the API server of its cluster found good.
+    ServiceAccount {
+        /// The pod that the token is bound to, where that was said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pod: Option<&'a str>,
+        /// From where it was presented; `None`: the connection is gone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
+    },
     /// An unexpired SVID of the same identity.
     Svid {
         /// From where it was presented; `None`: the connection is gone.

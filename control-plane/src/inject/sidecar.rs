@@ -6,8 +6,8 @@ use super::{
     annotations::Bounds,
     jobs,
     plan::Plan,
-    settings::{Mode, PROGRAM, Style},
-    volumes::{self, STATE_DIR, TOKEN_FILE},
+    settings::{Mode, PROGRAM, Proof, Style},
+    volumes::{self, ROOT_FILE, STATE_DIR, TOKEN_FILE},
     yaml::{Node, list, map, text, word},
 };
 
@@ -144,7 +144,10 @@ fn environment(plan: &Plan<'_>, probes: Option<String>, ends_with: &[String]) ->
     let workers = wishes.cpu.limit.is_none().then(|| WORKERS.to_string());
     let off = (wishes.access_log == Some(false)).then(|| "off".to_owned());
     let transparent = (plan.mode == Mode::Transparent).then(|| "redirect".to_owned());
+    // A join token says itself whom it may be shown to.
+    let roots = (settings.proof == Proof::ServiceAccount).then(|| ROOT_FILE.to_owned());
     let optional = [
+        ("USHER_PROXY_ROOT_FILE", roots),
         ("USHER_PROXY_TRANSPARENT", transparent),
         (
             "USHER_PROXY_APPLICATION_PORT",

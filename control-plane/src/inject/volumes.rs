@@ -21,6 +21,9 @@ pub(super) const STATE_DIR: &str = "/var/run/usher/state/proxy";
 /// Read at each attestation; Kubernetes renews it.
 pub(super) const TOKEN_FILE: &str = "/var/run/usher/token/token";
 
+/// The mesh's roots, from the ConfigMap `usher-trust`: whom the token may be shown to.
+pub(super) const ROOT_FILE: &str = "/var/run/usher/token/root.pem";
+
 /// Key, identity and last good configuration of a large mesh take a few mebibytes; memory of the container.
 const STATE_MAX: &str = "32Mi";
 /// Kubernetes renews a token when four fifths of this have passed; ten minutes is the least that it grants.

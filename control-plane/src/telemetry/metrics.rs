@@ -78,6 +78,8 @@ impl Metrics {
         let ca = CaMetrics {
             token_signed: identity("token", "signed"),
             token_refused: identity("token", "refused"),
+            account_signed: identity("service_account", "signed"),
+            account_refused: identity("service_account", "refused"),
             svid_signed: identity("svid", "signed"),
             svid_refused: identity("svid", "refused"),
         };
@@ -216,6 +218,8 @@ impl Table<'_> {
 pub enum Proof {
     /// A join token.
     Token,
+    /// A token of a Kubernetes service account.
+    ServiceAccount,
     /// An unexpired SVID: a renewal.
     Svid,
 }
@@ -224,6 +228,8 @@ pub enum Proof {
 pub struct CaMetrics {
     token_signed: IntCounter,
     token_refused: IntCounter,
+    account_signed: IntCounter,
+    account_refused: IntCounter,
     svid_signed: IntCounter,
     svid_refused: IntCounter,
 }
@@ -234,6 +240,8 @@ impl CaMetrics {
         let counter = match (proof, result) {
             (Proof::Token, Ok(_)) => &self.token_signed,
             (Proof::Token, Err(_)) => &self.token_refused,
+            (Proof::ServiceAccount, Ok(_)) => &self.account_signed,
+            (Proof::ServiceAccount, Err(_)) => &self.account_refused,
             (Proof::Svid, Ok(_)) => &self.svid_signed,
             (Proof::Svid, Err(_)) => &self.svid_refused,
         };

@@ -38,6 +38,7 @@ pub(super) fn bootstrap(
     let instance = reader.optional("instance", |text| text.parse::<Name>());
     let control_plane = reader.optional("control-plane", hosts_and_ports);
     let token_file = reader.optional("token-file", path);
+    let root_file = reader.optional("root-file", path);
     let service_account = reader.optional("service-account", |text| text.parse::<Name>());
     let state_dir = reader.required("state-dir", path);
     let application_port = reader.optional("application-port", |text| text.parse::<Port>());
@@ -72,6 +73,7 @@ pub(super) fn bootstrap(
         instance,
         control_plane: control_plane.unwrap_or_else(|| CONTROL_PLANE.to_owned()),
         token_file,
+        root_file,
         service_account,
         application_port,
         inbound,

@@ -55,12 +55,7 @@ impl Start {
         keeper: Keeper,
         questions: mpsc::Receiver<xds::Question>,
     ) -> Following {
-        let Bootstrap {
-            service,
-            tcp,
-            token_file,
-            ..
-        } = &self.bootstrap;
+        let Bootstrap { service, tcp, .. } = &self.bootstrap;
         let pinned = tcp.iter().map(|forward| forward.target.service.clone());
         let mut subscription = Subscription::new(service.clone(), self.instance.as_str(), pinned);
         if self.bootstrap.gateway.is_some() {
@@ -89,7 +84,7 @@ impl Start {
         tokio::spawn(keep_identity::keep(
             keeper,
             self.control_plane.clone(),
-            token_file.clone(),
+            self.bootstrap.token_files(),
             trusted,
             self.metrics.svid_renewals(),
         ));

@@ -1,7 +1,6 @@
 //! The SVID's life: kept, attested, renewed in time, and rebuilt whenever the trust bundle changes.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -17,9 +16,9 @@ use usher_config::{
 
 use super::{exit::Exit, standing::Standing};
 use crate::{
-    bootstrap::Bootstrap,
+    bootstrap::{Bootstrap, TokenFiles},
     control_plane::ControlPlane,
-    identity::{AttestError, JoinToken, Keeper, Last, Proof, Svid, attest, is_short, proof, renew},
+    identity::{AttestError, Keeper, Last, Proof, Svid, Token, attest, is_short, proof, renew},
     state_dir::StateDir,
     telemetry::metrics::{Metrics, Outcomes},
     tls::Material,
@@ -49,9 +48,9 @@ pub(super) async fn first_svid(
         standing.tell(|facts| facts.identity_kept = true);
         return Ok(svid);
     }
-    let mut failures = 0_u32;
+    let (files, mut failures) = (bootstrap.token_files(), 0_u32);
     loop {
-        match attest(control_plane, bootstrap.token_file.as_deref()).await {
+        match attest(control_plane, &files).await {
             Ok(svid) => {
                 must_be_meant(&svid.leaf.spiffe_id, bootstrap).map_err(Exit::IdentityRefused)?;
                 info!(spiffe_id = %svid.leaf.spiffe_id, "identity attested");
@@ -100,14 +99,14 @@ fn kept_svid(directory: &StateDir, bootstrap: &Bootstrap, standing: &Standing) -
         return None;
     }
     // Whoever gives a token of another mesh has moved this instance there, and would wonder for hours why it stays.
-    let token_file = bootstrap.token_file.as_deref();
-    let token = token_file.and_then(|file| Some((file, JoinToken::in_file(file)?)));
-    if let Some((token_file, token)) = token
-        && !svid.is_under(&token.root_spki_sha256)
+    let files = bootstrap.token_files();
+    let token = Token::read(&files).ok();
+    if let (Some(token_file), Some(token)) = (&files.token, token)
+        && !token.roots().iter().any(|root| svid.is_under(root))
     {
-        warn!(%spiffe_id, "kept identity is of another mesh than the join token and ignored");
+        warn!(%spiffe_id, "kept identity is of another mesh than the token and ignored");
         let notice = format!(
-            "{spiffe_id}, kept in {}, is of another mesh than the join token in {}: the token counts, and neither that \
+            "{spiffe_id}, kept in {}, is of another mesh than the token in {}: the token counts, and neither that \
              identity nor the configuration kept with it is used",
             bootstrap.state_dir.display(),
             token_file.display()
@@ -142,7 +141,7 @@ fn must_be_meant(attested: &SpiffeId, bootstrap: &Bootstrap) -> Result<(), Attes
 pub(super) async fn keep(
     mut keeper: Keeper,
     control_plane: ControlPlane,
-    token_file: Option<PathBuf>,
+    files: TokenFiles,
     mut trust: watch::Receiver<Option<TrustBundle>>,
     renewals: Outcomes,
 ) {
@@ -163,11 +162,11 @@ pub(super) async fn keep(
         }
         let line = match proof(keeper.leaf(), SystemTime::now()) {
             Proof::Svid => Some(control_plane.line(keeper.material())),
-            Proof::JoinToken => None,
+            Proof::Token => None,
         };
         let svid = match &line {
             Some(line) => renew(line.channel()).await,
-            None => attest(&control_plane, token_file.as_deref()).await,
+            None => attest(&control_plane, &files).await,
         };
         let replaced = svid.and_then(|svid| keeper.replace_svid(svid).map_err(AttestError::Svid));
         chance = fastrand::f64();

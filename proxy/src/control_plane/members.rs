@@ -134,14 +134,14 @@ impl Members {
 
     pub(super) async fn pinned_stream(
         &self,
-        root_spki_sha256: [u8; 32],
+        roots: &[[u8; 32]],
     ) -> Result<(TlsStream<TcpStream>, SpiffeId), ControlPlaneError> {
         let mut last = None;
         for attempt in self.attempts() {
             let address = attempt.address.clone();
             let connected = async {
                 let stream = dial(&address).await?;
-                let stream = handshake_pinned(stream, root_spki_sha256, self.patience()).await;
+                let stream = handshake_pinned(stream, roots, self.patience()).await;
                 stream.map_err(|source| match tls_fault(&source) {
                     Some(rustls::Error::InvalidCertificate(
                         rustls::CertificateError::UnknownIssuer,
@@ -216,11 +216,11 @@ async fn dial(address: &Arc<str>) -> Result<TcpStream, ControlPlaneError> {
 
 async fn handshake_pinned(
     stream: TcpStream,
-    root_spki_sha256: [u8; 32],
+    roots: &[[u8; 32]],
     limit: Duration,
 ) -> Result<(TlsStream<TcpStream>, SpiffeId), TlsError> {
-    let config = tls::pinned_client(root_spki_sha256)
-        .map_err(|error| TlsError::Handshake(io::Error::other(error)))?;
+    let config =
+        tls::pinned_client(roots).map_err(|error| TlsError::Handshake(io::Error::other(error)))?;
     let name = ServerName::try_from(SNI).map_err(|_| TlsError::ServerName(SNI.into()))?;
     let stream = timeout(limit, TlsConnector::from(config).connect(name, stream))
         .await

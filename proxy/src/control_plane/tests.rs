@@ -36,7 +36,7 @@ async fn a_caller_that_gives_up_has_still_gone_one_on() {
     let list = format!("{},{}", silent.local_addr().unwrap(), nobody().await);
     let control_plane = ControlPlane::new(&list);
     control_plane.members.turn.store(0, Ordering::Relaxed);
-    let waits = control_plane.pinned([0; 32]);
+    let waits = control_plane.pinned(&[[0; 32]]);
     // It takes the connection and says nothing.
     let given_up = timeout(Duration::from_millis(50), waits).await;
     assert!(given_up.is_err());

@@ -1,10 +1,6 @@
-//! Getting an SVID from the control plane: by join token the first time, by the SVID before it afterwards.
+//! Getting an SVID from the control plane: by token the first time, by the SVID before it afterwards.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tonic::{Code, Status, transport::Channel};
 
@@ -13,8 +9,11 @@ use usher_config::{
     wire::v1::{AttestRequest, RenewRequest, authority_client::AuthorityClient},
 };
 
-use super::{InvalidJoinToken, JoinToken, Svid, SvidError, svid::Request};
-use crate::control_plane::{ControlPlane, ControlPlaneError};
+use super::{InvalidJoinToken, Svid, SvidError, Token, svid::Request};
+use crate::{
+    bootstrap::TokenFiles,
+    control_plane::{ControlPlane, ControlPlaneError},
+};
 
 /// For one call to the certificate authority, connection included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,9 +51,38 @@ pub enum AttestError {
         #[source]
         source: InvalidJoinToken,
     },
+    /// It holds a service account's token, and nothing says whom that may be shown to.
+    #[error(
+        "token file {} holds a service account's token, and there is no --root-file with the roots of the mesh that it may be \
+         shown to: mount the ConfigMap usher-trust, and give the path of its root.pem",
+        path.display()
+    )]
+    NoRoots {
+        /// `--token-file`.
+        path: PathBuf,
+    },
+    /// The roots cannot be read.
+    #[error("root file {} cannot be read", path.display())]
+    RootFile {
+        /// `--root-file`.
+        path: PathBuf,
+        /// The operating system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is none, or something else.
+    #[error(
+        "root file {} holds no certificate, or one that cannot be read: it should hold the roots of the mesh, PEM, as the \
+         ConfigMap usher-trust has them",
+        path.display()
+    )]
+    Roots {
+        /// `--root-file`.
+        path: PathBuf,
+    },
     /// The identity is another account's than the one that was asked for.
     #[error(
-        "the join token in {} is for {found}, but --service-account says {account}: make one with `usher token create \
+        "the token in {} is for {found}, but --service-account says {account}: make one with `usher token create \
          --namespace {namespace} --service-account {account}`",
         path.display()
     )]
@@ -68,14 +96,15 @@ pub enum AttestError {
         /// `--service-account`.
         account: Name,
     },
-    /// The server is of a mesh with another root: it has not seen the token's secret.
+    /// The server is of a mesh with another root: it has not seen the token.
     #[error(
-        "the control plane at {address} is of another mesh than the join token: make one there with `usher token \
-         create`, or correct --control-plane"
+        "the control plane at {address} is of another mesh than {than}, or correct --control-plane"
     )]
     OtherMesh {
         /// `--control-plane`.
         address: Arc<str>,
+        /// Which says of which mesh it should be; and what to do.
+        than: &'static str,
     },
     /// The control plane was not reached, or is not one.
     #[error("control plane not reached")]
@@ -96,21 +125,27 @@ impl AttestError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::NoToken
+            | Self::NoRoots { .. }
             | Self::Token { .. }
             | Self::OtherAccount { .. }
             | Self::OtherMesh { .. }
             | Self::Refused(_) => true,
             Self::TokenFile { .. }
             | Self::TokenUnfinished { .. }
+            | Self::RootFile { .. }
+            | Self::Roots { .. }
             | Self::Connect(_)
             | Self::Call(_)
             | Self::Svid(_) => false,
         }
     }
 
-    fn connecting(error: ControlPlaneError) -> Self {
+    fn connecting(error: ControlPlaneError, token: &Token) -> Self {
         match error {
-            ControlPlaneError::OtherMesh { address } => Self::OtherMesh { address },
+            ControlPlaneError::OtherMesh { address } => Self::OtherMesh {
+                address,
+                than: token.pinned_by(),
+            },
             error => Self::Connect(error),
         }
     }
@@ -125,39 +160,31 @@ impl AttestError {
     }
 }
 
-/// First SVID. The token file is read at every attempt, so that it can be renewed while we are waiting; the secret
-/// is sent only after the server has proved to hold a key under the root that the token pins.
+/// First SVID. The files are read at every attempt, so that they can be renewed while we are waiting; the token is sent only
+/// after the server has proved to hold a key under a root that it may be shown to.
 ///
 /// # Errors
 /// See [`AttestError`].
-pub async fn attest(
-    control_plane: &ControlPlane,
-    token_file: Option<&Path>,
-) -> Result<Svid, AttestError> {
-    let path = token_file.ok_or(AttestError::NoToken)?;
-    let text = std::fs::read_to_string(path).map_err(|source| AttestError::TokenFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    let token: JoinToken = text.parse().map_err(|source| {
-        let path = path.to_owned();
-        // A shell creates the file before the command has printed anything. A token that lacks only its line's end
-        // is whole: its last part has a known length.
-        if text.trim().is_empty() || !text.ends_with('\n') {
-            AttestError::TokenUnfinished { path }
-        } else {
-            AttestError::Token { path, source }
-        }
-    })?;
+pub async fn attest(control_plane: &ControlPlane, files: &TokenFiles) -> Result<Svid, AttestError> {
+    let token = Token::read(files)?;
     let request = Request::new().map_err(AttestError::Svid)?;
-    let call = AttestRequest {
-        join_token: token.danger_expose().to_owned(),
-        csr_der: request.csr_der.clone(),
-    };
     let (channel, server) = control_plane
-        .pinned(token.root_spki_sha256)
+        .pinned(token.roots())
         .await
-        .map_err(AttestError::connecting)?;
+        .map_err(|error| AttestError::connecting(error, &token))?;
+    let csr_der = request.csr_der.clone();
+    let call = match token {
+        Token::Join(token) => AttestRequest {
+            join_token: token.danger_expose().to_owned(),
+            csr_der,
+            ..AttestRequest::default()
+        },
+        Token::ServiceAccount { text, .. } => AttestRequest {
+            service_account_token: text,
+            csr_der,
+            ..AttestRequest::default()
+        },
+    };
     let response = AuthorityClient::new(channel)
         .attest(timed(call))
         .await

@@ -1,6 +1,6 @@
 //! Join tokens: `usher1.<id>.<secret>.<sha256 of the root's SPKI>`, the last part in hex.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// A token as read from its file. Its text is secret: neither `Debug` nor errors show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,16 +13,12 @@ pub struct JoinToken {
 /// The file does not hold a join token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a join token: allowed is usher1.<id>.<secret>.<64 hex digits>, as `usher token create` prints it"
+    "not a join token: allowed is usher1.<id>.<secret>.<64 hex digits>, as `usher token create` prints it (or, on Kubernetes, a \
+     service account's token)"
 )]
 pub struct InvalidJoinToken;
 
 impl JoinToken {
-    /// The token in a file; `None`: there is none that could be used.
-    pub fn in_file(path: &Path) -> Option<Self> {
-        fs::read_to_string(path).ok()?.parse().ok()
-    }
-
     /// The whole token, to be sent to nobody but the pinned control plane.
     pub fn danger_expose(&self) -> &str {
         &self.text

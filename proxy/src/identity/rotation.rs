@@ -82,8 +82,8 @@ impl Last {
 pub enum Proof {
     /// The current one.
     Svid,
-    /// It has ended: only a join token helps.
-    JoinToken,
+    /// It has ended: only a token helps.
+    Token,
 }
 
 /// When the next attempt is due; `chance` is uniform in `0.0..1.0` and the same until the attempt is made.
@@ -147,6 +147,6 @@ pub fn proof(leaf: &Leaf, now: SystemTime) -> Proof {
     if leaf.holds_at(now) {
         Proof::Svid
     } else {
-        Proof::JoinToken
+        Proof::Token
     }
 }

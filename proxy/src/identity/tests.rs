@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    control_plane::fake::{Fake, WORKLOAD, token},
+    bootstrap::TokenFiles,
+    control_plane::fake::{Fake, SERVICE_ACCOUNT_TOKEN, WORKLOAD, token},
     state_dir::StateDir,
     tls::{Leaf, tests::TestAuthority},
 };
@@ -119,7 +120,7 @@ fn an_ended_svid_proves_nothing() {
     assert_eq!(proof(&leaf(10, 10, now), now), Proof::Svid);
     assert_eq!(
         proof(&leaf(10, 10, now), now + Duration::from_secs(11)),
-        Proof::JoinToken
+        Proof::Token
     );
 }
 
@@ -162,11 +163,66 @@ impl Directory {
     }
 }
 
+/// A token, and no roots.
+fn only(token: &std::path::Path) -> TokenFiles {
+    TokenFiles {
+        token: Some(token.to_owned()),
+        roots: None,
+    }
+}
+
+/// Roots as the ConfigMap has them.
+fn pem(roots: &[&[u8]]) -> String {
+    let root = |der: &&[u8]| {
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    roots.iter().map(root).collect()
+}
+
+#[tokio::test]
+async fn a_service_accounts_token_goes_to_a_control_plane_under_a_mounted_root_only() {
+    let (fake, directory) = (Fake::start().await, directory());
+    let stranger = TestAuthority::new();
+    let token = directory.token_file(SERVICE_ACCOUNT_TOKEN);
+    let error = attest(&fake.control_plane, &only(&token))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AttestError::NoRoots { .. }), "{error}");
+    assert!(error.is_final() && error.to_string().contains("--root-file"));
+
+    let roots = directory.root.path().join("root.pem");
+    let files = TokenFiles {
+        roots: Some(roots.clone()),
+        ..only(&token)
+    };
+    // The volume may be mounted later, and a ConfigMap be filled later.
+    let missing = attest(&fake.control_plane, &files).await.unwrap_err();
+    assert!(matches!(missing, AttestError::RootFile { .. }), "{missing}");
+    std::fs::write(&roots, "# none yet\n").unwrap();
+    let empty = attest(&fake.control_plane, &files).await.unwrap_err();
+    assert!(matches!(empty, AttestError::Roots { .. }), "{empty}");
+    assert!(!missing.is_final() && !empty.is_final());
+
+    std::fs::write(&roots, pem(&[&stranger.root])).unwrap();
+    let error = attest(&fake.control_plane, &files).await.unwrap_err();
+    assert!(matches!(error, AttestError::OtherMesh { .. }), "{error}");
+    assert!(error.to_string().contains("usher-trust"), "{error}");
+    assert!(fake.calls().is_empty(), "nobody has seen the token");
+
+    // While roots change, there are several.
+    std::fs::write(&roots, pem(&[&stranger.root, &fake.authority.root])).unwrap();
+    let svid = attest(&fake.control_plane, &files).await.unwrap();
+    assert_eq!(svid.leaf.spiffe_id.as_str(), WORKLOAD);
+    let shown = format!("{:?}", Token::read(&files).unwrap());
+    assert!(!shown.contains("eyJ"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_token_buys_an_svid_that_is_kept_renewed_and_reused() {
     let (fake, directory) = (Fake::start().await, directory());
     let token = directory.token_file(&fake.token());
-    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
+    let svid = attest(&fake.control_plane, &only(&token)).await.unwrap();
     assert_eq!(svid.leaf.spiffe_id.as_str(), WORKLOAD);
 
     let mut keeper = Keeper::new(directory.state.clone(), svid).unwrap();
@@ -201,7 +257,9 @@ async fn a_token_buys_an_svid_that_is_kept_renewed_and_reused() {
 async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
     let (fake, directory) = (Fake::start().await, directory());
     let other = directory.token_file(&token(&TestAuthority::new().root));
-    let error = attest(&fake.control_plane, Some(&other)).await.unwrap_err();
+    let error = attest(&fake.control_plane, &only(&other))
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, AttestError::OtherMesh { .. }) && error.is_final(),
         "{error}"
@@ -209,7 +267,7 @@ async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
 
     let workload = Fake::start_as(WORKLOAD).await;
     let own = directory.token_file(&workload.token());
-    let error = attest(&workload.control_plane, Some(&own))
+    let error = attest(&workload.control_plane, &only(&own))
         .await
         .unwrap_err();
     assert!(
@@ -223,7 +281,7 @@ async fn the_secret_goes_to_nobody_but_the_pinned_control_plane() {
 async fn a_refused_token_is_final_and_a_missing_control_plane_is_not() {
     let (fake, directory) = (Fake::start().await, directory());
     let garbage = directory.token_file("no token at all");
-    let error = attest(&fake.control_plane, Some(&garbage))
+    let error = attest(&fake.control_plane, &only(&garbage))
         .await
         .unwrap_err();
     assert!(error.is_final(), "{error}");
@@ -233,20 +291,20 @@ async fn a_refused_token_is_final_and_a_missing_control_plane_is_not() {
     );
     let wrong = directory.token_file(&fake.token().replace("secret", "guess"));
     assert!(
-        attest(&fake.control_plane, Some(&wrong))
+        attest(&fake.control_plane, &only(&wrong))
             .await
             .unwrap_err()
             .is_final()
     );
     assert!(
-        attest(&fake.control_plane, None)
+        attest(&fake.control_plane, &TokenFiles::default())
             .await
             .unwrap_err()
             .is_final()
     );
     let nobody = crate::control_plane::ControlPlane::new("127.0.0.1:1");
     let right = directory.token_file(&fake.token());
-    assert!(!attest(&nobody, Some(&right)).await.unwrap_err().is_final());
+    assert!(!attest(&nobody, &only(&right)).await.unwrap_err().is_final());
 }
 
 #[tokio::test]
@@ -256,19 +314,19 @@ async fn a_token_that_is_still_being_written_is_waited_for() {
     let path = directory.token_file(&token);
     for unfinished in ["", "\n", &token[..token.len() - 1]] {
         std::fs::write(&path, unfinished).unwrap();
-        let error = attest(&fake.control_plane, Some(&path)).await.unwrap_err();
+        let error = attest(&fake.control_plane, &only(&path)).await.unwrap_err();
         assert!(!error.is_final(), "{unfinished:?}: {error}");
         assert!(error.to_string().contains("not written to its end"));
     }
     std::fs::write(&path, &token).unwrap();
-    attest(&fake.control_plane, Some(&path)).await.unwrap();
+    attest(&fake.control_plane, &only(&path)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_new_bundle_replaces_the_material_but_never_the_mesh() {
     let (fake, directory) = (Fake::start().await, directory());
     let token = directory.token_file(&fake.token());
-    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
+    let svid = attest(&fake.control_plane, &only(&token)).await.unwrap();
     let mut keeper = Keeper::new(directory.state.clone(), svid.clone()).unwrap();
     let mut bundle = svid.bundle.clone();
     bundle.version = 2;
@@ -298,8 +356,8 @@ async fn a_new_bundle_replaces_the_material_but_never_the_mesh() {
 async fn a_root_that_went_is_remembered_as_ours_also_after_a_restart() {
     let (fake, directory) = (Fake::start().await, directory());
     let token = directory.token_file(&fake.token());
-    let svid = attest(&fake.control_plane, Some(&token)).await.unwrap();
-    let pinned = JoinToken::in_file(&token).unwrap().root_spki_sha256;
+    let svid = attest(&fake.control_plane, &only(&token)).await.unwrap();
+    let pinned = Token::read(&only(&token)).unwrap().roots()[0];
     assert!(svid.is_under(&pinned));
     let mut keeper = Keeper::new(directory.state.clone(), svid.clone()).unwrap();
     assert!(keeper.material().load().is_under_active);

@@ -203,19 +203,19 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// For the one call before we have an SVID: no certificate of ours, and a server whose chain contains the root
-/// with this SubjectPublicKeyInfo digest.
+/// For the one call before we have an SVID: no certificate of ours, and a server whose chain contains one of the roots with
+/// these SubjectPublicKeyInfo digests.
 ///
 /// # Errors
 /// When the provider lacks TLS 1.3, which aws-lc-rs never does.
-pub fn pinned_client(root_spki_sha256: [u8; 32]) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub fn pinned_client(roots: &[[u8; 32]]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(provider());
     let algorithms = provider.signature_verification_algorithms;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(PinnedVerifier {
-            root_spki_sha256,
+            roots: roots.into(),
             algorithms,
         }))
         .with_no_client_auth();

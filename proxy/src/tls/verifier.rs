@@ -253,11 +253,11 @@ impl ClientCertVerifier for MeshVerifier {
     }
 }
 
-/// Verifies the control plane before a first SVID: the chain it sends must contain, and lead to, the root
-/// whose key the join token pins. Only then is the token's secret sent.
+/// Verifies the control plane before a first SVID: the chain it sends must contain, and lead to, a root
+/// that the token may be shown to. Only then is it sent.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
-    pub(super) root_spki_sha256: [u8; 32],
+    pub(super) roots: Box<[[u8; 32]]>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -272,7 +272,7 @@ impl ServerCertVerifier for PinnedVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let pinned = intermediates
             .iter()
-            .find(|der| spki_sha256(der).is_ok_and(|digest| digest == self.root_spki_sha256))
+            .find(|der| spki_sha256(der).is_ok_and(|digest| self.roots.contains(&digest)))
             .ok_or(CertificateError::UnknownIssuer)?;
         let root = anchor_from_trusted_cert(pinned).map_err(chain_error)?;
         let usage = KeyUsage::server_auth();

@@ -25,6 +25,7 @@ pub(super) async fn attest(mesh: &Mesh, token: &Path) -> Result<Arc<ClientConfig
             .serialize_request(&key)?
             .der()
             .to_vec(),
+        ..AttestRequest::default()
     };
     let connection = Connection::open(mesh.grpc(), &stranger()?).await?;
     let path = "/usher.v1.Authority/Attest";

@@ -1302,6 +1302,9 @@ pub struct AttestRequest {
     /// only its public key is used
     #[prost(bytes = "vec", tag = "2")]
     pub csr_der: ::prost::alloc::vec::Vec<u8>,
+    /// Instead of a join token: of a Kubernetes service account, with the audience `usher`.
+    #[prost(string, tag = "3")]
+    pub service_account_token: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {

@@ -17,6 +17,7 @@ use usher_config::{
 
 use super::{
     super::{
+        service_account::{self, NotReviewed, Reviewed, Reviews},
         svid::Claims,
         tests::{account, authority, greedy_csr, plain_csr},
         token::{
@@ -68,6 +69,7 @@ async fn attesting_gives_the_tokens_identity_whatever_the_request_asks_for() {
         service.attest(Request::new(v1::AttestRequest {
             join_token: token.reveal(),
             csr_der,
+            ..v1::AttestRequest::default()
         }))
     };
     let broken = attest(vec![1, 2, 3]).await.expect_err("not a request");
@@ -130,6 +132,7 @@ async fn nobody_is_signed_for_whom_configuration_does_not_declare() {
         service.attest(Request::new(v1::AttestRequest {
             join_token: token.reveal(),
             csr_der: plain_csr(),
+            ..v1::AttestRequest::default()
         }))
     };
     let renew = || {
@@ -167,6 +170,7 @@ async fn a_token_is_not_spent_on_what_could_not_be_recorded() {
         service.attest(Request::new(v1::AttestRequest {
             join_token: token.reveal(),
             csr_der: plain_csr(),
+            ..v1::AttestRequest::default()
         }))
     };
     let log = directory.path().join("ca/issued.jsonl");
@@ -213,6 +217,7 @@ async fn whoever_asks_far_too_often_waits_and_spends_no_use_of_a_token() {
         service.attest(Request::new(v1::AttestRequest {
             join_token: token.reveal(),
             csr_der: plain_csr(),
+            ..v1::AttestRequest::default()
         }))
     };
     let mut refused = 0;
@@ -244,6 +249,7 @@ async fn an_address_that_guesses_tokens_is_not_answered_for_long() {
         let mut request = Request::new(v1::AttestRequest {
             join_token: guess.clone(),
             csr_der: plain_csr(),
+            ..v1::AttestRequest::default()
         });
         let peer = Peer {
             address: Some(address.into()),
@@ -266,4 +272,117 @@ async fn an_address_that_guesses_tokens_is_not_answered_for_long() {
     }
     let elsewhere = ask([127, 0, 0, 2]).await.expect_err("a guess");
     assert_eq!(elsewhere.code(), Code::Unauthenticated, "its own bucket");
+}
+
+/// An API server that knows two tokens.
+struct Cluster;
+
+#[tonic::async_trait]
+impl Reviews for Cluster {
+    async fn review(&self, token: &str) -> Result<Reviewed, NotReviewed> {
+        match token {
+            token if token == of_account("account") => Ok(Reviewed {
+                subject: service_account::subject("system:serviceaccount:bank:account")?,
+                pod: Some("account-7d4b".to_owned()),
+            }),
+            token if token == of_account("away") => {
+                Err(NotReviewed::Unreachable("connection refused".into()))
+            }
+            _ => Err(NotReviewed::Refused("not signed here".to_owned())),
+        }
+    }
+}
+
+fn of_account(name: &str) -> String {
+    for_audience(name, "usher")
+}
+
+fn for_audience(name: &str, audience: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let claims = format!(r#"{{"aud":["{audience}"],"sub":"{name}"}}"#);
+    format!(
+        "eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmVk",
+        URL_SAFE_NO_PAD.encode(claims)
+    )
+}
+
+async fn attest_as(
+    service: &AuthorityService,
+    token: &str,
+) -> Result<v1::SvidResponse, tonic::Status> {
+    let request = v1::AttestRequest {
+        service_account_token: token.to_owned(),
+        csr_der: plain_csr(),
+        ..v1::AttestRequest::default()
+    };
+    let answer = service.attest(Request::new(request)).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_service_accounts_token_gives_its_accounts_identity_if_the_cluster_says_so() {
+    let Service {
+        service,
+        declared,
+        _directory,
+        ..
+    } = service();
+    let own = of_account("account");
+    let nowhere = attest_as(&service, &own).await.expect_err("no cluster");
+    assert_eq!(nowhere.code(), Code::Unauthenticated);
+    assert!(nowhere.message().contains("--kubernetes"), "{nowhere}");
+
+    let service = service.with_reviews(Arc::new(Cluster));
+    let answer = attest_as(&service, &own).await.expect("attested");
+    assert_eq!(answer.spiffe_id, account().as_str());
+    let issued = std::fs::read_to_string(_directory.path().join("ca/issued.jsonl"));
+    let issued = issued.expect("written");
+    assert!(
+        issued.contains(r#""proof":"service_account","pod":"account-7d4b""#),
+        "{issued}"
+    );
+
+    for (token, code, said) in [
+        (
+            of_account("forged"),
+            Code::Unauthenticated,
+            "not signed here",
+        ),
+        (of_account("away"), Code::Unavailable, "not reached"),
+        (
+            for_audience("account", "vault"),
+            Code::Unauthenticated,
+            "audience vault",
+        ),
+        (
+            "eyJ.e30".to_owned(),
+            Code::Unauthenticated,
+            "JSON web token",
+        ),
+    ] {
+        let refused = attest_as(&service, &token).await.expect_err("refused");
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.message().contains(said), "{refused}");
+        assert!(!refused.message().contains(&token), "{refused}");
+    }
+
+    declared.store(false, Ordering::SeqCst);
+    let unknown = attest_as(&service, &own).await.expect_err("not declared");
+    assert_eq!(unknown.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn two_proofs_at_once_are_none() {
+    let Service {
+        service,
+        _directory,
+        ..
+    } = service();
+    let request = v1::AttestRequest {
+        join_token: "usher1.a.b.c".to_owned(),
+        service_account_token: of_account("account"),
+        csr_der: plain_csr(),
+    };
+    let refused = service.attest(Request::new(request)).await;
+    assert_eq!(refused.expect_err("which?").code(), Code::InvalidArgument);
 }

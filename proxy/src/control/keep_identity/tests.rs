@@ -25,7 +25,11 @@ async fn rejoin(kept: &Fake, token: &Fake) -> (Result<Svid, Exit>, Standing) {
     let directory = StateDir::open(&folder.path().join("state")).unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, kept.token()).unwrap();
-    let svid = attest(&kept.control_plane, Some(&file)).await.unwrap();
+    let files = TokenFiles {
+        token: Some(file.clone()),
+        roots: None,
+    };
+    let svid = attest(&kept.control_plane, &files).await.unwrap();
     Keeper::new(directory.clone(), svid).unwrap();
     std::fs::write(&file, token.token()).unwrap();
     let arguments = [
