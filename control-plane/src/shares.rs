@@ -5,9 +5,11 @@
 //! a kind leaves is for those whom the others cannot pose as. No packet from elsewhere comes over loopback, and nobody
 //! has an identity without proof.
 
+pub mod lines;
+
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,7 +20,7 @@ use usher_config::value::SpiffeId;
 pub enum Asker {
     /// Anybody on this machine: whoever comes over loopback.
     Here,
-    /// Whoever is at this address.
+    /// Whoever is at this address; of IPv6, in this network of 64 bits, which is what one machine has (RFC 6177).
     At(IpAddr),
     /// Whoever has proven to be it.
     Proven(SpiffeId),
@@ -78,10 +80,13 @@ impl Asker {
     /// Who comes from there.
     pub fn at(address: IpAddr) -> Self {
         let address = address.to_canonical();
-        if address.is_loopback() {
-            Self::Here
-        } else {
-            Self::At(address)
+        match address {
+            here if here.is_loopback() => Self::Here,
+            IpAddr::V4(_) => Self::At(address),
+            IpAddr::V6(host) => {
+                let network = host.to_bits() & !u128::from(u64::MAX);
+                Self::At(Ipv6Addr::from_bits(network).into())
+            }
         }
     }
 

@@ -5,9 +5,10 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result};
 use usher_tests::{Application, Etcd, Mesh, Output, binary, eventually, run, yaml};
 
-use crate::authority::{root, status};
-
-const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
+use crate::{
+    authority::{root, status},
+    replicas::MESH,
+};
 
 fn usher(words: &[&str], mesh: &Mesh) -> Output {
     let data = mesh.data().display().to_string();

@@ -22,7 +22,7 @@ mod rollback;
 
 // Several threads in each test: `usher apply` is waited for on one of them, while calls and the way to etcd go on.
 
-const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
+pub(super) const MESH: &str = "apiVersion: usher.dev/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n  trustDomain: test.mesh\n";
 
 /// A registration lives this long without a renewal.
 const LEASE: Duration = Duration::from_secs(15);

@@ -176,7 +176,11 @@ impl Rotate {
                     if report.roots.iter().all(|root| root.phase != Phase::Adding) {
                         return Err(Failure::new(exit::FAILED, message));
                     }
-                    progress.say(&format!("{} do not know the new root yet", report.behind));
+                    let who = match report.behind {
+                        1 => "1 sidecar or control plane does".to_owned(),
+                        behind => format!("{behind} sidecars and control planes do"),
+                    };
+                    progress.say(&format!("{who} not know the new root yet"));
                     tokio::time::sleep(LOOK).await;
                 }
                 Err(refusal) => return Err(refused(refusal)),

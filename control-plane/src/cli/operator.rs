@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How long an answer may take: the store's disk, and a large mesh that is compiled.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads a document.
 pub(super) async fn read<T: DeserializeOwned>(

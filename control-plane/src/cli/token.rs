@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use clap::{Args, Subcommand};
+use http::Method;
 use usher_config::value::{Name, parse_duration};
 
 use super::{
@@ -110,13 +111,14 @@ pub(super) async fn request_token(
     data: &DataDirectory,
     request: &CreateToken,
 ) -> Result<CreatedToken, Failure> {
-    let made = operator::command(data, "/v1/tokens", request).await;
-    made.map_err(|failure| match failure.code {
-        exit::UNAVAILABLE => failure.advise(
+    let (body, limit) = (operator::written(request)?, operator::LIMIT);
+    let asked = operator::exchange(data, (Method::POST, "/v1/tokens"), body, limit).await;
+    let answer = asked.map_err(|nobody| {
+        nobody.advise(
             "one on another machine: make the token there, and give its file with --token-file",
-        ),
-        _ => failure,
-    })
+        )
+    })?;
+    operator::answered(answer.map_err(operator::refused)?)
 }
 
 #[cfg(test)]

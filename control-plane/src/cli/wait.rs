@@ -19,7 +19,8 @@ use crate::status::{ObjectReport, ProxyReport, StatusReport};
 /// Wait until a configuration is accepted and every connected sidecar that it concerns runs it
 ///
 /// Of several control planes on one store, the one that is asked knows of its own sidecars: ask each.
-/// A sidecar that refuses it ends the waiting at once, and so does an object with a mistake.
+/// A sidecar that refuses it ends the waiting at once, and so does an object with a mistake; without --revision, so does a
+/// revision that is held (`usher rollback`) while the source has another.
 /// With --strict it also looks at each object then: one that does not do all that it says, or has a warning, is a failure.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,7 +30,7 @@ Examples:
   usher wait --revision 14 --json
   usher wait --strict                               # in a pipeline: no object that usher get --not-ready would list
 
-Exit codes: 0 it runs everywhere, 1 it does not: refused, or not within the timeout; with --strict
+Exit codes: 0 it runs everywhere, 1 it does not: refused, held back, or not within the timeout; with --strict
 also where it runs, and an object is not accepted, not resolved, not run by all sidecars that are told of it, partly without
 effect, or has a warning (usher get --not-ready); 64 usage, 69 no control plane answers.")]
 pub(super) struct Wait {
@@ -110,6 +111,9 @@ impl Wait {
             super::print_json(&told)?;
         } else if done {
             anstream::println!("{} {}", paint(GOOD, "done:"), seen.line());
+            if let Some(held) = &seen.held {
+                anstream::eprintln!("  {held}");
+            }
         } else {
             let why = match (seen.refused.is_empty(), &seen.held, timeout) {
                 _ if seen.is_done() => "not as written everywhere (--strict):",
@@ -179,7 +183,7 @@ struct Seen {
     behind: Vec<String>,
     /// Who refused what.
     refused: Vec<String>,
-    /// That edits wait, because a revision is held.
+    /// That edits wait, because a revision is held. They are no matter of whoever waits for a revision of a number.
     held: Option<String>,
 }
 
@@ -222,7 +226,7 @@ impl Seen {
 
     /// More time does not help.
     fn is_hopeless(&self) -> bool {
-        !self.refused.is_empty() || self.held.is_some()
+        !self.refused.is_empty() || self.wanted == 0 && self.held.is_some()
     }
 
     /// What there is still to wait for.

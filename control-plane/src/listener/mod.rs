@@ -7,6 +7,7 @@
 
 pub mod tls;
 mod stream;
+mod told;
 mod turns;
 
 use std::{
@@ -30,10 +31,11 @@ use usher_config::value::TrustDomain;
 
 use crate::{
     ca::{Peer, svid::Claims},
-    shares::{self, Asker, Shares},
+    shares::{self, Asker, Full, Shares, lines},
     telemetry::metrics::{Handshake, ListenerMetrics},
 };
 
+use told::{Crowd, Greedy};
 use turns::Turns;
 
 pub use stream::MeshStream;
@@ -43,10 +45,14 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Handshakes at once. Each costs about a millisecond of CPU: 256 at once are over within a second, more would only make all of
 /// them late. Connections on which nothing was said yet do not count: a few hundred silent peers would keep everybody out.
-/// Neither do handshakes whose peers have needed two seconds: they are slow, or mean harm. One address has half of them.
+/// Neither do handshakes whose peers have needed two seconds: they are slow, or mean harm. One address has half of them; this
+/// machine, which is not one asker, leaves an eighth.
 const TURNS: turns::Bounds = turns::Bounds {
     all: 256,
-    each: 128,
+    each: lines::Bounds {
+        here: 224,
+        each: 128,
+    },
     held_max: Duration::from_secs(2),
 };
 
@@ -58,14 +64,12 @@ const LINE_MAX: Duration = Duration::from_secs(15);
 pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// What one address may have of the connections, as a divisor: half. Behind one there may be many sidecars (NAT, a load balancer
-/// for connections), and whoever takes all that it may have still leaves as many to the others.
+/// for connections), and whoever takes all that it may have still leaves as many to the others. Loopback has no share: it is
+/// everybody on this machine.
 const SHARE: usize = 2;
 
-/// What this machine leaves to others, as a divisor: it has no share, for everybody on it has the same address.
-const RESERVE: usize = 16;
-
 /// Connections without a certificate at once: whoever can reach the port may open them, and must not keep out those
-/// who have one. A sidecar that joins needs its for milliseconds, and comes again with back-off.
+/// who have one. A sidecar that joins needs its for milliseconds, and comes again with back-off. One address has half of them.
 const STRANGERS_MAX: usize = 1_000;
 
 /// How long a connection without a certificate lives: enough to attest, no more.
@@ -76,9 +80,6 @@ const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait when the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often the same warning is worth a line.
-const REMIND: Duration = Duration::from_secs(60);
 
 /// Sidecars that knock while we are busy with others: all of a large mesh, which come back at once.
 const BACKLOG: u32 = 16_384;
@@ -111,8 +112,23 @@ struct Shaker {
     trust_domain: TrustDomain,
     metrics: Arc<ListenerMetrics>,
     turns: Turns,
-    strangers: Arc<Semaphore>,
+    strangers: Shares,
+    asker: fn(IpAddr) -> Asker,
+    greedy: Greedy,
 }
+
+/// What holds for peers who have not proved anything yet.
+#[derive(Clone, Copy)]
+struct Rules {
+    turns: turns::Bounds,
+    /// Who comes from an address.
+    asker: fn(IpAddr) -> Asker,
+}
+
+const RULES: Rules = Rules {
+    turns: TURNS,
+    asker: Asker::at,
+};
 
 /// Why a connection did not come to be; a normal event on a port that others can reach.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +145,10 @@ enum HandshakeError {
     Identity(TrustDomain),
     #[error("{STRANGERS_MAX} connections without a certificate are open already")]
     Strangers,
+    #[error(
+        "half of all connections without a certificate that there may be are from this address already"
+    )]
+    StrangersShare,
 }
 
 impl Listener {
@@ -139,11 +159,11 @@ impl Listener {
         trust_domain: TrustDomain,
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
-        Self::with(TURNS, tcp, tls, trust_domain, metrics)
+        Self::with(RULES, tcp, tls, trust_domain, metrics)
     }
 
     fn with(
-        turns: turns::Bounds,
+        rules: Rules,
         (tcp, connections_max): (TcpListener, usize),
         tls: Arc<tls::MeshTls>,
         trust_domain: TrustDomain,
@@ -153,8 +173,14 @@ impl Listener {
             tls,
             trust_domain,
             metrics,
-            turns: Turns::new(turns),
-            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            turns: Turns::new(rules.turns),
+            strangers: Shares::new(shares::Bounds {
+                all: STRANGERS_MAX,
+                each: STRANGERS_MAX.div_ceil(SHARE),
+                reserve: 0,
+            }),
+            asker: rules.asker,
+            greedy: Greedy::default(),
         };
         Self {
             tcp,
@@ -173,12 +199,13 @@ impl Listener {
     async fn accept(self, sender: mpsc::Sender<io::Result<MeshStream>>) {
         let most = self.connections_max;
         let connections = Arc::new(Semaphore::new(most));
+        // Only the share of each: that all together are no more than there may be, `connections` sees to.
         let shares = Shares::new(shares::Bounds {
-            all: most,
+            all: usize::MAX,
             each: most.div_ceil(SHARE),
-            reserve: most / RESERVE,
+            reserve: 0,
         });
-        let (mut crowd, mut greedy) = (Crowd::default(), Greedy::default());
+        let mut crowd = Crowd::default();
         // A permit first: what cannot be served stays in the kernel's queue, where it costs nothing.
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
             crowd.look(most - connections.available_permits(), most);
@@ -188,9 +215,11 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let Ok(share) = shares.take(&Asker::at(from.ip())) else {
+                    let Ok(share) = shares.take(&(self.shaker.asker)(from.ip())) else {
                         self.shaker.metrics.count(Handshake::Share);
-                        greedy.hung_up_on(from.ip(), Instant::now());
+                        self.shaker
+                            .greedy
+                            .has_its_share(from.ip(), most, "connections");
                         continue;
                     };
                     let (shaker, sender) = (Arc::clone(&self.shaker), sender.clone());
@@ -223,6 +252,7 @@ impl Shaker {
                 self.metrics.count(match &error {
                     HandshakeError::Timeout | HandshakeError::Line => Handshake::Timeout,
                     HandshakeError::Left => Handshake::Left,
+                    HandshakeError::StrangersShare => Handshake::Share,
                     HandshakeError::Tls(_)
                     | HandshakeError::Identity(_)
                     | HandshakeError::Strangers => Handshake::Refused,
@@ -247,7 +277,8 @@ impl Shaker {
             .await
             .map_err(|_| HandshakeError::Timeout)??;
         let waits = self.metrics.waits();
-        let turn = timeout(LINE_MAX, self.turns.wait(address))
+        let asker = address.map(self.asker);
+        let turn = timeout(LINE_MAX, self.turns.wait(asker.clone()))
             .await
             .map_err(|_| HandshakeError::Line)?;
         drop(waits);
@@ -268,9 +299,8 @@ impl Shaker {
         }
         let (identity, lifetime, stranger) = match chain.first() {
             None => {
-                let permit = Arc::clone(&self.strangers).try_acquire_owned();
-                let permit = permit.map_err(|_| HandshakeError::Strangers)?;
-                (None, ANONYMOUS_LIFETIME, Some(permit))
+                let place = self.strange(address.zip(asker))?;
+                (None, ANONYMOUS_LIFETIME, Some(place))
             }
             Some(certificate) => {
                 let foreign = || HandshakeError::Identity(self.trust_domain.clone());
@@ -311,48 +341,20 @@ impl Shaker {
             (place, stranger, open),
         ))
     }
-}
 
-/// Tells operators, once each time, that connections are nearly as many as may be.
-#[derive(Default)]
-struct Crowd {
-    is_told: bool,
-}
-
-impl Crowd {
-    fn look(&mut self, open: usize, most: usize) {
-        if open <= most / 2 {
-            self.is_told = false;
-        } else if open > most - most / 10 && !std::mem::replace(&mut self.is_told, true) {
-            warn!(
-                open,
-                most,
-                "connections of sidecars are nearly as many as may be, those beyond have to wait: raise the limit of \
-                 descriptors (LimitNOFILE, ulimit -Hn) if it is what bounds them, or start another control plane"
-            );
-        }
-    }
-}
-
-/// Tells operators, now and then, that one address wants more connections than it may have.
-#[derive(Default)]
-struct Greedy {
-    told: Option<Instant>,
-}
-
-impl Greedy {
-    fn hung_up_on(&mut self, from: IpAddr, now: Instant) {
-        if self
-            .told
-            .is_none_or(|told| now.duration_since(told) >= REMIND)
-        {
-            self.told = Some(now);
-            warn!(
-                %from,
-                "this address has half of all connections that there may be: further ones are hung up on; if many sidecars share \
-                 it (NAT, a load balancer), raise the limit of descriptors (LimitNOFILE, ulimit -Hn) or start another control plane"
-            );
-        }
+    /// A place for one without a certificate.
+    fn strange(&self, from: Option<(IpAddr, Asker)>) -> Result<shares::Place, HandshakeError> {
+        let Some((address, asker)) = from else {
+            return Err(HandshakeError::Left);
+        };
+        self.strangers.take(&asker).map_err(|full| match full {
+            Full::All => HandshakeError::Strangers,
+            Full::Share => {
+                let what = "connections without a certificate";
+                self.greedy.has_its_share(address, STRANGERS_MAX, what);
+                HandshakeError::StrangersShare
+            }
+        })
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) type Place = (OwnedSemaphorePermit, shares::Place);
 
 /// Given back when the connection ends: its place, its place among those without a certificate, and the count.
-pub(super) type Held = (Place, Option<OwnedSemaphorePermit>, Counted);
+pub(super) type Held = (Place, Option<shares::Place>, Counted);
 
 impl MeshStream {
     pub(super) fn new(tls: TlsStream<TcpStream>, peer: Peer, end: End, held: Held) -> Self {

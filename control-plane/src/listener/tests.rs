@@ -1,6 +1,6 @@
 //! A handshake proves an identity, or nothing comes through.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{
@@ -19,12 +19,13 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt as _;
 use usher_config::value::SpiffeId;
 
-use super::{Listener, MeshStream, tls};
+use super::{Listener, MeshStream, Rules, tls};
 use crate::{
     ca::{
         Authority, Peer,
         svid::{Claims, ProvenKey},
     },
+    shares::Asker,
     telemetry::metrics::Metrics,
 };
 
@@ -80,6 +81,10 @@ async fn port() -> Port {
 }
 
 async fn port_for(connections: usize) -> Port {
+    port_with(connections, Asker::at).await
+}
+
+async fn port_with(connections: usize, asker: fn(IpAddr) -> Asker) -> Port {
     let directory = tempfile::tempdir().expect("writable");
     let trust_domain = "usher.local".parse().expect("valid");
     let authority = Authority::open(&directory.path().join("ca"), &trust_domain).expect("opens");
@@ -94,7 +99,7 @@ async fn port_for(connections: usize) -> Port {
         ..super::TURNS
     };
     let listener = Listener::with(
-        turns,
+        Rules { turns, asker },
         (tcp, connections),
         tls,
         trust_domain,
@@ -309,8 +314,7 @@ async fn who_hangs_up_in_line_costs_no_handshake() {
         stream
     };
     let mut slow = Vec::new();
-    // Those of this machine leave an eighth to others.
-    for _ in 0..=super::TURNS.all - super::TURNS.all / 8 {
+    for _ in 0..=super::TURNS.each.here {
         slow.push(knock().await);
     }
     says("usher_control_waiting_handshakes 1").await;
@@ -336,23 +340,4 @@ async fn one_beyond_as_many_as_may_be_waits_until_another_leaves() {
     second.expect("in time").expect("room");
 }
 
-#[tokio::test]
-async fn one_address_does_not_get_all_connections() {
-    let port = port_for(16).await;
-    let mut open = Vec::new();
-    for _ in 0..15 {
-        open.push(TcpStream::connect(port.address).await.expect("accepted"));
-    }
-    let mut beyond = TcpStream::connect(port.address)
-        .await
-        .expect("accepted by the kernel");
-    // Sooner than a silent one is.
-    let read = timeout(Duration::from_secs(4), beyond.read(&mut [0])).await;
-    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
-    let counted = "usher_control_handshakes_total{result=\"share\"} 1";
-    assert!(
-        port.metrics.render().contains(counted),
-        "{}",
-        port.metrics.render()
-    );
-}
+mod crowds;

@@ -148,6 +148,12 @@ impl Doubt {
                 None if opens_alone(key.kind) => {
                     next.objects.remove(&key);
                     let found = &format!("a new {}, allowed: none", key.kind);
+                    let then = match key.kind {
+                        Kind::Mesh => {
+                            "what it lets in or out may be about what is there, so it comes into force as soon as that file can be read"
+                        }
+                        _ => then,
+                    };
                     held_back.push(waiting(&key, at, (found, unread, then), false));
                 }
                 Some(last_good) if may_open(&last_good.object, &located.object) => {

@@ -48,6 +48,10 @@ fn many_addresses_leave_the_reserve_to_others() {
 fn an_address_is_one_however_it_is_written() {
     let address = |text: &str| Asker::at(text.parse().expect("valid"));
     assert_eq!(address("::ffff:10.0.0.1"), at(1));
+    // Whoever has a network of 64 bits has all addresses in it.
+    let one = address("fd00:0:0:1::1");
+    assert_eq!(address("fd00:0:0:1:ffff:ffff:ffff:ffff"), one);
+    assert_ne!(address("fd00:0:0:2::1"), one);
     for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
         assert_eq!(address(here), Asker::Here, "{here}");
     }

@@ -26,8 +26,8 @@ pub(super) struct Configuration {
     pub(super) rejected: Vec<RejectedObject>,
     /// Of what is in force.
     pub(super) remarks: Remarks,
-    /// While a revision is held: objects that the source has otherwise, at most 100 names.
-    pub(super) waiting: Vec<String>,
+    /// While a revision is held: objects that the source has otherwise.
+    pub(super) waiting: Vec<ObjectKey>,
     /// The revision in which each object became what it is, as far as is remembered; too new rather than too old.
     pub(super) changed_in: Arc<BTreeMap<ObjectKey, u64>>,
     /// Made when somebody asks.

@@ -204,9 +204,7 @@ impl State {
     fn hold(&self, current: &Configuration, waits: Option<Reading>) {
         let mut next = current.with(current.rejected.clone());
         if let Some(reading) = waits {
-            let waiting = reading.changed.iter().map(ToString::to_string);
-            next.waiting = waiting.take(CHANGED_MAX).collect();
-            next.rejected = reading.rejected;
+            (next.waiting, next.rejected) = (reading.changed, reading.rejected);
         }
         self.come_into_force(next);
     }

@@ -81,9 +81,9 @@ fn objects(
     for one in found {
         about.entry(&one.object).or_default().push(one);
     }
-    let waiting: BTreeSet<&str> = configuration.waiting.iter().map(String::as_str).collect();
-    let written = rejected.keys().chain(&waiting);
-    let written = written.filter_map(|name| object_key(name).ok());
+    let written = rejected.keys().filter_map(|name| object_key(name).ok());
+    let waiting: BTreeSet<&ObjectKey> = configuration.waiting.iter().collect();
+    let written = written.chain(configuration.waiting.iter().cloned());
     let keys = world.objects.keys().chain(world.denied.keys()).cloned();
     let keys: BTreeSet<ObjectKey> = keys.chain(written).collect();
     let report = |key: ObjectKey| {
@@ -98,9 +98,7 @@ fn objects(
             newest: configuration.configured.revision.number,
             refused: rejected.get(name.as_str()).copied(),
             unreadable: file.and_then(|file| rejected.get(file).copied()),
-            waits: configuration
-                .pinned()
-                .filter(|_| waiting.contains(name.as_str())),
+            waits: configuration.pinned().filter(|_| waiting.contains(&key)),
             found: about.get(name.as_str()).map_or(&[], Vec::as_slice),
             reached: &reached,
         };

@@ -16,7 +16,7 @@ use crate::{
     registry::{
         history,
         shared::Health,
-        store::{Origin, RevisionRecord},
+        store::{CHANGED_MAX, Origin, RevisionRecord},
     },
     status::{
         Condition, EndpointReport, ObjectReport, ObjectsSummary, ProxyReport, RevisionStatus,
@@ -49,7 +49,12 @@ impl State {
                 .next()
                 .unwrap_or_default(),
             pinned: configuration.pinned(),
-            waiting: configuration.waiting.clone(),
+            waiting: configuration
+                .waiting
+                .iter()
+                .take(CHANGED_MAX)
+                .map(ToString::to_string)
+                .collect(),
             trust_domain: configuration.compiled.trust_domain.to_string(),
             rejected: configuration.rejected.clone(),
             conditions: found,

@@ -5,14 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tonic::Status;
 use tracing::debug;
 use usher_config::{value::SpiffeId, wire::RETRY_PUSHBACK};
 
 use super::admission::{Admission, Bounds, Decision};
 use crate::{
-    shares::{self, Asker, Shares},
+    shares::{
+        Asker,
+        lines::{self, Lines},
+    },
     telemetry::metrics::StreamMetrics,
 };
 
@@ -29,12 +35,12 @@ const BOUNDS: Bounds = Bounds {
     away_max: Duration::from_secs(10),
 };
 
-/// What one identity may have of the places, as a divisor: half. Who has stolen one must not keep all others from theirs; a
-/// deployment of thousands that share one has them in turn, and those sent away are back within a second or two.
-const SHARE: usize = 2;
+/// Of the places, for streams of one identity: half. Who has stolen one must not keep all others from theirs. A deployment of
+/// thousands that share one stands in a line of its own, which moves as fast as the other: what takes time is the CPU.
+const OF_ONE_IDENTITY: usize = BOUNDS.places / 2;
 
-/// When one of too many of one identity is to come again, at the soonest.
-const SHARED_AWAY: Duration = Duration::from_secs(1);
+/// When whoever has waited in vain among those of its identity is to come again, at the soonest.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// For how long a place is held at most. A first batch takes milliseconds; who needs longer is slow, or means harm, and goes
 /// on without one.
@@ -48,7 +54,9 @@ pub(super) struct Door(Arc<Inner>);
 struct Inner {
     admission: Mutex<Admission>,
     places: Arc<Semaphore>,
-    shares: Shares,
+    /// Before the line of all: nobody is counted there who only waits for his own.
+    lines: Lines,
+    wait_max: Duration,
     metrics: Arc<StreamMetrics>,
 }
 
@@ -59,23 +67,27 @@ pub(super) struct Place {
     door: Door,
     permit: Option<OwnedSemaphorePermit>,
     /// Of its identity; held as long.
-    share: Option<shares::Place>,
+    _turn: lines::Turn,
 }
 
 impl Door {
     pub(super) fn new(metrics: Arc<StreamMetrics>) -> Self {
-        Self::with(BOUNDS, metrics)
+        Self::with(BOUNDS, OF_ONE_IDENTITY, metrics)
     }
 
-    pub(super) fn with(bounds: Bounds, metrics: Arc<StreamMetrics>) -> Self {
+    pub(super) fn with(
+        bounds: Bounds,
+        of_one_identity: usize,
+        metrics: Arc<StreamMetrics>,
+    ) -> Self {
         Self(Arc::new(Inner {
             admission: Mutex::new(Admission::new(bounds)),
             places: Arc::new(Semaphore::new(bounds.places)),
-            shares: Shares::new(shares::Bounds {
-                all: bounds.places,
-                each: bounds.places.div_ceil(SHARE),
-                reserve: 0,
+            lines: Lines::new(lines::Bounds {
+                here: of_one_identity,
+                each: of_one_identity,
             }),
+            wait_max: bounds.wait_max,
             metrics,
         }))
     }
@@ -85,6 +97,11 @@ impl Door {
     /// # Errors
     /// UNAVAILABLE, with the moment in which to come again.
     pub(super) async fn enter(&self, who: &SpiffeId) -> Result<Place, Status> {
+        let own = self.0.lines.wait(Asker::Proven(who.clone()));
+        let Ok(turn) = timeout(self.0.wait_max, own).await else {
+            // It has waited for as long as anybody does.
+            return Err(self.send_away(AGAIN.mul_f64(1.0 + chance())));
+        };
         let decision = self.update(|admission| admission.comes(Instant::now(), chance()));
         if let Decision::ComesAgain { after } = decision {
             return Err(self.send_away(after));
@@ -92,14 +109,10 @@ impl Door {
         let mut place = Place {
             door: self.clone(),
             permit: None,
-            share: None,
+            _turn: turn,
         };
         // Never closed.
         place.permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
-        match self.0.shares.take(&Asker::Proven(who.clone())) {
-            Ok(share) => place.share = Some(share),
-            Err(_) => return Err(self.send_away(SHARED_AWAY.mul_f64(1.0 + chance()))),
-        }
         Ok(place)
     }
 
@@ -127,7 +140,6 @@ impl Door {
 impl Drop for Place {
     fn drop(&mut self) {
         let was_inside = self.permit.is_some();
-        drop(self.share.take());
         self.door.update(|admission| match was_inside {
             true => admission.leaves(Instant::now()),
             false => admission.gives_up(),

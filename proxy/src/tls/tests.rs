@@ -298,7 +298,7 @@ async fn a_caller_without_a_certificate_is_refused() {
     let bob = authority.material(BOB);
     let mut alice = authority.material(ALICE);
     let pin = spki_sha256(&authority.root).unwrap();
-    let mut config = (*pinned_client(pin).unwrap()).clone();
+    let mut config = (*pinned_client(&[pin]).unwrap()).clone();
     config.alpn_protocols = vec![Alpn::H2.name().into()];
     alice.client_h2 = config.into();
     assert!(meet(&bob, &alice, &[id(BOB)]).await.0.is_err());
@@ -339,7 +339,7 @@ async fn an_applications_own_tls_is_left_as_it_came() {
 
 /// What a TLS client that knows nothing of the mesh says first.
 pub(crate) fn foreign_hello(host: &'static str) -> Vec<u8> {
-    let config = pinned_client([0; 32]).unwrap();
+    let config = pinned_client(&[[0; 32]]).unwrap();
     let mut config = (*config).clone();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = host.try_into().unwrap();

@@ -56,6 +56,8 @@ fn who_refuses_ends_it() {
     });
     let mut held = status(4, Vec::new());
     (held.pinned, held.waiting) = (Some(2), vec!["Service x/y".to_owned()]);
+    let asked = Seen::of(&held, Some(4));
+    assert!(asked.is_done() && asked.held.is_some(), "{asked:?}");
     for (status, said) in [
         (nacked, "a: cannot"),
         (rejected, "Service x/y: a.yaml:1:2: wrong"),

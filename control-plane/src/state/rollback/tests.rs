@@ -45,6 +45,26 @@ fn opened(store: &Arc<MemoryStore>) -> State {
 }
 
 #[tokio::test]
+async fn of_each_object_that_waits_it_is_said_however_many_there_are() {
+    let store = three().await;
+    let state = opened(&store);
+    state.roll_back(1, &by(1)).await.expect("done");
+    let edit: Vec<_> = (0..150)
+        .map(|number| service(&format!("s{number}"), 3))
+        .collect();
+    assert_eq!(write(&state, &edit).await, None, "it waits");
+    let objects = state.objects();
+    let is_held = |object: &&crate::status::ObjectReport| {
+        object
+            .condition("Accepted")
+            .is_some_and(|one| one.reason == "RevisionHeld")
+    };
+    // `a` is to go.
+    assert_eq!(objects.iter().filter(is_held).count(), 151);
+    assert_eq!(state.status().waiting.len(), 100, "a list for people");
+}
+
+#[tokio::test]
 async fn an_earlier_revision_is_in_force_and_held_over_a_restart() {
     let store = three().await;
     let state = opened(&store);

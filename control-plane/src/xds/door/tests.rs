@@ -6,17 +6,20 @@ use super::*;
 use crate::telemetry::metrics::Metrics;
 
 fn door() -> (Door, Metrics) {
-    door_of(1)
+    door_of(1, 9)
 }
 
-fn door_of(places: usize) -> (Door, Metrics) {
+fn door_of(places: usize, of_one_identity: usize) -> (Door, Metrics) {
     let metrics = Metrics::new().expect("unique");
     let bounds = Bounds {
         places,
         wait_max: Duration::from_millis(4),
         away_max: Duration::from_secs(60),
     };
-    (Door::with(bounds, metrics.streams.clone()), metrics)
+    (
+        Door::with(bounds, of_one_identity, metrics.streams.clone()),
+        metrics,
+    )
 }
 
 fn who(account: &str) -> SpiffeId {
@@ -59,20 +62,26 @@ async fn a_place_goes_to_who_has_waited_longest_and_who_gave_up_is_not_waited_fo
     );
 }
 
-#[tokio::test]
-async fn one_identity_leaves_places_to_others() {
-    let (door, metrics) = door_of(4);
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        held.push(door.enter(&who("thief")).await.expect("its share"));
+#[tokio::test(start_paused = true)]
+async fn one_identity_waits_for_its_own_and_leaves_places_to_others() {
+    let (door, metrics) = door_of(4, 2);
+    let (thief, others) = (who("thief"), ["b", "c"].map(who));
+    let first = door.enter(&thief).await.expect("its share");
+    let second = door.enter(&thief).await.expect("its share");
+    let mut third = Box::pin(door.enter(&thief));
+    assert!((&mut third).now_or_never().is_none(), "no more at once");
+    // It is in nobody's line but its own's.
+    says(&metrics, "usher_control_waiting_streams 0");
+    for other in &others {
+        let place = door.enter(other).now_or_never();
+        assert!(place.is_some_and(|place| place.is_ok()));
     }
-    let refused = door.enter(&who("thief")).await.expect_err("no more");
+    drop(first);
+    let third = third.await.expect("its turn");
+    let refused = door.enter(&thief).await.expect_err("has waited enough");
     let after = refused.metadata().get(RETRY_PUSHBACK).expect("told");
     let after: u64 = after.to_str().expect("text").parse().expect("a number");
     assert!((1_000..=2_000).contains(&after), "{after}");
-    says(&metrics, "usher_control_refused_streams_total 1");
-    let others = [door.enter(&who("b")).await, door.enter(&who("c")).await];
-    assert!(others.iter().all(Result::is_ok));
-    drop((held, others));
-    assert!(door.enter(&who("thief")).await.is_ok(), "given back");
+    drop((second, third));
+    assert!(door.enter(&thief).await.is_ok(), "given back");
 }

@@ -11,7 +11,7 @@ fn narrow() -> (Door, Metrics) {
         wait_max: Duration::from_millis(2),
         away_max: Duration::from_secs(60),
     };
-    (Door::with(bounds, metrics.streams.clone()), metrics)
+    (Door::with(bounds, 64, metrics.streams.clone()), metrics)
 }
 
 async fn first_batch(channel: Channel) -> (Proxy, Vec<DeltaDiscoveryResponse>) {
