@@ -17,6 +17,9 @@ pub struct Addresses {
     /// For whoever looks up names, over UDP and TCP; `None`: nobody is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<SocketAddr>,
+    /// For API servers that ask about admissions; `None`: they are not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<SocketAddr>,
     /// For the operator: the path of the Unix socket that gives tokens.
     pub operator: PathBuf,
 }

@@ -20,6 +20,8 @@ pub mod watch;
 pub mod clock;
 pub mod ca;
 pub mod listener;
+#[cfg(feature = "kubernetes")]
+pub mod webhook;
 pub mod dns;
 pub mod server;
 pub mod admin;

@@ -53,6 +53,8 @@ use crate::{
     xds::AdsService,
 };
 
+#[cfg(feature = "kubernetes")]
+use crate::source::kubernetes::{Client, TokenReviews, TrustMaps};
 use doors::{serve_http, serve_operator, serve_sidecars};
 
 /// How long open streams may take to end; sidecars hold theirs for ever, and come back to another replica.
@@ -79,6 +81,9 @@ pub struct Options {
     pub dns_forward: dns::Source,
     /// An intermediate to sign with that somebody else keeps fresh.
     pub issuer: Option<GivenFiles>,
+    /// What is done for Kubernetes, if anything.
+    #[cfg(feature = "kubernetes")]
+    pub webhook: Option<crate::webhook::Options>,
     /// Certificates, in PEM, of whom else to believe than the web's roots when token issuers' keys are fetched.
     pub jwks_ca: Option<PathBuf>,
 }
@@ -97,6 +102,8 @@ pub struct Server {
     grpc: TcpListener,
     http: TcpListener,
     dns: Option<Dns>,
+    #[cfg(feature = "kubernetes")]
+    webhook: Option<crate::webhook::Webhook>,
     operator: UnixListener,
     /// Of sidecars.
     connections_max: usize,
@@ -132,6 +139,14 @@ impl Server {
             Some(address) => Some(bind_dns(address, &options.dns_forward).await?),
             None => None,
         };
+        #[cfg(feature = "kubernetes")]
+        let webhook = match options.webhook.clone() {
+            Some(asked) => {
+                let signs = (Arc::clone(&authority), Arc::clone(&metrics.admission));
+                Some(crate::webhook::Webhook::bind(asked, state.clone(), signs).await?)
+            }
+            None => None,
+        };
         let operator_path = data.join("operator.sock");
         let operator = operator::bind(&operator_path)
             .map_err(listen_error(&operator_path.display().to_string()))?;
@@ -144,6 +159,10 @@ impl Server {
             grpc: local(&grpc, options.listen)?,
             http: local(&http, options.http)?,
             dns: dns.as_ref().map(Dns::address),
+            #[cfg(feature = "kubernetes")]
+            webhook: webhook.as_ref().map(crate::webhook::Webhook::address),
+            #[cfg(not(feature = "kubernetes"))]
+            webhook: None,
             operator: operator_path,
         };
         Ok(Self {
@@ -159,6 +178,8 @@ impl Server {
             grpc,
             http,
             dns,
+            #[cfg(feature = "kubernetes")]
+            webhook,
             operator,
             connections_max,
         })
@@ -182,18 +203,43 @@ impl Server {
     /// Signs for whom configuration declares.
     fn authority_service(&self) -> AuthorityService {
         let mesh = self.state.clone();
-        AuthorityService::new(
+        let service = AuthorityService::new(
             Arc::new(move |namespace, account| mesh.declares(namespace, account)),
             Arc::clone(&self.authority),
             Arc::clone(&self.tokens),
             Arc::clone(&self.metrics.ca),
-        )
+        );
+        #[cfg(feature = "kubernetes")]
+        if let Some(client) = self.cluster() {
+            return service.with_reviews(Arc::new(TokenReviews::new(client)));
+        }
+        service
+    }
+
+    /// The API server of the cluster that we serve, if we do.
+    #[cfg(feature = "kubernetes")]
+    fn cluster(&self) -> Option<Client> {
+        self.webhook.as_ref()?.client()
     }
 
     fn keep_authority(&self, tasks: &mut JoinSet<()>) {
         tasks.spawn(renew_own_identity(Arc::clone(&self.tls)));
         tasks.spawn(Arc::clone(&self.steward).run());
         tasks.spawn(tell_roots(self.state.clone(), Arc::clone(&self.authority)));
+        #[cfg(feature = "kubernetes")]
+        if let Some(client) = self.cluster() {
+            tasks.spawn(TrustMaps::new(client, Arc::clone(&self.authority)).run());
+        }
+    }
+
+    /// What readers see.
+    fn rest(&self, watchers: &Watchers) -> rest::Rest {
+        rest::Rest {
+            mesh: self.state.clone(),
+            metrics: Arc::clone(&self.metrics),
+            authority: Arc::clone(&self.authority),
+            watchers: watchers.clone(),
+        }
     }
 
     /// Answers until `stop` is done, then ends in order.
@@ -209,16 +255,11 @@ impl Server {
         if let Source::Directory(directory) = self.options.source.clone() {
             tasks.spawn(follow_directory(self.state.clone(), directory));
         }
-        let keys = data.join(KEYS_FOLDER);
-        tasks.spawn(follow_keys(self.state.clone(), keys, self.fetcher));
         let mut doors = JoinSet::new();
         let watchers = Watchers::new(self.state.clone(), stopping.clone());
-        let rest = rest::Rest {
-            mesh: self.state.clone(),
-            metrics: Arc::clone(&self.metrics),
-            authority: Arc::clone(&self.authority),
-            watchers: watchers.clone(),
-        };
+        let rest = self.rest(&watchers);
+        let keys = data.join(KEYS_FOLDER);
+        tasks.spawn(follow_keys(self.state.clone(), keys, self.fetcher));
         doors.spawn(serve_http(
             self.http,
             rest::router(rest, self.addresses.http),
@@ -242,6 +283,10 @@ impl Server {
         if let Some(dns) = self.dns {
             let metrics = Arc::clone(&self.metrics.dns);
             doors.spawn(dns.serve(self.state.clone(), metrics, stopping.clone()));
+        }
+        #[cfg(feature = "kubernetes")]
+        if let Some(webhook) = self.webhook {
+            doors.spawn(webhook.serve(stopping.clone()));
         }
         let listener = Listener::new(
             (self.grpc, self.connections_max),

@@ -6,6 +6,9 @@
     reason = "a corpus that cannot be read fails the test"
 )]
 
+#[cfg(feature = "kubernetes")]
+#[path = "../fuzz/fuzz_targets/admission_checks.rs"]
+mod admission_checks;
 #[path = "../fuzz/fuzz_targets/checks.rs"]
 mod checks;
 
@@ -32,4 +35,10 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn questions_about_names_hold() {
     replay("dns", checks::dns);
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn questions_of_api_servers_hold() {
+    replay("admission", admission_checks::admission);
 }

@@ -45,6 +45,7 @@ mod rate_limits;
 mod retries;
 mod routes;
 mod scale;
+mod service_accounts;
 mod run;
 mod stream_routes;
 mod streaming;

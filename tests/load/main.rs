@@ -12,6 +12,7 @@
     reason = "a measuring program: it prints, and ends when it cannot measure"
 )]
 
+mod admission;
 mod all;
 mod chaos;
 mod chart;
@@ -52,6 +53,7 @@ use crate::{peers::Shape, protocol::Protocol};
   target/dist/usher-load all --json all.json --svg all.svg        twenty minutes with every peer
   target/dist/usher-load mesh --json mesh.json --svg mesh.svg
   target/dist/usher-load soak --minutes 60 --json soak.json
+  target/dist/usher-load admission --services 1000           usher built with --features kubernetes
   target/debug/usher-load chaos --steps 1000 --seed 1 --json chaos.json     usher built with --features etcd")]
 struct Arguments {
     #[command(subcommand)]
@@ -83,6 +85,8 @@ enum What {
     Soak(soak::Soak),
     /// Control planes and etcd die, freeze and are cut off: is anything lost, does anybody notice?
     Chaos(chaos::Chaos),
+    /// The webhook: how long an API server waits for it
+    Admission(admission::Admission),
     /// Every comparison, one after the other
     All(all::All),
     /// The server behind the proxies
@@ -107,7 +111,7 @@ fn main() -> Result<()> {
         // bars are for two cores with its sidecars on them.
         let takes_all = matches!(
             arguments.what,
-            What::Soak(_) | What::Chaos(_) | What::Mesh(_)
+            What::Soak(_) | What::Chaos(_) | What::Mesh(_) | What::Admission(_)
         );
         if !takes_all {
             process::pin(std::process::id(), 0)?;
@@ -128,6 +132,7 @@ fn main() -> Result<()> {
             What::Mesh(arguments) => mesh::run(&arguments).await,
             What::Soak(arguments) => soak::run(&arguments).await,
             What::Chaos(arguments) => chaos::run(&arguments).await,
+            What::Admission(arguments) => admission::run(&arguments).await,
             What::All(arguments) => all::run(&arguments).await,
             What::Application(arguments) => soak::serve(&arguments).await,
             What::Upstream { protocol } => upstream::serve(protocol).await,

@@ -138,9 +138,10 @@ impl<'a> Fields<'a> {
         if let Some(entry) = self.entries.iter().find(written) {
             let path = child(&self.place.path, old);
             let found = format!("`{old}`");
+            let words = (found, allowed.to_owned());
             self.place
                 .report
-                .add(entry.key.position, path, found, allowed.to_owned());
+                .push_unknown(entry.key.position, path, words, None);
         }
         self.unsupported.push(old);
     }
@@ -158,11 +159,13 @@ impl<'a> Fields<'a> {
             );
             let path = child(&self.place.path, name);
             let nearest = nearest(name, self.known.iter().copied());
+            let report = self.place.report;
             // One slip of the pen is one mistake: the misspelt field is not missing as well.
-            self.missing
-                .retain(|missing| nearest.as_deref() != Some(*missing));
-            self.place
-                .misspelt(entry.key.position, path, words, nearest);
+            if !report.passes_unknown() {
+                self.missing
+                    .retain(|missing| nearest.as_deref() != Some(*missing));
+            }
+            report.push_unknown(entry.key.position, path, words, nearest);
         }
         self.finish_unread();
     }

@@ -35,7 +35,7 @@ const START: Position = Position {
 pub fn parse_files(files: &[(PathBuf, String)]) -> Parsed {
     let mut parsed = Parsed::default();
     for (path, text) in files {
-        parse_file(path, text, &mut parsed);
+        parse_file(path, text, Report::new, &mut parsed);
     }
     finish(parsed)
 }
@@ -111,7 +111,7 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
 /// What a file says, whatever others say.
 fn alone(path: &Path, text: &str) -> Arc<Parsed> {
     let mut parsed = Parsed::default();
-    parse_file(path, text, &mut parsed);
+    parse_file(path, text, Report::new, &mut parsed);
     Arc::new(parsed)
 }
 
@@ -202,7 +202,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn finish(mut parsed: Parsed) -> Parsed {
+pub(super) fn finish(mut parsed: Parsed) -> Parsed {
     references::check(&mut parsed);
     parsed
         .mistakes
@@ -211,12 +211,18 @@ fn finish(mut parsed: Parsed) -> Parsed {
     parsed
 }
 
-fn parse_file(path: &Path, text: &str, parsed: &mut Parsed) {
+/// `report`: makes that of each document.
+pub(super) fn parse_file(
+    path: &Path,
+    text: &str,
+    report: fn(PathBuf) -> Report,
+    parsed: &mut Parsed,
+) {
     let file: Arc<Path> = path.into();
     let text = with_line_feeds(text.strip_prefix('\u{feff}').unwrap_or(text));
     parsed.sources.insert(path.to_owned(), text.as_ref().into());
     for (document_index, document) in documents(&text).into_iter().enumerate() {
-        let report = Report::new(path.to_owned());
+        let report = report(path.to_owned());
         match read_document(&document, &report) {
             Ok(None) => {}
             Ok(Some(root)) => take(&file, document_index, (&root, report), parsed),
@@ -293,6 +299,9 @@ fn take(
     let is_sound = report.is_empty();
     let decoded = decode::object(&Place::root(root, &report));
     let line = root.position.line;
+    parsed
+        .mistakes
+        .extend(report.take_warnings(decoded.key.as_ref()));
     if decoded.is_foreign && is_sound {
         let warnings = report.into_mistakes().into_iter().map(|mistake| Mistake {
             severity: Severity::Warning,

@@ -15,6 +15,7 @@ mod decode;
 mod references;
 mod documents;
 mod files;
+mod api;
 
 use std::{
     collections::BTreeMap,
@@ -102,6 +103,7 @@ pub enum Colours {
     Ansi,
 }
 
+pub use api::{parse_object, written};
 pub use files::{Known, UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
 
 #[cfg(test)]

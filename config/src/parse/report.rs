@@ -1,6 +1,11 @@
 //! The mistakes of one document, bounded; and guessing what was meant.
 
-use std::{cell::RefCell, path::PathBuf};
+use std::{
+    cell::{Cell, RefCell},
+    path::PathBuf,
+};
+
+use crate::kind::ObjectKey;
 
 use super::{Mistake, Position, Related, Severity};
 
@@ -12,14 +17,38 @@ pub(super) const MISTAKES_MAX: usize = 200;
 pub(super) struct Report {
     file: PathBuf,
     mistakes: RefCell<Vec<Mistake>>,
+    /// What is said of an object that is none the worse for it.
+    warnings: RefCell<Vec<Mistake>>,
+    /// Whether fields that nobody knows are such.
+    passes_unknown: Cell<bool>,
 }
 
 impl Report {
     pub(super) fn new(file: PathBuf) -> Self {
         Self {
             file,
-            mistakes: RefCell::default(),
+            ..Self::default()
         }
+    }
+
+    /// The same, where fields that nobody knows are only warned of.
+    pub(super) fn passing_unknown(file: PathBuf) -> Self {
+        let report = Self::new(file);
+        report.passes_unknown.set(true);
+        report
+    }
+
+    pub(super) fn passes_unknown(&self) -> bool {
+        self.passes_unknown.get()
+    }
+
+    /// Those about `object`.
+    pub(super) fn take_warnings(&self, object: Option<&ObjectKey>) -> Vec<Mistake> {
+        let mut warnings = self.warnings.take();
+        if let Some(key) = object {
+            warnings.iter_mut().for_each(|one| one.set_object(key));
+        }
+        warnings
     }
 
     /// Whether nothing was wrong so far.
@@ -60,7 +89,35 @@ impl Report {
         (found, allowed): (String, String),
         refine: impl FnOnce(&mut Mistake),
     ) {
-        let mut mistakes = self.mistakes.borrow_mut();
+        self.write(&self.mistakes, (position, field), (found, allowed), refine);
+    }
+
+    /// A field that nobody knows.
+    pub(super) fn push_unknown(
+        &self,
+        position: Position,
+        field: String,
+        words: (String, String),
+        nearest: Option<String>,
+    ) {
+        if self.passes_unknown() {
+            self.write(&self.warnings, (position, field), words, |mistake| {
+                mistake.severity = Severity::Warning;
+                mistake.nearest = nearest;
+            });
+        } else {
+            self.push(position, field, words, |mistake| mistake.nearest = nearest);
+        }
+    }
+
+    fn write(
+        &self,
+        to: &RefCell<Vec<Mistake>>,
+        (position, field): (Position, String),
+        (found, allowed): (String, String),
+        refine: impl FnOnce(&mut Mistake),
+    ) {
+        let mut mistakes = to.borrow_mut();
         if mistakes.len() > MISTAKES_MAX {
             return;
         }

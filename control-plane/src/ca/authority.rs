@@ -7,6 +7,7 @@
 
 mod error;
 mod keeping;
+mod named;
 pub mod reserved;
 
 use std::{io, path::Path, sync::Arc};
@@ -35,6 +36,7 @@ pub use error::{AuthorityError, IssueError};
 pub use keeping::roots_in;
 
 use keeping::{first_roots, is_of_this_mesh};
+use named::Named;
 
 /// A signed identity.
 #[derive(Debug, Clone)]
@@ -179,6 +181,22 @@ impl Authority {
             let (id, trust_domain) = (id.clone(), self.trust_domain.clone());
             return Err(IssueError::OtherTrustDomain { id, trust_domain });
         }
+        let (chain, not_after) = self.sign(&Named::Identity(id), key, now, grounds)?;
+        Ok(Svid {
+            id: id.clone(),
+            chain,
+            not_after,
+        })
+    }
+
+    /// The chain without the roots, and its end.
+    fn sign(
+        &self,
+        named: &Named<'_>,
+        key: &ProvenKey,
+        now: OffsetDateTime,
+        grounds: Grounds<'_>,
+    ) -> Result<(Vec<CertificateDer<'static>>, OffsetDateTime), IssueError> {
         let issuer = self.issuer.load_full().ok_or(IssueError::NoIssuer)?;
         if now >= issuer.not_after {
             let not_after = issuer.not_after;
@@ -192,14 +210,15 @@ impl Authority {
         let issued = Issued {
             time: now,
             serial: hex(serial.as_ref()),
-            spiffe_id: id.as_str(),
+            spiffe_id: named.spiffe_id(),
+            dns_names: named.dns_names(),
             not_before,
             not_after,
             key_sha256: key.sha256(),
             root: &issuer.root,
             grounds,
         };
-        let params = certificate::svid_params(id, (not_before, not_after), serial);
+        let params = named.params((not_before, not_after), serial);
         let signed = params.and_then(|params| params.signed_by(key.key(), &issuer.signer));
         let signed = signed.map_err(IssueError::Sign)?;
         self.issued
@@ -210,11 +229,7 @@ impl Authority {
         // A peer that was cut off while the roots changed knows only the older one.
         let crosses = self.roots.load().crosses_of(&issuer.root);
         chain.extend(crosses.into_iter().map(CertificateDer::from));
-        Ok(Svid {
-            id: id.clone(),
-            chain,
-            not_after,
-        })
+        Ok((chain, not_after))
     }
 
     /// Whether what is signed could be recorded now, as far as that can be known without writing.

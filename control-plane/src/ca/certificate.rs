@@ -7,6 +7,7 @@
 //! cross          a root's key under an older root (RFC 4210 §4.4, "new with old"): who knows only the older one still
 //!                finds a path
 //! SVID           24 hours; its only name is the SPIFFE ID
+//! server         24 hours; DNS names, for who is no part of the mesh (the API server)
 //! ```
 
 use aws_lc_rs::{
@@ -139,6 +140,24 @@ pub(super) fn svid_params(
 
 fn uri_name(uri: &str) -> Result<SanType, Error> {
     Ok(SanType::URI(uri.try_into()?))
+}
+
+/// What a certificate says of a server that nobody knows by a SPIFFE ID. No sidecar takes it for somebody's: it names nobody.
+pub(super) fn server_params(
+    names: &[String],
+    (not_before, not_after): (OffsetDateTime, OffsetDateTime),
+    serial: SerialNumber,
+) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.not_before = not_before;
+    params.not_after = not_after;
+    params.serial_number = Some(serial);
+    params.distinguished_name = DistinguishedName::new();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
 }
 
 /// 127 random bits: positive, and never twice, also for a key that is renewed.

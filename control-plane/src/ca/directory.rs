@@ -216,7 +216,7 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<Signed>, AuthorityError> {
     Ok(chain)
 }
 
-fn pem(chain: &[Signed]) -> String {
+pub(super) fn pem(chain: &[Signed]) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let mut text = String::new();
     for der in chain {

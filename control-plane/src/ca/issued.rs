@@ -44,6 +44,8 @@ pub enum Grounds<'a> {
     },
     /// The control plane's own.
     ControlPlane,
+    /// The control plane's own, for the API server that asks about admissions.
+    Webhook,
     /// An intermediate, for a control plane to sign with.
     Intermediate {
         /// Which control plane, by its id.
@@ -63,8 +65,12 @@ pub(super) struct Issued<'a> {
     pub time: OffsetDateTime,
     /// Of the certificate, hexadecimal.
     pub serial: String,
-    /// Whom it names.
+    /// Whom it names; empty: a server, by the names below.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub spiffe_id: &'a str,
+    /// The names of a server.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub dns_names: &'a [String],
     /// From when it holds.
     #[serde(with = "time::serde::rfc3339")]
     pub not_before: OffsetDateTime,

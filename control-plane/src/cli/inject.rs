@@ -50,44 +50,45 @@ const OF_INJECTING: [&str; 8] = [
     "namespace",
 ];
 
+/// What pods get.
 #[derive(Debug, Args)]
-struct How {
+pub(super) struct How {
     /// Make the sidecar the first of the containers: for clusters before 1.29, and podman
     #[arg(long)]
-    no_native_sidecar: bool,
+    pub(super) no_native_sidecar: bool,
     /// transparent: the kernel hands connections over. explicit: the application calls the sidecar and listens on 127.0.0.1
     #[arg(long, value_name = "MODE", default_value = "transparent")]
-    mode: ByWhom,
+    pub(super) mode: ByWhom,
     /// gRPC address of the control plane, or of each of several
     #[arg(long, value_name = "HOST:PORT[,...]", default_value = "usher.usher-system.svc:15012", value_parser = hosts)]
-    control_plane: String,
+    pub(super) control_plane: String,
     /// Image of the sidecar [default: usher-proxy of this version]
     #[arg(long, value_name = "IMAGE", value_parser = image)]
-    image: Option<String>,
+    pub(super) image: Option<String>,
     /// Image of the container that installs the kernel's rules [default: usher-init of this version]
     #[arg(long, value_name = "IMAGE", value_parser = image)]
-    init_image: Option<String>,
+    pub(super) init_image: Option<String>,
     /// imagePullPolicy of both [default: Kubernetes's own choice]
     #[arg(long, value_name = "POLICY")]
-    image_pull_policy: Option<Pull>,
+    pub(super) image_pull_policy: Option<Pull>,
     /// Secret with a join token under the key `token`, instead of a service-account token of the audience usher
     #[arg(long, value_name = "SECRET")]
-    join_token_secret: Option<Name>,
+    pub(super) join_token_secret: Option<Name>,
     /// Namespace of the pods, written into them [default: they ask Kubernetes]
     #[arg(long, short = 'n', value_name = "NAMESPACE")]
-    namespace: Option<Name>,
+    pub(super) namespace: Option<Name>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "lowercase")]
-enum ByWhom {
+pub(super) enum ByWhom {
     Transparent,
     Explicit,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "PascalCase")]
-enum Pull {
+pub(super) enum Pull {
     Always,
     IfNotPresent,
     Never,
@@ -173,7 +174,7 @@ struct Done {
 }
 
 impl How {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         let default = Settings::default();
         Settings {
             image: self.image.clone().unwrap_or(default.image),
@@ -204,7 +205,7 @@ impl How {
 }
 
 /// What the sidecar takes for `--control-plane`.
-fn hosts(text: &str) -> Result<String, String> {
+pub(super) fn hosts(text: &str) -> Result<String, String> {
     let is_host = |host: &str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
         !host.is_empty() && host.bytes().all(is_part)
@@ -222,7 +223,7 @@ fn hosts(text: &str) -> Result<String, String> {
 }
 
 /// What can be an image's name; a dollar sign would be Kubernetes's.
-fn image(text: &str) -> Result<String, String> {
+pub(super) fn image(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:@".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_part) {
         true => Ok(text.to_owned()),

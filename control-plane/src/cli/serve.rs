@@ -1,5 +1,6 @@
 //! `usher serve`: the control plane.
 
+mod kubernetes;
 mod names;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -14,12 +15,16 @@ use super::{
     meant_path,
     paint::{BAD, DIM, GOOD, HEAD, WARN, paint},
 };
+#[cfg(feature = "kubernetes")]
+use crate::webhook::WebhookError;
 use crate::{
+    addresses::Addresses,
     admin::operator::Source,
     ca::{authority::AuthorityError, issuer::GivenFiles},
     server::{Options, Server, StartError, has_store},
     telemetry::{Format, misread, start_log},
 };
+use kubernetes::KubernetesArgs;
 use names::Names;
 
 mod store;
@@ -40,6 +45,7 @@ Examples:
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
   usher serve --config mesh/ --ca-certificate ca.pem --ca-key ca.key      sign with an intermediate from your own CA
   usher serve --config /etc/usher/mesh                   a mounted ConfigMap, or a link to a release: swaps are followed
+  usher serve --kubernetes                               in a cluster: sidecars for its pods (built with --features kubernetes)
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
@@ -89,6 +95,8 @@ pub(super) struct Serve {
     /// PEM file, mode 0600, with the key of the intermediate
     #[arg(long, value_name = "FILE", requires = "ca_certificate")]
     ca_key: Option<PathBuf>,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
     /// PEM file with certificates to believe, beside the web's roots, when keys of token issuers are fetched (jwks.uri)
     #[arg(long, value_name = "FILE")]
     jwks_ca: Option<PathBuf>,
@@ -112,6 +120,8 @@ impl Serve {
             },
         );
         self.apart()?;
+        #[cfg(not(feature = "kubernetes"))]
+        self.kubernetes.check()?;
         self.config_is_there()?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -141,6 +151,7 @@ impl Serve {
             ("--listen", Some(self.listen)),
             ("--http", Some(self.http)),
             ("--dns", self.names.place()),
+            ("--webhook-listen", self.kubernetes.place()),
         ];
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         for (door, address) in doors {
@@ -149,7 +160,7 @@ impl Serve {
             };
             if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address) {
                 let message = format!(
-                    "{other} and {door} are both {address}: sidecars, readers and names need a port each"
+                    "{other} and {door} are both {address}: sidecars, readers, names and API servers need a port each"
                 );
                 return Err(Failure::new(exit::USAGE, message)
                     .advise("give one of them another port, or 0 for any that is free"));
@@ -183,6 +194,8 @@ impl Serve {
                 .zip(self.ca_key.clone())
                 .map(|(certificate, key)| GivenFiles { certificate, key }),
             jwks_ca: self.jwks_ca.clone(),
+            #[cfg(feature = "kubernetes")]
+            webhook: self.kubernetes.options(),
         };
         let server = Server::start(options)
             .await
@@ -208,11 +221,6 @@ impl Serve {
 
     fn banner(&self, server: &Server) -> String {
         let status = server.state().status();
-        let addresses = server.addresses();
-        let row = |name: &str, value: &str, note: &str| match note {
-            "" => format!("  {name:13} {value}"),
-            note => format!("  {name:13} {value}  {}", paint(DIM, note)),
-        };
         let refused = match status.rejected.len() {
             0 => paint(GOOD, "all objects accepted"),
             number => paint(
@@ -245,23 +253,12 @@ impl Serve {
         } else {
             format!(" --data {}", data.display())
         };
-        let dns = addresses.dns.map_or_else(
-            || row("names", "off", ""),
-            |dns| row("names", &dns.to_string(), "DNS for SERVICE.NAMESPACE.mesh"),
+        let head = format!(
+            "{} of {}",
+            paint(HEAD, "Usher control plane"),
+            status.trust_domain
         );
-        [
-            format!(
-                "{} of {}",
-                paint(HEAD, "Usher control plane"),
-                status.trust_domain
-            ),
-            row("sidecars", &addresses.grpc.to_string(), "mutual TLS"),
-            row(
-                "read",
-                &format!("http://{}/v1/status", addresses.http),
-                "also /v1/services, /metrics",
-            ),
-            dns,
+        let rest = [
             row("config", &config, note),
             row("", &format!("{refused}{warnings}"), ""),
             row("data", &data.display().to_string(), kept),
@@ -270,9 +267,36 @@ impl Serve {
             format!("  usher run{token_data} --service NAME --namespace NS --port 8080 -- COMMAND"),
             "or on another machine, with a token made here:".to_owned(),
             format!("  usher token create{token_data} --namespace NS --service-account SA"),
-        ]
-        .join("\n")
+        ];
+        let lines = [head].into_iter().chain(doors(server.addresses()));
+        lines.chain(rest).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn row(name: &str, value: &str, note: &str) -> String {
+    match note {
+        "" => format!("  {name:13} {value}"),
+        note => format!("  {name:13} {value}  {}", paint(DIM, note)),
+    }
+}
+
+/// A line for each.
+fn doors(addresses: &Addresses) -> Vec<String> {
+    let read = format!("http://{}/v1/status", addresses.http);
+    let dns = addresses.dns.map_or_else(
+        || row("names", "off", ""),
+        |dns| row("names", &dns.to_string(), "DNS for SERVICE.NAMESPACE.mesh"),
+    );
+    let doors = [
+        row("sidecars", &addresses.grpc.to_string(), "mutual TLS"),
+        row("read", &read, "also /v1/services, /metrics"),
+        dns,
+    ];
+    let webhook = addresses.webhook.map(|address| {
+        let address = address.to_string();
+        row("webhook", &address, "admissions of Kubernetes")
+    });
+    doors.into_iter().chain(webhook).collect()
 }
 
 fn explain(error: &StartError) -> Failure {
@@ -281,6 +305,8 @@ fn explain(error: &StartError) -> Failure {
         StartError::Mesh { .. } | StartError::OtherTrustDomain { .. } => exit::CONFIGURATION,
         StartError::State(error) if error.is_configuration() => exit::CONFIGURATION,
         StartError::Listen { .. } => exit::SYSTEM,
+        #[cfg(feature = "kubernetes")]
+        StartError::Webhook(WebhookError::Listen { .. }) => exit::SYSTEM,
         StartError::Store(_) => exit::UNAVAILABLE,
         _ => exit::FAILED,
     };
@@ -289,7 +315,7 @@ fn explain(error: &StartError) -> Failure {
         StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure
                 .advise("another control plane may run already: usher status")
-                .advise("or choose another port: --listen, --http and --dns, 0 for any; --dns off: none")
+                .advise("or choose another port: --listen, --http, --dns and --webhook-listen, 0 for any; --dns off: none")
         }
         _ => failure,
     }

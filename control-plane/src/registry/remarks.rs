@@ -12,8 +12,8 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Object, ObjectKey},
-    parse::{Located, Mistake, Parsed, Positions, Rejected, Severity, mistakes_between},
+    kind::ObjectKey,
+    parse::{Located, Mistake, Parsed, Rejected, Severity, mistakes_between},
 };
 
 use crate::status::{Condition, MistakeReport};
@@ -57,7 +57,7 @@ pub(super) fn beside_what_is_kept(parsed: &Parsed, next: &World, base: &Path) ->
         let written = read.get(key).copied();
         match written.filter(|located| located.object == *accepted.object) {
             Some(located) => Arc::clone(located),
-            None => unplaced(accepted),
+            None => accepted.located(),
         }
     });
     let mut mistakes = mistakes_between(objects.collect(), closed(next));
@@ -69,23 +69,12 @@ pub(super) fn beside_what_is_kept(parsed: &Parsed, next: &World, base: &Path) ->
 
 /// Of objects whose texts are not at hand.
 fn in_force(world: &World) -> Vec<Condition> {
-    let objects = world.objects.values().map(unplaced).collect();
+    let objects = world.objects.values().map(Accepted::located).collect();
     conditions(
         &mistakes_between(objects, closed(world)),
         world,
         Path::new(""),
     )
-}
-
-/// An object that stands in no text that is known.
-fn unplaced(accepted: &Accepted) -> Arc<Located> {
-    Arc::new(Located {
-        object: Object::clone(&accepted.object),
-        file: Path::new(&*accepted.file).into(),
-        document_index: 0,
-        line: 0,
-        positions: Positions::default(),
-    })
 }
 
 fn closed(world: &World) -> Vec<Rejected> {

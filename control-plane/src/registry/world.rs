@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, VirtualCidr},
-    parse::{Located, Mistake, Parsed, Severity, parse_files},
+    parse::{Located, Mistake, Parsed, Positions, Severity, parse_files},
     value::{Jwks, JwksUri, ServiceName, TrustDomain},
 };
 
@@ -60,6 +60,19 @@ pub struct Accepted {
     pub file: Arc<str>,
     /// When an object of this name was first accepted; of a FaultPolicy, this version of it.
     pub accepted_at: SystemTime,
+}
+
+impl Accepted {
+    /// As a parser would have it, but standing in no text that is known.
+    pub fn located(&self) -> Arc<Located> {
+        Arc::new(Located {
+            object: Object::clone(&self.object),
+            file: Path::new(&*self.file).into(),
+            document_index: 0,
+            line: 0,
+            positions: Positions::default(),
+        })
+    }
 }
 
 /// What a text would make of a world.

@@ -150,6 +150,10 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The webhook.
+    #[cfg(feature = "kubernetes")]
+    #[error(transparent)]
+    Webhook(#[from] crate::webhook::WebhookError),
     /// The metrics contradict each other.
     #[error("cannot set metrics up")]
     Metrics(#[from] prometheus::Error),

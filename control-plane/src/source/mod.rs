@@ -1,3 +1,5 @@
 //! Where desired state comes from.
 
 pub mod directory;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;

@@ -6,6 +6,7 @@
 //! a wait or the disk: readers of configuration take none.
 
 mod apply;
+mod candidate;
 mod rollback;
 mod conditions;
 mod configuration;
@@ -60,6 +61,7 @@ use replica::Gap;
 use report::Kept;
 
 pub use apply::{By, Decision};
+pub use candidate::Judged;
 pub use instances::{Departure, NotWritten};
 pub use rollback::{Change, RollbackError};
 
@@ -100,6 +102,8 @@ struct Inner {
     publishing: Mutex<()>,
     connected: Arc<Connected>,
     transitions: Mutex<Transitions>,
+    /// What candidates are held against.
+    candidates: candidate::Known,
     /// When each token issuer's keys were fetched last.
     fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
     /// What was shown last to who looks.
@@ -265,6 +269,7 @@ impl State {
             publishing: Mutex::default(),
             connected: Arc::default(),
             transitions: Mutex::default(),
+            candidates: candidate::Known::default(),
             fetched: Mutex::default(),
             shown: tokio::sync::Mutex::default(),
             released: watch::Sender::new(0),

@@ -3,9 +3,17 @@
 //! Counters move where things happen. Gauges describe the mesh at the moment of the scrape: they are set from
 //! the state just before rendering, so nothing else has to keep them right.
 
+#[cfg(feature = "kubernetes")]
+mod admission;
+mod dns;
+
 use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+#[cfg(feature = "kubernetes")]
+pub use admission::{Admission, AdmissionMetrics, AdmissionOutcome, BundleWrite};
+pub use dns::{DnsMetrics, DnsOutcome};
 
 /// The metrics of one control plane. Not global: two in a process, as in tests, do not mix.
 pub struct Metrics {
@@ -22,6 +30,9 @@ pub struct Metrics {
     pub dns: Arc<DnsMetrics>,
     /// Key sets of token issuers that were asked for.
     pub keys: KeysMetrics,
+    /// What Kubernetes asks.
+    #[cfg(feature = "kubernetes")]
+    pub admission: Arc<AdmissionMetrics>,
     /// The mesh as it is now.
     pub mesh: MeshGauges,
 }
@@ -88,11 +99,7 @@ impl Metrics {
             "How often did a sidecar claim to be a service that its identity may not be?",
             &["reason"],
         )?;
-        let dns = DnsMetrics(table.counters(
-            "usher_dns_queries_total",
-            "How do questions about names end?",
-            &["outcome"],
-        )?);
+        let dns = DnsMetrics::new(&table)?;
         let fetches = table.counters(
             "usher_jwks_fetches_total",
             "How often were keys of token issuers asked for, and did they come?",
@@ -101,6 +108,8 @@ impl Metrics {
         let listener = ListenerMetrics::new(&table)?;
         let streams = StreamMetrics::new(&table)?;
         let mesh = MeshGauges::new(&table)?;
+        #[cfg(feature = "kubernetes")]
+        let admission = AdmissionMetrics::new(&table)?;
         Ok(Self {
             registry,
             registry_impostors: refusals.with_label_values(&["identity"]),
@@ -112,6 +121,8 @@ impl Metrics {
             listener: Arc::new(listener),
             streams: Arc::new(streams),
             dns: Arc::new(dns),
+            #[cfg(feature = "kubernetes")]
+            admission: Arc::new(admission),
             mesh,
         })
     }
@@ -361,47 +372,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// How a question about a name ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsOutcome {
-    /// With records of the mesh.
-    Answered,
-    /// The mesh has the name, but no such record.
-    NoData,
-    /// The mesh has no such name.
-    NoName,
-    /// With what others said.
-    Forwarded,
-    /// Not ours, and nobody to ask; nothing that anybody is told; or asked by a stranger.
-    Refused,
-    /// No question.
-    Malformed,
-    /// Others did not answer.
-    Unanswered,
-    /// Too many others were under way, or connections open: the asker's share, or all.
-    Overloaded,
-}
-
-/// What happens on the DNS port.
-#[derive(Debug)]
-pub struct DnsMetrics(IntCounterVec);
-
-impl DnsMetrics {
-    /// Counts one question.
-    pub fn count(&self, outcome: DnsOutcome) {
-        let outcome = match outcome {
-            DnsOutcome::Answered => "answered",
-            DnsOutcome::NoData => "no_data",
-            DnsOutcome::NoName => "no_name",
-            DnsOutcome::Forwarded => "forwarded",
-            DnsOutcome::Refused => "refused",
-            DnsOutcome::Malformed => "malformed",
-            DnsOutcome::Unanswered => "unanswered",
-            DnsOutcome::Overloaded => "overloaded",
-        };
-        self.0.with_label_values(&[outcome]).inc();
     }
 }

@@ -103,6 +103,7 @@ impl Authority {
             time: OffsetDateTime::now_utc(),
             serial,
             spiffe_id: &format!("spiffe://{}", self.trust_domain),
+            dns_names: &[],
             not_before,
             not_after,
             key_sha256: pin,
