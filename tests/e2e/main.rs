@@ -34,6 +34,7 @@ mod http;
 mod interception;
 mod interim;
 mod kept;
+mod kubernetes;
 mod mtls;
 mod names;
 mod pods;
