@@ -5,10 +5,7 @@ mod bank;
 use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use usher_tests::{
-    Node, Segment, eventually_for,
-    node::{CONTROL_PLANE, for_podman},
-};
+use usher_tests::{Node, Segment, eventually_for, node::for_podman};
 
 use bank::{Bank, MESHED};
 
@@ -203,6 +200,8 @@ async fn a_pod_that_is_only_stopped_is_replaced(bank: &Bank) -> Result<()> {
 /// Neither a file nor a process of the world that was.
 fn nothing_is_left(bank: Bank) -> Result<()> {
     let folder = bank.node.folder().to_owned();
+    let pods = bank.node.pods();
+    ensure!(pods.len() > 10, "{pods:?}");
     drop(bank);
     ensure!(!folder.exists(), "{} is still there", folder.display());
     let folder = folder.to_str().context("path")?;
@@ -219,6 +218,10 @@ fn nothing_is_left(bank: Bank) -> Result<()> {
         !Path::new("/sys/class/net/usher0").exists(),
         "the bridge is the machine's"
     );
-    ensure!(CONTROL_PLANE.starts_with("10.89."), "a private address");
+    for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+        let parent = hierarchy.path().join("libpod_parent");
+        let left = pods.iter().find(|pod| parent.join(pod).exists());
+        ensure!(left.is_none(), "{}: {left:?}", parent.display());
+    }
     Ok(())
 }

@@ -7,13 +7,15 @@
 mod manifest;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -91,6 +93,9 @@ ip link set lo up
 echo ready
 sleep infinity & wait";
 
+/// Where control groups are, those of version 1 by hierarchy.
+const GROUPS: &str = "/sys/fs/cgroup";
+
 /// The longest that one command of podman may take on a machine that is busy.
 const COMMAND: Duration = Duration::from_secs(120);
 
@@ -99,6 +104,8 @@ const COMMAND: Duration = Duration::from_secs(120);
 pub struct Node {
     folder: TempDir,
     world: Process,
+    /// Of all pods that there were.
+    pods: Mutex<BTreeSet<String>>,
 }
 
 impl Node {
@@ -137,7 +144,12 @@ impl Node {
             skip(&format!("pods: no namespaces: {}", world.printed().trim()));
             return Ok(None);
         }
-        let node = Self { folder, world };
+        let pods = Mutex::default();
+        let node = Self {
+            folder,
+            world,
+            pods,
+        };
         match node.probe() {
             Ok(()) => Ok(Some(node)),
             Err(error) => {
@@ -147,19 +159,12 @@ impl Node {
         }
     }
 
-    /// The least that has to work: an image of one program, and a pod that runs it.
+    /// The least that has to work, with nothing of ours: what fails later is no reason to skip.
     fn probe(&self) -> Result<()> {
-        self.build(&["usher-proxy"])?;
-        let pod = serde_json::json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
-            "spec": {"restartPolicy": "Never", "containers": [
-                {"name": "probe", "image": "localhost/usher-proxy:test", "args": ["--version"]},
-            ]},
-        });
-        self.play(&[pod], None)?;
-        let code = self.podman(&["wait", "probe-probe"])?;
-        ensure!(code.trim() == "0", "its program ended with {code}");
-        self.podman(&["pod", "rm", "--force", "probe"])?;
+        self.podman(&["pod", "create", "--name", "probe", "--network", "usher"])?;
+        self.podman(&["pod", "start", "probe"])?;
+        self.remember_pods()?;
+        self.podman(&["pod", "rm", "--force", "--time", "0", "probe"])?;
         Ok(())
     }
 
@@ -184,7 +189,22 @@ impl Node {
         let address = address.into_iter().flat_map(|address| ["--ip", address]);
         let words = ["play", "kube", "--network", "usher"];
         let words: Vec<&str> = words.into_iter().chain(address).chain([file]).collect();
-        self.podman(&words).map(drop)
+        let played = self.podman(&words);
+        self.remember_pods()?;
+        played.map(drop)
+    }
+
+    fn remember_pods(&self) -> Result<()> {
+        let there = self.podman(&["pod", "ls", "--quiet", "--no-trunc"])?;
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.extend(there.lines().map(str::to_owned));
+        Ok(())
+    }
+
+    /// Ids of all pods that there were.
+    pub fn pods(&self) -> BTreeSet<String> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.clone()
     }
 
     /// A Secret with one key. podman 4.3 hands the values of a Secret from a manifest to pods without decoding them; what it
@@ -301,13 +321,22 @@ impl Drop for Node {
         }
         // Their control groups are the machine's; all else ends with the world.
         let _ = self.podman(&["pod", "rm", "--all", "--force", "--time", "0"]);
-        let _ = self.inside(&[
-            "sh",
-            "-c",
-            "rmdir /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent",
-        ]);
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        remove_groups(Path::new(GROUPS), &pods);
+        for hierarchy in fs::read_dir(GROUPS).into_iter().flatten().flatten() {
+            remove_groups(&hierarchy.path(), &pods);
+        }
         self.world.signal(Signal::SIGKILL);
     }
+}
+
+/// podman 4.3 leaves those of pods behind, empty. Which are in use the kernel does not remove.
+fn remove_groups(hierarchy: &Path, pods: &BTreeSet<String>) {
+    let parent = hierarchy.join("libpod_parent");
+    for pod in pods {
+        let _ = fs::remove_dir(parent.join(pod));
+    }
+    let _ = fs::remove_dir(parent);
 }
 
 /// The folder with everything.
