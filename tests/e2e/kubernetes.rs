@@ -5,7 +5,7 @@ mod bank;
 use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use usher_tests::{Node, Segment, eventually_for, node::for_podman};
+use usher_tests::{Node, Segment, Wiretap, eventually_for, node::for_podman};
 
 use bank::{Bank, MESHED};
 
@@ -36,13 +36,21 @@ async fn the_bank_pays_in_pods_over_mutual_tls_and_one_that_ends_is_not_noticed(
     }
     let wire = node.wiretap()?;
     let bank = Bank::open(node).await?;
-    bank.payments(40).await?;
-    only_tls_is_on_the_wire(&bank, &wire.stop())?;
-    callees_know_their_callers(&bank).await;
-    plaintext_is_refused(&bank).await?;
-    a_deleted_pod_drains(&bank).await?;
-    a_pod_that_is_only_stopped_is_replaced(&bank).await?;
+    let promised = promises(&bank, wire).await;
+    if promised.is_err() {
+        bank.node.tell();
+    }
+    promised?;
     nothing_is_left(bank)
+}
+
+async fn promises(bank: &Bank, wire: Wiretap) -> Result<()> {
+    bank.payments(40).await?;
+    only_tls_is_on_the_wire(bank, &wire.stop())?;
+    callees_know_their_callers(bank).await;
+    plaintext_is_refused(bank).await?;
+    a_deleted_pod_drains(bank).await?;
+    a_pod_that_is_only_stopped_is_replaced(bank).await
 }
 
 /// Between the bank's pods there is one port, and every stream to it begins with a TLS handshake.

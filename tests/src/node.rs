@@ -102,8 +102,10 @@ const COMMAND: Duration = Duration::from_secs(120);
 /// Its pods, images and network are gone when it is dropped.
 #[derive(Debug)]
 pub struct Node {
-    folder: TempDir,
+    // Ended before the folder is removed.
     world: Process,
+    _guard: Process,
+    folder: TempDir,
     /// Of all pods that there were.
     pods: Mutex<BTreeSet<String>>,
 }
@@ -123,6 +125,7 @@ impl Node {
         fs::write(path.join("containers.conf"), engine.replace("FOLDER", here))?;
         fs::write(path.join("storage.conf"), STORAGE.replace("FOLDER", here))?;
         fs::write(path.join("networks/usher.conflist"), NETWORK)?;
+        let guard = guard(path);
         // A world whose test is killed is killed, too.
         let mut command = Command::new("setpriv");
         command.args([
@@ -148,6 +151,7 @@ impl Node {
         let node = Self {
             folder,
             world,
+            _guard: guard,
             pods,
         };
         match node.probe() {
@@ -305,7 +309,8 @@ impl Node {
         PathBuf::from(format!("/proc/{}/ns/{file}", self.world.pid()))
     }
 
-    fn tell_what_containers_said(&self) {
+    /// Prints the last words of all containers: a test has failed.
+    pub fn tell(&self) {
         let names = self.podman(&["ps", "--all", "--format", "{{.Names}}"]);
         for name in names.unwrap_or_default().lines() {
             let said = self.inside(&["podman", "logs", "--tail", "12", name]);
@@ -317,7 +322,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.tell_what_containers_said();
+            self.tell();
         }
         // Their control groups are the machine's; all else ends with the world.
         let _ = self.podman(&["pod", "rm", "--all", "--force", "--time", "0"]);
@@ -328,6 +333,16 @@ impl Drop for Node {
         }
         self.world.signal(Signal::SIGKILL);
     }
+}
+
+/// Removes the folder when this process has been killed, of which images would be left. In a session of its own: who kills
+/// a test kills its group.
+fn guard(folder: &Path) -> Process {
+    let mut command = Command::new("setsid");
+    command.args(["sh", "-c", r#"tail --pid="$1" -f /dev/null && rm -rf "$2""#]);
+    let own = std::process::id().to_string();
+    command.args(["sh", &own]).arg(folder);
+    Process::start(command, folder.join("guard.log"))
 }
 
 /// podman 4.3 leaves those of pods behind, empty. Which are in use the kernel does not remove.

@@ -79,6 +79,9 @@ impl Bank {
             addresses: BTreeMap::new(),
         };
         for service in SERVICES {
+            if service == "teller" {
+                bank.is_served().await;
+            }
             bank.start(service)?;
         }
         for pod in MESHED {
@@ -86,6 +89,19 @@ impl Bank {
             bank.addresses.insert(pod, address);
         }
         Ok(bank)
+    }
+
+    /// Waits for all instances, as a teller's `postStart` would wait for its own sidecar only.
+    async fn is_served(&self) {
+        let others = MESHED.len() - 1;
+        eventually_for(OPEN_WITHIN, "all instances are healthy", async || {
+            let table = self
+                .node
+                .exec(USHER, &["/usr/bin/usher", "services", "--instances"]);
+            let healthy = |line: &&str| line.split_whitespace().nth(3) == Some("yes");
+            (table.stdout.lines().filter(healthy).count() == others).then_some(())
+        })
+        .await;
     }
 
     /// A token for its account, its manifest injected, its pods.
