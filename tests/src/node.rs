@@ -4,6 +4,7 @@
 //! `/var/lib/cni` are nobody else's, its images lie in a temporary folder, and when its first process ends the kernel
 //! ends all others. Where podman reads Kubernetes's words in another way than a kubelet does: [`manifest`].
 
+mod leftovers;
 mod manifest;
 
 use std::{
@@ -93,9 +94,6 @@ ip link set lo up
 echo ready
 sleep infinity & wait";
 
-/// Where control groups are, those of version 1 by hierarchy.
-const GROUPS: &str = "/sys/fs/cgroup";
-
 /// The longest that one command of podman may take on a machine that is busy.
 const COMMAND: Duration = Duration::from_secs(120);
 
@@ -125,7 +123,7 @@ impl Node {
         fs::write(path.join("containers.conf"), engine.replace("FOLDER", here))?;
         fs::write(path.join("storage.conf"), STORAGE.replace("FOLDER", here))?;
         fs::write(path.join("networks/usher.conflist"), NETWORK)?;
-        let guard = guard(path);
+        let guard = leftovers::guard(path);
         // A world whose test is killed is killed, too.
         let mut command = Command::new("setpriv");
         command.args([
@@ -202,6 +200,9 @@ impl Node {
         let there = self.podman(&["pod", "ls", "--quiet", "--no-trunc"])?;
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         pods.extend(there.lines().map(str::to_owned));
+        // For the guard of a test that is killed.
+        let lines: String = pods.iter().map(|pod| format!("{pod}\n")).collect();
+        fs::write(self.folder.path().join("pods"), lines)?;
         Ok(())
     }
 
@@ -327,31 +328,9 @@ impl Drop for Node {
         // Their control groups are the machine's; all else ends with the world.
         let _ = self.podman(&["pod", "rm", "--all", "--force", "--time", "0"]);
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        remove_groups(Path::new(GROUPS), &pods);
-        for hierarchy in fs::read_dir(GROUPS).into_iter().flatten().flatten() {
-            remove_groups(&hierarchy.path(), &pods);
-        }
+        leftovers::remove_groups(&pods);
         self.world.signal(Signal::SIGKILL);
     }
-}
-
-/// Removes the folder when this process has been killed, of which images would be left. In a session of its own: who kills
-/// a test kills its group.
-fn guard(folder: &Path) -> Process {
-    let mut command = Command::new("setsid");
-    command.args(["sh", "-c", r#"tail --pid="$1" -f /dev/null && rm -rf "$2""#]);
-    let own = std::process::id().to_string();
-    command.args(["sh", &own]).arg(folder);
-    Process::start(command, folder.join("guard.log"))
-}
-
-/// podman 4.3 leaves those of pods behind, empty. Which are in use the kernel does not remove.
-fn remove_groups(hierarchy: &Path, pods: &BTreeSet<String>) {
-    let parent = hierarchy.join("libpod_parent");
-    for pod in pods {
-        let _ = fs::remove_dir(parent.join(pod));
-    }
-    let _ = fs::remove_dir(parent);
 }
 
 /// The folder with everything.
