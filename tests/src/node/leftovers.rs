@@ -11,11 +11,12 @@ const GROUPS: &str = "/sys/fs/cgroup";
 const GUARD: &str = r#"tail --pid="$1" -f /dev/null || exit
 sleep 2 # in which the kernel ends the world
 for container in "$2"/storage/overlay-containers/*/; do
-  for group in /sys/fs/cgroup/{,*/}libpod_parent/*/libpod-"$(basename "$container")"; do
-    rmdir "$group" "${group%/*}/conmon"
-  done
+  rmdir /sys/fs/cgroup/{,*/}libpod_parent/*/libpod-"$(basename "$container")"
 done 2>/dev/null
-while read -r pod; do rmdir /sys/fs/cgroup/{,*/}libpod_parent/"$pod"; done <"$2/pods" 2>/dev/null
+while read -r pod; do
+  rmdir /sys/fs/cgroup/{,*/}libpod_parent/"$pod"/conmon
+  rmdir /sys/fs/cgroup/{,*/}libpod_parent/"$pod"
+done <"$2/pods" 2>/dev/null
 rmdir /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null
 rm -rf "$2""#;
 
