@@ -11,7 +11,9 @@ const GROUPS: &str = "/sys/fs/cgroup";
 const GUARD: &str = r#"tail --pid="$1" -f /dev/null || exit
 sleep 2 # in which the kernel ends the world
 for container in "$2"/storage/overlay-containers/*/; do
-  rmdir /sys/fs/cgroup/{,*/}libpod_parent/*/libpod-"$(basename "$container")"
+  for group in /sys/fs/cgroup/{,*/}libpod_parent/*/libpod-"$(basename "$container")"; do
+    rmdir "$group" "${group%/*}/conmon" "${group%/*}"
+  done
 done 2>/dev/null
 while read -r pod; do
   rmdir /sys/fs/cgroup/{,*/}libpod_parent/"$pod"/conmon
