@@ -35,6 +35,7 @@ mod interception;
 mod interim;
 mod kept;
 mod kills;
+mod kubernetes;
 mod mtls;
 mod names;
 mod pods;

@@ -108,7 +108,7 @@ Examples:
   kubectl get deployment account -o yaml | usher inject -f - | kubectl apply -f -
   usher inject -f manifests/ --diff
   usher inject -f manifests/ --uninject
-  usher inject -f pod.yaml --no-native-sidecar --namespace bank --join-token-secret token | podman play kube -
+  usher inject -f pod.yaml --no-native-sidecar --namespace bank --join-token-secret token     where nobody projects tokens
   usher inject -f manifests/ --json | jq -r '.objects[] | select(.outcome == \"skipped\") | \"\\(.object): \\(.reason)\"'
 
 Annotations of a pod, or of the template of its workload; a wrong one is an error:

@@ -63,6 +63,8 @@ fn token(proof: &Proof) -> Node {
             let secret = map([
                 ("secretName", text(secret.as_str())),
                 ("items", list([item])),
+                // Kubernetes's default, written out: podman 4.3 crashes without it.
+                ("optional", word(false)),
             ]);
             map([("name", text(TOKEN)), ("secret", secret)])
         }

@@ -339,7 +339,9 @@ fn a_runtime_without_projected_tokens_gets_a_secret_and_a_namespace() {
     let text = injected(POD, &settings);
     let pod = json(&text);
     assert_eq!(variable(&pod, "USHER_PROXY_NAMESPACE"), "bank");
-    assert_eq!(pod["spec"]["volumes"][2]["secret"]["secretName"], "join");
+    let secret = &pod["spec"]["volumes"][2]["secret"];
+    assert_eq!(secret["secretName"], "join");
+    assert_eq!(secret["optional"], false, "podman 4.3 looks at it");
     assert_eq!(container(&pod, "usher-proxy")["imagePullPolicy"], "Never");
     assert!(
         !text.contains("projected") && !text.contains("restartPolicy"),
