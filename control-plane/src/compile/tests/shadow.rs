@@ -227,7 +227,7 @@ fn a_policy_for_a_route_that_hangs_on_nothing_holds_for_nobody() {
     let fault = policy(
         "FaultPolicy",
         "kind: HTTPRoute, name: r",
-        "expireAfter: 1h, abort: {percent: 1, httpStatus: 503}",
+        "expireAfter: 1h, abort: {percent: 1, status: 503}",
     );
     assert_said(
         &[&service("a"), &lost, &fault],
