@@ -59,7 +59,7 @@ pub(super) fn label(key: &ObjectKey, names: &[Option<&Name>], number: usize) -> 
     format!("{kind}/{namespace}/{name}/{rule}").into()
 }
 
-/// The object of [`label`], and its rule there.
+/// What a rule's label (`kind/namespace/name/rule`) says: its object, and the rule by name or number.
 pub fn rule_of(label: &str) -> Option<(ObjectKey, &str)> {
     let mut parts = label.splitn(4, '/');
     let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
