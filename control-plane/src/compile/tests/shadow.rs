@@ -232,8 +232,8 @@ fn a_policy_for_a_route_that_hangs_on_nothing_holds_for_nobody() {
     assert_said(
         &[&service("a"), &lost, &fault],
         &[
-            "Unreachable FaultPolicy bank/p: no request reaches HTTPRoute bank/r: it is attached to no Service and no Gateway",
             "TargetNotFound HTTPRoute bank/r",
+            "Unreachable FaultPolicy bank/p: no request reaches HTTPRoute bank/r: it is attached to no Service and no Gateway",
         ],
     );
 }
