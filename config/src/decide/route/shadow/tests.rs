@@ -153,15 +153,14 @@ fn any_path() -> impl Strategy<Value = PathMatch> {
     prop_oneof![
         "(/[ab]{0,1}){1,2}".prop_map(|text| exact(&text)),
         "(/[ab]{0,1}){1,2}/?".prop_map(|text| prefix(&text)),
-        prop::sample::select(vec!["/a.*", "/.*b", "/[ab]/.*", ".*", "/.*"])
-            .prop_map(|text| like(&text)),
+        prop::sample::select(vec!["/a.*", "/.*b", "/[ab]/.*", ".*", "/.*"]).prop_map(like),
     ]
 }
 
 fn any_text() -> impl Strategy<Value = TextMatch> {
     prop_oneof![
         "[12]".prop_map(|text| is(&text)),
-        prop::sample::select(vec!["1|2", "1.*"]).prop_map(|text| is_like(&text)),
+        prop::sample::select(vec!["1|2", "1.*"]).prop_map(is_like),
     ]
 }
 
