@@ -10,5 +10,6 @@ mod cli {
     mod questions;
     mod run;
     mod serve;
+    mod shadowed;
     mod start;
 }

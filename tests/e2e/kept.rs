@@ -46,7 +46,7 @@ async fn a_token_of_another_mesh_moves_a_sidecar_there_and_nothing_of_the_old_on
     eventually("its user hears of it", async || {
         let printed = sidecar.process.printed();
         printed
-            .contains("is of another mesh than the join token in")
+            .contains("is of another mesh than the token in")
             .then_some(())
     })
     .await;

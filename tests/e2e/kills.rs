@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use usher_tests::{Mesh, binary, eventually, run, yaml};
 
 use crate::replicas::MESH;
@@ -93,7 +94,9 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() -> Result<()> {
     let last = 10_000 + writer.accepted.load(Ordering::SeqCst);
     ensure!(port_in_force(&mesh)? >= last);
     // None is missing, and none is there twice.
-    let history = mesh.ask(&["history"])?;
+    let data = mesh.data().display().to_string();
+    let history = run(&binary("usher"), ["history", "--json", "--data", &data]);
+    let history: Value = serde_json::from_str(&history.stdout)?;
     let numbers = history.as_array().context("a list")?.iter();
     let numbers: Vec<u64> = numbers.filter_map(|one| one["number"].as_u64()).collect();
     let newest = numbers.first().copied().unwrap_or_default();

@@ -81,10 +81,7 @@ async fn cluster(api: &Application) -> Result<Option<Mesh>> {
         ["serve", "--kubernetes", "--kubeconfig", "/nonexistent"],
     );
     if nowhere.stderr.contains("built without kubernetes") {
-        skip(
-            "service accounts",
-            "usher was built without the feature kubernetes",
-        );
+        skip("service accounts of Kubernetes: usher was built without that feature");
         return Ok(None);
     }
     let file = file.to_str().context("UTF-8")?;

@@ -88,8 +88,9 @@ const NETWORK: &str = r#"{
 const FIRST: &str = "set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
-mkdir -p /run/netns /run/lock /var/lib/cni
+mkdir -p /run/netns /run/lock /var/lib/cni /var/lib/containers
 mount -t tmpfs tmpfs /var/lib/cni
+mount -t tmpfs tmpfs /var/lib/containers
 ip link set lo up
 echo ready
 sleep infinity & wait";

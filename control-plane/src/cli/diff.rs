@@ -11,6 +11,7 @@ use usher_config::{kind::ObjectKey, parse::Parsed};
 
 use super::{
     Failure, Outcome, block_on, exit,
+    found::{self, Found},
     history::object,
     locate::DataDirectory,
     offline,
@@ -47,7 +48,7 @@ pub(super) struct Diff {
     against: Vec<PathBuf>,
     #[command(flatten)]
     data: DataDirectory,
-    /// Print {"objects":[…],"effects":[…],"rejected":[…]}
+    /// Print {"objects":[…],"effects":[…],"rejected":[…],"conditions":[…]}
     #[arg(long)]
     json: bool,
 }
@@ -60,6 +61,8 @@ struct Difference {
     effects: Vec<Effect>,
     /// What would not come into force as written.
     rejected: Vec<RejectedObject>,
+    /// What would not do all that it says, and does now or is not there.
+    conditions: Vec<Found>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,9 +124,13 @@ fn difference(before: &World, proxies: &[ProxyReport], parsed: &Parsed, base: &P
         before: text(before, key),
         after: text(&reading.world, key),
     };
+    let (old, new) = (compile(before), compile(&reading.world));
+    let mut findings = new.findings.clone();
+    findings.retain(|finding| found::is_news(finding) && !old.findings.contains(finding));
     Difference {
         objects: reading.changed.iter().map(one).collect(),
-        effects: effects(&compile(before), &compile(&reading.world), proxies),
+        effects: effects(&old, &new, proxies),
+        conditions: found::found(parsed, (&reading.world, &new), findings),
         rejected: reading.rejected,
     }
 }
@@ -166,6 +173,7 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
             format!("not in force as written: {}", rejected.object),
         ));
     }
+    lines.extend(difference.conditions.iter().flat_map(found::lines));
     if lines.is_empty() {
         lines.push("nothing would change".to_owned());
     }

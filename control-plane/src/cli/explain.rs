@@ -19,8 +19,8 @@ use crate::{
     whatif::{
         Places,
         explain::{
-            Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, gateway, route,
-            service,
+            Field, Known, Named, RouteExplained, RuleExplained, ServiceExplained, Taken, gateway,
+            route, service,
         },
         find,
     },
@@ -247,6 +247,7 @@ fn rules(all: &[RuleExplained]) -> Vec<String> {
                 .iter()
                 .map(|matches| format!("    takes {matches}")),
         );
+        lines.extend(rule.taken.iter().map(taken));
         lines.extend(
             rule.backends
                 .iter()
@@ -259,6 +260,14 @@ fn rules(all: &[RuleExplained]) -> Vec<String> {
         );
     }
     lines
+}
+
+fn taken(taken: &Taken) -> String {
+    let by = format!("rule {} of {}", taken.rule, taken.by);
+    let by = with_place(&by, taken.at.as_ref());
+    let (matches, parent) = (&taken.matches, &taken.parent);
+    let line = format!("gets nothing of {matches} at {parent}: {by} is asked first");
+    format!("    {}", paint(WARN, line))
 }
 
 fn conditions(all: &[String]) -> Vec<String> {

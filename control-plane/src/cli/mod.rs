@@ -16,6 +16,7 @@ mod backup;
 mod client;
 mod diff;
 mod explain;
+mod found;
 mod get;
 mod help;
 mod history;

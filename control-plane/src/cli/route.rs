@@ -59,7 +59,7 @@ struct Test {
     /// The Gateway at which it arrives from outside, [NAMESPACE/]NAME
     #[arg(long, value_name = "GATEWAY")]
     gateway: Option<String>,
-    /// [METHOD] URL; GET if no method is given. HTTPS at a gateway's listener for it, http:// otherwise
+    /// The URL, after a method if it is not GET. HTTPS at a gateway's listener for it, http:// otherwise
     #[arg(required = true, num_args = 1..=2, value_name = "REQUEST")]
     request: Vec<String>,
     /// A header of the request

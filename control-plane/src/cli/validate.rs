@@ -10,13 +10,14 @@ use clap::Args;
 use usher_config::parse::{Colours, Parsed, Severity};
 
 use super::{
-    Outcome, exit, offline,
+    Outcome, exit,
+    found::{self, Found},
+    offline,
     paint::{BAD, GOOD, WARN, paint},
 };
 use crate::{
-    compile::{Finding, Reason, compile},
+    compile::{Reason, compile},
     registry::is_unread,
-    status::Condition,
 };
 
 /// Check YAML files: the same check the control plane makes before it accepts them
@@ -59,13 +60,12 @@ impl Validate {
                 "errors": errors,
                 "warnings": warnings,
                 "mistakes": parsed.mistakes,
-                "conditions": findings.iter().map(as_condition).collect::<Vec<_>>(),
+                "conditions": findings,
             }))?;
         } else {
             show(&parsed);
             for finding in &findings {
-                let head = format!("{}: {}", finding.reason.as_str(), finding.object);
-                anstream::eprintln!("{}\n  {}\n", paint(WARN, head), finding.message);
+                anstream::eprintln!("{}\n", found::lines(finding).join("\n"));
             }
             anstream::println!("{}", summary(&parsed, files, findings.len()));
         }
@@ -74,46 +74,23 @@ impl Validate {
 }
 
 /// What only compiling shows. The rest is left out: parsing has complained about it, with the line.
-fn findings(parsed: &Parsed) -> Vec<Finding> {
+fn findings(parsed: &Parsed) -> Vec<Found> {
     let world = offline::reading(parsed).world;
-    let mut findings = compile(&world).findings;
+    let compiled = compile(&world);
+    let mut findings = compiled.findings.clone();
     // That a file cannot be read has been said, and nothing would start with it.
     findings.retain(|finding| {
         let denied = world.denied.get(&finding.object);
-        !denied.is_some_and(|one| is_unread(&finding.object, one))
+        found::is_news(finding) && !denied.is_some_and(|one| is_unread(&finding.object, one))
     });
-    findings.retain(|finding| match finding.reason {
-        Reason::Loosens
-        | Reason::NotAllowedByListeners
-        | Reason::NoMatchingListenerHostname
-        | Reason::TooLarge
-        | Reason::NoAddress
-        | Reason::Denies
-        | Reason::NotEnforced
-        | Reason::SharedHeader
-        | Reason::LateFallback => true,
-        Reason::Conflicted
-        | Reason::TargetNotFound
-        | Reason::RefNotResolved
-        | Reason::RefNotPermitted
-        // Nothing is fetched to validate.
-        | Reason::NoKeys => false,
-    });
-    for finding in &mut findings {
-        if finding.reason == Reason::Denies {
-            finding.message +=
-                " (a control plane that has an earlier, valid version keeps to that)";
+    let mut found = found::found(parsed, (&world, &compiled), findings);
+    for one in &mut found {
+        one.note_ages();
+        if one.is(Reason::Denies) {
+            one.note(" (a control plane that has an earlier, valid version keeps to that)");
         }
     }
-    findings
-}
-
-fn as_condition(finding: &Finding) -> Condition {
-    Condition {
-        object: finding.object.to_string(),
-        reason: finding.reason.as_str().to_owned(),
-        message: finding.message.clone(),
-    }
+    found
 }
 
 /// Shows all mistakes, and says how many of them are errors.

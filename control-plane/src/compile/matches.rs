@@ -138,3 +138,26 @@ fn text(written: &kind::TextMatch) -> TextMatch {
         kind::TextMatch::RegularExpression(pattern) => TextMatch::Regex(pattern.clone()),
     }
 }
+
+/// As people are told: `path /x…, method GET`.
+pub fn described(wanted: &RouteMatch) -> String {
+    let path = match &wanted.path {
+        PathMatch::Exact(path) => format!("path {path}"),
+        PathMatch::Prefix(path) => format!("path {path}…"),
+        PathMatch::Regex(pattern) => format!("path like {}", pattern.as_str()),
+    };
+    let text = |wanted: &TextMatch| match wanted {
+        TextMatch::Exact(text) => format!("={text}"),
+        TextMatch::Regex(pattern) => format!(" like {}", pattern.as_str()),
+    };
+    let method = wanted
+        .method
+        .iter()
+        .map(|method| format!("method {method}"));
+    let headers = wanted.headers.iter();
+    let headers = headers.map(|(name, wanted)| format!("header {name}{}", text(wanted)));
+    let query = wanted.query.iter();
+    let query = query.map(|(name, wanted)| format!("query {name}{}", text(wanted)));
+    let all = [path].into_iter().chain(method).chain(headers).chain(query);
+    all.collect::<Vec<_>>().join(", ")
+}

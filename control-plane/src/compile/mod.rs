@@ -26,6 +26,7 @@ mod gateways;
 mod services;
 pub mod explain;
 pub mod reach;
+pub mod shadow;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,9 @@ use crate::registry::World;
 
 use index::Index;
 use targets::Targets;
+
+pub use matches::described;
+pub use written::rule_of;
 
 /// What runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +142,10 @@ pub enum Reason {
     NotEnforced,
     /// It writes claims into a header that has other issuers' in another namespace.
     SharedHeader,
+    /// Another route, or another rule of it, is asked before it and takes all of its requests, or of a part of it.
+    Shadowed,
+    /// No request comes to what it is for.
+    Unreachable,
     /// A slow primary uses up the time in which the fallback should answer.
     LateFallback,
 }
@@ -159,6 +167,8 @@ impl Reason {
             Self::NoKeys => "NoKeys",
             Self::NotEnforced => "NotEnforced",
             Self::SharedHeader => "SharedHeader",
+            Self::Shadowed => "Shadowed",
+            Self::Unreachable => "Unreachable",
             Self::LateFallback => "LateFallback",
         }
     }
@@ -221,6 +231,7 @@ pub fn compile(world: &World) -> Compiled {
     }
     claims::trust_gateways(&mut compiled);
     claims::report_shared(&index, &mut findings);
+    shadow::report(world, (&index, &targets), &compiled, &mut findings);
     findings.sort_by(|a, b| {
         (&a.object, a.reason.as_str(), &a.message).cmp(&(&b.object, b.reason.as_str(), &b.message))
     });

@@ -7,6 +7,7 @@ mod guards;
 mod policies;
 mod precedence;
 mod reach;
+mod shadow;
 mod size;
 mod streams;
 mod treatment;

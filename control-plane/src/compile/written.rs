@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use usher_config::{
-    kind::{self, BackendRef, HttpFilter, HttpRouteRule, ObjectKey, ParentRef, TrafficPolicySpec},
+    kind::{
+        self, BackendRef, Choice as _, HttpFilter, HttpRouteRule, Kind, ObjectKey, ParentRef,
+        TrafficPolicySpec,
+    },
     model::RouteMatch,
     value::{Hostname, Name},
 };
@@ -54,6 +57,19 @@ pub(super) fn label(key: &ObjectKey, names: &[Option<&Name>], number: usize) -> 
         }
     };
     format!("{kind}/{namespace}/{name}/{rule}").into()
+}
+
+/// What a rule's label (`kind/namespace/name/rule`) says: its object, and the rule by name or number.
+pub fn rule_of(label: &str) -> Option<(ObjectKey, &str)> {
+    let mut parts = label.splitn(4, '/');
+    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_, kind) = Kind::ALL.iter().find(|(word, _)| *word == kind)?;
+    let key = ObjectKey {
+        kind: *kind,
+        namespace: namespace.parse().ok()?,
+        name: name.parse().ok()?,
+    };
+    Some((key, parts.next()?))
 }
 
 /// All routes of both kinds.

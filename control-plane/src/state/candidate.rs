@@ -154,7 +154,10 @@ fn other_place(mistake: &Mistake) -> Option<String> {
     let related = mistake.related.as_ref()?;
     let (file, line) = (related.file.display(), related.position.line);
     let is_other = related.file != Path::new(NAME);
-    is_other.then(|| format!("({}: {file}:{line})", related.label))
+    is_other.then(|| match line {
+        0 => format!("({}: {file})", related.label),
+        line => format!("({}: {file}:{line})", related.label),
+    })
 }
 
 /// Whether the compiler alone says it. What it names has been looked for before, and its field was told.

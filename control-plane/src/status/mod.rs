@@ -124,7 +124,8 @@ pub struct Condition {
     /// `Kind namespace/name`.
     pub object: String,
     /// `Conflicted`, `TargetNotFound`, `RefNotResolved`, `RefNotPermitted`, `NotAllowedByListeners`,
-    /// `NoMatchingListenerHostname`, `Loosens`, `TooLarge`, `NoAddress`, `Denies`, `LateFallback`, `SharedHeader`, `NoKeys`, `StaleKeys`,
+    /// `NoMatchingListenerHostname`, `Shadowed`, `Unreachable`, `Loosens`, `TooLarge`, `NoAddress`, `Denies`, `LateFallback`,
+    /// `SharedHeader`, `NoKeys`, `StaleKeys`,
     /// `Expired`, or, of proxies that are connected, `NotAdmitted`, `NoGateway`, `NotFollowed` and `NotEnforced`; of a store
     /// that is shared, `StoreSetBack` and `StoreUnreadable`; `Invalid` or `Warning` for what the text itself shows.
     pub reason: String,

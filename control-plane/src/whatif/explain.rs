@@ -5,17 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use usher_config::{
     kind::{Kind, ObjectKey},
-    model::{
-        Backend, BackendTarget, PathMatch, Protocol, Route, RouteMatch, ServicePort, StreamRoute,
-        TextMatch,
-    },
+    model::{Backend, BackendTarget, Protocol, Route, ServicePort, StreamRoute},
     value::ServiceName,
 };
 
 use super::Places;
 use crate::{
     compile::{
-        Compiled,
+        Compiled, described,
         explain::{self, Decided},
     },
     registry::{World, object_key},
@@ -24,8 +21,12 @@ use crate::{
 mod entries;
 mod guards;
 mod streams;
+mod taken;
+
+use taken::Lost;
 
 pub use entries::{Entry, GatewayExplained, gateway};
+pub use taken::Taken;
 
 /// What all is explained from.
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +109,11 @@ pub struct RuleExplained {
     /// Only for callers of this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callers: Option<String>,
-    /// Each is enough.
+    /// Each is enough. Not those of which other rules get all requests.
     pub matches: Vec<String>,
+    /// What other rules get of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
     /// `90 namespace/service:port`
     pub backends: Vec<String>,
     /// What it and the policies that target it say, on top of the service's own.
@@ -247,12 +251,11 @@ pub fn route(known: Known<'_>, key: &ObjectKey) -> Option<RouteExplained> {
 /// Each rule once, with all its matches.
 fn rules<'r>(known: Known<'_>, routes: impl Iterator<Item = &'r Route>) -> Vec<RuleExplained> {
     let mut told: Vec<(&str, RuleExplained)> = Vec::new();
+    let lost = Lost::new(known);
     for route in routes {
-        let matches = matches(&route.matches);
         if let Some((_, rule)) = told.iter_mut().find(|(name, _)| *name == &*route.name) {
-            if !rule.matches.contains(&matches) {
-                rule.matches.push(matches);
-            }
+            let matches = described(&route.matches);
+            lost.add((Some(route), matches), &mut rule.matches, &mut rule.taken);
             continue;
         }
         let (object, rule, at) = known.places.of_rule(&route.name).map_or_else(
@@ -261,40 +264,21 @@ fn rules<'r>(known: Known<'_>, routes: impl Iterator<Item = &'r Route>) -> Vec<R
         );
         let number = known.places.number_of_rule(&route.name);
         let decided = number.map(|(key, number)| explain::rule(known.world, &key, number));
-        let explained = RuleExplained {
+        let mut explained = RuleExplained {
             object,
             rule,
             at,
             callers: route.callers.as_ref().map(ToString::to_string),
-            matches: vec![matches],
+            matches: Vec::new(),
+            taken: Vec::new(),
             backends: route.backends.iter().map(backend).collect(),
             fields: fields(known, decided.unwrap_or_default()),
         };
+        let (takes, taken) = (&mut explained.matches, &mut explained.taken);
+        lost.add((Some(route), described(&route.matches)), takes, taken);
         told.push((&route.name, explained));
     }
     told.into_iter().map(|(_, rule)| rule).collect()
-}
-
-fn matches(wanted: &RouteMatch) -> String {
-    let path = match &wanted.path {
-        PathMatch::Exact(path) => format!("path {path}"),
-        PathMatch::Prefix(path) => format!("path {path}…"),
-        PathMatch::Regex(pattern) => format!("path like {}", pattern.as_str()),
-    };
-    let text = |wanted: &TextMatch| match wanted {
-        TextMatch::Exact(text) => format!("={text}"),
-        TextMatch::Regex(pattern) => format!(" like {}", pattern.as_str()),
-    };
-    let method = wanted
-        .method
-        .iter()
-        .map(|method| format!("method {method}"));
-    let headers = wanted.headers.iter();
-    let headers = headers.map(|(name, wanted)| format!("header {name}{}", text(wanted)));
-    let query = wanted.query.iter();
-    let query = query.map(|(name, wanted)| format!("query {name}{}", text(wanted)));
-    let all = [path].into_iter().chain(method).chain(headers).chain(query);
-    all.collect::<Vec<_>>().join(", ")
 }
 
 fn backend(backend: &Backend) -> String {

@@ -12,12 +12,12 @@ pub mod route;
 use std::collections::BTreeMap;
 
 use usher_config::{
-    kind::{Choice as _, Kind, Object, ObjectKey, StreamRule},
+    kind::{Kind, Object, ObjectKey, StreamRule},
     parse::{Located, Parsed},
     value::{Name, ServiceName, SpiffeId},
 };
 
-use crate::compile::Compiled;
+use crate::compile::{Compiled, rule_of};
 
 pub use names::find;
 
@@ -97,35 +97,22 @@ impl<'p> Places<'p> {
     /// A rule of a route by the name that the model has for it, `kind/namespace/name/rule`: its object, the rule's place in
     /// it, and where that is written.
     pub fn of_rule(&self, label: &str) -> Option<(ObjectKey, String, Option<String>)> {
-        let (key, rule) = parts(label)?;
+        let (key, rule) = rule_of(label)?;
         let number = self
             .0
             .get(&key)
-            .and_then(|located| number_of(located, &rule));
+            .and_then(|located| number_of(located, rule));
         let field = number.map_or_else(String::new, |number| format!("spec.rules[{number}]"));
         let at = self.of(&key, &field);
-        Some((key, rule, at))
+        Some((key, rule.to_owned(), at))
     }
 
     /// Its object, and the number of the rule there.
     pub fn number_of_rule(&self, label: &str) -> Option<(ObjectKey, usize)> {
-        let (key, rule) = parts(label)?;
-        let number = number_of(self.0.get(&key)?, &rule)?;
+        let (key, rule) = rule_of(label)?;
+        let number = number_of(self.0.get(&key)?, rule)?;
         Some((key, number))
     }
-}
-
-/// `kind/namespace/name/rule`
-fn parts(label: &str) -> Option<(ObjectKey, String)> {
-    let mut parts = label.splitn(4, '/');
-    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let (_, kind) = Kind::ALL.iter().find(|(word, _)| *word == kind)?;
-    let key = ObjectKey {
-        kind: *kind,
-        namespace: namespace.parse().ok()?,
-        name: name.parse().ok()?,
-    };
-    Some((key, parts.next()?.to_owned()))
 }
 
 /// Rules are called by their name, else by their number.

@@ -14,7 +14,10 @@ const LATER: [&str; 1] = ["BackendTLSPolicy"];
 /// The API groups of our kinds, but the core group.
 const OURS: [&str; 2] = ["usher.dev", "gateway.networking.k8s.io"];
 
-/// Reports a document that is surely none of ours; whether it is one.
+/// The group of `kustomization.yaml`, which says how the files beside it are put together.
+const KUSTOMIZE: &str = "kustomize.config.k8s.io";
+
+/// Reports a document that is surely none of ours, but kustomize's; whether it is one.
 pub(super) fn is_foreign(place: &Place<'_>) -> bool {
     // A report of its own: whoever decodes what is ours asks again.
     let silent = Report::default();
@@ -29,6 +32,13 @@ pub(super) fn is_foreign(place: &Place<'_>) -> bool {
     let is_later = LATER.contains(&&*kind);
     if !is_later && !is_others(&version, &kind) {
         return false;
+    }
+    // Nobody takes it for an object: it lies beside them, and is applied nowhere.
+    if version
+        .split_once('/')
+        .is_some_and(|(group, _)| group == KUSTOMIZE)
+    {
+        return true;
     }
     let found = if is_later {
         format!("`{kind}`, which this version of Usher does not support yet and passes over")

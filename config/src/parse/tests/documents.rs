@@ -77,7 +77,7 @@ const FOREIGN: [(&str, &str); 9] = [
     ("v1", "ConfigMap"),
     ("v1", "Namespace"),
     ("v1", "ServiceAccount"),
-    ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
     ("networking.k8s.io/v1", "Ingress"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("rbac.authorization.k8s.io/v1", "Role"),
@@ -96,6 +96,16 @@ const PERHAPS_OURS: [(&str, &str); 9] = [
     ("v1", "List"),
     ("apps/one", "Deployment"),
 ];
+
+#[test]
+fn of_kustomizes_own_file_nothing_is_said() {
+    let text = format!(
+        "{SERVICE}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n"
+    );
+    let parsed = parse(&text);
+    assert_eq!(parsed.mistakes, []);
+    assert_eq!(parsed.objects.len(), 2);
+}
 
 #[test]
 fn a_document_that_is_for_others_is_passed_over_with_a_warning() {

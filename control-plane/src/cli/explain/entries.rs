@@ -1,6 +1,6 @@
 //! Gateways in `usher explain`: ways in, and what stands before them.
 
-use super::{DIM, Field, HEAD, WARN, conditions, fields, paint, title, with_place};
+use super::{DIM, Field, HEAD, WARN, conditions, fields, paint, taken, title, with_place};
 use crate::whatif::explain::{Entry, GatewayExplained};
 
 pub(super) fn of_gateway(explained: &GatewayExplained) -> Vec<String> {
@@ -49,6 +49,7 @@ pub(super) fn entries(all: &[Entry]) -> Vec<String> {
         lines.push(format!("  {gateway}, listener {}: {rule}", entry.listener));
         let takes = entry.matches.iter();
         lines.extend(takes.map(|matches| format!("    takes {matches}")));
+        lines.extend(entry.taken.iter().map(taken));
         let backends = entry.backends.iter();
         lines.extend(backends.map(|backend| format!("    to {backend}")));
         let guards = guards(&entry.guards).into_iter();

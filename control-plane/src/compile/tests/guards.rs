@@ -168,6 +168,7 @@ fn the_narrowest_says_whose_tokens_and_none_loosens() {
     let world = world(&[
         &service("a"),
         &service("b"),
+        WORKLOADS,
         EDGE,
         &tokens("ns", NAMESPACE, "Required", &inline()),
         &tokens("svc", SERVICE, "Optional", &inline()),

@@ -367,3 +367,17 @@ fn of_many_findings_a_condition_tells_the_first_ones() {
     );
     assert!(message.contains("and 995 more"), "{message}");
 }
+
+#[test]
+fn a_route_that_others_are_asked_before_is_accepted_and_says_what_it_does_not_get() {
+    let compiled = compiled();
+    let reach = callers_and_itself();
+    let all = [proxy("teller", &["bank/account"], 5)];
+    let proxies = Proxies::new(&all, &compiled);
+    let shadowed = found("Shadowed", "no request reaches it: rule 0 of HTTPRoute a/b");
+    let told = told(&[shadowed], None, &proxies.reached(Some(&reach)));
+    assert_eq!(of(&told, "Accepted").0, ConditionStatus::True);
+    let (status, reason, message) = of(&told, "PartiallyInvalid");
+    assert_eq!((status, reason), (ConditionStatus::True, "Shadowed"));
+    assert_eq!(message, "no request reaches it: rule 0 of HTTPRoute a/b");
+}

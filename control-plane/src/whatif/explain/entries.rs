@@ -9,8 +9,8 @@ use usher_config::{
     value::ServiceName,
 };
 
-use super::{Field, Known, backend, conditions, guards::guards, matches};
-use crate::compile::{Compiled, explain::Door};
+use super::{Field, Known, Lost, Taken, backend, conditions, guards::guards};
+use crate::compile::{Compiled, described, explain::Door};
 
 /// A rule at a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,8 +30,11 @@ pub struct Entry {
     /// Where the rule is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_at: Option<String>,
-    /// Each is enough; of a route for connections the host names.
+    /// Each is enough; of a route for connections the host names. Not those of which other rules get all requests.
     pub matches: Vec<String>,
+    /// What other rules get of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
     /// `90 namespace/service:port`
     pub backends: Vec<String>,
     /// Whose tokens are believed there, and what is counted; nothing of either for connections.
@@ -81,7 +84,7 @@ pub fn gateway(known: Known<'_>, name: &ServiceName) -> Option<GatewayExplained>
             model.authentication.as_ref(),
             model.rate_limits.iter(),
         ),
-        entries: of_gateway(known, name, model, &|_, _| true),
+        entries: of_gateway(&Lost::new(known), known, (name, model), &|_, _| true),
         conditions: conditions(known.compiled, |object, _| about.contains(object)),
     })
 }
@@ -103,16 +106,17 @@ pub(super) fn of_route(known: Known<'_>, prefix: &str) -> Vec<Entry> {
 type Wanted<'w> = &'w dyn Fn(&str, &[Backend]) -> bool;
 
 fn all(known: Known<'_>, wanted: Wanted<'_>) -> Vec<Entry> {
+    let lost = Lost::new(known);
     let gateways = known.compiled.gateways.iter();
     gateways
-        .flat_map(|(name, model)| of_gateway(known, name, model, wanted))
+        .flat_map(|gateway| of_gateway(&lost, known, gateway, wanted))
         .collect()
 }
 
 fn of_gateway(
+    lost: &Lost<'_>,
     known: Known<'_>,
-    name: &ServiceName,
-    model: &Gateway,
+    (name, model): (&ServiceName, &Gateway),
     wanted: Wanted<'_>,
 ) -> Vec<Entry> {
     let mut entries: Vec<(String, Entry)> = Vec::new();
@@ -124,43 +128,44 @@ fn of_gateway(
                 true => String::new(),
                 false => format!("{}: ", hosts.join(" or ")),
             };
-            let matches = format!("{host}{}", matches(&one.route.matches));
-            (&one.route.name, &*one.route.backends, matches, true)
+            let matches = format!("{host}{}", described(&one.route.matches));
+            let route = &one.route;
+            (&route.name, &*route.backends, matches, Some(route))
         });
         let connections = at.streams.iter().map(|one| {
             let host = one.hostname.as_ref();
             let host = host.map_or("every connection".to_owned(), |host| format!("SNI {host}"));
-            (&one.name, one.backends.as_slice(), host, false)
+            (&one.name, one.backends.as_slice(), host, None)
         });
-        for (rule, backends, matches, is_request) in requests.chain(connections) {
+        for (rule, backends, matches, request) in requests.chain(connections) {
             if !wanted(rule, backends) {
                 continue;
             }
             let label = format!("{} {rule}", at.name);
             if let Some((_, entry)) = entries.iter_mut().find(|(known, _)| *known == label) {
-                if !entry.matches.contains(&matches) {
-                    entry.matches.push(matches);
-                }
+                lost.add((request, matches), &mut entry.matches, &mut entry.taken);
                 continue;
             }
             let (route, number, rule_at) = known.places.of_rule(rule).map_or_else(
                 || (rule.to_string(), String::new(), None),
                 |(key, number, at)| (key.to_string(), number, at),
             );
-            let entry = Entry {
+            let mut entry = Entry {
                 gateway: key(name).to_string(),
                 at: known.places.of(&key(name), ""),
                 listener: listener(at),
                 route,
                 rule: number,
                 rule_at,
-                matches: vec![matches],
+                matches: Vec::new(),
+                taken: Vec::new(),
                 backends: backends.iter().map(backend).collect(),
-                guards: match is_request {
-                    true => of_rule(known, name, model, rule),
-                    false => Vec::new(),
+                guards: match request {
+                    Some(_) => of_rule(known, name, model, rule),
+                    None => Vec::new(),
                 },
             };
+            lost.add((request, matches), &mut entry.matches, &mut entry.taken);
             entries.push((label, entry));
         }
     }

@@ -54,6 +54,7 @@ pub(super) fn rules<'r>(
             at,
             callers: stream.callers.as_ref().map(ToString::to_string),
             matches: vec![matches],
+            taken: Vec::new(),
             backends: stream.backends.iter().map(backend).collect(),
             // Nothing says more of a connection than where it goes.
             fields: Vec::new(),

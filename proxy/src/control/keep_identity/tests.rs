@@ -66,7 +66,7 @@ async fn a_token_of_another_mesh_counts_more_than_a_kept_identity() {
         panic!("{:?}", facts.notices)
     };
     assert!(
-        notice.contains("is of another mesh than the join token in"),
+        notice.contains("is of another mesh than the token in"),
         "{notice}"
     );
 
@@ -94,7 +94,7 @@ fn a_token_for_another_account_than_the_one_asked_for_ends_the_start() {
     assert!(refused.is_final());
     assert_eq!(
         refused.to_string(),
-        "the join token in t is for spiffe://mesh/ns/shop/sa/web, but --service-account says batch: make one with \
+        "the token in t is for spiffe://mesh/ns/shop/sa/web, but --service-account says batch: make one with \
          `usher token create --namespace shop --service-account batch`"
     );
 }

@@ -59,8 +59,8 @@ fn what_is_changed_or_deleted_is_written_again_and_what_ends_is_left_alone() {
     known.map(Event::Apply(map("bank", "somebody else's")));
     known.map(Event::Delete(map("shop", "roots")));
     assert_eq!(names(&known), ["bank", "shop"]);
-    let mut ending = namespace("bank");
-    ending.metadata.deletion_timestamp = Some(Default::default());
+    let ending = json!({"metadata": {"name": "bank", "deletionTimestamp": "2026-11-30T00:00:00Z"}});
+    let ending = serde_json::from_value(ending).expect("a namespace");
     known.namespace(Event::Apply(ending));
     known.namespace(Event::Delete(namespace("shop")));
     assert_eq!(names(&known), [""; 0]);
