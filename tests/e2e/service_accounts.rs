@@ -76,10 +76,16 @@ async fn cluster(api: &Application) -> Result<Option<Mesh>> {
     let folder = tempfile::tempdir()?.keep();
     let file = folder.join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string())?;
-    let nowhere = run(
-        &binary("usher"),
-        ["serve", "--kubernetes", "--kubeconfig", "/nonexistent"],
-    );
+    let data = folder.join("data");
+    let arguments = [
+        "serve",
+        "--kubernetes",
+        "--kubeconfig",
+        "/nonexistent",
+        "--data",
+    ];
+    let arguments = arguments.map(Path::new).into_iter().chain([&*data]);
+    let nowhere = run(&binary("usher"), arguments);
     if nowhere.stderr.contains("built without kubernetes") {
         skip("service accounts of Kubernetes: usher was built without that feature");
         return Ok(None);
