@@ -1,8 +1,9 @@
 //! `usher.v1.Authority`: a proof comes in, an SVID goes out.
 //!
-//! `Attest` takes a token from a caller without a certificate: a join token, or that of a Kubernetes service account; `Renew` takes the caller's own unexpired
-//! SVID, proven by the handshake. The identity is always the proof's, never something the request says; and nobody is
-//! signed for whom configuration no longer declares, so that a deleted Workload's identity ends with its last SVID.
+//! `Attest` takes a token from a caller without a certificate: a join token, or that of a Kubernetes service account;
+//! `Renew` takes the caller's own unexpired SVID, proven by the handshake. The identity is always the proof's, never something
+//! the request says; and nobody is signed for whom configuration no longer declares, so that a deleted Workload's identity
+//! ends with its last SVID.
 
 use std::{
     hash::Hash,
@@ -33,8 +34,8 @@ use crate::telemetry::metrics::{CaMetrics, Proof};
 /// Largest request, in bytes: a CSR and a token.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
-/// Questions about service accounts' tokens at once: anybody who reaches the port can make us ask, and the API server has more to do.
-/// One takes a few milliseconds, so this is thousands a second.
+/// Questions about service accounts' tokens at once: anybody who reaches the port can make us ask, and the API server has more
+/// to do.
 const REVIEWS_MAX: usize = 16;
 
 /// How long such a question may take, its turn included. Whoever waits for longer asks again, with a pause.
@@ -135,7 +136,7 @@ impl AuthorityService {
         })
     }
 
-    async fn attest_inner(
+    async fn attest_join_token(
         &self,
         address: Option<IpAddr>,
         request: v1::AttestRequest,
@@ -293,7 +294,7 @@ impl authority_server::Authority for AuthorityService {
                 Proof::ServiceAccount,
                 self.attest_service_account(address, request).await,
             ),
-            (_, true) => (Proof::Token, self.attest_inner(address, request).await),
+            (_, true) => (Proof::Token, self.attest_join_token(address, request).await),
             (false, false) => {
                 let message = "found a join token and a service account's, allowed: one of them";
                 (Proof::Token, Err(Status::invalid_argument(message)))

@@ -16,6 +16,25 @@ mod contract;
 #[cfg(feature = "etcd")]
 mod etcd;
 
+/// Two Services of one workload: what tests of texts begin with.
+pub(super) const SERVICES: &str = "\
+apiVersion: v1
+kind: Service
+metadata: { name: store }
+spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: one }
+spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
+---
+apiVersion: usher.dev/v1alpha1
+kind: Workload
+metadata: { name: store, labels: { app: store } }
+spec: { serviceAccount: store }
+---
+";
+
 fn key(name: &str) -> ObjectKey {
     let name = name.parse().expect("valid");
     ObjectKey {

@@ -16,7 +16,7 @@ pub const LABEL: &str = "usher.dev/inject";
 /// Where admission must work before we do: what runs the cluster, and we ourselves.
 const NEVER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
-/// Seconds that an API server waits. A pod takes a millisecond, and it is near.
+/// Seconds that an API server waits. A pod takes milliseconds (tests/load/RESULTS.md), and it is near.
 const INJECT_SECONDS: u32 = 5;
 const VALIDATE_SECONDS: u32 = 5;
 

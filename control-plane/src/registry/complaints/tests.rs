@@ -3,24 +3,7 @@
 use usher_config::parse::parse_files;
 
 use super::*;
-
-const SERVICES: &str = "\
-apiVersion: v1
-kind: Service
-metadata: { name: store }
-spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: one }
-spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
----
-apiVersion: usher.dev/v1alpha1
-kind: Workload
-metadata: { name: store, labels: { app: store } }
-spec: { serviceAccount: store }
----
-";
+use crate::registry::tests::SERVICES;
 
 /// What refuses a first start.
 fn unguarded_of(documents: &str) -> Vec<String> {

@@ -4,27 +4,9 @@ use std::time::SystemTime;
 
 use usher_config::parse::parse_files;
 
-use crate::registry::world::Reading;
+use crate::registry::{tests::SERVICES, world::Reading};
 
 use super::*;
-
-const SERVICES: &str = "\
-apiVersion: v1
-kind: Service
-metadata: { name: store }
-spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: one }
-spec: { selector: { app: store }, ports: [{ port: 5432, appProtocol: tcp }] }
----
-apiVersion: usher.dev/v1alpha1
-kind: Workload
-metadata: { name: store, labels: { app: store } }
-spec: { serviceAccount: store }
----
-";
 
 fn route(name: &str) -> String {
     format!(
