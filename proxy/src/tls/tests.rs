@@ -61,9 +61,21 @@ impl TestAuthority {
         Self { issuer, root }
     }
 
-    pub(crate) fn sign(&self, uris: &[&str], (from, to): (SystemTime, SystemTime)) -> Signed {
+    pub(crate) fn sign(&self, uris: &[&str], when: (SystemTime, SystemTime)) -> Signed {
+        let uris = uris.iter();
+        let names = uris.map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        self.sign_for(names.collect(), when)
+    }
+
+    /// A certificate with these names.
+    pub(crate) fn sign_for(
+        &self,
+        names: Vec<SanType>,
+        (from, to): (SystemTime, SystemTime),
+    ) -> Signed {
         let key = KeyPair::generate().unwrap();
-        let mut params = leaf_params(uris);
+        let mut params = leaf_params(&[]);
+        params.subject_alt_names = names;
         (params.not_before, params.not_after) = (from.into(), to.into());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Signed {
