@@ -308,7 +308,8 @@ async fn bytes_of_any_kind_are_carried_inside_it() -> Result<()> {
     let (mut reads, mut writes) = stream.split();
     let mut back = vec![0; sent.len()];
     let (wrote, read) = tokio::join!(writes.write_all(&sent), reads.read_exact(&mut back));
-    (wrote?, read?);
+    wrote?;
+    read?;
     assert_eq!(back, sent);
     assert_eq!(partner.plain.load(Ordering::SeqCst), 0);
     echo.abort();

@@ -93,32 +93,7 @@ pub(super) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn new(world: &'a World, findings: &mut Vec<Finding>) -> Self {
-        let mut index = Self {
-            mesh: MeshSpec::default(),
-            mesh_key: world.mesh().map(|(key, _)| key),
-            trust_domain: world.trust_domain(),
-            services: BTreeMap::new(),
-            workloads: Vec::new(),
-            slices: Vec::new(),
-            config_maps: BTreeMap::new(),
-            backend_tls: Vec::new(),
-            labelled: HashMap::new(),
-            gateways: BTreeMap::new(),
-            http_routes: Vec::new(),
-            grpc_routes: Vec::new(),
-            grants: Vec::new(),
-            tls_routes: Vec::new(),
-            tcp_routes: Vec::new(),
-            traffic: Vec::new(),
-            access: Vec::new(),
-            authentication: Vec::new(),
-            faults: Vec::new(),
-            rate_limits: Vec::new(),
-            claim_headers: Vec::new(),
-            denied: &world.denied,
-            addresses: &world.addresses,
-            keys: &world.keys,
-        };
+        let mut index = Self::empty(world);
         let mesh = world.mesh();
         for (key, accepted) in &world.objects {
             let at = accepted.accepted_at;
@@ -171,6 +146,36 @@ impl<'a> Index<'a> {
         by_age(&mut index.rate_limits);
         index.claim_headers = claims::headers(&index.authentication);
         index
+    }
+
+    /// Without its objects.
+    fn empty(world: &'a World) -> Self {
+        Self {
+            mesh: MeshSpec::default(),
+            mesh_key: world.mesh().map(|(key, _)| key),
+            trust_domain: world.trust_domain(),
+            services: BTreeMap::new(),
+            workloads: Vec::new(),
+            slices: Vec::new(),
+            config_maps: BTreeMap::new(),
+            backend_tls: Vec::new(),
+            labelled: HashMap::new(),
+            gateways: BTreeMap::new(),
+            http_routes: Vec::new(),
+            grpc_routes: Vec::new(),
+            grants: Vec::new(),
+            tls_routes: Vec::new(),
+            tcp_routes: Vec::new(),
+            traffic: Vec::new(),
+            access: Vec::new(),
+            authentication: Vec::new(),
+            faults: Vec::new(),
+            rate_limits: Vec::new(),
+            claim_headers: Vec::new(),
+            denied: &world.denied,
+            addresses: &world.addresses,
+            keys: &world.keys,
+        }
     }
 
     fn add_workload(&mut self, workload: &'a Workload) {
