@@ -11,6 +11,7 @@
 mod access;
 mod authentication;
 mod authority;
+mod backend_tls;
 mod backup;
 mod bad_update;
 mod balancing;

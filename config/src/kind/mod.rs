@@ -13,11 +13,14 @@ mod filter;
 mod mesh;
 mod service;
 mod workload;
+mod endpoint_slice;
+mod config_map;
 mod gateway;
 mod http_route;
 mod grpc_route;
 mod reference_grant;
 mod stream_route;
+mod backend_tls_policy;
 mod traffic_policy;
 mod load_balancer;
 mod resilience;
@@ -34,7 +37,15 @@ pub use authentication_policy::{
     AuthenticationMode, AuthenticationPolicySpec, ClaimToHeader, JwksSource, JwtProvider,
     TokenAlgorithm, TokenForward, TokenFrom,
 };
+pub use backend_tls_policy::{
+    BackendTlsPolicySpec, BackendTlsValidation, CaCertificateRef, ConfigMapKind, SubjectAltName,
+    SubjectAltNameType, WellKnownCa,
+};
 pub use choice::Choice;
+pub use config_map::{CaCertificates, ConfigMapSpec};
+pub use endpoint_slice::{
+    AddressType, EndpointSliceSpec, SERVICE_NAME_LABEL, SliceConditions, SliceEndpoint, SlicePort,
+};
 pub use fault_policy::{FaultAbort, FaultAnswer, FaultDelay, FaultPolicySpec};
 pub use filter::{
     BackendObject, Cors, Fraction, GrpcFilter, GrpcFilterType, HeaderModifier, HttpFilter,
@@ -84,6 +95,10 @@ pub type Mesh = Resource<MeshSpec>;
 pub type Service = Resource<ServiceSpec>;
 /// See [`WorkloadSpec`].
 pub type Workload = Resource<WorkloadSpec>;
+/// See [`EndpointSliceSpec`].
+pub type EndpointSlice = Resource<EndpointSliceSpec>;
+/// See [`ConfigMapSpec`].
+pub type ConfigMap = Resource<ConfigMapSpec>;
 /// See [`GatewaySpec`].
 pub type Gateway = Resource<GatewaySpec>;
 /// See [`HttpRouteSpec`].
@@ -96,6 +111,8 @@ pub type ReferenceGrant = Resource<ReferenceGrantSpec>;
 pub type TlsRoute = Resource<TlsRouteSpec>;
 /// See [`TcpRouteSpec`].
 pub type TcpRoute = Resource<TcpRouteSpec>;
+/// See [`BackendTlsPolicySpec`].
+pub type BackendTlsPolicy = Resource<BackendTlsPolicySpec>;
 /// See [`TrafficPolicySpec`].
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;
 /// See [`AccessPolicySpec`].

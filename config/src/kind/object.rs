@@ -10,9 +10,9 @@ use crate::value::{Name, ServiceName};
 
 use super::choice::choice;
 use super::{
-    AccessPolicy, AuthenticationPolicy, FaultPolicy, Gateway, GrpcRoute, HttpRoute, Mesh,
-    RateLimitPolicy, ReferenceGrant, Service, TargetRef, TcpRoute, TlsRoute, TrafficPolicy,
-    Workload,
+    AccessPolicy, AuthenticationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, FaultPolicy,
+    Gateway, GrpcRoute, HttpRoute, Mesh, RateLimitPolicy, ReferenceGrant, Service, TargetRef,
+    TcpRoute, TlsRoute, TrafficPolicy, Workload,
 };
 
 choice! {
@@ -24,6 +24,10 @@ choice! {
         Service = "Service",
         /// The instances behind a name, off Kubernetes.
         Workload = "Workload",
+        /// Where a name without instances of the mesh is, discovery.k8s.io/v1.
+        EndpointSlice = "EndpointSlice",
+        /// CA certificates, core/v1.
+        ConfigMap = "ConfigMap",
         /// Gateway API: where the outside world comes in.
         Gateway = "Gateway",
         /// Gateway API: HTTP requests → services.
@@ -36,6 +40,8 @@ choice! {
         TlsRoute = "TLSRoute",
         /// Gateway API: TCP connections → services.
         TcpRoute = "TCPRoute",
+        /// Gateway API: TLS towards services without sidecars.
+        BackendTlsPolicy = "BackendTLSPolicy",
         /// How requests are treated on the way.
         TrafficPolicy = "TrafficPolicy",
         /// Who may send them.
@@ -53,8 +59,11 @@ impl Kind {
     /// The `apiVersion`s its objects may be written with; they mean the same here.
     pub fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Service => &["v1"],
-            Self::Gateway | Self::HttpRoute | Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
+            Self::Service | Self::ConfigMap => &["v1"],
+            Self::EndpointSlice => &["discovery.k8s.io/v1"],
+            Self::Gateway | Self::HttpRoute | Self::GrpcRoute | Self::BackendTlsPolicy => {
+                &["gateway.networking.k8s.io/v1"]
+            }
             Self::ReferenceGrant => &[
                 "gateway.networking.k8s.io/v1",
                 "gateway.networking.k8s.io/v1beta1",
@@ -73,6 +82,11 @@ impl Kind {
             | Self::FaultPolicy
             | Self::RateLimitPolicy => &["usher.dev/v1alpha1"],
         }
+    }
+
+    /// Whether what its objects want stands below `spec`, and not beside `metadata`.
+    pub fn has_spec(self) -> bool {
+        !matches!(self, Self::EndpointSlice | Self::ConfigMap)
     }
 
     /// The `apiVersion` its objects are written with.
@@ -149,6 +163,10 @@ pub enum Object {
     Service(Service),
     /// See [`super::WorkloadSpec`].
     Workload(Workload),
+    /// See [`super::EndpointSliceSpec`].
+    EndpointSlice(EndpointSlice),
+    /// See [`super::ConfigMapSpec`].
+    ConfigMap(ConfigMap),
     /// See [`super::GatewaySpec`].
     Gateway(Gateway),
     /// See [`super::HttpRouteSpec`].
@@ -161,6 +179,8 @@ pub enum Object {
     TlsRoute(TlsRoute),
     /// See [`super::TcpRouteSpec`].
     TcpRoute(TcpRoute),
+    /// See [`super::BackendTlsPolicySpec`].
+    BackendTlsPolicy(BackendTlsPolicy),
     /// See [`super::TrafficPolicySpec`].
     TrafficPolicy(TrafficPolicy),
     /// See [`super::AccessPolicySpec`].
@@ -180,12 +200,15 @@ impl Object {
             Self::Mesh(_) => Kind::Mesh,
             Self::Service(_) => Kind::Service,
             Self::Workload(_) => Kind::Workload,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::TlsRoute(_) => Kind::TlsRoute,
             Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
             Self::AccessPolicy(_) => Kind::AccessPolicy,
             Self::AuthenticationPolicy(_) => Kind::AuthenticationPolicy,
@@ -200,12 +223,15 @@ impl Object {
             Self::Mesh(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::Workload(object) => &object.metadata,
+            Self::EndpointSlice(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
             Self::Gateway(object) => &object.metadata,
             Self::HttpRoute(object) => &object.metadata,
             Self::GrpcRoute(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
             Self::TlsRoute(object) => &object.metadata,
             Self::TcpRoute(object) => &object.metadata,
+            Self::BackendTlsPolicy(object) => &object.metadata,
             Self::TrafficPolicy(object) => &object.metadata,
             Self::AccessPolicy(object) => &object.metadata,
             Self::AuthenticationPolicy(object) => &object.metadata,
@@ -227,6 +253,7 @@ impl Object {
     /// What a policy is attached to; nothing for other kinds.
     pub fn targets(&self) -> &[TargetRef] {
         match self {
+            Self::BackendTlsPolicy(policy) => &policy.spec.target_refs,
             Self::TrafficPolicy(policy) => &policy.spec.target_refs,
             Self::AccessPolicy(policy) => &policy.spec.target_refs,
             Self::AuthenticationPolicy(policy) => &policy.spec.target_refs,
@@ -235,6 +262,8 @@ impl Object {
             Self::Mesh(_)
             | Self::Service(_)
             | Self::Workload(_)
+            | Self::EndpointSlice(_)
+            | Self::ConfigMap(_)
             | Self::Gateway(_)
             | Self::HttpRoute(_)
             | Self::GrpcRoute(_)
@@ -270,6 +299,16 @@ impl Serialize for Object {
             #[serde(flatten)]
             object: &'a Resource<Spec>,
         }
+        /// Without a `spec`.
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Bare<'a, Rest> {
+            api_version: &'static str,
+            kind: Kind,
+            metadata: &'a Metadata,
+            #[serde(flatten)]
+            rest: &'a Rest,
+        }
         macro_rules! envelope {
             ($object:expr) => {
                 Envelope {
@@ -280,16 +319,30 @@ impl Serialize for Object {
                 .serialize(serializer)
             };
         }
+        macro_rules! bare {
+            ($object:expr) => {
+                Bare {
+                    api_version: self.kind().api_version(),
+                    kind: self.kind(),
+                    metadata: &$object.metadata,
+                    rest: &$object.spec,
+                }
+                .serialize(serializer)
+            };
+        }
         match self {
             Self::Mesh(object) => envelope!(object),
             Self::Service(object) => envelope!(object),
             Self::Workload(object) => envelope!(object),
+            Self::EndpointSlice(object) => bare!(object),
+            Self::ConfigMap(object) => bare!(object),
             Self::Gateway(object) => envelope!(object),
             Self::HttpRoute(object) => envelope!(object),
             Self::GrpcRoute(object) => envelope!(object),
             Self::ReferenceGrant(object) => envelope!(object),
             Self::TlsRoute(object) => envelope!(object),
             Self::TcpRoute(object) => envelope!(object),
+            Self::BackendTlsPolicy(object) => envelope!(object),
             Self::TrafficPolicy(object) => envelope!(object),
             Self::AccessPolicy(object) => envelope!(object),
             Self::AuthenticationPolicy(object) => envelope!(object),

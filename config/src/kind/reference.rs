@@ -210,6 +210,8 @@ impl TargetKind {
 choice! {
     /// The kinds that attach to targets: one object of a kind per exact target.
     pub enum PolicyKind {
+        /// See [`super::BackendTlsPolicySpec`].
+        BackendTls = "BackendTLSPolicy",
         /// See [`super::TrafficPolicySpec`].
         Traffic = "TrafficPolicy",
         /// See [`super::AccessPolicySpec`].
@@ -230,7 +232,7 @@ pub struct TargetRef {
     pub kind: TargetKind,
     /// Its name; for [`TargetKind::Namespace`] the policy's own namespace.
     pub name: Name,
-    /// One rule of a route, by its name. Nothing else has sections here.
+    /// One rule of a route, or one port of a Service, by its name. Nothing else has sections here.
     pub section_name: Option<Name>,
 }
 
@@ -245,7 +247,7 @@ struct TargetRefShape {
     kind: TargetKind,
     /// Local to the policy's namespace; of a Namespace, its own name.
     name: Name,
-    /// A rule of a route.
+    /// A rule of a route; for a BackendTLSPolicy a port of a Service.
     section_name: Option<Name>,
 }
 

@@ -9,12 +9,13 @@ use crate::value::{InstanceName, Port, Weight};
 pub struct Endpoint {
     /// `namespace/service/instance`.
     pub name: InstanceName,
-    /// Its sidecar's inbound listener, or the application itself where `meshed` is false.
+    /// Its sidecar's inbound listener; the application itself where `meshed` is false, or its port has a TLS of its own.
     pub address: SocketAddr,
     /// Proven to be where it is: who dials the address, and not the service, means this instance. An address that was
     /// only claimed (`--advertise`) leads callers of the service to it, and nobody else.
     pub address_is_own: bool,
-    /// Spoken to over mutual TLS.
+    /// Never spoken to in plaintext: over the mesh's mutual TLS, or the one that its port asks for. A proxy from before ports
+    /// asked for any opens the mesh's, expects nobody, and sends nothing.
     pub meshed: bool,
     /// Its share among its siblings.
     pub weight: Weight,

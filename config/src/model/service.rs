@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::value::{Name, Port, ServiceName, SpiffeId};
 
-use super::{Route, StreamRoute, TrafficPolicy};
+use super::{BackendTls, Route, StreamRoute, TrafficPolicy};
 
 /// A named set of endpoints, and everything needed to call it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Service {
     pub virtual_addresses: Vec<IpAddr>,
     /// What it serves, at least one.
     pub ports: Vec<ServicePort>,
-    /// Who may answer as this service. Empty: it has no meshed workload and is called in plaintext.
+    /// Who may answer as this service. Empty: it has no meshed workload and is called in plaintext, or with a port's TLS.
     pub identities: Vec<SpiffeId>,
     /// For requests that no route takes, and for connections that end up here.
     pub policy: Arc<TrafficPolicy>,
@@ -43,6 +43,8 @@ pub struct ServicePort {
     pub port: Port,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Inside which TLS. `None`: the mesh's where there are sidecars, else none.
+    pub tls: Option<Arc<BackendTls>>,
 }
 
 /// What is spoken on a port (`appProtocol`).

@@ -8,9 +8,10 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::kind::{
-    AccessPolicySpec, AuthenticationPolicySpec, Choice, FaultPolicySpec, GatewaySpec,
-    GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec, Metadata, RateLimitPolicySpec,
-    ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec, TrafficPolicySpec, WorkloadSpec,
+    AccessPolicySpec, AuthenticationPolicySpec, BackendTlsPolicySpec, Choice, ConfigMapSpec,
+    EndpointSliceSpec, FaultPolicySpec, GatewaySpec, GrpcRouteSpec, HttpRouteSpec, Kind, MeshSpec,
+    Metadata, RateLimitPolicySpec, ReferenceGrantSpec, ServiceSpec, TcpRouteSpec, TlsRouteSpec,
+    TrafficPolicySpec, WorkloadSpec,
 };
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -48,12 +49,15 @@ fn schema(kind: Kind) -> Value {
         Kind::Mesh => object::<MeshSpec>(kind),
         Kind::Service => object::<ServiceSpec>(kind),
         Kind::Workload => object::<WorkloadSpec>(kind),
+        Kind::EndpointSlice => bare::<EndpointSliceSpec>(kind),
+        Kind::ConfigMap => bare::<ConfigMapSpec>(kind),
         Kind::Gateway => object::<GatewaySpec>(kind),
         Kind::HttpRoute => object::<HttpRouteSpec>(kind),
         Kind::GrpcRoute => object::<GrpcRouteSpec>(kind),
         Kind::ReferenceGrant => object::<ReferenceGrantSpec>(kind),
         Kind::TlsRoute => object::<TlsRouteSpec>(kind),
         Kind::TcpRoute => object::<TcpRouteSpec>(kind),
+        Kind::BackendTlsPolicy => object::<BackendTlsPolicySpec>(kind),
         Kind::TrafficPolicy => object::<TrafficPolicySpec>(kind),
         Kind::AccessPolicy => object::<AccessPolicySpec>(kind),
         Kind::AuthenticationPolicy => object::<AuthenticationPolicySpec>(kind),
@@ -82,6 +86,30 @@ fn object<Spec: JsonSchema>(kind: Kind) -> Value {
         },
         "$defs": generator.take_definitions(true),
     })
+}
+
+/// One whose fields stand beside its metadata.
+fn bare<Rest: JsonSchema>(kind: Kind) -> Value {
+    let mut schema = object::<Rest>(kind);
+    let rest = format!("#/$defs/{}", Rest::schema_name());
+    let definitions = schema.pointer_mut("/$defs").and_then(Value::as_object_mut);
+    let named = definitions.and_then(|all| all.remove(rest.rsplit('/').next()?));
+    let Some(Value::Object(rest)) = named else {
+        return schema;
+    };
+    if let Some(fields) = schema.as_object_mut() {
+        let more = rest.get("required").and_then(Value::as_array).cloned();
+        if let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|field| field != "spec");
+            required.extend(more.unwrap_or_default());
+        }
+        if let Some(known) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+            known.remove("spec");
+            let own = rest.get("properties").and_then(Value::as_object).cloned();
+            known.extend(own.unwrap_or_default());
+        }
+    }
+    schema
 }
 
 /// The schema as a definition of another: its own definitions are found below its new place.

@@ -1,6 +1,7 @@
 //! Types that cannot hold an invalid value: text becomes one of these once, at the edge.
 
 mod alike;
+mod certificates;
 mod duration;
 mod header;
 mod jwks;
@@ -13,6 +14,7 @@ mod spiffe_id;
 mod text;
 
 pub use alike::{begins_like, is_like};
+pub use certificates::Certificates;
 pub use duration::{format_duration, parse_duration};
 pub use header::HeaderText;
 pub use jwks::{JWKS_BYTES_MAX, Jwks, JwksUri, JwtAlgorithm, KeyMaterial, VerificationKey};

@@ -12,8 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{
-    HeaderText, Hostname, InvalidValue, Name, OriginPattern, Pattern, Percent, Port, ServiceName,
-    SpiffeId, TrustDomain, Weight, format_duration, parse_duration,
+    Certificates, HeaderText, Hostname, InvalidValue, Name, OriginPattern, Pattern, Percent, Port,
+    ServiceName, SpiffeId, TrustDomain, Weight, format_duration, parse_duration,
 };
 
 /// A length of time as configuration writes it (GEP-2257): `15s`, `1m30s`, `250ms`.
@@ -93,6 +93,9 @@ written_as! {
     ServiceName: |name| name.to_string(), { "type": "string", "pattern": "^[-a-z0-9]+/[-a-z0-9]+$" };
     SpiffeId: |id| id.as_str(), { "type": "string", "pattern": "^spiffe://[^/]+/ns/[^/]+/sa/[^/]+$" };
     TrustDomain: |domain| domain.as_str(), { "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" };
+    Certificates: |certificates| certificates.to_string(), {
+        "type": "string", "pattern": "-----BEGIN CERTIFICATE-----"
+    };
     HeaderText: |text| text.as_str(), { "type": "string", "minLength": 1, "maxLength": 4096 };
     OriginPattern: |origin| origin.as_str(), {
         "type": "string", "maxLength": 253,

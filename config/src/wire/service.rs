@@ -76,6 +76,7 @@ impl From<&ServicePort> for v1::ServicePort {
             name: port.name.to_string(),
             port: port.port.get().into(),
             protocol: to_protocol(port.protocol),
+            tls: port.tls.as_deref().map(Into::into),
         }
     }
 }
@@ -85,5 +86,12 @@ fn decode_port(message: v1::ServicePort) -> Decoded<ServicePort> {
         name: text("name", &message.name)?,
         port: port("port", message.port)?,
         protocol: protocol("protocol", message.protocol)?,
+        tls: match message.tls {
+            None => None,
+            Some(tls) => {
+                let tls = super::backend_tls::decode_backend_tls(tls);
+                Some(Arc::new(tls.map_err(|error| error.under("tls"))?))
+            }
+        },
     })
 }

@@ -157,6 +157,18 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
             name: "grpc".parse().expect("name"),
             port,
             protocol: Protocol::Grpc,
+            tls: Some(Arc::new(BackendTls::Verified(Origination {
+                hostname: "fraud.example".parse().expect("host"),
+                names: vec![
+                    AlternativeName::Dns("a.example".parse().expect("host")),
+                    AlternativeName::Uri("spiffe://corp/fraud".to_owned()),
+                ],
+                roots: Roots::Given(
+                    "-----BEGIN CERTIFICATE-----\nMAIFAA==\n-----END CERTIFICATE-----"
+                        .parse()
+                        .expect("certificate"),
+                ),
+            }))),
         }],
         identities: vec!["spiffe://usher.local/ns/bank/sa/fraud".parse().expect("id")],
         policy: policy.clone(),

@@ -21,7 +21,8 @@ Examples:
   usher instances account --json | jq -r '.[] | select(.healthy) | .address'
 
 HEALTHY is what the instance's own sidecar sees of its application (HTTP, gRPC or TCP, as its Workload says); WHY NOT is
-what the failing check got. An instance is gone when its sidecar has not renewed its lease for 15 s.
+what the failing check got. An instance is gone when its sidecar has not renewed its lease for 15 s. One without a REVISION
+has no sidecar: an EndpointSlice says that it is there, and whether it is ready.
 
 Exit codes: 0 shown, 64 usage or no such service, namespace or zone, 69 no control plane answers.")]
 pub(super) struct Instances {
@@ -81,6 +82,7 @@ pub(super) fn row(instance: &InstanceReport) -> Vec<String> {
         health_reason,
         zone,
         revision,
+        listed,
     } = &instance.endpoint;
     vec![
         instance.namespace.clone(),
@@ -89,7 +91,10 @@ pub(super) fn row(instance: &InstanceReport) -> Vec<String> {
         if *healthy { "yes" } else { "no" }.to_owned(),
         address.to_string(),
         or_dash(zone),
-        revision.to_string(),
+        match listed {
+            true => "-".to_owned(),
+            false => revision.to_string(),
+        },
         or_dash(health_reason),
     ]
 }

@@ -9,9 +9,10 @@ use std::{
 use http::HeaderName;
 use usher_config::{
     kind::{
-        AccessPolicy, AppProtocol, AuthenticationPolicy, FaultPolicy, Gateway, Granted, GrpcRoute,
-        HttpRoute, Kind, MeshSpec, Object, ObjectKey, RateLimitPolicy, ReferenceGrant, Service,
-        TcpRoute, TlsRoute, TrafficPolicy, Workload,
+        AccessPolicy, AppProtocol, AuthenticationPolicy, BackendTlsPolicy, ConfigMap,
+        EndpointSlice, FaultPolicy, Gateway, Granted, GrpcRoute, HttpRoute, Kind, MeshSpec, Object,
+        ObjectKey, RateLimitPolicy, ReferenceGrant, Service, TcpRoute, TlsRoute, TrafficPolicy,
+        Workload,
     },
     model::ServiceTarget,
     value::{Jwks, JwksUri, Name, Port, ServiceName, TrustDomain},
@@ -58,6 +59,12 @@ pub(super) struct Index<'a> {
     pub(super) workloads: Vec<&'a Workload>,
     /// The same by namespace and label: a mesh with as many services as workloads would look at each for each.
     labelled: HashMap<(&'a Name, &'a str, &'a str), Vec<&'a Workload>>,
+    /// Oldest first, then by name.
+    pub(super) slices: Vec<Aged<'a, EndpointSlice>>,
+    /// With CA certificates.
+    pub(super) config_maps: BTreeMap<ServiceName, &'a ConfigMap>,
+    /// Oldest first, then by name.
+    pub(super) backend_tls: Vec<Aged<'a, BackendTlsPolicy>>,
     pub(super) gateways: BTreeMap<ServiceName, Aged<'a, Gateway>>,
     pub(super) http_routes: Vec<Aged<'a, HttpRoute>>,
     pub(super) grpc_routes: Vec<Aged<'a, GrpcRoute>>,
@@ -86,29 +93,7 @@ pub(super) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn new(world: &'a World, findings: &mut Vec<Finding>) -> Self {
-        let mut index = Self {
-            mesh: MeshSpec::default(),
-            mesh_key: world.mesh().map(|(key, _)| key),
-            trust_domain: world.trust_domain(),
-            services: BTreeMap::new(),
-            workloads: Vec::new(),
-            labelled: HashMap::new(),
-            gateways: BTreeMap::new(),
-            http_routes: Vec::new(),
-            grpc_routes: Vec::new(),
-            grants: Vec::new(),
-            tls_routes: Vec::new(),
-            tcp_routes: Vec::new(),
-            traffic: Vec::new(),
-            access: Vec::new(),
-            authentication: Vec::new(),
-            faults: Vec::new(),
-            rate_limits: Vec::new(),
-            claim_headers: Vec::new(),
-            denied: &world.denied,
-            addresses: &world.addresses,
-            keys: &world.keys,
-        };
+        let mut index = Self::empty(world);
         let mesh = world.mesh();
         for (key, accepted) in &world.objects {
             let at = accepted.accepted_at;
@@ -125,6 +110,13 @@ impl<'a> Index<'a> {
                     index.services.insert(object.full_name(), object);
                 }
                 Object::Workload(object) => index.add_workload(object),
+                Object::EndpointSlice(object) => index.slices.push(Aged::new(key, object, at)),
+                Object::ConfigMap(object) => {
+                    index.config_maps.insert(object.full_name(), object);
+                }
+                Object::BackendTlsPolicy(object) => {
+                    index.backend_tls.push(Aged::new(key, object, at));
+                }
                 Object::Gateway(object) => {
                     let gateway = Aged::new(key, object, at);
                     index.gateways.insert(object.full_name(), gateway);
@@ -145,6 +137,8 @@ impl<'a> Index<'a> {
                 }
             }
         }
+        by_age(&mut index.slices);
+        by_age(&mut index.backend_tls);
         by_age(&mut index.traffic);
         by_age(&mut index.access);
         by_age(&mut index.authentication);
@@ -152,6 +146,36 @@ impl<'a> Index<'a> {
         by_age(&mut index.rate_limits);
         index.claim_headers = claims::headers(&index.authentication);
         index
+    }
+
+    /// Without its objects.
+    fn empty(world: &'a World) -> Self {
+        Self {
+            mesh: MeshSpec::default(),
+            mesh_key: world.mesh().map(|(key, _)| key),
+            trust_domain: world.trust_domain(),
+            services: BTreeMap::new(),
+            workloads: Vec::new(),
+            slices: Vec::new(),
+            config_maps: BTreeMap::new(),
+            backend_tls: Vec::new(),
+            labelled: HashMap::new(),
+            gateways: BTreeMap::new(),
+            http_routes: Vec::new(),
+            grpc_routes: Vec::new(),
+            grants: Vec::new(),
+            tls_routes: Vec::new(),
+            tcp_routes: Vec::new(),
+            traffic: Vec::new(),
+            access: Vec::new(),
+            authentication: Vec::new(),
+            faults: Vec::new(),
+            rate_limits: Vec::new(),
+            claim_headers: Vec::new(),
+            denied: &world.denied,
+            addresses: &world.addresses,
+            keys: &world.keys,
+        }
     }
 
     fn add_workload(&mut self, workload: &'a Workload) {

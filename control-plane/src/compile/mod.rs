@@ -9,6 +9,7 @@ mod targets;
 mod load_balancer;
 mod traffic;
 mod access;
+mod backend_tls;
 mod authentication;
 mod claims;
 mod faults;
@@ -21,6 +22,7 @@ mod size;
 mod written;
 mod parents;
 mod streams;
+mod listed;
 mod routes;
 mod gateways;
 mod services;
@@ -35,7 +37,7 @@ use std::{
 
 use usher_config::{
     kind::{ObjectKey, VirtualCidr},
-    model::{Gateway, InboundPolicy, Service},
+    model::{Endpoint, Gateway, InboundPolicy, Service},
     value::{JwksUri, Name, PathReading, ServiceName, SpiffeId, TrustDomain, Weight},
 };
 
@@ -60,6 +62,8 @@ pub struct Compiled {
     pub gateways: BTreeMap<ServiceName, Gateway>,
     /// Who may be instances of each service. A service without an entry has none.
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
+    /// Endpoints that are written down, of Services that nobody registers for.
+    pub listed: BTreeMap<ServiceName, BTreeMap<Name, Endpoint>>,
     /// Namespace and name of every service account that a Workload has, whether a Service selects it or not.
     pub accounts: BTreeSet<(Name, Name)>,
     /// Where keys of token issuers are fetched, and how often.
@@ -185,6 +189,7 @@ pub fn compile(world: &World) -> Compiled {
         inbound: BTreeMap::new(),
         gateways: gateways::gateways(&index, &targets, &mut findings),
         backing: BTreeMap::new(),
+        listed: BTreeMap::new(),
         accounts: services::accounts(&index),
         key_sources: authentication::key_sources(&index),
         fault_expiries: faults::expiries(&index),
@@ -215,6 +220,7 @@ pub fn compile(world: &World) -> Compiled {
             compiled.backing.insert(name.clone(), backing);
         }
     }
+    compiled.listed = listed::listed(&index, &compiled.services, &mut findings);
     access::report_unverified(&compiled.inbound, &mut findings);
     for workload in &index.workloads {
         let name = services::caller_name(workload);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Granted, Kind, ObjectKey},
+    kind::{Granted, Kind, ObjectKey, SERVICE_NAME_LABEL},
     model::{Backend, BackendTarget},
     value::{Name, ServiceName},
 };
@@ -140,6 +140,22 @@ impl Told<'_> {
         calling.extend(layers.map(|layer| layer.object));
         let target = Target::Service(name.clone());
         calling.extend(faults::held_by(targets, std::slice::from_ref(&target)));
+        calling.extend(targets.about_tls(name).flat_map(|policy| {
+            let refs = policy.spec.validation.ca_certificate_refs.iter();
+            let maps = refs.map(|one| (Kind::ConfigMap, &one.name));
+            let all = maps.chain([(Kind::BackendTlsPolicy, &policy.metadata.name)]);
+            let key = |(kind, named): (Kind, &Name)| ObjectKey {
+                kind,
+                namespace: name.namespace.clone(),
+                name: named.clone(),
+            };
+            all.map(key).collect::<Vec<_>>()
+        }));
+        let slices = self.index.slices.iter().filter(|slice| {
+            let of = slice.object.metadata.labels.get(SERVICE_NAME_LABEL);
+            slice.key.namespace == name.namespace && of.is_some_and(|of| of == name.name.as_str())
+        });
+        calling.extend(slices.map(|slice| slice.key.clone()));
         let mut called: BTreeSet<ObjectKey> = [own].into();
         for target in [
             Target::Mesh,

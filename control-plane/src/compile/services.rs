@@ -1,12 +1,12 @@
 //! A Service and the Workloads behind it → what callers and its own instances are told.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use usher_config::{
     kind::{self, AppProtocol},
     model::{
-        AccessLogMode, HealthCheck, HealthProbe, InboundPolicy, MtlsMode, OutboundTraffic,
-        Protocol, Service, ServicePort, Telemetry, Timeouts,
+        AccessLogMode, BackendTls, HealthCheck, HealthProbe, InboundPolicy, MtlsMode,
+        OutboundTraffic, Protocol, Service, ServicePort, Telemetry, Timeouts,
     },
     value::{EmptySegments, Name, PathParameters, PathReading, ServiceName, SpiffeId, Weight},
 };
@@ -148,7 +148,9 @@ pub(super) fn service(
         .or_else(|| index.addresses.get(&name).copied());
     Service {
         virtual_addresses: address.into_iter().collect(),
-        ports: service.spec.ports.iter().filter_map(port).collect(),
+        ports: (service.spec.ports.iter())
+            .filter_map(|port| declared(port, targets.backend_tls(index, service, port)))
+            .collect(),
         identities: backing
             .iter()
             .map(|backing| backing.identity.clone())
@@ -204,7 +206,7 @@ pub(super) fn inbound(
 }
 
 /// `None` cannot be: every protocol's word is a name.
-fn port(port: &kind::ServicePort) -> Option<ServicePort> {
+fn declared(port: &kind::ServicePort, tls: Option<BackendTls>) -> Option<ServicePort> {
     let protocol = protocol(port.app_protocol);
     let word = match protocol {
         Protocol::Detect => "detect",
@@ -218,6 +220,7 @@ fn port(port: &kind::ServicePort) -> Option<ServicePort> {
         name,
         port: port.port,
         protocol,
+        tls: tls.map(Arc::new),
     })
 }
 

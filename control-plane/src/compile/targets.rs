@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use usher_config::{
     kind::{
-        AccessPolicy, AuthenticationPolicy, FaultPolicy, Kind, ObjectKey, RateLimitPolicy,
-        TargetKind, TargetRef, TrafficPolicy,
+        AccessPolicy, AuthenticationPolicy, BackendTlsPolicy, FaultPolicy, Kind, ObjectKey,
+        RateLimitPolicy, Service, ServicePort, TargetKind, TargetRef, TrafficPolicy,
     },
+    model::BackendTls,
     value::{Name, ServiceName},
 };
 
@@ -14,6 +15,7 @@ use crate::registry::is_unread;
 
 use super::{
     Finding, Reason,
+    backend_tls::BackendTlsPolicies,
     index::{Aged, Index},
 };
 
@@ -111,6 +113,7 @@ pub(super) struct Targets<'a> {
     authentication: BTreeMap<Target, &'a AuthenticationPolicy>,
     faults: BTreeMap<Target, Aged<'a, FaultPolicy>>,
     rate_limits: BTreeMap<Target, &'a RateLimitPolicy>,
+    backend_tls: BackendTlsPolicies<'a>,
     /// By target: Access- and AuthenticationPolicies that never were valid.
     denied: BTreeMap<Target, Vec<&'a ObjectKey>>,
 }
@@ -133,6 +136,10 @@ impl<'a> Targets<'a> {
             for reference in &policy.targets {
                 let target = Target::of(reference, &key.namespace);
                 closed.push(target.describe());
+                // What is sent is its callers' to decide; who may call it goes on.
+                if key.kind == Kind::BackendTlsPolicy {
+                    continue;
+                }
                 denied.entry(target).or_default().push(key);
             }
             let closed = closed.join(" and ");
@@ -157,6 +164,7 @@ impl<'a> Targets<'a> {
             authentication: objects(assign(index, tokens, findings)),
             faults: assign(index, faults, findings),
             rate_limits: objects(assign(index, limits, findings)),
+            backend_tls: BackendTlsPolicies::new(index, findings),
             denied,
         }
     }
@@ -179,6 +187,24 @@ impl<'a> Targets<'a> {
 
     pub(super) fn rate_limits(&self, target: &Target) -> Option<&'a RateLimitPolicy> {
         self.rate_limits.get(target).copied()
+    }
+
+    /// What a port's endpoints are asked for.
+    pub(super) fn backend_tls(
+        &self,
+        index: &Index<'_>,
+        service: &Service,
+        port: &ServicePort,
+    ) -> Option<BackendTls> {
+        self.backend_tls.of_port(index, service, port)
+    }
+
+    /// Who says something about the TLS towards a service.
+    pub(super) fn about_tls(
+        &self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = &'a BackendTlsPolicy> {
+        self.backend_tls.about(service)
     }
 
     pub(super) fn denied(&self, target: &Target) -> &[&'a ObjectKey] {

@@ -1,5 +1,6 @@
 //! YAML in, what runs out.
 
+mod backend_tls;
 mod claims;
 mod filters;
 mod gateways;

@@ -35,6 +35,7 @@ fn port(name: &str, number: u16) -> ServicePort {
         name: name.parse().expect("valid"),
         port: number.to_string().parse().expect("valid"),
         protocol: Protocol::Http1,
+        tls: None,
     }
 }
 

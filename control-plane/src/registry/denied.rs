@@ -1,4 +1,4 @@
-//! Access- and AuthenticationPolicies that never were valid, and what stays closed because of them.
+//! Access-, Authentication- and BackendTLSPolicies that never were valid, and what stays closed because of them.
 //!
 //! Whoever writes a policy wants to protect something: until a version of it is valid, what it was meant for is
 //! denied to all. That must outlast every further mistake and a restart, and hold where even the policy's name is
@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use usher_config::{
-    kind::{Choice, Kind, ObjectKey, TargetKind, TargetRef},
+    kind::{Choice, Kind, Object, ObjectKey, TargetKind, TargetRef},
     parse::{Parsed, Rejected, UNNAMED},
     value::{InvalidValue, Name},
 };
@@ -29,9 +29,12 @@ pub struct Denied {
     pub file: String,
 }
 
-/// Whether whoever writes one wants to keep somebody out.
+/// Whether whoever writes one wants to keep somebody out, or from reading what is sent.
 pub(super) fn protects(kind: Kind) -> bool {
-    matches!(kind, Kind::AccessPolicy | Kind::AuthenticationPolicy)
+    matches!(
+        kind,
+        Kind::AccessPolicy | Kind::AuthenticationPolicy | Kind::BackendTlsPolicy
+    )
 }
 
 /// What is closed once a text has been read.
@@ -100,8 +103,13 @@ impl Denials {
     /// A document that cannot be read may be the policy of what has come with it, so what is new waits for it, closed. So may
     /// one that an emptied file is to have. What was there before goes on: an edit that fails opens and closes nothing.
     fn close_what_is_new(&mut self, (before, next): (&World, &World), doubt: &Doubt) {
-        let new = |key: &&ObjectKey| !before.objects.contains_key(*key);
-        for (key, (policy, target)) in next.objects.keys().filter(new).filter_map(called) {
+        let new = next.objects.iter();
+        let new = new.filter(|(key, _)| !before.objects.contains_key(*key));
+        let new = new.flat_map(|(key, accepted)| {
+            let called = called(key).into_iter();
+            called.chain(sent_to(key, &accepted.object))
+        });
+        for (key, (policy, target)) in new {
             for file in doubt.unreadable() {
                 let Some(key) = unread_policy(policy, &key.namespace, file) else {
                     continue;
@@ -134,6 +142,20 @@ fn called(key: &ObjectKey) -> Option<(&ObjectKey, (Kind, TargetRef))> {
         section_name: None,
     };
     Some((key, (policy, target)))
+}
+
+/// What could be sent in plaintext to a Service without instances of the mesh, and the kind of policy that keeps it.
+fn sent_to<'k>(key: &'k ObjectKey, object: &Object) -> Option<(&'k ObjectKey, (Kind, TargetRef))> {
+    let Object::Service(service) = object else {
+        return None;
+    };
+    let target = TargetRef {
+        kind: TargetKind::Service,
+        name: key.name.clone(),
+        section_name: None,
+    };
+    let is_elsewhere = service.spec.selector.is_empty();
+    is_elsewhere.then_some((key, (Kind::BackendTlsPolicy, target)))
 }
 
 /// How policies that nobody could read are called.

@@ -38,6 +38,8 @@ pub struct Configured {
     pub identities: BTreeMap<Arc<str>, Vec<SpiffeId>>,
     /// The same with what it makes of their instances.
     pub backing: BTreeMap<ServiceName, Vec<Backing>>,
+    /// Endpoints that are written down.
+    pub listed: BTreeMap<ServiceName, BTreeMap<Name, Endpoint>>,
 }
 
 impl Default for Configured {
@@ -54,6 +56,7 @@ impl Default for Configured {
             virtual_addresses: BTreeMap::new(),
             identities: BTreeMap::new(),
             backing: BTreeMap::new(),
+            listed: BTreeMap::new(),
         }
     }
 }
@@ -91,6 +94,7 @@ impl Configured {
             }),
             for_old: ForOld::new(compiled),
             backing: compiled.backing.clone(),
+            listed: compiled.listed.clone(),
             // Of the backing, not of the services: workloads that only call are told about themselves too.
             identities: compiled
                 .backing
@@ -162,11 +166,12 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
             .filter(|name| services.contains_key(*name))
             .for_each(&mut put);
     } else {
-        let backing = &previous.configured.backing;
+        let (backing, listed) = (&previous.configured.backing, &previous.configured.listed);
         let known = |name: &ServiceName| previous.endpoints.contains_key(name.to_string().as_str());
         let stays = |name: &ServiceName| {
             let same_backing = backing.get(name) == from.compiled.backing.get(name);
-            same_backing && !from.dirty.contains(name) && known(name)
+            let same_listed = listed.get(name) == from.compiled.listed.get(name);
+            same_backing && same_listed && !from.dirty.contains(name) && known(name)
         };
         let changed = services.keys().filter(|name| !stays(name));
         changed.for_each(&mut put);
@@ -208,7 +213,7 @@ fn replace<T: PartialEq>(all: &mut BTreeMap<Arc<str>, Arc<T>>, name: &str, value
     }
 }
 
-/// The endpoints of a service: its instances whose identity it still expects.
+/// The endpoints of a service: its instances whose identity it still expects, or the places that are written down.
 pub fn endpoints_of(
     compiled: &Compiled,
     instances: &Instances,
@@ -216,7 +221,9 @@ pub fn endpoints_of(
 ) -> Vec<Endpoint> {
     let endpoints = instances.of(service);
     let endpoints = endpoints.filter_map(|one| endpoint_of(compiled, service, one));
-    endpoints.collect()
+    let listed = compiled.listed.get(service);
+    let listed = listed.into_iter().flat_map(BTreeMap::values);
+    endpoints.chain(listed.cloned()).collect()
 }
 
 /// One of them; `None`: its identity may not be this service any more.

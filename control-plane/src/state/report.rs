@@ -202,15 +202,29 @@ fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceRe
                 health_reason: instance.health_reason.clone(),
                 zone: zone.clone(),
                 revision: instance.revision,
+                listed: false,
             })
         });
+        let listed = compiled.listed.get(&service.name);
+        let listed = listed
+            .into_iter()
+            .flatten()
+            .map(|(name, endpoint)| EndpointReport {
+                instance: name.to_string(),
+                address: endpoint.address,
+                healthy: endpoint.healthy,
+                health_reason: String::new(),
+                zone: endpoint.zone.clone(),
+                revision: 0,
+                listed: true,
+            });
         let mut report = ServiceReport {
             namespace: service.name.namespace.to_string(),
             name: service.name.name.to_string(),
             virtual_addresses: service.virtual_addresses.clone(),
             ports: service.ports.iter().map(|port| port.port.get()).collect(),
             identities: service.identities.iter().map(ToString::to_string).collect(),
-            endpoints: expected.collect(),
+            endpoints: expected.chain(listed).collect(),
             ..ServiceReport::default()
         };
         led::note(&mut report, service);

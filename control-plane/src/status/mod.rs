@@ -168,7 +168,7 @@ pub struct ServiceReport {
 pub struct EndpointReport {
     /// Unique in the service.
     pub instance: String,
-    /// Its sidecar's inbound listener.
+    /// Its sidecar's inbound listener; its own where it has none.
     #[cfg_attr(test, schemars(with = "String"))]
     pub address: SocketAddr,
     /// Its sidecar's verdict on its application.
@@ -180,6 +180,9 @@ pub struct EndpointReport {
     pub zone: String,
     /// The configuration its sidecar said it runs, when it last renewed its lease.
     pub revision: u64,
+    /// An EndpointSlice says that it is there; it has no sidecar, and is as healthy as the slice says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listed: bool,
 }
 
 /// One registered instance, and whose it is.

@@ -18,6 +18,7 @@ fn service(name: &str, port: u16, instances: &[(String, bool)]) -> ServiceReport
         health_reason: String::new(),
         zone: String::new(),
         revision: 0,
+        listed: false,
     });
     ServiceReport {
         namespace: "bank".to_owned(),

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use usher_config::{
     kind::{Kind, ObjectKey},
-    model::{Backend, BackendTarget, Protocol, Route, ServicePort, StreamRoute},
+    model::{
+        AlternativeName, Backend, BackendTarget, BackendTls, Protocol, Roots, Route, ServicePort,
+        StreamRoute,
+    },
     value::ServiceName,
 };
 
@@ -171,12 +174,10 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
         .filter_map(|one| one.by.as_deref());
     let by = by.chain(entries.iter().map(|entry| entry.route.as_str()));
     about.extend(by.filter_map(|name| object_key(name).ok()));
-    let port =
-        |port: &ServicePort| format!("{} {} ({})", port.port, port.name, spoken(port.protocol));
     Some(ServiceExplained {
         object: key.to_string(),
         at: known.places.of(&key, ""),
-        ports: service.ports.iter().map(port).collect(),
+        ports: service.ports.iter().map(described_port).collect(),
         identities: service.identities.iter().map(ToString::to_string).collect(),
         workloads: decided
             .workloads
@@ -193,6 +194,42 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
             about.contains(object) || message.contains(&format!("Service {name} "))
         }),
     })
+}
+
+/// `443 web (http, inside TLS for api.example)`
+fn described_port(port: &ServicePort) -> String {
+    let tls = match port.tls.as_deref() {
+        None => String::new(),
+        Some(BackendTls::Refused(why)) => format!("; nothing is sent (503, flag UF): {why}"),
+        Some(BackendTls::Verified(tls)) => {
+            let roots = match &tls.roots {
+                Roots::Web => "the public web's roots".to_owned(),
+                Roots::Given(all) => format!("{} CA certificates", all.der().len()),
+            };
+            let names: Vec<String> = tls
+                .names
+                .iter()
+                .map(|name| match name {
+                    AlternativeName::Dns(name) => name.to_string(),
+                    AlternativeName::Uri(uri) => uri.clone(),
+                })
+                .collect();
+            let names = match names.is_empty() {
+                true => String::new(),
+                false => format!(" as {}", names.join(" or ")),
+            };
+            format!(
+                ", inside TLS for {}{names}, verified by {roots}",
+                tls.hostname
+            )
+        }
+    };
+    format!(
+        "{} {} ({}{tls})",
+        port.port,
+        port.name,
+        spoken(port.protocol)
+    )
 }
 
 fn spoken(protocol: Protocol) -> &'static str {

@@ -82,6 +82,16 @@ pub fn to_origin_form(request: &mut Request<Body>) {
     *request.uri_mut() = uri.path_and_query.map_or_else(Uri::default, Uri::from);
 }
 
+/// As a server expects it that is spoken to inside TLS: some refuse what says of itself that it came without
+/// (RFC 9110 §7.4).
+pub fn to_https(request: &mut Request<Body>) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if parts.authority.is_some() {
+        parts.scheme = Some(Scheme::HTTPS);
+    }
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
 /// Browsers send each cookie in a field of its own over HTTP/2. HTTP/1.1 knows one field (RFC 9113 §8.2.3): servers that
 /// find several join them with commas, and sessions are lost. Here and not on the way to HTTP/1.1 alone, so that many
 /// cookies are not too many fields.

@@ -68,6 +68,7 @@ pub(super) async fn call(
         key,
         version: asked.version,
         connect: CONNECT_MAX,
+        tls: None,
     };
     let (head, body) = take(incoming).into_parts();
     let idempotent = is_idempotent(&head.method);
@@ -88,7 +89,8 @@ pub(super) async fn call(
         let result = {
             let (idle, passed) = (asked.idle, record.request.as_ref());
             let (sent, interim) = (&mut request, &record.interim);
-            let exchange = pin!(with_application(worker, application, open, sent, interim));
+            let to = application.clone();
+            let exchange = pin!(with_application(worker, to, open, sent, interim));
             silence::unless_idle(exchange, idle, passed).await
         };
         match (result, again.take()) {

@@ -32,7 +32,7 @@ use crate::{
     snapshot::{PortEntry, ServiceEntry},
     tcp::{Looked, Stream, copy},
     telemetry::metrics::Direction,
-    tls::Alpn,
+    tls::{Alpn, origin::Inside},
     upstream::{call::no_pick, connect, dial::Callee},
     worker::{Record, Worker, tell_endpoint},
 };
@@ -367,17 +367,17 @@ async fn connect(
     };
     let place = callee.connection_place()?;
     record.attempt(endpoint.model.address, clock::now());
+    let count = |outcome| worker.count_handshake(outcome);
+    if let Some(origin) = &port.tls {
+        let address = endpoint.model.address;
+        let stream = connect::origin(address, origin, Inside::Bytes, limit, count).await?;
+        return Ok((stream, address, place));
+    }
     if !endpoint.model.meshed {
         let stream = connect::plain(endpoint.model.address, limit).await?;
         return Ok((Stream::Plain(stream), endpoint.model.address, place));
     }
     let material = worker.shared.material.load_full();
-    let count = |outcome| {
-        worker
-            .handles
-            .handshakes_outbound
-            .add(worker.index, outcome)
-    };
     let (stream, peer) =
         connect::mesh(&callee.mesh_peer(), &material, Alpn::Tcp, limit, count).await?;
     record.destination = Some(peer.spiffe_id);

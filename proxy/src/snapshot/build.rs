@@ -9,8 +9,8 @@ use std::{
 };
 
 use usher_config::{
-    model::{Endpoint, Route, Service, ServicePort, TrafficPolicy},
-    value::{InstanceName, ServiceName},
+    model::{BackendTls, Endpoint, Route, Service, ServicePort, TrafficPolicy},
+    value::{InstanceName, Port, ServiceName},
 };
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     clock,
     route::{Streams, Table, followed},
     telemetry::metrics::{Direction, Outcomes},
+    tls::origin::Origin,
 };
 
 use super::{
@@ -104,9 +105,9 @@ impl Builder<'_> {
         let ready = endpoints.values().filter(|endpoint| is_ready(endpoint));
         let ready = ready.count();
         roster.resize(u32::try_from(ready).unwrap_or(u32::MAX));
-        let same_identities = self
-            .before
-            .is_some_and(|before| before.model.identities == model.identities);
+        let same_peers = self.before.is_some_and(|before| {
+            before.model.identities == model.identities && tls(&before.model).eq(tls(model))
+        });
         let now = clock::now();
         // Where nobody was before there is nobody else to carry the load meanwhile.
         let alone = self.before.is_none_or(|before| before.endpoints.is_empty());
@@ -135,7 +136,7 @@ impl Builder<'_> {
                 if joins && model.healthy {
                     state.begin(now);
                 }
-                let number = before.filter(|_| same_identities).map_or_else(
+                let number = before.filter(|_| same_peers).map_or_else(
                     || NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
                     |before| before.number,
                 );
@@ -179,7 +180,18 @@ impl Builder<'_> {
             port: port.port,
             group,
             sni: sni.into(),
+            tls: port.tls.as_ref().map(|tls| self.origin(port.port, tls)),
         }
+    }
+
+    /// What was made of the same before has sessions that can be resumed.
+    fn origin(&self, port: Port, tls: &Arc<BackendTls>) -> Arc<Result<Origin, Box<str>>> {
+        let before = self.before.and_then(|before| {
+            let said = before.model.port(port.get())?.tls.as_ref();
+            let made = before.port(port)?.tls.as_ref();
+            made.filter(|_| said == Some(tls))
+        });
+        before.map_or_else(|| Arc::new(Origin::new(tls)), Arc::clone)
     }
 
     /// `general`: the service's own treatment, if this is a route's.
@@ -210,6 +222,12 @@ impl Builder<'_> {
             .iter()
             .find(|treatment| &*treatment.route == route)
     }
+}
+
+/// What each port's endpoints are asked for.
+fn tls(service: &Service) -> impl Iterator<Item = (Port, &BackendTls)> {
+    let ports = service.ports.iter();
+    ports.filter_map(|port| Some((port.port, port.tls.as_deref()?)))
 }
 
 /// Handles for copies, by mirror.

@@ -21,6 +21,7 @@ use crate::{
     },
     route::{Streams, Table},
     telemetry::metrics::{Counter, Gauge, Histogram, Outcomes, Requests},
+    tls::origin::Origin,
 };
 
 use super::{
@@ -69,6 +70,8 @@ pub struct PortEntry {
     pub group: Group,
     /// `<port>.<service>.<namespace>`.
     pub sni: Arc<str>,
+    /// Inside which TLS its endpoints are spoken to, or why they are not. `None`: the mesh's where they are meshed, else none.
+    pub tls: Option<Arc<Result<Origin, Box<str>>>>,
 }
 
 /// A service's state that outlives snapshots.
@@ -144,7 +147,7 @@ pub struct EndpointEntry {
     pub state: Arc<EndpointState>,
     /// Connections, and who waits for one.
     pub load: Arc<EndpointLoad>,
-    /// Unique in this process; connections belong to it. Changes with address or expected identity.
+    /// Unique in this process; connections belong to it. Changes with address, expected identity or TLS.
     pub number: u64,
 }
 

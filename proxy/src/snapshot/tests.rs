@@ -17,6 +17,7 @@ fn service(name: &str) -> Service {
             name: "http".parse().unwrap(),
             port: "8080".parse().unwrap(),
             protocol: Protocol::Http1,
+            tls: None,
         }],
         identities: vec!["spiffe://usher.local/ns/bank/sa/account".parse().unwrap()],
         policy: Arc::default(),

@@ -81,6 +81,9 @@ pub enum TlsError {
     /// The handshake went through (or was resumed), but this peer may not be here.
     #[error("TLS peer refused")]
     Refused(#[source] PeerRefused),
+    /// A server outside the mesh that speaks TLS, and no HTTP/2 inside.
+    #[error("TLS peer does not agree to speak HTTP/2 (ALPN h2)")]
+    NotHttp2,
     /// TLS, but not between sidecars: no common application protocol.
     #[error("TLS peer did not ask for a mesh protocol")]
     NotMesh,
@@ -111,6 +114,7 @@ impl TlsError {
             Self::Handshake(_) => "failed",
             Self::Refused(_) => "refused",
             Self::NotMesh => "not_mesh",
+            Self::NotHttp2 => "not_http2",
             Self::OtherService { .. } => "other_service",
             Self::NoCertificate => "no_certificate",
             Self::NotServed => "not_served",

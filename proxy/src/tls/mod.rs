@@ -1,4 +1,5 @@
-//! Mesh TLS: who is at the other end, proved by certificates that this mesh signed.
+//! Mesh TLS: who is at the other end, proved by certificates that this mesh signed. [`edge`] and [`origin`] are the TLS of the
+//! outside world, towards callers and towards services.
 //!
 //! TLS 1.3 only, one provider (aws-lc-rs) passed explicitly, X25519MLKEM768 before X25519. A peer is its
 //! SPIFFE ID: chains end in the trust bundle's roots and a leaf names exactly one URI; host names mean
@@ -11,6 +12,7 @@ mod hello;
 mod known;
 mod leaf;
 mod material;
+pub mod origin;
 pub mod shown;
 mod verifier;
 

@@ -72,11 +72,13 @@ pub(super) async fn attempt(
     };
     let begun = Cell::new(None);
     let exchange = pin!(async {
-        let response = if endpoint.model.meshed {
+        // A port's own TLS goes first: what asks for it is called meshed too, for proxies that know of no other.
+        let response = if endpoint.model.meshed && port.tls.is_none() {
             dial::through_mesh(worker, callee, &mut request, record).await?
         } else {
             let version = version(plan, outgoing.traits.grpc);
-            let answer = dial::in_plaintext(worker, callee, version, &mut request, &record.interim);
+            let interim = &record.interim;
+            let answer = dial::without_sidecar(worker, callee, version, &mut request, interim);
             let mut response = answer.await?;
             // Only a sidecar takes such words out of what its application says.
             headers::remove_ours(response.headers_mut(), &[]);

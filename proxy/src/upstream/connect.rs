@@ -1,4 +1,5 @@
-//! Endpoint → byte stream: TCP within a bound, then mutual TLS where the endpoint has a sidecar.
+//! Endpoint → byte stream: TCP within a bound, then mutual TLS where the endpoint has a sidecar, or the TLS that its port asks
+//! for.
 //!
 //! Whatever fails here is *provably unprocessed*: no byte of a request has been sent.
 
@@ -10,7 +11,10 @@ use usher_config::value::SpiffeId;
 use crate::{
     error::ProxyError,
     tcp::{self, BrokeOff, Copied, Stream},
-    tls::{self, Alpn, Material, PeerIdentity},
+    tls::{
+        self, Alpn, Material, PeerIdentity, TlsError,
+        origin::{Inside, Origin},
+    },
 };
 
 /// Opens a tuned TCP connection.
@@ -103,6 +107,30 @@ pub async fn mesh(
             })
         }
     }
+}
+
+/// What a TLS connection to somebody without a sidecar needs to know, or why there is to be none.
+pub type OriginOf = Arc<Result<Origin, Box<str>>>;
+
+/// Opens a connection, and on it TLS that verifies; `count` hears the handshake's outcome.
+///
+/// # Errors
+/// As [`plain`], and [`ProxyError::TlsFailed`].
+pub async fn origin(
+    endpoint: SocketAddr,
+    origin: &Result<Origin, Box<str>>,
+    inside: Inside,
+    limit: Duration,
+    count: impl FnOnce(&'static str),
+) -> Result<Stream, ProxyError> {
+    let failed = |cause| ProxyError::TlsFailed { endpoint, cause };
+    // Not even dialled: it would be a connection that nothing may be sent on.
+    let origin = origin.as_ref().map_err(|why| failed(why.as_ref().into()))?;
+    let stream = plain(endpoint, limit).await?;
+    let opened = origin.open(stream, inside).await;
+    count(opened.as_ref().map_or_else(TlsError::outcome, |_| "ok"));
+    let stream = opened.map_err(|error| failed(chain(&error).into()))?;
+    Ok(Stream::Connected(Box::new(stream)))
 }
 
 /// An error and its causes in one line.

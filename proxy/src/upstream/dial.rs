@@ -11,13 +11,13 @@ use crate::{
     pool::Key,
     snapshot::{EndpointEntry, PortEntry, ServiceEntry},
     tcp::Stream,
-    tls::Alpn,
+    tls::{Alpn, origin::Inside},
     worker::{Record, Worker},
 };
 
 use super::{
     Hop,
-    connect::{self, MeshPeer},
+    connect::{self, MeshPeer, OriginOf},
     handshake_hop, handshake_http1,
 };
 
@@ -30,8 +30,8 @@ pub enum Version {
     Http2,
 }
 
-/// An application that is spoken to in plaintext.
-#[derive(Debug, Clone, Copy)]
+/// An application that is spoken to without a sidecar in between.
+#[derive(Debug, Clone)]
 pub struct Application {
     /// Where.
     pub address: SocketAddr,
@@ -41,6 +41,24 @@ pub struct Application {
     pub version: Version,
     /// For TCP.
     pub connect: Duration,
+    /// `None`: in plaintext.
+    pub tls: Option<OriginOf>,
+}
+
+impl Application {
+    /// A connection to it, on which HTTP may be spoken.
+    async fn dial(self, worker: Rc<Worker>) -> Result<Stream, ProxyError> {
+        let (address, limit) = (self.address, self.connect);
+        let Some(tls) = self.tls else {
+            return Ok(Stream::Plain(connect::plain(address, limit).await?));
+        };
+        let inside = match self.version {
+            Version::Http1 => Inside::Http1,
+            Version::Http2 => Inside::Http2,
+        };
+        let count = |outcome| worker.count_handshake(outcome);
+        connect::origin(address, &tls, inside, limit, count).await
+    }
 }
 
 /// Who is called: a port of an endpoint of a service.
@@ -154,12 +172,7 @@ pub async fn through_mesh(
             let dial = || async move {
                 let place = (place, worker_.endpoint_connection());
                 let material = worker_.shared.material.load_full();
-                let count = |outcome| {
-                    worker_
-                        .handles
-                        .handshakes_outbound
-                        .add(worker_.index, outcome)
-                };
+                let count = |outcome| worker_.count_handshake(outcome);
                 let (stream, identity) =
                     connect::mesh(&peer, &material, Alpn::H2, limit, count).await?;
                 stream.becomes_hop();
@@ -185,7 +198,7 @@ async fn on_hop(
 ///
 /// # Errors
 /// As [`through_mesh`].
-pub async fn in_plaintext(
+pub async fn without_sidecar(
     worker: &Rc<Worker>,
     callee: Callee<'_>,
     version: Version,
@@ -198,6 +211,7 @@ pub async fn in_plaintext(
         key,
         version,
         connect: callee.connect,
+        tls: callee.port.tls.clone(),
     };
     with_application(
         worker,
@@ -234,12 +248,15 @@ pub async fn with_application<P: 'static, W>(
         address,
         key,
         version,
-        connect: limit,
+        ..
     } = application;
     let offer = request.extensions_mut().remove::<Offer>();
     match version {
         Version::Http2 if offer.is_some() => Err(ProxyError::UpgradeRefused),
         Version::Http2 => {
+            if application.tls.is_some() {
+                head::to_https(request);
+            }
             let mut hop = match worker.pool.open_hop(key) {
                 Some(hop) => hop,
                 None => {
@@ -248,8 +265,9 @@ pub async fn with_application<P: 'static, W>(
                         (Err(_), Some(mut hop)) => return hop.exchange(request, interim).await,
                         (Err(error), None) => return Err(error),
                     };
+                    let worker_ = worker.clone();
                     let dial = || async move {
-                        let stream = Stream::Plain(connect::plain(address, limit).await?);
+                        let stream = application.dial(worker_).await?;
                         handshake_hop(stream, address, None, place).await
                     };
                     Box::pin(worker.pool.hop(key, dial)).await?
@@ -270,8 +288,8 @@ pub async fn with_application<P: 'static, W>(
                 None => {
                     let (place, _pending) = places()?;
                     let home = Rc::downgrade(&worker.pool.http1(key));
-                    let dial = async move {
-                        let stream = Stream::Plain(connect::plain(address, limit).await?);
+                    let dial = async {
+                        let stream = application.dial(worker.clone()).await?;
                         handshake_http1(stream, address, home, place).await
                     };
                     Box::pin(dial).await?

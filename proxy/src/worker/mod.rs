@@ -240,6 +240,11 @@ impl Worker {
         UpstreamConnection::begin(&self.handles.connections_endpoints)
     }
 
+    /// Counts a handshake with an endpoint.
+    pub fn count_handshake(&self, outcome: &'static str) {
+        self.handles.handshakes_outbound.add(self.index, outcome);
+    }
+
     fn connections(&self, direction: Direction) -> &Gauge {
         match direction {
             Direction::Inbound => &self.handles.connections_inbound,

@@ -30,6 +30,11 @@ impl Root {
         })
     }
 
+    /// Its own certificate in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
     /// Chain and key in PEM.
     pub(crate) fn leaf(&self, names: &[&str]) -> Result<(String, String)> {
         let key = rcgen::KeyPair::generate()?;

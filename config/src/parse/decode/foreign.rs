@@ -5,14 +5,16 @@
 
 use crate::kind::{Choice as _, Kind};
 
-use super::{super::place::Place, super::report::Report, super::report::nearest, kinds};
-
-/// Kinds of Gateway API that later versions will have, and that let nobody in whom they should not: named so that nobody
-/// takes them for misspelt.
-const LATER: [&str; 1] = ["BackendTLSPolicy"];
+use super::{
+    super::place::Place,
+    super::report::Report,
+    super::report::nearest,
+    config_map::{CA_CRT, has_certificates},
+    kinds,
+};
 
 /// The API groups of our kinds, but the core group.
-const OURS: [&str; 2] = ["usher.dev", "gateway.networking.k8s.io"];
+const OURS: [&str; 3] = ["usher.dev", "gateway.networking.k8s.io", "discovery.k8s.io"];
 
 /// The group of `kustomization.yaml`, which says how the files beside it are put together.
 const KUSTOMIZE: &str = "kustomize.config.k8s.io";
@@ -29,8 +31,9 @@ pub(super) fn is_foreign(place: &Place<'_>) -> bool {
     let (Some(version), Some(kind)) = (written("apiVersion"), written("kind")) else {
         return false;
     };
-    let is_later = LATER.contains(&&*kind);
-    if !is_later && !is_others(&version, &kind) {
+    let is_data = version == "v1" && kind == Kind::ConfigMap.word();
+    let is_data = is_data && !has_certificates(&place.silently(&silent));
+    if !is_data && !is_others(&version, &kind) {
         return false;
     }
     // Nobody takes it for an object: it lies beside them, and is applied nowhere.
@@ -40,8 +43,8 @@ pub(super) fn is_foreign(place: &Place<'_>) -> bool {
     {
         return true;
     }
-    let found = if is_later {
-        format!("`{kind}`, which this version of Usher does not support yet and passes over")
+    let found = if is_data {
+        format!("`{kind}` without the key `{CA_CRT}`, which is not for Usher and is passed over")
     } else {
         let [version, kind] = [&version, &kind].map(|text| super::super::tree::shorten(text));
         format!("`{kind}` of `{version}`, which is not for Usher and is passed over")

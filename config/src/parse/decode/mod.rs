@@ -2,6 +2,9 @@
 
 mod access_policy;
 mod authentication_policy;
+mod backend_tls_policy;
+mod config_map;
+mod endpoint_slice;
 mod filter;
 mod fault_policy;
 mod foreign;
@@ -61,7 +64,8 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     } else {
         fields.required("apiVersion", Some);
     }
-    let spec = fields.at("spec");
+    let has_spec = kind.is_none_or(Kind::has_spec);
+    let spec = if has_spec { fields.at("spec") } else { None };
     let title = title(place, kind);
     let metadata = fields.required("metadata", |place| metadata(&place, kind));
     if kind.is_none() {
@@ -72,8 +76,6 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
             ..Decoded::default()
         };
     }
-    let spec = spec.or_else(|| fields.required("spec", Some));
-    fields.finish();
     let Some(kind) = kind else {
         return Decoded::default();
     };
@@ -82,6 +84,19 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
     });
+    if !has_spec {
+        let object = without_spec(kind, metadata, &mut fields);
+        fields.finish();
+        return Decoded {
+            title,
+            key,
+            home: namespace(place).map(|namespace| (kind, namespace)),
+            object,
+            ..Decoded::default()
+        };
+    }
+    let spec = spec.or_else(|| fields.required("spec", Some));
+    fields.finish();
     let namespace = namespace(place);
     let targets = namespace
         .as_ref()
@@ -98,23 +113,42 @@ pub(super) fn object(place: &Place<'_>) -> Decoded {
     }
 }
 
+fn put<S>(
+    metadata: Option<Metadata>,
+    spec: Option<S>,
+    object: fn(Resource<S>) -> Object,
+) -> Option<Object> {
+    Some(object(Resource {
+        metadata: metadata?,
+        spec: spec?,
+    }))
+}
+
+/// Of a kind whose fields stand beside its metadata.
+fn without_spec(kind: Kind, metadata: Option<Metadata>, fields: &mut Fields<'_>) -> Option<Object> {
+    match kind {
+        Kind::EndpointSlice => {
+            let slice = endpoint_slice::slice(fields);
+            put(metadata, slice, Object::EndpointSlice)
+        }
+        Kind::ConfigMap => put(metadata, config_map::config_map(fields), Object::ConfigMap),
+        _ => None,
+    }
+}
+
 fn with_spec(
     kind: Kind,
     metadata: Option<Metadata>,
     namespace: Option<&Name>,
     spec: &Place<'_>,
 ) -> Option<Object> {
-    fn put<S>(
-        metadata: Option<Metadata>,
-        spec: Option<S>,
-        object: fn(Resource<S>) -> Object,
-    ) -> Option<Object> {
-        Some(object(Resource {
-            metadata: metadata?,
-            spec: spec?,
-        }))
-    }
     match kind {
+        Kind::EndpointSlice | Kind::ConfigMap => None,
+        Kind::BackendTlsPolicy => put(
+            metadata,
+            backend_tls_policy::policy(spec, namespace),
+            Object::BackendTlsPolicy,
+        ),
         Kind::Mesh => put(metadata, mesh::mesh(spec), Object::Mesh),
         Kind::Service => put(metadata, service::service(spec), Object::Service),
         Kind::Workload => put(metadata, service::workload(spec), Object::Workload),

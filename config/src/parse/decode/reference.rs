@@ -14,7 +14,10 @@ use crate::{
     value::{Name, Weight},
 };
 
-use super::filter::{self, Prefix};
+use super::{
+    backend_tls_policy,
+    filter::{self, Prefix},
+};
 
 pub(super) fn parents(fields: &mut Fields<'_>) -> Vec<ParentRef> {
     fields.list("parentRefs", 1..=32, |place| parent(&place))
@@ -203,7 +206,7 @@ pub(super) fn targets(
 ) -> Vec<TargetRef> {
     let mut once = Once::default();
     fields.list("targetRefs", 1..=16, |place| {
-        let target = target(&place, namespace)?;
+        let target = target(&place, kinds, namespace)?;
         if !kinds.contains(&target.kind) {
             let allowed: Vec<_> = kinds.iter().map(ToString::to_string).collect();
             return place.wrong(
@@ -220,7 +223,7 @@ pub(super) fn targets(
     })
 }
 
-fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
+fn target(place: &Place<'_>, kinds: &[TargetKind], namespace: Option<&Name>) -> Option<TargetRef> {
     let mut fields = place.fields()?;
     let kind = fields.required("kind", |place| place.choice::<TargetKind>());
     if let (Some(TargetKind::Mesh), Some(own)) = (kind, namespace)
@@ -248,6 +251,8 @@ fn target(place: &Place<'_>, namespace: Option<&Name>) -> Option<TargetRef> {
     }
     let section_name = fields.optional("sectionName", |place| match kind {
         Some(TargetKind::HttpRoute | TargetKind::GrpcRoute) | None => place.parse(),
+        // What is spoken on one port is spoken on it alone; of everything else a service is one.
+        Some(TargetKind::Service) if *kinds == backend_tls_policy::TARGETS => place.parse(),
         Some(kind) => place.wrong("a sectionName", format!("none: a {kind} has no sections")),
     });
     fields.finish();
@@ -269,6 +274,7 @@ pub(super) fn meant_targets(
         Kind::AccessPolicy => &super::access_policy::TARGETS,
         Kind::AuthenticationPolicy => &super::authentication_policy::TARGETS,
         Kind::TrafficPolicy => &super::traffic_policy::TARGETS,
+        Kind::BackendTlsPolicy => &backend_tls_policy::TARGETS,
         Kind::FaultPolicy => &super::fault_policy::TARGETS,
         Kind::RateLimitPolicy => &super::rate_limit_policy::TARGETS,
         _ => return Vec::new(),
@@ -290,7 +296,7 @@ pub(super) fn meant_targets(
     });
     if meant.is_empty() || !silent.is_empty() {
         let kind = match namespace.as_str() {
-            MESH_NAMESPACE => TargetKind::Mesh,
+            MESH_NAMESPACE if kind != Kind::BackendTlsPolicy => TargetKind::Mesh,
             _ => TargetKind::Namespace,
         };
         meant.push(TargetRef {

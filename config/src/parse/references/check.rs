@@ -1,6 +1,7 @@
 //! The references of one object, each followed.
 
 mod access;
+mod backend;
 mod gateway;
 mod guards;
 mod route;
@@ -8,8 +9,8 @@ mod stream;
 
 use crate::{
     kind::{
-        Fallback, FallbackTarget, Granted, Kind, Object, ParentKind, ParentRef, Service,
-        TargetKind, TargetRef, grant_for,
+        Fallback, FallbackTarget, Granted, Kind, Object, ParentKind, ParentRef, SERVICE_NAME_LABEL,
+        Service, TargetKind, TargetRef, grant_for,
     },
     parse::{Located, Mistake, Severity, report::nearest},
     value::{Name, Port, ServiceName},
@@ -56,7 +57,15 @@ impl<'a> Check<'a, '_> {
                 self.targets(&policy.spec.target_refs);
                 self.claims(&policy.spec.limits);
             }
-            Object::Mesh(_) | Object::Workload(_) | Object::ReferenceGrant(_) => {}
+            Object::EndpointSlice(slice) => self.endpoint_slice(slice),
+            Object::BackendTlsPolicy(policy) => {
+                self.targets(&policy.spec.target_refs);
+                self.backend_tls(&policy.spec);
+            }
+            Object::Mesh(_)
+            | Object::Workload(_)
+            | Object::ConfigMap(_)
+            | Object::ReferenceGrant(_) => {}
         }
     }
 
@@ -78,7 +87,9 @@ impl<'a> Check<'a, '_> {
 
     fn service(&mut self, service: &Service) {
         let selector = &service.spec.selector;
-        if self.index.selects_some(service) || self.index.partial {
+        let named = (self.namespace(), service.metadata.name.as_str());
+        let is_listed = selector.is_empty() && self.index.listed.contains(&named);
+        if is_listed || self.index.selects_some(service) || self.index.partial {
             return;
         }
         let pairs: Vec<_> = selector
@@ -93,7 +104,13 @@ impl<'a> Check<'a, '_> {
                 self.namespace()
             ),
         };
-        let allowed = "labels that some Workload carries".to_owned();
+        let allowed = match pairs.is_empty() {
+            true => format!(
+                "labels that some Workload carries, or an EndpointSlice with the label `{SERVICE_NAME_LABEL}: {}`",
+                service.metadata.name
+            ),
+            false => "labels that some Workload carries".to_owned(),
+        };
         self.add(Severity::Warning, "spec.selector", (found, allowed), None);
     }
 
@@ -116,30 +133,25 @@ impl<'a> Check<'a, '_> {
             let Some(section) = &parent.section_name else {
                 continue;
             };
-            if service
-                .spec
-                .ports
-                .iter()
-                .all(|port| port.name.as_ref() != Some(section))
-            {
-                let names: Vec<_> = service
-                    .spec
-                    .ports
-                    .iter()
-                    .filter_map(|port| port.name.as_ref())
-                    .map(Name::as_str)
-                    .collect();
-                let near = nearest(section.as_str(), names.iter().copied());
-                let found = format!("`{section}`, which names no port of Service `{name}`");
-                let words = (found, listed(&names));
-                self.add(
-                    Severity::Error,
-                    &format!("{field}.sectionName"),
-                    words,
-                    near,
-                );
-            }
+            self.port_named(service, section, &format!("{field}.sectionName"));
         }
+    }
+
+    /// The port of that name; its absence is reported.
+    fn port_named(&mut self, service: &Service, section: &Name, field: &str) {
+        let named = service
+            .spec
+            .ports
+            .iter()
+            .filter_map(|port| port.name.as_ref());
+        let names: Vec<_> = named.map(Name::as_str).collect();
+        if names.contains(&section.as_str()) {
+            return;
+        }
+        let near = nearest(section.as_str(), names.iter().copied());
+        let name = service.full_name();
+        let found = format!("`{section}`, which names no port of Service `{name}`");
+        self.add(Severity::Error, field, (found, listed(&names)), near);
     }
 
     fn fallback(&mut self, fallback: Option<&Fallback>) {
@@ -230,7 +242,11 @@ impl<'a> Check<'a, '_> {
                 TargetKind::Namespace => {}
                 TargetKind::Mesh => self.mesh_target(target, &field),
                 TargetKind::Service => {
-                    self.known_service(&name, &format!("{field}.name"), Severity::Error);
+                    let at = format!("{field}.name");
+                    let service = self.known_service(&name, &at, Severity::Error);
+                    if let (Some(service), Some(section)) = (service, &target.section_name) {
+                        self.port_named(service, section, &format!("{field}.sectionName"));
+                    }
                 }
                 TargetKind::Gateway => self.gateway_target(&name, &format!("{field}.name")),
                 TargetKind::HttpRoute | TargetKind::GrpcRoute => {

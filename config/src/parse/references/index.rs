@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{Gateway, Granted, Kind, Metadata, Object, ReferenceGrant, Service, TargetKind},
+    kind::{
+        EndpointSlice, Gateway, Granted, Kind, Metadata, Object, ReferenceGrant,
+        SERVICE_NAME_LABEL, Service, TargetKind,
+    },
     parse::{Parsed, Rejected},
     value::{Name, ServiceName, TrustDomain},
 };
@@ -14,6 +17,10 @@ pub(super) struct Index<'a> {
     pub(super) gateways: BTreeMap<ServiceName, Option<&'a Gateway>>,
     /// Of the Workloads.
     pub(super) workloads: BTreeSet<ServiceName>,
+    /// With CA certificates.
+    pub(super) config_maps: BTreeSet<ServiceName>,
+    /// Services that have an EndpointSlice, as it names them.
+    pub(super) listed: BTreeSet<(&'a Name, &'a str)>,
     /// Rule names of routes; `None` for a route that is rejected.
     pub(super) routes: BTreeMap<(TargetKind, ServiceName), Option<BTreeSet<&'a Name>>>,
     pub(super) mesh: Option<&'a Name>,
@@ -56,6 +63,8 @@ impl<'a> Index<'a> {
             services: BTreeMap::new(),
             gateways: BTreeMap::new(),
             workloads: BTreeSet::new(),
+            config_maps: BTreeSet::new(),
+            listed: BTreeSet::new(),
             routes: BTreeMap::new(),
             mesh: None,
             trust_domain: Some(TrustDomain::default()),
@@ -80,13 +89,15 @@ impl<'a> Index<'a> {
                     index.mesh = Some(&key.name);
                     index.trust_domain = None;
                 }
-                Kind::Workload => index.partial = true,
+                Kind::Workload | Kind::EndpointSlice => index.partial = true,
+                Kind::ConfigMap => drop(index.config_maps.insert(name)),
                 Kind::Gateway => drop(index.gateways.insert(name, None)),
                 // What it would have granted is not known.
                 Kind::ReferenceGrant => index.ungranted = true,
                 Kind::AuthenticationPolicy => drop(index.authenticates.insert(&key.namespace)),
                 Kind::TlsRoute
                 | Kind::TcpRoute
+                | Kind::BackendTlsPolicy
                 | Kind::TrafficPolicy
                 | Kind::AccessPolicy
                 | Kind::FaultPolicy
@@ -108,6 +119,12 @@ impl<'a> Index<'a> {
             Object::Service(service) => {
                 self.services.insert(service.full_name(), Some(service));
             }
+            Object::EndpointSlice(slice) => {
+                let namespace = &slice.metadata.namespace;
+                let service = service_of(slice).map(|service| (namespace, service));
+                self.listed.extend(service);
+            }
+            Object::ConfigMap(map) => drop(self.config_maps.insert(map.full_name())),
             Object::Gateway(gateway) => {
                 self.gateways.insert(gateway.full_name(), Some(gateway));
             }
@@ -149,6 +166,7 @@ impl<'a> Index<'a> {
             }
             Object::TlsRoute(_)
             | Object::TcpRoute(_)
+            | Object::BackendTlsPolicy(_)
             | Object::TrafficPolicy(_)
             | Object::AccessPolicy(_)
             | Object::FaultPolicy(_)
@@ -178,4 +196,10 @@ impl<'a> Index<'a> {
             .map(|key| &key.name)
             .collect()
     }
+}
+
+/// Whose addresses a slice says it has.
+pub(super) fn service_of(slice: &EndpointSlice) -> Option<&str> {
+    let label = slice.metadata.labels.get(SERVICE_NAME_LABEL);
+    label.map(String::as_str)
 }

@@ -198,6 +198,7 @@ fn conflicts(objects: &[Arc<Located>], mistakes: &mut Vec<Mistake>) {
     for located in objects {
         let kind = match located.object.kind() {
             Kind::TrafficPolicy => PolicyKind::Traffic,
+            Kind::BackendTlsPolicy => PolicyKind::BackendTls,
             Kind::AccessPolicy => PolicyKind::Access,
             Kind::AuthenticationPolicy => PolicyKind::Authentication,
             Kind::FaultPolicy => PolicyKind::Fault,

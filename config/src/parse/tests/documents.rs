@@ -72,7 +72,7 @@ fn a_document_is_checked_before_its_kind() {
 }
 
 /// `apiVersion` and `kind` of documents that are for others.
-const FOREIGN: [(&str, &str); 9] = [
+const FOREIGN: [(&str, &str); 8] = [
     ("apps/v1", "Deployment"),
     ("v1", "ConfigMap"),
     ("v1", "Namespace"),
@@ -81,7 +81,6 @@ const FOREIGN: [(&str, &str); 9] = [
     ("networking.k8s.io/v1", "Ingress"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("rbac.authorization.k8s.io/v1", "Role"),
-    ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
 ];
 
 /// The same of documents that may be ours, misspelt, or shall not lie there.

@@ -27,7 +27,7 @@ pub struct Service {
     #[prost(message, repeated, tag = "9")]
     pub streams: ::prost::alloc::vec::Vec<StreamRoute>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServicePort {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -35,6 +35,39 @@ pub struct ServicePort {
     pub port: u32,
     #[prost(enumeration = "Protocol", tag = "3")]
     pub protocol: i32,
+    /// absent: the mesh's where endpoints are meshed, else none
+    #[prost(message, optional, tag = "4")]
+    pub tls: ::core::option::Option<BackendTls>,
+}
+/// TLS towards endpoints without sidecars.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackendTls {
+    /// Without a wildcard: SNI, and without `names` what the certificate must be for.
+    #[prost(string, tag = "1")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub names: ::prost::alloc::vec::Vec<AlternativeName>,
+    /// PEM. Empty: the public web's roots.
+    #[prost(string, tag = "3")]
+    pub roots: ::prost::alloc::string::String,
+    /// Not empty: it is not known how to verify, for this reason; nothing is sent. The other fields are then not looked at.
+    #[prost(string, tag = "4")]
+    pub refused: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlternativeName {
+    #[prost(oneof = "alternative_name::Name", tags = "1, 2")]
+    pub name: ::core::option::Option<alternative_name::Name>,
+}
+/// Nested message and enum types in `AlternativeName`.
+pub mod alternative_name {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Name {
+        #[prost(string, tag = "1")]
+        Dns(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Uri(::prost::alloc::string::String),
+    }
 }
 /// One match of one rule, for some host names.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -732,9 +765,10 @@ pub struct Endpoint {
     pub service: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub instance: ::prost::alloc::string::String,
-    /// `ip:port` of the sidecar's inbound listener, or of the application where `meshed` is false
+    /// `ip:port` of the sidecar's inbound listener, or of the application
     #[prost(string, tag = "4")]
     pub address: ::prost::alloc::string::String,
+    /// never in plaintext: over the mesh's TLS, or over the port's own
     #[prost(bool, tag = "5")]
     pub meshed: bool,
     #[prost(uint32, tag = "6")]

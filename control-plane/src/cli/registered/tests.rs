@@ -14,6 +14,7 @@ fn services() -> Vec<ServiceReport> {
             health_reason: String::new(),
             zone: zone.to_owned(),
             revision: 1,
+            listed: false,
         }],
         ..ServiceReport::default()
     };

@@ -25,6 +25,7 @@ fn change(healthy: bool) -> ChangeReport {
             health_reason: "503".to_owned(),
             zone: "west".to_owned(),
             revision: 3,
+            listed: false,
         }),
     }
 }

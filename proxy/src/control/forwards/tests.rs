@@ -12,6 +12,7 @@ fn service() -> Service {
             name: "tcp".parse().unwrap(),
             port: "5432".parse().unwrap(),
             protocol: Protocol::Tcp,
+            tls: None,
         }],
         identities: Vec::new(),
         policy: Default::default(),

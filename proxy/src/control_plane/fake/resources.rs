@@ -78,6 +78,7 @@ fn service() -> v1::Service {
         name: "grpc".parse().unwrap(),
         port: "50051".parse().unwrap(),
         protocol: Protocol::Grpc,
+        tls: None,
     };
     v1::Service::from(&Service {
         name: "bank/account".parse().unwrap(),

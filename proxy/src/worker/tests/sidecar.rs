@@ -60,6 +60,7 @@ pub(super) fn port() -> ServicePort {
         name: "http".parse().unwrap(),
         port: "80".parse().unwrap(),
         protocol: Protocol::Detect,
+        tls: None,
     }
 }
 

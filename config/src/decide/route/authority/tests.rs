@@ -82,6 +82,7 @@ fn with_ports(ports: &[u16]) -> Service {
         name: "p".parse().unwrap(),
         port: number.to_string().parse().unwrap(),
         protocol: Protocol::Http1,
+        tls: None,
     };
     Service {
         name: "bank/account".parse().unwrap(),

@@ -49,6 +49,7 @@ fn service(requests: &[Written], connections: &[Written]) -> Service {
                 name: format!("p{number}").parse().unwrap(),
                 port: port(number),
                 protocol: Protocol::Detect,
+                tls: None,
             })
             .collect(),
         identities: Vec::new(),

@@ -56,6 +56,7 @@ pub(super) fn service(index: usize, generation: u64) -> Service {
             name: "http".parse().unwrap(),
             port: "80".parse().unwrap(),
             protocol: Protocol::Http1,
+            tls: None,
         }],
         identities: Vec::new(),
         policy: Default::default(),
