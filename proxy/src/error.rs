@@ -201,8 +201,16 @@ pub enum ProxyError {
         limit: Duration,
     },
     /// Handshake failed, or the peer is not who it should be. No request byte was sent.
-    #[error("no mutual TLS with endpoint {endpoint}: {cause}")]
+    #[error("no TLS with endpoint {endpoint}: {cause}")]
     TlsFailed {
+        /// Where to.
+        endpoint: SocketAddr,
+        /// Why.
+        cause: Arc<str>,
+    },
+    /// Its port is to be spoken to inside TLS, and it is not known how to verify who answers: not even dialled.
+    #[error("nothing is sent to endpoint {endpoint}: {cause}")]
+    Unverifiable {
         /// Where to.
         endpoint: SocketAddr,
         /// Why.
@@ -320,6 +328,7 @@ impl ProxyError {
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
+            | Self::Unverifiable { .. }
             | Self::RefusedUnseen { .. }
             | Self::NotTaken { .. } => Flag::Uf,
             Self::UpstreamReset { .. } => Flag::Ur,
@@ -360,6 +369,7 @@ impl ProxyError {
             Self::ConnectFailed { .. } => "connect-failed",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::TlsFailed { .. } => "tls-failed",
+            Self::Unverifiable { .. } => "tls-unverifiable",
             Self::UpstreamReset { .. } => "upstream-reset",
             Self::RefusedUnseen { .. } => "refused-unseen",
             Self::NotTaken { .. } => "connection-not-taken",

@@ -4,6 +4,29 @@
 
 use usher_tests::{binary, run};
 
+/// KiB per connected sidecar: a whole program without optimization, its tables as large as they are with few sidecars. With it
+/// and 5,000 it is under 100 (`tests/load/RESULTS.md`); what this finds is a buffer for each, of the size of the mesh.
+const KIB_MAX: f64 = 300.0;
+
+#[tokio::test]
+async fn a_connected_sidecar_costs_little_memory() {
+    let folder = tempfile::tempdir().expect("writable");
+    let json = folder.path().join("mesh.json");
+    let mut arguments: Vec<String> =
+        "--machine-network mesh --sidecars 300 --services 200 --endpoints 2000 --uses 10 --changes 0 \
+         --joins 0 --deploy 0 --deploy-seconds 0 --rounds 0 --settle 1 --json"
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+    arguments.push(json.display().to_string());
+    let output = run(&binary("usher-load"), &arguments);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let seen = std::fs::read(&json).expect("written");
+    let seen: serde_json::Value = serde_json::from_slice(&seen).expect("JSON");
+    let each = seen["kib_per_sidecar"].as_f64().expect("measured");
+    assert!(each > 0.0 && each < KIB_MAX, "{each} KiB: {seen:#}");
+}
+
 #[tokio::test]
 async fn everybody_is_told_what_concerns_it_and_nobody_anything_else() {
     let folder = tempfile::tempdir().expect("writable");

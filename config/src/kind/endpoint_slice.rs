@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::value::{Name, Port};
 
-use super::{Transport, choice::choice};
+use super::{Resource, Transport, choice::choice};
 
 /// The label that says whose addresses they are.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -27,6 +27,14 @@ pub struct EndpointSliceSpec {
     pub endpoints: Vec<SliceEndpoint>,
     /// What each endpoint serves, 1 to 100. Ports belong to the Service's of the same name.
     pub ports: Vec<SlicePort>,
+}
+
+impl Resource<EndpointSliceSpec> {
+    /// Whose addresses its label says they are, be it a name or not.
+    pub fn service(&self) -> Option<&str> {
+        let label = self.metadata.labels.get(SERVICE_NAME_LABEL);
+        label.map(String::as_str)
+    }
 }
 
 choice! {

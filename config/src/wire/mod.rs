@@ -64,6 +64,20 @@ pub use generated::envoy::service::discovery::v3 as discovery;
 pub use generated::google::rpc;
 pub use generated::usher::v1;
 
+/// Which messages there are and what is in them, as a number: who finds another one beside what it wrote down earlier may have
+/// been told more than it could write.
+pub const SHAPE: u64 = shape(include_bytes!("generated/usher.v1.rs"));
+
+/// FNV-1a, 64 bits.
+const fn shape(mut text: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    while let [byte, rest @ ..] = text {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+        text = rest;
+    }
+    hash
+}
+
 /// gRPC's header for when a call may be made again, in milliseconds (gRFC A6).
 pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 

@@ -50,6 +50,7 @@ pub(super) fn is_news(finding: &Finding) -> bool {
         | Reason::TooLarge
         | Reason::NoAddress
         | Reason::Denies
+        | Reason::NoValidCaCertificate
         | Reason::NotEnforced
         | Reason::SharedHeader
         | Reason::Shadowed

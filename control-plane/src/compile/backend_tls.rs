@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, ServerName};
 use usher_config::{
     kind::{
-        self, AppProtocol, BackendTlsPolicy, CaCertificateRef, Kind, SubjectAltName, TargetKind,
-        WellKnownCa,
+        self, AppProtocol, BackendTlsPolicy, CaCertificateRef, Kind, ObjectKey, SubjectAltName,
+        TargetKind, WellKnownCa,
     },
     model::{AlternativeName, BackendTls, Origination, Roots},
     value::{Certificates, Name, ServiceName},
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
     Finding, Reason,
@@ -33,12 +34,20 @@ impl<'a> BackendTlsPolicies<'a> {
         let mut policies = Self::default();
         for policy in &index.backend_tls {
             policies.add(index, *policy, findings);
-            if let Err(why) = roots(index, policy.object) {
+            let origination = origination(index, policy.object);
+            let mut report = |reason, message| {
                 findings.push(Finding {
                     object: policy.key.clone(),
-                    reason: Reason::RefNotResolved,
-                    message: format!("requests to what it targets get 503: {why}"),
+                    reason,
+                    message,
                 });
+            };
+            if !origination.unresolved.is_empty() {
+                report(Reason::RefNotResolved, origination.unresolved.join("; "));
+            }
+            if let Err(why) = &origination.usable {
+                let message = format!("nothing is sent to what it targets (503, flag UF): {why}");
+                report(Reason::NoValidCaCertificate, message);
             }
         }
         let denied = index.denied.iter();
@@ -111,6 +120,9 @@ impl<'a> BackendTlsPolicies<'a> {
         if let Some(policy) = own.or_else(|| self.holders.get(&(name.clone(), None))) {
             return Some(said(index, policy.object));
         }
+        if let Some(why) = self.misnamed(service, &name) {
+            return Some(BackendTls::Refused(why));
+        }
         let namespace = ServiceName {
             namespace: name.namespace.clone(),
             name: name.namespace.clone(),
@@ -121,6 +133,36 @@ impl<'a> BackendTlsPolicies<'a> {
         ];
         let denied = places.iter().find_map(|place| self.denied.get(place));
         denied.map(|why| BackendTls::Refused(why.clone()))
+    }
+
+    /// A policy for a port that there is not (yet, or any more) was meant for one of those that there are.
+    fn misnamed(&self, service: &kind::Service, name: &ServiceName) -> Option<String> {
+        let is_there = |section: &Name| {
+            let mut names = service.spec.ports.iter().map(|port| port.name.as_ref());
+            names.any(|known| known == Some(section))
+        };
+        self.holders.iter().find_map(|((of, section), policy)| {
+            let section = section.as_ref()?;
+            let is_meant = of == name && !is_there(section);
+            is_meant.then(|| {
+                format!(
+                    "{} is for its port {section}, which there is not",
+                    policy.key
+                )
+            })
+        })
+    }
+
+    /// Who decides about a port's TLS.
+    pub(super) fn holder(
+        &self,
+        service: &kind::Service,
+        port: &kind::ServicePort,
+    ) -> Option<&'a ObjectKey> {
+        let name = service.full_name();
+        let own = self.holders.get(&(name.clone(), port.name.clone()));
+        let all = || self.holders.get(&(name, None));
+        own.or_else(all).map(|policy| policy.key)
     }
 
     /// Who says something about a service.
@@ -171,32 +213,62 @@ fn applies(index: &Index<'_>, target: &Target) -> Result<(), (Reason, String)> {
             format!("{described} has sidecars: between them the mesh's own TLS is spoken");
         return Err((Reason::NotEnforced, message));
     }
-    match ports.find(|port| is_tls_already(port)) {
-        None => Ok(()),
-        Some(port) => Err((
+    match ports.find(|port| !is_tls_already(port)) {
+        Some(_) => Ok(()),
+        None => Err((
             Reason::NotEnforced,
             format!(
-                "callers of port {} of Service {name} open TLS themselves (appProtocol); for TLS that sidecars open it is http, http2 or grpc, as what is spoken inside",
-                port.port
+                "callers of {described} open TLS themselves (appProtocol); for TLS that sidecars open it is http, http2 or grpc, as what is spoken inside"
             ),
         )),
     }
 }
 
 fn said(index: &Index<'_>, policy: &BackendTlsPolicy) -> BackendTls {
+    match origination(index, policy).usable {
+        Ok(tls) => BackendTls::Verified(tls),
+        Err(why) => {
+            let name = policy.full_name();
+            BackendTls::Refused(format!("BackendTLSPolicy {name}: {why}"))
+        }
+    }
+}
+
+/// What a policy asks for.
+struct Asked {
+    /// References that lead to no certificate. The others count all the same: fewer roots let in nobody.
+    unresolved: Vec<String>,
+    /// Or why nothing can be verified.
+    usable: Result<Origination, String>,
+}
+
+fn origination(index: &Index<'_>, policy: &BackendTlsPolicy) -> Asked {
     let validation = &policy.spec.validation;
-    match roots(index, policy) {
-        Err(why) => BackendTls::Refused(format!("BackendTLSPolicy {}: {why}", policy.full_name())),
-        Ok(roots) => BackendTls::Verified(Origination {
+    let (roots, unresolved) = match validation.well_known_ca_certificates {
+        Some(WellKnownCa::System) => (Ok(Roots::Web), Vec::new()),
+        None => given(index, policy),
+    };
+    let names: Vec<AlternativeName> = validation
+        .subject_alt_names
+        .iter()
+        .filter_map(name)
+        .collect();
+    let dns = names.iter().filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(name),
+        AlternativeName::Uri(_) => None,
+    });
+    let mut dns = dns.chain([&validation.hostname]);
+    // What proxies could not ask for (its last label is a number) is said here.
+    let unusable = dns.find(|name| ServerName::try_from(name.as_str()).is_err());
+    let usable = match unusable {
+        Some(name) => Err(format!("{name} is no name that a server can be asked for")),
+        None => roots.map(|roots| Origination {
             hostname: validation.hostname.clone(),
-            names: validation
-                .subject_alt_names
-                .iter()
-                .filter_map(name)
-                .collect(),
+            names: names.clone(),
             roots,
         }),
-    }
+    };
+    Asked { unresolved, usable }
 }
 
 /// `None` cannot be: the one of its type is there.
@@ -205,30 +277,43 @@ fn name(written: &SubjectAltName) -> Option<AlternativeName> {
     dns.or_else(|| written.uri.clone().map(AlternativeName::Uri))
 }
 
-fn roots(index: &Index<'_>, policy: &BackendTlsPolicy) -> Result<Roots, String> {
-    let validation = &policy.spec.validation;
-    if let Some(WellKnownCa::System) = validation.well_known_ca_certificates {
-        return Ok(Roots::Web);
-    }
-    let mut pem = String::new();
-    for CaCertificateRef { name, .. } in &validation.ca_certificate_refs {
+/// The certificates that it refers to, as far as they are there and a proxy could believe in them.
+fn given(index: &Index<'_>, policy: &BackendTlsPolicy) -> (Result<Roots, String>, Vec<String>) {
+    let (mut pem, mut unresolved) = (String::new(), Vec::new());
+    for CaCertificateRef { name, .. } in &policy.spec.validation.ca_certificate_refs {
         let name = ServiceName {
             namespace: policy.metadata.namespace.clone(),
             name: name.clone(),
         };
-        let Some(map) = index.config_maps.get(&name) else {
-            return Err(format!("there is no ConfigMap {name} with the key ca.crt"));
-        };
-        let certificates = &map.spec.data.ca_crt;
-        for (der, number) in certificates.der().iter().zip(1..) {
-            let read = X509Certificate::from_der(der);
-            read.map_err(|error| {
-                format!("certificate {number} of ConfigMap {name} cannot be read: {error}")
-            })?;
+        match index
+            .config_maps
+            .get(&name)
+            .map(|map| &map.spec.data.ca_crt)
+        {
+            None => unresolved.push(format!("there is no ConfigMap {name} with the key ca.crt")),
+            Some(certificates) => match unreadable(certificates) {
+                Some((number, why)) => unresolved.push(format!(
+                    "certificate {number} of ConfigMap {name} cannot be used: {why}"
+                )),
+                None => pem.push_str(&certificates.to_string()),
+            },
         }
-        pem.push_str(&certificates.to_string());
+    }
+    if pem.is_empty() {
+        return (Err(unresolved.join("; ")), unresolved);
     }
     let all = pem.parse::<Certificates>();
-    all.map(Roots::Given)
-        .map_err(|error| format!("of its certificates together: {}", error.allowed))
+    let all = all.map_err(|error| format!("of its certificates together: {}", error.allowed));
+    (all.map(Roots::Given), unresolved)
+}
+
+/// The first, counted from 1, that no proxy could believe in. Its dates are not looked at, nor do proxies: whoever lists a
+/// root believes in it until it is taken out.
+fn unreadable(certificates: &Certificates) -> Option<(usize, String)> {
+    let mut store = RootCertStore::empty();
+    let numbered = certificates.der().iter().zip(1..);
+    numbered.into_iter().find_map(|(der, number)| {
+        let added = store.add(CertificateDer::from(der.as_slice()));
+        added.err().map(|error| (number, error.to_string()))
+    })
 }

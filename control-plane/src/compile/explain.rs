@@ -7,7 +7,7 @@ use serde_json::Value;
 use usher_config::{
     kind::{AuthenticationMode, Breaker, Ejection, Kind, ObjectKey, TrafficPolicySpec},
     model::Authentication,
-    value::{ServiceName, parse_duration},
+    value::{Port, ServiceName, parse_duration},
 };
 
 use crate::registry::World;
@@ -42,6 +42,8 @@ pub struct ServiceDecided {
     pub access: Vec<Decided>,
     /// Workloads behind it.
     pub workloads: Vec<ObjectKey>,
+    /// Which policy says inside which TLS a port is called, by the port's number.
+    pub tls: Vec<(Port, ObjectKey)>,
 }
 
 /// Of a service; nothing but defaults for one that does not exist.
@@ -57,12 +59,18 @@ pub fn service(world: &World, name: &ServiceName) -> ServiceDecided {
         value,
         by,
     });
+    let ports = index.services.get(name).into_iter().flat_map(|service| {
+        let ports = service.spec.ports.iter();
+        ports.filter_map(|port| Some((port.port, targets.tls_holder(service, port)?.clone())))
+    });
+    let tls = ports.collect();
     let workloads = index.services.get(name);
     let workloads = workloads.map(|service| services::workloads(&index, service));
     ServiceDecided {
         traffic,
         access: access.collect(),
         workloads: workloads.unwrap_or_default(),
+        tls,
     }
 }
 

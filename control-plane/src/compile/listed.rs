@@ -38,7 +38,7 @@ pub(super) fn listed(
             continue;
         };
         let all = listed.entry(name.clone()).or_default();
-        let unknown = add(all, (written, service), slice);
+        let Added { unknown, beyond } = add(all, (written, service), slice);
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
             report(
@@ -46,11 +46,9 @@ pub(super) fn listed(
                 format!("Service {name} has no port of the name {unknown}: nobody is called there"),
             );
         }
-        if all.len() > INSTANCES_MAX {
-            let beyond = all.keys().nth(INSTANCES_MAX).cloned();
-            beyond.map(|first| all.split_off(&first));
+        if beyond > 0 {
             let message = format!(
-                "Service {name} has more than {INSTANCES_MAX} endpoints with it; those beyond are not called"
+                "Service {name} has {INSTANCES_MAX} endpoints with it; {beyond} more are not called"
             );
             report(Reason::TooLarge, message);
         }
@@ -63,8 +61,7 @@ fn of_service<'i>(
     index: &Index<'i>,
     slice: &EndpointSlice,
 ) -> Result<(ServiceName, &'i kind::Service), (Reason, String)> {
-    let label = slice.metadata.labels.get(SERVICE_NAME_LABEL);
-    let name = label.and_then(|label| label.parse::<Name>().ok());
+    let name = slice.service().and_then(|label| label.parse::<Name>().ok());
     let name = name.ok_or_else(|| {
         let message = format!("its label {SERVICE_NAME_LABEL} names no Service");
         (Reason::TargetNotFound, message)
@@ -88,24 +85,38 @@ fn of_service<'i>(
     Err((Reason::NotEnforced, message))
 }
 
-/// Each address with each port that the Service has by that name; which names it has not.
+/// What became of a slice.
+#[derive(Debug, Default)]
+struct Added {
+    /// Names of ports that the Service has not.
+    unknown: Vec<String>,
+    /// How many places were too many.
+    beyond: usize,
+}
+
+/// Each address with each port that the Service has by that name.
 fn add(
     all: &mut BTreeMap<Name, Endpoint>,
     (written, service): (&kind::Service, &Service),
     slice: &Aged<'_, EndpointSlice>,
-) -> Vec<String> {
-    let mut unknown = Vec::new();
+) -> Added {
+    let mut added = Added::default();
     for port in &slice.object.spec.ports {
         let declared = written.spec.ports.iter().find(|one| one.name == port.name);
         let Some(declared) = declared.and_then(|declared| service.port(declared.port.get())) else {
-            unknown.push(format!("`{}`", port.name.as_ref().map_or("", Name::as_str)));
+            let name = port.name.as_ref().map_or("", Name::as_str);
+            added.unknown.push(format!("`{name}`"));
             continue;
         };
         for endpoint in &slice.object.spec.endpoints {
             for address in &endpoint.addresses {
-                let Some(instance) = named(*address, port.port) else {
+                let Some(instance) = named(*address, (port.port, declared.port)) else {
                     continue;
                 };
+                if all.len() >= INSTANCES_MAX && !all.contains_key(&instance) {
+                    added.beyond += 1;
+                    continue;
+                }
                 // Two slices may name one place while one takes over from the other; it is the first one's.
                 all.entry(instance.clone()).or_insert_with(|| Endpoint {
                     name: InstanceName {
@@ -124,15 +135,15 @@ fn add(
             }
         }
     }
-    unknown
+    added
 }
 
-/// `ip-10-0-0-7-8443`: the same wherever it is listed, so that a slice that is written anew changes nothing. `None` cannot
-/// be: it is a DNS label of at most 48 characters.
-fn named(address: IpAddr, port: Port) -> Option<Name> {
+/// `ip-10-0-0-7-8443-443`, where it listens and which port of the Service that is: the same wherever it is listed, so that a slice
+/// that is written anew changes nothing. `None` cannot be: it is a DNS label of at most 54 characters.
+fn named(address: IpAddr, (listens, port): (Port, Port)) -> Option<Name> {
     let address = match address {
         IpAddr::V4(address) => address.octets().map(|part| part.to_string()).join("-"),
         IpAddr::V6(address) => address.segments().map(|part| format!("{part:x}")).join("-"),
     };
-    format!("ip-{address}-{port}").parse().ok()
+    format!("ip-{address}-{listens}-{port}").parse().ok()
 }

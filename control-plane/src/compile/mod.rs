@@ -142,6 +142,8 @@ pub enum Reason {
     Denies,
     /// An issuer's keys could not be fetched yet.
     NoKeys,
+    /// None of what it refers to is a certificate that could be believed in, so that nothing is sent.
+    NoValidCaCertificate,
     /// It holds where nobody enforces it.
     NotEnforced,
     /// It writes claims into a header that has other issuers' in another namespace.
@@ -169,6 +171,7 @@ impl Reason {
             Self::NoAddress => "NoAddress",
             Self::Denies => "Denies",
             Self::NoKeys => "NoKeys",
+            Self::NoValidCaCertificate => "NoValidCACertificate",
             Self::NotEnforced => "NotEnforced",
             Self::SharedHeader => "SharedHeader",
             Self::Shadowed => "Shadowed",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Granted, Kind, ObjectKey, SERVICE_NAME_LABEL},
+    kind::{Granted, Kind, ObjectKey},
     model::{Backend, BackendTarget},
     value::{Name, ServiceName},
 };
@@ -152,8 +152,8 @@ impl Told<'_> {
             all.map(key).collect::<Vec<_>>()
         }));
         let slices = self.index.slices.iter().filter(|slice| {
-            let of = slice.object.metadata.labels.get(SERVICE_NAME_LABEL);
-            slice.key.namespace == name.namespace && of.is_some_and(|of| of == name.name.as_str())
+            slice.key.namespace == name.namespace
+                && slice.object.service() == Some(name.name.as_str())
         });
         calling.extend(slices.map(|slice| slice.key.clone()));
         let mut called: BTreeSet<ObjectKey> = [own].into();

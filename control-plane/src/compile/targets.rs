@@ -199,6 +199,15 @@ impl<'a> Targets<'a> {
         self.backend_tls.of_port(index, service, port)
     }
 
+    /// Who decides about a port's TLS.
+    pub(super) fn tls_holder(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+    ) -> Option<&'a ObjectKey> {
+        self.backend_tls.holder(service, port)
+    }
+
     /// Who says something about the TLS towards a service.
     pub(super) fn about_tls(
         &self,

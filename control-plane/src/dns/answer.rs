@@ -77,6 +77,7 @@ pub fn answer(name: &DnsName, record_type: RecordType, asked: &Asked, view: &Vie
         (What::Instance(wanted), Some(service)) => {
             let found = service.instances.iter().find(|one| one.name == *wanted);
             answer.exists = found.is_some();
+            let found = found.filter(|one| !is_behind_tls(one, service));
             let at = found.map(|one| one.address.ip());
             let record = at.and_then(|at| address(name, record_type, FLEETING_TTL, at));
             answer.answers.extend(record);
@@ -149,10 +150,29 @@ fn is_called(port: &ServicePort, wanted: &str) -> bool {
 
 /// An SRV record for each healthy instance, and the address of each.
 fn instances(name: &DnsName, port: &ServicePort, service: &Found, answer: &mut Answer) {
-    let healthy = || service.instances.iter().filter(|instance| instance.healthy);
+    let serves = |one: &&Endpoint| one.ports.is_empty() || one.ports.contains(&port.port);
+    let healthy = || {
+        let healthy = service.instances.iter().filter(|instance| instance.healthy);
+        healthy.filter(serves)
+    };
     let heaviest = healthy().map(|one| one.weight.get()).max().unwrap_or(0);
     // `_port._tcp` are two labels before the service's own name.
     let service_name = name.trim_to(usize::from(name.num_labels()).saturating_sub(2));
+    if port.tls.is_some() {
+        // By the service's own address, where sidecars open the TLS: at an instance's they would carry plaintext past it.
+        let srv = RData::SRV(SRV::new(0, 1, port.port.get(), service_name.clone()));
+        let record = Record::from_rdata(name.clone(), FLEETING_TTL, srv);
+        if healthy().next().is_some() {
+            answer.answers.push(record);
+            for at in &service.virtual_addresses {
+                let kinds = [RecordType::A, RecordType::AAAA].into_iter();
+                let addresses =
+                    kinds.filter_map(|kind| address(&service_name, kind, ADDRESS_TTL, *at));
+                answer.additionals.extend(addresses);
+            }
+        }
+        return;
+    }
     for instance in healthy() {
         let label = instance.name.instance.as_str();
         // Fails only if the name becomes too long: then nobody could ask for it either.
@@ -180,6 +200,12 @@ fn port_of(instance: &Endpoint, port: &ServicePort) -> u16 {
     } else {
         instance.address.port()
     }
+}
+
+/// Whether an instance is only to be called inside TLS that its callers' sidecars open: its own address leads around it.
+fn is_behind_tls(instance: &Endpoint, service: &Found) -> bool {
+    let mut ports = service.ports.iter();
+    ports.any(|port| port.tls.is_some() && instance.ports.contains(&port.port))
 }
 
 /// A weight in the 16 bits that SRV has, in proportion to the others.

@@ -1,5 +1,6 @@
 //! Which name means what, and what is said about it.
 
+mod behind_tls;
 mod forwarding;
 mod messages;
 mod reverse;

@@ -17,11 +17,11 @@ use usher_config::{
 use super::{World, denied::protects};
 
 /// What opens something by coming into being, and cannot be closed alone: no policy is about a route for connections or a grant,
-/// and where there was no Mesh, its defaults held, which let in and out less than it may.
+/// by a slice something may be sent in plaintext that a policy was to keep from readers, and where there was no Mesh, its defaults held, which let in and out less than it may.
 pub(super) fn opens_alone(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant | Kind::Mesh
+        Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant | Kind::EndpointSlice | Kind::Mesh
     )
 }
 
@@ -37,6 +37,10 @@ pub(super) fn may_open(before: &Object, after: &Object) -> bool {
         (Object::Gateway(before), Object::Gateway(after)) => before.spec != after.spec,
         (Object::ReferenceGrant(before), Object::ReferenceGrant(after)) => {
             before.spec != after.spec
+        }
+        // Where requests are sent, and inside which TLS, belongs together.
+        (Object::EndpointSlice(before), Object::EndpointSlice(after)) => {
+            before.spec != after.spec || before.service() != after.service()
         }
         // It says who is let in and out where no guard does, and how guards read paths and loosen each other.
         (Object::Mesh(before), Object::Mesh(after)) => before.spec != after.spec,

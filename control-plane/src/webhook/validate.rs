@@ -79,8 +79,8 @@ fn denial(title: &str, mistakes: Vec<MistakeReport>, warnings: Vec<String>) -> D
     }
 }
 
-/// Whether an object of Gateway API is surely another controller's: a Gateway of another class (which is not ours, misspelt), or a
-/// route that is not in force here and that no parent makes ours. A parent is ours if it is a Service, or a Gateway that
+/// Whether an object of Gateway API is surely another controller's: a Gateway of another class (which is not ours, misspelt), a
+/// BackendTLSPolicy that says more than ours can, or a route that is not in force here and that no parent makes ours. A parent is ours if it is a Service, or a Gateway that
 /// is in force; whoever makes his route before its Gateway hears of mistakes when both are there (`usher status`).
 fn is_others(request: &Request, is_known: impl Fn(&ObjectKey) -> bool) -> bool {
     let object = &request.object;
@@ -105,6 +105,15 @@ fn is_others(request: &Request, is_known: impl Fn(&ObjectKey) -> bool) -> bool {
             !own.is_some_and(|own| is_known(&own))
                 && !parents.is_empty()
                 && parents.iter().all(theirs)
+        }
+        // Services are everybody's to target. What we have no words for, another controller's policy says.
+        Kind::BackendTlsPolicy => {
+            let own = text("/metadata/name").and_then(|name| key(kind, &request.namespace, name));
+            let refs = object.pointer("/spec/validation/caCertificateRefs");
+            let mut refs = refs.and_then(Value::as_array).into_iter().flatten();
+            let theirs = refs.any(|one| one.get("kind").is_some_and(|kind| kind != "ConfigMap"))
+                || object.pointer("/spec/options").is_some();
+            theirs && !own.is_some_and(|own| is_known(&own))
         }
         _ => false,
     }

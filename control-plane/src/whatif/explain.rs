@@ -177,7 +177,13 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
     Some(ServiceExplained {
         object: key.to_string(),
         at: known.places.of(&key, ""),
-        ports: service.ports.iter().map(described_port).collect(),
+        ports: (service.ports.iter())
+            .map(|port| {
+                let mut by = decided.tls.iter();
+                let by = by.find(|(of, _)| *of == port.port && port.tls.is_some());
+                described_port(port, by.map(|(_, key)| key), known)
+            })
+            .collect(),
         identities: service.identities.iter().map(ToString::to_string).collect(),
         workloads: decided
             .workloads
@@ -196,15 +202,18 @@ pub fn service(known: Known<'_>, name: &ServiceName) -> Option<ServiceExplained>
     })
 }
 
-/// `443 web (http, inside TLS for api.example)`
-fn described_port(port: &ServicePort) -> String {
+/// `443 web (http, inside TLS for api.example)`, and who says so.
+fn described_port(port: &ServicePort, by: Option<&ObjectKey>, known: Known<'_>) -> String {
     let tls = match port.tls.as_deref() {
         None => String::new(),
         Some(BackendTls::Refused(why)) => format!("; nothing is sent (503, flag UF): {why}"),
         Some(BackendTls::Verified(tls)) => {
             let roots = match &tls.roots {
                 Roots::Web => "the public web's roots".to_owned(),
-                Roots::Given(all) => format!("{} CA certificates", all.der().len()),
+                Roots::Given(all) => match all.der().len() {
+                    1 => "one CA certificate".to_owned(),
+                    several => format!("{several} CA certificates"),
+                },
             };
             let names: Vec<String> = tls
                 .names
@@ -224,12 +233,14 @@ fn described_port(port: &ServicePort) -> String {
             )
         }
     };
-    format!(
-        "{} {} ({}{tls})",
-        port.port,
-        port.name,
-        spoken(port.protocol)
-    )
+    let by = by.map(|key| {
+        let at = known.places.of(key, "");
+        let at = at.map(|at| format!(" ({at})")).unwrap_or_default();
+        format!("  {key}{at}")
+    });
+    let spoken = spoken(port.protocol);
+    let (number, name) = (port.port, &port.name);
+    format!("{number} {name} ({spoken}{tls}){}", by.unwrap_or_default())
 }
 
 fn spoken(protocol: Protocol) -> &'static str {

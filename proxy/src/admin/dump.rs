@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use usher_config::model::StreamRoute;
+use usher_config::model::{AlternativeName, BackendTls, Roots, StreamRoute};
 
 use crate::{
     clock::Tick,
@@ -90,6 +90,7 @@ fn service(entry: &ServiceEntry, now: Tick) -> Value {
             "name": port.name.to_string(),
             "port": port.port.get(),
             "protocol": format!("{:?}", port.protocol),
+            "tls": port.tls.as_deref().map(tls),
         })).collect::<Vec<_>>(),
         "identities": model.identities.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "policy": &*model.policy.name,
@@ -97,6 +98,23 @@ fn service(entry: &ServiceEntry, now: Tick) -> Value {
         "streams": model.streams.iter().map(stream).collect::<Vec<_>>(),
         "endpoints": entry.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
     })
+}
+
+fn tls(tls: &BackendTls) -> Value {
+    match tls {
+        BackendTls::Refused(why) => json!({ "refused": why }),
+        BackendTls::Verified(tls) => json!({
+            "hostname": tls.hostname.as_str(),
+            "names": tls.names.iter().map(|name| match name {
+                AlternativeName::Dns(name) => name.to_string(),
+                AlternativeName::Uri(uri) => uri.clone(),
+            }).collect::<Vec<_>>(),
+            "roots": match &tls.roots {
+                Roots::Web => "web".to_owned(),
+                Roots::Given(all) => format!("{} given", all.der().len()),
+            },
+        }),
+    }
 }
 
 fn stream(route: &StreamRoute) -> Value {

@@ -34,6 +34,7 @@ impl ProxyError {
             Self::ConnectFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::TlsFailed { .. }
+            | Self::Unverifiable { .. }
             | Self::RefusedUnseen { .. } => Processing::Unprocessed,
             Self::UpstreamReset { processing, .. } => *processing,
             _ => Processing::Unknown,

@@ -50,6 +50,7 @@ impl ProxyError {
             | Self::DiscoveryTimeout { .. }
             | Self::NoSuchPort { .. }
             | Self::InvalidBackend { .. }
+            | Self::Unverifiable { .. }
             | Self::BreakerOpen { .. }
             | Self::FaultInjected { .. }
             | Self::Overflow { .. }

@@ -167,6 +167,7 @@ pub fn status(error: &ProxyError) -> StatusCode {
         | ProxyError::ConnectFailed { .. }
         | ProxyError::ConnectTimeout { .. }
         | ProxyError::TlsFailed { .. }
+        | ProxyError::Unverifiable { .. }
         | ProxyError::RefusedUnseen { .. }
         | ProxyError::NotTaken { .. }
         | ProxyError::UpstreamReset {

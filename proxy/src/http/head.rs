@@ -85,11 +85,12 @@ pub fn to_origin_form(request: &mut Request<Body>) {
 /// As a server expects it that is spoken to inside TLS: some refuse what says of itself that it came without
 /// (RFC 9110 §7.4).
 pub fn to_https(request: &mut Request<Body>) {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    if parts.authority.is_some() {
-        parts.scheme = Some(Scheme::HTTPS);
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    // What has no authority has no scheme either, and stays.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
 /// Browsers send each cookie in a field of its own over HTTP/2. HTTP/1.1 knows one field (RFC 9113 §8.2.3): servers that

@@ -37,9 +37,9 @@ pub const fn explain(flag: Flag) -> Explanation {
             "see `usher instances SERVICE`; start an instance or mend its health check",
         ),
         Flag::Uf => line(
-            "no connection to the endpoint, no mutual TLS with it, or none from its sidecar to the application",
+            "no connection to the endpoint, no TLS with it that verifies, or none from its sidecar to the application",
             EITHER,
-            "see whether the instance runs, and whether its sidecar does, is reachable, and has the expected identity",
+            "see whether the instance runs, and whether its sidecar does, is reachable, and has the expected identity; without a sidecar, what its BackendTLSPolicy asks for",
         ),
         Flag::Uo => line(
             "a limit of the traffic policy is reached",

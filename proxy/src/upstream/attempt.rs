@@ -77,6 +77,8 @@ pub(super) async fn attempt(
             dial::through_mesh(worker, callee, &mut request, record).await?
         } else {
             let version = version(plan, outgoing.traits.grpc);
+            // Nobody there takes out what is the mesh's own affair.
+            headers::remove_ours(request.headers_mut(), &[]);
             let interim = &record.interim;
             let answer = dial::without_sidecar(worker, callee, version, &mut request, interim);
             let mut response = answer.await?;

@@ -115,7 +115,7 @@ pub type OriginOf = Arc<Result<Origin, Box<str>>>;
 /// Opens a connection, and on it TLS that verifies; `count` hears the handshake's outcome.
 ///
 /// # Errors
-/// As [`plain`], and [`ProxyError::TlsFailed`].
+/// As [`plain`], [`ProxyError::TlsFailed`] and [`ProxyError::Unverifiable`].
 pub async fn origin(
     endpoint: SocketAddr,
     origin: &Result<Origin, Box<str>>,
@@ -123,13 +123,17 @@ pub async fn origin(
     limit: Duration,
     count: impl FnOnce(&'static str),
 ) -> Result<Stream, ProxyError> {
-    let failed = |cause| ProxyError::TlsFailed { endpoint, cause };
-    // Not even dialled: it would be a connection that nothing may be sent on.
-    let origin = origin.as_ref().map_err(|why| failed(why.as_ref().into()))?;
+    let origin = origin.as_ref().map_err(|why| ProxyError::Unverifiable {
+        endpoint,
+        cause: why.as_ref().into(),
+    })?;
     let stream = plain(endpoint, limit).await?;
     let opened = origin.open(stream, inside).await;
     count(opened.as_ref().map_or_else(TlsError::outcome, |_| "ok"));
-    let stream = opened.map_err(|error| failed(chain(&error).into()))?;
+    let stream = opened.map_err(|error| ProxyError::TlsFailed {
+        endpoint,
+        cause: chain(&error).into(),
+    })?;
     Ok(Stream::Connected(Box::new(stream)))
 }
 

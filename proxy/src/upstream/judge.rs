@@ -189,6 +189,8 @@ fn judge_error(error: ProxyError) -> Attempted {
             (bad, Some(AttemptFailure::IdleRace))
         }
         ProxyError::IdleRace { .. } => (AttemptOutcome::Ignored, Some(AttemptFailure::IdleRace)),
+        // No endpoint's fault, and the next one's answer is the same.
+        ProxyError::Unverifiable { .. } => (AttemptOutcome::Ignored, None),
         ProxyError::AttemptTimeout { .. } => (bad, Some(AttemptFailure::PerTryTimeout)),
         ProxyError::UpstreamReset {
             processing: Processing::Unknown,

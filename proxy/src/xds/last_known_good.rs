@@ -11,6 +11,7 @@ use prost_types::Any;
 use tracing::warn;
 
 use usher_config::wire::{
+    SHAPE,
     discovery::{DeltaDiscoveryResponse, Resource},
     type_url, v1,
 };
@@ -63,11 +64,17 @@ pub fn encode(subscription: &Subscription) -> Vec<u8> {
         resource::<_, v1::Revision>(type_url::REVISION, &revision.number, &held)
     }));
     DeltaDiscoveryResponse {
+        system_version_info: shape(),
         resources,
         removed_resources: subscription.nobodys().collect(),
         ..Default::default()
     }
     .encode_to_vec()
+}
+
+/// What this program understands of the protocol.
+fn shape() -> String {
+    format!("{SHAPE:016x}")
 }
 
 fn resource<M, W>(type_url: &str, name: &impl ToString, held: &Versioned<M>) -> Resource
@@ -97,7 +104,15 @@ pub fn decode(bytes: &[u8], subscription: &mut Subscription, now: Instant) -> Op
         }
     };
     let mut staged = Staged::default();
-    for resource in &file.resources {
+    // What another program wrote down is what it understood: all serves until it is told anew, whole.
+    let is_whole = file.system_version_info == shape();
+    let resources = file.resources.into_iter().map(|mut resource| {
+        if !is_whole {
+            resource.version.clear();
+        }
+        resource
+    });
+    for resource in &resources.collect::<Vec<_>>() {
         let type_url = resource
             .resource
             .as_ref()

@@ -58,6 +58,9 @@ pub(crate) struct Scale {
     /// How long nothing is done after something great, before something is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     settle: u64,
+    /// Fail if one of the bars is missed, once all is told
+    #[arg(long)]
+    strict: bool,
     /// Write every number here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,6 +111,12 @@ pub(crate) async fn run(arguments: &Scale) -> Result<()> {
     if let Some(path) = &arguments.svg {
         std::fs::write(path, report.svg())?;
     }
+    let missed = report.missed();
+    ensure!(
+        !arguments.strict || missed.is_empty(),
+        "missed: {}",
+        missed.join(", ")
+    );
     Ok(())
 }
 
@@ -184,9 +193,11 @@ async fn crowded(arguments: &Scale, stage: &mut Stage, report: &mut Report) -> R
     let routes = routed.take(arguments.changes.div_ceil(4));
     report.routes = stage.route_changes(routes).await?;
 
-    eprintln!("{} endpoints are replaced", arguments.deploy);
-    let length = Duration::from_secs(arguments.deploy_seconds);
-    report.deploy = Some(stage.deploy(arguments.deploy, length).await?);
+    if arguments.deploy > 0 {
+        eprintln!("{} endpoints are replaced", arguments.deploy);
+        let length = Duration::from_secs(arguments.deploy_seconds);
+        report.deploy = Some(stage.deploy(arguments.deploy, length).await?);
+    }
     stage.ensure_everybody_is_right().await?;
     report.rss_end_kib = stage.rss_kib()?;
     report.failures = stage.observed().take_failures().into_iter().collect();

@@ -8,6 +8,9 @@ use crate::{
     parse::place::Place,
 };
 
+/// As many as a Service may have instances.
+const PLACES_MAX: usize = 10_000;
+
 pub(super) fn slice(fields: &mut Fields<'_>) -> Option<EndpointSliceSpec> {
     let address_type = fields.required("addressType", |place| match place.text()? {
         "FQDN" => place.wrong(
@@ -26,6 +29,14 @@ pub(super) fn slice(fields: &mut Fields<'_>) -> Option<EndpointSliceSpec> {
         once.check(&place, port.name.as_ref().map_or("", |name| name.as_str()));
         Some(port)
     });
+    let addresses: usize = endpoints.iter().map(|one| one.addresses.len()).sum();
+    let places = addresses * ports.len();
+    if places > PLACES_MAX
+        && let Some(place) = fields.at("endpoints")
+    {
+        let found = format!("{addresses} addresses with {} ports each", ports.len());
+        place.wrong::<()>(found, format!("at most {PLACES_MAX} places together"));
+    }
     Some(EndpointSliceSpec {
         address_type: address_type?,
         endpoints,
@@ -91,12 +102,15 @@ fn address(place: &Place<'_>, kind: Option<AddressType>) -> Option<IpAddr> {
     }
     let everywhere = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+        // Another spelling of an address of version 4 is not one of version 6.
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local() || address.to_ipv4_mapped().is_some()
+        }
     };
     if everywhere || address.is_unspecified() || address.is_multicast() {
         return place.wrong(
             format!("`{address}`"),
-            "the address of one host: neither link-local nor unspecified, broadcast or multicast",
+            "the address of one host: neither link-local nor unspecified, broadcast, multicast or an IPv4 address mapped",
         );
     }
     Some(address)

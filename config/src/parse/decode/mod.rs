@@ -132,7 +132,10 @@ fn without_spec(kind: Kind, metadata: Option<Metadata>, fields: &mut Fields<'_>)
             put(metadata, slice, Object::EndpointSlice)
         }
         Kind::ConfigMap => put(metadata, config_map::config_map(fields), Object::ConfigMap),
-        _ => None,
+        _ => {
+            debug_assert!(kind.has_spec(), "{kind} is decoded nowhere");
+            None
+        }
     }
 }
 

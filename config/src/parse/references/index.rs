@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    kind::{
-        EndpointSlice, Gateway, Granted, Kind, Metadata, Object, ReferenceGrant,
-        SERVICE_NAME_LABEL, Service, TargetKind,
-    },
+    kind::{Gateway, Granted, Kind, Metadata, Object, ReferenceGrant, Service, TargetKind},
     parse::{Parsed, Rejected},
     value::{Name, ServiceName, TrustDomain},
 };
@@ -121,7 +118,7 @@ impl<'a> Index<'a> {
             }
             Object::EndpointSlice(slice) => {
                 let namespace = &slice.metadata.namespace;
-                let service = service_of(slice).map(|service| (namespace, service));
+                let service = slice.service().map(|service| (namespace, service));
                 self.listed.extend(service);
             }
             Object::ConfigMap(map) => drop(self.config_maps.insert(map.full_name())),
@@ -196,10 +193,4 @@ impl<'a> Index<'a> {
             .map(|key| &key.name)
             .collect()
     }
-}
-
-/// Whose addresses a slice says it has.
-pub(super) fn service_of(slice: &EndpointSlice) -> Option<&str> {
-    let label = slice.metadata.labels.get(SERVICE_NAME_LABEL);
-    label.map(String::as_str)
 }

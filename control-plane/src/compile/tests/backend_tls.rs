@@ -95,7 +95,7 @@ fn a_slice_is_where_a_service_without_a_selector_is_called() {
     let (name, endpoint) = first.first_key_value().expect("some");
     assert_eq!(
         (name.as_str(), endpoint.zone.as_str()),
-        ("ip-10-9-0-7-8443", "z1")
+        ("ip-10-9-0-7-8443-443", "z1")
     );
     // Where one slice takes over from another, both list it; a port that is nobody's is said.
     let further = "addressType: IPv4\nendpoints: [{addresses: [10.9.0.7]}]\nports: [{name: api, port: 8443}, {name: apis, port: 1}]\n";
@@ -142,10 +142,13 @@ fn a_policy_holds_for_all_ports_and_a_ports_own_goes_before_it() {
         endpoints(&compiled).iter().all(|one| one.ends_with("true")),
         "no old proxy calls it in plaintext"
     );
+    assert_eq!(reasons(&compiled, "all"), [], "it has ports enough");
+    let own = policy("own", "name: partners, sectionName: own");
+    let compiled = compile(&world(&[PARTNERS, &ca, &own]));
     assert_eq!(
-        reasons(&compiled, "all"),
+        reasons(&compiled, "own"),
         [Reason::NotEnforced],
-        "of the port that has TLS already"
+        "callers open it themselves"
     );
     let later = policy("later", "name: partners");
     let compiled = compile(&world(&[PARTNERS, &ca, &all, &later]));
@@ -161,7 +164,8 @@ fn roots_that_are_not_there_let_nothing_be_sent() {
         panic!("{:?}", tls(&compiled, 443))
     };
     assert!(why.contains("no ConfigMap bank/ca"), "{why}");
-    assert_eq!(reasons(&compiled, "only"), [Reason::RefNotResolved]);
+    let both = [Reason::NoValidCaCertificate, Reason::RefNotResolved];
+    assert_eq!(reasons(&compiled, "only"), both);
     let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ca, namespace: bank}\ndata: {ca.crt: \"-----BEGIN CERTIFICATE-----\\nMAIFAA==\\n-----END CERTIFICATE-----\"}\n";
     let compiled = compile(&world(&[PARTNERS, &only, broken]));
     assert!(
@@ -178,6 +182,64 @@ fn roots_that_are_not_there_let_nothing_be_sent() {
     assert_eq!(tls.roots, Roots::Web);
     assert_eq!(tls.names, [AlternativeName::Uri("spiffe://x/y".to_owned())]);
     assert_eq!(reasons(&compiled, "only"), []);
+}
+
+#[test]
+fn fewer_roots_than_were_meant_are_roots() {
+    let two = policy("two", "name: partners").replace(
+        "name: ca}]",
+        "name: ca}, {group: '', kind: ConfigMap, name: gone}]",
+    );
+    let compiled = compile(&world(&[PARTNERS, &authority(), &two]));
+    assert_eq!(asked_for(&compiled, 443), Some("two.example"));
+    assert_eq!(reasons(&compiled, "two"), [Reason::RefNotResolved]);
+}
+
+#[test]
+fn a_name_that_no_server_can_be_asked_for_is_said_and_nothing_is_sent() {
+    let odd = policy("odd", "name: partners").replace("odd.example", "odd.123");
+    let compiled = compile(&world(&[PARTNERS, &authority(), &odd]));
+    assert!(
+        matches!(tls(&compiled, 443), Some(BackendTls::Refused(why)) if why.contains("odd.123"))
+    );
+    assert_eq!(reasons(&compiled, "odd"), [Reason::NoValidCaCertificate]);
+}
+
+#[test]
+fn a_port_that_is_not_there_was_meant_for_one_that_is() {
+    let ca = authority();
+    let for_api = policy("tls", "name: partners, sectionName: api");
+    let renamed = PARTNERS.replace("name: api", "name: api2");
+    let slice = slice("s", &TWO.replace("name: api", "name: api2"));
+    let before = world(&[PARTNERS, &ca, &for_api]);
+    let files = [renamed, slice, ca, for_api];
+    let files = files.iter().zip(0..);
+    let files: Vec<_> = files
+        .map(|(text, number)| (format!("{number}.yaml").into(), text.clone()))
+        .collect();
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+    let world = before
+        .read(&parse_files(&files), Path::new(""), later)
+        .world;
+    let compiled = compile(&world);
+    assert!(
+        matches!(tls(&compiled, 443), Some(BackendTls::Refused(why)) if why.contains("port api"))
+    );
+    assert!(matches!(tls(&compiled, 444), Some(BackendTls::Refused(_))));
+    assert!(endpoints(&compiled).iter().all(|one| one.ends_with("true")));
+}
+
+#[test]
+fn two_ports_of_a_service_may_lead_to_one_place() {
+    let one = "addressType: IPv4\nendpoints: [{addresses: [10.9.0.7]}]\nports: [{name: api, port: 8443}, {name: raw, port: 8443}]\n";
+    let compiled = compile(&world(&[PARTNERS, &slice("one", one)]));
+    assert_eq!(
+        endpoints(&compiled),
+        [
+            "10.9.0.7:8443 443 true false",
+            "10.9.0.7:8443 444 true false"
+        ]
+    );
 }
 
 #[test]

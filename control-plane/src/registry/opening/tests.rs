@@ -262,3 +262,36 @@ fn a_new_grant_and_a_first_mesh_wait_beside_an_unreadable_file() {
         assert_eq!(mended.world.objects.len(), before.objects.len() + 1);
     }
 }
+
+#[test]
+fn places_of_a_service_wait_for_the_policy_that_may_be_unreadable() {
+    let partners = "apiVersion: v1\nkind: Service\nmetadata: {name: partners, namespace: bank}\nspec: {ports: [{port: 443}]}\n";
+    let slice = |address: &str, service: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: one, namespace: bank, labels: {{kubernetes.io/service-name: {service}}}}}\n\
+             addressType: IPv4\nendpoints: [{{addresses: [{address}]}}]\nports: [{{port: 8443}}]\n"
+        )
+    };
+    let first = slice("10.9.0.7", "partners");
+    let before = world(partners);
+    let beside = [
+        ("a.yaml", SERVICES),
+        ("b.yaml", partners),
+        ("c.yaml", &*first),
+    ];
+    let waits = read(&before, &[&beside[..], &[UNREAD]].concat());
+    assert_eq!(waits.world.objects, before.objects, "a first slice");
+    let listed = read(&waits.world, &beside).world;
+    assert_eq!(listed.objects.len(), before.objects.len() + 1);
+    for moved in [slice("10.9.0.8", "partners"), slice("10.9.0.7", "ledger")] {
+        let beside = [
+            ("a.yaml", SERVICES),
+            ("b.yaml", partners),
+            ("c.yaml", &*moved),
+            UNREAD,
+        ];
+        let waits = read(&listed, &beside);
+        assert_eq!(waits.world.objects, listed.objects, "{moved}");
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::SanType;
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -48,10 +48,19 @@ type Heard = (Option<String>, Option<HandshakeKind>);
 
 /// Shows this certificate, agrees to these protocols, and says "hello" to each caller.
 async fn serve(signed: Signed, alpn: &[&str]) -> (SocketAddr, mpsc::UnboundedReceiver<Heard>) {
+    serve_in(&[&TLS13, &TLS12], signed, alpn).await
+}
+
+/// The same in these versions.
+async fn serve_in(
+    versions: &[&'static SupportedProtocolVersion],
+    signed: Signed,
+    alpn: &[&str],
+) -> (SocketAddr, mpsc::UnboundedReceiver<Heard>) {
     let chain = signed.chain.into_iter().map(CertificateDer::from).collect();
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13, &TLS12])
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, PrivatePkcs8KeyDer::from(signed.key).into())
@@ -153,7 +162,7 @@ async fn what_does_not_verify_is_told_nothing() {
         ),
     ];
     for (which, signed, why) in cases {
-        let (address, _hears) = serve(signed, &[]).await;
+        let (address, mut hears) = serve(signed, &[]).await;
         for inside in [Inside::Http1, Inside::Bytes] {
             let refused = open(&tls(&authority, Vec::new()), address, inside).await;
             let refused = refused
@@ -161,6 +170,7 @@ async fn what_does_not_verify_is_told_nothing() {
                 .unwrap_or_else(|| panic!("{which} was spoken to"));
             assert!(refused.contains(why), "{which}: {refused}");
         }
+        assert!(hears.try_recv().is_err(), "{which}: a session came about");
     }
     // Which the web's roots know as little.
     let (address, _hears) = serve(authority.sign_for(vec![dns(HOST)], today()), &[]).await;
@@ -169,7 +179,9 @@ async fn what_does_not_verify_is_told_nothing() {
         names: Vec::new(),
         roots: Roots::Web,
     });
-    assert!(open(&web, address, Inside::Http1).await.is_err());
+    let refused = open(&web, address, Inside::Http1).await.err();
+    let refused = refused.unwrap_or_default();
+    assert!(refused.contains("UnknownIssuer"), "{refused}");
 }
 
 #[tokio::test]
@@ -238,6 +250,22 @@ async fn a_second_connection_resumes_and_another_policys_does_not() {
         [false, true, false],
         "{kinds:?}"
     );
+}
+
+#[tokio::test]
+async fn servers_of_ten_years_ago_are_spoken_to_and_verified_all_the_same() {
+    let authority = TestAuthority::new();
+    let origin = Origin::new(&tls(&authority, Vec::new())).unwrap();
+    let signed = authority.sign_for(vec![dns(HOST)], today());
+    let (address, mut hears) = serve_in(&[&TLS12], signed, &["h2"]).await;
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut stream = opened(&origin, address, Inside::Http2).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(hears.recv().await.unwrap().1, Some(expected));
+    }
+    let stranger = TestAuthority::new().sign_for(vec![dns(HOST)], today());
+    let (address, _hears) = serve_in(&[&TLS12], stranger, &["h2"]).await;
+    assert!(opened(&origin, address, Inside::Http2).await.is_err());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod model;
+mod upgraded;
 
 use proptest::prelude::*;
 

@@ -6,12 +6,12 @@ use crate::{
     value::{Name, ServiceName},
 };
 
-use super::{super::index::service_of, Check, listed};
+use super::{Check, listed};
 
 impl Check<'_, '_> {
     pub(super) fn endpoint_slice(&mut self, slice: &EndpointSlice) {
         let label = format!("metadata.labels.{SERVICE_NAME_LABEL}");
-        let name = match service_of(slice).map(str::parse::<Name>) {
+        let name = match slice.service().map(str::parse::<Name>) {
             Some(Ok(name)) => name,
             written => {
                 let found = match written {
@@ -48,7 +48,7 @@ impl Check<'_, '_> {
             return;
         }
         for (port, at) in slice.spec.ports.iter().zip(0..) {
-            if port_of(service, port.name.as_ref()) {
+            if has_port(service, port.name.as_ref()) {
                 continue;
             }
             let names = service
@@ -106,7 +106,7 @@ impl Check<'_, '_> {
 }
 
 /// Whether the Service has a port of this name; one alone may have none.
-fn port_of(service: &Service, name: Option<&Name>) -> bool {
+fn has_port(service: &Service, name: Option<&Name>) -> bool {
     service
         .spec
         .ports
