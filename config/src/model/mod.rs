@@ -4,6 +4,7 @@
 //! Every default is already filled in: the proxy has no defaults of its own for policy.
 
 mod authentication;
+mod caller;
 mod endpoint;
 mod filter;
 mod fault;
@@ -17,6 +18,7 @@ mod traffic_policy;
 mod trust;
 
 pub use authentication::{Authentication, JwtProvider, TokenFrom};
+pub use caller::{PlaintextCaller, PlaintextCallers};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};

@@ -5,6 +5,7 @@
 //! guessed, because a policy that is half understood is a policy that is not enforced.
 
 mod authentication;
+mod caller;
 mod endpoint;
 mod error;
 mod filter;

@@ -6,6 +6,7 @@
 //! a wait or the disk: readers of configuration take none.
 
 mod apply;
+mod callers;
 mod candidate;
 mod rollback;
 mod conditions;
@@ -46,8 +47,8 @@ use usher_config::{
 
 use crate::{
     registry::{
-        EmbeddedStore, Remarks, Store, StoreError, Tables, World, complaints::unguarded,
-        instances::Instances, shared::Shared,
+        EmbeddedStore, Remarks, Store, StoreError, Tables, World, callers::Callers,
+        complaints::unguarded, instances::Instances, shared::Shared,
     },
     snapshot::Snapshot,
     source::directory,
@@ -130,6 +131,8 @@ impl std::fmt::Debug for Inner {
 #[derive(Debug, Default)]
 struct Registry {
     instances: Instances,
+    /// Who calls services without the mesh's TLS.
+    callers: Callers,
     /// Since the last snapshot.
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.

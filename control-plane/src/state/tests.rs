@@ -35,6 +35,7 @@ fn instance() -> Instance {
         zone: String::new(),
         identity: identity(),
         revision: 0,
+        callers: Default::default(),
     }
 }
 

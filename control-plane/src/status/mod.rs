@@ -10,8 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+mod callers;
 mod object;
 
+pub use callers::{CallerReport, CallersSummary};
 pub use object::{ConditionReport, ConditionStatus, ObjectReport, ObjectsSummary, count};
 
 /// Everything `usher status` shows.
@@ -38,6 +40,9 @@ pub struct StatusReport {
     pub objects: ObjectsSummary,
     /// By namespace and name.
     pub services: Vec<ServiceReport>,
+    /// Who calls services without the mesh's TLS, counted; each: `GET /v1/callers`.
+    #[serde(default)]
+    pub plaintext_callers: CallersSummary,
     /// Connected now, by node. Of several control planes: to this one.
     pub proxies: Vec<ProxyReport>,
     /// The store that several control planes share; `None`: this one has its own.

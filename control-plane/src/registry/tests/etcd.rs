@@ -324,6 +324,7 @@ fn instance(account: &str) -> Instance {
         zone: "z1".into(),
         identity: identity.parse().expect("valid"),
         revision: 3,
+        callers: Default::default(),
     }
 }
 
