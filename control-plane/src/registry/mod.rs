@@ -14,6 +14,7 @@ pub mod world;
 pub(crate) mod complaints;
 mod denied;
 mod doubt;
+mod held;
 mod opening;
 mod remarks;
 mod virtual_address;
