@@ -35,11 +35,17 @@ async fn a_plaintext_caller_is_listed_and_a_sidecar_is_not() -> Result<()> {
     assert_eq!(listed[0]["address"], "127.0.0.1");
     assert_eq!(listed[0]["mode"], "Permissive");
     assert_eq!(listed[0].get("lastRefused"), None);
-    let status = mesh.ask(&["status"])?;
-    assert_eq!(status["plaintextCallers"]["callers"], 1);
-    assert_eq!(status["plaintextCallers"]["services"][0], "default/api");
-    let metrics = Client::direct(mesh.http()).get("/metrics").await?.text();
-    assert!(metrics.contains("usher_mesh_plaintext_callers 1"));
+    // What is shown of all of the mesh may be a second old.
+    eventually("it is counted", async || {
+        let status = mesh.ask(&["status"]).ok()?;
+        let counted = &status["plaintextCallers"];
+        let metrics = Client::direct(mesh.http()).get("/metrics").await.ok()?;
+        let is_counted = counted["callers"] == 1
+            && counted["services"][0] == "default/api"
+            && metrics.text().contains("usher_mesh_plaintext_callers 1");
+        is_counted.then_some(())
+    })
+    .await;
 
     // A control plane that has forgotten everything hears of it again.
     mesh.kill_server();

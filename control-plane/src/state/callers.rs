@@ -24,17 +24,26 @@ impl State {
     pub fn callers(&self) -> Vec<CallerReport> {
         let configuration = self.0.configuration.load();
         let snapshot = self.0.snapshots.borrow().clone();
-        let (registry, now) = (lock(&self.0.registry), SystemTime::now());
-        let report = |service: &ServiceName| -> Vec<CallerReport> {
-            let of = registry.callers.of(service, now);
-            of.iter()
-                .map(|caller| {
+        let now = SystemTime::now();
+        // Nothing is made into text while renewals wait for the lock.
+        let found: Vec<(ServiceName, Caller, Option<SpiffeId>)> = {
+            let registry = lock(&self.0.registry);
+            let of = |service: &ServiceName| {
+                let of = registry.callers.of(service, now).into_iter();
+                let named = of.map(|caller| {
                     let workload = registry.workload_at(&snapshot, caller.address);
-                    reported(&configuration, service, caller, workload)
-                })
-                .collect()
+                    (service.clone(), caller, workload.cloned())
+                });
+                named.collect::<Vec<_>>()
+            };
+            registry.callers.services().flat_map(of).collect()
         };
-        registry.callers.services().flat_map(report).collect()
+        let found = found.iter();
+        found
+            .map(|(service, caller, workload)| {
+                reported(&configuration, service, caller, workload.as_ref())
+            })
+            .collect()
     }
 }
 

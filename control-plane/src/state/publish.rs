@@ -58,7 +58,7 @@ pub(super) async fn end_leases(state: Weak<Inner>) {
         };
         let mut registry = lock(&state.0.registry);
         ticks = ticks.wrapping_add(1);
-        if ticks % FORGET_EVERY == 0 {
+        if ticks.is_multiple_of(FORGET_EVERY) {
             registry.callers.forget(SystemTime::now());
         }
         let expired = registry.instances.expire(Instant::now());

@@ -18,9 +18,12 @@ use table::Table;
 pub use table::{CALLERS_MAX, Call, FORGOTTEN_AFTER, Seen, Who, merged};
 pub use told::{AGAIN_AFTER, Told, tellable};
 
+/// What one worker shows.
+type Shown = ArcSwap<Vec<(Who, Call)>>;
+
 /// What all workers have seen, for who is no worker.
 #[derive(Debug, Clone)]
-pub struct Lists(Arc<[ArcSwap<Vec<(Who, Call)>>]>);
+pub struct Lists(Arc<[Shown]>);
 
 impl Lists {
     /// For so many workers.

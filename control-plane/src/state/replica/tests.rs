@@ -26,6 +26,7 @@ use crate::{
 };
 use played::Hub;
 
+mod callers;
 mod farewell;
 mod played;
 mod set_back;

@@ -203,6 +203,9 @@ impl State {
     /// Services that this would lock callers out of, in one line; `None`: it would not.
     pub(super) fn locks_out(&self, before: &Configuration, next: &World) -> Option<String> {
         let why = self.concerns(before);
+        if why.is_empty() {
+            return None;
+        }
         let concerned = why.keys().cloned().collect();
         let locked = hold::locked(&before.world, next, &concerned);
         let concerns = locked

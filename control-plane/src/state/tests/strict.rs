@@ -160,6 +160,21 @@ async fn a_restarted_control_plane_that_hears_of_nobody_lets_the_change_in() {
 }
 
 #[tokio::test]
+async fn a_change_that_waits_is_read_again_when_the_last_caller_is_forgotten() {
+    let data = tempfile::tempdir().expect("dir");
+    let (state, config) = permissive(data.path()).await;
+    // Of its day two seconds are left.
+    state.register(&name(), called(86_398)).expect("room");
+    strict(config.path());
+    assert!(read(&state, config.path()).await.is_some());
+    let mut releases = state.0.released.subscribe();
+    let noticed = tokio::time::timeout(Duration::from_secs(30), releases.changed()).await;
+    noticed.expect("noticed").expect("alive");
+    assert_eq!(read(&state, config.path()).await, None);
+    assert_eq!(mode(&state), MtlsMode::Strict);
+}
+
+#[tokio::test]
 async fn going_back_to_a_strict_revision_needs_a_word_of_its_own() {
     let data = tempfile::tempdir().expect("dir");
     let (state, config) = permissive(data.path()).await;
