@@ -42,6 +42,7 @@ use usher_config::value::{InstanceName, Name, Port};
 use crate::{
     admin::{Admin, Command, serve_metrics, serve_socket},
     bootstrap::{Advertise, Bootstrap, Environment, Stop},
+    callers::Lists,
     control_plane::ControlPlane,
     health::watch_application,
     identity::Keeper,
@@ -146,6 +147,8 @@ struct Start {
     readiness: Readiness,
     standing: Standing,
     metrics: Metrics,
+    /// Who calls us without the mesh's TLS.
+    callers: Lists,
     control_plane: ControlPlane,
     /// A stream to the control plane has opened: it may be another one that has never heard of us.
     greeted: Arc<Notify>,
@@ -189,6 +192,7 @@ impl Start {
         let standing = Standing::default();
         let readiness = Readiness::new(store.clone(), standing.clone(), is_gateway);
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let callers = Lists::new(bootstrap.workers.get());
         let admin = Admin {
             store: store.clone(),
             readiness: readiness.clone(),
@@ -196,6 +200,7 @@ impl Start {
             metrics: registry(&metrics)?,
             log,
             probes: Door::new(bootstrap.probes.clone()),
+            callers: callers.clone(),
             commands: sender,
         };
         let addresses = listeners
@@ -219,6 +224,7 @@ impl Start {
             readiness,
             standing,
             metrics,
+            callers,
             instance,
         })
     }
@@ -273,6 +279,7 @@ impl Start {
                 zone: self.bootstrap.zone.clone(),
                 health: reported,
                 greeted: self.greeted.clone(),
+                callers: self.callers.clone(),
                 guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
             };
             Registering {

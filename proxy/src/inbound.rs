@@ -49,7 +49,7 @@ use crate::{
     worker::{Phase, Record, Worker},
 };
 
-use caller::{Caller, Meant};
+use caller::{Caller, Meant, no_such_port};
 
 /// For a caller's first bytes. Sidecars and HTTP callers speak first; who connects ahead of a request may take its time.
 const FIRST_BYTES_MAX: Duration = Duration::from_secs(10);
@@ -92,10 +92,15 @@ pub async fn serve(
         Detected::Unknown | Detected::NeedMore => ahead,
         Detected::Tls | Detected::Http1 | Detected::Http2Preface => None,
     };
-    let caller = Caller::plaintext(&worker, address, &meant);
+    // Not of whoever turns out to be another sidecar: it would be remembered as a caller in plaintext.
+    let caller = || Caller::plaintext(&worker, address, &meant);
     match detected {
-        Detected::Http1 => Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await,
+        Detected::Http1 => {
+            let caller = caller();
+            Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await;
+        }
         Detected::Http2Preface => {
+            let caller = caller();
             Box::pin(serve_http2(worker, Stream::Plain(stream), caller)).await;
         }
         Detected::Tls => match Box::pin(handshake(&worker, stream, address)).await {
@@ -103,15 +108,18 @@ pub async fn serve(
             // To us an application's own TLS is as opaque, and as unknown, as any other bytes.
             Some(Greeted::Application(stream, seen)) => {
                 let stream = Looked::after(Stream::Plain(stream), &seen).into_stream();
+                let caller = caller();
                 Box::pin(opaque::serve(worker, stream, caller, None)).await;
             }
             None => {}
         },
         // It should be HTTP and is not quite, or not yet: the strict reader waits, and says why it is refused.
-        Detected::Unknown | Detected::NeedMore if opaque::is_http_only(&worker, &caller) => {
+        Detected::Unknown | Detected::NeedMore if opaque::is_http_only(&worker, &meant) => {
+            let caller = caller();
             Box::pin(serve_http1(worker, Stream::Plain(stream), caller)).await;
         }
         Detected::Unknown | Detected::NeedMore => {
+            let caller = caller();
             Box::pin(opaque::serve(worker, Stream::Plain(stream), caller, ahead)).await;
         }
     }
@@ -321,6 +329,7 @@ fn transport_allowed(workload: &InboundEntry, caller: &Caller) -> Result<(), Pro
     if access::transport_allowed(workload.policy.mtls, caller.identity.as_ref()) {
         Ok(())
     } else {
+        caller.is_refused();
         Err(ProxyError::PlaintextRefused)
     }
 }
@@ -343,15 +352,6 @@ fn access_allowed(
         http: Some(http),
     };
     decide_access(worker, workload, &asked)
-}
-
-fn no_such_port(workload: &InboundEntry) -> ProxyError {
-    let ports = workload.policy.ports.iter();
-    ProxyError::NoSuchPort {
-        service: workload.policy.service.clone(),
-        port: None,
-        known: ports.map(|(port, _)| *port).collect(),
-    }
 }
 
 /// The policies' verdict; dry runs are counted.

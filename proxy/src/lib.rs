@@ -8,6 +8,7 @@
 pub mod clock;
 mod atomic;
 pub mod error;
+pub mod callers;
 pub mod snapshot;
 pub mod telemetry;
 

@@ -18,6 +18,7 @@ mod balancing;
 mod bank;
 mod breaker_fallback;
 mod conditions;
+mod callers;
 mod chaos;
 mod control_plane_outage;
 mod crash;

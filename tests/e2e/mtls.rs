@@ -49,6 +49,8 @@ async fn permissive_lets_plaintext_in_until_it_is_taken_away() -> Result<()> {
     .await;
     assert_eq!(web.get("http://api/mtls").await?.status, 200);
     std::fs::remove_file(mesh.config().join("access.yaml"))?;
+    // That we call is known, and in its way.
+    mesh.dismiss_callers("default/api")?;
     eventually("plaintext is refused again", async || {
         let answer = Client::direct(&api.inbound).get("/plain").await;
         answer

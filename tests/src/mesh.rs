@@ -107,6 +107,16 @@ impl Mesh {
         Ok(run(&binary("usher"), arguments))
     }
 
+    /// Lets a service become strict whoever is listed as a caller in plaintext.
+    pub fn dismiss_callers(&self, service: &str) -> Result<()> {
+        let data = self.data();
+        let arguments = ["callers", service, "--dismiss", "--data"].map(Path::new);
+        let arguments = arguments.into_iter().chain([data.as_path()]);
+        let done = run(&binary("usher"), arguments.map(Path::as_os_str));
+        anyhow::ensure!(done.code == Some(0), "{}", done.stderr);
+        Ok(())
+    }
+
     /// Starts the control plane again with names answered at `address`, and others' asked of `resolvers`.
     pub async fn restart_names(&mut self, address: Option<&str>, resolvers: &str) -> Result<()> {
         self.kill_server();

@@ -1,9 +1,9 @@
-//! What must hold for any bytes from a control plane: refused, or decoded to what encodes to the same again.
+//! What must hold for any bytes from a control plane, or from a sidecar: refused, or decoded to what encodes to the same again.
 //! The first byte picks the resource, the rest is the message.
 
 use prost::Message;
 use usher_config::{
-    model::{Endpoint, Gateway, InboundPolicy, Revision, Service, TrustBundle},
+    model::{Endpoint, Gateway, InboundPolicy, PlaintextCallers, Revision, Service, TrustBundle},
     wire::v1,
 };
 
@@ -12,13 +12,14 @@ pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
     };
-    match kind % 6 {
+    match kind % 7 {
         0 => round_trip::<v1::Service, Service>(message),
         1 => round_trip::<v1::Endpoint, Endpoint>(message),
         2 => round_trip::<v1::InboundPolicy, InboundPolicy>(message),
         3 => round_trip::<v1::TrustBundle, TrustBundle>(message),
         4 => round_trip::<v1::Revision, Revision>(message),
-        _ => round_trip::<v1::Gateway, Gateway>(message),
+        5 => round_trip::<v1::Gateway, Gateway>(message),
+        _ => round_trip::<v1::PlaintextCallers, PlaintextCallers>(message),
     }
 }
 

@@ -92,7 +92,8 @@ choice! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Mtls {
-    /// Default Strict: what is in the mesh is spoken to through the mesh.
+    /// Default Strict: what is in the mesh is spoken to through the mesh. A service that runs Permissive becomes Strict when nobody
+    /// is listed any more who calls it in plaintext (`usher callers`), or when it is forced (`usher apply --force`).
     pub mode: Option<MtlsMode>,
 }
 

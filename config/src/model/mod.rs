@@ -5,6 +5,7 @@
 
 mod authentication;
 mod backend_tls;
+mod caller;
 mod endpoint;
 mod filter;
 mod fault;
@@ -19,6 +20,7 @@ mod trust;
 
 pub use authentication::{Authentication, JwtProvider, TokenFrom};
 pub use backend_tls::{AlternativeName, BackendTls, Origination, Roots};
+pub use caller::{PlaintextCaller, PlaintextCallers};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultAnswer};
 pub use filter::{Cors, Filters, HeaderEdits, Listed, Mirror, PathEdit, Redirect, Rewrite};

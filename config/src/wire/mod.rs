@@ -6,6 +6,7 @@
 
 mod authentication;
 mod backend_tls;
+mod caller;
 mod endpoint;
 mod error;
 mod filter;

@@ -11,9 +11,11 @@ use crate::{
     value::{PathReading, Percent, Port, Weight},
 };
 
+mod callers;
 mod guards;
 mod routes;
 
+use callers::caller;
 use guards::{authentication, rate_limits};
 use routes::gateway;
 
@@ -349,6 +351,7 @@ fn the_fuzzer_starts_from_whole_messages() {
     };
     let service = v1::Service::from(&service("/a".into(), 2, 1500)).encode_to_vec();
     let policy = v1::InboundPolicy::from(&inbound_policy()).encode_to_vec();
+    let callers = v1::PlaintextCallers::from(&PlaintextCallers(vec![caller(7)])).encode_to_vec();
     let gateway = v1::Gateway::from(&gateway("/a".into(), 2, 1500)).encode_to_vec();
     let seeds = [
         ("service", 0, service),
@@ -361,6 +364,7 @@ fn the_fuzzer_starts_from_whole_messages() {
             v1::TrustBundle::from(&bundle).encode_to_vec(),
         ),
         ("revision", 4, v1::Revision::from(&revision).encode_to_vec()),
+        ("plaintext-callers", 6, callers),
     ];
     for (name, kind, message) in seeds {
         let bytes = [vec![kind], message].concat();

@@ -125,6 +125,7 @@ pub fn router(operator: Operator) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
         .route("/v1/rollback", post(history::rollback))
+        .route("/v1/callers/dismiss", post(callers::dismiss))
         .route("/v1/ca", get(authority::status))
         .route("/v1/ca/rotate", post(authority::rotate))
         .route("/v1/ca/retire", post(authority::retire))
@@ -250,6 +251,7 @@ fn status_of(error: &TokenError) -> StatusCode {
 pub mod apply;
 pub mod authority;
 pub mod backup;
+pub mod callers;
 pub mod history;
 mod unknown;
 

@@ -33,8 +33,8 @@ mod registry;
 
 /// For everybody who looks around.
 const ALLOWED: &str = "allowed: GET /v1/status, /v1/objects, /v1/objects/KIND/NAMESPACE/NAME, /v1/services, \
-                       /v1/services/NAMESPACE/NAME, /v1/instances, /v1/watch, /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, \
-                       usher get, usher services, usher instances, usher watch\n";
+                       /v1/services/NAMESPACE/NAME, /v1/instances, /v1/watch, /v1/callers, /v1/revisions, /metrics, /healthz, as /openapi.json says; for people: usher status, \
+                       usher get, usher services, usher instances, usher watch, usher callers\n";
 
 /// For who would register here.
 const READ_ONLY: &str = "this port is for reading; instances register with their identity on the port for sidecars (15012), \
@@ -83,6 +83,7 @@ fn whole() -> Router<Rest> {
             get(objects::object),
         )
         .route("/v1/services/{namespace}/{name}", get(registry::service))
+        .route("/v1/callers", get(registry::callers))
         .route("/v1/revisions", get(revisions))
         .route_layer(middleware::from_fn(without_query))
 }
@@ -186,6 +187,8 @@ fn observe(rest: &Rest, status: &StatusReport) {
         .filter(|proxy| !proxy.up_to_date)
         .count();
     gauges.proxies_behind.set(count(behind));
+    let callers = i64::from(status.plaintext_callers.callers);
+    gauges.plaintext_callers.set(callers);
     let is_reachable = status.store.as_ref().is_none_or(|store| store.reachable);
     gauges.store_reachable.set(i64::from(is_reachable));
     let seconds = |end: Option<OffsetDateTime>| end.map_or(0, OffsetDateTime::unix_timestamp);

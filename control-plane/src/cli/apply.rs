@@ -44,6 +44,9 @@ pub(super) struct Apply {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
+    /// Also what makes a service Strict that somebody calls in plaintext (usher callers): from then on they are refused
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     data: DataDirectory,
     /// Print {"revision","isNew","conditions"}, or {"message","rejected"}
@@ -120,6 +123,7 @@ impl Apply {
             files: parsed.sources.iter().map(file).collect(),
             author: operator::author(),
             message: self.message.clone(),
+            force: self.force,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use usher_config::{kind::ObjectKey, parse::Parsed};
+use usher_config::{kind::ObjectKey, model::MtlsMode, parse::Parsed, value::ServiceName};
 
 use super::{
     Failure, Outcome, block_on, exit,
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     admin::operator::history::InForce,
-    compile::compile,
+    compile::{Compiled, compile},
     registry::{World, store::Stored},
-    status::{ProxyReport, RejectedObject, StatusReport},
+    status::{RejectedObject, StatusReport},
     whatif::diff::{Effect, effects},
 };
 
@@ -63,6 +63,8 @@ struct Difference {
     rejected: Vec<RejectedObject>,
     /// What would not do all that it says, and does now or is not there.
     conditions: Vec<Found>,
+    /// Services that would become Strict, and that somebody calls in plaintext: `namespace/service`.
+    locks_out_callers_of: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,8 +78,8 @@ struct ObjectDifference {
 impl Diff {
     pub(super) fn execute(self) -> Outcome {
         let parsed = offline::parsed(&self.paths)?;
-        let (world, proxies) = self.before()?;
-        let difference = difference(&world, &proxies, &parsed, self.base());
+        let (world, status) = self.before()?;
+        let difference = difference(&world, &status, &parsed, self.base());
         let same = difference.objects.is_empty() && difference.rejected.is_empty();
         if self.json {
             super::print_json(&difference)?;
@@ -98,11 +100,11 @@ impl Diff {
         }
     }
 
-    /// What there is, and who would be told.
-    fn before(&self) -> Result<(World, Vec<ProxyReport>), Failure> {
+    /// What there is, who would be told, and who calls in plaintext.
+    fn before(&self) -> Result<(World, StatusReport), Failure> {
         if !self.against.is_empty() {
             let parsed = offline::parsed(&self.against)?;
-            return Ok((offline::reading(&parsed).world, Vec::new()));
+            return Ok((offline::reading(&parsed).world, StatusReport::default()));
         }
         let in_force: InForce = block_on(read(&self.data, "/v1/configuration"))?;
         let status: StatusReport = block_on(read(&self.data, "/v1/status"))?;
@@ -110,11 +112,11 @@ impl Diff {
             Failure::of(exit::FAILED, &error).advise("is the control plane of this version?")
         })?;
         let (world, _) = World::restored(&stored);
-        Ok((world, status.proxies))
+        Ok((world, status))
     }
 }
 
-fn difference(before: &World, proxies: &[ProxyReport], parsed: &Parsed, base: &Path) -> Difference {
+fn difference(before: &World, status: &StatusReport, parsed: &Parsed, base: &Path) -> Difference {
     let reading = before.read(parsed, base, SystemTime::now());
     let text = |world: &World, key: &ObjectKey| {
         world.objects.get(key).map(|object| object.text.to_string())
@@ -129,10 +131,26 @@ fn difference(before: &World, proxies: &[ProxyReport], parsed: &Parsed, base: &P
     findings.retain(|finding| found::is_news(finding) && !old.findings.contains(finding));
     Difference {
         objects: reading.changed.iter().map(one).collect(),
-        effects: effects(&old, &new, proxies),
+        effects: effects(&old, &new, &status.proxies),
+        locks_out_callers_of: locks_out(&old, &new, &status.plaintext_callers.services),
         conditions: found::found(parsed, (&reading.world, &new), findings),
         rejected: reading.rejected,
     }
+}
+
+/// Those of the services that are called in plaintext which become Strict.
+fn locks_out(old: &Compiled, new: &Compiled, called: &[String]) -> Vec<String> {
+    let mode = |compiled: &Compiled, name: &ServiceName| {
+        let inbound = compiled.inbound.get(name);
+        inbound.map(|inbound| inbound.mtls)
+    };
+    let becomes_strict = |name: &&String| {
+        name.parse::<ServiceName>().is_ok_and(|name| {
+            mode(old, &name) == Some(MtlsMode::Permissive)
+                && mode(new, &name) == Some(MtlsMode::Strict)
+        })
+    };
+    called.iter().filter(becomes_strict).cloned().collect()
 }
 
 /// How many sidecars are named.
@@ -173,6 +191,14 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
             format!("not in force as written: {}", rejected.object),
         ));
     }
+    let locked_out = difference.locks_out_callers_of.iter().map(|service| {
+        let what = format!(
+            "PlaintextCallers: {service} would become Strict, and is called in plaintext (usher callers {service}): it waits for \
+             them in a directory; usher apply needs --force"
+        );
+        paint(BAD, what)
+    });
+    lines.extend(locked_out);
     lines.extend(difference.conditions.iter().flat_map(found::lines));
     if lines.is_empty() {
         lines.push("nothing would change".to_owned());

@@ -58,6 +58,11 @@ pub(super) struct ServerAddress {
 }
 
 impl ServerAddress {
+    /// The data directory of a control plane on this machine.
+    pub(super) fn data(&self) -> &DataDirectory {
+        &self.data
+    }
+
     /// `host:port`. A data directory that was named is meant: whoever else answers on the usual port is another mesh.
     pub(super) fn authority(&self) -> Result<String, Failure> {
         if let Some(url) = &self.server {

@@ -13,6 +13,7 @@ mod authz;
 mod ca;
 mod apply;
 mod backup;
+mod callers;
 mod client;
 mod diff;
 mod explain;
@@ -117,6 +118,7 @@ enum Verb {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Instances(instances::Instances),
+    Callers(callers::Callers),
     Watch(watch::Watch),
     Token(token::Token),
     Ca(ca::Ca),
@@ -163,6 +165,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
         Verb::Backup(verb) => verb.execute(),
         Verb::Restore(verb) => verb.execute(),
         Verb::Instances(verb) => verb.execute(),
+        Verb::Callers(verb) => verb.execute(),
         Verb::Watch(verb) => verb.execute(),
         Verb::Token(verb) => verb.execute(),
         Verb::Ca(verb) => verb.execute(),

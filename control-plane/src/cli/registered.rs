@@ -39,6 +39,14 @@ pub(super) struct Narrowed {
 }
 
 impl Wanted {
+    /// All of one: `NAME`, or `NAMESPACE/NAME`.
+    pub(super) fn service(service: String) -> Self {
+        Self {
+            service: Some(service),
+            narrowed: Narrowed::default(),
+        }
+    }
+
     /// The filter that is meant, if all that it names is there.
     ///
     /// # Errors

@@ -40,6 +40,9 @@ pub(super) struct Rollback {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
+    /// Also if it makes a service Strict that somebody calls in plaintext (usher callers): from then on they are refused
+    #[arg(long, conflicts_with = "release")]
+    force: bool,
     #[command(flatten)]
     data: DataDirectory,
     /// Print the status afterwards as one JSON document
@@ -53,6 +56,7 @@ impl Rollback {
             to: self.revision,
             author: author(),
             message: self.message.clone(),
+            force: self.force,
         };
         let status: StatusReport = block_on(command(&self.data, "/v1/rollback", &wanted))?;
         if self.json {

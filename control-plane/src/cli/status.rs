@@ -12,7 +12,8 @@ use super::{
 use crate::{
     registry::store::CHANGED_MAX,
     status::{
-        ObjectsSummary, ProxyReport, RejectedObject, ServiceReport, StatusReport, StoreReport,
+        CallersSummary, ObjectsSummary, ProxyReport, RejectedObject, ServiceReport, StatusReport,
+        StoreReport,
     },
 };
 
@@ -126,6 +127,7 @@ fn render(status: &StatusReport) -> Vec<String> {
     );
     lines.extend(objects_line(status));
     lines.push(services_line(&status.services));
+    lines.extend(callers_line(&status.plaintext_callers));
     lines.push(proxies_line(&status.proxies));
     lines.extend(status.proxies.iter().filter_map(nack_line));
     lines.extend(status.proxies.iter().flat_map(remark_lines));
@@ -203,6 +205,32 @@ fn store_line(store: &StoreReport) -> Option<String> {
         )
     };
     (!store.reachable).then(told)
+}
+
+/// `None`: there are none.
+fn callers_line(summary: &CallersSummary) -> Option<String> {
+    let services = &summary.services;
+    let count = match summary.callers {
+        0 => return None,
+        1 => "1 caller".to_owned(),
+        number => format!("{number} callers"),
+    };
+    let named: Vec<&str> = services
+        .iter()
+        .take(NAMED_MAX)
+        .map(String::as_str)
+        .collect();
+    let more = match services.len().saturating_sub(NAMED_MAX) {
+        0 => "",
+        _ => ", ...",
+    };
+    let of = format!("  of {}{more}  (who: usher callers)", named.join(", "));
+    let head = paint(HEAD, "plaintext");
+    Some(format!(
+        "{head}    {}{}",
+        paint(WARN, count),
+        paint(DIM, of)
+    ))
 }
 
 fn services_line(services: &[ServiceReport]) -> String {
@@ -313,9 +341,13 @@ pub(super) fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
     } else {
         "(it never ran)"
     };
+    let word = match rejected.reason.as_str() {
+        "" => "rejected",
+        word => word,
+    };
     let head = format!(
         "\n{} {}",
-        paint(BAD, format!("rejected: {}", rejected.object)),
+        paint(BAD, format!("{word}: {}", rejected.object)),
         paint(DIM, fate)
     );
     let mistakes = rejected.mistakes.iter().map(|mistake| {

@@ -147,7 +147,7 @@ pub(super) fn deciders(
     told
 }
 
-fn targets_of(service: &ServiceName) -> [Target; 3] {
+pub(super) fn targets_of(service: &ServiceName) -> [Target; 3] {
     [
         Target::Mesh,
         Target::Namespace(service.namespace.clone()),
@@ -218,6 +218,17 @@ fn ruling<'a>(policies: &[&'a kind::AccessPolicy]) -> Option<&'a kind::AccessPol
     narrow_to_wide
         .find(|policy| !policy.spec.rules.is_empty())
         .copied()
+}
+
+/// Whether plaintext is let in, and who decided it; nobody: the default.
+pub(super) fn mode(
+    index: &Index<'_>,
+    targets: &Targets<'_>,
+    service: &ServiceName,
+) -> (MtlsMode, Option<ObjectKey>) {
+    let enforced = enforced(&held(targets, &targets_of(service)));
+    let loosening = index.mesh.allow_loosening.unwrap_or(false);
+    mtls(index, &enforced, loosening, &mut Vec::new())
 }
 
 /// What the narrowest says that may, and which that is.

@@ -27,6 +27,7 @@ mod routes;
 mod gateways;
 mod services;
 pub mod explain;
+pub mod modes;
 pub mod reach;
 pub mod shadow;
 

@@ -199,6 +199,7 @@ fn waiting(
         object: key.to_string(),
         last_good,
         mistakes: vec![mistake],
+        ..RejectedObject::default()
     }
 }
 

@@ -7,12 +7,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use usher_config::value::{InstanceName, Name, ServiceName, SpiffeId};
 
-use super::shared::Registration;
+use super::{callers::Heard, shared::Registration};
 
 /// How long an instance lives without a renewal: three renewals at a third of it, so that one lost packet or a
 /// short pause takes nobody out.
@@ -38,15 +39,17 @@ pub struct Instance {
     pub identity: SpiffeId,
     /// The configuration its sidecar said it runs; 0: did not say.
     pub revision: u64,
+    /// Who has called it without the mesh's TLS, as its sidecar said last; callers are not told.
+    pub callers: Heard,
 }
 
 impl Instance {
     /// Whether callers see no difference.
     fn is_seen_as(&self, other: &Self) -> bool {
-        let (reason, revision) = (other.health_reason.clone(), other.revision);
         let told = Self {
-            health_reason: reason,
-            revision,
+            health_reason: other.health_reason.clone(),
+            revision: other.revision,
+            callers: other.callers.clone(),
             ..self.clone()
         };
         told == *other
@@ -162,6 +165,9 @@ impl Instances {
         leased.instance.healthy = renewal.healthy;
         if leased.instance.health_reason != renewal.health_reason {
             leased.instance.health_reason = renewal.health_reason.to_owned();
+        }
+        if let Some(callers) = renewal.callers {
+            leased.instance.callers = Arc::clone(callers);
         }
         Ok(effect)
     }
@@ -336,6 +342,8 @@ pub struct Renewal<'a> {
     pub health_reason: &'a str,
     /// The configuration it runs.
     pub revision: u64,
+    /// Who has called it without the mesh's TLS; `None`: nothing new.
+    pub callers: Option<&'a Heard>,
 }
 
 #[cfg(test)]

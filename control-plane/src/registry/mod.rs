@@ -9,10 +9,12 @@ pub mod shared;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod instances;
+pub mod callers;
 pub mod world;
 pub(crate) mod complaints;
 mod denied;
 mod doubt;
+mod held;
 mod opening;
 mod remarks;
 mod virtual_address;

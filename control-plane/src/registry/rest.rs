@@ -176,6 +176,8 @@ async fn register(
         healthy: instance.healthy,
         zone: instance.zone,
         health_reason: instance.health_reason,
+        // Known by sidecars.
+        plaintext_callers: None,
     };
     let lease = service.register(from_peer(message, peer)).await?;
     Ok((StatusCode::CREATED, Json(granted(lease.into_inner()))))
@@ -197,6 +199,7 @@ async fn renew(
         healthy: renewal.healthy,
         revision: renewal.revision,
         health_reason: renewal.health_reason,
+        plaintext_callers: None,
     };
     let lease = registry.renew(from_peer(message, peer)).await?;
     Ok(Json(granted(lease.into_inner())))

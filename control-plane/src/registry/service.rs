@@ -2,16 +2,17 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use prometheus::IntCounter;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 use usher_config::{
+    model::PlaintextCallers,
     value::{InstanceName, Name, ServiceName, SpiffeId},
     wire::v1::{
-        AdmitRequest, AdmitResponse, DeregisterRequest, DeregisterResponse, Endpoint, Lease,
+        self, AdmitRequest, AdmitResponse, DeregisterRequest, DeregisterResponse, Endpoint, Lease,
         ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
         ServiceStatus, WatchRequest, registry_server::Registry,
     },
@@ -24,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    callers::{Heard, heard},
     instances::{Instance, LEASE, NotRegistered, Renewal},
     watching::{Responses, responses},
 };
@@ -163,6 +165,7 @@ impl Registry for RegistryService {
             zone: request.zone,
             identity,
             revision: 0,
+            callers: callers(request.plaintext_callers, &name).unwrap_or_default(),
         };
         let lease = self
             .state
@@ -180,12 +183,14 @@ impl Registry for RegistryService {
             [&request.namespace, &request.service, &request.instance],
         )?;
         let health_reason = one_line(&request.health_reason, HEALTH_REASON_MAX);
+        let callers = callers(request.plaintext_callers, &name);
         let renewal = Renewal {
             lease: &request.lease_id,
             identity: &identity,
             healthy: request.healthy,
             health_reason: &health_reason,
             revision: request.revision,
+            callers: callers.as_ref(),
         };
         let renewed = self.state.stay(&name, &renewal).await;
         renewed.map_err(|error| self.not_written(&name, &error))?;
@@ -247,6 +252,17 @@ fn as_lease(lease_id: String) -> Lease {
     Lease {
         lease_id,
         ttl_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Who calls an instance without the mesh's TLS; `None`: nothing new. What cannot be understood ends no lease.
+fn callers(told: Option<v1::PlaintextCallers>, instance: &InstanceName) -> Option<Heard> {
+    match PlaintextCallers::try_from(told?) {
+        Ok(told) => Some(heard(&told, SystemTime::now())),
+        Err(error) => {
+            warn!(%instance, %error, "cannot read who calls an instance in plaintext");
+            None
+        }
     }
 }
 

@@ -328,7 +328,7 @@ impl World {
     }
 
     /// Gives every service without a fixed address a virtual one.
-    fn address(&mut self, now: SystemTime) {
+    pub(super) fn address(&mut self, now: SystemTime) {
         let range = self.virtual_block();
         let services = self.without_fixed_address();
         let gone = self

@@ -42,6 +42,8 @@ pub struct By {
     pub author: String,
     /// Why, in his words.
     pub message: String,
+    /// He knows whom it locks out.
+    pub forced: bool,
 }
 
 impl State {

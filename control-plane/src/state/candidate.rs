@@ -74,7 +74,14 @@ impl State {
     pub fn judge(&self, object: &Value, now: SystemTime) -> Judged {
         let configuration = self.0.configuration.load_full();
         let known = self.0.candidates.of(&configuration);
-        judge(&configuration.world, &known, object, now)
+        let (mut judged, next) = judge(&configuration.world, &known, object, now);
+        if let Some(who) = next.and_then(|next| self.locks_out(&configuration, &next)) {
+            let reason = super::strict::REASON;
+            judged.warnings.push(format!(
+                "{reason}: it waits, as it would lock callers out: {who}"
+            ));
+        }
+        judged
     }
 
     /// Whether an object of that name is in force.
@@ -84,7 +91,8 @@ impl State {
     }
 }
 
-fn judge(world: &World, known: &All, object: &Value, now: SystemTime) -> Judged {
+/// With the world that it would make, if it is not refused.
+fn judge(world: &World, known: &All, object: &Value, now: SystemTime) -> (Judged, Option<World>) {
     let file = Path::new(NAME);
     let alone = parse_object(Vec::new(), file, object);
     let accepted = alone.objects.first().map(|located| located.object.key());
@@ -100,10 +108,11 @@ fn judge(world: &World, known: &All, object: &Value, now: SystemTime) -> Judged 
     let mistakes: Vec<MistakeReport> = mistakes.filter(|one| is_here(&one.at)).collect();
     if !mistakes.is_empty() {
         let warnings = parsed.mistakes.iter().filter(|one| is_warning(one));
-        return Judged {
+        let refused = Judged {
             mistakes,
             warnings: warnings.map(said).collect(),
         };
+        return (refused, None);
     }
     let by_age: Vec<String> = parsed.mistakes.iter().filter_map(other_place).collect();
     let remarks = reading.remarks.of(&reading.world).iter();
@@ -115,7 +124,7 @@ fn judge(world: &World, known: &All, object: &Value, now: SystemTime) -> Judged 
         let about_it = findings.filter(|finding| finding.object == key && is_news(finding));
         warnings.extend(about_it.map(|one| format!("{}: {}", one.reason.as_str(), one.message)));
     }
-    Judged { mistakes, warnings }
+    (Judged { mistakes, warnings }, Some(reading.world))
 }
 
 fn is_here(at: &str) -> bool {

@@ -79,9 +79,12 @@ impl State {
         by: &By,
     ) -> Result<Decision, StoreError> {
         let (before, base) = (Arc::clone(current), base.to_owned());
-        let parsed = Arc::clone(parsed);
+        let (parsed, state, forced) = (Arc::clone(parsed), self.clone(), by.forced);
         let (reading, digest) = off_thread(move || {
-            let reading = before.world.read(&parsed, &base, SystemTime::now());
+            let mut reading = before.world.read(&parsed, &base, SystemTime::now());
+            if !forced {
+                state.hold_strict(&before, &mut reading, (&parsed, &base));
+            }
             let digest = reading.world.digest();
             (reading, digest)
         })
@@ -89,6 +92,7 @@ impl State {
         if !accepts(&reading) {
             return Ok(Decision::Refused(reading.rejected));
         }
+        self.note_waiting(current, &reading);
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes
@@ -220,6 +224,7 @@ impl State {
                 path: String::new(),
                 message: format!("the configuration directory cannot be read: {error}"),
             }],
+            ..RejectedObject::default()
         };
         let next = current.with(vec![rejected]);
         // Somebody else has just accepted a configuration: then it can be read.

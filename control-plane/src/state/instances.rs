@@ -4,7 +4,10 @@
 //! several go through their store, and the table follows it. The registry service asks for either by [`State::enter`],
 //! [`State::stay`] and [`State::leave`].
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Instant, SystemTime},
+};
 
 use tracing::info;
 use usher_config::{
@@ -146,6 +149,7 @@ impl State {
     ) -> Result<String, NotRegistered> {
         let lease = uuid::Uuid::new_v4().simple().to_string();
         let (address, now) = (instance.address, Instant::now());
+        let callers = instance.callers.clone();
         let configuration = self.0.configuration.load();
         let mut registry = lock(&self.0.registry);
         let holder = registry.instances.holder(name, now);
@@ -156,6 +160,9 @@ impl State {
         registry
             .instances
             .register(name, instance, lease.clone(), now)?;
+        registry
+            .callers
+            .hear(&name.service, &callers, SystemTime::now());
         registry.dirty.insert(name.service.clone());
         registry.withdrawn.remove(&name.to_string());
         drop(registry);
@@ -171,6 +178,11 @@ impl State {
     pub fn renew(&self, name: &InstanceName, renewal: &Renewal<'_>) -> Result<(), LeaseGone> {
         let mut registry = lock(&self.0.registry);
         let effect = registry.instances.renew(name, renewal, Instant::now())?;
+        if let Some(callers) = renewal.callers {
+            registry
+                .callers
+                .hear(&name.service, callers, SystemTime::now());
+        }
         if effect == Effect::Changed {
             info!(instance = %name, healthy = renewal.healthy, "instance health changed");
             registry.dirty.insert(name.service.clone());

@@ -6,6 +6,7 @@
 //! a wait or the disk: readers of configuration take none.
 
 mod apply;
+mod callers;
 mod candidate;
 mod rollback;
 mod conditions;
@@ -19,6 +20,7 @@ mod objects;
 mod publish;
 mod replica;
 mod report;
+mod strict;
 mod trust;
 
 pub use lookup::{Found, Lookup, Named, Wanted};
@@ -46,8 +48,8 @@ use usher_config::{
 
 use crate::{
     registry::{
-        EmbeddedStore, Remarks, Store, StoreError, Tables, World, complaints::unguarded,
-        instances::Instances, shared::Shared,
+        EmbeddedStore, Remarks, Store, StoreError, Tables, World, callers::Callers,
+        complaints::unguarded, instances::Instances, shared::Shared,
     },
     snapshot::Snapshot,
     source::directory,
@@ -64,6 +66,7 @@ pub use apply::{By, Decision};
 pub use candidate::Judged;
 pub use instances::{Departure, NotWritten};
 pub use rollback::{Change, RollbackError};
+pub use strict::DISMISSED_FOR;
 
 /// How long after its start a control plane doubts that it knows all instances: proxies and instances that were
 /// away reconnect with back-off up to 30 s, many at once.
@@ -108,7 +111,9 @@ struct Inner {
     fetched: Mutex<BTreeMap<JwksUri, SystemTime>>,
     /// What was shown last to who looks.
     shown: tokio::sync::Mutex<Option<Kept>>,
-    /// How often a revision was held or released.
+    /// Whom a change would lock out.
+    guard: strict::Guard,
+    /// How often a revision was held or released, or what waits may come into force for another reason.
     released: watch::Sender<u64>,
     started: Instant,
 }
@@ -130,6 +135,8 @@ impl std::fmt::Debug for Inner {
 #[derive(Debug, Default)]
 struct Registry {
     instances: Instances,
+    /// Who calls services without the mesh's TLS.
+    callers: Callers,
     /// Since the last snapshot.
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.
@@ -242,6 +249,7 @@ impl State {
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }
+        let guard = strict::Guard::new(shared.is_some() || stored.revisions.is_empty());
         let configuration = Configuration::new(
             None,
             world,
@@ -272,6 +280,7 @@ impl State {
             candidates: candidate::Known::default(),
             fetched: Mutex::default(),
             shown: tokio::sync::Mutex::default(),
+            guard,
             released: watch::Sender::new(0),
             started: Instant::now(),
         };
@@ -282,6 +291,7 @@ impl State {
             state.0.changes.subscribe(),
         ));
         tokio::spawn(publish::end_leases(Arc::downgrade(&state.0)));
+        tokio::spawn(strict::watch_callers(Arc::downgrade(&state.0)));
         tokio::spawn(objects::watch_conditions(Arc::downgrade(&state.0)));
         Ok(state)
     }

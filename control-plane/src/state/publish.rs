@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Weak, atomic::Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::watch, time::sleep_until};
@@ -19,6 +19,9 @@ use super::{Inner, SETTLING, State, configure::off_thread, lock};
 
 /// How late an expired lease may be noticed.
 const LEASE_TICK: Duration = Duration::from_millis(500);
+
+/// In how many of these looks callers are taken out that nobody is shown any more.
+const FORGET_EVERY: u32 = 120;
 
 /// Makes a snapshot once a burst of changes is over.
 pub(super) async fn publish_changes(state: Weak<Inner>, mut changes: watch::Receiver<u64>) {
@@ -47,12 +50,17 @@ pub(super) async fn publish_changes(state: Weak<Inner>, mut changes: watch::Rece
 
 /// Takes out instances that no longer renew.
 pub(super) async fn end_leases(state: Weak<Inner>) {
+    let mut ticks = 0_u32;
     loop {
         tokio::time::sleep(LEASE_TICK).await;
         let Some(state) = state.upgrade().map(State) else {
             return;
         };
         let mut registry = lock(&state.0.registry);
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(FORGET_EVERY) {
+            registry.callers.forget(SystemTime::now());
+        }
         let expired = registry.instances.expire(Instant::now());
         for name in &expired {
             info!(instance = %name, "instance did not renew its lease");

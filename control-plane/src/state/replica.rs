@@ -140,7 +140,8 @@ impl State {
         shared.renew(renewal.lease).await.map_err(not_written)?;
         let is_same = instance.healthy == renewal.healthy
             && instance.health_reason == renewal.health_reason
-            && instance.revision == renewal.revision;
+            && instance.revision == renewal.revision
+            && renewal.callers.is_none_or(|told| *told == instance.callers);
         if is_same {
             return Ok(());
         }
@@ -152,6 +153,9 @@ impl State {
             .health_reason
             .clone_into(&mut instance.health_reason);
         instance.revision = renewal.revision;
+        if let Some(callers) = renewal.callers {
+            instance.callers = Arc::clone(callers);
+        }
         let position = shared.update(&held).await.map_err(not_written)?;
         self.returned(position, soon()).await;
         Ok(())

@@ -27,7 +27,7 @@ use crate::{
 pub(super) use shown::Kept;
 pub use shown::Shown;
 
-use super::{Configuration, Registry, State, lock};
+use super::{Configuration, Registry, State, callers, lock};
 
 impl State {
     /// Everything, now. Takes as long as the mesh is large: who answers others with it takes [`State::shown`].
@@ -60,6 +60,7 @@ impl State {
             conditions: found,
             objects: ObjectsSummary::of(&objects),
             services,
+            plaintext_callers: callers::summary(&self.callers()),
             proxies,
             store: self.store_health().map(store),
         };

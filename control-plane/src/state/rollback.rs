@@ -42,6 +42,17 @@ pub enum RollbackError {
     /// Nothing is held that could be released.
     #[error("no revision is held: configuration is as its source says")]
     NotPinned,
+    /// Somebody would be refused from one moment to the next.
+    #[error(
+        "revision {number} would make services Strict that are called in plaintext: {who}. Move the callers into the mesh, or lock \
+         them out: usher rollback {number} --force"
+    )]
+    LocksOut {
+        /// Which revision.
+        number: u64,
+        /// Whom, with their services.
+        who: String,
+    },
     /// See there.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -169,6 +180,11 @@ impl State {
         let mut attempts = 0;
         loop {
             let (reading, pinned) = self.wished(&current, wish).await?;
+            if let (Wish::Earlier(number), false) = (wish, by.forced)
+                && let Some(who) = self.locks_out(&current, &reading.world)
+            {
+                return Err(RollbackError::LocksOut { number, who });
+            }
             let next = Next {
                 digest: reading.world.digest(),
                 pinned,
@@ -237,6 +253,7 @@ impl By {
             origin: Origin::Rollback(to),
             author,
             message,
+            forced: false,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use usher_config::{model::Revision, value::InstanceName};
+use usher_config::{
+    model::{MtlsMode, Revision},
+    value::InstanceName,
+};
 
 use crate::registry::instances::Instance;
 
@@ -10,6 +13,7 @@ use super::*;
 
 mod bounds;
 mod restart;
+mod strict;
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: account, namespace: bank}\n\
     spec:\n  selector: {app: account}\n  ports: [{port: 8080}]\n";
@@ -35,6 +39,7 @@ fn instance() -> Instance {
         zone: String::new(),
         identity: identity(),
         revision: 0,
+        callers: Default::default(),
     }
 }
 

@@ -10,8 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+mod callers;
 mod object;
 
+pub use callers::{CallerReport, CallersSummary};
 pub use object::{ConditionReport, ConditionStatus, ObjectReport, ObjectsSummary, count};
 
 /// Everything `usher status` shows.
@@ -38,6 +40,9 @@ pub struct StatusReport {
     pub objects: ObjectsSummary,
     /// By namespace and name.
     pub services: Vec<ServiceReport>,
+    /// Who calls services without the mesh's TLS, counted; each: `GET /v1/callers`.
+    #[serde(default)]
+    pub plaintext_callers: CallersSummary,
     /// Connected now, by node. Of several control planes: to this one.
     pub proxies: Vec<ProxyReport>,
     /// The store that several control planes share; `None`: this one has its own.
@@ -99,6 +104,10 @@ pub struct RejectedObject {
     pub object: String,
     /// Whether an earlier version of it keeps running.
     pub last_good: bool,
+    /// `PlaintextCallers`: nothing is wrong with it, but it waits, as it would lock out who is listed as a caller. Empty: it has
+    /// mistakes, or may have.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// All of them, in the order of the text.
     pub mistakes: Vec<MistakeReport>,
 }

@@ -60,6 +60,8 @@ pub struct MeshGauges {
     pub endpoints: IntGauge,
     /// Instances registered and healthy.
     pub endpoints_ready: IntGauge,
+    /// Callers without the mesh's TLS.
+    pub plaintext_callers: IntGauge,
     /// Sidecars with an open stream.
     pub proxies: IntGauge,
     /// Sidecars whose revision is older than the one in force.
@@ -160,6 +162,10 @@ impl MeshGauges {
             endpoints_ready: table.gauge(
                 "usher_mesh_ready_endpoints",
                 "How many registered instances are healthy and take requests?",
+            )?,
+            plaintext_callers: table.gauge(
+                "usher_mesh_plaintext_callers",
+                "How many callers have called services without mutual TLS within a day?",
             )?,
             proxies: table.gauge(
                 "usher_mesh_proxies",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use usher_config::model::{AlternativeName, BackendTls, Roots, StreamRoute};
 
 use crate::{
+    callers::Seen,
     clock::Tick,
     control::Standing,
     policy::breaker::Phase,
@@ -74,6 +75,21 @@ pub(super) fn breakers(snapshot: &Snapshot, now: Tick) -> Value {
         .iter()
         .map(|(service, entry)| breaker(service, entry, now));
     Value::Array(listed.collect())
+}
+
+/// Who calls without the mesh's TLS, who was last seen first.
+pub(super) fn callers(seen: &[Seen], now: Tick) -> Value {
+    let caller = |seen: &Seen| {
+        json!({
+            "address": seen.who.address.to_string(),
+            "port": seen.who.port.map(|port| port.get()),
+            "connections": seen.connections,
+            "firstSeenAgoMs": milliseconds(now.since(seen.first)),
+            "lastSeenAgoMs": milliseconds(now.since(seen.last)),
+            "refusedAgoMs": seen.refused.map(|at| milliseconds(now.since(at))),
+        })
+    };
+    Value::Array(seen.iter().map(caller).collect())
 }
 
 fn sorted(snapshot: &Snapshot) -> Vec<&Arc<ServiceEntry>> {

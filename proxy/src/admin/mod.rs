@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    callers::Lists,
     control::{LogFilter, Readiness, Standing},
     probe::Door,
     snapshot::Store,
@@ -50,6 +51,8 @@ pub struct Admin {
     pub log: LogFilter,
     /// What the kubelet may have asked.
     pub probes: Door,
+    /// Who calls us without the mesh's TLS.
+    pub callers: Lists,
     /// To the control thread.
     pub commands: mpsc::Sender<Command>,
 }

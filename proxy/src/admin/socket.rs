@@ -1,4 +1,4 @@
-//! The operator's Unix socket: dump, breakers, drain, quit, log filter.
+//! The operator's Unix socket: dump, breakers, callers, drain, quit, log filter.
 
 use http::{Method, Request, StatusCode};
 use tokio::{net::UnixListener, sync::oneshot};
@@ -39,19 +39,22 @@ pub(super) async fn handle<B>(admin: &Admin, request: &Request<B>) -> Answer {
         (&Method::GET, "/config") => json(&dump::config(&admin.store.load(), clock::now())),
         (&Method::GET, "/standing") => json(&dump::standing(&admin.store.load(), &admin.standing)),
         (&Method::GET, "/breakers") => json(&dump::breakers(&admin.store.load(), clock::now())),
+        (&Method::GET, "/callers") => json(&dump::callers(&admin.callers.seen(), clock::now())),
         (&Method::POST, "/drain") => drain(admin, parameter(request, "grace")).await,
         (&Method::POST, "/quit") => match admin.commands.send(Command::Quit).await {
             Ok(()) => text(StatusCode::ACCEPTED, "quitting\n"),
             Err(_) => text(StatusCode::CONFLICT, "already ending\n"),
         },
         (&Method::PUT, "/log") => log(admin, parameter(request, "filter")),
-        (_, "/config" | "/standing" | "/breakers" | "/drain" | "/quit" | "/log") => text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("{} is not for {path}\n", request.method()),
-        ),
+        (_, "/config" | "/standing" | "/breakers" | "/callers" | "/drain" | "/quit" | "/log") => {
+            text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{} is not for {path}\n", request.method()),
+            )
+        }
         _ => text(
             StatusCode::NOT_FOUND,
-            "allowed: GET /config, GET /standing, GET /breakers, POST /drain?grace=10s, POST /quit, PUT /log?filter=info\n",
+            "allowed: GET /config, GET /standing, GET /breakers, GET /callers, POST /drain?grace=10s, POST /quit, PUT /log?filter=info\n",
         ),
     }
 }

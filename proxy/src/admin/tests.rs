@@ -30,6 +30,7 @@ fn admin() -> (Admin, mpsc::Receiver<Command>) {
             metrics: registry,
             log: LogFilter::default(),
             probes: Door::default(),
+            callers: Lists::new(1),
             commands: sender,
         },
         commands,

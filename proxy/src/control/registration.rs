@@ -13,13 +13,17 @@ use tracing::{debug, info, warn};
 use usher_config::{
     value::{Name, Port, ServiceName},
     wire::v1::{
-        DeregisterRequest, Lease, RegisterRequest, RenewLeaseRequest,
+        DeregisterRequest, Lease, PlaintextCallers, RegisterRequest, RenewLeaseRequest,
         registry_client::RegistryClient,
     },
 };
 
+mod message;
+
 use super::{exit::Exit, exposure::exposed_listener, witness::hands_over};
 use crate::{
+    callers::{Lists, Told, tellable},
+    clock,
     control_plane::{ControlPlane, Line},
     health::{Health, Report},
     snapshot::Store,
@@ -58,6 +62,8 @@ pub(super) struct Registration {
     pub health: watch::Receiver<Report>,
     /// A control plane that has just been reached may not know us: it is told at once.
     pub greeted: Arc<Notify>,
+    /// Who calls us without the mesh's TLS, which is reported too.
+    pub callers: Lists,
     /// Looked at before we call the application healthy; `None`: the operator has overridden the check.
     pub guarded: Option<Guarded>,
 }
@@ -88,7 +94,7 @@ impl Registration {
     /// # Errors
     /// [`Exit::ApplicationExposed`], [`Exit::NotIntercepted`].
     pub(super) async fn run(mut self, mut leave: mpsc::Receiver<Deregister>) -> Result<(), Exit> {
-        let (mut lease, mut failures) = (None::<Lease>, 0_u32);
+        let (mut lease, mut failures, mut told) = (None::<Lease>, 0_u32, Told::default());
         // Callers may have been told of us, whether we hold a lease or not.
         let mut known = false;
         loop {
@@ -104,7 +110,7 @@ impl Registration {
                 return Err(exposed);
             }
             let line = self.control_plane.line(self.material.clone());
-            let pause = match self.report(&line, lease.take(), &health).await {
+            let pause = match self.report(&line, lease.take(), &health, &mut told).await {
                 Ok(renewed) => {
                     (failures, known) = (0, true);
                     let pause = Duration::from_millis(renewed.ttl_ms) / 3;
@@ -179,16 +185,27 @@ impl Registration {
         }
     }
 
-    /// Renews, or registers where there is no lease. The lease outlives every failure but NOT_FOUND.
+    /// Renews, or registers where there is no lease. The lease outlives every failure but NOT_FOUND. Who registers says
+    /// of all callers that there are, who renews only if there is something new.
     async fn report(
         &self,
         line: &Line,
         lease: Option<Lease>,
         health: &Report,
+        told: &mut Told,
     ) -> Result<Lease, (Option<Lease>, Status)> {
+        let (seen, now) = (self.callers.seen(), clock::now());
+        let callers = tellable(&seen);
         if let Some(lease) = lease {
-            match self.renew(line, &lease, health).await {
-                Ok(renewed) => return Ok(renewed),
+            let news = (!told.is_old(callers)).then(|| message::callers(callers, now));
+            let is_told = news.is_some();
+            match self.renew(line, &lease, health, news).await {
+                Ok(renewed) => {
+                    if is_told {
+                        told.remember(callers, now);
+                    }
+                    return Ok(renewed);
+                }
                 Err(status) if status.code() == Code::NotFound => {
                     info!("lease is gone, registering again");
                 }
@@ -196,14 +213,21 @@ impl Registration {
             }
         }
         let lease = self
-            .register(line, health)
+            .register(line, health, message::callers(callers, now))
             .await
             .map_err(|status| (None, status))?;
+        *told = Told::default();
+        told.remember(callers, now);
         info!(service = %self.service, instance = %self.instance, address = %self.address, health = ?health.health, "registered");
         Ok(lease)
     }
 
-    async fn register(&self, line: &Line, health: &Report) -> Result<Lease, Status> {
+    async fn register(
+        &self,
+        line: &Line,
+        health: &Report,
+        callers: PlaintextCallers,
+    ) -> Result<Lease, Status> {
         let address = self.reachable_address().await?;
         let request = RegisterRequest {
             namespace: self.service.namespace.to_string(),
@@ -213,6 +237,7 @@ impl Registration {
             healthy: health.health == Health::Healthy,
             zone: self.zone.clone(),
             health_reason: health.reason(),
+            plaintext_callers: Some(callers),
         };
         let mut registry = RegistryClient::new(line.channel());
         within(CALL_TIMEOUT, async |limit| {
@@ -230,7 +255,13 @@ impl Registration {
         Ok(SocketAddr::new(ip, self.address.port()))
     }
 
-    async fn renew(&self, line: &Line, lease: &Lease, health: &Report) -> Result<Lease, Status> {
+    async fn renew(
+        &self,
+        line: &Line,
+        lease: &Lease,
+        health: &Report,
+        callers: Option<PlaintextCallers>,
+    ) -> Result<Lease, Status> {
         let request = RenewLeaseRequest {
             namespace: self.service.namespace.to_string(),
             service: self.service.name.to_string(),
@@ -244,6 +275,7 @@ impl Registration {
                 .revision()
                 .map(|revision| revision.number)
                 .unwrap_or_default(),
+            plaintext_callers: callers,
         };
         let share = Duration::from_millis(lease.ttl_ms) / RENEWALS_IN_A_LEASE;
         let mut registry = RegistryClient::new(line.channel());
@@ -291,7 +323,10 @@ impl Registration {
         lease: Option<Lease>,
         wait: Duration,
     ) -> Result<bool, (Option<Lease>, Status)> {
-        let lease = self.report(line, lease, &Report::default()).await?;
+        let mut told = Told::default();
+        let lease = self
+            .report(line, lease, &Report::default(), &mut told)
+            .await?;
         let left = self.deregister(line, lease.clone(), wait).await;
         left.map_err(|status| (Some(lease), status))
     }

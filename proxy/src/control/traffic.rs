@@ -63,6 +63,7 @@ pub(super) fn shared(
         discovery,
         drain,
         metrics: start.metrics.clone(),
+        callers: start.callers.clone(),
         access_log: Arc::new(access_log.map_err(Exit::system(cannot))?),
         own_ports: start.listeners.own_ports.clone(),
         intercepts_inbound: start.bootstrap.intercepts_inbound(),

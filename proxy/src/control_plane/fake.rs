@@ -30,8 +30,8 @@ use usher_config::wire::{
     },
     v1::{
         AdmitRequest, AdmitResponse, AttestRequest, DeregisterRequest, DeregisterResponse, Lease,
-        ListServicesRequest, ListServicesResponse, RegisterRequest, RenewLeaseRequest,
-        RenewRequest, SvidResponse, WatchRequest, WatchResponse,
+        ListServicesRequest, ListServicesResponse, PlaintextCallers, RegisterRequest,
+        RenewLeaseRequest, RenewRequest, SvidResponse, WatchRequest, WatchResponse,
         authority_server::{Authority, AuthorityServer},
         registry_server::{Registry, RegistryServer},
     },
@@ -229,10 +229,11 @@ impl Registry for Fake {
         let lease_id = format!("lease{}", self.calls().len());
         leases.push(lease_id.clone());
         self.called(format!(
-            "register {} healthy={}{}",
+            "register {} healthy={}{}{}",
             request.address,
             request.healthy,
-            because(&request.health_reason)
+            because(&request.health_reason),
+            called_by(request.plaintext_callers)
         ));
         Ok(Response::new(Lease {
             lease_id,
@@ -245,14 +246,16 @@ impl Registry for Fake {
             lease_id,
             healthy,
             health_reason,
+            plaintext_callers,
             ..
         } = request.into_inner();
         if !self.leases.lock().unwrap().contains(&lease_id) {
             return Err(Status::not_found("no such lease"));
         }
         self.called(format!(
-            "renew healthy={healthy}{}",
-            because(&health_reason)
+            "renew healthy={healthy}{}{}",
+            because(&health_reason),
+            called_by(plaintext_callers)
         ));
         Ok(Response::new(Lease {
             lease_id,
@@ -308,6 +311,15 @@ impl AggregatedDiscoveryService for Fake {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn called_by(callers: Option<PlaintextCallers>) -> String {
+    let callers = callers.unwrap_or_default().callers;
+    let addresses: Vec<String> = callers.into_iter().map(|one| one.address).collect();
+    match addresses.is_empty() {
+        true => String::new(),
+        false => format!(" called by {}", addresses.join(" ")),
     }
 }
 

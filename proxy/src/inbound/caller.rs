@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use usher_config::value::{Port, SpiffeId};
 
 use crate::{
+    callers::{Calling, Who},
     error::ProxyError,
     guard::{Arrived, authenticated, strip_claims},
     http::{Body, unsaid},
@@ -37,9 +38,18 @@ pub(super) struct Caller {
     pub requests: Requests,
     /// Its address.
     pub address: SocketAddr,
+    /// Says who calls without the mesh's TLS; `None`: it does not.
+    calling: Option<Calling>,
 }
 
 impl Caller {
+    /// It was refused for want of mutual TLS.
+    pub(super) fn is_refused(&self) {
+        if let Some(calling) = &self.calling {
+            calling.refused();
+        }
+    }
+
     /// Whose token one of its requests has. What only we write claims into is taken away first: from a gateway of the mesh,
     /// which has verified a token before, what this sidecar writes itself; from anybody else all of it.
     pub(super) fn authenticated(
@@ -166,11 +176,16 @@ impl Caller {
             service: Some(account(&peer.spiffe_id)),
             identity: Some(peer.spiffe_id.clone()),
             address,
+            calling: None,
         })
     }
 
     /// Somebody in plaintext: nothing they say about themselves counts.
     pub(super) fn plaintext(worker: &Worker, address: SocketAddr, meant: &Meant) -> Rc<Self> {
+        let who = Who {
+            address: address.ip().to_canonical(),
+            port: meant.port,
+        };
         Rc::new(Self {
             identity: None,
             service: None,
@@ -179,6 +194,7 @@ impl Caller {
             certificate: None,
             requests: requests(worker, "plaintext"),
             address,
+            calling: Some(worker.callers.call(who)),
         })
     }
 }
@@ -211,6 +227,16 @@ fn certificate(worker: &Worker, peer: &PeerIdentity) -> Option<HeaderValue> {
         &peer.spiffe_id,
     );
     HeaderValue::try_from(format!("By={us};Hash={hash};URI={them}")).ok()
+}
+
+/// What the caller meant is none of our ports.
+pub(super) fn no_such_port(workload: &InboundEntry) -> ProxyError {
+    let ports = workload.policy.ports.iter();
+    ProxyError::NoSuchPort {
+        service: workload.policy.service.clone(),
+        port: None,
+        known: ports.map(|(port, _)| *port).collect(),
+    }
 }
 
 #[cfg(test)]

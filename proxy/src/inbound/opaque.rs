@@ -37,8 +37,8 @@ use crate::{
 use super::{
     CONNECT_MAX, OPAQUE_WAIT_MAX,
     application::declared,
-    caller::{Caller, Meant},
-    decide_access, no_such_port, serve_http1, serve_http2, transport_allowed,
+    caller::{Caller, Meant, no_such_port},
+    decide_access, serve_http1, serve_http2, transport_allowed,
 };
 
 /// Connects to our application for a plaintext caller of whom nothing is known yet, and returns as soon as it has spoken.
@@ -182,9 +182,9 @@ async fn open(
 }
 
 /// Whether the port that is meant declares HTTP.
-pub(super) fn is_http_only(worker: &Worker, caller: &Caller) -> bool {
+pub(super) fn is_http_only(worker: &Worker, meant: &Meant) -> bool {
     let snapshot = worker.snapshot();
-    let workload = snapshot.workload().zip(caller.port);
+    let workload = snapshot.workload().zip(meant.port);
     is_http(workload.and_then(|(workload, port)| declared(workload, port)))
 }
 

@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::{
     accept::Lost,
+    callers::{Callers, Lists},
     clock::{self, Tick},
     policy::limits::{InFlight, Peers},
     pool::Pool,
@@ -58,6 +59,8 @@ pub struct Shared {
     pub drain: Drain,
     /// Made for at least as many workers as are started.
     pub metrics: Metrics,
+    /// Who calls us without the mesh's TLS. Made for at least as many workers as are started.
+    pub callers: Lists,
     /// Made once; each worker has its end.
     pub access_log: Arc<AccessLog>,
     /// The ports that this sidecar listens on, if the kernel hands it connections; `None`: explicit calls only.
@@ -84,6 +87,8 @@ pub struct Worker {
     pub handshakes: Arc<Peers>,
     /// Connections from outside of all workers; `None`: this is no gateway, or proxies are known to be before it.
     pub outsiders: Option<Arc<Peers>>,
+    /// Who calls us without the mesh's TLS.
+    pub callers: Callers,
     /// Copies of requests under way.
     pub mirrors: Arc<InFlight>,
     /// `namespace/name` of our own service.
@@ -190,6 +195,7 @@ impl Worker {
             load,
             handshakes,
             outsiders,
+            callers: Callers::new(shared.callers.clone(), index),
             mirrors: Arc::default(),
             own: shared.store.own().to_string().into(),
             scratch: Scratch::default(),

@@ -327,6 +327,7 @@ async fn sweep(worker: Rc<Worker>) {
     let mut bundle = worker.shared.material.load().bundle_version;
     loop {
         every.tick().await;
+        worker.callers.show();
         let snapshot = worker.snapshot();
         worker
             .pool

@@ -1380,7 +1380,7 @@ pub struct AdmitResponse {
     #[prost(string, tag = "1")]
     pub warning: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterRequest {
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
@@ -1399,8 +1399,35 @@ pub struct RegisterRequest {
     /// what the failing check got, one line; for people
     #[prost(string, tag = "7")]
     pub health_reason: ::prost::alloc::string::String,
+    /// all that are known
+    #[prost(message, optional, tag = "8")]
+    pub plaintext_callers: ::core::option::Option<PlaintextCallers>,
 }
+/// Who has called an instance without the mesh's TLS, as its sidecar has seen it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlaintextCallers {
+    /// at most 50, those seen last
+    #[prost(message, repeated, tag = "1")]
+    pub callers: ::prost::alloc::vec::Vec<PlaintextCaller>,
+}
+/// Times are ages: the clocks of two machines need not agree.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlaintextCaller {
+    /// IP
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// of the service's, that was called; 0: none of them
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    #[prost(uint64, tag = "3")]
+    pub first_seen_ago_s: u64,
+    #[prost(uint64, tag = "4")]
+    pub last_seen_ago_s: u64,
+    /// the last time, for want of mutual TLS; absent: never
+    #[prost(uint64, optional, tag = "5")]
+    pub refused_ago_s: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RenewLeaseRequest {
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
@@ -1418,6 +1445,9 @@ pub struct RenewLeaseRequest {
     /// as in RegisterRequest
     #[prost(string, tag = "7")]
     pub health_reason: ::prost::alloc::string::String,
+    /// absent: nothing new
+    #[prost(message, optional, tag = "8")]
+    pub plaintext_callers: ::core::option::Option<PlaintextCallers>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {

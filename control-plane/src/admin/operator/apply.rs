@@ -35,6 +35,9 @@ pub struct Apply {
     /// Why, in his words.
     #[serde(default)]
     pub message: String,
+    /// Also what locks out who is listed as a caller in plaintext.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// A file with objects.
@@ -92,6 +95,7 @@ pub(super) async fn apply(
         origin: Origin::Apply,
         author: said(&wanted.author),
         message: said(&wanted.message),
+        forced: wanted.force,
     };
     let files = wanted.files.into_iter();
     let files: Vec<(PathBuf, String)> = files.map(|file| (file.path.into(), file.text)).collect();

@@ -38,6 +38,9 @@ pub struct Rollback {
     /// Why, in his words.
     #[serde(default)]
     pub message: String,
+    /// Also if it locks out who is listed as a caller in plaintext.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// What a revision did to an object.
@@ -119,7 +122,10 @@ pub(super) async fn rollback(
     let (author, message) = (said(&wanted.author), said(&wanted.message));
     let done: Result<Revision, RollbackError> = match wanted.to {
         Some(to) => {
-            let by = By::rollback(to, author, message);
+            let by = By {
+                forced: wanted.force,
+                ..By::rollback(to, author, message)
+            };
             operator.mesh.roll_back(to, &by).await
         }
         None => {
@@ -128,6 +134,7 @@ pub(super) async fn rollback(
                 origin,
                 author,
                 message,
+                ..By::default()
             };
             operator.mesh.release(&by).await
         }
@@ -171,7 +178,9 @@ pub(super) async fn objects(State(operator): State<Operator>) -> Result<Response
 fn refused(error: RollbackError) -> Refused {
     let status = match &error {
         RollbackError::NotRemembered { .. } => StatusCode::NOT_FOUND,
-        RollbackError::NotPinned | RollbackError::Unreadable { .. } => StatusCode::CONFLICT,
+        RollbackError::NotPinned
+        | RollbackError::Unreadable { .. }
+        | RollbackError::LocksOut { .. } => StatusCode::CONFLICT,
         RollbackError::Store(error) => status_of(error),
     };
     (status, told(&error))

@@ -80,6 +80,11 @@ pub(super) async fn service(
         })
 }
 
+/// `GET /v1/callers`.
+pub(super) async fn callers(State(rest): State<Rest>) -> Result<Response, Refused> {
+    written(move || Json(rest.mesh.callers()).into_response()).await
+}
+
 /// `GET /v1/instances`.
 pub(super) async fn instances(State(rest): State<Rest>, asked: Asked) -> Result<Response, Refused> {
     let filter = understand(asked)?;

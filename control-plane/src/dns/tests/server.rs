@@ -53,6 +53,7 @@ async fn many_instances() -> State {
                 .parse()
                 .expect("valid"),
             revision: 0,
+            callers: Default::default(),
         };
         let name = format!("bank/account/i{number}").parse().expect("valid");
         state.register(&name, instance).expect("room");

@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use usher_config::{
-    model::Revision,
+    model::{PlaintextCallers, Revision},
     value::{InstanceName, SpiffeId},
 };
 
@@ -25,6 +25,7 @@ use super::{
     watching::PAUSE,
 };
 use crate::registry::{
+    callers::Caller,
     instances::{Instance, LEASE},
     shared::{
         Acknowledgement, Batch, Health, Permits, Registration, Shared, SharedError, WriteError,
@@ -51,6 +52,8 @@ struct Value {
     identity: String,
     #[serde(default)]
     revision: u64,
+    #[serde(default, skip_serializing_if = "<[Caller]>::is_empty")]
+    callers: Vec<Caller>,
     lease: String,
 }
 
@@ -64,6 +67,7 @@ impl Value {
             zone: instance.zone.clone(),
             identity: instance.identity.to_string(),
             revision: instance.revision,
+            callers: instance.callers.to_vec(),
             lease: lease.to_owned(),
         }
     }
@@ -77,6 +81,11 @@ impl Value {
             zone: self.zone,
             identity: self.identity.parse().ok()?,
             revision: self.revision,
+            callers: self
+                .callers
+                .into_iter()
+                .take(PlaintextCallers::MAX)
+                .collect(),
         };
         Some(Registration {
             name,

@@ -21,6 +21,7 @@ fn instance() -> Instance {
         zone: String::new(),
         identity: identity("account"),
         revision: 0,
+        callers: Default::default(),
     }
 }
 
@@ -31,6 +32,7 @@ fn renewal<'a>(lease: &'a str, identity: &'a SpiffeId, healthy: bool) -> Renewal
         healthy,
         health_reason: if healthy { "" } else { "GET / → 404" },
         revision: 3,
+        callers: None,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         trust::{self, Census, Grant, Signer, TrustStore as _},
     },
     registry::{
+        callers::Caller,
         etcd::{EtcdOptions, EtcdStore},
         instances::Instance,
         shared::{Health, Shared, SharedError},
@@ -324,6 +325,14 @@ fn instance(account: &str) -> Instance {
         zone: "z1".into(),
         identity: identity.parse().expect("valid"),
         revision: 3,
+        callers: [Caller {
+            address: [192, 0, 2, 7].into(),
+            port: 8080,
+            first: 1_700_000_000,
+            last: 1_700_000_060,
+            refused: None,
+        }]
+        .into(),
     }
 }
 

@@ -111,6 +111,7 @@ async fn what_there_is_comes_first_and_then_what_changes() {
         zone: "west".to_owned(),
         identity,
         revision: 0,
+        callers: Default::default(),
     };
     let name = "bank/account/a".parse().expect("valid");
     state.register(&name, instance).expect("room");

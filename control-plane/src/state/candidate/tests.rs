@@ -44,7 +44,7 @@ fn policy(name: &str, target: &str, request: &str) -> Value {
 
 fn judged(object: &Value) -> Judged {
     let world = world();
-    judge(&world, &located(&world), object, SystemTime::UNIX_EPOCH)
+    judge(&world, &located(&world), object, SystemTime::UNIX_EPOCH).0
 }
 
 #[test]

@@ -153,14 +153,18 @@ fn held(known: &Known<'_>) -> (&'static str, String) {
     ("RevisionHeld", format!("{why}; {fate}"))
 }
 
-fn refusal(known: &Known<'_>, refused: &RejectedObject) -> (&'static str, String) {
+fn refusal<'r>(known: &Known<'_>, refused: &'r RejectedObject) -> (&'r str, String) {
     let fate = match known.revision {
         Some(revision) => format!("the version of revision {revision} stays in force"),
         None if known.reached.nobody => "it never ran".to_owned(),
         // A policy that never was valid closes what it was meant for.
         None => format!("{NEVER_VALID}, so what it was meant for is closed"),
     };
-    ("Invalid", format!("{}; {fate}", mistakes(refused)))
+    let word = match refused.reason.as_str() {
+        "" => "Invalid",
+        word => word,
+    };
+    (word, format!("{}; {fate}", mistakes(refused)))
 }
 
 fn doubt(known: &Known<'_>, file: &RejectedObject) -> (&'static str, String) {

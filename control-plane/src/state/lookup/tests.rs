@@ -34,6 +34,7 @@ fn register(state: &State, name: &str, healthy: bool) {
             .parse()
             .expect("valid"),
         revision: 0,
+        callers: Default::default(),
     };
     let name = format!("bank/account/{name}").parse().expect("valid");
     state.register(&name, instance).expect("room");

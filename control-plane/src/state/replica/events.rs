@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{mpsc, watch};
@@ -161,6 +161,9 @@ impl Registry {
     fn take_in(&mut self, registration: Registration) -> bool {
         let name = registration.name.clone();
         self.withdrawn.remove(&name.to_string());
+        let callers = registration.instance.callers.clone();
+        self.callers
+            .hear(&name.service, &callers, SystemTime::now());
         let is_changed = self.instances.put(registration) == Effect::Changed;
         if is_changed {
             self.dirty.insert(name.service);

@@ -26,6 +26,7 @@ use crate::{
 };
 use played::Hub;
 
+mod callers;
 mod farewell;
 mod played;
 mod set_back;
@@ -62,6 +63,7 @@ fn instance() -> Instance {
             .parse()
             .expect("valid"),
         revision: 0,
+        callers: Default::default(),
     }
 }
 
@@ -155,6 +157,7 @@ async fn an_instance_is_known_renewed_and_ended_at_either() {
         healthy,
         health_reason: "",
         revision: 1,
+        callers: None,
     };
     other.stay(&name(), &renewal(false)).await.expect("renewed");
     assert!(!other.endpoints()[0].1[0].healthy);
@@ -357,6 +360,7 @@ async fn a_control_plane_without_its_store_refuses_a_renewal_at_once() {
         healthy: true,
         health_reason: "",
         revision: 0,
+        callers: None,
     };
     let asked = tokio::time::Instant::now();
     let refused = state.stay(&name(), &renewal).await;

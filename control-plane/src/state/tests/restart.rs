@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a mesh has from the end of its first start on.
-fn bundle() -> TrustBundle {
+pub(super) fn bundle() -> TrustBundle {
     TrustBundle {
         trust_domain: TrustDomain::default(),
         version: 1,

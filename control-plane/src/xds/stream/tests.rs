@@ -321,6 +321,7 @@ async fn an_instance_leaves_when_every_caller_has_dropped_it() {
         healthy: true,
         zone: String::new(),
         health_reason: String::new(),
+        plaintext_callers: None,
     };
     let ask = |service: &str| AdmitRequest {
         namespace: part("bank"),

@@ -3,7 +3,10 @@
 use tokio::time::timeout;
 
 use super::*;
-use crate::control_plane::fake::{Fake, WORKLOAD};
+use crate::{
+    callers::{Callers, Who},
+    control_plane::fake::{Fake, WORKLOAD},
+};
 
 struct Rig {
     fake: Fake,
@@ -40,6 +43,7 @@ fn registration(
         zone: String::new(),
         health,
         greeted: Arc::default(),
+        callers: Lists::new(1),
         guarded: None,
     }
 }
@@ -196,7 +200,9 @@ async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing
         control_plane.line(registration.material.clone()),
         Instant::now(),
     );
-    let renewed = registration.renew(&line, &lease, &Report::default()).await;
+    let renewed = registration
+        .renew(&line, &lease, &Report::default(), None)
+        .await;
     assert_eq!(renewed.unwrap_err().code(), Code::DeadlineExceeded);
     let ttl = Duration::from_millis(lease.ttl_ms);
     let pauses = Duration::from_secs(1);
@@ -205,4 +211,43 @@ async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test]
+async fn who_calls_in_plaintext_is_told_once_and_to_whoever_it_registers_with() {
+    let fake = Fake::start().await;
+    let (_health, reported) = watch::channel(Report::default());
+    let (_leave, commands) = mpsc::channel(1);
+    let registration = registration(
+        (&fake, fake.control_plane.clone()),
+        "10.0.0.1:15006",
+        reported,
+    );
+    let callers = Callers::new(registration.callers.clone(), 0);
+    let task = tokio::spawn(registration.run(commands));
+    eventually(&fake, "renew healthy=false").await;
+
+    let address = "192.0.2.7".parse().unwrap();
+    let calling = callers.call(Who {
+        address,
+        port: None,
+    });
+    callers.show();
+    eventually(&fake, "renew healthy=false called by 192.0.2.7").await;
+    drop(calling);
+    callers.show();
+
+    // One that has forgotten us hears all of it.
+    fake.leases.lock().unwrap().clear();
+    eventually(
+        &fake,
+        "register 10.0.0.1:15006 healthy=false called by 192.0.2.7",
+    )
+    .await;
+    let calls = fake.calls();
+    let told = calls
+        .iter()
+        .filter(|call| call.starts_with("renew") && call.contains("called by"));
+    assert_eq!(told.count(), 1, "{calls:?}");
+    task.abort();
 }

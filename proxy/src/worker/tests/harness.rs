@@ -34,7 +34,7 @@ use super::{
 pub(super) struct Mesh {
     pub(super) authority: TestAuthority,
     caller: Sidecar,
-    callee: Sidecar,
+    pub(super) callee: Sidecar,
     application: Application,
     runtime: tokio::runtime::Runtime,
 }

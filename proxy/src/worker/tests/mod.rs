@@ -4,6 +4,7 @@ mod application;
 mod blame;
 mod client;
 mod bounds;
+mod callers;
 mod claims;
 mod goaway;
 mod harness;

@@ -17,6 +17,7 @@ use usher_config::{
 };
 
 use crate::{
+    callers::Lists,
     snapshot::{Change, Store},
     telemetry::{
         access_log::{AccessLog, Target},
@@ -37,6 +38,7 @@ pub(super) struct Sidecar {
     pub(super) outbound: SocketAddr,
     pub(super) inbound: SocketAddr,
     pub(super) tcp: SocketAddr,
+    pub(super) callers: Lists,
     pub(super) log: tempfile::NamedTempFile,
     metrics: Metrics,
 }
@@ -121,6 +123,7 @@ impl Sidecar {
         let log = tempfile::NamedTempFile::new().unwrap();
         let target = Target::File(log.path().to_owned());
         let access_log = AccessLog::open(target, metrics.access_log_dropped()).unwrap();
+        let callers = Lists::new(workers);
         let shared = Shared {
             store: store.clone(),
             material: Arc::new(ArcSwap::from_pointee(material)),
@@ -129,6 +132,7 @@ impl Sidecar {
             discovery,
             drain,
             metrics: metrics.clone(),
+            callers: callers.clone(),
             access_log: Arc::new(access_log),
             own_ports: None,
             intercepts_inbound: false,
@@ -159,6 +163,7 @@ impl Sidecar {
             outbound,
             inbound,
             tcp,
+            callers,
             log,
             metrics,
         }

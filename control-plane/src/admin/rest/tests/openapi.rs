@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::{
     registry::rest::{Deregistered, GrantedLease, LEASE_HEADER, RegisterInstance, RenewInstance},
     status::{
-        ChangeReport, InstanceReport, ObjectReport, RevisionStatus, ServiceReport, StatusReport,
+        CallerReport, ChangeReport, InstanceReport, ObjectReport, RevisionStatus, ServiceReport,
+        StatusReport,
     },
 };
 
@@ -103,6 +104,9 @@ fn paths(schemas: &mut Schemas) -> Value {
             "400": wrong_query,
             "429": refusal("As many watch already from this address as may; over loopback: from this machine"),
             "503": refusal("Too many watch already")
+        })),
+        "/v1/callers": get("callers", "Who calls services without the mesh's TLS", &none, &json!({
+            "200": answer("By service, who was seen last first", json, &schemas.of::<Vec<CallerReport>>())
         })),
         "/v1/revisions": get("revisions", "Accepted configurations, newest first", &none, &json!({
             "200": answer("At most 100", json, &schemas.of::<Vec<RevisionStatus>>())

@@ -35,6 +35,7 @@ fn register(state: &State, name: &str) {
             .parse()
             .expect("valid"),
         revision: 0,
+        callers: Default::default(),
     };
     let name = format!("bank/account/{name}").parse().expect("valid");
     state.register(&name, instance).expect("registered");
