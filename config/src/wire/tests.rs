@@ -16,7 +16,7 @@ mod guards;
 mod routes;
 
 use callers::caller;
-use guards::{authentication, rate_limits};
+use guards::{authentication, backend_tls, rate_limits};
 use routes::gateway;
 
 fn policy(retries: u32, millis: u64) -> TrafficPolicy {
@@ -159,18 +159,7 @@ fn service(path: String, retries: u32, millis: u64) -> Service {
             name: "grpc".parse().expect("name"),
             port,
             protocol: Protocol::Grpc,
-            tls: Some(Arc::new(BackendTls::Verified(Origination {
-                hostname: "fraud.example".parse().expect("host"),
-                names: vec![
-                    AlternativeName::Dns("a.example".parse().expect("host")),
-                    AlternativeName::Uri("spiffe://corp/fraud".to_owned()),
-                ],
-                roots: Roots::Given(
-                    "-----BEGIN CERTIFICATE-----\nMAIFAA==\n-----END CERTIFICATE-----"
-                        .parse()
-                        .expect("certificate"),
-                ),
-            }))),
+            tls: Some(Arc::new(backend_tls())),
         }],
         identities: vec!["spiffe://usher.local/ns/bank/sa/fraud".parse().expect("id")],
         policy: policy.clone(),

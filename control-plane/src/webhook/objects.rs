@@ -125,12 +125,14 @@ fn never(service: &Service) -> Value {
     not_among("kubernetes.io/metadata.name", &all)
 }
 
-/// All kinds that are configuration of the mesh alone (a Service of Kubernetes is more than that), in all versions that are
-/// read: an API server may serve only one of them.
+/// A cluster has many of them that are not for us, and its own controllers write most.
+const EVERYBODYS: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::ConfigMap];
+
+/// All kinds that are configuration of the mesh alone, in all versions that are read: an API server may serve only one of them.
 fn rules() -> Value {
     let kinds = Kind::ALL.iter().map(|(_, kind)| *kind);
     let mut rules: Vec<(&str, Vec<String>)> = Vec::new();
-    for kind in kinds.filter(|kind| *kind != Kind::Service) {
+    for kind in kinds.filter(|kind| !EVERYBODYS.contains(kind)) {
         for version in kind.api_versions() {
             let resource = plural(kind);
             match rules.iter_mut().find(|(known, _)| known == version) {

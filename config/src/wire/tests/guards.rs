@@ -3,6 +3,21 @@
 use super::*;
 use crate::value::{JwtAlgorithm, KeyMaterial, VerificationKey};
 
+pub(super) fn backend_tls() -> BackendTls {
+    BackendTls::Verified(Origination {
+        hostname: "fraud.example".parse().expect("host"),
+        names: vec![
+            AlternativeName::Dns("a.example".parse().expect("host")),
+            AlternativeName::Uri("spiffe://corp/fraud".to_owned()),
+        ],
+        roots: Roots::Given(
+            "-----BEGIN CERTIFICATE-----\nMAIFAA==\n-----END CERTIFICATE-----"
+                .parse()
+                .expect("certificate"),
+        ),
+    })
+}
+
 pub(super) fn rate_limits() -> RateLimits {
     RateLimits {
         policy: "bank/logins".into(),
