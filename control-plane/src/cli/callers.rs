@@ -29,18 +29,22 @@ past whose sidecar it calls. Under Permissive such calls are let in, under Stric
 own counts as plaintext; connections without a word (TCP probes) do not count. LAST SEEN is at most 5 min behind, and a caller
 is forgotten a day after it: what runs once a week has to be known otherwise.
 
-A change of configuration that makes a service Strict which somebody calls in plaintext waits until nobody is listed any more
-(usher get --not-ready). With --dismiss those listed hold up nothing for 10 min, so that what waits comes into force at once,
-and what is edited then: they are refused from then on. With a store, usher apply --force says the same.
+A change of configuration that makes a service Strict which somebody calls in plaintext, and changes nothing else, waits until
+nobody is listed any more (usher get --not-ready). Whoever reaches the port can hold it up like that, on purpose
+too. With --dismiss nobody holds anything up for 10 min, so that what waits comes into force at once, and what is edited then:
+they are refused from then on. With a store, usher apply --force says the same. A change of rules never waits, nor does its mode.
 
 Exit codes: 0 shown, or dismissed; 64 usage or no such service, 69 no control plane answers.")]
 pub(super) struct Callers {
     /// Only of this service: `NAME`, or `NAMESPACE/NAME`
     #[arg(value_name = "SERVICE")]
     service: Option<String>,
-    /// Let the service, or all services, become Strict in spite of them; on the control plane's machine
+    /// Let the service become Strict in spite of them; on the control plane's machine
     #[arg(long, conflicts_with = "server")]
     dismiss: bool,
+    /// With --dismiss: any service
+    #[arg(long, requires = "dismiss", conflicts_with = "service")]
+    all: bool,
     #[command(flatten)]
     server: ServerAddress,
     /// Print the callers as a JSON array
@@ -56,6 +60,10 @@ impl Callers {
             None => None,
         };
         if self.dismiss {
+            if meant.is_none() && !self.all {
+                let message = "--dismiss: whose callers? Name the service, or say --all";
+                return Err(Failure::new(exit::USAGE, message.to_owned()));
+            }
             return self.dismiss(meant);
         }
         let mut callers: Vec<CallerReport> = block_on(fetch(&authority, "/v1/callers"))?;

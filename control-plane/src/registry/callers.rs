@@ -44,6 +44,13 @@ pub struct Caller {
     pub refused: Option<u64>,
 }
 
+impl Caller {
+    /// Whether it called a port that the service has: at any other it gets nothing, whatever the mode.
+    pub fn is_at_a_port(&self) -> bool {
+        self.port != 0
+    }
+}
+
 /// What one sidecar says.
 pub type Heard = Arc<[Caller]>;
 

@@ -22,6 +22,11 @@ const NAMED_MAX: usize = 100;
 impl State {
     /// All callers, by service and who was seen last.
     pub fn callers(&self) -> Vec<CallerReport> {
+        self.listed(|_| true)
+    }
+
+    /// Some of them.
+    pub(super) fn listed(&self, wanted: impl Fn(&Caller) -> bool) -> Vec<CallerReport> {
         let configuration = self.0.configuration.load();
         let snapshot = self.0.snapshots.borrow().clone();
         let now = SystemTime::now();
@@ -30,6 +35,7 @@ impl State {
             let registry = lock(&self.0.registry);
             let of = |service: &ServiceName| {
                 let of = registry.callers.of(service, now).into_iter();
+                let of = of.filter(|caller| wanted(caller));
                 let named = of.map(|caller| {
                     let workload = registry.workload_at(&snapshot, caller.address);
                     (service.clone(), caller, workload.cloned())

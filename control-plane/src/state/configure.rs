@@ -80,19 +80,20 @@ impl State {
     ) -> Result<Decision, StoreError> {
         let (before, base) = (Arc::clone(current), base.to_owned());
         let (parsed, state, forced) = (Arc::clone(parsed), self.clone(), by.forced);
-        let (reading, digest) = off_thread(move || {
+        let (reading, waits_for, digest) = off_thread(move || {
             let mut reading = before.world.read(&parsed, &base, SystemTime::now());
-            if !forced {
-                state.hold_strict(&before, &mut reading, (&parsed, &base));
-            }
+            let waits_for = match forced {
+                true => BTreeMap::new(),
+                false => state.hold_strict(&before, &mut reading, (&parsed, &base)),
+            };
             let digest = reading.world.digest();
-            (reading, digest)
+            (reading, waits_for, digest)
         })
         .await?;
         if !accepts(&reading) {
             return Ok(Decision::Refused(reading.rejected));
         }
-        self.note_waiting(current, &reading);
+        self.note_waiting(waits_for);
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes

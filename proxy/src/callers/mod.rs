@@ -16,7 +16,7 @@ use crate::clock;
 
 use table::Table;
 pub use table::{CALLERS_MAX, Call, FORGOTTEN_AFTER, Seen, Who, merged};
-pub use told::{AGAIN_AFTER, Told, tellable};
+pub use told::{AGAIN_AFTER, Told};
 
 /// What one worker shows.
 type Shown = ArcSwap<Vec<(Who, Call)>>;

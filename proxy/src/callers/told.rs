@@ -33,6 +33,16 @@ impl Told {
             .extend(told.iter().map(|one| (one.who, (one.last, one.refused))));
     }
 
+    /// Of those seen, whom the control plane is told of: as many as fit into a message, those of whom it has not heard before
+    /// the others, so that a crowd hides nobody.
+    pub fn tellable(&self, seen: &[Seen]) -> Vec<Seen> {
+        let mut told = seen.to_vec();
+        // Stable: among both, who was seen last goes first.
+        told.sort_by_key(|one| !self.is_news(one));
+        told.truncate(PlaintextCallers::MAX);
+        told
+    }
+
     fn is_news(&self, seen: &Seen) -> bool {
         let Some((last, refused)) = self.0.get(&seen.who) else {
             return true;
@@ -45,11 +55,6 @@ impl Told {
         };
         refused_again || is_due(seen.last, *last)
     }
-}
-
-/// Of those seen, whom the control plane is told of.
-pub fn tellable(seen: &[Seen]) -> &[Seen] {
-    seen.get(..PlaintextCallers::MAX).unwrap_or(seen)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod message;
 
 use super::{exit::Exit, exposure::exposed_listener, witness::hands_over};
 use crate::{
-    callers::{Lists, Told, tellable},
+    callers::{Lists, Told},
     clock,
     control_plane::{ControlPlane, Line},
     health::{Health, Report},
@@ -195,7 +195,7 @@ impl Registration {
         told: &mut Told,
     ) -> Result<Lease, (Option<Lease>, Status)> {
         let (seen, now) = (self.callers.seen(), clock::now());
-        let callers = tellable(&seen);
+        let callers = &*told.tellable(&seen);
         if let Some(lease) = lease {
             let news = (!told.is_old(callers)).then(|| message::callers(callers, now));
             let is_told = news.is_some();

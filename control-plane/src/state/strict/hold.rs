@@ -1,5 +1,8 @@
 //! Which changes wait because they would lock somebody out. Pure.
 //!
+//! Only those that are about the mode alone: what else is in an object (rules, the default action, what it is attached to) keeps
+//! people out who are in, and nobody's call may hold that up. So a change of rules is in force at once, its mode with it.
+//!
 //! A service's mode is the word of the Mesh and of AccessPolicies for it, its namespace or the mesh. Those that changed, and
 //! with whom it becomes `Strict`, stay as they are in force; all else flows. What decides now goes first, then what decided
 //! before (it may be deleted, and the default is `Strict`), then whatever else has a word in it.
@@ -10,7 +13,7 @@ use std::{
 };
 
 use usher_config::{
-    kind::{Kind, ObjectKey},
+    kind::{AccessPolicySpec, DefaultAction, Kind, Object, ObjectKey},
     model::MtlsMode,
     value::ServiceName,
 };
@@ -93,7 +96,40 @@ fn decider(
     let all = before.objects.keys().chain(next.objects.keys());
     let others = all.filter(|key| matches!(key.kind, Kind::Mesh | Kind::AccessPolicy));
     let others = others.filter(|key| has_a_word(key)).cloned();
-    by.into_iter().flatten().chain(others).find(differs)
+    let decides = by.into_iter().flatten().chain(others).find(differs)?;
+    // What is mended lets in again whom it was meant for; the callers in plaintext were out with all others.
+    let is_mended = before.denied.contains_key(&decides);
+    let versions = [before, next].map(|world| world.objects.get(&decides).map(|one| &*one.object));
+    (!is_mended && is_about_the_mode_alone(versions)).then_some(decides)
+}
+
+/// Whether what an object was and what it is (`None`: it is not there) differ in `mtls.mode` and in nothing else. A policy
+/// that allows everything and one that is not there are the same but for it.
+fn is_about_the_mode_alone(versions: [Option<&Object>; 2]) -> bool {
+    match versions {
+        [Some(Object::Mesh(was)), Some(Object::Mesh(is))] => {
+            let mut spec = was.spec.clone();
+            spec.mtls.clone_from(&is.spec.mtls);
+            spec == is.spec
+        }
+        [
+            Some(Object::AccessPolicy(was)),
+            Some(Object::AccessPolicy(is)),
+        ] => {
+            let mut spec = was.spec.clone();
+            spec.mtls.clone_from(&is.spec.mtls);
+            spec == is.spec
+        }
+        [Some(Object::AccessPolicy(one)), None] | [None, Some(Object::AccessPolicy(one))] => {
+            let AccessPolicySpec {
+                default_action,
+                rules,
+                ..
+            } = &one.spec;
+            *default_action == Some(DefaultAction::Allow) && rules.is_empty()
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

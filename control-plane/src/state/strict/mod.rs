@@ -1,7 +1,7 @@
 //! A service that is called in plaintext does not become `Strict` by the way.
 //!
-//! Whoever is listed as a caller would be refused from one moment to the next. So a change of configuration that makes a
-//! running service `Strict` waits, like an edit with a mistake: what it would change stays as it is, all else flows. It comes
+//! Whoever is listed would be refused from one moment to the next. So a change of configuration that makes a
+//! running service `Strict` and does nothing else waits, like an edit with a mistake: what it would change stays as it is, all else flows. It comes
 //! into force when nobody is listed any more, or when somebody says that they know: `usher apply --force`, or, where a
 //! directory is served and no command passes by, `usher callers --dismiss`.
 //!
@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 use usher_config::{
     kind::{Kind, ObjectKey},
     model::MtlsMode,
@@ -28,7 +28,7 @@ use usher_config::{
 
 use crate::{
     clock,
-    registry::{World, world::Reading},
+    registry::{World, callers::Caller, world::Reading},
     status::{CallerReport, MistakeReport, RejectedObject},
 };
 
@@ -70,7 +70,7 @@ struct Dismissed {
 
 /// Why a service must not become `Strict`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     /// These would be refused.
     Callers(Vec<CallerReport>),
     /// Until then nobody knows.
@@ -107,11 +107,13 @@ impl State {
         dismissed.services.retain(|_, until| now < *until);
         match service {
             Some(service) => {
-                info!(%service, "plaintext callers dismissed");
+                warn!(%service, "plaintext callers dismissed: the service may become Strict for 10 min, whoever calls");
                 dismissed.services.insert(service, until);
             }
             None => {
-                info!("plaintext callers of all services dismissed");
+                warn!(
+                    "plaintext callers of all services dismissed: any may become Strict for 10 min, whoever calls"
+                );
                 dismissed.all = Some(until);
             }
         }
@@ -131,7 +133,7 @@ impl State {
         let (guard, now) = (&self.0.guard, Instant::now());
         let unknown = guard.unknown_until.filter(|(until, _)| now < *until);
         let mut listed: BTreeMap<String, Vec<CallerReport>> = BTreeMap::new();
-        for caller in self.callers() {
+        for caller in self.listed(Caller::is_at_a_port) {
             let service = format!("{}/{}", caller.namespace, caller.service);
             listed.entry(service).or_default().push(caller);
         }
@@ -150,21 +152,21 @@ impl State {
         concerned.filter_map(why).collect()
     }
 
-    /// Leaves of a reading what would lock callers out as it is in force, and says so.
+    /// Leaves of a reading what would lock callers out as it is in force, and says so. For which services, and why.
     pub(super) fn hold_strict(
         &self,
         before: &Configuration,
         reading: &mut Reading,
         (parsed, base): (&Parsed, &Path),
-    ) {
+    ) -> BTreeMap<ServiceName, Why> {
         let has_a_word = |key: &ObjectKey| matches!(key.kind, Kind::Mesh | Kind::AccessPolicy);
         if !reading.changed.iter().any(has_a_word) {
-            return;
+            return BTreeMap::new();
         }
-        let why = self.concerns(before);
+        let mut why = self.concerns(before);
         let concerned: BTreeSet<ServiceName> = why.keys().cloned().collect();
         if concerned.is_empty() {
-            return;
+            return why;
         }
         let mut next = reading.world.clone();
         let held = hold::hold(&before.world, &mut next, &concerned, SystemTime::now());
@@ -185,18 +187,16 @@ impl State {
             }
         });
         let rejected = rejected.collect();
+        let named: BTreeSet<&ServiceName> = held.values().flatten().collect();
+        why.retain(|service, _| named.contains(service));
         if !held.is_empty() {
             reading.hold(&before.world, (next, rejected), (parsed, base));
         }
+        why
     }
 
-    /// Notes for what a directory's objects wait.
-    pub(super) fn note_waiting(&self, before: &Configuration, reading: &Reading) {
-        let waits = reading.rejected.iter().any(|one| one.reason == REASON);
-        let why = match waits {
-            true => self.concerns(before),
-            false => BTreeMap::new(),
-        };
+    /// Notes for what a directory's objects wait, as they were just read.
+    pub(super) fn note_waiting(&self, why: BTreeMap<ServiceName, Why>) {
         *lock(&self.0.guard.waiting) = why;
     }
 
@@ -255,9 +255,9 @@ fn place(object: &ObjectKey, parsed: &Parsed, before: &World, base: &Path) -> (S
 
 fn message(concerns: &[(&ServiceName, &Why)]) -> String {
     format!(
-        "found Strict, allowed: Permissive while anybody is listed who calls in plaintext: {}. Move them into the mesh: a day \
-         after its last call nobody is listed any more, and this comes into force. Or lock them out: usher apply --force; where \
-         a directory is served, usher callers SERVICE --dismiss",
+        "found Strict, allowed: Permissive while anybody is listed who calls in plaintext: {}. Move them into the mesh (a day \
+         after its last call nobody is listed any more), or lock them out: usher apply --force, or where a directory is served, \
+         usher callers SERVICE --dismiss. Whoever reaches the port can hold this up: it does not end by itself while they call",
         facts(concerns)
     )
 }

@@ -163,8 +163,8 @@ async fn a_restarted_control_plane_that_hears_of_nobody_lets_the_change_in() {
 async fn a_change_that_waits_is_read_again_when_the_last_caller_is_forgotten() {
     let data = tempfile::tempdir().expect("dir");
     let (state, config) = permissive(data.path()).await;
-    // Of its day two seconds are left.
-    state.register(&name(), called(86_398)).expect("room");
+    // Of its day some seconds are left.
+    state.register(&name(), called(86_392)).expect("room");
     strict(config.path());
     assert!(read(&state, config.path()).await.is_some());
     let mut releases = state.0.released.subscribe();

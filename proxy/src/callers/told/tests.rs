@@ -1,5 +1,7 @@
 //! When there is something to tell.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -44,6 +46,26 @@ fn who_is_crowded_out_for_a_moment_is_no_news() {
     told.remember(&[seen(1, 100, None)], at(100));
     told.remember(&[seen(2, 101, None)], at(101));
     assert!(told.is_old(&[seen(1, 102, None), seen(2, 102, None)]));
+}
+
+#[test]
+fn a_crowd_hides_nobody() {
+    let mut told = Told::default();
+    // All of them stay connected; the one who came later was here for a moment.
+    let crowd = (0..120).map(|number| seen(number, 1_000, None));
+    let all: Vec<Seen> = crowd.chain([seen(200, 900, None)]).collect();
+    let mut heard = BTreeSet::new();
+    for turn in 0..3 {
+        let now = told.tellable(&all);
+        assert!(
+            now.len() <= PlaintextCallers::MAX && !told.is_old(&now),
+            "{turn}"
+        );
+        heard.extend(now.iter().map(|one| one.who));
+        told.remember(&now, at(1_000 + turn));
+    }
+    assert_eq!(heard.len(), all.len());
+    assert!(told.is_old(&told.tellable(&all)));
 }
 
 proptest! {

@@ -92,8 +92,10 @@ fn both() -> BTreeSet<ServiceName> {
 proptest! {
     #[test]
     fn nobody_is_locked_out_and_nothing_else_waits(
-        before in any_written(), next in any_written(), concerned in prop::sample::subsequence(vec!["a", "b"], 0..=2)
+        before in any_written(), next in any_written(), alike in any::<bool>(),
+        concerned in prop::sample::subsequence(vec!["a", "b"], 0..=2)
     ) {
+        let next = if alike { with_modes_of(&before, &next) } else { next };
         let concerned: BTreeSet<ServiceName> = concerned.into_iter().map(service).collect();
         let before = after(&World::default(), yaml(&before), 1);
         let wanted = after(&before, yaml(&next), 2);
@@ -101,15 +103,28 @@ proptest! {
         let mut next = wanted.clone();
         let held = hold(&before, &mut next, &concerned, at(2));
 
-        prop_assert_eq!(locked(&before, &next, &concerned), BTreeSet::new());
-        prop_assert_eq!(held.is_empty(), would_lock.is_empty());
+        let versions = |key: &ObjectKey| {
+            [&before, &wanted].map(|world| world.objects.get(key).map(|one| &*one.object))
+        };
+        let changed = before.objects.keys().chain(wanted.objects.keys());
+        let mut changed = changed.filter(|key| before.objects.get(*key) != wanted.objects.get(*key));
+        let alone = changed.all(|key| is_about_the_mode_alone(versions(key)));
+        prop_assert!(alone || !alike);
+        if alone {
+            prop_assert_eq!(locked(&before, &next, &concerned), BTreeSet::new());
+            prop_assert_eq!(held.is_empty(), would_lock.is_empty());
+        }
+        for key in held.keys() {
+            prop_assert!(is_about_the_mode_alone(versions(key)), "{}", key);
+        }
         for key in before.objects.keys().chain(wanted.objects.keys()) {
             let expected = if held.contains_key(key) { &before } else { &wanted };
             prop_assert_eq!(next.objects.get(key), expected.objects.get(key), "{}", key);
             prop_assert!(!held.contains_key(key) || before.objects.get(key) != wanted.objects.get(key));
         }
         let blamed: BTreeSet<ServiceName> = held.values().flatten().cloned().collect();
-        prop_assert!(blamed.is_subset(&concerned) && blamed.is_superset(&would_lock));
+        prop_assert!(blamed.is_subset(&concerned));
+        prop_assert!(!alone || blamed.is_superset(&would_lock));
     }
 
     #[test]
@@ -121,6 +136,69 @@ proptest! {
         prop_assert_eq!(hold(&before, &mut twice, &both(), at(3)), Held::new());
         prop_assert_eq!(twice, once);
     }
+}
+
+/// What is in `before`, with the modes of `next`.
+fn with_modes_of(before: &Written, next: &Written) -> Written {
+    let mut alike = before.clone();
+    if let (Some((mode, _)), Some((wanted, _))) = (&mut alike.mesh, next.mesh) {
+        *mode = wanted;
+    }
+    for (policy, wanted) in alike.policies.iter_mut().zip(next.policies) {
+        if let (Some((mode, _)), Some((wanted, _))) = (policy, wanted) {
+            *mode = wanted;
+        }
+    }
+    alike
+}
+
+/// A policy for `a` with rules, and what it says of the mode.
+fn guarded(mode: &str) -> String {
+    format!(
+        "{}---\napiVersion: usher.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: rules, namespace: bank}}\n\
+         spec:\n  targetRefs: [{{kind: Service, name: a}}]\n  mtls: {{mode: {mode}}}\n  \
+         rules: [{{to: {{methods: [GET]}}}}]\n",
+        yaml(&open())
+    )
+}
+
+/// All is Permissive.
+fn open() -> Written {
+    Written {
+        mesh: Some((Some(false), true)),
+        policies: [None, None, None, None],
+    }
+}
+
+#[test]
+fn rules_never_wait_and_their_mode_comes_with_them() {
+    let before = after(&World::default(), yaml(&open()), 1);
+    let mut next = after(&before, guarded("Strict"), 2);
+    let wanted = next.clone();
+    assert_eq!(hold(&before, &mut next, &both(), at(2)), Held::new());
+    assert_eq!(
+        next, wanted,
+        "a first policy keeps out whom it is to keep out"
+    );
+    // Once it is there, its mode alone may wait.
+    let before = after(&before, guarded("Permissive"), 2);
+    let mut next = after(&before, guarded("Strict"), 3);
+    let held = hold(&before, &mut next, &both(), at(3));
+    let held: Vec<String> = held.keys().map(ToString::to_string).collect();
+    assert_eq!(held, ["AccessPolicy bank/rules"]);
+}
+
+#[test]
+fn a_mesh_that_says_something_else_as_well_does_not_wait() {
+    let before = after(&World::default(), yaml(&open()), 1);
+    let strict = |loosening| Written {
+        mesh: Some((Some(true), loosening)),
+        ..open()
+    };
+    let mut next = after(&before, yaml(&strict(true)), 2);
+    assert_eq!(hold(&before, &mut next, &both(), at(2)).len(), 1);
+    let mut next = after(&before, yaml(&strict(false)), 2);
+    assert_eq!(hold(&before, &mut next, &both(), at(2)), Held::new());
 }
 
 fn permissive() -> Written {
