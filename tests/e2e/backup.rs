@@ -83,7 +83,12 @@ async fn a_mesh_goes_on_from_a_backup_with_its_keys() -> Result<()> {
         (all.as_array()?.len() == 1).then_some(())
     })
     .await;
-    assert_eq!(web.get("http://api/").await?.status, 200);
+    // Both sidecars are back at the older revision, each in its own moment.
+    eventually("it is called as the backup says", async || {
+        let answer = web.get("http://api/").await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
     // The root and the tokens are those of before.
     let token = token.display().to_string();
     let joined = mesh
