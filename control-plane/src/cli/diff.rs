@@ -193,8 +193,9 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
     }
     let locked_out = difference.locks_out_callers_of.iter().map(|service| {
         let what = format!(
-            "PlaintextCallers: {service} would become Strict, and is called in plaintext (usher callers {service}): it waits for \
-             them in a directory; usher apply needs --force"
+            "PlaintextCallers: {service} would become Strict, and is called in plaintext (usher callers {service}): a change of \
+             the mode alone waits in a directory, and usher apply needs --force; with any other change beside it they are \
+             refused at once"
         );
         paint(BAD, what)
     });

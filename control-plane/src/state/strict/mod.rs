@@ -254,10 +254,14 @@ fn place(object: &ObjectKey, parsed: &Parsed, before: &World, base: &Path) -> (S
 }
 
 fn message(concerns: &[(&ServiceName, &Why)]) -> String {
+    let service = match concerns {
+        [(service, _)] => service.to_string(),
+        _ => "SERVICE".to_owned(),
+    };
     format!(
         "found Strict, allowed: Permissive while anybody is listed who calls in plaintext: {}. Move them into the mesh (a day \
          after its last call nobody is listed any more), or lock them out: usher apply --force, or where a directory is served, \
-         usher callers SERVICE --dismiss. Whoever reaches the port can hold this up: it does not end by itself while they call",
+         usher callers {service} --dismiss. Whoever reaches the port can hold this up: it does not end by itself while they call",
         facts(concerns)
     )
 }

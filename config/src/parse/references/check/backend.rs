@@ -100,7 +100,11 @@ impl Check<'_, '_> {
                 name.name
             );
             let field = format!("spec.validation.caCertificateRefs[{at}].name");
-            self.add(Severity::Warning, &field, (found, listed(&known)), near);
+            let allowed = format!(
+                "a ConfigMap in this namespace whose `data` has `ca.crt`; there is: {}",
+                listed(&known)
+            );
+            self.add(Severity::Warning, &field, (found, allowed), near);
         }
     }
 }
