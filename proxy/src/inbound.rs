@@ -327,6 +327,7 @@ const NO_POLICY: Timeouts = Timeouts {
 
 fn transport_allowed(workload: &InboundEntry, caller: &Caller) -> Result<(), ProxyError> {
     if access::transport_allowed(workload.policy.mtls, caller.identity.as_ref()) {
+        caller.is_let_in();
         Ok(())
     } else {
         caller.is_refused();

@@ -15,9 +15,9 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
-use usher_tests::{Answer, Application, Mesh, Sidecar, binary, eventually, run, yaml};
+use usher_tests::{Answer, Application, Gateway, Mesh, Sidecar, binary, eventually, run, yaml};
 
-use crate::gateway::roots::Root;
+use crate::gateway::{gateway, http_listener, roots::Root};
 
 const HOST: &str = "api.partners.example";
 
@@ -197,6 +197,13 @@ async fn http_is_spoken_inside_tls_that_verifies_and_never_without() -> Result<(
     mesh.write("03.yaml", &certificates(&stranger))?;
     let reason = refuses(&web, "a certificate of another root is refused").await;
     assert!(reason.contains("tls-failed"), "{reason}");
+    eventually("the access log says why", async || {
+        let lines = web.access_log();
+        let line = lines.iter().find(|line| line["reason"] == "tls-failed")?;
+        let detail = line["detail"].as_str()?.to_owned();
+        detail.contains("certificate").then_some(())
+    })
+    .await;
     let seen = application.received().len();
 
     std::fs::remove_file(mesh.config().join("03.yaml"))?;
@@ -231,6 +238,51 @@ async fn http_is_spoken_inside_tls_that_verifies_and_never_without() -> Result<(
         (partner.plain.load(Ordering::SeqCst) > 0).then_some(())
     })
     .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_verifies_whom_it_sends_the_outside_worlds_requests_to() -> Result<()> {
+    let (root, stranger) = (Root::new()?, Root::new()?);
+    let application = Application::echo().await?;
+    let partner = Partner::start(&root, &[HOST], application.port()).await?;
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: out }\nspec:\n  \
+        parentRefs: [{ kind: Gateway, name: edge }]\n  \
+        rules: [{ backendRefs: [{ name: partners, port: 443 }] }]\n";
+    let documents = [
+        certificates(&root),
+        yaml::workload("edge"),
+        gateway(&http_listener("web", 8080, None)),
+        route.to_owned(),
+        partners("http", partner.port),
+        once(),
+        host(),
+    ];
+    let mesh = Mesh::start(&documents).await?;
+    let edge = Gateway::start(&mesh, "edge", &[8080], &[]).await?;
+    let outside = edge.client(8080);
+    let asked = async |status| {
+        let answer = outside.get("http://shop.example/hello").await.ok()?;
+        (answer.status == status).then_some(answer)
+    };
+    let answer = eventually("the partner answers", async || asked(200).await).await;
+    assert_eq!(answer.text(), "/hello");
+    assert!(partner.verified.load(Ordering::SeqCst) > 0);
+    mesh.write("00.yaml", &certificates(&stranger))?;
+    eventually("another root's certificate is refused", async || {
+        asked(503).await
+    })
+    .await;
+    let seen = application.received().len();
+    for _ in 0..3 {
+        assert!(asked(503).await.is_some());
+    }
+    assert_eq!(application.received().len(), seen);
+    assert_eq!(
+        partner.plain.load(Ordering::SeqCst),
+        0,
+        "never in plaintext"
+    );
     Ok(())
 }
 

@@ -89,22 +89,23 @@ async fn who_is_refused_by_a_strict_service_is_listed_as_refused() -> Result<()>
     Ok(())
 }
 
-/// A policy's `Accepted` condition: status, reason and message.
-fn accepted(mesh: &Mesh) -> Option<(String, String, String)> {
+/// One of a policy's conditions: status, reason and message.
+fn condition(mesh: &Mesh, of: &str) -> Option<(String, String, String)> {
     let objects = mesh.ask(&["get", "AccessPolicy/api"]).ok()?;
     let conditions = objects.as_array()?.first()?["conditions"].as_array()?;
-    let found = conditions.iter().find(|one| one["type"] == "Accepted")?;
+    let found = conditions.iter().find(|one| one["type"] == of)?;
     let text = |field: &str| found[field].as_str().map(str::to_owned);
     Some((text("status")?, text("reason")?, text("message")?))
 }
 
 async fn waits(mesh: &Mesh, because: &str) {
-    eventually("the change waits", async || {
-        let (status, reason, message) = accepted(mesh)?;
-        let is_held = (status.as_str(), reason.as_str()) == ("False", "PlaintextCallers");
-        (is_held && message.contains(because)).then_some(())
+    eventually("the mode waits", async || {
+        let (_, reason, message) = condition(mesh, "Warning")?;
+        (reason == "PlaintextCallers" && message.contains(because)).then_some(())
     })
     .await;
+    let (accepted, ..) = condition(mesh, "Accepted").expect("said");
+    assert_eq!(accepted, "True");
 }
 
 #[tokio::test]
@@ -144,7 +145,9 @@ async fn strict_waits_for_plaintext_callers_also_through_a_restart_until_it_is_f
         (one["mode"] == "Strict" && one["lastRefused"].is_string()).then_some(())
     })
     .await;
-    let (status, reason, _) = accepted(&mesh).expect("said");
-    assert_eq!((status.as_str(), reason.as_str()), ("True", "Accepted"));
+    assert_eq!(condition(&mesh, "Warning"), None);
+    let history = mesh.ask(&["history"])?;
+    let message = history[0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("default/api dismissed"), "{history}");
     Ok(())
 }

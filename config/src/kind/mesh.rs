@@ -92,8 +92,10 @@ choice! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
 pub struct Mtls {
-    /// Default Strict: what is in the mesh is spoken to through the mesh. A service that runs Permissive becomes Strict when nobody
-    /// is listed any more who calls it in plaintext (`usher callers`), or when it is forced (`usher apply --force`).
+    /// Default Strict: what is in the mesh is spoken to through the mesh. A service that runs Permissive and is called in
+    /// plaintext (`usher callers`) goes on taking it until nobody was let in for a day, or until it is forced (`usher apply --force`,
+    /// `usher callers SERVICE --dismiss`); where its ports, its rules for callers without identity or its tokens change with the mode, it
+    /// is Strict at once.
     pub mode: Option<MtlsMode>,
 }
 

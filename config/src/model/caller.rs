@@ -17,6 +17,8 @@ pub struct PlaintextCaller {
     pub last_seen: Duration,
     /// How long ago one was refused last for want of mutual TLS; `None`: none was.
     pub refused: Option<Duration>,
+    /// How long ago one was let in last; zero: one is; `None`: none was.
+    pub let_in: Option<Duration>,
 }
 
 /// Those of whom a sidecar tells.

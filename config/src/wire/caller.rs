@@ -26,6 +26,7 @@ fn encode_caller(caller: &PlaintextCaller) -> v1::PlaintextCaller {
         first_seen_ago_s: caller.first_seen.as_secs(),
         last_seen_ago_s: caller.last_seen.as_secs(),
         refused_ago_s: caller.refused.map(|ago| ago.as_secs()),
+        let_in_ago_s: caller.let_in.map(|ago| ago.as_secs()),
     }
 }
 
@@ -58,5 +59,6 @@ fn decode_caller(message: &v1::PlaintextCaller) -> Decoded<PlaintextCaller> {
         first_seen: Duration::from_secs(message.first_seen_ago_s),
         last_seen: Duration::from_secs(message.last_seen_ago_s),
         refused: message.refused_ago_s.map(Duration::from_secs),
+        let_in: message.let_in_ago_s.map(Duration::from_secs),
     })
 }

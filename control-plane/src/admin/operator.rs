@@ -126,6 +126,7 @@ pub fn router(operator: Operator) -> Router {
         .route("/v1/tokens", post(create_token))
         .route("/v1/rollback", post(history::rollback))
         .route("/v1/callers/dismiss", post(callers::dismiss))
+        .route("/v1/callers", get(callers::callers))
         .route("/v1/ca", get(authority::status))
         .route("/v1/ca/rotate", post(authority::rotate))
         .route("/v1/ca/retire", post(authority::retire))

@@ -44,7 +44,7 @@ pub(super) struct Apply {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Also what makes a service Strict that somebody calls in plaintext (usher callers): from then on they are refused
+    /// Also that services are Strict which somebody calls in plaintext (usher callers): from then on they are refused
     #[arg(long)]
     force: bool,
     #[command(flatten)]

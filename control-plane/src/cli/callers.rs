@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     Failure, Outcome, block_on, exit,
     locate::ServerAddress,
-    operator::command,
+    operator::{author, command},
     paint::{BAD, WARN, paint, table},
     registered::Wanted,
     status::fetch,
@@ -29,10 +29,11 @@ past whose sidecar it calls. Under Permissive such calls are let in, under Stric
 own counts as plaintext; connections without a word (TCP probes) do not count. LAST SEEN is at most 5 min behind, and a caller
 is forgotten a day after it: what runs once a week has to be known otherwise.
 
-A change of configuration that makes a service Strict which somebody calls in plaintext, and changes nothing else, waits until
-nobody is listed any more (usher get --not-ready). Whoever reaches the port can hold it up like that, on purpose
-too. With --dismiss nobody holds anything up for 10 min, so that what waits comes into force at once, and what is edited then:
-they are refused from then on. With a store, usher apply --force says the same. A change of rules never waits, nor does its mode.
+Where a change of configuration makes a service Strict that lets somebody in, all of it is in force but the mode: that waits until
+nobody is listed any more who was let in (usher status). Whoever reaches the port can hold it up like that, on purpose too. With
+--dismiss nobody holds a mode up for 10 min: what waits is in force at once, and so is what is edited then; they are refused from
+then on. usher apply --force and usher rollback --force say the same of their own change. Nothing else waits, and a mode does not
+where ports, rules for callers without identity or the demand for tokens change with it.
 
 Exit codes: 0 shown, or dismissed; 64 usage or no such service, 69 no control plane answers.")]
 pub(super) struct Callers {
@@ -85,7 +86,10 @@ impl Callers {
             Some(service) => service.clone(),
             None => "all services".to_owned(),
         };
-        let wanted = Dismiss { service };
+        let wanted = Dismiss {
+            service,
+            author: author(),
+        };
         let dismissed: Dismissed = block_on(command(self.server.data(), path, &wanted))?;
         if self.json {
             return super::print_json(&dismissed);

@@ -1,13 +1,14 @@
 //! `usher diff`: what files would change in the living mesh, and in which sidecars; nothing is changed.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use clap::Args;
 use serde::Serialize;
-use usher_config::{kind::ObjectKey, model::MtlsMode, parse::Parsed, value::ServiceName};
+use usher_config::{kind::ObjectKey, parse::Parsed, value::ServiceName};
 
 use super::{
     Failure, Outcome, block_on, exit,
@@ -16,14 +17,17 @@ use super::{
     locate::DataDirectory,
     offline,
     operator::read,
-    paint::{BAD, DIM, HEAD, paint},
+    paint::{BAD, DIM, HEAD, WARN, paint},
     validate,
 };
 use crate::{
     admin::operator::history::InForce,
-    compile::{Compiled, compile},
+    compile::{
+        compile,
+        modes::{LockOut, lock_outs},
+    },
     registry::{World, store::Stored},
-    status::{RejectedObject, StatusReport},
+    status::{CallerReport, ProxyReport, RejectedObject, StatusReport},
     whatif::diff::{Effect, effects},
 };
 
@@ -63,7 +67,9 @@ struct Difference {
     rejected: Vec<RejectedObject>,
     /// What would not do all that it says, and does now or is not there.
     conditions: Vec<Found>,
-    /// Services that would become Strict, and that somebody calls in plaintext: `namespace/service`.
+    /// Services whose mode would wait, `namespace/service`: they are called in plaintext.
+    mode_waits_for_callers_of: Vec<String>,
+    /// Services that are called in plaintext and would refuse that at once.
     locks_out_callers_of: Vec<String>,
 }
 
@@ -78,8 +84,8 @@ struct ObjectDifference {
 impl Diff {
     pub(super) fn execute(self) -> Outcome {
         let parsed = offline::parsed(&self.paths)?;
-        let (world, status) = self.before()?;
-        let difference = difference(&world, &status, &parsed, self.base());
+        let before = self.before()?;
+        let difference = difference(&before, &parsed, self.base());
         let same = difference.objects.is_empty() && difference.rejected.is_empty();
         if self.json {
             super::print_json(&difference)?;
@@ -100,24 +106,55 @@ impl Diff {
         }
     }
 
-    /// What there is, who would be told, and who calls in plaintext.
-    fn before(&self) -> Result<(World, StatusReport), Failure> {
+    fn before(&self) -> Result<Before, Failure> {
         if !self.against.is_empty() {
             let parsed = offline::parsed(&self.against)?;
-            return Ok((offline::reading(&parsed).world, StatusReport::default()));
+            return Ok(Before {
+                world: offline::reading(&parsed).world,
+                ..Before::default()
+            });
         }
         let in_force: InForce = block_on(read(&self.data, "/v1/configuration"))?;
         let status: StatusReport = block_on(read(&self.data, "/v1/status"))?;
+        let callers: Vec<CallerReport> = block_on(read(&self.data, "/v1/callers"))?;
         let stored: Stored = in_force.try_into().map_err(|error| {
             Failure::of(exit::FAILED, &error).advise("is the control plane of this version?")
         })?;
         let (world, _) = World::restored(&stored);
-        Ok((world, status))
+        let called = callers.iter().filter(|one| one.let_in);
+        let called = called.map(|one| format!("{}/{}", one.namespace, one.service));
+        Ok(Before {
+            world,
+            proxies: status.proxies,
+            called: called.filter_map(|name| name.parse().ok()).collect(),
+        })
     }
 }
 
-fn difference(before: &World, status: &StatusReport, parsed: &Parsed, base: &Path) -> Difference {
-    let reading = before.read(parsed, base, SystemTime::now());
+/// What there is.
+#[derive(Default)]
+struct Before {
+    world: World,
+    /// Who would be told.
+    proxies: Vec<ProxyReport>,
+    /// Services that let somebody in who speaks plaintext.
+    called: BTreeSet<ServiceName>,
+}
+
+fn difference(before: &Before, parsed: &Parsed, base: &Path) -> Difference {
+    let Before {
+        world: before,
+        proxies,
+        called,
+    } = before;
+    let mut reading = before.read(parsed, base, SystemTime::now());
+    let old = compile(before);
+    let lock_outs = lock_outs(&old.inbound, &reading.world, called);
+    let of = |what| {
+        let these = lock_outs.iter().filter(move |(_, one)| **one == what);
+        these.map(|(service, _)| service.clone())
+    };
+    reading.world.still_permissive = of(LockOut::Waits).collect();
     let text = |world: &World, key: &ObjectKey| {
         world.objects.get(key).map(|object| object.text.to_string())
     };
@@ -126,31 +163,17 @@ fn difference(before: &World, status: &StatusReport, parsed: &Parsed, base: &Pat
         before: text(before, key),
         after: text(&reading.world, key),
     };
-    let (old, new) = (compile(before), compile(&reading.world));
+    let new = compile(&reading.world);
     let mut findings = new.findings.clone();
     findings.retain(|finding| found::is_news(finding) && !old.findings.contains(finding));
     Difference {
         objects: reading.changed.iter().map(one).collect(),
-        effects: effects(&old, &new, &status.proxies),
-        locks_out_callers_of: locks_out(&old, &new, &status.plaintext_callers.services),
+        effects: effects(&old, &new, proxies),
+        mode_waits_for_callers_of: of(LockOut::Waits).map(|one| one.to_string()).collect(),
+        locks_out_callers_of: of(LockOut::AtOnce).map(|one| one.to_string()).collect(),
         conditions: found::found(parsed, (&reading.world, &new), findings),
         rejected: reading.rejected,
     }
-}
-
-/// Those of the services that are called in plaintext which become Strict.
-fn locks_out(old: &Compiled, new: &Compiled, called: &[String]) -> Vec<String> {
-    let mode = |compiled: &Compiled, name: &ServiceName| {
-        let inbound = compiled.inbound.get(name);
-        inbound.map(|inbound| inbound.mtls)
-    };
-    let becomes_strict = |name: &&String| {
-        name.parse::<ServiceName>().is_ok_and(|name| {
-            mode(old, &name) == Some(MtlsMode::Permissive)
-                && mode(new, &name) == Some(MtlsMode::Strict)
-        })
-    };
-    called.iter().filter(becomes_strict).cloned().collect()
 }
 
 /// How many sidecars are named.
@@ -191,11 +214,18 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
             format!("not in force as written: {}", rejected.object),
         ));
     }
+    let waits = difference.mode_waits_for_callers_of.iter().map(|service| {
+        let what = format!(
+            "PlaintextCallers: {service} is called in plaintext (usher callers {service}): it would be Strict when nobody calls so \
+             any more, or by --force; all else is in force at once"
+        );
+        paint(WARN, what)
+    });
+    lines.extend(waits);
     let locked_out = difference.locks_out_callers_of.iter().map(|service| {
         let what = format!(
-            "PlaintextCallers: {service} would become Strict, and is called in plaintext (usher callers {service}): a change of \
-             the mode alone waits in a directory, and usher apply needs --force; with any other change beside it they are \
-             refused at once"
+            "PlaintextCallers: {service} would be Strict, and is called in plaintext (usher callers {service}): they are refused at \
+             once, as its ports, its rules for callers without identity or its tokens change with it"
         );
         paint(BAD, what)
     });

@@ -40,7 +40,7 @@ pub(super) struct Rollback {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Also if it makes a service Strict that somebody calls in plaintext (usher callers): from then on they are refused
+    /// Also the mode of services that somebody calls in plaintext (usher callers) and that are Strict in it: it would wait
     #[arg(long, conflicts_with = "release")]
     force: bool,
     #[command(flatten)]
@@ -77,6 +77,11 @@ impl Rollback {
         anstream::println!("{line}");
         for line in block_on(did(&self.data, number))? {
             anstream::println!("{line}");
+        }
+        let waits = status.conditions.iter();
+        for one in waits.filter(|one| one.reason == "PlaintextCallers") {
+            let head = format!("{}: {}", one.reason, one.object);
+            anstream::eprintln!("\n{}\n  {}", paint(WARN, head), one.message);
         }
         Ok(exit::OK)
     }

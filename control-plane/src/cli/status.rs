@@ -341,13 +341,9 @@ pub(super) fn rejected_lines(rejected: &RejectedObject) -> Vec<String> {
     } else {
         "(it never ran)"
     };
-    let word = match rejected.reason.as_str() {
-        "" => "rejected",
-        word => word,
-    };
     let head = format!(
         "\n{} {}",
-        paint(BAD, format!("{word}: {}", rejected.object)),
+        paint(BAD, format!("rejected: {}", rejected.object)),
         paint(DIM, fate)
     );
     let mistakes = rejected.mistakes.iter().map(|mistake| {

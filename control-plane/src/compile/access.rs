@@ -22,7 +22,7 @@ use super::{
     targets::{Target, Targets},
 };
 
-/// What holds for the instances of a service.
+/// What holds for the instances of a service, as it is written.
 #[derive(Debug, Default)]
 pub(super) struct Access {
     pub(super) mtls: MtlsMode,

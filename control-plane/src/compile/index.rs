@@ -86,6 +86,8 @@ pub(super) struct Index<'a> {
     /// That only AuthenticationPolicies write.
     pub(super) claim_headers: Vec<HeaderName>,
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
+    /// Services that take plaintext although they are written `Strict`.
+    pub(super) still_permissive: &'a BTreeSet<ServiceName>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
     /// Of token issuers, as far as they are fetched.
     pub(super) keys: &'a BTreeMap<JwksUri, Jwks>,
@@ -173,6 +175,7 @@ impl<'a> Index<'a> {
             rate_limits: Vec::new(),
             claim_headers: Vec::new(),
             denied: &world.denied,
+            still_permissive: &world.still_permissive,
             addresses: &world.addresses,
             keys: &world.keys,
         }

@@ -180,7 +180,10 @@ pub(super) fn inbound(
         .find_map(|workload| workload.spec.health_check.as_ref());
     let authentication = authentication::of_service((index, targets), &name, findings);
     InboundPolicy {
-        mtls: access.mtls,
+        mtls: match index.still_permissive.contains(&name) {
+            true => MtlsMode::Permissive,
+            false => access.mtls,
+        },
         ports: service
             .spec
             .ports

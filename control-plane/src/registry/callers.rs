@@ -4,7 +4,7 @@
 //! last time. So it does not matter in which order, how often or through which control plane it is heard.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -42,12 +42,20 @@ pub struct Caller {
     /// When one was refused last for want of mutual TLS; `None`: none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
+    /// When one was let in last; `None`: none was, or an older sidecar did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_in: Option<u64>,
 }
 
 impl Caller {
-    /// Whether it called a port that the service has: at any other it gets nothing, whatever the mode.
-    pub fn is_at_a_port(&self) -> bool {
-        self.port != 0
+    /// Whether `Strict` would take something from it: it was let in, not refused since, and at a port that the service has. At
+    /// any other it gets nothing, whatever the mode.
+    pub fn is_let_in(&self) -> bool {
+        let since = match self.let_in {
+            Some(let_in) => self.refused.is_none_or(|refused| let_in > refused),
+            None => self.refused.is_none(),
+        };
+        since && self.port != 0
     }
 }
 
@@ -66,6 +74,7 @@ pub fn heard(told: &PlaintextCallers, now: SystemTime) -> Heard {
         first: at(one.first_seen),
         last: at(one.last_seen),
         refused: one.refused.map(at),
+        let_in: one.let_in.map(at),
     })
     .collect()
 }
@@ -92,6 +101,7 @@ impl Callers {
             one.first = one.first.min(caller.first);
             one.last = one.last.max(caller.last).min(now);
             one.refused = one.refused.max(caller.refused).map(|at| at.min(now));
+            one.let_in = one.let_in.max(caller.let_in).map(|at| at.min(now));
             if known.len() > PER_SERVICE_MAX {
                 self.forget_one(&service.clone());
             } else if self.count > ALL_MAX {
@@ -116,6 +126,27 @@ impl Callers {
     /// Services that have some, or had until a moment ago.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.by_service.keys()
+    }
+
+    /// Services at `now`, with how many callers each has.
+    pub fn counts(&self, now: SystemTime) -> impl Iterator<Item = (&ServiceName, usize)> {
+        let now = seconds(now);
+        let counts = self.by_service.iter().map(move |(service, known)| {
+            let listed = known.values().filter(|one| !is_over(one, now));
+            (service, listed.count())
+        });
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// Services that let somebody in whom `Strict` would lock out.
+    pub fn letting_in(&self, now: SystemTime) -> BTreeSet<ServiceName> {
+        let now = seconds(now);
+        let lets = |known: &BTreeMap<_, Caller>| {
+            let mut listed = known.values().filter(|one| !is_over(one, now));
+            listed.any(Caller::is_let_in)
+        };
+        let all = self.by_service.iter().filter(|(_, known)| lets(known));
+        all.map(|(service, _)| service.clone()).collect()
     }
 
     /// Takes out whose time is over.

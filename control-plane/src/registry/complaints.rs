@@ -78,7 +78,6 @@ pub(super) fn rejected_objects(
             },
             last_good: next.objects.contains_key(&key) || excused.contains(&key),
             mistakes,
-            ..RejectedObject::default()
         });
     rejected.collect()
 }
@@ -93,7 +92,6 @@ pub(super) fn unreadable_files(parsed: &Parsed, next: &World, base: &Path) -> Ve
             last_good: next.objects.values().any(|of| *of.file == *name),
             object: name,
             mistakes: mistakes.map(|mistake| report(mistake, base)).collect(),
-            ..RejectedObject::default()
         }
     });
     files.collect()
@@ -117,7 +115,6 @@ pub(crate) fn unguarded_objects(parsed: &Parsed, world: &World) -> Vec<RejectedO
             object: key.map_or_else(|| relative(&mistake.file, base), ToString::to_string),
             last_good: key.is_some_and(|key| world.objects.contains_key(key)),
             mistakes: vec![report(mistake, base)],
-            ..RejectedObject::default()
         }
     });
     objects.collect()
@@ -181,7 +178,6 @@ pub(super) fn emptied(path: &str, found: &str) -> RejectedObject {
             path: String::new(),
             message: format!("found {found}, allowed: {allowed}"),
         }],
-        ..RejectedObject::default()
     }
 }
 

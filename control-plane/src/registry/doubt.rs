@@ -199,7 +199,6 @@ fn waiting(
         object: key.to_string(),
         last_good,
         mistakes: vec![mistake],
-        ..RejectedObject::default()
     }
 }
 

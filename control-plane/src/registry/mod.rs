@@ -14,7 +14,6 @@ pub mod world;
 pub(crate) mod complaints;
 mod denied;
 mod doubt;
-mod held;
 mod opening;
 mod remarks;
 mod virtual_address;

@@ -7,7 +7,12 @@
 //! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
 //! (compare-and-set), so two writers can never give one number to two configurations.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use serde::{Deserialize, Serialize};
 use usher_config::{
@@ -38,6 +43,15 @@ impl Stored {
     /// The newest revision's number; 0 when there is none.
     pub fn number(&self) -> u64 {
         self.revisions.last().map_or(0, |record| record.number)
+    }
+
+    /// Services that run `Permissive` although they are written `Strict`.
+    pub fn still_permissive(&self) -> BTreeSet<ServiceName> {
+        let newest = self.revisions.last();
+        let names = newest
+            .into_iter()
+            .flat_map(|record| &record.still_permissive);
+        names.filter_map(|name| name.parse().ok()).collect()
     }
 }
 
@@ -84,6 +98,10 @@ pub struct RevisionRecord {
     /// How large it is what this revision replaced; `None`: nobody kept it.
     #[serde(default)]
     pub replaced_bytes: Option<u64>,
+    /// Services that run `Permissive` in it although they are written `Strict`, because somebody calls them in plaintext:
+    /// `namespace/name`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub still_permissive: BTreeSet<String>,
 }
 
 impl RevisionRecord {

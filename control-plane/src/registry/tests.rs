@@ -82,6 +82,7 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
             message: "because".into(),
             pinned: Some(number),
             replaced_bytes: Some(7),
+            still_permissive: ["bank/waits".to_owned()].into(),
         },
         replaced: Replaced {
             objects: [(key("a"), None), (key("b"), Some(object.clone()))].into(),

@@ -47,6 +47,9 @@ pub struct World {
     pub keys: BTreeMap<JwksUri, Jwks>,
     /// Once a certificate authority exists, identities carry this and no other.
     pub fixed_domain: Option<TrustDomain>,
+    /// Services that are written `Strict` and still take plaintext: they are called in plaintext. Decided anew for each
+    /// revision (`state/strict`), and stored with it.
+    pub still_permissive: BTreeSet<ServiceName>,
 }
 
 /// An object in force.
@@ -101,6 +104,7 @@ impl World {
             addresses: stored.addresses.clone(),
             deleted: stored.deleted.clone(),
             fixed_domain: stored.trust_domain.clone(),
+            still_permissive: stored.still_permissive(),
             // In no store: each control plane fetches them.
             keys: before.keys.clone(),
             ..Self::default()
@@ -159,7 +163,7 @@ impl World {
             .unwrap_or_else(default_trust_domain)
     }
 
-    /// sha256 over every object's canonical text, and over what is denied.
+    /// sha256 over every object's canonical text, over what is denied, and over what waits for callers in plaintext.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for (key, accepted) in &self.objects {
@@ -167,6 +171,9 @@ impl World {
         }
         for (key, Denied { targets, file }) in &self.denied {
             hash.update(format!("denied {key} {targets:?} {file}\n"));
+        }
+        for service in &self.still_permissive {
+            hash.update(format!("still permissive {service}\n"));
         }
         let mut text = String::with_capacity(64);
         for byte in hash.finalize() {

@@ -22,11 +22,19 @@ const NAMED_MAX: usize = 100;
 impl State {
     /// All callers, by service and who was seen last.
     pub fn callers(&self) -> Vec<CallerReport> {
-        self.listed(|_| true)
+        let services: Vec<ServiceName> = {
+            let registry = lock(&self.0.registry);
+            registry.callers.services().cloned().collect()
+        };
+        self.callers_of(&services, |_| true)
     }
 
-    /// Some of them.
-    pub(super) fn listed(&self, wanted: impl Fn(&Caller) -> bool) -> Vec<CallerReport> {
+    /// Some of those of some services.
+    pub(super) fn callers_of<'s>(
+        &self,
+        services: impl IntoIterator<Item = &'s ServiceName>,
+        wanted: impl Fn(&Caller) -> bool,
+    ) -> Vec<CallerReport> {
         let configuration = self.0.configuration.load();
         let snapshot = self.0.snapshots.borrow().clone();
         let now = SystemTime::now();
@@ -42,7 +50,7 @@ impl State {
                 });
                 named.collect::<Vec<_>>()
             };
-            registry.callers.services().flat_map(of).collect()
+            services.into_iter().flat_map(of).collect()
         };
         let found = found.iter();
         found
@@ -50,6 +58,24 @@ impl State {
                 reported(&configuration, service, caller, workload.as_ref())
             })
             .collect()
+    }
+}
+
+impl State {
+    /// How many there are, and of which services.
+    pub(super) fn callers_summary(&self) -> CallersSummary {
+        let registry = lock(&self.0.registry);
+        let (mut callers, mut services) = (0, Vec::new());
+        for (service, count) in registry.callers.counts(SystemTime::now()) {
+            callers += count;
+            if services.len() < NAMED_MAX {
+                services.push(service.to_string());
+            }
+        }
+        CallersSummary {
+            callers: count(callers),
+            services,
+        }
     }
 }
 
@@ -97,17 +123,6 @@ fn reported(
         first_seen: time(caller.first),
         last_seen: time(caller.last),
         last_refused: caller.refused.map(time).unwrap_or_default(),
-    }
-}
-
-/// How many there are, and of which services.
-pub(super) fn summary(callers: &[CallerReport]) -> CallersSummary {
-    let services = callers
-        .iter()
-        .map(|one| format!("{}/{}", one.namespace, one.service));
-    let services: BTreeSet<String> = services.collect();
-    CallersSummary {
-        callers: count(callers.len()),
-        services: services.into_iter().take(NAMED_MAX).collect(),
+        let_in: caller.is_let_in(),
     }
 }

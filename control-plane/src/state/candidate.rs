@@ -75,11 +75,9 @@ impl State {
         let configuration = self.0.configuration.load_full();
         let known = self.0.candidates.of(&configuration);
         let (mut judged, next) = judge(&configuration.world, &known, object, now);
-        if let Some(who) = next.and_then(|next| self.locks_out(&configuration, &next)) {
-            let reason = super::strict::REASON;
-            judged.warnings.push(format!(
-                "{reason}: it waits, as it would lock callers out: {who}"
-            ));
+        if let Some(next) = next {
+            let remarks = self.remarks_on_callers(&configuration, &next);
+            judged.warnings.extend(remarks);
         }
         judged
     }

@@ -1,7 +1,7 @@
 //! Configuration comes in: from the watched directory, through the store, into force.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -80,20 +80,19 @@ impl State {
     ) -> Result<Decision, StoreError> {
         let (before, base) = (Arc::clone(current), base.to_owned());
         let (parsed, state, forced) = (Arc::clone(parsed), self.clone(), by.forced);
-        let (reading, waits_for, digest) = off_thread(move || {
+        let (reading, digest) = off_thread(move || {
             let mut reading = before.world.read(&parsed, &base, SystemTime::now());
-            let waits_for = match forced {
-                true => BTreeMap::new(),
-                false => state.hold_strict(&before, &mut reading, (&parsed, &base)),
+            reading.world.still_permissive = match forced {
+                true => BTreeSet::new(),
+                false => state.still_permissive(&before, &reading.world),
             };
             let digest = reading.world.digest();
-            (reading, waits_for, digest)
+            (reading, digest)
         })
         .await?;
         if !accepts(&reading) {
             return Ok(Decision::Refused(reading.rejected));
         }
-        self.note_waiting(waits_for);
         for rejected in &reading.rejected {
             let mistake = rejected
                 .mistakes
@@ -143,6 +142,7 @@ impl State {
         if let Some(by) = by {
             let names = reading.changed.iter().map(ToString::to_string);
             let replaced = replaced(&current.world, &reading.world);
+            let still = reading.world.still_permissive.iter();
             let record = RevisionRecord {
                 number: revisions.last().map_or(0, |record| record.number) + 1,
                 digest,
@@ -154,6 +154,7 @@ impl State {
                 message: by.message.clone(),
                 pinned,
                 replaced_bytes: Some(replaced.bytes()),
+                still_permissive: still.map(ToString::to_string).collect(),
             };
             revisions.push(record.clone());
             revisions.drain(..revisions.len().saturating_sub(HISTORY));
@@ -225,7 +226,6 @@ impl State {
                 path: String::new(),
                 message: format!("the configuration directory cannot be read: {error}"),
             }],
-            ..RejectedObject::default()
         };
         let next = current.with(vec![rejected]);
         // Somebody else has just accepted a configuration: then it can be read.

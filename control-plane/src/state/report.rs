@@ -27,7 +27,7 @@ use crate::{
 pub(super) use shown::Kept;
 pub use shown::Shown;
 
-use super::{Configuration, Registry, State, callers, lock};
+use super::{Configuration, Registry, State, lock};
 
 impl State {
     /// Everything, now. Takes as long as the mesh is large: who answers others with it takes [`State::shown`].
@@ -60,7 +60,7 @@ impl State {
             conditions: found,
             objects: ObjectsSummary::of(&objects),
             services,
-            plaintext_callers: callers::summary(&self.callers()),
+            plaintext_callers: self.callers_summary(),
             proxies,
             store: self.store_health().map(store),
         };
@@ -89,7 +89,8 @@ impl State {
             .chain(stale)
             .chain(stranded::stranded(compiled, proxies))
             .chain(outdated::outdated(compiled, proxies))
-            .chain(self.gap(&configuration.configured.revision));
+            .chain(self.gap(&configuration.configured.revision))
+            .chain(self.still_waiting(configuration));
         let remarks = configuration.remarks.of(&configuration.world);
         once(findings.collect(), remarks.to_vec())
     }

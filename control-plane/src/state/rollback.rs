@@ -1,7 +1,11 @@
 //! Going back: an earlier configuration becomes the newest revision, and is held whatever the source says, until it is
 //! released. A directory's edits are still read and told of meanwhile, and come into force then.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use usher_config::{kind::ObjectKey, model::Revision};
 
@@ -42,17 +46,6 @@ pub enum RollbackError {
     /// Nothing is held that could be released.
     #[error("no revision is held: configuration is as its source says")]
     NotPinned,
-    /// Somebody would be refused from one moment to the next.
-    #[error(
-        "revision {number} would make services Strict that are called in plaintext: {who}. Move the callers into the mesh, or lock \
-         them out: usher rollback {number} --force"
-    )]
-    LocksOut {
-        /// Which revision.
-        number: u64,
-        /// Whom, with their services.
-        who: String,
-    },
     /// See there.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -179,12 +172,11 @@ impl State {
         let mut current = self.0.configuration.load_full();
         let mut attempts = 0;
         loop {
-            let (reading, pinned) = self.wished(&current, wish).await?;
-            if let (Wish::Earlier(number), false) = (wish, by.forced)
-                && let Some(who) = self.locks_out(&current, &reading.world)
-            {
-                return Err(RollbackError::LocksOut { number, who });
-            }
+            let (mut reading, pinned) = self.wished(&current, wish).await?;
+            reading.world.still_permissive = match by.forced {
+                true => BTreeSet::new(),
+                false => self.still_permissive(&current, &reading.world),
+            };
             let next = Next {
                 digest: reading.world.digest(),
                 pinned,

@@ -31,6 +31,9 @@ pub struct CallerReport {
     /// RFC 3339: when it was last refused for want of mutual TLS; empty: it never was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_refused: String,
+    /// Whether it was let in when it called last, at a port that the service declares: `Strict` would lock it out.
+    #[serde(default)]
+    pub let_in: bool,
 }
 
 impl CallerReport {

@@ -104,10 +104,6 @@ pub struct RejectedObject {
     pub object: String,
     /// Whether an earlier version of it keeps running.
     pub last_good: bool,
-    /// `PlaintextCallers`: nothing is wrong with it, but it waits, as it would lock out who is listed as a caller. Empty: it has
-    /// mistakes, or may have.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
     /// All of them, in the order of the text.
     pub mistakes: Vec<MistakeReport>,
 }

@@ -8,14 +8,18 @@
 mod table;
 mod told;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 
 use crate::clock;
 
-use table::Table;
 pub use table::{CALLERS_MAX, Call, FORGOTTEN_AFTER, Seen, Who, merged};
+use table::{Fate, Table};
 pub use told::{AGAIN_AFTER, Told};
 
 /// What one worker shows.
@@ -62,6 +66,7 @@ impl Callers {
         Calling {
             table: self.table.clone(),
             who,
+            fate: Cell::default(),
         }
     }
 
@@ -82,19 +87,33 @@ impl Callers {
 pub struct Calling {
     table: Rc<RefCell<Table>>,
     who: Who,
+    fate: Cell<Fate>,
 }
 
 impl Calling {
-    /// It asked for something, and did not get it for want of mutual TLS.
+    /// It asked for something, and gets it as far as mutual TLS goes. Of a connection's many requests the first costs a look-up.
+    pub fn let_in(&self) {
+        if self.fate.get() != Fate::LetIn {
+            self.decided(Fate::LetIn);
+        }
+    }
+
+    /// It asked for something, and does not get it for want of mutual TLS.
     pub fn refused(&self) {
-        let now = clock::now();
-        self.table.borrow_mut().refused(self.who, now);
+        self.decided(Fate::Refused);
+    }
+
+    fn decided(&self, fate: Fate) {
+        let before = self.fate.replace(fate);
+        let mut table = self.table.borrow_mut();
+        table.decided(self.who, (before, fate), clock::now());
     }
 }
 
 impl Drop for Calling {
     fn drop(&mut self) {
         let now = clock::now();
-        self.table.borrow_mut().closed(self.who, now);
+        let fate = self.fate.get();
+        self.table.borrow_mut().closed(self.who, fate, now);
     }
 }

@@ -37,15 +37,27 @@ pub struct Call {
     pub last: Tick,
     /// When one was refused last for want of mutual TLS.
     pub refused: Option<Tick>,
+    /// When one was let in last, or ended that had been.
+    pub let_in: Option<Tick>,
     /// How many.
     pub connections: u64,
     /// How many of them are open. Who is connected calls now.
     pub open: u32,
+    /// How many of these are let in.
+    pub inside: u32,
 }
 
 impl Call {
     fn last(&self, now: Tick) -> Tick {
         if self.open > 0 { now } else { self.last }
+    }
+
+    fn let_in(&self, now: Tick) -> Option<Tick> {
+        if self.inside > 0 {
+            Some(now)
+        } else {
+            self.let_in
+        }
     }
 }
 
@@ -60,8 +72,30 @@ pub struct Seen {
     pub last: Tick,
     /// The last that was refused for want of mutual TLS; `None`: none.
     pub refused: Option<Tick>,
+    /// The last that was let in; now, while one is; `None`: none.
+    pub let_in: Option<Tick>,
     /// How many.
     pub connections: u64,
+}
+
+impl Seen {
+    /// Whether refusing it would change something for it: it was let in, and not refused since.
+    pub fn is_let_in(&self) -> bool {
+        let since = |let_in: Tick| self.refused.is_none_or(|refused| let_in > refused);
+        self.let_in.is_some_and(since)
+    }
+}
+
+/// What became of a connection without the mesh's TLS, as of its last request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Fate {
+    /// It has asked for nothing yet.
+    #[default]
+    Undecided,
+    /// Served, as far as mutual TLS goes.
+    LetIn,
+    /// For want of mutual TLS.
+    Refused,
 }
 
 /// One worker's callers.
@@ -81,8 +115,10 @@ impl Table {
             first: now,
             last: now,
             refused: None,
+            let_in: None,
             connections: 0,
             open: 0,
+            inside: 0,
         });
         call.last = now;
         call.connections = call.connections.saturating_add(1);
@@ -91,20 +127,38 @@ impl Table {
     }
 
     /// One ends. Its caller may have been forgotten meanwhile.
-    pub(super) fn closed(&mut self, who: Who, now: Tick) {
+    pub(super) fn closed(&mut self, who: Who, fate: Fate, now: Tick) {
         if let Some(call) = self.calls.get_mut(&who) {
             call.last = now;
             call.open = call.open.saturating_sub(1);
+            if fate == Fate::LetIn {
+                call.inside = call.inside.saturating_sub(1);
+                call.let_in = Some(now);
+            }
             self.changed = true;
         }
     }
 
-    /// One of its connections got nothing.
-    pub(super) fn refused(&mut self, who: Who, now: Tick) {
-        if let Some(call) = self.calls.get_mut(&who) {
-            call.refused = Some(now);
-            self.changed = true;
+    /// What becomes of one of its connections, and became of it before.
+    pub(super) fn decided(&mut self, who: Who, (before, fate): (Fate, Fate), now: Tick) {
+        let Some(call) = self.calls.get_mut(&who) else {
+            return;
+        };
+        match fate {
+            Fate::LetIn if before != Fate::LetIn => {
+                call.inside = call.inside.saturating_add(1);
+                call.let_in = Some(now);
+            }
+            Fate::Refused => {
+                if before == Fate::LetIn {
+                    call.inside = call.inside.saturating_sub(1);
+                    call.let_in = Some(now);
+                }
+                call.refused = Some(now);
+            }
+            Fate::LetIn | Fate::Undecided => return,
         }
+        self.changed = true;
     }
 
     /// Whether something has changed since this was asked last.
@@ -141,11 +195,13 @@ pub fn merged<'a>(lists: impl Iterator<Item = &'a [(Who, Call)]>, now: Tick) -> 
             first: call.first,
             last,
             refused: None,
+            let_in: None,
             connections: 0,
         });
         known.first = known.first.min(call.first);
         known.last = known.last.max(last);
         known.refused = known.refused.max(call.refused);
+        known.let_in = known.let_in.max(call.let_in(now));
         known.connections = known.connections.saturating_add(call.connections);
     }
     let mut all: Vec<Seen> = all.into_values().collect();

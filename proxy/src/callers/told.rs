@@ -15,9 +15,9 @@ use super::table::{Seen, Who};
 /// write of a shared store in it.
 pub const AGAIN_AFTER: Duration = Duration::from_secs(300);
 
-/// What was told, of each caller its last call and its last refusal.
+/// What was told of each caller.
 #[derive(Debug, Default)]
-pub struct Told(HashMap<Who, (Tick, Option<Tick>)>);
+pub struct Told(HashMap<Who, Seen>);
 
 impl Told {
     /// Whether there is something new in what is `tellable`.
@@ -28,9 +28,8 @@ impl Told {
     /// It has arrived, all that was seen until `now`.
     pub fn remember(&mut self, told: &[Seen], now: Tick) {
         // Who is not among the first any more was told all the same, and may be again in a moment.
-        self.0.retain(|_, (last, _)| now.since(*last) < AGAIN_AFTER);
-        self.0
-            .extend(told.iter().map(|one| (one.who, (one.last, one.refused))));
+        self.0.retain(|_, one| now.since(one.last) < AGAIN_AFTER);
+        self.0.extend(told.iter().map(|one| (one.who, *one)));
     }
 
     /// Of those seen, whom the control plane is told of: as many as fit into a message, those of whom it has not heard before
@@ -44,16 +43,18 @@ impl Told {
     }
 
     fn is_news(&self, seen: &Seen) -> bool {
-        let Some((last, refused)) = self.0.get(&seen.who) else {
+        let Some(known) = self.0.get(&seen.who) else {
             return true;
         };
         let is_due = |now: Tick, known: Tick| now.since(known) >= AGAIN_AFTER;
-        let refused_again = match (seen.refused, refused) {
+        let refused_again = match (seen.refused, known.refused) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(now), Some(known)) => is_due(now, *known),
+            (Some(now), Some(known)) => is_due(now, known),
         };
-        refused_again || is_due(seen.last, *last)
+        // Who is let in again after it was refused would be locked out again.
+        let other_fate = seen.is_let_in() != known.is_let_in();
+        other_fate || refused_again || is_due(seen.last, known.last)
     }
 }
 

@@ -43,7 +43,14 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// It was refused for want of mutual TLS.
+    /// One of its requests, or it as a whole, is let in as far as mutual TLS goes.
+    pub(super) fn is_let_in(&self) {
+        if let Some(calling) = &self.calling {
+            calling.let_in();
+        }
+    }
+
+    /// The same, refused for want of it.
     pub(super) fn is_refused(&self) {
         if let Some(calling) = &self.calling {
             calling.refused();

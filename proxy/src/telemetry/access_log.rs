@@ -58,6 +58,8 @@ pub struct Entry<'a> {
     pub flags: Flags,
     /// Slug of a proxy-made answer.
     pub reason: Option<&'a str>,
+    /// Why there was no TLS with whom was to answer.
+    pub detail: Option<&'a str>,
     /// Traffic or access policy that decided.
     pub policy: Option<&'a str>,
     /// Route that took it.

@@ -44,6 +44,8 @@ pub struct Record {
     pub flags: Flags,
     /// Slug of a proxy-made answer.
     pub reason: Option<&'static str>,
+    /// What the other side's certificate lacked, or why there can be no TLS: of answers whose slug does not say.
+    pub detail: Option<Arc<str>>,
     /// Traffic or access policy that decided.
     pub policy: Option<Arc<str>>,
     /// Route that took it.
@@ -112,6 +114,7 @@ impl Record {
             protocol,
             flags: Flags::default(),
             reason: None,
+            detail: None,
             policy: None,
             route: None,
             source: None,
@@ -230,6 +233,10 @@ impl Record {
         {
             self.policy = Some(policy.clone());
         }
+        if let ProxyError::TlsFailed { cause, .. } | ProxyError::Unverifiable { cause, .. } = error
+        {
+            self.detail = Some(cause.clone());
+        }
         if let ProxyError::Internal { what } = error {
             self.worker
                 .handles
@@ -300,6 +307,7 @@ impl Record {
             grpc_status: self.grpc_status,
             flags: self.flags,
             reason: self.reason,
+            detail: self.detail.as_deref(),
             policy: self.policy.as_deref(),
             route: self.route.as_deref(),
             source: self.source.as_ref().map(SpiffeId::as_str),

@@ -1426,6 +1426,9 @@ pub struct PlaintextCaller {
     /// the last time, for want of mutual TLS; absent: never
     #[prost(uint64, optional, tag = "5")]
     pub refused_ago_s: ::core::option::Option<u64>,
+    /// the last time; absent: never, or, beside no refused_ago_s, an older sidecar that does not say
+    #[prost(uint64, optional, tag = "6")]
+    pub let_in_ago_s: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RenewLeaseRequest {

@@ -9,6 +9,7 @@ pub(super) fn caller(seconds: u64) -> PlaintextCaller {
         first_seen: Duration::from_secs(seconds + 60),
         last_seen: Duration::from_secs(seconds),
         refused: None,
+        let_in: None,
     }
 }
 
@@ -21,6 +22,7 @@ proptest! {
             address: address.into(),
             port: Port::try_from(u32::from(port)).ok(),
             refused: refused.then(|| Duration::from_secs(age.into())),
+            let_in: (!refused).then(|| Duration::from_secs(age.into())),
             ..caller(age.into())
         });
         let told = PlaintextCallers(told.collect());

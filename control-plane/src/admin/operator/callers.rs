@@ -1,11 +1,19 @@
-//! `POST /v1/callers/dismiss`: lets a service become `Strict` although callers in plaintext are listed.
+//! Who calls in plaintext, and `POST /v1/callers/dismiss`: lets a service become `Strict` although callers are listed.
 
-use axum::{Json, extract::State, extract::rejection::JsonRejection};
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    response::{IntoResponse as _, Response},
+};
 use serde::{Deserialize, Serialize};
 use usher_config::value::{InvalidValue, ServiceName};
 
-use super::{Operator, Refused, bad_request};
-use crate::{state::DISMISSED_FOR, status::CallerReport};
+use super::{
+    Operator, Refused,
+    apply::{said, status_of, told},
+    bad_request,
+};
+use crate::{admin::answer::written, state::DISMISSED_FOR, status::CallerReport};
 
 /// What it takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +22,9 @@ pub struct Dismiss {
     /// Of which service, `namespace/service`; `None`: of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// Whose command it is, as he says himself.
+    #[serde(default)]
+    pub author: String,
 }
 
 /// What it answers.
@@ -26,6 +37,10 @@ pub struct Dismissed {
     pub until: String,
     /// The same in seconds from now.
     pub for_seconds: u64,
+}
+
+pub(super) async fn callers(State(operator): State<Operator>) -> Result<Response, Refused> {
+    written(move || Json(operator.mesh.callers()).into_response()).await
 }
 
 pub(super) async fn dismiss(
@@ -52,7 +67,9 @@ pub(super) async fn dismiss(
     };
     let mut callers = operator.mesh.callers();
     callers.retain(is_meant);
-    let until = operator.mesh.dismiss_callers(service);
+    let author = said(&wanted.author);
+    let until = operator.mesh.dismiss_callers(service, author).await;
+    let until = until.map_err(|error| (status_of(&error), told(&error)))?;
     Ok(Json(Dismissed {
         callers,
         until: crate::clock::text(until),

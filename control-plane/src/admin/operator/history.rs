@@ -19,7 +19,7 @@ use crate::{
     admin::answer::{not_seen, written},
     registry::{
         Denied, object_key,
-        store::{Origin, Stored, StoredObject},
+        store::{Origin, RevisionRecord, Stored, StoredObject},
     },
     state::{By, RollbackError},
     status::RevisionStatus,
@@ -71,6 +71,9 @@ pub struct InForce {
     pub deleted: BTreeMap<String, SystemTime>,
     /// What certificates carry, if there are any.
     pub trust_domain: Option<String>,
+    /// What is known of the newest revision: when, whose, and which services still take plaintext in it.
+    #[serde(default)]
+    pub newest: Option<RevisionRecord>,
 }
 
 impl From<Stored> for InForce {
@@ -86,6 +89,7 @@ impl From<Stored> for InForce {
             addresses: named(stored.addresses),
             deleted: named(stored.deleted),
             trust_domain: stored.trust_domain.map(|domain| domain.to_string()),
+            newest: stored.revisions.into_iter().next_back(),
         }
     }
 }
@@ -109,7 +113,7 @@ impl TryFrom<InForce> for Stored {
             denied: named(shown.denied, object_key)?,
             addresses: named(shown.addresses, str::parse)?,
             deleted: named(shown.deleted, str::parse)?,
-            revisions: Vec::new(),
+            revisions: shown.newest.into_iter().collect(),
             trust_domain: domain.transpose()?,
         })
     }
@@ -178,9 +182,7 @@ pub(super) async fn objects(State(operator): State<Operator>) -> Result<Response
 fn refused(error: RollbackError) -> Refused {
     let status = match &error {
         RollbackError::NotRemembered { .. } => StatusCode::NOT_FOUND,
-        RollbackError::NotPinned
-        | RollbackError::Unreadable { .. }
-        | RollbackError::LocksOut { .. } => StatusCode::CONFLICT,
+        RollbackError::NotPinned | RollbackError::Unreadable { .. } => StatusCode::CONFLICT,
         RollbackError::Store(error) => status_of(error),
     };
     (status, told(&error))

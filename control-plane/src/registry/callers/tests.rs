@@ -15,6 +15,7 @@ fn caller(last_octet: u8, first: u64, last: u64) -> Caller {
         first,
         last,
         refused: None,
+        let_in: Some(last),
     }
 }
 
@@ -23,9 +24,11 @@ fn any_caller() -> impl Strategy<Value = Caller> {
         900_000..1_000_000_u64,
         900_000..1_000_000_u64,
         prop::option::of(900_000..1_000_000_u64),
+        prop::option::of(900_000..1_000_000_u64),
     );
-    (0..4_u8, times).prop_map(|(address, (one, other, refused))| Caller {
+    (0..4_u8, times).prop_map(|(address, (one, other, refused, let_in))| Caller {
         refused,
+        let_in,
         ..caller(address, one.min(other), one.max(other))
     })
 }
@@ -131,6 +134,7 @@ fn ages_become_times_and_old_ones_are_left_out() {
         first_seen: Duration::from_secs(100_000),
         last_seen: Duration::from_secs(last_seen),
         refused: Some(Duration::from_secs(8)),
+        let_in: Some(Duration::from_secs(7)),
     };
     let told = PlaintextCallers(vec![told(7), told(86_400)]);
     let expected = Caller {
@@ -139,4 +143,34 @@ fn ages_become_times_and_old_ones_are_left_out() {
         ..caller(1, NOW - 100_000, NOW - 7)
     };
     assert_eq!(*heard(&told, moment(NOW)), [expected]);
+}
+
+#[test]
+fn only_who_was_let_in_last_is_locked_out_by_strict() {
+    let now = moment(NOW);
+    let of = |let_in, refused, port| Caller {
+        let_in,
+        refused,
+        port,
+        ..caller(1, 990_000, 999_000)
+    };
+    let cases = [
+        (of(Some(999_000), None, 80), true),
+        (of(Some(999_000), Some(998_000), 80), true),
+        (of(Some(998_000), Some(999_000), 80), false),
+        (of(None, Some(999_000), 80), false),
+        (of(Some(999_000), None, 0), false),
+        // From an older sidecar.
+        (of(None, None, 80), true),
+    ];
+    for (one, expected) in cases {
+        let mut callers = Callers::default();
+        callers.hear(&service("account"), &[one], now);
+        assert_eq!(one.is_let_in(), expected, "{one:?}");
+        assert_eq!(callers.letting_in(now).len(), usize::from(expected));
+        assert_eq!(callers.counts(now).count(), 1, "it is listed all the same");
+        let later = moment(NOW + 100_000);
+        assert_eq!(callers.letting_in(later).len(), 0);
+        assert_eq!(callers.counts(later).count(), 0);
+    }
 }

@@ -33,8 +33,9 @@ pub(super) struct Known<'k> {
 }
 
 /// Reasons of which nobody should say that the object is wrong.
-const WARNINGS: [&str; 7] = [
+const WARNINGS: [&str; 8] = [
     "Warning",
+    "PlaintextCallers",
     "LateFallback",
     "StaleKeys",
     "Denies",
@@ -153,18 +154,14 @@ fn held(known: &Known<'_>) -> (&'static str, String) {
     ("RevisionHeld", format!("{why}; {fate}"))
 }
 
-fn refusal<'r>(known: &Known<'_>, refused: &'r RejectedObject) -> (&'r str, String) {
+fn refusal(known: &Known<'_>, refused: &RejectedObject) -> (&'static str, String) {
     let fate = match known.revision {
         Some(revision) => format!("the version of revision {revision} stays in force"),
         None if known.reached.nobody => "it never ran".to_owned(),
         // A policy that never was valid closes what it was meant for.
         None => format!("{NEVER_VALID}, so what it was meant for is closed"),
     };
-    let word = match refused.reason.as_str() {
-        "" => "Invalid",
-        word => word,
-    };
-    (word, format!("{}; {fate}", mistakes(refused)))
+    ("Invalid", format!("{}; {fate}", mistakes(refused)))
 }
 
 fn doubt(known: &Known<'_>, file: &RejectedObject) -> (&'static str, String) {

@@ -236,7 +236,6 @@ fn a_refused_text_is_told_with_its_place_beside_what_goes_on_running() {
         object: "TrafficPolicy bank/patience".to_owned(),
         last_good: true,
         mistakes: vec![mistake("retries.yaml:7:5"), mistake("retries.yaml:8:5")],
-        ..RejectedObject::default()
     };
     let kept = told(&[], Some(&refused), &proxies.reached(Some(&reach)));
     let (status, reason, message) = of(&kept, "Accepted");
@@ -326,7 +325,6 @@ fn a_policy_that_never_was_valid_is_not_accepted() {
         object: "guard.yaml".to_owned(),
         last_good: false,
         mistakes: Vec::new(),
-        ..RejectedObject::default()
     };
     for (unreadable, status, reason) in [
         (None, ConditionStatus::False, "NeverValid"),

@@ -16,6 +16,7 @@ fn seen(last_octet: u8, last: u64, refused: Option<u64>) -> Seen {
         first: at(0),
         last: at(last),
         refused: refused.map(at),
+        let_in: refused.is_none().then(|| at(last)),
         connections: 1,
     }
 }
@@ -38,6 +39,11 @@ fn a_new_caller_and_a_first_refusal_are_news_and_calling_again_is_after_a_while(
     assert!(!told.is_old(&[seen(2, 101, None), seen(1, 100, None)]));
     told.remember(&[seen(1, 101, Some(101))], at(101));
     assert!(told.is_old(&[seen(1, 102, Some(102))]));
+    let again = Seen {
+        let_in: Some(at(103)),
+        ..seen(1, 103, Some(102))
+    };
+    assert!(!told.is_old(&[again]), "let in again");
 }
 
 #[test]

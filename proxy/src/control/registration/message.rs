@@ -15,6 +15,7 @@ pub(super) fn callers(seen: &[Seen], now: Tick) -> v1::PlaintextCallers {
         first_seen: now.since(seen.first),
         last_seen: now.since(seen.last),
         refused: seen.refused.map(|at| now.since(at)),
+        let_in: seen.let_in.map(|at| now.since(at)),
     };
     v1::PlaintextCallers::from(&PlaintextCallers(seen.iter().map(caller).collect()))
 }

@@ -29,6 +29,7 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     write_flags(out, entry);
     let texts = [
         (",\"reason\":\"", entry.reason),
+        (",\"detail\":\"", entry.detail),
         (",\"policy\":\"", entry.policy),
         (",\"route\":\"", entry.route),
         (",\"source\":\"", entry.source),

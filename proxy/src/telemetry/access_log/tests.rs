@@ -21,6 +21,7 @@ fn entry<'a>() -> Entry<'a> {
         grpc_status: None,
         flags: Flags::default(),
         reason: None,
+        detail: None,
         policy: None,
         route: Some("HTTPRoute/bank/r/0"),
         source: Some("spiffe://usher.local/ns/bank/sa/teller"),
@@ -54,9 +55,13 @@ fn a_line_is_json_with_the_documented_fields() {
     let line = json(&Entry {
         flags,
         grpc_status: Some(14),
+        reason: Some("tls-failed"),
+        detail: Some("no root"),
         ..entry()
     });
-    let expected: [(&str, Value); 9] = [
+    let expected: [(&str, Value); 11] = [
+        ("reason", "tls-failed".into()),
+        ("detail", "no root".into()),
         ("time", "2023-11-14T22:13:20.123Z".into()),
         ("direction", "outbound".into()),
         ("flags", "URX,FB".into()),

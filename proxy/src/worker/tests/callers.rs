@@ -32,6 +32,7 @@ fn a_plaintext_caller_is_remembered_and_a_sidecar_is_not() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].who.address, found[0].connections), (HERE, 1));
     assert_eq!(found[0].refused, None);
+    eventually(|| seen(&mesh)[0].is_let_in());
 
     // It becomes strict while that connection is open: its next request is refused, and that is known.
     let mut answer = [0; 4096];
@@ -42,6 +43,7 @@ fn a_plaintext_caller_is_remembered_and_a_sidecar_is_not() {
     eventually(|| seen(&mesh).iter().any(|one| one.refused.is_some()));
     assert_eq!(seen(&mesh).len(), 1);
     assert!(seen(&mesh)[0].who.port.is_some());
+    assert!(!seen(&mesh)[0].is_let_in());
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn record(number: u64, at: u64) -> RevisionRecord {
         message: String::new(),
         pinned: None,
         replaced_bytes: None,
+        still_permissive: std::collections::BTreeSet::new(),
     }
 }
 
