@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::documents::{Document, documents};
+use super::known::{Known, Stamp};
 use super::place::Place;
 use super::report::Report;
 use super::{Located, Mistake, Parsed, Position, Rejected, Severity, decode, references, tree};
@@ -57,12 +58,8 @@ pub fn parse_paths(places: &[PathBuf]) -> io::Result<Parsed> {
     parse_unless_known(places, &mut Known::default())
 }
 
-/// What each file said when it was parsed last: of thousands of files an edit changes one.
-#[derive(Debug, Default)]
-pub struct Known(BTreeMap<PathBuf, Arc<Parsed>>);
-
-/// As [`parse_directory`], without parsing again what has the text that it had. Every file is read, and all objects are
-/// checked against each other; a file that is gone is forgotten.
+/// As [`parse_directory`], without parsing again what has the text that it had, nor reading what its times say is as it was. All
+/// objects are checked against each other; a file that is gone is forgotten.
 ///
 /// # Errors
 /// As [`parse_directory`].
@@ -77,20 +74,32 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
         if metadata.is_dir() {
             list(place, 0, &mut found)?;
         } else {
-            found.files.insert(place.clone());
+            found.files.push((place.clone(), Stamp::of(&metadata)));
         }
     }
-    let mut parsed = Parsed::default();
-    let mut before = std::mem::take(&mut known.0);
-    for path in found.files {
-        match read(&path)? {
-            Ok(text) => {
-                let has_text =
-                    |said: &Arc<Parsed>| said.sources.get(&path).is_some_and(|of| **of == *text);
-                let same = before.remove(&path).filter(has_text);
-                let said = same.unwrap_or_else(|| alone(&path, &text));
+    // Of one directory they are in order already.
+    if places.len() > 1 {
+        found.files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.files.dedup_by(|(a, _), (b, _)| a == b);
+        found.dangling.sort();
+        found.dangling.dedup();
+    }
+    let (mut parsed, look) = (Parsed::default(), known.look());
+    let mut sources = Vec::with_capacity(found.files.len());
+    for (path, stamp) in found.files {
+        let said = match look.unread(&path, stamp) {
+            Some(said) => Ok(said),
+            None => read(&path, stamp)?.map(|text| {
+                let same = look.with_text(&path, &text);
+                same.unwrap_or_else(|| alone(&path, &text))
+            }),
+        };
+        match said {
+            Ok(said) => {
                 append(&mut parsed, &said);
-                known.0.insert(path, said);
+                let texts = said.sources.iter();
+                sources.extend(texts.map(|(path, text)| (path.clone(), text.clone())));
+                known.keep(&look, path, (said, stamp));
             }
             Err((found, allowed)) => {
                 parsed.mistakes.push(whole_file(&path, found, allowed));
@@ -98,6 +107,8 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
             }
         }
     }
+    // At once, as they are in order: path after path, each is looked for from the root.
+    parsed.sources = sources.into_iter().collect();
     for path in found.dangling {
         // Not mounted, most likely. Were what it held deleted, the link would be, too.
         let allowed = "a link to a file or folder; to delete what that held, remove the link";
@@ -115,6 +126,7 @@ fn alone(path: &Path, text: &str) -> Arc<Parsed> {
     Arc::new(parsed)
 }
 
+/// But for its text.
 fn append(parsed: &mut Parsed, said: &Parsed) {
     let Parsed {
         objects,
@@ -122,24 +134,21 @@ fn append(parsed: &mut Parsed, said: &Parsed) {
         rejected,
         broken,
         unreadable,
-        sources,
+        sources: _,
     } = said;
     parsed.objects.extend_from_slice(objects);
     parsed.mistakes.extend_from_slice(mistakes);
     parsed.rejected.extend_from_slice(rejected);
     parsed.broken.extend_from_slice(broken);
     parsed.unreadable.extend_from_slice(unreadable);
-    let sources = sources.iter();
-    let sources = sources.map(|(path, text)| (path.clone(), text.clone()));
-    parsed.sources.extend(sources);
 }
 
 /// What directories hold, in order of path. The same file may be reached by two places; it is one file still.
 #[derive(Default)]
 struct Found {
-    files: BTreeSet<PathBuf>,
+    files: Vec<(PathBuf, Stamp)>,
     /// Links to what is not there.
-    dangling: BTreeSet<PathBuf>,
+    dangling: Vec<PathBuf>,
 }
 
 fn whole_file(path: &Path, found: &str, allowed: &str) -> Mistake {
@@ -155,11 +164,13 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
     }
-    for entry in fs::read_dir(directory).map_err(|error| named(directory, &error))? {
-        let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let entries = fs::read_dir(directory).map_err(|error| named(directory, &error))?;
+    let names: io::Result<Vec<OsString>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+    let mut names = names.map_err(|error| named(directory, &error))?;
+    names.sort_unstable();
+    for name in names {
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        let path = directory.join(name);
         let is_yaml = path
             .extension()
             .is_some_and(|end| end == "yaml" || end == "yml");
@@ -170,14 +181,16 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
         let may_hold_objects = is_yaml || path.extension().is_none();
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, found)?,
-            Ok(metadata) if metadata.is_file() && is_yaml => drop(found.files.insert(path)),
+            Ok(metadata) if metadata.is_file() && is_yaml => {
+                found.files.push((path, Stamp::of(&metadata)));
+            }
             Ok(_) => {}
             // Deleted since it was listed, or a link to what is not there. Anything else says nothing about what is there.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(named(&path, &error));
             }
             Err(_) if may_hold_objects && path.is_symlink() => {
-                found.dangling.insert(path);
+                found.dangling.push(path);
             }
             Err(_) => {}
         }
@@ -186,12 +199,8 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
 }
 
 /// The text; or what is wrong with it and what is allowed.
-fn read(path: &Path) -> io::Result<Result<String, (&'static str, &'static str)>> {
-    let large = fs::metadata(path)
-        .map_err(|error| named(path, &error))?
-        .len()
-        > FILE_BYTES_MAX;
-    if large {
+fn read(path: &Path, stamp: Stamp) -> io::Result<Result<String, (&'static str, &'static str)>> {
+    if stamp.length() > FILE_BYTES_MAX {
         return Ok(Err(("a file of more than 16 MiB", "at most 16 MiB")));
     }
     let bytes = fs::read(path).map_err(|error| named(path, &error))?;

@@ -15,6 +15,7 @@ mod decode;
 mod references;
 mod documents;
 mod files;
+mod known;
 mod api;
 
 use std::{
@@ -104,7 +105,8 @@ pub enum Colours {
 }
 
 pub use api::{parse_object, written};
-pub use files::{Known, UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
+pub use files::{UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
+pub use known::Known;
 
 #[cfg(test)]
 mod tests;

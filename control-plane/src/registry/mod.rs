@@ -12,6 +12,7 @@ pub mod instances;
 pub mod callers;
 pub mod world;
 pub(crate) mod complaints;
+mod beside;
 mod denied;
 mod doubt;
 mod opening;
@@ -21,6 +22,7 @@ mod service;
 pub mod rest;
 mod watching;
 
+pub use beside::beside;
 pub use denied::{Denied, is_unread};
 pub use embedded::{EmbeddedStore, Tables, object_key};
 pub use memory::MemoryStore;

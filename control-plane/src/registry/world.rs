@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     net::IpAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::SystemTime,
 };
 
@@ -23,6 +23,7 @@ use usher_config::{
 use crate::status::{MistakeReport, RejectedObject};
 
 use super::{
+    beside::beside,
     complaints::{attaches_to_nothing, rejected_objects, relative, report, unreadable_files},
     denied::{Denials, Denied, protects},
     doubt::Doubt,
@@ -53,7 +54,7 @@ pub struct World {
 }
 
 /// An object in force.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Accepted {
     /// As parsed.
     pub object: Arc<Object>,
@@ -63,9 +64,22 @@ pub struct Accepted {
     pub file: Arc<str>,
     /// When an object of this name was first accepted; of a FaultPolicy, this version of it.
     pub accepted_at: SystemTime,
+    /// What was parsed, as long as whoever reads it keeps that.
+    from: Weak<Located>,
+}
+
+impl PartialEq for Accepted {
+    /// Equal texts say the same.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, &self.file, self.accepted_at) == (&other.text, &other.file, other.accepted_at)
+    }
 }
 
 impl Accepted {
+    fn is_from(&self, located: &Arc<Located>) -> bool {
+        std::ptr::eq(self.from.as_ptr(), Arc::as_ptr(located))
+    }
+
     /// As a parser would have it, but standing in no text that is known.
     pub fn located(&self) -> Arc<Located> {
         Arc::new(Located {
@@ -128,6 +142,7 @@ impl World {
                         text: object.text.as_str().into(),
                         file: object.file.as_str().into(),
                         accepted_at: object.accepted_at,
+                        from: Weak::new(),
                     };
                     world.objects.insert(key.clone(), accepted);
                 }
@@ -167,7 +182,10 @@ impl World {
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for (key, accepted) in &self.objects {
-            hash.update(format!("{key}\n{}\n---\n", accepted.text));
+            hash.update(key.to_string());
+            hash.update("\n");
+            hash.update(&*accepted.text);
+            hash.update("\n---\n");
         }
         for (key, Denied { targets, file }) in &self.denied {
             hash.update(format!("denied {key} {targets:?} {file}\n"));
@@ -271,7 +289,7 @@ impl World {
 
     fn accept(
         &self,
-        located: &Located,
+        located: &Arc<Located>,
         parsed: &Parsed,
         base: &Path,
         now: SystemTime,
@@ -301,8 +319,10 @@ impl World {
         }
         let key = located.object.key();
         let known = self.objects.get(&key);
-        // Of thousands of objects an edit changes one: the others are not written anew.
-        let unchanged = known.filter(|known| *known.object == located.object);
+        // Of thousands of objects an edit changes one: the others are not written anew, nor are those compared that are read
+        // from where they were read before.
+        let unchanged =
+            known.filter(|known| known.is_from(located) || *known.object == located.object);
         let text: Arc<str> = match unchanged {
             Some(known) => known.text.clone(),
             None => {
@@ -312,9 +332,8 @@ impl World {
         };
         // Otherwise a slip in a name would quietly take a policy away from what it protects. A version that
         // was good when it came stays, even if what it names goes away later.
-        if let (Some(known), Some(mistake)) = (known, attached_to_nothing(parsed, &key))
-            && known.text != text
-        {
+        let is_edited = known.is_some_and(|known| known.text != text);
+        if is_edited && let Some(mistake) = attached_to_nothing(parsed, &key) {
             return Err(report(mistake, base));
         }
         // A fault's time runs from the version that says how long; all else keeps its age, and with it its rights.
@@ -325,6 +344,7 @@ impl World {
             accepted_at: known.filter(same).map_or(now, |known| known.accepted_at),
             text,
             file: relative(&located.file, base).into(),
+            from: Arc::downgrade(located),
         })
     }
 
@@ -368,16 +388,15 @@ impl World {
 
     /// Objects that are not the same in `next`.
     pub fn difference(&self, next: &Self) -> Vec<ObjectKey> {
-        let is_same = |key: &ObjectKey| {
-            let text = |world: &'_ Self| world.objects.get(key).map(|object| object.text.clone());
-            text(self) == text(next) && self.denied.get(key) == next.denied.get(key)
-        };
-        let keys = [self, next].into_iter();
-        let keys: BTreeSet<&ObjectKey> = keys
-            .flat_map(|world| world.objects.keys().chain(world.denied.keys()))
-            .collect();
-        let changed = keys.into_iter().filter(|key| !is_same(key));
-        changed.cloned().collect()
+        let objects = beside(&self.objects, &next.objects);
+        let objects = objects.filter(|(_, was, is)| match (was, is) {
+            (Some(was), Some(is)) => was.text != is.text,
+            (Some(_), None) | (None, Some(_)) | (None, None) => true,
+        });
+        let denied = beside(&self.denied, &next.denied).filter(|(_, was, is)| was != is);
+        let changed = objects.map(|(key, ..)| key);
+        let changed: BTreeSet<&ObjectKey> = changed.chain(denied.map(|(key, ..)| key)).collect();
+        changed.into_iter().cloned().collect()
     }
 }
 

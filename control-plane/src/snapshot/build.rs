@@ -14,7 +14,10 @@ use usher_config::{
 
 use crate::{
     compile::{Backing, Compiled},
-    registry::instances::{Instance, Instances},
+    registry::{
+        beside,
+        instances::{Instance, Instances},
+    },
 };
 
 use super::{EndpointSet, Resource, Snapshot, for_old::ForOld};
@@ -120,16 +123,16 @@ fn encoded<T: PartialEq>(
     before: Option<Before<'_, T>>,
     encode: impl Fn(&T) -> Resource,
 ) -> BTreeMap<Arc<str>, Resource> {
-    let all = all.iter().map(|(name, one)| {
+    let nothing = (&BTreeMap::new(), &BTreeMap::new());
+    let (known, resources) = before.unwrap_or(nothing);
+    let all = beside(known, all).filter_map(|(name, was, is)| {
+        let is = is?;
         let key = name.to_string();
-        let known = before.and_then(|(compiled, resources)| {
-            let same = compiled.get(name).is_some_and(|known| known == one);
-            resources.get_key_value(key.as_str()).filter(|_| same)
-        });
-        match known {
+        let same = resources.get_key_value(key.as_str());
+        Some(match same.filter(|_| was == Some(is)) {
             Some((key, resource)) => (Arc::clone(key), resource.clone()),
-            None => (key.into(), encode(one)),
-        }
+            None => (key.into(), encode(is)),
+        })
     });
     all.collect()
 }
@@ -175,9 +178,9 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
         };
         let changed = services.keys().filter(|name| !stays(name));
         changed.for_each(&mut put);
-        let names: BTreeSet<String> = services.keys().map(ToString::to_string).collect();
-        endpoints.retain(|name, _| names.contains(&**name));
-        addresses.retain(|name, _| names.contains(&**name));
+        let is_there = |name: &Arc<str>| from.configured.services.contains_key(name);
+        endpoints.retain(|name, _| is_there(name));
+        addresses.retain(|name, _| is_there(name));
     }
     let same_addresses = addresses.len() == previous.addresses.len()
         && addresses

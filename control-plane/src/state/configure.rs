@@ -9,11 +9,11 @@ use std::{
 };
 
 use tracing::{info, warn};
-use usher_config::{kind::ObjectKey, model::Revision, parse::Parsed};
+use usher_config::{model::Revision, parse::Parsed};
 
 use crate::{
     registry::{
-        StoreError, World,
+        StoreError, World, beside,
         history::{self, Replaced},
         store::{CHANGED_MAX, Commit, HISTORY, Origin, RevisionRecord},
         world::{Accepted, Reading},
@@ -250,12 +250,8 @@ pub(super) struct Next {
 }
 
 fn replaced(old: &World, new: &World) -> Replaced {
-    let is_same = |key| old.objects.get(key) == new.objects.get(key);
-    let keys = old.objects.keys().chain(new.objects.keys());
-    let objects = keys.filter(|key| !is_same(*key)).map(|key| {
-        let before = old.objects.get(key).map(Accepted::stored);
-        (key.clone(), before)
-    });
+    let objects = beside(&old.objects, &new.objects).filter(|(_, was, is)| was != is);
+    let objects = objects.map(|(key, was, _)| (key.clone(), was.map(Accepted::stored)));
     Replaced {
         objects: objects.collect(),
         denied: old.denied.clone(),
@@ -263,17 +259,19 @@ fn replaced(old: &World, new: &World) -> Replaced {
 }
 
 fn commit_of((old, new): (&World, &World), revision: RevisionRecord, replaced: Replaced) -> Commit {
-    let is_stored = |key, accepted| old.objects.get(key) == Some(accepted);
-    let accepted = new.objects.iter();
-    let accepted = accepted.filter(|(key, accepted)| !is_stored(*key, *accepted));
-    let gone = |key: &&ObjectKey| !new.objects.contains_key(*key);
+    let (mut accepted, mut deleted) = (BTreeMap::new(), Vec::new());
+    for (key, was, is) in beside(&old.objects, &new.objects) {
+        match is {
+            Some(is) if was != Some(is) => drop(accepted.insert(key.clone(), is.stored())),
+            Some(_) => {}
+            None => deleted.push(key.clone()),
+        }
+    }
     Commit {
         replaced_from: revision.number,
         revision,
-        accepted: accepted
-            .map(|(key, accepted)| (key.clone(), accepted.stored()))
-            .collect(),
-        deleted: old.objects.keys().filter(gone).cloned().collect(),
+        accepted,
+        deleted,
         denied: new.denied.clone(),
         addresses: new.addresses.clone(),
         deleted_services: new.deleted.clone(),
