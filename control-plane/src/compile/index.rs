@@ -1,7 +1,7 @@
 //! A world's objects by kind and name, each with when it was accepted: who is older wins.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     time::SystemTime,
 };

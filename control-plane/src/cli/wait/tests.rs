@@ -52,6 +52,7 @@ fn who_refuses_ends_it() {
             message: "wrong".to_owned(),
             ..MistakeReport::default()
         }],
+        ..RejectedObject::default()
     });
     let mut held = status(4, Vec::new());
     (held.pinned, held.waiting) = (Some(2), vec!["Service x/y".to_owned()]);

@@ -250,7 +250,7 @@ fn a_policy_for_whom_is_known_holds_no_mode_back() {
 #[test]
 fn tokens_that_are_not_asked_for_any_more_are_no_reason_to_wait() {
     let authentication = "apiVersion: usher.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {name: tokens, namespace: bank}\n\
-         spec:\n  targetRefs: [{kind: Service, name: a}]\n  required: true\n  jwt:\n  - issuer: https://issuer.test\n    \
+         spec:\n  targetRefs: [{kind: Service, name: a}]\n  jwt:\n  - issuer: https://issuer.test\n    \
          audiences: [bank]\n    jwks:\n      inline: |\n        {\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \
          \"use\": \"sig\", \"alg\": \"ES256\", \"kid\": \"a\", \"x\": \"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\", \
          \"y\": \"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}\n";
@@ -306,7 +306,7 @@ fn the_object_that_says_strict_is_named_and_else_the_service() {
             .map(|key| key.to_string())
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(named(&world), ["Mesh mesh".to_owned()].into());
+    assert_eq!(named(&world), ["Mesh default/mesh".to_owned()].into());
     written.mesh = None;
     written.policies[2] = Some((Some(true), true, Vec::new()));
     let world = after(&World::default(), yaml(&written), 1);

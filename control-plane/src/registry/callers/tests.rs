@@ -66,12 +66,12 @@ proptest! {
         let mut table = Callers::default();
         table.hear(&service("account"), &callers, moment(NOW));
         let now = NOW + later;
-        let expected: std::collections::BTreeSet<_> = callers
+        let expected: BTreeSet<_> = callers
             .iter()
             .filter(|one| now < one.last + FORGOTTEN_AFTER.as_secs())
             .map(|one| one.address)
             .collect();
-        let found = |table: &Callers| -> std::collections::BTreeSet<_> {
+        let found = |table: &Callers| -> BTreeSet<_> {
             table.of(&service("account"), moment(now)).iter().map(|one| one.address).collect()
         };
         prop_assert_eq!(&found(&table), &expected);

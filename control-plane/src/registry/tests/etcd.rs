@@ -331,6 +331,7 @@ fn instance(account: &str) -> Instance {
             first: 1_700_000_000,
             last: 1_700_000_060,
             refused: None,
+            let_in: Some(1_700_000_060),
         }]
         .into(),
     }

@@ -29,6 +29,7 @@ async fn callers_are_known_to_all_and_to_who_starts_later() {
         first: now - 60,
         last: now - 30,
         refused: None,
+        let_in: Some(now - 30),
     }]
     .into();
     let identity = instance().identity;
