@@ -159,6 +159,16 @@ async fn refuses(web: &Sidecar, what: &str) -> String {
     .await
 }
 
+/// The access log says why there was no TLS.
+async fn is_logged(web: &Sidecar, why: &str) {
+    eventually("the access log says why", async || {
+        let lines = web.access_log();
+        let line = lines.iter().find(|line| line["reason"] == "tls-failed")?;
+        line["detail"].as_str()?.contains(why).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn http_is_spoken_inside_tls_that_verifies_and_never_without() -> Result<()> {
     let (root, stranger) = (Root::new()?, Root::new()?);
@@ -197,13 +207,7 @@ async fn http_is_spoken_inside_tls_that_verifies_and_never_without() -> Result<(
     mesh.write("03.yaml", &certificates(&stranger))?;
     let reason = refuses(&web, "a certificate of another root is refused").await;
     assert!(reason.contains("tls-failed"), "{reason}");
-    eventually("the access log says why", async || {
-        let lines = web.access_log();
-        let line = lines.iter().find(|line| line["reason"] == "tls-failed")?;
-        let detail = line["detail"].as_str()?.to_owned();
-        detail.contains("certificate").then_some(())
-    })
-    .await;
+    is_logged(&web, "certificate").await;
     let seen = application.received().len();
 
     std::fs::remove_file(mesh.config().join("03.yaml"))?;
