@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -87,12 +88,16 @@ fn parse_unless_known(places: &[PathBuf], known: &mut Known) -> io::Result<Parse
     let (mut parsed, look) = (Parsed::default(), known.look());
     let mut sources = Vec::with_capacity(found.files.len());
     for (path, stamp) in found.files {
-        let said = match look.unread(&path, stamp) {
-            Some(said) => Ok(said),
-            None => read(&path, stamp)?.map(|text| {
-                let same = look.with_text(&path, &text);
-                same.unwrap_or_else(|| alone(&path, &text))
-            }),
+        let (stamp, said) = match look.unread(&path, stamp) {
+            Some(said) => (stamp, Ok(said)),
+            None => {
+                let (stamp, text) = read(&path)?;
+                let said = text.map(|text| {
+                    let same = look.with_text(&path, &text);
+                    same.unwrap_or_else(|| alone(&path, &text))
+                });
+                (stamp, said)
+            }
         };
         match said {
             Ok(said) => {
@@ -198,13 +203,19 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-/// The text; or what is wrong with it and what is allowed.
-fn read(path: &Path, stamp: Stamp) -> io::Result<Result<String, (&'static str, &'static str)>> {
+/// The text, or what is wrong with it and what is allowed; and by what the file is known that it was read from, which may be
+/// another one by now.
+fn read(path: &Path) -> io::Result<(Stamp, Result<String, (&'static str, &'static str)>)> {
+    let mut file = fs::File::open(path).map_err(|error| named(path, &error))?;
+    let stamp = Stamp::of(&file.metadata().map_err(|error| named(path, &error))?);
     if stamp.length() > FILE_BYTES_MAX {
-        return Ok(Err(("a file of more than 16 MiB", "at most 16 MiB")));
+        return Ok((stamp, Err(("a file of more than 16 MiB", "at most 16 MiB"))));
     }
-    let bytes = fs::read(path).map_err(|error| named(path, &error))?;
-    Ok(String::from_utf8(bytes).map_err(|_| ("bytes that are not UTF-8", "UTF-8 text")))
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).unwrap_or_default());
+    file.read_to_end(&mut bytes)
+        .map_err(|error| named(path, &error))?;
+    let text = String::from_utf8(bytes).map_err(|_| ("bytes that are not UTF-8", "UTF-8 text"));
+    Ok((stamp, text))
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {

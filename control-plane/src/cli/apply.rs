@@ -35,7 +35,7 @@ Examples:
 
 With `usher serve --store etcd://...` at any one of the control planes; the others follow within a moment.
 
-Exit codes: 0 in force, 1 mistakes, 64 usage, 69 no control plane answers or its store cannot be reached, 70 refused,
+Exit codes: 0 in force (a mode may wait for callers: it is said), 1 mistakes, 64 usage, 69 no control plane answers or its store cannot be reached, 70 refused,
 130 interrupted before it was known what became of it.")]
 pub(super) struct Apply {
     /// Files, or directories with *.yaml and *.yml files at any depth
@@ -44,7 +44,7 @@ pub(super) struct Apply {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Also that services are Strict which somebody calls in plaintext (usher callers): from then on they are refused
+    /// Let no mode wait for who calls in plaintext (usher callers), whoever made it Strict: from then on they are refused
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -144,6 +144,9 @@ impl Apply {
             for line in did(&self.data, revision.number).await? {
                 anstream::println!("{line}");
             }
+        }
+        if applied.is_new && revision.message != self.message {
+            anstream::eprintln!("{}", paint(WARN, &revision.message));
         }
         for condition in &applied.conditions {
             let head = format!("{}: {}", condition.reason, condition.object);

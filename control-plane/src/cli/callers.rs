@@ -32,8 +32,9 @@ is forgotten a day after it: what runs once a week has to be known otherwise.
 Where a change of configuration makes a service Strict that lets somebody in, all of it is in force but the mode: that waits until
 nobody is listed any more who was let in (usher status). Whoever reaches the port can hold it up like that, on purpose too. With
 --dismiss nobody holds a mode up for 10 min: what waits is in force at once, and so is what is edited then; they are refused from
-then on. usher apply --force and usher rollback --force say the same of their own change. Nothing else waits, and a mode does not
-where ports, rules for callers without identity or the demand for tokens change with it.
+then on. usher apply --force and usher rollback --force let nothing wait either, whoever's change it was. Nothing else waits, and a mode
+does not where ports, rules for callers without identity, tokens or workloads change with it. For a day after its start a control plane
+ends by itself no wait for callers that were known before.
 
 Exit codes: 0 shown, or dismissed; 64 usage or no such service, 69 no control plane answers.")]
 pub(super) struct Callers {

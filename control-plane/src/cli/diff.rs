@@ -26,7 +26,10 @@ use crate::{
         compile,
         modes::{LockOut, lock_outs},
     },
-    registry::{World, store::Stored},
+    registry::{
+        World,
+        store::{Stored, Wait},
+    },
     status::{CallerReport, ProxyReport, RejectedObject, StatusReport},
     whatif::diff::{Effect, effects},
 };
@@ -149,12 +152,13 @@ fn difference(before: &Before, parsed: &Parsed, base: &Path) -> Difference {
     } = before;
     let mut reading = before.read(parsed, base, SystemTime::now());
     let old = compile(before);
-    let lock_outs = lock_outs(&old.inbound, &reading.world, called);
+    let lock_outs = lock_outs((&old).into(), &reading.world, called);
     let of = |what| {
         let these = lock_outs.iter().filter(move |(_, one)| **one == what);
         these.map(|(service, _)| service.clone())
     };
-    reading.world.still_permissive = of(LockOut::Waits).collect();
+    let waits = of(LockOut::Waits).map(|service| (service, Wait::Called));
+    reading.world.still_permissive = waits.collect();
     let text = |world: &World, key: &ObjectKey| {
         world.objects.get(key).map(|object| object.text.to_string())
     };
@@ -225,7 +229,7 @@ fn render(difference: &Difference, living: bool) -> Vec<String> {
     let locked_out = difference.locks_out_callers_of.iter().map(|service| {
         let what = format!(
             "PlaintextCallers: {service} would be Strict, and is called in plaintext (usher callers {service}): they are refused at \
-             once, as its ports, its rules for callers without identity or its tokens change with it"
+             once, as its ports, its rules for callers without identity, its tokens or its workloads change with it"
         );
         paint(BAD, what)
     });

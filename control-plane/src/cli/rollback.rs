@@ -40,7 +40,7 @@ pub(super) struct Rollback {
     /// Why, for usher history
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Also the mode of services that somebody calls in plaintext (usher callers) and that are Strict in it: it would wait
+    /// Let no mode wait for who calls in plaintext (usher callers), whoever made it Strict: from then on they are refused
     #[arg(long, conflicts_with = "release")]
     force: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! A world's objects by kind and name, each with when it was accepted: who is older wins.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     time::SystemTime,
 };
@@ -87,7 +87,7 @@ pub(super) struct Index<'a> {
     pub(super) claim_headers: Vec<HeaderName>,
     pub(super) denied: &'a BTreeMap<ObjectKey, Denied>,
     /// Services that take plaintext although they are written `Strict`.
-    pub(super) still_permissive: &'a BTreeSet<ServiceName>,
+    pub(super) still_permissive: &'a BTreeMap<ServiceName, Wait>,
     pub(super) addresses: &'a BTreeMap<ServiceName, IpAddr>,
     /// Of token issuers, as far as they are fetched.
     pub(super) keys: &'a BTreeMap<JwksUri, Jwks>,

@@ -1,20 +1,24 @@
 //! Which services would refuse callers in plaintext that they let in: for who has to know it before anything is compiled.
 //!
 //! Only a mode may wait for callers, and only while it opens nothing that was closed: somebody without an identity may then
-//! still do what he could do before, and nothing else. Where ports, rules for him or the demand for tokens change beside
-//! it, they are in force at once, and the mode with them: nobody's call may hold that up.
+//! do what he could do before, and nothing else. Where that cannot be said (other ports, rules that let him do more, other tokens,
+//! another workload) all is in force at once, and the mode with it: nobody's call may hold that up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use http::HeaderName;
 use usher_config::{
     kind::{Kind, ObjectKey},
-    model::{AccessPolicy, AccessRule, InboundPolicy, MtlsMode},
-    value::ServiceName,
+    model::{AccessPolicy, AccessRule, Authentication, InboundPolicy, MtlsMode},
+    value::{ServiceName, SpiffeId},
 };
 
 use crate::registry::World;
 
-use super::{access, authentication, index::Index, services, targets::Targets};
+use super::{Backing, Compiled, access, index::Index, services, targets::Targets};
 
 /// What becomes of those who call a service in plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +29,27 @@ pub enum LockOut {
     AtOnce,
 }
 
-/// Services of these that take plaintext as they run, and are `Strict` as `next` has them written. One whose rules then let
-/// nobody in who has no identity is none: its mode makes no difference to them.
+/// What runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'r> {
+    /// As compiled.
+    pub inbound: &'r BTreeMap<ServiceName, InboundPolicy>,
+    /// As compiled: who the services are.
+    pub backing: &'r BTreeMap<ServiceName, Vec<Backing>>,
+}
+
+impl<'r> From<&'r Compiled> for Running<'r> {
+    fn from(compiled: &'r Compiled) -> Self {
+        Self {
+            inbound: &compiled.inbound,
+            backing: &compiled.backing,
+        }
+    }
+}
+
+/// Services of these that take plaintext as they run, and are `Strict` as `next` has them written.
 pub fn lock_outs<'s>(
-    running: &BTreeMap<ServiceName, InboundPolicy>,
+    running: Running<'_>,
     next: &World,
     among: impl IntoIterator<Item = &'s ServiceName>,
 ) -> BTreeMap<ServiceName, LockOut> {
@@ -36,26 +57,20 @@ pub fn lock_outs<'s>(
     let index = Index::new(next, &mut ignored);
     let targets = Targets::new(&index, &mut ignored);
     let of = |name: &ServiceName| {
-        let was = running
-            .get(name)
-            .filter(|one| one.mtls == MtlsMode::Permissive)?;
+        let was = running.inbound.get(name)?;
         let service = index.services.get(name)?;
+        let is_strict = access::mode(&index, &targets, name).0 == MtlsMode::Strict;
+        if was.mtls == MtlsMode::Strict || !is_strict {
+            return None;
+        }
         let mut ignored = Vec::new();
-        if access::mode(&index, &targets, name).0 == MtlsMode::Permissive {
-            return None;
-        }
-        let access = access::access(&index, &targets, name, &mut ignored).policies;
-        let rules = for_strangers(&access);
-        if rules.iter().any(Vec::is_empty) {
-            return None;
-        }
-        let authentication = authentication::of_service((&index, &targets), name, &mut ignored);
-        let has_port = |port| was.ports.iter().any(|(known, _)| *known == port);
-        let is_no_wider = is_no_wider(&for_strangers(&was.access), &rules)
-            && service.spec.ports.iter().all(|port| has_port(port.port))
-            && authentication == was.authentication
-            && services::path_reading(&index) == was.path_reading;
-        Some(match is_no_wider {
+        let is = services::inbound(&index, &targets, service, &mut ignored);
+        let who = |backing: &[Backing]| -> BTreeSet<SpiffeId> {
+            backing.iter().map(|one| one.identity.clone()).collect()
+        };
+        let known = running.backing.get(name).map_or(&[][..], Vec::as_slice);
+        let is_the_same = who(&services::backing(&index, service)).is_subset(&who(known));
+        Some(match is_the_same && is_no_wider(was, &is) {
             true => LockOut::Waits,
             false => LockOut::AtOnce,
         })
@@ -63,6 +78,18 @@ pub fn lock_outs<'s>(
     let all = among.into_iter();
     all.filter_map(|name| Some((name.clone(), of(name)?)))
         .collect()
+}
+
+/// Services of these that are written `Strict`.
+pub fn written_strict(world: &World, services: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+    let mut ignored = Vec::new();
+    let index = Index::new(world, &mut ignored);
+    let targets = Targets::new(&index, &mut ignored);
+    let is_strict = |name: &&ServiceName| {
+        index.services.contains_key(*name)
+            && access::mode(&index, &targets, name).0 == MtlsMode::Strict
+    };
+    services.iter().filter(is_strict).cloned().collect()
 }
 
 /// Whose word it is that these services are `Strict`, the service itself where it is nobody's.
@@ -101,8 +128,48 @@ fn for_strangers(policies: &[AccessPolicy]) -> Vec<Vec<&AccessRule>> {
     rules.collect()
 }
 
+/// Whether somebody without an identity may do nothing by `is`, were it `Permissive`, that he may not do by `was`. A field that is
+/// added to a policy has to be thought of here.
+fn is_no_wider(was: &InboundPolicy, is: &InboundPolicy) -> bool {
+    let InboundPolicy {
+        ports,
+        authentication,
+        claim_headers,
+        access,
+        path_reading,
+        // Who it is, and what this is about.
+        service: _,
+        mtls: _,
+        // Nobody is let in by these who is kept out without them: gateways are known by their identities, limits count
+        // those who are let in.
+        gateways: _,
+        rate_limits: _,
+        // What its own sidecar does besides.
+        health_check: _,
+        telemetry: _,
+        idle: _,
+        zone: _,
+        outbound: _,
+    } = is;
+    // Who calls without saying which port means the first; an application that was told of once stands for all.
+    let same_ports =
+        ports.first() == was.ports.first() && ports.iter().all(|port| was.ports.contains(port));
+    let demands = |of: &Option<Authentication>| {
+        of.clone().map(|of| Authentication {
+            name: Arc::from(""),
+            ..of
+        })
+    };
+    let is_stripped = |header: &HeaderName| claim_headers.contains(header);
+    same_ports
+        && demands(authentication) == demands(&was.authentication)
+        && was.claim_headers.iter().all(is_stripped)
+        && *path_reading == was.path_reading
+        && narrows(&for_strangers(&was.access), &for_strangers(access))
+}
+
 /// Whether what passes all of `is` passes all of `was`: sure where each of the latter has one that has no other rules.
-fn is_no_wider(was: &[Vec<&AccessRule>], is: &[Vec<&AccessRule>]) -> bool {
+fn narrows(was: &[Vec<&AccessRule>], is: &[Vec<&AccessRule>]) -> bool {
     let is_within =
         |is: &Vec<&AccessRule>, was: &Vec<&AccessRule>| is.iter().all(|rule| was.contains(rule));
     was.iter().all(|was| is.iter().any(|is| is_within(is, was)))

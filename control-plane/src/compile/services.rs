@@ -180,7 +180,7 @@ pub(super) fn inbound(
         .find_map(|workload| workload.spec.health_check.as_ref());
     let authentication = authentication::of_service((index, targets), &name, findings);
     InboundPolicy {
-        mtls: match index.still_permissive.contains(&name) {
+        mtls: match index.still_permissive.contains_key(&name) {
             true => MtlsMode::Permissive,
             false => access.mtls,
         },

@@ -52,7 +52,8 @@ impl Caller {
     /// any other it gets nothing, whatever the mode.
     pub fn is_let_in(&self) -> bool {
         let since = match self.let_in {
-            Some(let_in) => self.refused.is_none_or(|refused| let_in > refused),
+            // Of one second: rather let in.
+            Some(let_in) => self.refused.is_none_or(|refused| let_in >= refused),
             None => self.refused.is_none(),
         };
         since && self.port != 0

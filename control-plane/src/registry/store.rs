@@ -7,12 +7,7 @@
 //! One [`Commit`] is one transaction, and is refused unless the stored revision is the one it started from
 //! (compare-and-set), so two writers can never give one number to two configurations.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use usher_config::{
@@ -46,12 +41,11 @@ impl Stored {
     }
 
     /// Services that run `Permissive` although they are written `Strict`.
-    pub fn still_permissive(&self) -> BTreeSet<ServiceName> {
-        let newest = self.revisions.last();
-        let names = newest
-            .into_iter()
-            .flat_map(|record| &record.still_permissive);
-        names.filter_map(|name| name.parse().ok()).collect()
+    pub fn still_permissive(&self) -> BTreeMap<ServiceName, Wait> {
+        self.revisions
+            .last()
+            .map(RevisionRecord::still_permissive)
+            .unwrap_or_default()
     }
 }
 
@@ -100,11 +94,18 @@ pub struct RevisionRecord {
     pub replaced_bytes: Option<u64>,
     /// Services that run `Permissive` in it although they are written `Strict`, because somebody calls them in plaintext:
     /// `namespace/name`.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub still_permissive: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub still_permissive: BTreeMap<String, Wait>,
 }
 
 impl RevisionRecord {
+    /// Services that run `Permissive` in it although they are written `Strict`.
+    pub fn still_permissive(&self) -> BTreeMap<ServiceName, Wait> {
+        let all = self.still_permissive.iter();
+        all.filter_map(|(name, wait)| Some((name.parse().ok()?, *wait)))
+            .collect()
+    }
+
     /// Whether it may have changed objects that it does not name.
     pub fn names_some_only(&self) -> bool {
         match self.changed_count {
@@ -112,6 +113,16 @@ impl RevisionRecord {
             None => self.changed.len() >= CHANGED_MAX,
         }
     }
+}
+
+/// Why a mode waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wait {
+    /// Somebody called in plaintext, as was known then.
+    Called,
+    /// Whoever decided had just started, and knew nobody yet.
+    Unknown,
 }
 
 /// How many objects a record names.

@@ -10,7 +10,7 @@ use usher_config::kind::{Kind, ObjectKey, TargetKind, TargetRef};
 
 use super::*;
 use history::Replaced;
-use store::{Commit, HISTORY, Origin, RevisionRecord, StoredObject};
+use store::{Commit, HISTORY, Origin, RevisionRecord, StoredObject, Wait};
 
 mod contract;
 #[cfg(feature = "etcd")]
@@ -82,7 +82,7 @@ fn commit(number: u64, accepted: &[&str], deleted: &[&str]) -> Commit {
             message: "because".into(),
             pinned: Some(number),
             replaced_bytes: Some(7),
-            still_permissive: ["bank/waits".to_owned()].into(),
+            still_permissive: [("bank/waits".to_owned(), Wait::Called)].into(),
         },
         replaced: Replaced {
             objects: [(key("a"), None), (key("b"), Some(object.clone()))].into(),

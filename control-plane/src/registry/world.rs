@@ -29,7 +29,7 @@ use super::{
     doubt::Doubt,
     history::Earlier,
     remarks::{Remarks, as_written, beside_what_is_kept},
-    store::{Stored, StoredObject},
+    store::{Stored, StoredObject, Wait},
     virtual_address::{Known, allocate},
 };
 
@@ -50,7 +50,7 @@ pub struct World {
     pub fixed_domain: Option<TrustDomain>,
     /// Services that are written `Strict` and still take plaintext: they are called in plaintext. Decided anew for each
     /// revision (`state/strict`), and stored with it.
-    pub still_permissive: BTreeSet<ServiceName>,
+    pub still_permissive: BTreeMap<ServiceName, Wait>,
 }
 
 /// An object in force.
@@ -190,8 +190,8 @@ impl World {
         for (key, Denied { targets, file }) in &self.denied {
             hash.update(format!("denied {key} {targets:?} {file}\n"));
         }
-        for service in &self.still_permissive {
-            hash.update(format!("still permissive {service}\n"));
+        for (service, wait) in &self.still_permissive {
+            hash.update(format!("still permissive {service} {wait:?}\n"));
         }
         let mut text = String::with_capacity(64);
         for byte in hash.finalize() {

@@ -1,7 +1,7 @@
 //! Configuration comes in: from the watched directory, through the store, into force.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -80,14 +80,11 @@ impl State {
     ) -> Result<Decision, StoreError> {
         let (before, base) = (Arc::clone(current), base.to_owned());
         let (parsed, state, forced) = (Arc::clone(parsed), self.clone(), by.forced);
-        let (reading, digest) = off_thread(move || {
+        let (reading, lock_outs, digest) = off_thread(move || {
             let mut reading = before.world.read(&parsed, &base, SystemTime::now());
-            reading.world.still_permissive = match forced {
-                true => BTreeSet::new(),
-                false => state.still_permissive(&before, &reading.world),
-            };
+            let lock_outs = state.waits(&before, &mut reading.world, (forced, None));
             let digest = reading.world.digest();
-            (reading, digest)
+            (reading, lock_outs, digest)
         })
         .await?;
         if !accepts(&reading) {
@@ -118,7 +115,8 @@ impl State {
             pinned: None,
             reading,
         };
-        let revision = self.put(current, next, is_new.then_some(by)).await?;
+        let by = lock_outs.told_in(by);
+        let revision = self.put(current, next, is_new.then_some(&by)).await?;
         Ok(match is_new {
             true => Decision::New(revision),
             false => Decision::Unchanged(revision),
@@ -154,7 +152,9 @@ impl State {
                 message: by.message.clone(),
                 pinned,
                 replaced_bytes: Some(replaced.bytes()),
-                still_permissive: still.map(ToString::to_string).collect(),
+                still_permissive: still
+                    .map(|(service, wait)| (service.to_string(), *wait))
+                    .collect(),
             };
             revisions.push(record.clone());
             revisions.drain(..revisions.len().saturating_sub(HISTORY));

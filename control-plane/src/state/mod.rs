@@ -249,7 +249,7 @@ impl State {
         for key in unreadable {
             warn!(object = %key, "stored object cannot be read by this version, it is not in force");
         }
-        let guard = strict::Guard::new(shared.is_some() || stored.revisions.is_empty());
+        let guard = strict::Guard::new(stored.revisions.is_empty());
         let configuration = Configuration::new(
             None,
             world,

@@ -1,11 +1,7 @@
 //! Going back: an earlier configuration becomes the newest revision, and is held whatever the source says, until it is
 //! released. A directory's edits are still read and told of meanwhile, and come into force then.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use usher_config::{kind::ObjectKey, model::Revision};
 
@@ -173,10 +169,17 @@ impl State {
         let mut attempts = 0;
         loop {
             let (mut reading, pinned) = self.wished(&current, wish).await?;
-            reading.world.still_permissive = match by.forced {
-                true => BTreeSet::new(),
-                false => self.still_permissive(&current, &reading.world),
+            let went_back_to = match wish {
+                Wish::Earlier(number) => Some(number),
+                Wish::Release => None,
             };
+            let (state, running, forced) = (self.clone(), Arc::clone(&current), by.forced);
+            let (reading, locked_out) = off_thread(move || {
+                let locked_out = state.waits(&running, &mut reading.world, (forced, went_back_to));
+                (reading, locked_out)
+            })
+            .await?;
+            let by = &locked_out.told_in(by);
             let next = Next {
                 digest: reading.world.digest(),
                 pinned,

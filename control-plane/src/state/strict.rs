@@ -6,12 +6,13 @@
 //! `usher rollback --force`, `usher callers --dismiss`. It is decided anew with each revision, and ends with one. Nothing else waits, and a
 //! mode only where nothing would be open that was closed (`compile/modes.rs`).
 //!
-//! A control plane whose instances are in its memory only knows nobody when it starts. So for [`KNOWN_AFTER`] nothing that
-//! ran `Permissive` becomes `Strict`: sidecars come back within that time, and say whom they have seen.
+//! Who calls is known from sidecars that run, and to control planes that do. One that starts knows nobody: for [`KNOWN_AFTER`]
+//! nothing that ran `Permissive` becomes `Strict`, as sidecars come back within that time and say whom they have seen; and for a
+//! day it ends by itself no wait for callers that others knew, as the sidecars that had seen them may be gone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, Weak},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -21,15 +22,20 @@ use usher_config::{kind::ObjectKey, model::MtlsMode, value::ServiceName};
 
 use crate::{
     clock,
-    compile::modes::{LockOut, deciders, lock_outs},
-    registry::{StoreError, World, callers::Caller, world::Reading},
+    compile::modes::{LockOut, deciders, lock_outs, written_strict},
+    registry::{
+        StoreError, World,
+        callers::{Caller, FORGOTTEN_AFTER},
+        store::Wait,
+        world::Reading,
+    },
     status::{CallerReport, Condition},
 };
 
 use super::{
     Configuration, Inner, State,
     apply::{By, CONFLICTS_MAX},
-    configure::Next,
+    configure::{Next, off_thread},
     lock,
 };
 
@@ -43,6 +49,12 @@ pub const DISMISSED_FOR: Duration = Duration::from_secs(600);
 /// How late it is noticed that nobody is in the way any more.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// A step of the clock that is no drift.
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
+
+/// After so long every sidecar has told again of all who call (its `AGAIN_AFTER`, and a renewal).
+const TOLD_AGAIN: Duration = Duration::from_secs(360);
+
 /// Callers that are named; `usher callers` lists them all.
 const NAMED_MAX: usize = 3;
 
@@ -53,11 +65,16 @@ const SERVICES_MAX: usize = 5;
 pub(super) const REASON: &str = "PlaintextCallers";
 
 /// What is known beside who calls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Guard {
+    started: Instant,
     /// Until then sidecars have not been heard.
-    unknown_until: Option<(Instant, SystemTime)>,
+    unknown_until: Mutex<Option<(Instant, SystemTime)>>,
     dismissed: Mutex<Dismissed>,
+    /// Services that a rollback made take plaintext again, and until when nobody may have noticed.
+    reopened: Mutex<BTreeMap<ServiceName, Instant>>,
+    /// Two clocks at one moment.
+    clocks: Mutex<(std::time::Instant, SystemTime)>,
 }
 
 #[derive(Debug, Default)]
@@ -67,24 +84,101 @@ struct Dismissed {
 }
 
 impl Guard {
-    /// Of a control plane that starts now; `knows`: nothing ran, or who calls is in its store.
+    /// Of a control plane that starts now; `knows`: nothing ran yet.
     pub(super) fn new(knows: bool) -> Self {
-        let until = (!knows).then(|| {
-            (
-                Instant::now() + KNOWN_AFTER,
-                SystemTime::now() + KNOWN_AFTER,
-            )
-        });
-        Self {
-            unknown_until: until,
-            ..Self::default()
+        let guard = Self {
+            started: Instant::now(),
+            unknown_until: Mutex::default(),
+            dismissed: Mutex::default(),
+            reopened: Mutex::default(),
+            clocks: Mutex::new((std::time::Instant::now(), SystemTime::now())),
+        };
+        if !knows {
+            guard.know_nobody_for(KNOWN_AFTER);
         }
+        guard
+    }
+
+    fn know_nobody_for(&self, time: Duration) {
+        let until = (Instant::now() + time, SystemTime::now() + time);
+        *lock(&self.unknown_until) = Some(until);
     }
 
     fn is_dismissed(&self, service: &ServiceName, now: Instant) -> bool {
         let dismissed = lock(&self.dismissed);
         let until = [dismissed.all, dismissed.services.get(service).copied()];
         until.into_iter().flatten().any(|until| now < until)
+    }
+
+    /// Whether that a service is called was known, and that it is not any more cannot be.
+    fn may_be_called(&self, (service, wait): (&ServiceName, Wait), now: Instant) -> bool {
+        let is_young = now.duration_since(self.started) < FORGOTTEN_AFTER;
+        let is_reopened = lock(&self.reopened)
+            .get(service)
+            .is_some_and(|until| now < *until);
+        wait == Wait::Called && is_young || is_reopened
+    }
+
+    /// A rollback makes a service take plaintext again: who was dismissed before it is not any more.
+    fn reopen(&self, service: ServiceName, until: Instant) {
+        let mut dismissed = lock(&self.dismissed);
+        dismissed.all = None;
+        dismissed.services.remove(&service);
+        drop(dismissed);
+        lock(&self.reopened).insert(service, until);
+    }
+
+    /// Callers are forgotten by the clock on the wall. When somebody has moved its hands, sidecars have to tell of them again.
+    fn look_at_clocks(&self) {
+        let mut clocks = lock(&self.clocks);
+        let (then, wall) = *clocks;
+        *clocks = (std::time::Instant::now(), SystemTime::now());
+        let (now, expected) = (clocks.1, wall + then.elapsed());
+        let moved = now
+            .duration_since(expected)
+            .unwrap_or_else(|error| error.duration());
+        if moved > CLOCK_JUMP {
+            warn!(
+                ?moved,
+                "the clock was set: who calls in plaintext is asked anew"
+            );
+            self.know_nobody_for(TOLD_AGAIN);
+        }
+    }
+}
+
+/// Who is locked out by a configuration that is about to be in force.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LockedOut {
+    services: Vec<ServiceName>,
+    forced: bool,
+}
+
+impl LockedOut {
+    /// The same command, with its consequence in the history.
+    pub(super) fn told_in(&self, by: &By) -> By {
+        if self.services.is_empty() {
+            return by.clone();
+        }
+        let services: Vec<&ServiceName> = self.services.iter().collect();
+        let why = match self.forced {
+            true => "forced",
+            false => {
+                "more than the mode changes: ports, rules for callers without identity, tokens or workloads"
+            }
+        };
+        let told = format!(
+            "{}, and callers in plaintext are locked out ({why})",
+            strict_now(&services)
+        );
+        let message = match by.message.as_str() {
+            "" => told,
+            said => format!("{said}; {told}"),
+        };
+        By {
+            message,
+            ..by.clone()
+        }
     }
 }
 
@@ -105,10 +199,10 @@ impl State {
         };
         warn!(%of, author, "plaintext callers dismissed: Strict waits for nobody for 10 min, whoever calls");
         self.note_dismissed(service);
-        let message = format!("plaintext callers of {of} dismissed");
+        let why = format!("plaintext callers of {of} dismissed");
         let state = self.clone();
         // Whoever asked may be gone before it is done; then it is done all the same, whole.
-        let done = tokio::spawn(async move { state.end_waiting((author, message)).await });
+        let done = tokio::spawn(async move { state.end_waiting(Some(author), &why).await });
         done.await
             .map_err(|error| StoreError::Storage(Box::new(error)))??;
         Ok(SystemTime::now() + DISMISSED_FOR)
@@ -118,6 +212,8 @@ impl State {
         let (now, until) = (Instant::now(), Instant::now() + DISMISSED_FOR);
         let mut dismissed = lock(&self.0.guard.dismissed);
         dismissed.services.retain(|_, until| now < *until);
+        let mut reopened = lock(&self.0.guard.reopened);
+        reopened.retain(|one, _| service.as_ref().is_some_and(|service| one != service));
         match service {
             Some(service) => drop(dismissed.services.insert(service, until)),
             None => dismissed.all = Some(until),
@@ -126,61 +222,94 @@ impl State {
 
     /// Of services that take plaintext as they run: what becomes of their callers if `next` is in force as it is written.
     /// Somebody calls them, as far as is known, and was not dismissed.
-    pub(super) fn locked_out(
+    fn lock_outs(
         &self,
         running: &Configuration,
         next: &World,
-    ) -> BTreeMap<ServiceName, LockOut> {
+    ) -> BTreeMap<ServiceName, (LockOut, Wait)> {
         let (guard, now) = (&self.0.guard, Instant::now());
         let inbound = &running.compiled.inbound;
-        let called: BTreeSet<ServiceName> = match self.unknown_until() {
-            Some(_) => inbound.keys().cloned().collect(),
-            None => lock(&self.0.registry).callers.letting_in(SystemTime::now()),
-        };
-        let takes_plaintext = |service: &&ServiceName| {
-            let of = inbound.get(*service);
-            of.is_some_and(|of| of.mtls == MtlsMode::Permissive)
-        };
-        let concerned = called.iter().filter(takes_plaintext);
-        let concerned = concerned.filter(|service| !guard.is_dismissed(service, now));
-        let concerned: Vec<&ServiceName> = concerned.collect();
-        match concerned.is_empty() {
-            true => BTreeMap::new(),
-            false => lock_outs(inbound, next, concerned),
+        let mut called: BTreeMap<ServiceName, Wait> = BTreeMap::new();
+        if self.unknown_until().is_some() {
+            called.extend(
+                inbound
+                    .keys()
+                    .map(|service| (service.clone(), Wait::Unknown)),
+            );
         }
+        let waits = running.world.still_permissive.iter();
+        let waits = waits.filter(|(service, wait)| guard.may_be_called((service, **wait), now));
+        called.extend(waits.map(|(service, _)| (service.clone(), Wait::Called)));
+        let heard = lock(&self.0.registry).callers.letting_in(SystemTime::now());
+        called.extend(heard.into_iter().map(|service| (service, Wait::Called)));
+        called.retain(|service, _| {
+            let of = inbound.get(service);
+            of.is_some_and(|of| of.mtls == MtlsMode::Permissive)
+                && !guard.is_dismissed(service, now)
+        });
+        if called.is_empty() {
+            return BTreeMap::new();
+        }
+        let found = lock_outs((&running.compiled).into(), next, called.keys());
+        let found = found.into_iter();
+        found
+            .filter_map(|(service, one)| {
+                let wait = *called.get(&service)?;
+                Some((service, (one, wait)))
+            })
+            .collect()
     }
 
-    /// Services that still take plaintext in `next`. Says of which that cannot be.
-    pub(super) fn still_permissive(
+    /// Notes in `next` which services still take plaintext in it, also those that did so in the revision `back` that is gone back
+    /// to. Who is locked out all the same. Takes as long as a part of a compilation.
+    pub(super) fn waits(
         &self,
         running: &Configuration,
-        next: &World,
-    ) -> BTreeSet<ServiceName> {
-        let mut waits = BTreeSet::new();
-        for (service, lock_out) in self.locked_out(running, next) {
+        next: &mut World,
+        (forced, back): (bool, Option<u64>),
+    ) -> LockedOut {
+        let mut locked = LockedOut {
+            forced,
+            ..LockedOut::default()
+        };
+        next.still_permissive.clear();
+        for (service, (lock_out, wait)) in self.lock_outs(running, next) {
             match lock_out {
-                LockOut::Waits => drop(waits.insert(service)),
-                LockOut::AtOnce => warn!(
-                    %service,
-                    "becomes Strict although it is called in plaintext: its ports, its rules for callers without identity or \
-                     its tokens change with it"
-                ),
+                LockOut::Waits if !forced => drop(next.still_permissive.insert(service, wait)),
+                LockOut::Waits | LockOut::AtOnce => {
+                    warn!(%service, forced, "is called in plaintext, and refuses that from now on");
+                    locked.services.push(service);
+                }
             }
         }
-        waits
+        let record = running
+            .revisions
+            .iter()
+            .find(|one| Some(one.number) == back);
+        if let (Some(record), false) = (record, forced) {
+            let ran: BTreeSet<ServiceName> = record.still_permissive().into_keys().collect();
+            let until = Instant::now() + FORGOTTEN_AFTER;
+            for service in written_strict(next, &ran) {
+                self.0.guard.reopen(service.clone(), until);
+                next.still_permissive.insert(service, Wait::Called);
+            }
+        }
+        locked
     }
 
-    /// What would become of callers if `next` came now, in a line for each service.
+    /// What would become of callers if `next` came now, in a line for each service; nothing about what waits already.
     pub(super) fn remarks_on_callers(&self, running: &Configuration, next: &World) -> Vec<String> {
-        let all = self.locked_out(running, next).into_iter();
-        let said = all.map(|(service, lock_out)| match lock_out {
-            LockOut::Waits => {
-                let who = self.facts([&service]);
-                format!("{REASON}: its mode waits: {who}")
-            }
-            LockOut::AtOnce => {
-                let who = self.facts([&service]);
-                format!("{REASON}: locks callers out at once, as more than the mode changes: {who}")
+        let waits = &running.world.still_permissive;
+        let all = self.lock_outs(running, next).into_iter();
+        let news = all
+            .filter(|(service, (one, _))| *one == LockOut::AtOnce || !waits.contains_key(service));
+        let said = news.take(SERVICES_MAX).map(|(service, (lock_out, _))| {
+            let who = self.facts([&service]);
+            match lock_out {
+                LockOut::Waits => format!("{REASON}: its mode waits: {who}"),
+                LockOut::AtOnce => format!(
+                    "{REASON}: locks callers out at once, as more than the mode changes: {who}"
+                ),
             }
         });
         said.collect()
@@ -190,33 +319,54 @@ impl State {
     fn unknown_until(&self) -> Option<SystemTime> {
         // Other control planes' instances, with who calls them, are read a moment after the start.
         let is_unread = self.0.shared.is_some() && *self.0.position.borrow() == 0;
-        let own = self.0.guard.unknown_until;
+        let own = *lock(&self.0.guard.unknown_until);
         let own = own.filter(|(until, _)| Instant::now() < *until);
         let read = is_unread.then(|| SystemTime::now() + KNOWN_AFTER);
         own.map(|(_, until)| until).or(read)
     }
 
-    /// Makes a revision in which services are `Strict` that nobody is in the way of any more.
-    async fn end_waiting(&self, (author, message): (String, String)) -> Result<(), StoreError> {
+    /// The world in force, with the list of those that still take plaintext as it is now.
+    async fn world_now(&self, running: &Arc<Configuration>) -> Result<World, StoreError> {
+        let (state, running) = (self.clone(), Arc::clone(running));
+        off_thread(move || {
+            let mut world = running.world.clone();
+            state.waits(&running, &mut world, (false, None));
+            world
+        })
+        .await
+    }
+
+    /// Makes a revision in which services are `Strict` that nobody is in the way of any more. `author`: whose command that is;
+    /// `None`: nobody's.
+    async fn end_waiting(&self, author: Option<String>, why: &str) -> Result<(), StoreError> {
+        // A store that was set back says what nobody wants until somebody says so.
+        if author.is_none() && self.0.gap.load().is_some() {
+            return Ok(());
+        }
         let _writing = self.0.writer.lock().await;
         let mut current = self.0.configuration.load_full();
         let mut attempts = 0;
         loop {
-            let world = &current.world;
-            let still = self.still_permissive(&current, world);
-            let released: Vec<&ServiceName> = world.still_permissive.difference(&still).collect();
-            if released.is_empty() {
+            let (before, world) = (&current.world, self.world_now(&current).await?);
+            if world.still_permissive == before.still_permissive {
                 return Ok(());
             }
+            let waited = before.still_permissive.keys();
+            let released = waited.filter(|name| !world.still_permissive.contains_key(*name));
+            let released: Vec<&ServiceName> = released.collect();
+            let message = match released.is_empty() {
+                true => {
+                    "services are called in plaintext whose callers were not known yet".to_owned()
+                }
+                false => format!("{}: {why}", strict_now(&released)),
+            };
             let newest = current.revisions.last();
             let by = By {
                 origin: newest.map(|record| record.origin).unwrap_or_default(),
-                author: author.clone(),
-                message: format!("{}: {message}", strict_now(&released)),
+                author: author.clone().unwrap_or_default(),
+                message,
                 forced: false,
             };
-            let mut world = world.clone();
-            world.still_permissive = still;
             let next = Next {
                 digest: world.digest(),
                 pinned: current.pinned(),
@@ -229,12 +379,14 @@ impl State {
             };
             attempts += 1;
             match self.put(&current, next, Some(&by)).await {
+                // Somebody has just decided; what is left to do is done in the next turn.
+                Err(StoreError::Conflict { .. }) if author.is_none() => return Ok(()),
                 Err(StoreError::Conflict { stored, expected }) if attempts <= CONFLICTS_MAX => {
                     current = self.overtaken(&current, (stored, expected)).await?;
                 }
                 done => {
                     done?;
-                    info!(message = by.message, "plaintext is refused");
+                    info!(why = by.message, "what waited for callers in plaintext");
                     // What a directory has otherwise than a revision that is held is told of the newest.
                     self.read_again();
                     return Ok(());
@@ -255,8 +407,9 @@ impl State {
             return Vec::new();
         }
         let mut by_object: BTreeMap<ObjectKey, Vec<&ServiceName>> = BTreeMap::new();
-        let deciders = deciders(&configuration.world, waits);
-        for service in waits {
+        let names = waits.keys().cloned().collect();
+        let deciders = deciders(&configuration.world, &names);
+        for service in waits.keys() {
             // One that is gone since waits for nothing.
             if let Some(object) = deciders.get(service) {
                 by_object.entry(object.clone()).or_default().push(service);
@@ -311,13 +464,20 @@ pub(super) async fn watch_callers(state: Weak<Inner>) {
         let Some(state) = state.upgrade().map(State) else {
             return;
         };
+        state.0.guard.look_at_clocks();
         let running = state.0.configuration.load_full();
-        let waits = &running.world.still_permissive;
-        if waits.is_empty() || state.still_permissive(&running, &running.world) == *waits {
+        if running.world.still_permissive.is_empty() {
             continue;
         }
-        let message = "nobody calls in plaintext any more".to_owned();
-        if let Err(error) = state.end_waiting((String::new(), message)).await {
+        let why = "nobody calls in plaintext any more";
+        let done = async {
+            let now = state.world_now(&running).await?;
+            match now.still_permissive == running.world.still_permissive {
+                true => Ok(()),
+                false => state.end_waiting(None, why).await,
+            }
+        };
+        if let Err(error) = done.await {
             warn!(
                 error = &error as &dyn std::error::Error,
                 "services still take plaintext although nobody calls so: trying again in 5 s"

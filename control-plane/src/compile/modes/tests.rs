@@ -3,10 +3,13 @@
 use std::{fmt::Write as _, path::Path, time::SystemTime};
 
 use proptest::prelude::*;
-use usher_config::{model::PathRule, parse::parse_files};
+use usher_config::{
+    model::{PathRule, Protocol},
+    parse::parse_files,
+};
 
 use super::*;
-use crate::compile::compile;
+use crate::{compile::compile, registry::store::Wait};
 
 /// Mode, or nothing about it.
 type Mode = Option<bool>;
@@ -15,11 +18,12 @@ type Mode = Option<bool>;
 type Policy = (Mode, bool, Vec<usize>);
 
 /// As they stand in a policy.
-const RULES: [&str; 4] = [
+const RULES: [&str; 5] = [
     "{to: {methods: [GET]}}",
     "{to: {paths: [\"/public/*\"]}}",
     "{from: {namespaces: [shop]}}",
     "{from: {serviceAccounts: [shop/web]}, to: {methods: [GET]}}",
+    "{to: {ports: [90]}}",
 ];
 
 /// What may be written: a Mesh (with its mode and its permission to loosen), policies, and the ports of both services.
@@ -28,19 +32,21 @@ struct Written {
     mesh: Option<(Mode, bool)>,
     /// By target: the mesh, the namespace, the services `a` and `b`.
     policies: [Option<Policy>; 4],
-    second_port: bool,
+    /// 80 alone, 80 and 90, 90 and 80, 80 as TCP.
+    ports: u8,
 }
 
 fn any_written() -> impl Strategy<Value = Written> {
     let mode = || prop::option::of(any::<bool>());
-    let rules = || prop::sample::subsequence(vec![0, 1, 2, 3], 0..=3);
+    let rules = || prop::sample::subsequence(vec![0, 1, 2, 3, 4], 0..=3);
     let policy = || prop::option::weighted(0.6, (mode(), any::<bool>(), rules()));
     let mesh = prop::option::of((mode(), any::<bool>()));
     let policies = [policy(), policy(), policy(), policy()];
-    (mesh, policies, prop::bool::weighted(0.2)).prop_map(|(mesh, policies, second_port)| Written {
+    let ports = prop_oneof![6 => Just(0), 1 => 1..4_u8];
+    (mesh, policies, ports).prop_map(|(mesh, policies, ports)| Written {
         mesh,
         policies,
-        second_port,
+        ports,
     })
 }
 
@@ -53,9 +59,12 @@ fn mtls(mode: Mode) -> String {
 
 fn yaml(written: &Written) -> String {
     let mut text = String::new();
-    let ports = match written.second_port {
-        true => "[{port: 80, name: http}, {port: 90, name: admin}]",
-        false => "[{port: 80, name: http}]",
+    let (http, admin) = ("{port: 80, name: http}", "{port: 90, name: admin}");
+    let ports = match written.ports {
+        0 => format!("[{http}]"),
+        1 => format!("[{http}, {admin}]"),
+        2 => format!("[{admin}, {http}]"),
+        _ => "[{port: 80, name: http, appProtocol: tcp}]".to_owned(),
     };
     for name in ["a", "b"] {
         let _ = write!(
@@ -113,23 +122,62 @@ fn both() -> BTreeSet<ServiceName> {
 
 /// What becomes of both from one configuration to another.
 fn became(before: &World, next: &World) -> BTreeMap<ServiceName, LockOut> {
-    lock_outs(&compile(before).inbound, next, &both())
+    lock_outs((&compile(before)).into(), next, &both())
 }
 
-/// Whether somebody without an identity may ask a service for this.
-fn may(inbound: &InboundPolicy, port: u16, method: &str, path: &str) -> bool {
+/// What somebody without an identity asks for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// `None`: whichever is first.
+    port: Option<u16>,
+    /// `None`: bytes that are no HTTP.
+    http: Option<(&'static str, &'static str)>,
+}
+
+fn all_asked() -> Vec<Asked> {
+    let ports = [None, Some(80), Some(90)];
+    let http =
+        ["GET", "POST"].map(|method| ["/public/a", "/private"].map(|path| Some((method, path))));
+    let http: Vec<_> = http.concat().into_iter().chain([None]).collect();
+    let all = ports.into_iter();
+    all.flat_map(|port| http.iter().map(move |http| Asked { port, http: *http }))
+        .collect()
+}
+
+/// Whether he may.
+fn may(inbound: &InboundPolicy, asked: Asked) -> bool {
+    let first = inbound.ports.first().copied();
+    let meant = match asked.port {
+        None => first,
+        Some(port) => inbound
+            .ports
+            .iter()
+            .find(|(one, _)| one.get() == port)
+            .copied(),
+    };
+    let Some((port, protocol)) = meant else {
+        return false;
+    };
+    // A port that carries bytes takes all; one that may be HTTP takes what is HTTP.
+    let is_taken =
+        asked.http.is_some() || protocol == Protocol::Tcp || protocol == Protocol::Detect;
     let allows = |rule: &AccessRule| {
         let anybody = rule.principals.is_empty()
             && rule.namespaces.is_empty()
-            && rule.service_accounts.is_empty();
-        let methods = &rule.methods;
-        let paths = &rule.paths;
-        anybody
-            && (methods.is_empty() || methods.iter().any(|one| one.as_str() == method))
-            && (paths.is_empty() || paths.iter().any(|one: &PathRule| one.covers(path)))
+            && rule.service_accounts.is_empty()
+            && (rule.ports.is_empty() || rule.ports.contains(&port));
+        let by_http = match asked.http {
+            Some((method, path)) => {
+                let (methods, paths) = (&rule.methods, &rule.paths);
+                (methods.is_empty() || methods.iter().any(|one| one.as_str() == method))
+                    && (paths.is_empty() || paths.iter().any(|one: &PathRule| one.covers(path)))
+            }
+            None => rule.methods.is_empty() && rule.paths.is_empty(),
+        };
+        anybody && by_http
     };
     inbound.mtls == MtlsMode::Permissive
-        && inbound.ports.iter().any(|(one, _)| one.get() == port)
+        && is_taken
         && inbound
             .access
             .iter()
@@ -146,33 +194,24 @@ proptest! {
         let found = became(&before, &next);
         let (was, written) = (compile(&before), compile(&next));
         let waits = found.iter().filter(|(_, one)| **one == LockOut::Waits);
-        next.still_permissive = waits.map(|(service, _)| service.clone()).collect();
+        next.still_permissive = waits.map(|(service, _)| (service.clone(), Wait::Called)).collect();
         let is = compile(&next);
         let modes = |of: &crate::compile::Compiled, name: &ServiceName| of.inbound[name].mtls;
         for name in both() {
             let becomes_strict = modes(&was, &name) == MtlsMode::Permissive && modes(&written, &name) == MtlsMode::Strict;
             prop_assert!(becomes_strict || !found.contains_key(&name));
-            let mut asked = Vec::new();
-            for port in [80, 90] {
-                for method in ["GET", "POST"] {
-                    for path in ["/public/a", "/private"] {
-                        asked.push((may(&was.inbound[&name], port, method, path), may(&is.inbound[&name], port, method, path)));
-                    }
-                }
-            }
             if becomes_strict {
-                prop_assert!(asked.iter().all(|(was, is)| *was || !*is), "nothing is opened: {asked:?}");
-                // Who is let in by what is written as if it were Permissive, is, or it is said.
-                let mut open = written.inbound[&name].clone();
-                open.mtls = MtlsMode::Permissive;
-                let lets_in = [80, 90].into_iter().any(|port| may(&open, port, "GET", "/public/a"));
-                prop_assert!(!lets_in || found.contains_key(&name));
+                prop_assert!(found.contains_key(&name), "whoever calls is said to be locked out, or it waits");
+                for asked in all_asked() {
+                    let (before, after) = (may(&was.inbound[&name], asked), may(&is.inbound[&name], asked));
+                    prop_assert!(before || !after, "nothing is opened: {asked:?}");
+                }
             }
             prop_assert!(!alike || found.get(&name) != Some(&LockOut::AtOnce), "the mode alone");
         }
         // What waits goes on waiting, and nothing waits for those of whom nobody speaks.
         prop_assert_eq!(became(&next, &next), found.iter().filter(|(_, one)| **one == LockOut::Waits).map(|(name, one)| (name.clone(), *one)).collect());
-        prop_assert_eq!(lock_outs(&was.inbound, &next, &BTreeSet::new()), BTreeMap::new());
+        prop_assert_eq!(lock_outs((&was).into(), &next, &BTreeSet::new()), BTreeMap::new());
     }
 }
 
@@ -196,7 +235,7 @@ fn permissive(rules: Option<(bool, &[usize])>) -> Written {
     Written {
         mesh: Some((Some(false), true)),
         policies: [None, None, policy, None],
-        second_port: false,
+        ports: 0,
     }
 }
 
@@ -226,14 +265,14 @@ fn rules_never_wait_and_the_mode_does_where_they_open_nothing() {
         Some(LockOut::Waits)
     );
     // Its rules refuse them, whatever the mode.
-    assert_eq!(of_a(&open, &strict(known.clone())), None);
+    assert_eq!(of_a(&open, &strict(known.clone())), Some(LockOut::Waits));
     // Each of them would be open to callers who were refused.
     assert_eq!(of_a(&reading, &strict(all.clone())), Some(LockOut::AtOnce));
     assert_eq!(of_a(&known, &strict(open.clone())), Some(LockOut::AtOnce));
     let wider = permissive(Some((false, &[0, 1])));
     assert_eq!(of_a(&reading, &strict(wider)), Some(LockOut::AtOnce));
     let second = Written {
-        second_port: true,
+        ports: 1,
         ..open.clone()
     };
     assert_eq!(of_a(&open, &strict(second.clone())), Some(LockOut::AtOnce));
@@ -290,7 +329,7 @@ fn a_service_that_is_new_or_gone_waits_for_nobody() {
     let next = after(&before, text.to_owned(), 2);
     let of = [service("a"), service("b"), service("c")];
     assert_eq!(
-        lock_outs(&compile(&before).inbound, &next, &of),
+        lock_outs((&compile(&before)).into(), &next, &of),
         BTreeMap::new()
     );
 }
@@ -318,4 +357,92 @@ fn the_object_that_says_strict_is_named_and_else_the_service() {
         ]
         .into()
     );
+}
+
+#[test]
+fn another_first_port_another_protocol_and_another_workload_are_no_reason_to_wait() {
+    let ports = |ports| Written {
+        ports,
+        ..permissive(None)
+    };
+    // What the application listens on stands for the first one.
+    assert_eq!(of_a(&ports(1), &strict(ports(2))), Some(LockOut::AtOnce));
+    assert_eq!(of_a(&ports(0), &strict(ports(3))), Some(LockOut::AtOnce));
+    assert_eq!(of_a(&ports(1), &strict(ports(0))), Some(LockOut::Waits));
+
+    let workload = |account: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: Workload\nmetadata: {{name: a, namespace: bank, labels: {{app: a}}}}\n\
+             spec: {{serviceAccount: {account}}}\n"
+        )
+    };
+    let of = |account| {
+        let open = yaml(&permissive(None));
+        let before = after(&World::default(), format!("{open}{}", workload("one")), 1);
+        let next = yaml(&strict(permissive(None)));
+        became(
+            &before,
+            &after(&before, format!("{next}{}", workload(account)), 2),
+        )
+    };
+    assert_eq!(of("one").get(&service("a")), Some(&LockOut::Waits));
+    assert_eq!(of("other").get(&service("a")), Some(&LockOut::AtOnce));
+}
+
+#[test]
+fn a_header_that_nobody_takes_away_any_more_is_no_reason_to_wait() {
+    let issuer = |header: &str| {
+        format!(
+            "apiVersion: usher.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {{name: tokens, namespace: bank}}\n\
+             spec:\n  targetRefs: [{{kind: Service, name: b}}]\n  jwt:\n  - issuer: https://issuer.test\n    audiences: [bank]\n    \
+             jwks: {{uri: \"https://issuer.test/keys\"}}\n    claimsToHeaders: [{{claim: sub, header: {header}}}]\n"
+        )
+    };
+    let open = yaml(&permissive(None));
+    let before = after(&World::default(), format!("{open}{}", issuer("x-user")), 1);
+    let next = yaml(&strict(permissive(None)));
+    let with = |more: String| {
+        let found = became(&before, &after(&before, format!("{next}{more}"), 2));
+        found.get(&service("a")).copied()
+    };
+    assert_eq!(with(issuer("x-user")), Some(LockOut::Waits));
+    assert_eq!(with(issuer("x-other")), Some(LockOut::AtOnce));
+    assert_eq!(with(String::new()), Some(LockOut::AtOnce));
+}
+
+#[test]
+fn a_policy_that_lets_no_stranger_in_ends_no_wait() {
+    let mut next = after(&World::default(), yaml(&permissive(None)), 1);
+    let before = next.clone();
+    next = after(&before, yaml(&strict(permissive(None))), 2);
+    next.still_permissive = both()
+        .into_iter()
+        .map(|name| (name, Wait::Called))
+        .collect();
+    let broken = "apiVersion: usher.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {name: typo, namespace: bank}\n\
+                  spec:\n  targetRefs: [{kind: Service, name: b}]\n  mode: Requird\n";
+    let text = format!(
+        "{}{}",
+        yaml(&strict(permissive(Some((false, &[2]))))),
+        broken
+    );
+    let parsed = parse_files(&[("mesh.yaml".into(), text)]);
+    let later = next
+        .read(&parsed, Path::new(""), SystemTime::UNIX_EPOCH)
+        .world;
+    let found = became(&next, &later);
+    assert_eq!(
+        found.get(&service("a")),
+        Some(&LockOut::Waits),
+        "rules refuse them"
+    );
+}
+
+#[test]
+fn only_what_is_there_and_strict_is_written_strict() {
+    let world = after(&World::default(), yaml(&strict(permissive(None))), 1);
+    let asked = [service("a"), service("gone")].into();
+    assert_eq!(written_strict(&world, &asked), [service("a")].into());
+    let world = after(&World::default(), yaml(&permissive(None)), 1);
+    assert_eq!(written_strict(&world, &asked), BTreeSet::new());
 }

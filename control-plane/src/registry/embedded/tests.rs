@@ -46,7 +46,7 @@ fn replace(store: &EmbeddedStore, sizes: &[usize]) {
         message: String::new(),
         pinned: None,
         replaced_bytes: Some(replaced.bytes()),
-        still_permissive: std::collections::BTreeSet::new(),
+        still_permissive: BTreeMap::new(),
     };
     let records: Vec<RevisionRecord> = (stored.revisions.iter())
         .chain([&revision])

@@ -34,7 +34,7 @@ fn record(number: u64, replaced_bytes: Option<u64>) -> RevisionRecord {
         message: String::new(),
         pinned,
         replaced_bytes,
-        still_permissive: std::collections::BTreeSet::new(),
+        still_permissive: BTreeMap::new(),
     }
 }
 

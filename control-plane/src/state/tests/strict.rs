@@ -272,16 +272,92 @@ async fn a_dismissal_holds_for_what_is_edited_within_ten_minutes() {
     }
 }
 
-#[tokio::test]
-async fn the_mode_comes_into_force_when_the_last_caller_is_forgotten() {
+#[tokio::test(start_paused = true)]
+async fn the_mode_comes_into_force_when_the_last_caller_is_forgotten_a_day_after_the_start() {
     let data = tempfile::tempdir().expect("dir");
     let (state, config) = permissive(data.path()).await;
-    // Of its day some seconds are left.
-    state.register(&name(), called(86_392)).expect("room");
+    // Of its day a second or two are left, by the clock on the wall.
+    state.register(&name(), called(86_398)).expect("room");
     strict(config.path());
     assert_eq!(read(&state, config.path()).await.len(), 1);
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let (_, message) = waits(&state).remove(0);
+    assert!(message.contains("is forgotten since a start"), "{message}");
+    assert_eq!(mode(&state), MtlsMode::Permissive);
+    tokio::time::advance(crate::registry::callers::FORGOTTEN_AFTER).await;
     until(&state, MtlsMode::Strict).await;
     assert_eq!(waits(&state), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_starts_ends_no_wait_for_a_caller_that_it_does_not_know() {
+    let data = tempfile::tempdir().expect("dir");
+    let (first, config) = permissive(data.path()).await;
+    first.register(&name(), called(30)).expect("room");
+    strict(config.path());
+    assert_eq!(read(&first, config.path()).await.len(), 1);
+    drop(first);
+    // The sidecar that had seen it is gone as well.
+    let state = open_when_released(config.path(), data.path()).await;
+    let long = KNOWN_AFTER + Duration::from_secs(3_600);
+    tokio::time::sleep(long).await;
+    assert_eq!(mode(&state), MtlsMode::Permissive);
+    // Nor does an edit of something else.
+    fs::write(
+        config.path().join("mesh.yaml"),
+        MESH.replace("true", "false"),
+    )
+    .expect("written");
+    assert_eq!(read(&state, config.path()).await.len(), 1);
+    assert_eq!(mode(&state), MtlsMode::Permissive);
+    dismiss(&state, None).await;
+    assert_eq!(mode(&state), MtlsMode::Strict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_back_to_what_ran_permissive_takes_plaintext_again() {
+    let data = tempfile::tempdir().expect("dir");
+    let (state, config) = permissive(data.path()).await;
+    state.register(&name(), called(30)).expect("room");
+    strict(config.path());
+    assert_eq!(read(&state, config.path()).await.len(), 1);
+    let ran = state.revisions()[0].number;
+    dismiss(&state, None).await;
+    assert_eq!(mode(&state), MtlsMode::Strict);
+    let by = By::rollback(ran, "me".to_owned(), String::new());
+    state.roll_back(ran, &by).await.expect("there");
+    assert_eq!(mode(&state), MtlsMode::Permissive);
+    // Although they were dismissed a moment ago, and nobody has called since.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(mode(&state), MtlsMode::Permissive);
+    let by = By { forced: true, ..by };
+    state.roll_back(ran, &by).await.expect("there");
+    assert_eq!(mode(&state), MtlsMode::Strict);
+}
+
+#[tokio::test]
+async fn who_is_locked_out_all_the_same_is_in_the_history() {
+    let data = tempfile::tempdir().expect("dir");
+    let (state, config) = permissive(data.path()).await;
+    state.register(&name(), called(30)).expect("room");
+    strict(config.path());
+    fs::write(
+        config.path().join("service.yaml"),
+        SERVICE.replace("8080", "9090"),
+    )
+    .expect("written");
+    assert_eq!(read(&state, config.path()).await, []);
+    assert_eq!(mode(&state), MtlsMode::Strict);
+    let message = state.revisions()[0].message.clone();
+    assert!(
+        message.starts_with(
+            "Strict in force for bank/account, and callers in plaintext are locked out (more than"
+        ),
+        "{message}"
+    );
 }
 
 #[tokio::test]

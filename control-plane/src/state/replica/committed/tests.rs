@@ -1,6 +1,6 @@
 //! A store is recognized that was set back, and one that was written since.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::*;
 use crate::registry::store::Origin;
@@ -17,7 +17,7 @@ fn record(number: u64, at: u64) -> RevisionRecord {
         message: String::new(),
         pinned: None,
         replaced_bytes: None,
-        still_permissive: std::collections::BTreeSet::new(),
+        still_permissive: BTreeMap::new(),
     }
 }
 
