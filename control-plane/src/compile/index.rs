@@ -18,7 +18,7 @@ use usher_config::{
     value::{Jwks, JwksUri, Name, Port, ServiceName, TrustDomain},
 };
 
-use crate::registry::{Denied, World};
+use crate::registry::{Denied, World, store::Wait};
 
 use super::{Finding, Reason, claims};
 

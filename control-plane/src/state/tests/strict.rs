@@ -189,7 +189,7 @@ async fn what_nobody_is_in_the_way_of_comes_into_force_at_once() {
     let now = now.expect("after 1970").as_secs();
     let refused = Caller {
         refused: Some(now - 20),
-        ..caller(20)
+        ..caller(30)
     };
     let refused = Instance {
         callers: [refused].into(),
