@@ -115,7 +115,7 @@ fn alone(path: &Path, text: &str) -> Arc<Parsed> {
     Arc::new(parsed)
 }
 
-fn append(parsed: &mut Parsed, said: &Parsed) {
+pub(super) fn append(parsed: &mut Parsed, said: &Parsed) {
     let Parsed {
         objects,
         mistakes,
@@ -123,12 +123,15 @@ fn append(parsed: &mut Parsed, said: &Parsed) {
         broken,
         unreadable,
         sources,
+        since,
     } = said;
     parsed.objects.extend_from_slice(objects);
     parsed.mistakes.extend_from_slice(mistakes);
     parsed.rejected.extend_from_slice(rejected);
     parsed.broken.extend_from_slice(broken);
     parsed.unreadable.extend_from_slice(unreadable);
+    let times = since.iter().map(|(key, at)| (key.clone(), *at));
+    parsed.since.extend(times);
     let sources = sources.iter();
     let sources = sources.map(|(path, text)| (path.clone(), text.clone()));
     parsed.sources.extend(sources);
