@@ -6,6 +6,7 @@
 
 mod descriptors;
 mod doors;
+mod following;
 
 use std::{
     fs, io,
@@ -54,8 +55,11 @@ use crate::{
 };
 
 #[cfg(feature = "kubernetes")]
-use crate::source::kubernetes::{Client, TokenReviews, TrustMaps};
+use crate::source::kubernetes::{Client, Feed, TokenReviews, TrustMaps};
 use doors::{serve_http, serve_operator, serve_sidecars};
+#[cfg(feature = "kubernetes")]
+use following::follow_cluster;
+use following::{follow_directory, follow_keys, renew_own_identity, tell_roots};
 
 /// How long open streams may take to end; sidecars hold theirs for ever, and come back to another replica.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -104,6 +108,8 @@ pub struct Server {
     dns: Option<Dns>,
     #[cfg(feature = "kubernetes")]
     webhook: Option<crate::webhook::Webhook>,
+    #[cfg(feature = "kubernetes")]
+    feed: Option<Feed>,
     operator: UnixListener,
     /// Of sidecars.
     connections_max: usize,
@@ -126,6 +132,8 @@ impl Server {
             authority,
             steward,
             tokens,
+            #[cfg(feature = "kubernetes")]
+            feed,
         } = opening::open(&options).await?;
         let keys = state.restore_keys(&data.join(KEYS_FOLDER)).await;
         keys.map_err(OpenError::from)?;
@@ -140,13 +148,7 @@ impl Server {
             None => None,
         };
         #[cfg(feature = "kubernetes")]
-        let webhook = match options.webhook.clone() {
-            Some(asked) => {
-                let signs = (Arc::clone(&authority), Arc::clone(&metrics.admission));
-                Some(crate::webhook::Webhook::bind(asked, state.clone(), signs).await?)
-            }
-            None => None,
-        };
+        let webhook = bind_webhook(&options, &state, (&authority, &metrics)).await?;
         let operator_path = data.join("operator.sock");
         let operator = operator::bind(&operator_path)
             .map_err(listen_error(&operator_path.display().to_string()))?;
@@ -180,6 +182,8 @@ impl Server {
             dns,
             #[cfg(feature = "kubernetes")]
             webhook,
+            #[cfg(feature = "kubernetes")]
+            feed,
             operator,
             connections_max,
         })
@@ -232,6 +236,16 @@ impl Server {
         }
     }
 
+    fn follow_source(&mut self, tasks: &mut JoinSet<()>) {
+        if let Source::Directory(directory) = self.options.source.clone() {
+            tasks.spawn(follow_directory(self.state.clone(), directory));
+        }
+        #[cfg(feature = "kubernetes")]
+        if let Some(feed) = self.feed.take() {
+            tasks.spawn(follow_cluster(self.state.clone(), feed));
+        }
+    }
+
     /// What readers see.
     fn rest(&self, watchers: &Watchers) -> rest::Rest {
         rest::Rest {
@@ -246,15 +260,13 @@ impl Server {
     ///
     /// # Errors
     /// The address file cannot be written.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let data = self.options.data.clone();
         let authority_service = self.authority_service();
         let (sender, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         self.keep_authority(&mut tasks);
-        if let Source::Directory(directory) = self.options.source.clone() {
-            tasks.spawn(follow_directory(self.state.clone(), directory));
-        }
+        self.follow_source(&mut tasks);
         let mut doors = JoinSet::new();
         let watchers = Watchers::new(self.state.clone(), stopping.clone());
         let rest = self.rest(&watchers);
@@ -338,6 +350,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(listen_error(&address.to_string()))
 }
 
+#[cfg(feature = "kubernetes")]
+async fn bind_webhook(
+    options: &Options,
+    state: &State,
+    (authority, metrics): (&Arc<Authority>, &Metrics),
+) -> Result<Option<crate::webhook::Webhook>, StartError> {
+    let Some(asked) = options.webhook.clone() else {
+        return Ok(None);
+    };
+    let signs = (Arc::clone(authority), Arc::clone(&metrics.admission));
+    let bound = crate::webhook::Webhook::bind(asked, state.clone(), signs).await?;
+    Ok(Some(bound))
+}
+
 async fn bind_dns(address: SocketAddr, source: &dns::Source) -> Result<Dns, StartError> {
     Dns::bind(address, source)
         .await
@@ -360,27 +386,4 @@ fn publish(data: &Path, addresses: &Addresses) -> Result<(), StartError> {
 fn withdraw(data: &Path, addresses: &Addresses) {
     let _ = fs::remove_file(Addresses::file(data));
     let _ = fs::remove_file(&addresses.operator);
-}
-
-async fn renew_own_identity(tls: Arc<MeshTls>) {
-    tls.keep_fresh().await;
-}
-
-/// Sidecars hear of the mesh's roots whenever they change.
-async fn tell_roots(state: State, authority: Arc<Authority>) {
-    let (mut changes, mut told) = (authority.changes(), authority.roots().version);
-    while changes.changed().await.is_ok() {
-        let bundle = authority.trust_bundle();
-        if std::mem::replace(&mut told, bundle.version) != bundle.version {
-            state.set_trust_bundle(bundle).await;
-        }
-    }
-}
-
-async fn follow_directory(state: State, directory: PathBuf) {
-    state.run_directory(directory).await;
-}
-
-async fn follow_keys(state: State, folder: PathBuf, fetcher: Fetcher) {
-    state.run_keys(folder, fetcher).await;
 }

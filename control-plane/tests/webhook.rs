@@ -9,12 +9,14 @@
     reason = "tests fail by panicking"
 )]
 
+#[allow(dead_code, reason = "what only clusters that are followed need")]
 mod api_server;
 #[path = "bad/edits.rs"]
 mod edits;
 
 mod webhook {
     mod client;
+    #[allow(dead_code, reason = "what only clusters that are followed need")]
     mod plane;
     mod door;
     mod pods;

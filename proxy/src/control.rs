@@ -34,7 +34,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use usher_config::value::{InstanceName, Name, Port};
@@ -269,6 +269,7 @@ impl Start {
             tokio::spawn(show_health(reported.clone(), self.standing.clone()));
             tokio::spawn(watch_application(application, self.store.clone(), health));
             let (deregister, leave) = mpsc::channel::<Deregister>(1);
+            let (asked, ends) = oneshot::channel();
             let registration = Registration {
                 control_plane: self.control_plane.clone(),
                 material,
@@ -280,11 +281,13 @@ impl Start {
                 health: reported,
                 greeted: self.greeted.clone(),
                 callers: self.callers.clone(),
+                asked: Some(asked),
                 guarded: (!self.bootstrap.danger_exposed_application).then_some(guarded),
             };
             Registering {
                 task: tokio::spawn(registration.run(leave)),
                 deregister,
+                ends: Some(ends),
             }
         });
         let leaving = Leaving {

@@ -8,6 +8,9 @@
     reason = "tests: a panic is their way to fail"
 )]
 
+#[path = "../../control-plane/tests/api_server/mod.rs"]
+#[allow(dead_code, reason = "the control plane's own tests do more with it")]
+mod api_server;
 mod access;
 mod authentication;
 mod authority;
@@ -20,6 +23,7 @@ mod breaker_fallback;
 mod conditions;
 mod callers;
 mod chaos;
+mod cluster;
 mod control_plane_outage;
 mod crash;
 mod drain;

@@ -65,7 +65,7 @@ fn api_server(asked: &Received) -> Reply {
 }
 
 /// A mesh in that cluster; `None`: this `usher` was built without it.
-async fn cluster(api: &Application) -> Result<Option<Mesh>> {
+async fn cluster(api: &Application) -> Result<Option<(Mesh, tempfile::TempDir)>> {
     let server = format!("http://127.0.0.1:{}", api.port());
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -73,10 +73,10 @@ async fn cluster(api: &Application) -> Result<Option<Mesh>> {
         "users": [{"name": "test", "user": {"token": "of-a-test"}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
     });
-    let folder = tempfile::tempdir()?.keep();
-    let file = folder.join("kubeconfig");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string())?;
-    let data = folder.join("data");
+    let data = folder.path().join("data");
     let arguments = [
         "serve",
         "--kubernetes",
@@ -91,9 +91,13 @@ async fn cluster(api: &Application) -> Result<Option<Mesh>> {
         return Ok(None);
     }
     let file = file.to_str().context("UTF-8")?;
+    let config = folder.path().join("mesh");
+    std::fs::create_dir(&config)?;
+    std::fs::write(config.join("mesh.yaml"), MESH)?;
+    std::fs::write(config.join("web.yaml"), yaml::workload("web"))?;
     let arguments = [
-        "--trust-domain",
-        "test.mesh",
+        "--config",
+        config.to_str().context("UTF-8")?,
         "--kubernetes",
         "--kubeconfig",
         file,
@@ -101,10 +105,7 @@ async fn cluster(api: &Application) -> Result<Option<Mesh>> {
         "127.0.0.1:0",
     ];
     let mesh = Mesh::start_on_store(&arguments.map(str::to_owned), |_| Ok(())).await?;
-    std::fs::remove_dir_all(folder)?;
-    let applied = mesh.apply(&[MESH.to_owned(), yaml::workload("web")])?;
-    ensure!(applied.code == Some(0), "{applied:?}");
-    Ok(Some(mesh))
+    Ok(Some((mesh, folder)))
 }
 
 /// The roots as a pod of the namespace has them mounted.
@@ -159,7 +160,7 @@ async fn is_ready(state: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_known_by_its_service_accounts_token() -> Result<()> {
     let api = Application::answering(|asked, _| api_server(asked)).await?;
-    let Some(mesh) = cluster(&api).await? else {
+    let Some((mesh, _folder)) = cluster(&api).await? else {
         return Ok(());
     };
     let roots = mounted(&api, "default").await;
@@ -183,7 +184,7 @@ async fn a_pod_is_known_by_its_service_accounts_token() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_good_gets_nothing_and_goes_to_no_other_mesh() -> Result<()> {
     let api = Application::answering(|asked, _| api_server(asked)).await?;
-    let Some(mesh) = cluster(&api).await? else {
+    let Some((mesh, _folder)) = cluster(&api).await? else {
         return Ok(());
     };
     let roots = mounted(&api, "default").await;

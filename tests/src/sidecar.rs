@@ -87,18 +87,14 @@ impl<'a> SidecarBuilder<'a> {
             }
         };
         command.args(["run", "--namespace", "default", "--service", &self.service]);
-        command.args([
-            "--inbound",
-            "127.0.0.1:0",
-            "--outbound",
-            "127.0.0.1:0",
-            "--metrics",
-            "127.0.0.1:0",
-        ]);
+        command.args(["--outbound", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
         command.arg("--data").arg(self.mesh.data());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A later one of the same name would be refused: the test's own comes instead of ours.
         let given = |name: &str| self.extra.iter().any(|argument| argument == name);
+        if !given("--inbound") {
+            command.args(["--inbound", "127.0.0.1:0"]);
+        }
         if !given("--control-plane") {
             command.args(["--control-plane", self.mesh.grpc()]);
         }

@@ -3,15 +3,19 @@
 //! A field that nobody here knows is only warned of: the API server has checked the object by its own schema, and Gateway
 //! API's objects are for others, too, with fields of versions to come. In a file it is a slip of the pen, and an error.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
 use super::{
     Located, Parsed,
-    files::{finish, parse_file},
+    files::{append, finish, parse_file},
     report::Report,
 };
+use crate::kind::{Choice as _, Kind};
 
 /// Of `metadata`, what people write. The rest is the server's: `uid`, `resourceVersion`, `managedFields`, …
 const METADATA: [&str; 4] = ["name", "namespace", "labels", "annotations"];
@@ -57,6 +61,42 @@ pub fn parse_object(known: Vec<Arc<Located>>, file: &Path, object: &Value) -> Pa
     // JSON is YAML, and on one line no string of it begins a document.
     let text = written(object).to_string();
     parse_file(file, &text, Report::passing_unknown, &mut parsed);
+    finish(parsed)
+}
+
+/// Where all names of [`api_file`] begin.
+pub const API_FOLDER: &str = "api";
+
+/// How an object of a cluster's API is named in the place of a file: `api/HTTPRoute/bank/account`. No file of a directory is
+/// named so: each has an ending.
+pub fn api_file(kind: Kind, namespace: &str, name: &str) -> PathBuf {
+    [API_FOLDER, kind.word(), namespace, name].iter().collect()
+}
+
+/// Whether it is such a name. What runs in a cluster is not written in it: a Service there need not select a Workload.
+pub(super) fn is_api_file(file: &Path) -> bool {
+    file.starts_with(API_FOLDER) && file.extension().is_none()
+}
+
+/// What one object of the API says, whatever others say; [`together`] holds it against them. Where in its text something stands
+/// is told, the text itself is not kept. Total, as [`parse_object`].
+pub fn parse_alone(file: &Path, object: &Value) -> Parsed {
+    let mut parsed = Parsed::default();
+    let text = written(object).to_string();
+    parse_file(file, &text, Report::passing_unknown, &mut parsed);
+    parsed.sources.clear();
+    parsed
+}
+
+/// All of these as one configuration, in this order, held against each other.
+pub fn together<'p>(all: impl IntoIterator<Item = &'p Parsed>) -> Parsed {
+    let (mut parsed, mut sources) = (Parsed::default(), Vec::new());
+    for one in all {
+        append(&mut parsed, one);
+        let texts = one.sources.iter();
+        sources.extend(texts.map(|(path, text)| (path.clone(), text.clone())));
+    }
+    parsed.sources = sources.into_iter().collect();
     finish(parsed)
 }
 

@@ -131,8 +131,8 @@ fn alone(path: &Path, text: &str) -> Arc<Parsed> {
     Arc::new(parsed)
 }
 
-/// But for its text.
-fn append(parsed: &mut Parsed, said: &Parsed) {
+/// But for its texts.
+pub(super) fn append(parsed: &mut Parsed, said: &Parsed) {
     let Parsed {
         objects,
         mistakes,
@@ -140,12 +140,15 @@ fn append(parsed: &mut Parsed, said: &Parsed) {
         broken,
         unreadable,
         sources: _,
+        since,
     } = said;
     parsed.objects.extend_from_slice(objects);
     parsed.mistakes.extend_from_slice(mistakes);
     parsed.rejected.extend_from_slice(rejected);
     parsed.broken.extend_from_slice(broken);
     parsed.unreadable.extend_from_slice(unreadable);
+    let times = since.iter().map(|(key, at)| (key.clone(), *at));
+    parsed.since.extend(times);
 }
 
 /// What directories hold, in order of path. The same file may be reached by two places; it is one file still.
@@ -203,9 +206,11 @@ fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-/// The text, or what is wrong with it and what is allowed; and by what the file is known that it was read from, which may be
-/// another one by now.
-fn read(path: &Path) -> io::Result<(Stamp, Result<String, (&'static str, &'static str)>)> {
+/// A text, or what is wrong with it and what is allowed.
+type Text = Result<String, (&'static str, &'static str)>;
+
+/// The text, and by what the file is known that it was read from, which may be another one by now.
+fn read(path: &Path) -> io::Result<(Stamp, Text)> {
     let mut file = fs::File::open(path).map_err(|error| named(path, &error))?;
     let stamp = Stamp::of(&file.metadata().map_err(|error| named(path, &error))?);
     if stamp.length() > FILE_BYTES_MAX {

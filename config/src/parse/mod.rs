@@ -22,9 +22,10 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
-use crate::kind::{Object, ObjectKey, TargetRef};
+use crate::kind::{Kind, Object, ObjectKey, TargetRef};
 
 pub use mistake::{Mistake, Related, Severity};
 pub use position::{Position, Positions};
@@ -48,6 +49,8 @@ pub struct Parsed {
     pub unreadable: Vec<PathBuf>,
     /// The texts, for [`Parsed::render`].
     pub sources: BTreeMap<PathBuf, Arc<str>>,
+    /// When objects were made, where somebody has kept the time: the older one holds a target that two want.
+    pub since: BTreeMap<ObjectKey, SystemTime>,
 }
 
 /// An object and where it stands.
@@ -89,6 +92,29 @@ impl Parsed {
             .any(|mistake| mistake.severity == Severity::Error)
     }
 
+    /// These objects, which need not stand in a text.
+    pub fn of(objects: Vec<Arc<Located>>) -> Self {
+        Self {
+            objects,
+            ..Self::default()
+        }
+    }
+
+    /// A file that nobody can tell the objects of.
+    pub fn unreadable(file: PathBuf) -> Self {
+        Self {
+            unreadable: vec![file],
+            ..Self::default()
+        }
+    }
+
+    /// Since when an object is there that comes `now`. The time of a FaultPolicy runs from the version that says how long.
+    pub fn made(&self, key: &ObjectKey, now: SystemTime) -> SystemTime {
+        let made = self.since.get(key).copied();
+        let made = made.filter(|_| key.kind != Kind::FaultPolicy);
+        made.map_or(now, |made| made.min(now))
+    }
+
     /// A mistake as compilers show it: the source's line with a caret below. Plain text, or with terminal colours.
     pub fn render(&self, mistake: &Mistake, colours: Colours) -> String {
         mistake::render(mistake, &self.sources, colours)
@@ -104,7 +130,7 @@ pub enum Colours {
     Ansi,
 }
 
-pub use api::{parse_object, written};
+pub use api::{API_FOLDER, api_file, parse_alone, parse_object, together, written};
 pub use files::{UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
 pub use known::Known;
 

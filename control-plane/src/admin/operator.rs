@@ -116,6 +116,8 @@ pub struct Operator {
 pub enum Source {
     /// A directory, watched.
     Directory(PathBuf),
+    /// A Kubernetes cluster, followed.
+    Cluster,
     /// Whoever writes it into the store (`usher apply`).
     Store,
 }

@@ -199,6 +199,8 @@ impl How {
                 },
                 None => Proof::ServiceAccount,
             },
+            // A file's Services need not be those that will be there.
+            services: Vec::new(),
             namespace: self.namespace.clone(),
         }
     }

@@ -34,7 +34,8 @@ use store::StoreArgs;
 /// Run the control plane: registry, certificate authority, configuration
 ///
 /// The configuration directory is watched: a good change is in force within a second, a bad object never displaces
-/// its last good version. Without one the store is the configuration's source, and `usher apply` writes it. The root key is
+/// its last good version. Without one the store is the configuration's source, and `usher apply` writes it; in a cluster
+/// (--kubernetes, built with --features kubernetes) its API server is. The root key is
 /// made on first start and stays in the data directory: back that up.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,7 +46,8 @@ Examples:
   usher serve --config mesh/ --dns 10.0.0.1:53           names for other machines too
   usher serve --config mesh/ --ca-certificate ca.pem --ca-key ca.key      sign with an intermediate from your own CA
   usher serve --config /etc/usher/mesh                   a mounted ConfigMap, or a link to a release: swaps are followed
-  usher serve --kubernetes                               in a cluster: sidecars for its pods (built with --features kubernetes)
+  usher serve --kubernetes                               all of the mesh is what its cluster says: Services, pods, kubectl apply
+  usher serve --kubernetes --config mesh/                sidecars for a cluster's pods, configuration from a directory
   USHER_LOG=debug usher serve --config mesh/ --json      logs as JSON; USHER_LOG is a tracing filter
 
 Several control planes of one mesh, each with a data directory of its own on a machine of its own (built with --features
@@ -70,7 +72,8 @@ Exit codes: 0 stopped as asked, 64 usage, 69 etcd cannot be reached, 70 cannot s
 78 the Mesh object, or a file or directory that cannot be read on a first start, forbids to start. Later what is stored
 runs, and the directory is read as soon as it can be.")]
 pub(super) struct Serve {
-    /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store
+    /// Directory with the configuration, YAML at any depth; left out: what `usher apply` writes into the store, or with
+    /// --kubernetes what is in the cluster
     #[arg(long, value_name = "DIR", conflicts_with = "store")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -177,10 +180,7 @@ impl Serve {
             listen(SignalKind::interrupt())?,
         );
         let options = Options {
-            source: match self.config.clone() {
-                Some(directory) => Source::Directory(directory),
-                None => Source::Store,
-            },
+            source: self.source(),
             store: self.store.choice()?,
             trust_domain: self.trust_domain.clone(),
             data: self.data.path(),
@@ -197,9 +197,12 @@ impl Serve {
             #[cfg(feature = "kubernetes")]
             webhook: self.kubernetes.options(),
         };
-        let server = Server::start(options)
-            .await
-            .map_err(|error| explain(&error))?;
+        // A mesh that begins with what is in its cluster waits for that.
+        let server = tokio::select! {
+            server = Server::start(options) => server.map_err(|error| explain(&error))?,
+            _ = terminate.recv() => return Ok(exit::OK),
+            _ = interrupt.recv() => return Ok(exit::OK),
+        };
         if self.json {
             super::print_json(server.addresses())?;
         } else {
@@ -217,6 +220,14 @@ impl Serve {
             .await
             .map_err(|error| explain(&error))?;
         Ok(exit::OK)
+    }
+
+    fn source(&self) -> Source {
+        match self.config.clone() {
+            Some(directory) => Source::Directory(directory),
+            None if self.kubernetes.is_followed() && !self.store.is_shared() => Source::Cluster,
+            None => Source::Store,
+        }
     }
 
     fn banner(&self, server: &Server) -> String {
@@ -237,12 +248,13 @@ impl Serve {
         };
         let data = self.data.path();
         let revision = status.revision.number;
-        let (config, note) = match &self.config {
-            Some(directory) => (
+        let (config, note) = match self.source() {
+            Source::Directory(directory) => (
                 format!("{}, revision {revision}", directory.display()),
                 "watched",
             ),
-            None => (format!("revision {revision}"), "from usher apply DIR"),
+            Source::Cluster => (format!("revision {revision}"), "the cluster's, followed"),
+            Source::Store => (format!("revision {revision}"), "from usher apply DIR"),
         };
         let kept = match self.store.is_shared() {
             true => "root key; all else is in etcd",

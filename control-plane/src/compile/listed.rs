@@ -1,14 +1,14 @@
 //! EndpointSlices → endpoints of Services without a selector: places that nobody registers.
 
-use std::{collections::BTreeMap, net::IpAddr, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use usher_config::{
     kind::{self, EndpointSlice, SERVICE_NAME_LABEL},
     model::{Endpoint, Service},
-    value::{InstanceName, Name, Port, ServiceName, Weight},
+    value::{InstanceName, Name, ServiceName, Weight},
 };
 
-use crate::registry::instances::INSTANCES_MAX;
+use crate::registry::{instances::INSTANCES_MAX, places::instance_at};
 
 use super::{Finding, Reason, index::Aged, index::Index};
 
@@ -110,7 +110,7 @@ fn add(
         };
         for endpoint in &slice.object.spec.endpoints {
             for address in &endpoint.addresses {
-                let Some(instance) = named(*address, (port.port, declared.port)) else {
+                let Some(instance) = instance_at(*address, (port.port, declared.port)) else {
                     continue;
                 };
                 if all.len() >= INSTANCES_MAX && !all.contains_key(&instance) {
@@ -136,14 +136,4 @@ fn add(
         }
     }
     added
-}
-
-/// `ip-10-0-0-7-8443-443`, where it listens and which port of the Service that is: the same wherever it is listed, so that a slice
-/// that is written anew changes nothing. `None` cannot be: it is a DNS label of at most 54 characters.
-fn named(address: IpAddr, (listens, port): (Port, Port)) -> Option<Name> {
-    let address = match address {
-        IpAddr::V4(address) => address.octets().map(|part| part.to_string()).join("-"),
-        IpAddr::V6(address) => address.segments().map(|part| format!("{part:x}")).join("-"),
-    };
-    format!("ip-{address}-{listens}-{port}").parse().ok()
 }

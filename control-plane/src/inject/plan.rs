@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
             faults.push(fault);
             Duration::ZERO
         });
-        let service = service(template, owner, &wishes).unwrap_or_else(|fault| {
+        let service = service(template, owner, (&wishes, settings)).unwrap_or_else(|fault| {
             faults.push(fault);
             String::new()
         });
@@ -133,8 +133,13 @@ fn restarts(template: &Node) -> Restarts {
     }
 }
 
-/// The pod's own name for itself: an annotation, then the labels that people use, then the workload's name.
-fn service(template: &Node, owner: &Identity, wishes: &Wishes) -> Result<String, Fault> {
+/// The pod's own name for itself: an annotation, then the labels that people use, then the workload's name. Where Services that
+/// select it are known, and none has that name, the first of those.
+fn service(
+    template: &Node,
+    owner: &Identity,
+    (wishes, settings): (&Wishes, &Settings),
+) -> Result<String, Fault> {
     if let Some(service) = &wishes.service {
         return Ok(service.to_string());
     }
@@ -148,6 +153,11 @@ fn service(template: &Node, owner: &Identity, wishes: &Wishes) -> Result<String,
         .or(label("app"))
         .or(controller.as_deref())
         .or(owner.name.as_deref());
+    let selecting = &settings.services;
+    let is_one = selecting.iter().any(|name| found == Some(name.as_str()));
+    if let Some(first) = selecting.first().filter(|_| !is_one) {
+        return Ok(first.to_string());
+    }
     match found.map(|name| (name, name.parse::<Name>())) {
         Some((_, Ok(name))) => Ok(name.to_string()),
         Some((name, Err(error))) => Err(Fault::new(

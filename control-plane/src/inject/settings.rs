@@ -21,6 +21,9 @@ pub struct Settings {
     pub proof: Proof,
     /// Written into the pod as it is. Default `None`: the pod asks Kubernetes, which podman has no answer to.
     pub namespace: Option<Name>,
+    /// Services whose selectors take the pod, where they are known: it is one of those, rather than what its labels call it.
+    /// Default none.
+    pub services: Vec<Name>,
 }
 
 /// Where both images have the program.
@@ -100,6 +103,7 @@ impl Default for Settings {
             mode: Mode::Transparent,
             proof: Proof::ServiceAccount,
             namespace: None,
+            services: Vec::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use usher_config::value::{InstanceName, Name, ServiceName, SpiffeId};
 
-use super::{callers::Heard, shared::Registration};
+use super::{callers::Heard, places::Places, shared::Registration};
 
 /// How long an instance lives without a renewal: three renewals at a third of it, so that one lost packet or a
 /// short pause takes nobody out.
@@ -72,7 +72,11 @@ impl Leased {
 
 /// All instances of a mesh.
 #[derive(Debug, Default)]
-pub struct Instances(BTreeMap<ServiceName, BTreeMap<Name, Leased>>);
+pub struct Instances {
+    leased: BTreeMap<ServiceName, BTreeMap<Name, Leased>>,
+    /// Where instances are, as a cluster says; nothing off Kubernetes.
+    pub placed: Places,
+}
 
 /// The lease is not known: expired, replaced by a newer registration, or from another server. Register again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,18 +127,17 @@ impl Instances {
             let holder = holder.clone();
             return Err(NotRegistered::Taken { holder });
         }
-        let siblings = self.0.entry(name.service.clone()).or_default();
+        let siblings = self.leased.entry(name.service.clone()).or_default();
         if siblings.len() >= INSTANCES_MAX && !siblings.contains_key(&name.instance) {
             return Err(NotRegistered::TooMany);
         }
-        siblings.insert(
-            name.instance.clone(),
-            Leased {
-                instance,
-                lease,
-                expires: Some(now + LEASE),
-            },
-        );
+        let leased = Leased {
+            instance,
+            lease,
+            expires: Some(now + LEASE),
+        };
+        siblings.insert(name.instance.clone(), leased);
+        self.placed.came(name);
         Ok(())
     }
 
@@ -149,7 +152,7 @@ impl Instances {
         now: Instant,
     ) -> Result<Effect, LeaseGone> {
         let leased = self
-            .0
+            .leased
             .get_mut(&name.service)
             .and_then(|siblings| siblings.get_mut(&name.instance))
             .filter(|leased| leased.lease == renewal.lease && !leased.is_over(now))
@@ -174,13 +177,13 @@ impl Instances {
 
     /// Who holds a name now.
     pub fn holder(&self, name: &InstanceName, now: Instant) -> Option<&SpiffeId> {
-        let leased = self.0.get(&name.service)?.get(&name.instance)?;
+        let leased = self.leased.get(&name.service)?.get(&name.instance)?;
         (!leased.is_over(now)).then_some(&leased.instance.identity)
     }
 
     /// Takes an instance out whose identity may not have the name any more.
     pub fn evict(&mut self, name: &InstanceName) {
-        if let Some(siblings) = self.0.get_mut(&name.service) {
+        if let Some(siblings) = self.leased.get_mut(&name.service) {
             siblings.remove(&name.instance);
         }
     }
@@ -195,13 +198,14 @@ impl Instances {
         lease: &str,
         identity: &SpiffeId,
     ) -> Result<(), LeaseGone> {
-        let siblings = self.0.get_mut(&name.service).ok_or(LeaseGone)?;
+        let siblings = self.leased.get_mut(&name.service).ok_or(LeaseGone)?;
         match siblings.get(&name.instance) {
             Some(leased) if leased.lease == lease && leased.instance.identity == *identity => {
                 siblings.remove(&name.instance);
                 if siblings.is_empty() {
-                    self.0.remove(&name.service);
+                    self.leased.remove(&name.service);
                 }
+                self.placed.left(name);
                 Ok(())
             }
             _ => Err(LeaseGone),
@@ -215,7 +219,7 @@ impl Instances {
             instance,
             lease,
         } = registration;
-        let siblings = self.0.entry(name.service).or_default();
+        let siblings = self.leased.entry(name.service).or_default();
         let known = siblings.get(&name.instance);
         let is_same = known.is_some_and(|known| known.instance.is_seen_as(&instance));
         let leased = Leased {
@@ -234,7 +238,7 @@ impl Instances {
     /// Gives all but these the time of a lease to be written again, once: the store has forgotten them, and their sidecars
     /// learn of it when they renew.
     pub fn doubt(&mut self, written: &BTreeSet<&InstanceName>, now: Instant) {
-        for (service, siblings) in &mut self.0 {
+        for (service, siblings) in &mut self.leased {
             for (instance, leased) in siblings {
                 let (service, instance) = (service.clone(), instance.clone());
                 if !written.contains(&InstanceName { service, instance }) {
@@ -246,7 +250,7 @@ impl Instances {
 
     /// The same for one.
     pub fn doubt_one(&mut self, name: &InstanceName, now: Instant) {
-        let siblings = self.0.get_mut(&name.service);
+        let siblings = self.leased.get_mut(&name.service);
         if let Some(leased) = siblings.and_then(|siblings| siblings.get_mut(&name.instance)) {
             leased.expires.get_or_insert(now + LEASE);
         }
@@ -254,14 +258,14 @@ impl Instances {
 
     /// Whether an instance of a shared store is there for no other reason than [doubt](Self::doubt).
     pub fn is_in_doubt(&self, name: &InstanceName) -> bool {
-        let siblings = self.0.get(&name.service);
+        let siblings = self.leased.get(&name.service);
         let leased = siblings.and_then(|siblings| siblings.get(&name.instance));
         leased.is_some_and(|leased| leased.expires.is_some())
     }
 
     /// Takes out all but these and what is in [doubt](Self::doubt), and names them.
     pub fn keep_only(&mut self, kept: &BTreeSet<&InstanceName>) -> Vec<InstanceName> {
-        let all = self.0.iter().flat_map(|(service, siblings)| {
+        let all = self.leased.iter().flat_map(|(service, siblings)| {
             let sure = siblings
                 .iter()
                 .filter(|(_, leased)| leased.expires.is_none());
@@ -279,20 +283,20 @@ impl Instances {
 
     /// What is known of an instance, and the lease it holds.
     pub fn leased(&self, name: &InstanceName) -> Option<(&Instance, &str)> {
-        let leased = self.0.get(&name.service)?.get(&name.instance)?;
+        let leased = self.leased.get(&name.service)?.get(&name.instance)?;
         Some((&leased.instance, &leased.lease))
     }
 
     /// Whether a service has as many instances as one may have.
     pub fn is_full(&self, service: &ServiceName) -> bool {
-        let siblings = self.0.get(service);
+        let siblings = self.leased.get(service);
         siblings.is_some_and(|siblings| siblings.len() >= INSTANCES_MAX)
     }
 
     /// Takes out what has not been renewed, and names it.
     pub fn expire(&mut self, now: Instant) -> Vec<InstanceName> {
         let mut expired = Vec::new();
-        self.0.retain(|service, siblings| {
+        self.leased.retain(|service, siblings| {
             siblings.retain(|instance, leased| {
                 let alive = !leased.is_over(now);
                 if !alive {
@@ -309,19 +313,28 @@ impl Instances {
     /// How many there are, expired ones that nobody has taken out yet among them.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.values().map(|siblings| siblings.len().max(1)).sum()
+        self.leased
+            .values()
+            .map(|siblings| siblings.len().max(1))
+            .sum()
+    }
+
+    /// One of a service.
+    pub fn get(&self, service: &ServiceName, instance: &Name) -> Option<&Instance> {
+        let leased = self.leased.get(service)?.get(instance)?;
+        Some(&leased.instance)
     }
 
     /// Whether there is an instance of that name, whoever holds its lease.
     pub fn contains(&self, name: &InstanceName) -> bool {
-        self.0
+        self.leased
             .get(&name.service)
             .is_some_and(|siblings| siblings.contains_key(&name.instance))
     }
 
     /// The instances of a service, by name.
     pub fn of(&self, service: &ServiceName) -> impl Iterator<Item = (&Name, &Instance)> {
-        self.0
+        self.leased
             .get(service)
             .into_iter()
             .flatten()

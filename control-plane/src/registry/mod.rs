@@ -9,6 +9,7 @@ pub mod shared;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod instances;
+pub mod places;
 pub mod callers;
 pub mod world;
 pub(crate) mod complaints;

@@ -163,7 +163,7 @@ impl Registry for RegistryService {
             healthy: request.healthy,
             health_reason: one_line(&request.health_reason, HEALTH_REASON_MAX),
             zone: request.zone,
-            identity,
+            identity: identity.clone(),
             revision: 0,
             callers: callers(request.plaintext_callers, &name).unwrap_or_default(),
         };
@@ -172,7 +172,8 @@ impl Registry for RegistryService {
             .enter(&name, instance)
             .await
             .map_err(|error| self.not_written(&name, &error))?;
-        Ok(Response::new(as_lease(lease)))
+        let leave = self.state.should_leave(&name, &identity);
+        Ok(Response::new(as_lease(lease, leave)))
     }
 
     async fn renew(&self, request: Request<RenewLeaseRequest>) -> Result<Response<Lease>, Status> {
@@ -194,7 +195,8 @@ impl Registry for RegistryService {
         };
         let renewed = self.state.stay(&name, &renewal).await;
         renewed.map_err(|error| self.not_written(&name, &error))?;
-        Ok(Response::new(as_lease(request.lease_id)))
+        let leave = self.state.should_leave(&name, &identity);
+        Ok(Response::new(as_lease(request.lease_id, leave)))
     }
 
     async fn deregister(
@@ -248,9 +250,10 @@ impl Registry for RegistryService {
     }
 }
 
-fn as_lease(lease_id: String) -> Lease {
+fn as_lease(lease_id: String, leave: bool) -> Lease {
     Lease {
         lease_id,
+        leave,
         ttl_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -137,6 +137,8 @@ pub enum Origin {
     Unknown,
     /// The watched directory.
     Directory,
+    /// The API server of a Kubernetes cluster.
+    Cluster,
     /// `usher apply`.
     Apply,
     /// `usher rollback` to this revision.

@@ -233,7 +233,7 @@ impl World {
             if refused.contains(&key) && self.keeps_of_two(&key) {
                 continue;
             }
-            match self.accept(located, parsed, base, now) {
+            match self.accept(located, parsed, base, parsed.made(&key, now)) {
                 Ok(accepted) => {
                     next.objects.insert(key, accepted);
                 }

@@ -24,6 +24,8 @@ use crate::{
     state::State,
     status::{MistakeReport, RejectedObject},
 };
+#[cfg(feature = "kubernetes")]
+use crate::{source::kubernetes::Feed, webhook::client};
 
 /// How long a control plane that starts waits for another one to sign its intermediate: that one looks every two seconds.
 #[cfg(feature = "etcd")]
@@ -59,6 +61,9 @@ pub(super) struct Opened {
     pub(super) authority: Arc<Authority>,
     pub(super) steward: Arc<Steward>,
     pub(super) tokens: Arc<TokenStore>,
+    /// The cluster that says what the mesh is, if one does.
+    #[cfg(feature = "kubernetes")]
+    pub(super) feed: Option<Feed>,
 }
 
 /// # Errors
@@ -91,8 +96,10 @@ async fn embedded(options: &Options) -> Result<Opened, StartError> {
     }
     let state = match &options.source {
         Source::Directory(config) => State::open(config, data).await?,
-        Source::Store => State::restored(data)?,
+        Source::Cluster | Source::Store => State::restored(data)?,
     };
+    #[cfg(feature = "kubernetes")]
+    let feed = feed(&state, options).await?;
     let domain = trust_domain(&state, options)?;
     let (authority, trust) = Authority::alone(&data.join("ca"), &domain, options.issuer.clone())?;
     let authority = Arc::new(authority);
@@ -105,7 +112,24 @@ async fn embedded(options: &Options) -> Result<Opened, StartError> {
         state,
         authority,
         tokens: Arc::new(tokens),
+        #[cfg(feature = "kubernetes")]
+        feed,
     })
+}
+
+/// Follows the cluster, if it says what the mesh is. A mesh that never ran begins with what is there: the trust domain is in it.
+#[cfg(feature = "kubernetes")]
+async fn feed(state: &State, options: &Options) -> Result<Option<Feed>, StartError> {
+    let cluster = options.webhook.as_ref();
+    let cluster = cluster.and_then(|webhook| webhook.cluster.as_ref());
+    let Some(cluster) = cluster.filter(|_| options.source == Source::Cluster) else {
+        return Ok(None);
+    };
+    let mut feed = Feed::start(&client(cluster).await?);
+    if state.fixed_trust_domain().is_none() {
+        state.begin_with(&mut feed).await?;
+    }
+    Ok(Some(feed))
 }
 
 /// Keeps `authority` fresh, for the sidecars of `state`.
@@ -146,6 +170,8 @@ async fn shared(
         state,
         authority,
         tokens: Arc::new(tokens),
+        #[cfg(feature = "kubernetes")]
+        feed: None,
     })
 }
 

@@ -8,19 +8,16 @@ use std::{
 
 use usher_config::{
     model::{Endpoint, Revision, TrustBundle},
-    value::{InstanceName, Name, ServiceName, SpiffeId},
+    value::{Name, ServiceName, SpiffeId},
     wire::v1,
 };
 
 use crate::{
     compile::{Backing, Compiled},
-    registry::{
-        beside,
-        instances::{Instance, Instances},
-    },
+    registry::{beside, instances::Instances},
 };
 
-use super::{EndpointSet, Resource, Snapshot, for_old::ForOld};
+use super::{EndpointSet, Resource, Snapshot, for_old::ForOld, present::present};
 
 /// A compiled configuration, encoded: made once per revision.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,10 +168,20 @@ pub fn build(previous: &Snapshot, generation: u64, from: Registered<'_>) -> Snap
     } else {
         let (backing, listed) = (&previous.configured.backing, &previous.configured.listed);
         let known = |name: &ServiceName| previous.endpoints.contains_key(name.to_string().as_str());
+        let same_model = |name: &ServiceName| {
+            let name = name.to_string();
+            let of = |of: &BTreeMap<Arc<str>, Resource>| {
+                of.get(name.as_str()).map(|known| known.version.clone())
+            };
+            let (before, now) = (&previous.configured, from.configured);
+            of(&before.services) == of(&now.services) && of(&before.inbound) == of(&now.inbound)
+        };
         let stays = |name: &ServiceName| {
+            // What is placed there may be called otherwise from now on: in plaintext, by another port, or not at all.
+            let same_placed = from.instances.placed.of(name).is_none() || same_model(name);
             let same_backing = backing.get(name) == from.compiled.backing.get(name);
             let same_listed = listed.get(name) == from.compiled.listed.get(name);
-            same_backing && same_listed && !from.dirty.contains(name) && known(name)
+            same_placed && same_backing && same_listed && !from.dirty.contains(name) && known(name)
         };
         let changed = services.keys().filter(|name| !stays(name));
         changed.for_each(&mut put);
@@ -222,38 +229,8 @@ pub fn endpoints_of(
     instances: &Instances,
     service: &ServiceName,
 ) -> Vec<Endpoint> {
-    let endpoints = instances.of(service);
-    let endpoints = endpoints.filter_map(|one| endpoint_of(compiled, service, one));
-    let listed = compiled.listed.get(service);
-    let listed = listed.into_iter().flat_map(BTreeMap::values);
-    endpoints.chain(listed.cloned()).collect()
-}
-
-/// One of them; `None`: its identity may not be this service any more.
-pub fn endpoint_of(
-    compiled: &Compiled,
-    service: &ServiceName,
-    (name, instance): (&Name, &Instance),
-) -> Option<Endpoint> {
-    let backing = compiled.backing_of(&instance.identity, service)?;
-    let zone = if instance.zone.is_empty() {
-        &backing.zone
-    } else {
-        &instance.zone
-    };
-    Some(Endpoint {
-        name: InstanceName {
-            service: service.clone(),
-            instance: name.clone(),
-        },
-        address: instance.address,
-        address_is_own: instance.address_is_own,
-        meshed: true,
-        weight: backing.weight,
-        zone: zone.clone(),
-        healthy: instance.healthy,
-        ports: Vec::new(),
-    })
+    let present = present(compiled, instances, service);
+    present.into_iter().map(|one| one.endpoint).collect()
 }
 
 fn endpoint_set(

@@ -6,11 +6,13 @@
 
 mod debounce;
 mod for_old;
+mod present;
 mod build;
 
-pub use build::{Configured, Registered, build, endpoint_of, endpoints_of};
+pub use build::{Configured, Registered, build, endpoints_of};
 pub use debounce::Debounce;
 pub use for_old::{ForOld, Understands, asks_for_claims, closes, closes_gateway};
+pub use present::{Present, present};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -58,10 +58,21 @@ impl State {
             origin: Origin::Directory,
             ..By::default()
         };
-        match self
-            .take_whole(parsed, base.to_owned(), |_| true, by)
-            .await?
-        {
+        self.apply_by(parsed, base, by).await
+    }
+
+    /// The same, of another source than a directory.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn apply_by(
+        &self,
+        parsed: Parsed,
+        base: &Path,
+        by: By,
+    ) -> Result<Option<Revision>, StoreError> {
+        let taken = self.take_whole(parsed, base.to_owned(), |_| true, by);
+        match taken.await? {
             Decision::New(revision) => Ok(Some(revision)),
             Decision::Unchanged(_) | Decision::Refused(_) | Decision::Pinned(_) => Ok(None),
         }

@@ -103,8 +103,8 @@ impl State {
             );
         }
         if let Some(pinned) = current.pinned() {
-            // What a command brings is refused, what a directory has waits there.
-            let waits = by.origin == Origin::Directory;
+            // What a command brings is refused, what a directory or a cluster has waits there.
+            let waits = matches!(by.origin, Origin::Directory | Origin::Cluster);
             self.hold(current, waits.then_some(reading));
             return Ok(Decision::Pinned(pinned));
         }

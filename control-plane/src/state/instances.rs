@@ -125,6 +125,12 @@ impl State {
         }
     }
 
+    /// Whether the instance's pod was asked to end: it should drain now. Only its own identity is told.
+    pub fn should_leave(&self, name: &InstanceName, identity: &SpiffeId) -> bool {
+        let registry = lock(&self.0.registry);
+        registry.instances.placed.ends(identity, &name.instance)
+    }
+
     /// Every service's endpoints, now.
     pub fn endpoints(&self) -> Vec<(ServiceName, Vec<Endpoint>)> {
         let configuration = self.0.configuration.load();

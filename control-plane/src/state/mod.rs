@@ -8,6 +8,8 @@
 mod apply;
 mod callers;
 mod candidate;
+#[cfg(feature = "kubernetes")]
+mod cluster;
 mod rollback;
 mod conditions;
 mod configuration;
@@ -17,6 +19,7 @@ mod instances;
 mod lookup;
 mod keys;
 mod objects;
+mod open_error;
 mod publish;
 mod replica;
 mod report;
@@ -28,8 +31,7 @@ pub use report::Shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -41,7 +43,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tracing::warn;
 use usher_config::{
-    kind::{Kind, ObjectKey},
+    kind::{Kind, Object, ObjectKey},
     model::TrustBundle,
     value::{JwksUri, Name, ServiceName, SpiffeId, TrustDomain},
 };
@@ -65,6 +67,7 @@ use report::Kept;
 pub use apply::{By, Decision};
 pub use candidate::Judged;
 pub use instances::{Departure, NotWritten};
+pub use open_error::OpenError;
 pub use rollback::{Change, RollbackError};
 pub use strict::DISMISSED_FOR;
 
@@ -137,48 +140,14 @@ struct Registry {
     instances: Instances,
     /// Who calls services without the mesh's TLS.
     callers: Callers,
+    /// A cluster has said who is there, and nobody else can be: absence is proof.
+    is_settled: bool,
     /// Since the last snapshot.
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.
     withdrawn: BTreeSet<String>,
     /// After a time without a shared store: until then, a lease that has ended may be had anew.
     doubts_until: Option<Instant>,
-}
-
-/// Why the control plane cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The configuration directory.
-    #[error("cannot read the configuration in {path}")]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Nothing ran yet, and what cannot be read may close something.
-    #[error(
-        "what guards something in {path} would not hold, or may be in what cannot be read, and there is no earlier \
-         version to go on with:\n  {}\n\
-         mend it, or move the file elsewhere if the mesh is to run without what it says", mistakes.join("\n  "), path = path.display()
-    )]
-    Unread {
-        /// The configuration directory.
-        path: PathBuf,
-        /// Each with its place.
-        mistakes: Vec<String>,
-    },
-    /// The data directory's file.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl OpenError {
-    /// Whether the configuration is to blame, and not the data directory.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Directory { .. } | Self::Unread { .. })
-    }
 }
 
 impl State {
@@ -349,6 +318,24 @@ impl State {
     pub fn has_service(&self, service: &ServiceName) -> bool {
         let configuration = self.0.configuration.load();
         configuration.compiled.services.contains_key(service)
+    }
+
+    /// The services of a namespace that select a workload with these labels, by name.
+    pub fn services_selecting(
+        &self,
+        namespace: &Name,
+        labels: &BTreeMap<String, String>,
+    ) -> Vec<Name> {
+        let configuration = self.0.configuration.load();
+        let objects = configuration.world.objects.values();
+        let services = objects.filter_map(|accepted| match &*accepted.object {
+            Object::Service(service) if service.metadata.namespace == *namespace => Some(service),
+            _ => None,
+        });
+        let selecting = services.filter(|service| service.spec.selects(labels));
+        selecting
+            .map(|service| service.metadata.name.clone())
+            .collect()
     }
 
     /// Whom configuration knows: every service, and every workload that only calls, with the accounts that may be it.

@@ -93,7 +93,7 @@ impl State {
             trust_bundle: bundle.as_ref(),
         };
         let mut next = build(&previous, generation, from);
-        next.settling = now < self.0.started + SETTLING;
+        next.settling = now < self.0.started + SETTLING && !registry.is_settled;
         if !next.settling {
             registry.withdrawn.clear();
         }

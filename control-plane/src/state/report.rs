@@ -18,6 +18,7 @@ use crate::{
         shared::Health,
         store::{CHANGED_MAX, Origin, RevisionRecord},
     },
+    snapshot::present,
     status::{
         Condition, EndpointReport, ObjectReport, ObjectsSummary, ProxyReport, RevisionStatus,
         ServiceReport, StatusReport, StoreReport, count,
@@ -176,6 +177,7 @@ fn revisions(records: &[RevisionRecord]) -> impl Iterator<Item = RevisionStatus>
         origin: match record.origin {
             Origin::Unknown => String::new(),
             Origin::Directory => "directory".to_owned(),
+            Origin::Cluster => "cluster".to_owned(),
             Origin::Apply => "apply".to_owned(),
             Origin::Rollback(to) => format!("rollback to {to}"),
             Origin::Release => "release".to_owned(),
@@ -189,44 +191,27 @@ fn revisions(records: &[RevisionRecord]) -> impl Iterator<Item = RevisionStatus>
 fn services(configuration: &Configuration, registry: &Registry) -> Vec<ServiceReport> {
     let compiled = &configuration.compiled;
     let reports = compiled.services.values().map(|service| {
-        let instances = registry.instances.of(&service.name);
-        let expected = instances.filter_map(|(name, instance)| {
-            let backing = compiled.backing_of(&instance.identity, &service.name)?;
-            let zone = if instance.zone.is_empty() {
-                &backing.zone
-            } else {
-                &instance.zone
-            };
-            Some(EndpointReport {
-                instance: name.to_string(),
-                address: instance.address,
-                healthy: instance.healthy,
-                health_reason: instance.health_reason.clone(),
-                zone: zone.clone(),
-                revision: instance.revision,
-                listed: false,
-            })
+        let present = present(compiled, &registry.instances, &service.name);
+        let endpoints = present.into_iter().map(|one| {
+            let said = one.said;
+            let words = said.map(|said| said.health_reason.clone());
+            EndpointReport {
+                instance: one.endpoint.name.instance.to_string(),
+                address: one.endpoint.address,
+                healthy: one.endpoint.healthy,
+                health_reason: words.unwrap_or_default(),
+                zone: one.endpoint.zone,
+                revision: said.map_or(0, |said| said.revision),
+                listed: one.is_listed,
+            }
         });
-        let listed = compiled.listed.get(&service.name);
-        let listed = listed
-            .into_iter()
-            .flatten()
-            .map(|(name, endpoint)| EndpointReport {
-                instance: name.to_string(),
-                address: endpoint.address,
-                healthy: endpoint.healthy,
-                health_reason: String::new(),
-                zone: endpoint.zone.clone(),
-                revision: 0,
-                listed: true,
-            });
         let mut report = ServiceReport {
             namespace: service.name.namespace.to_string(),
             name: service.name.name.to_string(),
             virtual_addresses: service.virtual_addresses.clone(),
             ports: service.ports.iter().map(|port| port.port.get()).collect(),
             identities: service.identities.iter().map(ToString::to_string).collect(),
-            endpoints: expected.chain(listed).collect(),
+            endpoints: endpoints.collect(),
             ..ServiceReport::default()
         };
         led::note(&mut report, service);

@@ -15,12 +15,14 @@ use hyper::{
     body::{Body, Incoming},
     header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
+use serde_json::Value;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
 use tracing::{debug, error, info};
+use usher_config::value::Name;
 
 use super::{
     inject::inject,
@@ -206,7 +208,14 @@ fn decided(
     let request = review::Request::read(body)?;
     let (uid, title) = (request.uid.clone(), request.title());
     let verdict = match webhook {
-        Admission::Inject => inject(request, settings),
+        Admission::Inject => {
+            let services = selecting(&request, mesh);
+            let settings = Settings {
+                services,
+                ..settings.clone()
+            };
+            inject(request, &settings)
+        }
         Admission::Validate => validate(request, mesh, SystemTime::now()),
     };
     let outcome = match &verdict {
@@ -279,4 +288,15 @@ fn with(status: StatusCode, kind: HeaderValue, body: Bytes) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
+}
+
+/// Services of the mesh that select a new pod.
+fn selecting(request: &review::Request, mesh: &State) -> Vec<Name> {
+    let labels = request.object.pointer("/metadata/labels");
+    let labels = labels.and_then(Value::as_object).into_iter().flatten();
+    let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    match request.namespace.parse() {
+        Ok(namespace) => mesh.services_selecting(&namespace, &labels.collect()),
+        Err(_) => Vec::new(),
+    }
 }

@@ -116,7 +116,7 @@ impl Webhook {
         let tls = WebhookTls::new(Arc::clone(&authority), options.names)?;
         let client = match options.cluster {
             None => None,
-            Some(cluster) => Some(client(&cluster).await.map_err(WebhookError::Cluster)?),
+            Some(cluster) => Some(client(&cluster).await?),
         };
         let keeper = client
             .clone()
@@ -157,7 +157,16 @@ async fn keep_fresh(tls: Arc<WebhookTls>) {
     tls.keep_fresh().await;
 }
 
-async fn client(cluster: &Cluster) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+/// Of its API server, which is not asked yet.
+///
+/// # Errors
+/// [`WebhookError::Cluster`].
+pub async fn client(cluster: &Cluster) -> Result<Client, WebhookError> {
+    let client = try_client(cluster).await;
+    client.map_err(WebhookError::Cluster)
+}
+
+async fn try_client(cluster: &Cluster) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
     let mut config = match cluster {
         Cluster::Own => Config::incluster()?,
         Cluster::Kubeconfig(path) => {

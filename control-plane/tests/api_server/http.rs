@@ -51,6 +51,7 @@ pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: 
 struct Asked {
     selection: Selection,
     name: Option<String>,
+    subresource: Option<String>,
 }
 
 impl Asked {
@@ -68,9 +69,10 @@ impl Asked {
             }
             rest => (None, rest),
         };
-        let (plural, name) = match rest {
-            [plural] => (*plural, None),
-            [plural, name] => (*plural, Some((*name).to_owned())),
+        let (plural, name, subresource) = match rest {
+            [plural] => (*plural, None, None),
+            [plural, name] => (*plural, Some((*name).to_owned()), None),
+            [plural, name, part] => (*plural, Some((*name).to_owned()), Some((*part).to_owned())),
             _ => return None,
         };
         Some(Self {
@@ -81,6 +83,7 @@ impl Asked {
                 name: None,
             },
             name,
+            subresource,
         })
     }
 
@@ -102,6 +105,9 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
         .map_or("", |asked| asked.as_str());
     if let Ok(mut requests) = shared.requests.lock() {
         requests.push(format!("{} {asked_for}", parts.method));
+    }
+    if let Some(resources) = discovered(shared, parts.uri.path()) {
+        return resources;
     }
     let Some(mut asked) = Asked::of(parts.uri.path()) else {
         return status(StatusCode::NOT_FOUND, "NotFound", "no such path");
@@ -126,39 +132,109 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
             watch(shared, asked.selection, from.unwrap_or(0), bookmarks)
         }
         (Method::GET, None) => {
-            let objects = shared.objects();
-            json_answer(
-                StatusCode::OK,
-                &json!({
-                    "apiVersion": asked.selection.version, "kind": "List",
-                    "metadata": {"resourceVersion": objects.version().to_string()},
-                    "items": objects.list(&asked.selection),
-                }),
+            let limit = query("limit").and_then(|limit| limit.parse().ok());
+            let from = query("continue").and_then(|from| from.parse().ok());
+            list(
+                shared,
+                &asked.selection,
+                (from.unwrap_or(0), limit.unwrap_or(usize::MAX)),
             )
         }
-        (Method::PATCH, Some(name)) => {
-            let Ok(body) = body.collect().await else {
-                return status(StatusCode::BAD_REQUEST, "BadRequest", "no body");
-            };
-            let body = body.to_bytes();
-            match shared.change(|objects| objects.patch(&asked.key(&name), &body)) {
-                Ok(object) => json_answer(StatusCode::OK, &object),
-                Err(Refusal::NotFound) => not_found(&name),
-                Err(Refusal::Conflict) => status(
-                    StatusCode::CONFLICT,
-                    "Conflict",
-                    "the object has been modified",
-                ),
-                Err(Refusal::Unfit(why)) => {
-                    status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", &why)
-                }
+        (method @ (Method::POST | Method::PUT), _) => {
+            let body = body.collect().await.map(|body| body.to_bytes());
+            let body = body.unwrap_or_default();
+            written(shared, asked, (method == Method::POST, &body))
+        }
+        (Method::DELETE, Some(name)) => {
+            match shared.change(|objects| objects.delete(&asked.key(&name))) {
+                Some(object) => json_answer(StatusCode::OK, &object),
+                None => not_found(&name),
             }
+        }
+        (Method::PATCH, Some(name)) => {
+            let body = body.collect().await.map(|body| body.to_bytes());
+            let body = body.unwrap_or_default();
+            let kind = parts.headers.get("content-type");
+            let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            patched(shared, (&asked, &name), (kind, &body))
         }
         (method, _) => {
             let why = format!("{method} is not what this stand-in does");
             status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &why)
         }
     }
+}
+
+/// A new object, or a new version of one.
+fn written(shared: &Shared, asked: Asked, (is_new, body): (bool, &[u8])) -> Answer {
+    let Ok(object) = serde_json::from_slice(body) else {
+        return status(StatusCode::BAD_REQUEST, "BadRequest", "no body");
+    };
+    let namespace = asked.selection.namespace.unwrap_or_default();
+    let done = shared.change(|objects| objects.write(object, &namespace, is_new));
+    done.map_or_else(
+        |why| refused(&why, &asked.name.unwrap_or_default()),
+        |object| json_answer(StatusCode::OK, &object),
+    )
+}
+
+/// A patch, by its kind.
+fn patched(shared: &Shared, (asked, name): (&Asked, &str), (kind, body): (&str, &[u8])) -> Answer {
+    let (key, part) = (asked.key(name), asked.subresource.as_deref());
+    let value = || serde_json::from_slice(body).unwrap_or_default();
+    let done = shared.change(|objects| match kind {
+        "application/apply-patch+yaml" => objects.apply(&key, &value(), part),
+        "application/merge-patch+json" => objects.merge(&key, &value(), part),
+        _ => objects.patch(&key, body),
+    });
+    done.map_or_else(
+        |why| refused(&why, name),
+        |object| json_answer(StatusCode::OK, &object),
+    )
+}
+
+/// `/apis/GROUP/VERSION`: what is installed there.
+fn discovered(shared: &Shared, path: &str) -> Option<Answer> {
+    let version = path.trim_matches('/').strip_prefix("apis/")?;
+    if version.split('/').count() != 2 {
+        return None;
+    }
+    let objects = shared.objects();
+    let installed = objects.installed.iter().filter(|(of, ..)| of == version);
+    let resource = |(_, kind, plural): &(String, String, String)| {
+        let one = |name: String| json!({"name": name, "kind": kind, "singularName": "", "namespaced": true, "verbs": ["get", "list", "watch", "patch"]});
+        [one(plural.clone()), one(format!("{plural}/status"))]
+    };
+    let resources: Vec<Value> = installed.flat_map(resource).collect();
+    if resources.is_empty() {
+        return Some(not_found(version));
+    }
+    let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources});
+    Some(json_answer(StatusCode::OK, &list))
+}
+
+/// A page of a list.
+fn list(shared: &Shared, selection: &Selection, (from, limit): (usize, usize)) -> Answer {
+    let objects = shared.objects();
+    if from > 0 && objects.broken_pages.contains(&selection.plural) {
+        return status(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            "etcd is ill",
+        );
+    }
+    let (rest, all) = objects.list(selection, (from, limit));
+    let until = from.saturating_add(rest.len());
+    let mut metadata = json!({"resourceVersion": objects.version().to_string()});
+    if until < all {
+        metadata["continue"] = json!(until.to_string());
+    }
+    json_answer(
+        StatusCode::OK,
+        &json!({
+            "apiVersion": selection.version, "kind": "List", "metadata": metadata, "items": rest,
+        }),
+    )
 }
 
 /// Lines from `from` on, as they happen; a bookmark first, where they are wanted.
@@ -175,27 +251,44 @@ fn watch(shared: &Arc<Shared>, selection: Selection, from: u64, bookmarks: bool)
         selection,
         from,
     );
-    let later = stream::unfold(state, |(shared, mut newest, selection, from)| async move {
-        loop {
-            let (happened, version) = {
-                let objects = shared.objects();
-                (objects.since(from, &selection), objects.version())
-            };
-            let Some(happened) = happened else {
-                let gone = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "gone"});
-                return Some((line("ERROR", &gone), (shared, newest, selection, version)));
-            };
-            if !happened.is_empty() {
-                let lines = happened.iter().map(|event| line(event.what, &event.object));
-                let lines: Vec<u8> = lines.flat_map(|line| line.to_vec()).collect();
-                return Some((Bytes::from(lines), (shared, newest, selection, version)));
+    let later = stream::unfold(
+        state,
+        move |(shared, mut newest, selection, from)| async move {
+            loop {
+                let (happened, version, pause) = {
+                    let objects = shared.objects();
+                    (
+                        objects.since(from, &selection),
+                        objects.version(),
+                        objects.pause,
+                    )
+                };
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                let Some(happened) = happened else {
+                    let gone = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "gone"});
+                    return Some((line("ERROR", &gone), (shared, newest, selection, version)));
+                };
+                if !happened.is_empty() {
+                    let lines = happened.iter().map(|event| line(event.what, &event.object));
+                    let lines: Vec<u8> = lines.flat_map(|line| line.to_vec()).collect();
+                    return Some((Bytes::from(lines), (shared, newest, selection, version)));
+                }
+                if bookmarks && version > from {
+                    let passed = json!({"apiVersion": selection.version, "kind": "Bookmark", "metadata": {"resourceVersion": version.to_string()}});
+                    return Some((
+                        line("BOOKMARK", &passed),
+                        (shared, newest, selection, version),
+                    ));
+                }
+                let next = newest.wait_for(|newest| *newest > version);
+                if !matches!(timeout(WATCH_MAX, next).await, Ok(Ok(_))) {
+                    return None;
+                }
             }
-            let next = newest.wait_for(|newest| *newest > version);
-            if !matches!(timeout(WATCH_MAX, next).await, Ok(Ok(_))) {
-                return None;
-            }
-        }
-    });
+        },
+    );
     let lines = stream::iter(bookmark).chain(later);
     let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
     let mut answer = Response::new(BoxBody::new(StreamBody::new(frames)));
@@ -210,6 +303,17 @@ fn line(what: &str, object: &Value) -> Bytes {
     let mut line = json!({"type": what, "object": object}).to_string();
     line.push('\n');
     line.into()
+}
+
+fn refused(why: &Refusal, name: &str) -> Answer {
+    match why {
+        Refusal::NotFound => not_found(name),
+        Refusal::Conflict => {
+            let why = "the object has been modified";
+            status(StatusCode::CONFLICT, "Conflict", why)
+        }
+        Refusal::Unfit(why) => status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", why),
+    }
 }
 
 fn not_found(name: &str) -> Answer {

@@ -1,7 +1,8 @@
 //! A stand-in of Kubernetes's API server: TLS, objects with resource versions, get, list, watch, JSON Patch, and what goes wrong.
 //!
 //! It knows no schema and no admission: it is what clients of ours are tried against, over the protocol that they will meet. Objects are
-//! whatever is put in. `kubeconfig` is how clients come to it. Everything may be made to fail: the next writes cross with
+//! whatever is put in, of kinds that are installed (`apis/GROUP/VERSION` says which); lists come in pages and watches have bookmarks.
+//! `kubeconfig` is how clients come to it. Everything may be made to fail: the next writes cross with
 //! others ([`ApiServer::cross`]), history is forgotten ([`ApiServer::forget`], which watches learn as `410 Gone`), connections are cut
 //! and the port is closed ([`ApiServer::stop`]) until it opens again ([`ApiServer::restart`]).
 
@@ -12,6 +13,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rcgen::{CertificateParams, KeyPair};
@@ -124,6 +126,38 @@ impl ApiServer {
             edit(&mut object);
             objects.put(object);
         });
+    }
+
+    /// Takes an object away, as somebody else would.
+    pub(crate) fn delete(&self, key: &Key) {
+        self.shared
+            .change(|objects| objects.delete(key))
+            .expect("there");
+    }
+
+    /// Installs a kind: `apis/VERSION` has it.
+    pub(crate) fn install(&self, version: &str, kind: &str, plural: &str) {
+        let installed = (version.to_owned(), kind.to_owned(), plural.to_owned());
+        self.shared.objects().installed.push(installed);
+    }
+
+    /// Takes a kind away, and says nothing of its objects: an API server that starts and has not read all.
+    pub(crate) fn uninstall(&self, kind: &str) {
+        self.shared
+            .objects()
+            .installed
+            .retain(|(_, one, _)| one != kind);
+    }
+
+    /// From now on only the first page of each list of these is answered; nothing: all are.
+    pub(crate) fn break_pages(&self, plurals: &[&str]) {
+        let plurals = plurals.iter().map(|one| (*one).to_owned());
+        self.shared.objects().broken_pages = plurals.collect();
+    }
+
+    /// Watches are slow: so long for each batch of lines.
+    pub(crate) fn slow(&self, pause: Duration) {
+        self.shared.objects().pause = pause;
     }
 
     /// The object as it is.

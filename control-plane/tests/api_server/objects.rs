@@ -1,6 +1,9 @@
 //! Objects by where the API has them, and what became of them since it remembers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -94,6 +97,12 @@ pub(crate) struct Objects {
     all: BTreeMap<Key, Value>,
     events: VecDeque<Event>,
     crossing: usize,
+    /// Group, version, kind and plural of CustomResourceDefinitions.
+    pub(crate) installed: Vec<(String, String, String)>,
+    /// Of these plurals only the first page of a list is answered.
+    pub(crate) broken_pages: Vec<String>,
+    /// Between two lines of a watch.
+    pub(crate) pause: Duration,
 }
 
 impl Objects {
@@ -122,6 +131,80 @@ impl Objects {
         object
     }
 
+    pub(crate) fn delete(&mut self, key: &Key) -> Option<Value> {
+        let mut object = self.all.remove(key)?;
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.tell(key.clone(), "DELETED", object.clone());
+        Some(object)
+    }
+
+    /// A new object, or another version of one that is there, for the version that it names.
+    pub(crate) fn write(
+        &mut self,
+        mut object: Value,
+        namespace: &str,
+        is_new: bool,
+    ) -> Result<Value, Refusal> {
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        let known = self.all.get(&Key::of(&object));
+        let named = &object["metadata"]["resourceVersion"];
+        match known {
+            Some(_) if is_new => Err(Refusal::Conflict),
+            None if !is_new => Err(Refusal::NotFound),
+            Some(known) if !named.is_null() && *named != known["metadata"]["resourceVersion"] => {
+                Err(Refusal::Conflict)
+            }
+            _ => Ok(self.put(object)),
+        }
+    }
+
+    /// RFC 7396, for the version that it names; of a subresource only what is below that.
+    pub(crate) fn merge(
+        &mut self,
+        key: &Key,
+        body: &Value,
+        subresource: Option<&str>,
+    ) -> Result<Value, Refusal> {
+        let known = self.all.get(key).ok_or(Refusal::NotFound)?;
+        let named = &body["metadata"]["resourceVersion"];
+        if !named.is_null() && *named != known["metadata"]["resourceVersion"] {
+            return Err(Refusal::Conflict);
+        }
+        self.apply(key, body, subresource)
+    }
+
+    /// Server-side apply, as far as a test needs it: fields are merged, lists replaced; what is not there is made. Of the
+    /// subresource only what is below `status` counts.
+    pub(crate) fn apply(
+        &mut self,
+        key: &Key,
+        body: &Value,
+        subresource: Option<&str>,
+    ) -> Result<Value, Refusal> {
+        if self.crossing > 0 {
+            self.crossing -= 1;
+            return Err(Refusal::Conflict);
+        }
+        let known = self.all.get(key).cloned();
+        let mut object = match (known, subresource) {
+            (None, Some(_)) => return Err(Refusal::NotFound),
+            (None, None) => json!({}),
+            (Some(object), _) => object,
+        };
+        match subresource {
+            Some(part) => {
+                let before = std::mem::take(&mut object[part]);
+                object[part] = merged(before, &body[part]);
+            }
+            None => object = merged(object, body),
+        }
+        let is_same = self.all.get(key) == Some(&object);
+        Ok(if is_same { object } else { self.put(object) })
+    }
+
     fn tell(&mut self, key: Key, what: &'static str, object: Value) {
         let version = self.version;
         self.events.push_back(Event {
@@ -146,9 +229,18 @@ impl Objects {
         Ok(self.put(object))
     }
 
-    pub(crate) fn list(&self, selection: &Selection) -> Vec<Value> {
-        let all = self.all.iter().filter(|(key, _)| selection.has(key));
-        all.map(|(_, object)| object.clone()).collect()
+    /// A page of a list, and how many there are in all.
+    pub(crate) fn list(
+        &self,
+        selection: &Selection,
+        (from, limit): (usize, usize),
+    ) -> (Vec<Value>, usize) {
+        let all = || self.all.iter().filter(|(key, _)| selection.has(key));
+        let page = all().skip(from).take(limit);
+        (
+            page.map(|(_, object)| object.clone()).collect(),
+            all().count(),
+        )
     }
 
     /// What happened after `version`; `None`: that is no longer known.
@@ -156,7 +248,10 @@ impl Objects {
         if version < self.forgotten {
             return None;
         }
-        let later = self.events.iter().filter(|event| event.version > version);
+        let first = self
+            .events
+            .partition_point(|event| event.version <= version);
+        let later = self.events.range(first..);
         let selected = later.filter(|event| selection.has(&event.key));
         Some(selected.cloned().collect())
     }
@@ -168,5 +263,18 @@ impl Objects {
     pub(crate) fn forget(&mut self) {
         self.forgotten = self.version;
         self.events.clear();
+    }
+}
+
+fn merged(before: Value, now: &Value) -> Value {
+    match (before, now) {
+        (Value::Object(mut before), Value::Object(now)) => {
+            for (name, value) in now {
+                let known = before.remove(name).unwrap_or_default();
+                before.insert(name.clone(), merged(known, value));
+            }
+            Value::Object(before)
+        }
+        (_, now) => now.clone(),
     }
 }

@@ -19,17 +19,14 @@ use tokio::process::{Child, Command};
 use super::client::{Client, certificates};
 use crate::api_server::{ApiServer, Key};
 
-/// Asks again and again until there is something, for at most twenty seconds.
+/// Asks again and again until there is something, for at most a minute.
 pub(super) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = found().await {
             return value;
         }
-        assert!(
-            Instant::now() < deadline,
-            "not within twenty seconds: {what}"
-        );
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
         tokio::task::yield_now().await;
     }
 }
@@ -77,21 +74,60 @@ impl Plane {
     }
 
     async fn run(home: tempfile::TempDir, mesh: &str, flags: &[&str]) -> Self {
-        fs::create_dir(home.path().join("mesh")).expect("writable");
-        fs::write(home.path().join("mesh/mesh.yaml"), mesh).expect("writable");
+        let folder = home.path().join("mesh");
+        fs::create_dir(&folder).expect("writable");
+        fs::write(folder.join("mesh.yaml"), mesh).expect("writable");
+        let folder = folder.to_str().expect("UTF-8").to_owned();
+        let all = [&["--config", &folder], flags].concat();
+        let mut plane = Self::spawn(home, &all);
+        plane.answers().await;
+        plane
+    }
+
+    /// A control plane of whatever is in the cluster behind `api`.
+    pub(super) async fn following(api: &ApiServer) -> Self {
+        let mut plane = Self::waiting(tempfile::tempdir().expect("writable"), api);
+        plane.answers().await;
+        plane
+    }
+
+    /// The same, which may wait for its cluster for a while.
+    pub(super) fn waiting(home: tempfile::TempDir, api: &ApiServer) -> Self {
+        let kubeconfig = api.kubeconfig();
+        let kubeconfig = kubeconfig.to_str().expect("UTF-8");
+        Self::spawn(home, &["--kubernetes", "--kubeconfig", kubeconfig])
+    }
+
+    /// Starts it again on what it has kept.
+    pub(super) async fn again(mut self, api: &ApiServer) -> Self {
+        self.terminate();
+        assert!(self.ended().await);
+        let (home, _process) = (self.home, self.process);
+        let mut plane = Self::waiting(home, api);
+        plane.answers().await;
+        plane
+    }
+
+    fn spawn(home: tempfile::TempDir, flags: &[&str]) -> Self {
         let any = "127.0.0.1:0";
+        let mut log = fs::OpenOptions::new();
+        let log = log.create(true).append(true).open(home.path().join("log"));
         let process = usher(home.path())
             .args([
                 "serve", "--listen", any, "--http", any, "--dns", "off", "--json",
             ])
-            .args(["--webhook-listen", any, "--config"])
-            .arg(home.path().join("mesh"))
+            .args(["--webhook-listen", any])
             .args(flags)
             .stdout(Stdio::null())
-            .stderr(fs::File::create(home.path().join("log")).expect("writable"))
+            .stderr(log.expect("writable"))
             .spawn()
             .expect("usher starts");
-        let mut plane = Self { home, process };
+        Self { home, process }
+    }
+
+    /// Waits until it does.
+    pub(super) async fn answers(&mut self) {
+        let plane = self;
         let file = plane.data().join("addresses.json");
         eventually("the control plane answers", async || {
             let ended = plane.process.try_wait().expect("ours");
@@ -99,7 +135,24 @@ impl Plane {
             file.exists().then_some(())
         })
         .await;
-        plane
+    }
+
+    /// Whether it has ended, or waits for something.
+    pub(super) fn is_waiting(&mut self) -> bool {
+        let ended = self.process.try_wait().expect("ours");
+        assert!(ended.is_none(), "it ended: {}", self.log());
+        !self.data().join("addresses.json").exists()
+    }
+
+    /// A line of what Linux says of it, in KiB: `VmRSS`, `VmHWM`.
+    pub(super) fn memory(&self, line: &str) -> u64 {
+        let pid = self.process.id().expect("running");
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
+        let found = text.lines().find_map(|one| one.strip_prefix(line));
+        let number = found.and_then(|rest| rest.trim_start_matches(':').split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -146,6 +199,14 @@ impl Plane {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "usher {arguments:?}: {said}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What such a verb says that is refused.
+    pub(super) async fn refused(&self, arguments: &[&str]) -> String {
+        let output = usher(self.home.path()).args(arguments).output().await;
+        let output = output.expect("usher starts");
+        assert!(!output.status.success(), "usher {arguments:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Ends it as Kubernetes does.

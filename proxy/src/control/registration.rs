@@ -18,6 +18,7 @@ use usher_config::{
     },
 };
 
+mod calls;
 mod message;
 
 use super::{exit::Exit, exposure::exposed_listener, witness::hands_over};
@@ -29,14 +30,13 @@ use crate::{
     snapshot::Store,
     tls::Material,
 };
+use calls::{backoff, may_be_other_elsewhere, may_have_arrived, timed, within};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A renewal is due after a third of a lease. In what is left of it each of three control planes can be asked, even if the
 /// first two say nothing: a sixth of the lease for each.
 const RENEWALS_IN_A_LEASE: u32 = 6;
 const RENEWAL_MIN: Duration = Duration::from_secs(1);
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Whatever the lease says, renewals keep this distance.
 const RENEW_MIN: Duration = Duration::from_millis(200);
 
@@ -64,6 +64,8 @@ pub(super) struct Registration {
     pub greeted: Arc<Notify>,
     /// Who calls us without the mesh's TLS, which is reported too.
     pub callers: Lists,
+    /// Told once, when the control plane says that our pod was asked to end.
+    pub asked: Option<oneshot::Sender<()>>,
     /// Looked at before we call the application healthy; `None`: the operator has overridden the check.
     pub guarded: Option<Guarded>,
 }
@@ -114,6 +116,12 @@ impl Registration {
                 Ok(renewed) => {
                     (failures, known) = (0, true);
                     let pause = Duration::from_millis(renewed.ttl_ms) / 3;
+                    if renewed.leave
+                        && let Some(asked) = self.asked.take()
+                    {
+                        // Whoever leaves already need not be asked.
+                        let _ = asked.send(());
+                    }
                     lease = Some(renewed);
                     pause.max(RENEW_MIN)
                 }
@@ -345,49 +353,6 @@ impl Registration {
         });
         left.await.map(|response| response.confirmed)
     }
-}
-
-/// The limit of a request does not bound connecting, which may hang at somebody who takes connections and says nothing.
-async fn within<T>(
-    limit: Duration,
-    call: impl AsyncFnOnce(Duration) -> Result<tonic::Response<T>, Status>,
-) -> Result<T, Status> {
-    let answer = timeout(limit, call(limit)).await;
-    let answer = answer.unwrap_or_else(|_| {
-        let message = format!("no answer within {limit:?}");
-        Err(Status::deadline_exceeded(message))
-    });
-    Ok(answer?.into_inner())
-}
-
-/// Whether what failed so may have been done: nobody said that it was refused.
-fn may_have_arrived(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal
-    )
-}
-
-fn may_be_other_elsewhere(status: &Status) -> bool {
-    may_have_arrived(status) || status.code() == Code::ResourceExhausted
-}
-
-fn timed<T>(message: T, limit: Duration) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(limit);
-    request
-}
-
-/// 0.2 s doubling to 10 s, of which a random half to all is waited.
-fn backoff(failures: u32, chance: f64) -> Duration {
-    let full = BACKOFF_MIN
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(BACKOFF_MAX);
-    full.mul_f64(0.5 + chance / 2.0)
 }
 
 #[cfg(test)]

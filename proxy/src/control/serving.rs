@@ -23,6 +23,8 @@ pub(super) struct Registering {
     pub task: JoinHandle<Result<(), Exit>>,
     /// Ends it.
     pub deregister: mpsc::Sender<Deregister>,
+    /// The control plane says that our pod was asked to end.
+    pub ends: Option<oneshot::Receiver<()>>,
 }
 
 /// Everything that can end us.
@@ -79,6 +81,8 @@ impl Serving {
         let mut intercepts_itself = pin!(self_test::watch());
         let mut misfit = pin!(told(misfit));
         let mut over = pin!(pod::over(ends_with));
+        let ends = registering.as_mut().and_then(|one| one.ends.take());
+        let mut asked = pin!(asked(ends));
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
             tokio::select! {
@@ -96,7 +100,13 @@ impl Serving {
                     }
                     Some(Command::Quit) | None => break,
                 },
-                () = inbound.drained(), if !waiting.is_empty() => answer(&mut waiting),
+                () = &mut asked, if matches!(inbound, Inbound::Serving) => {
+                    info!("the control plane says that this pod ends");
+                    inbound = Inbound::Draining(Box::pin(leaving.inbound(grace)));
+                }
+                () = inbound.drained(), if !waiting.is_empty() || matches!(inbound, Inbound::Draining(_)) => {
+                    answer(&mut waiting);
+                }
                 ended = ended(&mut registering) => ended?,
                 exit = &mut intercepts_itself, if transparent => return Err(exit),
                 exit = &mut misfit => return Err(exit),
@@ -125,6 +135,16 @@ fn answer(waiting: &mut Vec<oneshot::Sender<()>>) {
         // Whoever asked may have given up.
         let _ = done.send(());
     }
+}
+
+/// Returns when the control plane has asked us to leave; never where it does not.
+async fn asked(ends: Option<oneshot::Receiver<()>>) {
+    if let Some(ends) = ends
+        && ends.await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Returns only if there is something to tell.

@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use hyper::server::conn::http2;
@@ -56,6 +56,8 @@ pub(crate) struct Fake {
     pub(crate) calls: Arc<Mutex<Vec<String>>>,
     /// Leases that are still known.
     pub(crate) leases: Arc<Mutex<Vec<String>>>,
+    /// It says with each lease that the instance should leave.
+    pub(crate) leave: Arc<AtomicBool>,
     /// What it answers to whoever asks for admission, if not by the service.
     pub(crate) admission: Arc<Mutex<Option<Status>>>,
     /// What it answers to whoever registers, if not with a lease.
@@ -83,6 +85,7 @@ impl Fake {
             authority,
             calls: Arc::default(),
             leases: Arc::default(),
+            leave: Arc::default(),
             admission: Arc::default(),
             registration: Arc::default(),
             refuses_streams: Arc::default(),
@@ -238,6 +241,7 @@ impl Registry for Fake {
         Ok(Response::new(Lease {
             lease_id,
             ttl_ms: 60,
+            leave: self.leave.load(Ordering::Relaxed),
         }))
     }
 
@@ -260,6 +264,7 @@ impl Registry for Fake {
         Ok(Response::new(Lease {
             lease_id,
             ttl_ms: 60,
+            leave: self.leave.load(Ordering::Relaxed),
         }))
     }
 

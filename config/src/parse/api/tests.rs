@@ -83,3 +83,41 @@ fn known_objects_are_what_it_may_refer_to() {
             .any(|one| one.field.starts_with("spec.targetRefs[0]"))
     );
 }
+
+#[test]
+fn objects_that_are_parsed_alone_are_one_configuration_together() {
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": "account", "namespace": "bank"},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "account"}],
+            "rules": [{"backendRefs": [{"name": "account", "port": 80}]}],
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "account", "namespace": "bank"},
+        "spec": {"selector": {"app": "account"}, "ports": [{"port": 80}]},
+    });
+    let route = parse_alone(&api_file(Kind::HttpRoute, "bank", "account"), &route);
+    assert_eq!(
+        route.mistakes,
+        [],
+        "alone, nothing is said of what it refers to"
+    );
+    let alone = together([&route]);
+    assert!(!alone.mistakes.is_empty(), "there is no such Service");
+    let service = parse_alone(&api_file(Kind::Service, "bank", "account"), &service);
+    let both = together([&route, &service]);
+    assert_eq!(both.objects.len(), 2);
+    // In a cluster a Service need not select a Workload that somebody has written.
+    assert_eq!(both.mistakes, []);
+    assert!(both.sources.is_empty());
+}
+
+#[test]
+fn no_file_of_a_directory_is_named_as_an_object_of_the_api() {
+    assert!(is_api_file(&api_file(Kind::HttpRoute, "bank", "account")));
+    for file in ["api/a.yaml", "mesh/api/a.yml", "this object", "apis/x"] {
+        assert!(!is_api_file(Path::new(file)), "{file}");
+    }
+}

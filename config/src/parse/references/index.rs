@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     kind::{Gateway, Granted, Kind, Metadata, Object, ReferenceGrant, Service, TargetKind},
-    parse::{Parsed, Rejected},
+    parse::{Parsed, Rejected, api::is_api_file},
     value::{Name, ServiceName, TrustDomain},
 };
 
@@ -33,7 +33,8 @@ pub(super) struct Index<'a> {
     pub(super) grants: Vec<&'a ReferenceGrant>,
     /// Some grant is rejected: silence about what it may have allowed.
     pub(super) ungranted: bool,
-    /// Some Workload is rejected or some file unreadable: silence about what may be in there.
+    /// Some Workload is rejected or some file unreadable: silence about what may be in there. Of a cluster's objects, too:
+    /// Workloads are there while pods run.
     pub(super) partial: bool,
 }
 
@@ -102,6 +103,7 @@ impl<'a> Index<'a> {
             }
         }
         for located in &parsed.objects {
+            index.partial |= is_api_file(&located.file);
             index.add(&located.object);
         }
         index

@@ -1459,6 +1459,9 @@ pub struct Lease {
     /// renew at a third of it
     #[prost(uint64, tag = "2")]
     pub ttl_ms: u64,
+    /// the pod was asked to end: drain now, as by `usher-proxy drain`
+    #[prost(bool, tag = "3")]
+    pub leave: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeregisterRequest {

@@ -84,6 +84,10 @@ pub(super) async fn apply(
         );
         return Err((StatusCode::CONFLICT, message));
     }
+    if operator.source == Source::Cluster {
+        let message = "this control plane takes its configuration from its Kubernetes cluster: kubectl apply it there";
+        return Err((StatusCode::CONFLICT, message.to_owned()));
+    }
     let body = axum::body::to_bytes(request.into_body(), CONFIGURATION_BYTES_MAX).await;
     let body: Bytes = body.map_err(|_| {
         let message = format!("a configuration has at most {CONFIGURATION_BYTES_MAX} bytes");

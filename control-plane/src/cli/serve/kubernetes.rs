@@ -22,8 +22,9 @@ use super::super::inject::{ByWhom, How, Pull, hosts, image};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub(super) struct KubernetesArgs {
-    /// Serve a Kubernetes cluster: answer its admissions (see --webhook-listen), and keep the caBundle of the configurations
-    /// `usher` (MutatingWebhookConfiguration and ValidatingWebhookConfiguration) what the mesh trusts
+    /// Serve a Kubernetes cluster: follow what is in it (unless --config or --store says where configuration comes from), answer
+    /// its admissions (see --webhook-listen), and keep the caBundle of the configurations `usher`
+    /// (MutatingWebhookConfiguration and ValidatingWebhookConfiguration) what the mesh trusts
     #[arg(long)]
     kubernetes: bool,
     /// How the API server is reached, and as whom [default: by the service account of our own pod]
@@ -70,6 +71,11 @@ struct Pods {
 const LISTEN: ([u8; 4], u16) = ([0, 0, 0, 0], 15017);
 
 impl KubernetesArgs {
+    /// Whether a cluster is served.
+    pub(super) fn is_followed(&self) -> bool {
+        self.kubernetes
+    }
+
     /// Where API servers come to, if they do.
     pub(super) fn place(&self) -> Option<SocketAddr> {
         let by_default = self.kubernetes.then(|| SocketAddr::from(LISTEN));

@@ -196,7 +196,7 @@ proptest! {
         let waits = found.iter().filter(|(_, one)| **one == LockOut::Waits);
         next.still_permissive = waits.map(|(service, _)| (service.clone(), Wait::Called)).collect();
         let is = compile(&next);
-        let modes = |of: &crate::compile::Compiled, name: &ServiceName| of.inbound[name].mtls;
+        let modes = |of: &Compiled, name: &ServiceName| of.inbound[name].mtls;
         for name in both() {
             let becomes_strict = modes(&was, &name) == MtlsMode::Permissive && modes(&written, &name) == MtlsMode::Strict;
             prop_assert!(becomes_strict || !found.contains_key(&name));

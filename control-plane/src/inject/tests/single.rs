@@ -361,3 +361,26 @@ fn an_applications_own_scrape_annotations_stay() {
         "9090"
     );
 }
+
+#[test]
+fn a_pod_is_a_service_that_selects_it_unless_it_says_otherwise() {
+    let named = |labels: &str, services: &[&str]| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web-1\n  labels: {{{labels}}}\nspec:\n  containers: [{{name: web, image: web}}]\n"
+        );
+        let settings = Settings {
+            services: services.iter().map(|name| name.parse().unwrap()).collect(),
+            ..settings()
+        };
+        let text = injected(&text, &settings);
+        let (_, rest) = text.split_once("USHER_PROXY_SERVICE").unwrap();
+        let (_, rest) = rest.split_once("value: ").unwrap();
+        rest.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(named("app: web", &[]), "web");
+    assert_eq!(named("app: web", &["shop-headless", "web"]), "web");
+    assert_eq!(
+        named("app: web", &["shop-web", "shop-web-headless"]),
+        "shop-web"
+    );
+}

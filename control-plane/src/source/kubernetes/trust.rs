@@ -4,12 +4,7 @@
 //! Every control plane keeps them, without a leader, as each would write the same. What somebody deletes or changes comes back;
 //! when roots change, all are written. Namespaces that run the cluster (`kube-…`) get none: nothing in them is ours.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -25,6 +20,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::listed::Listed;
 use crate::ca::Authority;
 
 /// As `usher inject` mounts it.
@@ -49,47 +45,10 @@ pub struct TrustMaps {
 /// What is known of the cluster. Pure.
 #[derive(Debug, Default)]
 struct Known {
-    namespaces: Listed<()>,
-    maps: Listed<Option<String>>,
-}
-
-/// By namespace, as a watch tells it.
-#[derive(Debug)]
-struct Listed<T> {
-    all: BTreeMap<String, T>,
-    /// While a list is read anew.
-    coming: Option<BTreeMap<String, T>>,
-    /// It was read whole once.
-    is_whole: bool,
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Self {
-        Self {
-            all: BTreeMap::new(),
-            coming: None,
-            is_whole: false,
-        }
-    }
-}
-
-impl<T> Listed<T> {
-    fn begins(&mut self) {
-        self.coming = Some(BTreeMap::new());
-    }
-
-    fn is(&mut self, namespace: String, what: T) {
-        self.coming
-            .as_mut()
-            .unwrap_or(&mut self.all)
-            .insert(namespace, what);
-    }
-
-    fn is_whole(&mut self) {
-        if let Some(coming) = self.coming.take() {
-            (self.all, self.is_whole) = (coming, true);
-        }
-    }
+    /// By name.
+    namespaces: Listed<String, ()>,
+    /// By namespace.
+    maps: Listed<String, Option<String>>,
 }
 
 impl Known {
@@ -100,7 +59,7 @@ impl Known {
         };
         match event {
             Event::Init => self.namespaces.begins(),
-            Event::InitDone => self.namespaces.is_whole(),
+            Event::InitDone => drop(self.namespaces.is_whole()),
             Event::Apply(namespace) | Event::InitApply(namespace) if is_ours(&namespace) => {
                 self.namespaces.is(namespace.name_any(), ());
             }
@@ -115,7 +74,7 @@ impl Known {
         let roots = |map: &mut ConfigMap| map.data.as_mut().and_then(|data| data.remove(KEY));
         match event {
             Event::Init => self.maps.begins(),
-            Event::InitDone => self.maps.is_whole(),
+            Event::InitDone => drop(self.maps.is_whole()),
             Event::Apply(mut map) | Event::InitApply(mut map) => {
                 let roots = roots(&mut map);
                 self.maps.is(map.namespace().unwrap_or_default(), roots);

@@ -280,7 +280,7 @@ async fn the_mode_comes_into_force_when_the_last_caller_is_forgotten_a_day_after
     state.register(&name(), called(86_398)).expect("room");
     strict(config.path());
     assert_eq!(read(&state, config.path()).await.len(), 1);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(3) {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }

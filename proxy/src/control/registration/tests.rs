@@ -44,6 +44,7 @@ fn registration(
         health,
         greeted: Arc::default(),
         callers: Lists::new(1),
+        asked: None,
         guarded: None,
     }
 }
@@ -185,6 +186,31 @@ async fn an_application_that_turns_out_to_be_exposed_is_taken_out_again() {
     assert_eq!(rig.fake.calls().last().unwrap(), "deregister wait=0");
 }
 
+#[tokio::test]
+async fn a_pod_that_was_asked_to_end_is_told_with_its_next_renewal_once() {
+    let fake = Fake::start().await;
+    let (_health, reported) = watch::channel(Report::default());
+    let of = (&fake, fake.control_plane.clone());
+    let (asked, mut told) = oneshot::channel();
+    let registration = Registration {
+        asked: Some(asked),
+        ..registration(of, "10.0.0.1:15006", reported)
+    };
+    let (_leave, commands) = mpsc::channel(1);
+    let task = tokio::spawn(registration.run(commands));
+    eventually(&fake, "renew healthy=false").await;
+    assert!(told.try_recv().is_err(), "nobody has asked it to end");
+    fake.leave.store(true, std::sync::atomic::Ordering::Relaxed);
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await;
+    assert_eq!(told.expect("in time"), Ok(()));
+    // It goes on renewing until it has left.
+    let renewals = fake.calls().len();
+    while fake.calls().len() < renewals + 2 {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -195,6 +221,7 @@ async fn a_renewal_leaves_time_for_two_more_control_planes_when_one_says_nothing
     let lease = Lease {
         lease_id: "l".to_owned(),
         ttl_ms: 15_000,
+        leave: false,
     };
     let (line, began) = (
         control_plane.line(registration.material.clone()),

@@ -1,0 +1,245 @@
+//! What a cluster says, as far as it has changed: places of services, and the configuration. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use usher_config::{
+    kind::{Kind, Object, ObjectKey},
+    parse::{API_FOLDER, Located, Parsed},
+    value::{Name, ServiceName},
+};
+
+use crate::{registry::places::Moved, status::ConditionReport};
+
+use super::{
+    ApiName, Cluster, Watched, document, located,
+    others::GatewayName,
+    placing::{Placed, There},
+    workloads::workloads,
+};
+use crate::source::kubernetes::{
+    listed::{Listed, OBJECTS_MAX},
+    status::{self, Write},
+};
+
+/// Where everybody is.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// For the registry.
+    pub(crate) moved: Moved,
+    /// Services, and as what else a sidecar of one of their pods answers.
+    pub(crate) strangers: BTreeMap<ServiceName, Name>,
+}
+
+/// The configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// All of it, to be put together.
+    pub(crate) parts: Vec<Arc<Parsed>>,
+    /// Kinds that the API server does not have, and of which it has never told anything: nobody knows whether there are objects of
+    /// them.
+    pub(crate) untold: BTreeSet<Kind>,
+}
+
+impl Cluster {
+    /// What is still to be told before anything is said; `None`: nothing.
+    pub(crate) fn waits_for(&self) -> Option<Watched> {
+        Watched::all().find(|watched| !self.is_told(*watched))
+    }
+
+    /// Of what there is more than can be.
+    pub(crate) fn is_beyond(&self) -> Option<Watched> {
+        Watched::all().find(|watched| match watched {
+            Watched::Pods => self.pods.is_beyond,
+            Watched::Slices => self.slices.is_beyond,
+            Watched::Services => self.services.is_beyond,
+            Watched::Documents(kind) => {
+                let listed = self.documents.get(kind);
+                listed.is_some_and(|listed| listed.is_beyond)
+            }
+        })
+    }
+
+    pub(super) fn is_told(&self, watched: Watched) -> bool {
+        match watched {
+            Watched::Pods => self.pods.is_whole,
+            Watched::Slices => self.slices.is_whole,
+            Watched::Services => self.services.is_whole,
+            Watched::Documents(kind) => self.unknown.contains(&kind) || self.has_told(kind),
+        }
+    }
+
+    fn has_told(&self, kind: Kind) -> bool {
+        let listed = self.documents.get(&kind);
+        listed.is_some_and(|listed| listed.is_whole)
+    }
+
+    /// Where everybody is, in namespaces where that has changed; `None`: nowhere.
+    pub(crate) fn places(&mut self) -> Option<Places> {
+        if self.waits_for().is_some() || self.moved.is_empty() {
+            return None;
+        }
+        let written = self.written();
+        let mut said = Places::default();
+        for namespace in std::mem::take(&mut self.moved) {
+            // The API server has no other names.
+            if let Ok(name) = namespace.parse::<Name>() {
+                self.place((&namespace, &name), &written, &mut said);
+            }
+        }
+        if self.accounts.len() > OBJECTS_MAX {
+            self.accounts.clear();
+        }
+        let pods = self.pods.all.iter().filter_map(|((namespace, _), pod)| {
+            Some((namespace.parse().ok()?, pod.account.clone()))
+        });
+        self.accounts.extend(pods);
+        let declared: BTreeSet<(Name, Name)> = written
+            .iter()
+            .flat_map(|(namespace, all)| {
+                let all = all.iter();
+                all.map(|(_, account)| (namespace.clone(), account.clone()))
+            })
+            .collect();
+        said.moved.accounts = self.accounts.difference(&declared).cloned().collect();
+        said.moved.is_all = declared.is_empty();
+        Some(said)
+    }
+
+    fn place(
+        &mut self,
+        (text, namespace): (&str, &Name),
+        written: &BTreeMap<Name, BTreeMap<Name, Name>>,
+        said: &mut Places,
+    ) {
+        let services = in_namespace(&self.services, text);
+        let services = services.filter_map(|(_, located)| match &located.object {
+            Object::Service(service) => Some((&service.metadata.name, service)),
+            _ => None,
+        });
+        let pods = in_namespace(&self.pods, text);
+        let slices = in_namespace(&self.slices, text);
+        let there = There {
+            services: services.collect(),
+            slices: slices.map(|(_, slice)| slice).collect(),
+            pods: pods.map(|((_, name), pod)| (name.as_str(), pod)).collect(),
+        };
+        let names = written.get(namespace).into_iter().flatten();
+        let names: BTreeSet<Name> = names.map(|(name, _)| name.clone()).collect();
+        let pods = there.pods.values().copied();
+        let services = there.services.values().copied();
+        let found = workloads(namespace, pods, services, &names);
+        let ending = there.pods.iter().filter(|(_, pod)| pod.ends);
+        let ending: BTreeSet<Name> = ending.filter_map(|(name, _)| name.parse().ok()).collect();
+        let Placed { places, strangers } = there.placed(namespace);
+        let found: Vec<Arc<Located>> = found
+            .into_iter()
+            .map(|workload| located(Object::Workload(workload)))
+            .collect();
+        let known = self.workloads.get(text).into_iter().flatten();
+        let is_same = known
+            .map(|one| &one.object)
+            .eq(found.iter().map(|one| &one.object));
+        self.is_edited |= !is_same;
+        match found.is_empty() && places.is_empty() {
+            true => drop(self.spoken.remove(text)),
+            false => drop(self.spoken.insert(text.to_owned())),
+        }
+        match found.is_empty() {
+            true => drop(self.workloads.remove(text)),
+            false => drop(self.workloads.insert(text.to_owned(), found)),
+        }
+        if !ending.is_empty() {
+            said.moved.ending.insert(namespace.clone(), ending);
+        }
+        said.moved.namespaces.insert(namespace.clone());
+        said.moved.places.extend(places);
+        said.strangers.extend(strangers);
+    }
+
+    /// The Workloads that somebody has written, with their accounts.
+    fn written(&mut self) -> BTreeMap<Name, BTreeMap<Name, Name>> {
+        let mut written: BTreeMap<Name, BTreeMap<Name, Name>> = BTreeMap::new();
+        let documents = self.documents.get_mut(&Kind::Workload);
+        let documents = documents.map(|listed| &mut listed.all).into_iter();
+        for ((namespace, name), document) in documents.flatten() {
+            let said = document.said((Kind::Workload, namespace, name), &BTreeSet::new());
+            let objects = said.map(|said| said.objects.as_slice()).unwrap_or_default();
+            for located in objects {
+                if let Object::Workload(workload) = &located.object {
+                    let metadata = &workload.metadata;
+                    let there = written.entry(metadata.namespace.clone()).or_default();
+                    there.insert(metadata.name.clone(), workload.spec.service_account.clone());
+                }
+            }
+        }
+        written
+    }
+
+    /// What of statuses is not as it should be. `verdicts`: what is to be said of objects, by key; `now`: RFC 3339.
+    pub(crate) fn writes(
+        &self,
+        verdicts: &BTreeMap<ObjectKey, Vec<ConditionReport>>,
+        now: &str,
+    ) -> Vec<Write> {
+        let kinds = self.documents.iter();
+        let kinds =
+            kinds.filter_map(|(kind, listed)| Some((*kind, listed, self.served.get(kind)?)));
+        let documents = kinds.flat_map(|(kind, listed, resource)| {
+            let all = listed.all.iter();
+            all.map(move |(name, document)| (kind, name, document, resource))
+        });
+        let writes = documents.filter_map(|(kind, (namespace, name), document, resource)| {
+            let key = document::key((kind, namespace, name))?;
+            let verdict = verdicts.get(&key)?;
+            let current = document.current(namespace, resource)?;
+            status::write(&key, &current, verdict, now)
+        });
+        writes.collect()
+    }
+
+    /// To be said anew, although it is as it was.
+    pub(crate) fn say_again(&mut self) {
+        self.is_edited = true;
+    }
+
+    /// The configuration; `None`: it is as it was, or not known whole. To be asked for after [`Self::places`], which finds
+    /// Workloads.
+    pub(crate) fn said(&mut self) -> Option<Said> {
+        if self.waits_for().is_some() || !std::mem::take(&mut self.is_edited) {
+            return None;
+        }
+        let gateways = self.documents.get(&Kind::Gateway);
+        let gateways = gateways.map(|listed| listed.all.iter()).into_iter();
+        let others = gateways.flatten();
+        let others = others.filter(|(_, gateway)| gateway.is_other_gateway());
+        let others: BTreeSet<GatewayName> = others.map(|(name, _)| name.clone()).collect();
+        let services = self.services.all.values();
+        let workloads = self.workloads.values().flatten();
+        let mut cluster = Parsed::of(services.chain(workloads).cloned().collect());
+        // Nothing else stands in a text; without any, it would look like a directory that is not mounted.
+        let source = "what the API server of the cluster has";
+        cluster.sources.insert(API_FOLDER.into(), source.into());
+        let mut parts = vec![Arc::new(cluster)];
+        for (kind, listed) in &mut self.documents {
+            let all = listed.all.iter_mut();
+            parts.extend(all.filter_map(|((namespace, name), document)| {
+                document.said((*kind, namespace, name), &others).cloned()
+            }));
+        }
+        let unknown = self.unknown.iter().copied();
+        let untold = unknown.filter(|kind| !self.has_told(*kind)).collect();
+        Some(Said { parts, untold })
+    }
+}
+
+fn in_namespace<'l, T>(
+    listed: &'l Listed<ApiName, T>,
+    namespace: &'l str,
+) -> impl Iterator<Item = (&'l ApiName, &'l T)> {
+    let first = (namespace.to_owned(), String::new());
+    let from = listed.all.range(first..);
+    from.take_while(move |((of, _), _)| of == namespace)
+}
