@@ -167,6 +167,9 @@ async fn what_has_no_sidecar_is_called_in_plaintext_while_it_is_ready() -> Resul
     let application = Application::echo().await?;
     api.put(pod("web-1", "web", (&address(3), false)));
     api.put(service("old"));
+    let mut old = pod("old-1", "old", ("127.0.0.1", true));
+    old["spec"]["containers"] = json!([{"name": "application"}]);
+    api.put(old);
     api.put(slice(
         "old",
         application.port(),

@@ -172,8 +172,8 @@ impl Registry for RegistryService {
             .enter(&name, instance)
             .await
             .map_err(|error| self.not_written(&name, &error))?;
-        let leave = self.state.should_leave(&name, &identity);
-        Ok(Response::new(as_lease(lease, leave)))
+        // Not yet: another pod of that name may have been the one to end.
+        Ok(Response::new(as_lease(lease, false)))
     }
 
     async fn renew(&self, request: Request<RenewLeaseRequest>) -> Result<Response<Lease>, Status> {

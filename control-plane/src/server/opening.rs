@@ -125,6 +125,7 @@ async fn feed(state: &State, options: &Options) -> Result<Option<Feed>, StartErr
     let Some(cluster) = cluster.filter(|_| options.source == Source::Cluster) else {
         return Ok(None);
     };
+    state.await_cluster();
     let mut feed = Feed::start(&client(cluster).await?);
     if state.fixed_trust_domain().is_none() {
         state.begin_with(&mut feed).await?;

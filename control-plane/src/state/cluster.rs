@@ -18,7 +18,7 @@ use usher_config::{
 
 use crate::{
     registry::{StoreError, World, object_key, places::Moved, store::Origin},
-    source::kubernetes::{Change, Configuration, Feed},
+    source::kubernetes::{Change, Configuration, Feed, is_of_pods},
     status::{ConditionReport, MistakeReport, RejectedObject},
 };
 
@@ -123,13 +123,19 @@ impl State {
         self.apply_by(parsed, Path::new(""), by).await
     }
 
+    /// Until a cluster has said who is there, nobody's absence proves anything, however long that takes.
+    pub fn await_cluster(&self) {
+        lock(&self.0.registry).awaits_cluster = true;
+    }
+
     /// Who is where, from now on.
     pub(super) fn place(&self, moved: Moved) {
         let mut registry = lock(&self.0.registry);
         // Whoever is not there is gone: nobody else could be an instance.
+        let is_first = std::mem::take(&mut registry.awaits_cluster);
         let is_settled = moved.is_all && !std::mem::replace(&mut registry.is_settled, true);
         let put = registry.instances.placed.put(moved);
-        if put.changed.is_empty() && !is_settled {
+        if put.changed.is_empty() && !is_settled && !is_first {
             return;
         }
         for gone in &put.gone {
@@ -169,7 +175,9 @@ impl State {
 /// What is in force of kinds of which nobody has told whether there is anything of them.
 fn untold(world: &World, is_untold: impl Fn(usher_config::kind::Kind) -> bool) -> Parsed {
     let objects = world.objects.iter();
-    let objects = objects.filter(|(key, _)| is_untold(key.kind));
+    // What pods are is told by pods.
+    let objects =
+        objects.filter(|(key, accepted)| is_untold(key.kind) && !is_of_pods(&accepted.object));
     let mut kept = Parsed::of(objects.map(|(_, accepted)| accepted.located()).collect());
     let denied = world.denied.iter().filter(|(key, _)| is_untold(key.kind));
     kept.rejected = denied

@@ -128,7 +128,9 @@ impl State {
     /// Whether the instance's pod was asked to end: it should drain now. Only its own identity is told.
     pub fn should_leave(&self, name: &InstanceName, identity: &SpiffeId) -> bool {
         let registry = lock(&self.0.registry);
-        registry.instances.placed.ends(identity, &name.instance)
+        let placed = &registry.instances.placed;
+        // A machine may have a pod's name.
+        placed.is_of_pods(identity) && placed.ends(identity, &name.instance)
     }
 
     /// Every service's endpoints, now.

@@ -142,6 +142,8 @@ struct Registry {
     callers: Callers,
     /// A cluster has said who is there, and nobody else can be: absence is proof.
     is_settled: bool,
+    /// A cluster is to say who is there, and has not yet: absence proves nothing.
+    awaits_cluster: bool,
     /// Since the last snapshot.
     dirty: BTreeSet<ServiceName>,
     /// Taken out on purpose while settling.

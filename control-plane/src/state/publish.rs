@@ -93,7 +93,8 @@ impl State {
             trust_bundle: bundle.as_ref(),
         };
         let mut next = build(&previous, generation, from);
-        next.settling = now < self.0.started + SETTLING && !registry.is_settled;
+        let is_young = now < self.0.started + SETTLING && !registry.is_settled;
+        next.settling = registry.awaits_cluster || is_young;
         if !next.settling {
             registry.withdrawn.clear();
         }

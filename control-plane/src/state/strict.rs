@@ -67,7 +67,8 @@ pub(super) const REASON: &str = "PlaintextCallers";
 /// What is known beside who calls.
 #[derive(Debug)]
 pub(super) struct Guard {
-    started: Instant,
+    /// Until then it may not have heard of all who call: a day after the start, or after the clock was set.
+    pub(super) doubts_until: Mutex<Instant>,
     /// Until then sidecars have not been heard.
     unknown_until: Mutex<Option<(Instant, SystemTime)>>,
     dismissed: Mutex<Dismissed>,
@@ -87,7 +88,7 @@ impl Guard {
     /// Of a control plane that starts now; `knows`: nothing ran yet.
     pub(super) fn new(knows: bool) -> Self {
         let guard = Self {
-            started: Instant::now(),
+            doubts_until: Mutex::new(Instant::now() + FORGOTTEN_AFTER),
             unknown_until: Mutex::default(),
             dismissed: Mutex::default(),
             reopened: Mutex::default(),
@@ -112,11 +113,11 @@ impl Guard {
 
     /// Whether that a service is called was known, and that it is not any more cannot be.
     fn may_be_called(&self, (service, wait): (&ServiceName, Wait), now: Instant) -> bool {
-        let is_young = now.duration_since(self.started) < FORGOTTEN_AFTER;
+        let doubts = now < *lock(&self.doubts_until);
         let is_reopened = lock(&self.reopened)
             .get(service)
             .is_some_and(|until| now < *until);
-        wait == Wait::Called && is_young || is_reopened
+        wait == Wait::Called && doubts || is_reopened
     }
 
     /// A rollback makes a service take plaintext again: who was dismissed before it is not any more.
@@ -143,6 +144,7 @@ impl Guard {
                 "the clock was set: who calls in plaintext is asked anew"
             );
             self.know_nobody_for(TOLD_AGAIN);
+            *lock(&self.doubts_until) = Instant::now() + FORGOTTEN_AFTER;
         }
     }
 }
@@ -502,9 +504,10 @@ fn said(service: &ServiceName, callers: &[CallerReport], unknown: Option<SystemT
             "who calls {service} is not known yet, because this control plane has just started: its sidecars have until {} to say",
             clock::text(until)
         ),
-        ([], None) => {
-            format!("{service} is called by nobody any more, which is noticed within 5 s")
-        }
+        ([], None) => format!(
+            "{service} was called; by whom is forgotten since a start of a control plane or of the service's own instances, which \
+             for a day is no sign that nobody does"
+        ),
         (callers, _) => {
             let named = callers.iter().take(NAMED_MAX);
             let named: Vec<String> = named

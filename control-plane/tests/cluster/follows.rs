@@ -49,6 +49,9 @@ async fn a_service_without_sidecars_is_called_in_plaintext_and_no_more_once_it_h
     let api = bank().await;
     api.put(service("old"));
     let there = ("old-1".to_owned(), "10.0.0.9".to_owned());
+    let mut without = pod("old-1", "old", "10.0.0.9");
+    without["spec"] = json!({"containers": [{"name": "application"}]});
+    api.put(without);
     api.put(slice("old-x", "old", std::slice::from_ref(&there)));
     let plane = Plane::following(&api).await;
     eventually("it is called where it listens", async || {

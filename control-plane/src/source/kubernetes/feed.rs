@@ -11,7 +11,7 @@ use usher_config::{
 };
 
 use super::{
-    cluster::{Cluster, Places, Said, Watched},
+    cluster::{Cluster, Places, Said, Told, Watched},
     watches::{News, Watches},
     writer::Writer,
 };
@@ -129,7 +129,10 @@ impl Feed {
     fn take(&mut self, news: News, now: Instant) {
         match news {
             News::Told(watched, told) => {
-                self.failing.remove(&watched);
+                // One that begins says nothing yet: it may fail again, and again.
+                if !matches!(told, Told::Begins | Told::IsUnknown) {
+                    self.failing.remove(&watched);
+                }
                 self.cluster.tell(watched, told);
                 let (_, last) = self.burst.get_or_insert((now, now));
                 *last = now;

@@ -19,6 +19,7 @@ mod status;
 mod lease;
 mod writer;
 
+pub(crate) use cluster::is_of_pods;
 pub use feed::{Change, Configuration, Feed};
 pub use kube::Client;
 pub use reviews::TokenReviews;

@@ -157,11 +157,12 @@ impl Watch {
     }
 
     async fn follow_documents(&self, kind: Kind) -> Result<(), Over> {
-        let mut missing: Option<Instant> = None;
+        let (mut missing, mut was_served, mut is_gone): (Option<Instant>, _, _) =
+            (None, false, false);
         loop {
             match served(&self.client, kind).await {
                 Ok(Some(resource)) => {
-                    missing = None;
+                    (missing, was_served, is_gone) = (None, true, false);
                     info!(kind = %kind, version = resource.api_version, "watching");
                     let served = (resource.api_version.clone(), resource.plural.clone());
                     self.tell(Told::IsServed(served.0, served.1)).await?;
@@ -170,12 +171,16 @@ impl Watch {
                 Ok(None) => {
                     let since = *missing.get_or_insert_with(Instant::now);
                     self.tell(Told::IsUnknown).await?;
-                    if since.elapsed() >= GONE_AFTER {
+                    // What was never seen may be what an earlier process had: it stays as it is.
+                    if was_served && !is_gone && since.elapsed() >= GONE_AFTER {
+                        is_gone = true;
                         self.tell(Told::Begins).await?;
                         self.tell(Told::IsWhole).await?;
                     }
                 }
                 Err(error) => {
+                    // Time in which nobody could say is none without the kind.
+                    missing = None;
                     self.failed(chain(&error)).await?;
                     sleep(ASK_AGAIN).await;
                     continue;

@@ -36,6 +36,7 @@ pub(super) use document::{Current, Document, name_of};
 pub(super) use pod::Pod;
 pub(crate) use said::{Places, Said};
 pub(super) use slice::Slice;
+pub(crate) use workloads::is_of_pods;
 
 /// What is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -72,7 +72,10 @@ impl There<'_> {
                 let mut at = endpoint.addresses.iter();
                 let pod = named.or_else(|| at.find_map(|at| by_address.get(at).copied()));
                 match pod {
-                    Some(pod) => of.meshed(endpoint, pod),
+                    Some((name, pod)) if pod.is_meshed => of.meshed(endpoint, (name, pod)),
+                    Some(_) => of.alone(endpoint),
+                    // A pod that is gone, or not told of yet, may have been one with a sidecar.
+                    None if endpoint.pod.is_some() => {}
                     None => of.alone(endpoint),
                 }
             }

@@ -12,9 +12,11 @@ const CONTAINER: &str = "usher-proxy";
 const SERVICE: &str = "USHER_PROXY_SERVICE";
 const APPLICATION_PORT: &str = "USHER_PROXY_APPLICATION_PORT";
 
-/// A pod with a sidecar. Of others nothing is kept.
+/// A pod. Of one without a sidecar only that it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pod {
+    /// It has our sidecar.
+    pub(crate) is_meshed: bool,
     /// As whom it runs.
     pub(crate) account: Name,
     /// The service as which its sidecar answers.
@@ -30,14 +32,33 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// `None`: it has no sidecar of ours, or has ended.
+    /// Without a sidecar.
+    fn plain() -> Option<Self> {
+        let nobody: Name = "default".parse().ok()?;
+        Some(Self {
+            is_meshed: false,
+            account: nobody.clone(),
+            service: nobody,
+            serves: false,
+            address: None,
+            ends: false,
+            labels: BTreeMap::new(),
+        })
+    }
+
+    /// `None`: it has ended, or what its sidecar was told makes no sense.
     pub(crate) fn of(pod: &Value) -> Option<Self> {
         if matches!(text(pod, "/status/phase"), Some("Succeeded" | "Failed")) {
             return None;
         }
         let containers = list(pod, "/spec/initContainers").iter();
         let mut containers = containers.chain(list(pod, "/spec/containers"));
-        let sidecar = containers.find(|one| text(one, "/name") == Some(CONTAINER))?;
+        // In the network of its machine it has an address that is others', too; admission refuses it a sidecar.
+        let is_elsewhere = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
+        let sidecar = containers.find(|one| text(one, "/name") == Some(CONTAINER));
+        let Some(sidecar) = sidecar.filter(|_| !is_elsewhere) else {
+            return Self::plain();
+        };
         let told = |name: &str| {
             let mut all = list(sidecar, "/env").iter();
             let found = all.find(|one| text(one, "/name") == Some(name))?;
@@ -45,6 +66,7 @@ impl Pod {
         };
         let account = text(pod, "/spec/serviceAccountName").filter(|name| !name.is_empty());
         Some(Self {
+            is_meshed: true,
             account: account.unwrap_or("default").parse().ok()?,
             service: told(SERVICE)?.parse().ok()?,
             serves: told(APPLICATION_PORT).is_some(),

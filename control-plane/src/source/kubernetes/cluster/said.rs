@@ -92,7 +92,8 @@ impl Cluster {
         if self.accounts.len() > OBJECTS_MAX {
             self.accounts.clear();
         }
-        let pods = self.pods.all.iter().filter_map(|((namespace, _), pod)| {
+        let pods = self.pods.all.iter().filter(|(_, pod)| pod.is_meshed);
+        let pods = pods.filter_map(|((namespace, _), pod)| {
             Some((namespace.parse().ok()?, pod.account.clone()))
         });
         self.accounts.extend(pods);
@@ -128,7 +129,7 @@ impl Cluster {
         };
         let names = written.get(namespace).into_iter().flatten();
         let names: BTreeSet<Name> = names.map(|(name, _)| name.clone()).collect();
-        let pods = there.pods.values().copied();
+        let pods = there.pods.values().copied().filter(|pod| pod.is_meshed);
         let services = there.services.values().copied();
         let found = workloads(namespace, pods, services, &names);
         let ending = there.pods.iter().filter(|(_, pod)| pod.ends);

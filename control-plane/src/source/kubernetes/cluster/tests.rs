@@ -203,7 +203,9 @@ fn a_service_and_its_meshed_pods_are_a_service_its_instances_and_one_workload() 
 #[test]
 fn pods_without_a_sidecar_are_called_where_they_listen() {
     let mut objects = bank();
-    objects.remove(0);
+    for pod in &mut objects[0].1 {
+        pod["spec"] = json!({"containers": [{"name": "application"}]});
+    }
     let (_, heard) = whole(&objects);
     assert_eq!(heard.keys(Kind::Workload), [""; 0]);
     let places = heard.of("bank/account");
@@ -216,6 +218,27 @@ fn pods_without_a_sidecar_are_called_where_they_listen() {
         }
     );
     assert_eq!(places.len(), 2);
+}
+
+#[test]
+fn a_pod_that_nobody_knows_may_have_had_a_sidecar_and_is_not_called_in_plaintext() {
+    let mut objects = bank();
+    objects[0].1.clear();
+    let (_, heard) = whole(&objects);
+    assert_eq!(heard.of("bank/account"), BTreeMap::new());
+    // Nor is one in its machine's network taken for one with a sidecar, whatever it has.
+    let mut objects = bank();
+    for pod in &mut objects[0].1 {
+        pod["spec"]["hostNetwork"] = json!(true);
+    }
+    let (_, heard) = whole(&objects);
+    let places = heard.of("bank/account");
+    assert!(
+        places
+            .values()
+            .all(|place| matches!(place.who, Who::Alone { .. })),
+        "{places:?}"
+    );
 }
 
 #[test]

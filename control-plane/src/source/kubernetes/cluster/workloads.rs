@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use usher_config::{
-    kind::{Metadata, Resource, Service, Workload, WorkloadSpec},
+    kind::{Metadata, Object, Resource, Service, Workload, WorkloadSpec},
     value::Name,
 };
 
@@ -19,6 +19,18 @@ use super::pod::Pod;
 
 /// Says that nobody has written it.
 const ANNOTATION: (&str, &str) = ("usher.dev/from", "pods");
+
+/// Whether a Workload is what pods are, and nobody has written it.
+pub(crate) fn is_of_pods(object: &Object) -> bool {
+    let (key, value) = ANNOTATION;
+    match object {
+        Object::Workload(workload) => {
+            let annotation = workload.metadata.annotations.get(key);
+            annotation.is_some_and(|said| said == value)
+        }
+        _ => false,
+    }
+}
 
 /// Room for `-` and eight digits behind a name.
 const STEM_MAX: usize = 54;
