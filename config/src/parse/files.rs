@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    ffi::OsString,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -15,6 +14,7 @@ use crate::{
 };
 
 use super::documents::{Document, documents};
+use super::found::{Found, list};
 use super::known::{Known, Stamp};
 use super::place::Place;
 use super::report::Report;
@@ -24,8 +24,6 @@ use super::{Located, Mistake, Parsed, Position, Rejected, Severity, decode, refe
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Larger files are refused unread.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Deeper folders are refused: a link that leads back up would have no end.
-const FOLDERS_MAX: usize = 16;
 
 const START: Position = Position {
     line: 1,
@@ -151,59 +149,9 @@ pub(super) fn append(parsed: &mut Parsed, said: &Parsed) {
     parsed.since.extend(times);
 }
 
-/// What directories hold, in order of path. The same file may be reached by two places; it is one file still.
-#[derive(Default)]
-struct Found {
-    files: Vec<(PathBuf, Stamp)>,
-    /// Links to what is not there.
-    dangling: Vec<PathBuf>,
-}
-
 fn whole_file(path: &Path, found: &str, allowed: &str) -> Mistake {
     let (found, allowed) = (found.to_owned(), allowed.to_owned());
     Mistake::new(path.to_owned(), START, String::new(), found, allowed)
-}
-
-fn list(directory: &Path, depth: usize, found: &mut Found) -> io::Result<()> {
-    if depth > FOLDERS_MAX {
-        let error = format!(
-            "{} is more than {FOLDERS_MAX} folders deep",
-            directory.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
-    }
-    let entries = fs::read_dir(directory).map_err(|error| named(directory, &error))?;
-    let names: io::Result<Vec<OsString>> = entries.map(|entry| Ok(entry?.file_name())).collect();
-    let mut names = names.map_err(|error| named(directory, &error))?;
-    names.sort_unstable();
-    for name in names {
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        let path = directory.join(name);
-        let is_yaml = path
-            .extension()
-            .is_some_and(|end| end == "yaml" || end == "yml");
-        if hidden {
-            continue;
-        }
-        // Follows links: a mounted ConfigMap has nothing else. Without an ending, a dangling one most likely was a folder.
-        let may_hold_objects = is_yaml || path.extension().is_none();
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => list(&path, depth + 1, found)?,
-            Ok(metadata) if metadata.is_file() && is_yaml => {
-                found.files.push((path, Stamp::of(&metadata)));
-            }
-            Ok(_) => {}
-            // Deleted since it was listed, or a link to what is not there. Anything else says nothing about what is there.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(named(&path, &error));
-            }
-            Err(_) if may_hold_objects && path.is_symlink() => {
-                found.dangling.push(path);
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// A text, or what is wrong with it and what is allowed.
@@ -223,7 +171,7 @@ fn read(path: &Path) -> io::Result<(Stamp, Text)> {
     Ok((stamp, text))
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

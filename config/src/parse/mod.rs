@@ -15,6 +15,7 @@ mod decode;
 mod references;
 mod documents;
 mod files;
+mod found;
 mod known;
 mod api;
 

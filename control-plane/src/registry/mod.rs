@@ -11,6 +11,7 @@ pub mod etcd;
 pub mod instances;
 pub mod places;
 pub mod callers;
+mod accepted;
 pub mod world;
 pub(crate) mod complaints;
 mod beside;

@@ -16,11 +16,13 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, VirtualCidr},
-    parse::{Located, Mistake, Parsed, Positions, Severity, parse_files},
+    parse::{Located, Mistake, Parsed, Severity, parse_files},
     value::{Jwks, JwksUri, ServiceName, TrustDomain},
 };
 
 use crate::status::{MistakeReport, RejectedObject};
+
+pub use super::accepted::Accepted;
 
 use super::{
     beside::beside,
@@ -29,7 +31,7 @@ use super::{
     doubt::Doubt,
     history::Earlier,
     remarks::{Remarks, as_written, beside_what_is_kept},
-    store::{Stored, StoredObject, Wait},
+    store::{Stored, Wait},
     virtual_address::{Known, allocate},
 };
 
@@ -51,45 +53,6 @@ pub struct World {
     /// Services that are written `Strict` and still take plaintext: they are called in plaintext. Decided anew for each
     /// revision (`state/strict`), and stored with it.
     pub still_permissive: BTreeMap<ServiceName, Wait>,
-}
-
-/// An object in force.
-#[derive(Debug, Clone)]
-pub struct Accepted {
-    /// As parsed.
-    pub object: Arc<Object>,
-    /// Its canonical YAML: equal meaning, equal text.
-    pub text: Arc<str>,
-    /// Where it came from, relative to the configuration directory.
-    pub file: Arc<str>,
-    /// When an object of this name was first accepted; of a FaultPolicy, this version of it.
-    pub accepted_at: SystemTime,
-    /// What was parsed, as long as whoever reads it keeps that.
-    from: Weak<Located>,
-}
-
-impl PartialEq for Accepted {
-    /// Equal texts say the same.
-    fn eq(&self, other: &Self) -> bool {
-        (&self.text, &self.file, self.accepted_at) == (&other.text, &other.file, other.accepted_at)
-    }
-}
-
-impl Accepted {
-    fn is_from(&self, located: &Arc<Located>) -> bool {
-        std::ptr::eq(self.from.as_ptr(), Arc::as_ptr(located))
-    }
-
-    /// As a parser would have it, but standing in no text that is known.
-    pub fn located(&self) -> Arc<Located> {
-        Arc::new(Located {
-            object: Object::clone(&self.object),
-            file: Path::new(&*self.file).into(),
-            document_index: 0,
-            line: 0,
-            positions: Positions::default(),
-        })
-    }
 }
 
 /// What a text would make of a world.
@@ -397,17 +360,6 @@ impl World {
         let changed = objects.map(|(key, ..)| key);
         let changed: BTreeSet<&ObjectKey> = changed.chain(denied.map(|(key, ..)| key)).collect();
         changed.into_iter().cloned().collect()
-    }
-}
-
-impl Accepted {
-    /// As a store keeps it.
-    pub fn stored(&self) -> StoredObject {
-        StoredObject {
-            text: self.text.as_ref().into(),
-            file: self.file.as_ref().into(),
-            accepted_at: self.accepted_at,
-        }
     }
 }
 

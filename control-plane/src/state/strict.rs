@@ -10,26 +10,22 @@
 //! nothing that ran `Permissive` becomes `Strict`, as sidecars come back within that time and say whom they have seen; and for a
 //! day it ends by itself no wait for callers that others knew, as the sidecars that had seen them may be gone.
 
+mod guard;
+mod told;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 use tracing::{info, warn};
-use usher_config::{kind::ObjectKey, model::MtlsMode, value::ServiceName};
+use usher_config::{model::MtlsMode, value::ServiceName};
 
 use crate::{
-    clock,
-    compile::modes::{LockOut, deciders, lock_outs, written_strict},
-    registry::{
-        StoreError, World,
-        callers::{Caller, FORGOTTEN_AFTER},
-        store::Wait,
-        world::Reading,
-    },
-    status::{CallerReport, Condition},
+    compile::modes::{LockOut, lock_outs, written_strict},
+    registry::{StoreError, World, callers::FORGOTTEN_AFTER, store::Wait, world::Reading},
 };
 
 use super::{
@@ -38,6 +34,9 @@ use super::{
     configure::{Next, off_thread},
     lock,
 };
+
+pub(super) use guard::Guard;
+use told::{LockedOut, strict_now};
 
 /// After a start, until sidecars have said who calls them: those that were connected register again within 10 s, or a few
 /// times that where thousands do at once.
@@ -49,140 +48,8 @@ pub const DISMISSED_FOR: Duration = Duration::from_secs(600);
 /// How late it is noticed that nobody is in the way any more.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A step of the clock that is no drift.
-const CLOCK_JUMP: Duration = Duration::from_secs(60);
-
-/// After so long every sidecar has told again of all who call (its `AGAIN_AFTER`, and a renewal).
-const TOLD_AGAIN: Duration = Duration::from_secs(360);
-
-/// Callers that are named; `usher callers` lists them all.
-const NAMED_MAX: usize = 3;
-
-/// Services that are named for each object, and each revision.
-const SERVICES_MAX: usize = 5;
-
 /// The reason of the condition.
 pub(super) const REASON: &str = "PlaintextCallers";
-
-/// What is known beside who calls.
-#[derive(Debug)]
-pub(super) struct Guard {
-    /// Until then it may not have heard of all who call: a day after the start, or after the clock was set.
-    pub(super) doubts_until: Mutex<Instant>,
-    /// Until then sidecars have not been heard.
-    unknown_until: Mutex<Option<(Instant, SystemTime)>>,
-    dismissed: Mutex<Dismissed>,
-    /// Services that a rollback made take plaintext again, and until when nobody may have noticed.
-    reopened: Mutex<BTreeMap<ServiceName, Instant>>,
-    /// Two clocks at one moment.
-    clocks: Mutex<(std::time::Instant, SystemTime)>,
-}
-
-#[derive(Debug, Default)]
-struct Dismissed {
-    all: Option<Instant>,
-    services: BTreeMap<ServiceName, Instant>,
-}
-
-impl Guard {
-    /// Of a control plane that starts now; `knows`: nothing ran yet.
-    pub(super) fn new(knows: bool) -> Self {
-        let guard = Self {
-            doubts_until: Mutex::new(Instant::now() + FORGOTTEN_AFTER),
-            unknown_until: Mutex::default(),
-            dismissed: Mutex::default(),
-            reopened: Mutex::default(),
-            clocks: Mutex::new((std::time::Instant::now(), SystemTime::now())),
-        };
-        if !knows {
-            guard.know_nobody_for(KNOWN_AFTER);
-        }
-        guard
-    }
-
-    fn know_nobody_for(&self, time: Duration) {
-        let until = (Instant::now() + time, SystemTime::now() + time);
-        *lock(&self.unknown_until) = Some(until);
-    }
-
-    fn is_dismissed(&self, service: &ServiceName, now: Instant) -> bool {
-        let dismissed = lock(&self.dismissed);
-        let until = [dismissed.all, dismissed.services.get(service).copied()];
-        until.into_iter().flatten().any(|until| now < until)
-    }
-
-    /// Whether that a service is called was known, and that it is not any more cannot be.
-    fn may_be_called(&self, (service, wait): (&ServiceName, Wait), now: Instant) -> bool {
-        let doubts = now < *lock(&self.doubts_until);
-        let is_reopened = lock(&self.reopened)
-            .get(service)
-            .is_some_and(|until| now < *until);
-        wait == Wait::Called && doubts || is_reopened
-    }
-
-    /// A rollback makes a service take plaintext again: who was dismissed before it is not any more.
-    fn reopen(&self, service: ServiceName, until: Instant) {
-        let mut dismissed = lock(&self.dismissed);
-        dismissed.all = None;
-        dismissed.services.remove(&service);
-        drop(dismissed);
-        lock(&self.reopened).insert(service, until);
-    }
-
-    /// Callers are forgotten by the clock on the wall. When somebody has moved its hands, sidecars have to tell of them again.
-    fn look_at_clocks(&self) {
-        let mut clocks = lock(&self.clocks);
-        let (then, wall) = *clocks;
-        *clocks = (std::time::Instant::now(), SystemTime::now());
-        let (now, expected) = (clocks.1, wall + then.elapsed());
-        let moved = now
-            .duration_since(expected)
-            .unwrap_or_else(|error| error.duration());
-        if moved > CLOCK_JUMP {
-            warn!(
-                ?moved,
-                "the clock was set: who calls in plaintext is asked anew"
-            );
-            self.know_nobody_for(TOLD_AGAIN);
-            *lock(&self.doubts_until) = Instant::now() + FORGOTTEN_AFTER;
-        }
-    }
-}
-
-/// Who is locked out by a configuration that is about to be in force.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LockedOut {
-    services: Vec<ServiceName>,
-    forced: bool,
-}
-
-impl LockedOut {
-    /// The same command, with its consequence in the history.
-    pub(super) fn told_in(&self, by: &By) -> By {
-        if self.services.is_empty() {
-            return by.clone();
-        }
-        let services: Vec<&ServiceName> = self.services.iter().collect();
-        let why = match self.forced {
-            true => "forced",
-            false => {
-                "more than the mode changes: ports, rules for callers without identity, tokens or workloads"
-            }
-        };
-        let told = format!(
-            "{}, and callers in plaintext are locked out ({why})",
-            strict_now(&services)
-        );
-        let message = match by.message.as_str() {
-            "" => told,
-            said => format!("{said}; {told}"),
-        };
-        By {
-            message,
-            ..by.clone()
-        }
-    }
-}
 
 impl State {
     /// Lets a service, or any, be `Strict` in spite of who is listed, until the answer: at once where that waits, and where
@@ -299,24 +166,6 @@ impl State {
         locked
     }
 
-    /// What would become of callers if `next` came now, in a line for each service; nothing about what waits already.
-    pub(super) fn remarks_on_callers(&self, running: &Configuration, next: &World) -> Vec<String> {
-        let waits = &running.world.still_permissive;
-        let all = self.lock_outs(running, next).into_iter();
-        let news = all
-            .filter(|(service, (one, _))| *one == LockOut::AtOnce || !waits.contains_key(service));
-        let said = news.take(SERVICES_MAX).map(|(service, (lock_out, _))| {
-            let who = self.facts([&service]);
-            match lock_out {
-                LockOut::Waits => format!("{REASON}: its mode waits: {who}"),
-                LockOut::AtOnce => format!(
-                    "{REASON}: locks callers out at once, as more than the mode changes: {who}"
-                ),
-            }
-        });
-        said.collect()
-    }
-
     /// Until when nobody knows who calls.
     fn unknown_until(&self) -> Option<SystemTime> {
         // Other control planes' instances, with who calls them, are read a moment after the start.
@@ -401,62 +250,6 @@ impl State {
         let count = &self.0.released;
         count.send_modify(|count| *count = count.wrapping_add(1));
     }
-
-    /// Objects whose `Strict` waits.
-    pub(super) fn still_waiting(&self, configuration: &Configuration) -> Vec<Condition> {
-        let waits = &configuration.world.still_permissive;
-        if waits.is_empty() {
-            return Vec::new();
-        }
-        let mut by_object: BTreeMap<ObjectKey, Vec<&ServiceName>> = BTreeMap::new();
-        let names = waits.keys().cloned().collect();
-        let deciders = deciders(&configuration.world, &names);
-        for service in waits.keys() {
-            // One that is gone since waits for nothing.
-            if let Some(object) = deciders.get(service) {
-                by_object.entry(object.clone()).or_default().push(service);
-            }
-        }
-        let condition = |(object, services): (ObjectKey, Vec<&ServiceName>)| Condition {
-            object: object.to_string(),
-            reason: REASON.to_owned(),
-            message: self.message(&services),
-        };
-        by_object.into_iter().map(condition).collect()
-    }
-
-    fn message(&self, services: &[&ServiceName]) -> String {
-        let service = match services {
-            [service] => service.to_string(),
-            _ => "SERVICE".to_owned(),
-        };
-        format!(
-            "mtls.mode is Strict and waits, all else is in force: {}. Move them into the mesh (a day after its last call nobody is \
-             listed any more), or lock them out: usher callers {service} --dismiss. Whoever reaches the port can hold this up: it \
-             does not end by itself while they call",
-            self.facts(services.iter().copied())
-        )
-    }
-
-    /// Why these services still take plaintext.
-    fn facts<'s>(&self, services: impl IntoIterator<Item = &'s ServiceName>) -> String {
-        let mut services = services.into_iter();
-        let named: Vec<&ServiceName> = services.by_ref().take(SERVICES_MAX).collect();
-        let mut callers = self.callers_of(named.iter().copied(), Caller::is_let_in);
-        let said = named.iter().map(|service| {
-            let is_its = |one: &mut CallerReport| {
-                one.namespace == service.namespace.as_str() && one.service == service.name.as_str()
-            };
-            let its: Vec<CallerReport> = callers.extract_if(.., is_its).collect();
-            said(service, &its, self.unknown_until())
-        });
-        let said: Vec<String> = said.collect();
-        let more = match services.count() {
-            0 => String::new(),
-            more => format!("; and {more} more services"),
-        };
-        format!("{}{more}", said.join("; "))
-    }
 }
 
 /// Has services be `Strict` as they are written when nobody is in the way any more.
@@ -484,40 +277,6 @@ pub(super) async fn watch_callers(state: Weak<Inner>) {
                 error = &error as &dyn std::error::Error,
                 "services still take plaintext although nobody calls so: trying again in 5 s"
             );
-        }
-    }
-}
-
-fn strict_now(services: &[&ServiceName]) -> String {
-    let named = services.iter().take(SERVICES_MAX);
-    let named: Vec<String> = named.map(ToString::to_string).collect();
-    let more = match services.len().saturating_sub(SERVICES_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("Strict in force for {}{more}", named.join(", "))
-}
-
-fn said(service: &ServiceName, callers: &[CallerReport], unknown: Option<SystemTime>) -> String {
-    match (callers, unknown) {
-        ([], Some(until)) => format!(
-            "who calls {service} is not known yet, because this control plane has just started: its sidecars have until {} to say",
-            clock::text(until)
-        ),
-        ([], None) => format!(
-            "{service} was called; by whom is forgotten since a start of a control plane or of the service's own instances, which \
-             for a day is no sign that nobody does"
-        ),
-        (callers, _) => {
-            let named = callers.iter().take(NAMED_MAX);
-            let named: Vec<String> = named
-                .map(|one| format!("{}, last seen {}", one.who(), one.last_seen))
-                .collect();
-            let more = match callers.len().saturating_sub(NAMED_MAX) {
-                0 => String::new(),
-                more => format!(" and {more} more (usher callers {service})"),
-            };
-            format!("{service} is called by {}{more}", named.join(", by "))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster of 5,000 meshed pods, in time and memory that are printed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -119,7 +119,5 @@ async fn five_thousand_pods_are_read_followed_and_read_anew_within_bounds() {
     assert_eq!(healthy(&plane).await, Some(left));
     let (rss, peak) = (plane.memory("VmRSS"), plane.memory("VmHWM"));
     eprintln!("read anew: {rss} KiB, {peak} KiB at most");
-    // A debug build on a machine that does other things, too.
-    assert!(read_in < Duration::from_secs(60), "{read_in:?}");
     assert!(peak < 200 << 10, "{peak} KiB");
 }
