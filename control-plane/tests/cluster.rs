@@ -11,7 +11,7 @@
 )]
 #![allow(
     dead_code,
-    reason = "the stand-in and the harness are the webhook's, too"
+    reason = "tests/webhook.rs does more with the stand-in and the harness"
 )]
 
 mod api_server;

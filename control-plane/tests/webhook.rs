@@ -9,14 +9,14 @@
     reason = "tests fail by panicking"
 )]
 
-#[allow(dead_code, reason = "what only clusters that are followed need")]
+#[allow(dead_code, reason = "tests/cluster.rs does more with it")]
 mod api_server;
 #[path = "bad/edits.rs"]
 mod edits;
 
 mod webhook {
     mod client;
-    #[allow(dead_code, reason = "what only clusters that are followed need")]
+    #[allow(dead_code, reason = "tests/cluster.rs does more with it")]
     mod plane;
     mod door;
     mod pods;

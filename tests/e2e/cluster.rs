@@ -14,9 +14,9 @@ async fn mesh(api: &ApiServer) -> Result<Option<Mesh>> {
         "serve",
         "--kubernetes",
         "--kubeconfig",
-        "/nonexistent",
+        "/dev/null/nothing",
         "--data",
-        "/nonexistent",
+        "/dev/null/nothing",
     ];
     let nowhere = run(&binary("usher"), nowhere.map(Path::new));
     if nowhere.stderr.contains("built without kubernetes") {

@@ -2,7 +2,7 @@
 //!
 //! A caller is the address that its connection comes from; what it says about itself counts for nothing. Each worker has
 //! a table of its own and shows the others a copy, once a second at most and only when something has changed: a plaintext
-//! connection costs two look-ups in it, a request within one nothing, and what comes over the mesh's TLS never gets here.
+//! connection costs three look-ups in it, a request within one that is let in nothing, and what comes over the mesh's TLS never gets here.
 //! Connections on which nothing was said (a kubelet's or load balancer's TCP probe) are nobody's call.
 
 mod table;

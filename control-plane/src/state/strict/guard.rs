@@ -18,6 +18,7 @@ const CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// After so long every sidecar has told again of all who call (its `AGAIN_AFTER`, and a renewal).
 const TOLD_AGAIN: Duration = Duration::from_secs(360);
+
 /// What is known beside who calls.
 #[derive(Debug)]
 pub(in crate::state) struct Guard {
@@ -25,6 +26,7 @@ pub(in crate::state) struct Guard {
     pub(in crate::state) doubts_until: Mutex<Instant>,
     /// Until then sidecars have not been heard.
     pub(super) unknown_until: Mutex<Option<(Instant, SystemTime)>>,
+    /// Whose callers hold nothing up, and until when.
     pub(super) dismissed: Mutex<Dismissed>,
     /// Services that a rollback made take plaintext again, and until when nobody may have noticed.
     pub(super) reopened: Mutex<BTreeMap<ServiceName, Instant>>,

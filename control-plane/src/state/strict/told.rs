@@ -18,7 +18,7 @@ const NAMED_MAX: usize = 3;
 /// Services that are named for each object, and each revision.
 const SERVICES_MAX: usize = 5;
 
-/// The reason of the condition./// Who is locked out by a configuration that is about to be in force.
+/// Who is locked out by a configuration that is about to be in force.
 #[derive(Debug, Clone, Default)]
 pub(in crate::state) struct LockedOut {
     pub(super) services: Vec<ServiceName>,
