@@ -311,7 +311,7 @@ fn take(
     }
     let title = decoded.title.filter(|_| decoded.key.is_none());
     let named = decoded.key.is_some();
-    let stand_in = || stand_in(decoded.home?, file, document_index);
+    let stand_in = || unnamed(decoded.home?, file, document_index);
     let key = decoded.key.or_else(stand_in);
     let mut mistakes = report.into_mistakes();
     for mistake in &mut mistakes {
@@ -340,7 +340,7 @@ pub const UNNAMED: &str = "unnamed-";
 
 /// A key for an AccessPolicy or AuthenticationPolicy without a valid name: what it was meant to protect must not stand open meanwhile. The
 /// same document has the same key each time.
-fn stand_in(
+pub fn unnamed(
     (kind, namespace): (Kind, Name),
     file: &Path,
     document_index: usize,

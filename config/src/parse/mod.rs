@@ -132,7 +132,9 @@ pub enum Colours {
 }
 
 pub use api::{API_FOLDER, api_file, parse_alone, parse_object, together, written};
-pub use files::{UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths};
+pub use files::{
+    UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths, unnamed,
+};
 pub use known::Known;
 
 #[cfg(test)]

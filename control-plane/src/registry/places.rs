@@ -51,8 +51,8 @@ pub struct Moved {
     pub places: BTreeMap<ServiceName, PlacesOf>,
     /// Namespace and name of every service account that is known to be pods' alone.
     pub accounts: BTreeSet<(Name, Name)>,
-    /// Pods in these that were asked to end.
-    pub ending: BTreeMap<Name, BTreeSet<Name>>,
+    /// Pods in these that were asked to end, and their addresses: the next one may have the same name.
+    pub ending: BTreeMap<Name, BTreeMap<Name, IpAddr>>,
     /// Whether nobody but pods can be an instance, so that whoever is not there is gone.
     pub is_all: bool,
 }
@@ -73,8 +73,8 @@ pub struct Places {
     accounts: BTreeSet<(Name, Name)>,
     /// Sidecars that have said goodbye before the cluster noticed.
     left: BTreeSet<InstanceName>,
-    /// By namespace.
-    ending: BTreeMap<Name, BTreeSet<Name>>,
+    /// By namespace: pods that were asked to end, and their addresses.
+    ending: BTreeMap<Name, BTreeMap<Name, IpAddr>>,
 }
 
 impl Places {
@@ -142,10 +142,11 @@ impl Places {
         self.accounts.contains(&account)
     }
 
-    /// Whether the pod of that name, in that identity's namespace, was asked to end.
-    pub fn ends(&self, identity: &SpiffeId, instance: &Name) -> bool {
+    /// Whether the pod of that name at that address, in that identity's namespace, was asked to end. The next pod of a
+    /// StatefulSet has the same name, and must not leave because its predecessor had to.
+    pub fn ends(&self, identity: &SpiffeId, (instance, at): (&Name, IpAddr)) -> bool {
         let ending = self.ending.get(&identity.namespace);
-        ending.is_some_and(|pods| pods.contains(instance))
+        ending.and_then(|pods| pods.get(instance)) == Some(&at)
     }
 
     /// Whether its sidecar has said goodbye.

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use usher_config::{
-    kind::ObjectKey,
+    kind::{Kind, ObjectKey},
     model::Revision,
     parse::{Parsed, Rejected, api_file, together},
 };
@@ -26,6 +26,10 @@ use super::{Shown, State, apply::By, configure::off_thread, lock};
 
 /// What failures of watches are told of, in the place of an object.
 const NAME: &str = "Kubernetes API";
+
+/// Why nothing begins.
+const NO_MESH_KIND: &str = "found no kind Mesh of usher.dev in the API server, which may name this mesh's trust domain, and that is \
+     fixed by the first start. Apply the CustomResourceDefinitions in config/kubernetes/crds; this waits for them";
 
 /// From one look at what is to be said of objects to the next.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,6 +51,13 @@ impl State {
             match feed.next(false).await {
                 Change::Places(moved) => self.place(*moved),
                 Change::Trouble(why) => self.note_trouble(why),
+                // Its name is for good: it is not chosen because a CustomResourceDefinition came late.
+                Change::Configuration(Configuration(said))
+                    if said.untold.contains(&Kind::Mesh) && self.fixed_trust_domain().is_none() =>
+                {
+                    warn!("{NO_MESH_KIND}");
+                    self.note_trouble(Some(NO_MESH_KIND.to_owned()));
+                }
                 Change::Configuration(said) => {
                     self.apply_cluster(said).await?;
                     // At once: the first proxy must not be told that there is no such service.
@@ -173,7 +184,7 @@ impl State {
 }
 
 /// What is in force of kinds of which nobody has told whether there is anything of them.
-fn untold(world: &World, is_untold: impl Fn(usher_config::kind::Kind) -> bool) -> Parsed {
+fn untold(world: &World, is_untold: impl Fn(Kind) -> bool) -> Parsed {
     let objects = world.objects.iter();
     // What pods are is told by pods.
     let objects =

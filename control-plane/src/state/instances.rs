@@ -129,8 +129,12 @@ impl State {
     pub fn should_leave(&self, name: &InstanceName, identity: &SpiffeId) -> bool {
         let registry = lock(&self.0.registry);
         let placed = &registry.instances.placed;
+        let Some(instance) = registry.instances.get(&name.service, &name.instance) else {
+            return false;
+        };
         // A machine may have a pod's name.
-        placed.is_of_pods(identity) && placed.ends(identity, &name.instance)
+        placed.is_of_pods(identity)
+            && placed.ends(identity, (&name.instance, instance.address.ip()))
     }
 
     /// Every service's endpoints, now.

@@ -121,6 +121,14 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
     if let Some(selector) = query("fieldSelector") {
         asked.selection.name = selector.strip_prefix("metadata.name=").map(str::to_owned);
     }
+    let is_forbidden = asked.name.is_none() && {
+        let objects = shared.objects();
+        objects.forbidden.contains(&asked.selection.plural)
+    };
+    if is_forbidden {
+        let why = format!("{} is forbidden", asked.selection.plural);
+        return status(StatusCode::FORBIDDEN, "Forbidden", &why);
+    }
     match (parts.method, asked.name.clone()) {
         (Method::GET, Some(name)) => match shared.objects().get(&asked.key(&name)) {
             Some(object) => json_answer(StatusCode::OK, object),

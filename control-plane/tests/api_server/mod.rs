@@ -155,6 +155,12 @@ impl ApiServer {
         self.shared.objects().broken_pages = plurals.collect();
     }
 
+    /// From now on nobody may list or watch these; nothing: whoever asks may.
+    pub(crate) fn forbid(&self, plurals: &[&str]) {
+        let plurals = plurals.iter().map(|one| (*one).to_owned());
+        self.shared.objects().forbidden = plurals.collect();
+    }
+
     /// Watches are slow: so long for each batch of lines.
     pub(crate) fn slow(&self, pause: Duration) {
         self.shared.objects().pause = pause;

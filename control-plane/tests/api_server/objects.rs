@@ -99,6 +99,8 @@ pub(crate) struct Objects {
     crossing: usize,
     /// Group, version, kind and plural of CustomResourceDefinitions.
     pub(crate) installed: Vec<(String, String, String)>,
+    /// Of these plurals nobody may list or watch any.
+    pub(crate) forbidden: Vec<String>,
     /// Of these plurals only the first page of a list is answered.
     pub(crate) broken_pages: Vec<String>,
     /// Between two lines of a watch.

@@ -173,3 +173,69 @@ async fn a_slow_watch_is_late_and_nothing_else() {
     in_force(&plane, "account").await;
     everybody_is_there(&plane).await;
 }
+
+#[tokio::test]
+async fn a_kind_that_may_not_be_read_holds_up_the_configuration_and_nobody_who_comes_and_goes() {
+    let api = bank().await;
+    let plane = Plane::following(&api).await;
+    everybody_is_there(&plane).await;
+    let asked = |api: &ApiServer| {
+        let requests = api.requests();
+        let lists = requests
+            .iter()
+            .filter(|one| one.contains("/httproutes?") && !one.contains("watch="));
+        lists.count()
+    };
+    api.forbid(&["httproutes"]);
+    let before = asked(&api);
+    let plane = plane.again(&api).await;
+    api.edit(&pod_key("account-2"), |pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-30T15:00:00Z");
+    });
+    eventually("who ends is gone", async || {
+        (endpoints(&plane, "account").await == BOTH[..1]).then_some(())
+    })
+    .await;
+    api.put(service("late"));
+    eventually("somebody is told why", async || {
+        let status = read(&plane, "/v1/status").await?;
+        let said = status["rejected"].to_string();
+        said.contains("httproutes is forbidden").then_some(())
+    })
+    .await;
+    // Five seconds and more have passed: at first every 200 ms, then half as often each time.
+    let lists = asked(&api) - before;
+    assert!(lists < 12, "{lists} lists");
+    let services = read(&plane, "/v1/services").await.expect("an answer");
+    assert_eq!(
+        services.as_array().map(Vec::len),
+        Some(1),
+        "not known whole"
+    );
+    api.forbid(&[]);
+    eventually("all is followed", async || {
+        let services = read(&plane, "/v1/services").await?;
+        (services.as_array()?.len() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_first_start_waits_for_the_kind_that_names_the_trust_domain() {
+    let api = bank().await;
+    api.uninstall("Mesh");
+    let mut plane = Plane::waiting(tempfile::tempdir().expect("writable"), &api);
+    eventually("it says what to do", async || {
+        plane.log().contains("found no kind Mesh").then_some(())
+    })
+    .await;
+    assert!(plane.is_waiting());
+    api.install("usher.dev/v1alpha1", "Mesh", "meshes");
+    api.put(json!({
+        "apiVersion": "usher.dev/v1alpha1", "kind": "Mesh", "metadata": {"name": "mesh"},
+        "spec": {"trustDomain": "late.test"},
+    }));
+    plane.answers().await;
+    let status = read(&plane, "/v1/status").await.expect("an answer");
+    assert_eq!(status["trustDomain"], "late.test");
+}

@@ -27,11 +27,11 @@ async fn status(api: &ApiServer, wanted: &str) -> Value {
     .await
 }
 
-fn writes(api: &ApiServer) -> usize {
-    let requests = api.requests();
+fn writes_of(api: &ApiServer, name: &str) -> usize {
+    let (requests, path) = (api.requests(), format!("/accesspolicies/{name}/status"));
     let statuses = requests
         .iter()
-        .filter(|one| one.starts_with("PATCH") && one.contains("/status"));
+        .filter(|one| one.starts_with("PATCH") && one.contains(&path));
     statuses.count()
 }
 
@@ -53,18 +53,22 @@ async fn what_became_of_an_object_is_in_its_status_and_is_written_once() {
     let message = found["message"].as_str().expect("a message");
     assert!(message.contains("spec.rules"), "{message}");
     // Somebody takes it away: it comes back. Otherwise nothing is written.
-    let before = writes(&api);
+    let before = writes_of(&api, "account");
     api.edit(&of_policy(), |object| object["status"] = json!({}));
     status(&api, "False").await;
     api.edit(&of_policy(), |object| {
         object["metadata"]["annotations"] = json!({"note": "x"})
     });
-    let looked = api.requests().len();
-    eventually("the lease was renewed", async || {
-        (api.requests().len() > looked).then_some(())
+    // Another object's status is written by a later look than the one that saw this edit.
+    api.put(policy("second", &json!([])));
+    let second = key("usher.dev/v1alpha1", "accesspolicies", "second");
+    eventually("another one is written", async || {
+        let object = api.get(&second)?;
+        accepted(&object["status"]["conditions"])
     })
     .await;
-    assert!(writes(&api) <= before + 2, "{before} → {}", writes(&api));
+    let of_first = writes_of(&api, "account") - before;
+    assert_eq!(of_first, 1, "{:?}", api.requests());
     drop(plane);
 }
 
@@ -100,6 +104,45 @@ async fn other_controllers_say_of_a_route_what_they_said() {
         accepted(&parents[1]["conditions"]).expect("told")["status"],
         "True"
     );
+}
+
+#[tokio::test]
+async fn parents_that_are_others_are_not_spoken_for_and_what_was_said_of_them_is_taken_back() {
+    let api = bank().await;
+    let route = |parents: Value| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "account", "namespace": "bank", "generation": 1},
+            "spec": {
+                "parentRefs": parents, "rules": [{"backendRefs": [{"name": "account", "port": 80}]}],
+            },
+        })
+    };
+    let theirs = json!({"name": "theirs"});
+    let ours = json!({"group": "", "kind": "Service", "name": "account"});
+    api.put(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "theirs", "namespace": "bank"},
+        "spec": {"gatewayClassName": "example", "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}]},
+    }));
+    api.put(route(json!([theirs, ours])));
+    let _plane = Plane::following(&api).await;
+    let of_route = key("gateway.networking.k8s.io/v1", "httproutes", "account");
+    let parents = eventually("it is spoken of", async || {
+        let parents = api.get(&of_route)?["status"]["parents"].as_array()?.clone();
+        (!parents.is_empty()).then_some(parents)
+    })
+    .await;
+    let spoken_of: Vec<&Value> = parents.iter().map(|one| &one["parentRef"]).collect();
+    assert_eq!(spoken_of, [&ours]);
+    api.edit(&of_route, |object| {
+        object["spec"]["parentRefs"] = json!([theirs]);
+    });
+    eventually("nothing is said of it any more", async || {
+        let parents = api.get(&of_route)?["status"]["parents"].as_array()?.clone();
+        parents.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

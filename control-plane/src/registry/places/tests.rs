@@ -97,3 +97,21 @@ fn a_goodbye_lasts_until_its_sidecar_comes_back_or_its_place_goes() {
     places.put(moved(&[]));
     assert!(!places.has_left(&instance));
 }
+
+#[test]
+fn the_next_pod_of_a_name_does_not_leave_because_its_predecessor_has_to() {
+    let mut places = Places::default();
+    let old = "10.0.0.1".parse().expect("valid");
+    let new = "10.0.0.2".parse().expect("valid");
+    let pod: Name = "account-0".parse().expect("valid");
+    let mut ending = moved(&[]);
+    let namespace = "bank".parse().expect("valid");
+    let pods = [(pod.clone(), old)].into();
+    ending.ending.insert(namespace, pods);
+    places.put(ending);
+    let identity = "spiffe://usher.local/ns/bank/sa/account"
+        .parse()
+        .expect("valid");
+    assert!(places.ends(&identity, (&pod, old)));
+    assert!(!places.ends(&identity, (&pod, new)));
+}

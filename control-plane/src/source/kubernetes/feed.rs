@@ -108,9 +108,11 @@ impl Feed {
             tokio::select! {
                 news = self.watches.news.recv() => {
                     let now = Instant::now();
-                    if let Some(news) = news {
-                        self.take(news, now);
-                    }
+                    let Some(news) = news else {
+                        // Watches end only with a runtime that ends.
+                        return std::future::pending().await;
+                    };
+                    self.take(news, now);
                     while let Ok(news) = self.watches.news.try_recv() {
                         self.take(news, now);
                     }

@@ -4,9 +4,17 @@
 //! Kinds of CustomResourceDefinitions are watched in the first version of ours that the API server has; where it has none, they
 //! are looked for again.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use kube::{
     Api, Client, Error,
     core::{ApiResource, GroupVersionKind},
@@ -26,7 +34,7 @@ use usher_config::kind::{Choice as _, Kind};
 
 use super::{
     cluster::{Told, Watched},
-    seen::{Documents, Keep, Pods, Seen, Services, Slices},
+    seen::{Certificates, Documents, Keep, Pods, Seen, Services, Slices},
 };
 
 /// News that nobody has taken yet; beyond it watches wait, and the API server with them.
@@ -72,21 +80,7 @@ impl Watches {
                 watched,
                 news: sender.clone(),
             };
-            match watched {
-                Watched::Pods => {
-                    tasks.spawn(watch.always::<Pods>(resource("", "v1", "Pod", "pods")))
-                }
-                Watched::Slices => {
-                    let slices =
-                        resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
-                    tasks.spawn(watch.always::<Slices>(slices))
-                }
-                Watched::Services => {
-                    let services = resource("", "v1", "Service", "services");
-                    tasks.spawn(watch.always::<Services>(services))
-                }
-                Watched::Documents(kind) => tasks.spawn(watch.documents(kind)),
-            };
+            tasks.spawn(watch.run());
         }
         Self {
             news,
@@ -99,9 +93,11 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-/// Between attempts: kube's own go to 30 s, in which a mesh would be half a minute behind an API server that is back.
-#[derive(Debug, Default)]
-struct Pauses(u32);
+/// Between attempts: kube's own go to 30 s, in which a mesh would be half a minute behind an API server that is back. How many
+/// have failed whoever reads the events counts: kube takes the beginning of a list for success, and would ask a kind that
+/// it may not read five times a second, for ever.
+#[derive(Debug, Clone, Default)]
+struct Pauses(Arc<AtomicU32>);
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -110,15 +106,20 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.0.min(10));
-        self.0 = self.0.saturating_add(1);
+        let failed = self.0.fetch_add(1, Ordering::Relaxed);
+        let pause = PAUSE_MIN.saturating_mul(1 << failed.min(10));
         Some(pause.min(PAUSE_MAX))
     }
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = 0;
+    fn reset(&mut self) {}
+}
+
+impl Pauses {
+    /// Something was read.
+    fn worked(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -143,20 +144,54 @@ impl Watch {
         self.news.send(failed).await.map_err(|_| Over)
     }
 
+    /// Until nobody listens any more. One that panics is told of as one that fails, and begins anew.
+    async fn run(self) {
+        loop {
+            match AssertUnwindSafe(self.watch()).catch_unwind().await {
+                Ok(Over) => return,
+                Err(_) => {
+                    let why = "the watch has panicked, the log says where".to_owned();
+                    if self.failed(why).await.is_err() {
+                        return;
+                    }
+                    sleep(PAUSE_MAX).await;
+                }
+            }
+        }
+    }
+
+    async fn watch(&self) -> Over {
+        let over = match self.watched {
+            Watched::Pods => self.always::<Pods>(resource("", "v1", "Pod", "pods")).await,
+            Watched::Slices => {
+                let group = "discovery.k8s.io";
+                let slices = resource(group, "v1", "EndpointSlice", "endpointslices");
+                self.always::<Slices>(slices).await
+            }
+            Watched::Services => {
+                let services = resource("", "v1", "Service", "services");
+                self.always::<Services>(services).await
+            }
+            Watched::Documents(Kind::ConfigMap) => {
+                let maps = resource("", "v1", "ConfigMap", "configmaps");
+                self.always::<Certificates>(maps).await
+            }
+            Watched::Documents(kind) => self.follow_documents(kind).await,
+        };
+        over.map_or_else(|over| over, |never| match never {})
+    }
+
     /// A kind that every API server has.
-    async fn always<K: Keep>(self, resource: ApiResource) {
-        // Were it gone for a while, it is looked for as anything else.
-        while self.follow::<K>(&resource).await.is_ok() {
+    async fn always<K: Keep>(&self, resource: ApiResource) -> Result<Infallible, Over> {
+        loop {
+            self.follow::<K>(&resource).await?;
+            // Were it gone for a while, it is looked for as anything else.
             sleep(LOOK_AGAIN).await;
         }
     }
 
     /// A kind that may be installed.
-    async fn documents(self, kind: Kind) {
-        let _ = self.follow_documents(kind).await;
-    }
-
-    async fn follow_documents(&self, kind: Kind) -> Result<(), Over> {
+    async fn follow_documents(&self, kind: Kind) -> Result<Infallible, Over> {
         let (mut missing, mut was_served, mut is_gone): (Option<Instant>, _, _) =
             (None, false, false);
         loop {
@@ -202,8 +237,12 @@ impl Watch {
         let api = Api::<Seen<K>>::all_with(self.client.clone(), resource);
         let config = watcher::Config::default().page_size(PAGE);
         // Does not end: a watch begins again, with back-off.
-        let mut events = std::pin::pin!(watcher(api, config).backoff(Pauses::default()));
+        let pauses = Pauses::default();
+        let mut events = std::pin::pin!(watcher(api, config).backoff(pauses.clone()));
         while let Some(event) = events.next().await {
+            if !matches!(event, Ok(Event::Init) | Err(_)) {
+                pauses.worked();
+            }
             let told = match event {
                 Ok(Event::Init) => Told::Begins,
                 Ok(Event::InitDone) => Told::IsWhole,

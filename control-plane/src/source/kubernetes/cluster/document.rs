@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use usher_config::{
     kind::{Choice as _, Kind, ObjectKey, PolicyKind, TargetKind, TargetRef},
-    parse::{Mistake, Parsed, Rejected, api_file, parse_alone, written},
+    parse::{Mistake, Parsed, Rejected, api_file, parse_alone, unnamed, written},
     value::Name,
 };
 
 use super::{
     others::{GatewayName, is_other_class, ours_of_route},
-    text::{made, text},
+    text::{list, made, text},
 };
 
 /// One of them.
@@ -39,6 +39,12 @@ pub(crate) struct Current<'c> {
     pub(crate) spec: Value,
     pub(crate) status: Value,
 }
+
+/// Where CA certificates are in a ConfigMap.
+const CERTIFICATES: &str = "/data/ca.crt";
+
+/// Of what a policy may refer to there are 256 KiB at most, in Base64, with lines and comments.
+const CERTIFICATES_BYTES_MAX: usize = 512 << 10;
 
 /// Beyond it nothing is kept of a status, and none written.
 const STATUS_BYTES_MAX: usize = 64 << 10;
@@ -70,6 +76,30 @@ impl Document {
             status: status(object),
             said: None,
         }
+    }
+
+    /// Of a ConfigMap; `None`: it has no CA certificates, or more than a policy may refer to.
+    pub(crate) fn of_certificates(object: &Value) -> Option<Self> {
+        let pem = object.pointer(CERTIFICATES)?.as_str()?;
+        if pem.len() > CERTIFICATES_BYTES_MAX {
+            return None;
+        }
+        let metadata = ["name", "namespace", "creationTimestamp", "resourceVersion"].map(|name| {
+            let found = object.pointer(&format!("/metadata/{name}"))?;
+            Some((name.to_owned(), found.clone()))
+        });
+        let metadata: Map<String, Value> = metadata.into_iter().flatten().collect();
+        // Whatever else is in it is others', and may be much.
+        let kept = json!({"metadata": metadata, "data": {"ca.crt": pem}});
+        Some(Self::of(&kept))
+    }
+
+    /// The names of the ConfigMaps that a BackendTLSPolicy refers to.
+    pub(crate) fn refers_to(&self) -> Vec<String> {
+        let object: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        let refs = list(&object, "/spec/validation/caCertificateRefs").iter();
+        let names = refs.filter_map(|one| text(one, "/name"));
+        names.map(str::to_owned).collect()
     }
 
     /// What was asked of it before, when it meant the same.
@@ -176,7 +206,10 @@ fn known(mut parsed: Parsed, of: (Kind, &str, &str)) -> Parsed {
         return parsed;
     }
     let (kind, namespace, name) = of;
-    let Some(key) = key(of) else {
+    let file = api_file(kind, namespace, name);
+    let home = || Some((kind, namespace.parse().ok()?));
+    let stand_in = || unnamed(home()?, &file, 0);
+    let Some(key) = key(of).or_else(stand_in) else {
         return parsed;
     };
     let title = key.to_string();
@@ -188,7 +221,7 @@ fn known(mut parsed: Parsed, of: (Kind, &str, &str)) -> Parsed {
         targets: all_of(kind, &key.namespace),
         key,
         named: true,
-        file: api_file(kind, namespace, name),
+        file,
         line: 1,
     });
     parsed

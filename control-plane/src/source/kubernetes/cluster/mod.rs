@@ -54,8 +54,7 @@ pub(crate) enum Watched {
 impl Watched {
     /// All of it.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let is_document =
-            |kind: &Kind| !matches!(kind, Kind::Service | Kind::EndpointSlice | Kind::ConfigMap);
+        let is_document = |kind: &Kind| !matches!(kind, Kind::Service | Kind::EndpointSlice);
         let kinds = Kind::ALL.iter().map(|(_, kind)| *kind).filter(is_document);
         let others = [Self::Pods, Self::Slices, Self::Services];
         others.into_iter().chain(kinds.map(Self::Documents))

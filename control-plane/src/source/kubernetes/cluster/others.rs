@@ -11,7 +11,7 @@ use usher_config::{
     parse::nearest,
 };
 
-use super::text::{list, text};
+use super::text::text;
 
 /// The namespace and the name of a Gateway.
 pub(crate) type GatewayName = (String, String);
@@ -31,18 +31,20 @@ pub(crate) fn ours_of_route(
     mut route: Value,
     others: &BTreeSet<GatewayName>,
 ) -> Option<Value> {
-    let parents = list(&route, "/spec/parentRefs");
-    let is_ours = |parent: &Value| !is_others(namespace, parent, others);
-    if parents.iter().all(is_ours) {
-        return Some(route);
-    }
-    if !parents.iter().any(is_ours) {
-        return None;
-    }
     if let Some(Value::Array(parents)) = route.pointer_mut("/spec/parentRefs") {
-        parents.retain(|parent| !is_others(namespace, parent, others));
+        // One that names no parent at all has a mistake, which we tell of.
+        let is_meant_for_some = !parents.is_empty();
+        keep_ours(namespace, parents, others);
+        if is_meant_for_some && parents.is_empty() {
+            return None;
+        }
     }
     Some(route)
+}
+
+/// Leaves of a route's parents those that are ours.
+pub(super) fn keep_ours(namespace: &str, parents: &mut Vec<Value>, others: &BTreeSet<GatewayName>) {
+    parents.retain(|parent| !is_others(namespace, parent, others));
 }
 
 fn is_others(namespace: &str, parent: &Value, others: &BTreeSet<GatewayName>) -> bool {

@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
+use serde_json::Value;
 use usher_config::{
     kind::{Kind, Object, ObjectKey},
     parse::{API_FOLDER, Located, Parsed},
@@ -14,8 +16,8 @@ use usher_config::{
 use crate::{registry::places::Moved, status::ConditionReport};
 
 use super::{
-    ApiName, Cluster, Watched, document, located,
-    others::GatewayName,
+    ApiName, Cluster, Watched, document, is_route, located,
+    others::{GatewayName, keep_ours},
     placing::{Placed, There},
     workloads::workloads,
 };
@@ -32,6 +34,10 @@ pub(crate) struct Places {
     /// Services, and as what else a sidecar of one of their pods answers.
     pub(crate) strangers: BTreeMap<ServiceName, Name>,
 }
+
+/// By namespace, the Workloads that somebody has written, with their accounts. `None`: it has mistakes, its last good version
+/// runs, and any account there may be its own.
+type Written = BTreeMap<Name, BTreeMap<Name, Option<Name>>>;
 
 /// The configuration.
 #[derive(Debug, Default)]
@@ -76,9 +82,16 @@ impl Cluster {
         listed.is_some_and(|listed| listed.is_whole)
     }
 
+    /// Whether all is told that places are made of. Configuration that cannot be read holds up nobody who comes and goes.
+    fn knows_places(&self) -> bool {
+        let workloads = Watched::Documents(Kind::Workload);
+        let all = [Watched::Pods, Watched::Slices, Watched::Services, workloads];
+        all.into_iter().all(|watched| self.is_told(watched))
+    }
+
     /// Where everybody is, in namespaces where that has changed; `None`: nowhere.
     pub(crate) fn places(&mut self) -> Option<Places> {
-        if self.waits_for().is_some() || self.moved.is_empty() {
+        if !self.knows_places() || self.moved.is_empty() {
             return None;
         }
         let written = self.written();
@@ -97,24 +110,17 @@ impl Cluster {
             Some((namespace.parse().ok()?, pod.account.clone()))
         });
         self.accounts.extend(pods);
-        let declared: BTreeSet<(Name, Name)> = written
-            .iter()
-            .flat_map(|(namespace, all)| {
-                let all = all.iter();
-                all.map(|(_, account)| (namespace.clone(), account.clone()))
-            })
-            .collect();
-        said.moved.accounts = self.accounts.difference(&declared).cloned().collect();
-        said.moved.is_all = declared.is_empty();
+        let is_declared = |(namespace, account): &&(Name, Name)| {
+            let mut all = written.get(namespace).into_iter().flatten();
+            all.any(|(_, of)| of.as_ref().is_none_or(|of| of == account))
+        };
+        let of_pods = self.accounts.iter().filter(|one| !is_declared(one));
+        said.moved.accounts = of_pods.cloned().collect();
+        said.moved.is_all = written.is_empty();
         Some(said)
     }
 
-    fn place(
-        &mut self,
-        (text, namespace): (&str, &Name),
-        written: &BTreeMap<Name, BTreeMap<Name, Name>>,
-        said: &mut Places,
-    ) {
+    fn place(&mut self, (text, namespace): (&str, &Name), written: &Written, said: &mut Places) {
         let services = in_namespace(&self.services, text);
         let services = services.filter_map(|(_, located)| match &located.object {
             Object::Service(service) => Some((&service.metadata.name, service)),
@@ -133,7 +139,8 @@ impl Cluster {
         let services = there.services.values().copied();
         let found = workloads(namespace, pods, services, &names);
         let ending = there.pods.iter().filter(|(_, pod)| pod.ends);
-        let ending: BTreeSet<Name> = ending.filter_map(|(name, _)| name.parse().ok()).collect();
+        let ending = ending.filter_map(|(name, pod)| Some((name.parse().ok()?, pod.address?)));
+        let ending: BTreeMap<Name, IpAddr> = ending.collect();
         let Placed { places, strangers } = there.placed(namespace);
         let found: Vec<Arc<Located>> = found
             .into_iter()
@@ -161,19 +168,20 @@ impl Cluster {
     }
 
     /// The Workloads that somebody has written, with their accounts.
-    fn written(&mut self) -> BTreeMap<Name, BTreeMap<Name, Name>> {
-        let mut written: BTreeMap<Name, BTreeMap<Name, Name>> = BTreeMap::new();
+    fn written(&mut self) -> Written {
+        let mut written = Written::new();
         let documents = self.documents.get_mut(&Kind::Workload);
         let documents = documents.map(|listed| &mut listed.all).into_iter();
         for ((namespace, name), document) in documents.flatten() {
             let said = document.said((Kind::Workload, namespace, name), &BTreeSet::new());
             let objects = said.map(|said| said.objects.as_slice()).unwrap_or_default();
-            for located in objects {
-                if let Object::Workload(workload) = &located.object {
-                    let metadata = &workload.metadata;
-                    let there = written.entry(metadata.namespace.clone()).or_default();
-                    there.insert(metadata.name.clone(), workload.spec.service_account.clone());
-                }
+            let account = objects.iter().find_map(|located| match &located.object {
+                Object::Workload(workload) => Some(workload.spec.service_account.clone()),
+                _ => None,
+            });
+            if let Some(key) = document::key((Kind::Workload, namespace, name)) {
+                let there = written.entry(key.namespace).or_default();
+                there.insert(key.name, account);
             }
         }
         written
@@ -185,6 +193,7 @@ impl Cluster {
         verdicts: &BTreeMap<ObjectKey, Vec<ConditionReport>>,
         now: &str,
     ) -> Vec<Write> {
+        let others = self.other_gateways();
         let kinds = self.documents.iter();
         let kinds =
             kinds.filter_map(|(kind, listed)| Some((*kind, listed, self.served.get(kind)?)));
@@ -194,11 +203,43 @@ impl Cluster {
         });
         let writes = documents.filter_map(|(kind, (namespace, name), document, resource)| {
             let key = document::key((kind, namespace, name))?;
-            let verdict = verdicts.get(&key)?;
-            let current = document.current(namespace, resource)?;
+            let mut current = document.current(namespace, resource)?;
+            let parents = current.spec.get_mut("parentRefs");
+            let parents = parents.and_then(Value::as_array_mut);
+            let parents = parents.filter(|_| is_route(kind));
+            let is_others = parents.is_some_and(|parents| {
+                keep_ours(namespace, parents, &others);
+                parents.is_empty()
+            });
+            let verdict = match verdicts.get(&key) {
+                Some(verdict) => verdict.as_slice(),
+                // It was ours once: what was said of it then is taken back.
+                None if is_others => &[],
+                None => return None,
+            };
             status::write(&key, &current, verdict, now)
         });
         writes.collect()
+    }
+
+    /// Gateways of other controllers.
+    fn other_gateways(&self) -> BTreeSet<GatewayName> {
+        let gateways = self.documents.get(&Kind::Gateway);
+        let gateways = gateways.map(|listed| listed.all.iter()).into_iter();
+        let others = gateways.flatten();
+        let others = others.filter(|(_, gateway)| gateway.is_other_gateway());
+        others.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// ConfigMaps that some BackendTLSPolicy refers to.
+    fn certificates(&self) -> BTreeSet<ApiName> {
+        let policies = self.documents.get(&Kind::BackendTlsPolicy);
+        let policies = policies.map(|listed| listed.all.iter()).into_iter();
+        let named = policies.flatten().flat_map(|((namespace, _), policy)| {
+            let names = policy.refers_to().into_iter();
+            names.map(|name| (namespace.clone(), name))
+        });
+        named.collect()
     }
 
     /// To be said anew, although it is as it was.
@@ -212,11 +253,7 @@ impl Cluster {
         if self.waits_for().is_some() || !std::mem::take(&mut self.is_edited) {
             return None;
         }
-        let gateways = self.documents.get(&Kind::Gateway);
-        let gateways = gateways.map(|listed| listed.all.iter()).into_iter();
-        let others = gateways.flatten();
-        let others = others.filter(|(_, gateway)| gateway.is_other_gateway());
-        let others: BTreeSet<GatewayName> = others.map(|(name, _)| name.clone()).collect();
+        let others = self.other_gateways();
         let services = self.services.all.values();
         let workloads = self.workloads.values().flatten();
         let mut cluster = Parsed::of(services.chain(workloads).cloned().collect());
@@ -224,8 +261,12 @@ impl Cluster {
         let source = "what the API server of the cluster has";
         cluster.sources.insert(API_FOLDER.into(), source.into());
         let mut parts = vec![Arc::new(cluster)];
+        let certificates = self.certificates();
         for (kind, listed) in &mut self.documents {
             let all = listed.all.iter_mut();
+            // Every namespace has some, that nobody here refers to.
+            let all =
+                all.filter(|(name, _)| *kind != Kind::ConfigMap || certificates.contains(*name));
             parts.extend(all.filter_map(|((namespace, name), document)| {
                 document.said((*kind, namespace, name), &others).cloned()
             }));

@@ -1,5 +1,7 @@
 //! The mesh's own configuration, and what of Gateway API is others'.
 
+use serde::Deserialize as _;
+
 use super::*;
 
 const ROUTES: Watched = Watched::Documents(Kind::HttpRoute);
@@ -80,12 +82,14 @@ fn a_policy_whose_name_is_none_here_or_that_cannot_be_read_closes_and_hides_noth
     }
     let mut unreadable = policy("deep");
     unreadable["spec"]["rules"] = deep;
-    let all = vec![policy("with.a.dot"), unreadable];
+    let mut both = unreadable.clone();
+    both["metadata"]["name"] = json!("deep.with.a.dot");
+    let all = vec![policy("with.a.dot"), unreadable, both];
     objects.push((Watched::Documents(Kind::AccessPolicy), all));
     let (_, heard) = whole(&objects);
     assert_eq!(heard.keys(Kind::Service), ["account"]);
     assert!(heard.parsed.unreadable.is_empty(), "all else goes on");
-    assert_eq!(heard.parsed.rejected.len(), 2);
+    assert_eq!(heard.parsed.rejected.len(), 3);
     for rejected in &heard.parsed.rejected {
         assert!(
             !rejected.targets.is_empty() && rejected.named,
@@ -124,4 +128,80 @@ fn gateways_of_other_classes_and_what_hangs_on_them_alone_are_others() {
     cluster.put(GATEWAYS, &gateway("theirs", "usher"));
     heard.hear(&mut cluster);
     assert_eq!(heard.keys(Kind::HttpRoute), ["both", "theirs"]);
+}
+
+#[test]
+fn a_machines_workload_with_a_mistake_leaves_its_account_to_the_machine() {
+    let workloads = Watched::Documents(Kind::Workload);
+    let mut machine = json!({
+        "metadata": {"name": "account", "namespace": "bank", "labels": {"app": "account"}},
+        "spec": {"serviceAccount": "account"},
+    });
+    let mut objects = bank();
+    objects.push((workloads, vec![machine.clone()]));
+    let (mut cluster, mut heard) = whole(&objects);
+    let identity = "spiffe://usher.local/ns/bank/sa/account"
+        .parse()
+        .expect("valid");
+    assert!(!heard.placed.is_of_pods(&identity));
+    machine["spec"]["weight"] = json!("heavy");
+    cluster.put(workloads, &machine);
+    heard.hear(&mut cluster);
+    let rejected = &heard.parsed.rejected;
+    assert_eq!(rejected.len(), 1, "{:?}", heard.parsed.mistakes);
+    assert!(
+        !heard.placed.is_of_pods(&identity),
+        "its last good version runs"
+    );
+    assert!(
+        !heard.keys(Kind::Workload).contains(&"account".to_owned()),
+        "and nobody else has its name"
+    );
+    let gone = ("bank".to_owned(), "account".to_owned());
+    cluster.tell(workloads, Told::IsNot(gone));
+    heard.hear(&mut cluster);
+    assert!(heard.placed.is_of_pods(&identity), "it is gone");
+}
+
+#[test]
+fn of_config_maps_only_the_certificates_are_known_that_a_policy_refers_to() {
+    let (policies, maps) = (
+        Watched::Documents(Kind::BackendTlsPolicy),
+        Watched::Documents(Kind::ConfigMap),
+    );
+    let example = include_str!("../../../../../../config/examples/backend-tls.yaml");
+    let documents = serde_yaml::Deserializer::from_str(example);
+    let documents = documents.map(|one| Value::deserialize(one).expect("YAML"));
+    let of = |kind: &str, all: &[Value]| {
+        let mut all = all.iter().filter(|one| one["kind"] == kind).cloned();
+        all.next().expect("there")
+    };
+    let all: Vec<Value> = documents.collect();
+    let mut policy = of("BackendTLSPolicy", &all);
+    let map = of("ConfigMap", &all);
+    let mut other = map.clone();
+    other["metadata"]["name"] = json!("kube-root-ca.crt");
+    let mut big = map.clone();
+    big["data"]["more"] = json!("x".repeat(1 << 20));
+    let plain = json!({"metadata": {"name": "plain", "namespace": "bank"}, "data": {"a": "b"}});
+    let (mut cluster, mut heard) = whole(&[
+        (policies, vec![policy.clone()]),
+        (maps, vec![big, other, plain]),
+    ]);
+    assert_eq!(heard.keys(Kind::ConfigMap), ["partners-ca"]);
+    assert_eq!(heard.keys(Kind::BackendTlsPolicy), ["to-partners"]);
+    assert!(
+        heard.parsed.rejected.is_empty(),
+        "{:?}",
+        heard.parsed.mistakes
+    );
+    policy["spec"]["validation"]["caCertificateRefs"][0]["name"] = json!("plain");
+    cluster.put(policies, &policy);
+    heard.hear(&mut cluster);
+    assert_eq!(heard.keys(Kind::ConfigMap), Vec::<String>::new());
+    assert_eq!(
+        heard.parsed.mistakes.len(),
+        2,
+        "no such Service, no such map"
+    );
 }
