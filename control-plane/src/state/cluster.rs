@@ -3,7 +3,9 @@
 //! Who is where comes into force at once; configuration like a directory's, one after the other. While the API server cannot
 //! be asked, all stays as it is.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+mod verdicts;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -11,18 +13,20 @@ use tokio::{
 };
 use tracing::{info, warn};
 use usher_config::{
-    kind::{Kind, ObjectKey},
+    kind::Kind,
     model::Revision,
     parse::{Parsed, Rejected, api_file, together},
 };
 
 use crate::{
-    registry::{StoreError, World, object_key, places::Moved, store::Origin},
+    registry::{StoreError, World, places::Moved, store::Origin},
     source::kubernetes::{Change, Configuration, Feed, is_of_pods},
-    status::{ConditionReport, MistakeReport, RejectedObject},
+    status::{MistakeReport, RejectedObject},
 };
 
-use super::{Shown, State, apply::By, configure::off_thread, lock};
+use verdicts::verdicts;
+
+use super::{State, apply::By, configure::off_thread, lock};
 
 /// What failures of watches are told of, in the place of an object.
 const NAME: &str = "Kubernetes API";
@@ -97,7 +101,9 @@ impl State {
                     if feed.wants_verdicts()
                         && let Ok(shown) = self.shown().await
                     {
-                        feed.tell(&verdicts(&shown));
+                        let configuration = self.0.configuration.load();
+                        let (world, compiled) = (&configuration.world, &configuration.compiled);
+                        feed.tell(&verdicts(&shown, world, compiled));
                     }
                 }
                 applied = done(&mut applying) => {
@@ -201,16 +207,6 @@ fn untold(world: &World, is_untold: impl Fn(Kind) -> bool) -> Parsed {
         })
         .collect();
     kept
-}
-
-/// What is to be said of each object.
-fn verdicts(shown: &Shown) -> BTreeMap<ObjectKey, Vec<ConditionReport>> {
-    let objects = shown.objects.iter();
-    let verdicts = objects.filter_map(|object| {
-        let key = object_key(&object.title()).ok()?;
-        Some((key, object.conditions.clone()))
-    });
-    verdicts.collect()
 }
 
 /// Returns when the one under way is in force; never while there is none.

@@ -12,10 +12,11 @@ use usher_config::{
 
 use super::{
     cluster::{Cluster, Places, Said, Told, Watched},
+    status::Verdict,
     watches::{News, Watches},
     writer::Writer,
 };
-use crate::{clock::now_text, status::ConditionReport};
+use crate::clock::now_text;
 
 /// A burst is over after so long without news, and told of after this time in any case.
 const QUIET: Duration = Duration::from_millis(10);
@@ -93,7 +94,7 @@ impl Feed {
     }
 
     /// What is to be said of objects, in their statuses.
-    pub fn tell(&mut self, verdicts: &BTreeMap<ObjectKey, Vec<ConditionReport>>) {
+    pub fn tell(&mut self, verdicts: &BTreeMap<ObjectKey, Verdict>) {
         let writes = self.cluster.writes(verdicts, &now_text());
         self.writer.write(writes);
     }

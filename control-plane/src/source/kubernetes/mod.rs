@@ -23,4 +23,6 @@ pub(crate) use cluster::is_of_pods;
 pub use feed::{Change, Configuration, Feed};
 pub use kube::Client;
 pub use reviews::TokenReviews;
+pub(crate) use status::ListenerVerdict;
+pub use status::Verdict;
 pub use trust::TrustMaps;

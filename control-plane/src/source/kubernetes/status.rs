@@ -13,11 +13,34 @@ use crate::status::ConditionReport;
 /// Who we are, in lists of several controllers.
 const CONTROLLER: &str = "usher.dev/control-plane";
 
+/// Of its kinds.
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
 /// As Gateway API bounds them.
 const MESSAGE_MAX: usize = 32_768;
 
 /// Entries for several controllers.
 const ENTRIES_MAX: usize = 32;
+
+/// What is to be said of an object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    /// Of all of it.
+    pub(crate) conditions: Vec<ConditionReport>,
+    /// Of a Gateway's listeners, in their order.
+    pub(crate) listeners: Vec<ListenerVerdict>,
+}
+
+/// What is to be said of a listener.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ListenerVerdict {
+    pub(crate) name: String,
+    /// Of routes that it takes.
+    pub(crate) kinds: Vec<String>,
+    /// How many routes it has.
+    pub(crate) attached: usize,
+    pub(crate) conditions: Vec<ConditionReport>,
+}
 
 /// How a status is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +67,10 @@ pub(super) struct Write {
 pub(super) fn write(
     key: &ObjectKey,
     current: &Current<'_>,
-    conditions: &[ConditionReport],
+    verdict: &Verdict,
     now: &str,
 ) -> Option<Write> {
+    let conditions = verdict.conditions.as_slice();
     let (how, status) = match key.kind {
         Kind::ReferenceGrant => return None,
         Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute => {
@@ -75,7 +99,7 @@ pub(super) fn write(
             };
             (How::Merge, entries.status(current, (conditions, now))?)
         }
-        _ => (How::Apply, own(current, conditions, now)?),
+        _ => (How::Apply, own(current, verdict, now)?),
     };
     let mut metadata = Map::new();
     let mut put = |name: &str, value: &str| metadata.insert(name.to_owned(), json!(value));
@@ -99,13 +123,13 @@ pub(super) fn write(
 }
 
 /// Conditions that are ours alone, where others may have some of their own; `None`: they are so.
-fn own(current: &Current<'_>, conditions: &[ConditionReport], now: &str) -> Option<Value> {
+fn own(current: &Current<'_>, verdict: &Verdict, now: &str) -> Option<Value> {
     let known = current
         .status
         .get("conditions")
         .cloned()
         .unwrap_or_default();
-    let wanted = of(conditions, &known, current.generation, now);
+    let wanted = of(&verdict.conditions, &known, current.generation, now);
     let has = |r#type: &Value| wanted.iter().any(|ours| ours["type"] == *r#type);
     let all = known.as_array().map(Vec::as_slice).unwrap_or_default();
     let ours: Vec<&Value> = all.iter().filter(|one| has(&one["type"])).collect();
@@ -114,7 +138,39 @@ fn own(current: &Current<'_>, conditions: &[ConditionReport], now: &str) -> Opti
         ["PartiallyInvalid", "Warning"].contains(&r#type) && !has(&one["type"])
     };
     let is_so = !all.iter().any(is_over) && is_as(&ours, &wanted);
-    (!is_so).then(|| json!({"conditions": wanted}))
+    if verdict.listeners.is_empty() {
+        return (!is_so).then(|| json!({"conditions": wanted}));
+    }
+    let (listeners, are_so) = listeners(current, &verdict.listeners, now);
+    (!is_so || !are_so).then(|| json!({"conditions": wanted, "listeners": listeners}))
+}
+
+/// Those of a Gateway, and whether they are there like that.
+fn listeners(current: &Current<'_>, verdicts: &[ListenerVerdict], now: &str) -> (Vec<Value>, bool) {
+    let known = current.status.get("listeners").and_then(Value::as_array);
+    let known = known.map(Vec::as_slice).unwrap_or_default();
+    let mut are_so = known.len() == verdicts.len();
+    let wanted = verdicts.iter().map(|verdict| {
+        let before = known.iter().find(|one| one["name"] == verdict.name);
+        let there = before.map(|one| one["conditions"].clone());
+        let there = there.unwrap_or_default();
+        let conditions = of(&verdict.conditions, &there, current.generation, now);
+        let kinds = verdict.kinds.iter();
+        let kinds = kinds.map(|kind| json!({"group": GATEWAY_API, "kind": kind}));
+        let wanted = json!({
+            "name": verdict.name, "supportedKinds": kinds.collect::<Vec<_>>(), "attachedRoutes": verdict.attached,
+            "conditions": conditions,
+        });
+        are_so &= before.is_some_and(|before| {
+            let there = there.as_array().map(Vec::as_slice).unwrap_or_default();
+            let there: Vec<&Value> = there.iter().collect();
+            let same = |field: &str| before[field] == wanted[field];
+            same("supportedKinds") && same("attachedRoutes") && is_as(&there, &conditions)
+        });
+        wanted
+    });
+    let wanted = wanted.collect();
+    (wanted, are_so)
 }
 
 /// A list that several controllers share, with an entry for each reference.

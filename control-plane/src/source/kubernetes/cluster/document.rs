@@ -51,7 +51,7 @@ const STATUS_BYTES_MAX: usize = 64 << 10;
 
 /// Of an object's status, what may be ours.
 fn status(object: &Value) -> Option<Box<str>> {
-    let fields = ["conditions", "parents", "ancestors"].map(|field| {
+    let fields = ["conditions", "parents", "ancestors", "listeners"].map(|field| {
         let found = object.pointer(&format!("/status/{field}"))?;
         Some((field.to_owned(), found.clone()))
     });

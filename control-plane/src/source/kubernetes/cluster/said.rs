@@ -13,7 +13,7 @@ use usher_config::{
     value::{Name, ServiceName},
 };
 
-use crate::{registry::places::Moved, status::ConditionReport};
+use crate::registry::places::Moved;
 
 use super::{
     ApiName, Cluster, Watched, document, is_route, located,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::source::kubernetes::{
     listed::{Listed, OBJECTS_MAX},
-    status::{self, Write},
+    status::{self, Verdict, Write},
 };
 
 /// Where everybody is.
@@ -188,11 +188,7 @@ impl Cluster {
     }
 
     /// What of statuses is not as it should be. `verdicts`: what is to be said of objects, by key; `now`: RFC 3339.
-    pub(crate) fn writes(
-        &self,
-        verdicts: &BTreeMap<ObjectKey, Vec<ConditionReport>>,
-        now: &str,
-    ) -> Vec<Write> {
+    pub(crate) fn writes(&self, verdicts: &BTreeMap<ObjectKey, Verdict>, now: &str) -> Vec<Write> {
         let others = self.other_gateways();
         let kinds = self.documents.iter();
         let kinds =
@@ -211,10 +207,11 @@ impl Cluster {
                 keep_ours(namespace, parents, &others);
                 parents.is_empty()
             });
+            let nothing = Verdict::default();
             let verdict = match verdicts.get(&key) {
-                Some(verdict) => verdict.as_slice(),
+                Some(verdict) => verdict,
                 // It was ours once: what was said of it then is taken back.
-                None if is_others => &[],
+                None if is_others => &nothing,
                 None => return None,
             };
             status::write(&key, &current, verdict, now)

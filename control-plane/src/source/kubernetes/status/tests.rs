@@ -25,12 +25,15 @@ fn condition(r#type: &str, status: ConditionStatus, message: &str) -> ConditionR
     }
 }
 
-fn verdict() -> Vec<ConditionReport> {
-    vec![
-        condition("Accepted", ConditionStatus::True, "in force"),
-        condition("ResolvedRefs", ConditionStatus::True, "all is there"),
-        condition("Programmed", ConditionStatus::True, "2/2"),
-    ]
+fn verdict() -> Verdict {
+    Verdict {
+        conditions: vec![
+            condition("Accepted", ConditionStatus::True, "in force"),
+            condition("ResolvedRefs", ConditionStatus::True, "all is there"),
+            condition("Programmed", ConditionStatus::True, "2/2"),
+        ],
+        listeners: Vec::new(),
+    }
 }
 
 fn resource() -> (String, String) {
@@ -64,7 +67,7 @@ fn applied(before: &Value, write: &Write) -> Value {
 #[test]
 fn conditions_are_written_once_and_again_only_if_they_are_others() {
     let resource = resource();
-    let of = |status: &Value, verdict: &[ConditionReport]| {
+    let of = |status: &Value, verdict: &Verdict| {
         let current = current(&resource, json!({}), status.clone());
         write(&key(Kind::AccessPolicy), &current, verdict, NOW)
     };
@@ -83,10 +86,10 @@ fn conditions_are_written_once_and_again_only_if_they_are_others() {
     assert_eq!(of(&there, &verdict()), None);
     // More proxies run it: the answer is the same.
     let mut counted = verdict();
-    counted[2].message = "3/3".to_owned();
+    counted.conditions[2].message = "3/3".to_owned();
     assert_eq!(of(&there, &counted), None);
     let mut refused = verdict();
-    refused[0].status = ConditionStatus::False;
+    refused.conditions[0].status = ConditionStatus::False;
     let current = current(&resource, json!({}), there);
     let second = write(
         &key(Kind::AccessPolicy),
@@ -104,7 +107,9 @@ fn conditions_are_written_once_and_again_only_if_they_are_others() {
 fn a_warning_that_is_over_is_taken_away() {
     let resource = resource();
     let mut warned = verdict();
-    warned.push(condition("Warning", ConditionStatus::True, "late"));
+    warned
+        .conditions
+        .push(condition("Warning", ConditionStatus::True, "late"));
     let current1 = current(&resource, json!({}), json!({}));
     let there = write(&key(Kind::Mesh), &current1, &warned, NOW).expect("new");
     let current2 = current(&resource, json!({}), applied(&json!({}), &there));
@@ -150,6 +155,43 @@ fn what_other_controllers_say_of_a_route_stays_and_the_write_is_for_the_version_
         .expect("a list")
         .clone();
     assert_eq!((entries.len(), &entries[0]), (2, &theirs));
+}
+
+#[test]
+fn what_a_gateways_listeners_have_is_written_when_it_changes() {
+    let resource = resource();
+    let listener = |attached: usize| ListenerVerdict {
+        name: "web".to_owned(),
+        kinds: vec!["HTTPRoute".to_owned()],
+        attached,
+        conditions: vec![condition("Accepted", ConditionStatus::True, "in force")],
+    };
+    let of = |status: &Value, listeners: Vec<ListenerVerdict>| {
+        let verdict = Verdict {
+            listeners,
+            ..verdict()
+        };
+        let current = current(&resource, json!({}), status.clone());
+        write(&key(Kind::Gateway), &current, &verdict, NOW)
+    };
+    let first = of(&json!({}), vec![listener(1)]).expect("nothing is there");
+    let there = applied(&json!({}), &first);
+    let web = &there["listeners"][0];
+    assert_eq!(
+        (&web["name"], &web["attachedRoutes"]),
+        (&json!("web"), &json!(1))
+    );
+    let kind = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"});
+    assert_eq!(web["supportedKinds"], json!([kind]));
+    assert_eq!(web["conditions"][0]["type"], "Accepted");
+    assert_eq!(of(&there, vec![listener(1)]), None);
+    let second = of(&there, vec![listener(2)]).expect("another route");
+    assert_eq!(second.body["status"]["listeners"][0]["attachedRoutes"], 2);
+    let mut other = listener(1);
+    other.name = "tls".to_owned();
+    let third = of(&there, vec![other]).expect("another listener");
+    let listeners = third.body["status"]["listeners"].as_array();
+    assert_eq!(listeners.map(Vec::len), Some(1));
 }
 
 #[test]
