@@ -357,7 +357,9 @@ fn not_reviewed(error: &NotReviewed) -> Status {
         NotReviewed::Refused(_) | NotReviewed::NoServiceAccount(_) => {
             Status::unauthenticated(error.to_string())
         }
-        NotReviewed::Unreachable(_) => Status::unavailable(error.to_string()),
+        NotReviewed::Unreachable(_) | NotReviewed::NotAllowed(_) => {
+            Status::unavailable(error.to_string())
+        }
     }
 }
 

@@ -51,6 +51,12 @@ pub enum NotReviewed {
         "the token is {0}'s, allowed: a service account's (system:serviceaccount:NAMESPACE:NAME)"
     )]
     NoServiceAccount(String),
+    /// This control plane may not ask. Over when somebody lets it.
+    #[error(
+        "the API server does not let this control plane ask whose a service account's token is ({0}); its account needs the \
+         right to create tokenreviews (config/kubernetes/cluster/rights.yaml, or the ClusterRole system:auth-delegator)"
+    )]
+    NotAllowed(String),
     /// There is no answer. Over when there is one.
     #[error("the API server was not reached to ask whose the service account's token is")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),

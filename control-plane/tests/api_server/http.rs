@@ -121,12 +121,13 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
     if let Some(selector) = query("fieldSelector") {
         asked.selection.name = selector.strip_prefix("metadata.name=").map(str::to_owned);
     }
-    let is_forbidden = asked.name.is_none() && {
-        let objects = shared.objects();
-        objects.forbidden.contains(&asked.selection.plural)
+    let selection = &asked.selection;
+    let forbidden = match (&asked.name, &selection.namespace) {
+        (None, _) => selection.plural.clone(),
+        (Some(_), namespace) => format!("{} {}", parts.method, namespace.as_deref().unwrap_or("")),
     };
-    if is_forbidden {
-        let why = format!("{} is forbidden", asked.selection.plural);
+    if shared.objects().forbidden.contains(&forbidden) {
+        let why = format!("{forbidden} is forbidden");
         return status(StatusCode::FORBIDDEN, "Forbidden", &why);
     }
     match (parts.method, asked.name.clone()) {

@@ -155,10 +155,10 @@ impl ApiServer {
         self.shared.objects().broken_pages = plurals.collect();
     }
 
-    /// From now on nobody may list or watch these; nothing: whoever asks may.
-    pub(crate) fn forbid(&self, plurals: &[&str]) {
-        let plurals = plurals.iter().map(|one| (*one).to_owned());
-        self.shared.objects().forbidden = plurals.collect();
+    /// From now on nobody may list or watch these plurals, nor do this in a namespace (`PATCH bank`); nothing: whoever asks may.
+    pub(crate) fn forbid(&self, what: &[&str]) {
+        let what = what.iter().map(|one| (*one).to_owned());
+        self.shared.objects().forbidden = what.collect();
     }
 
     /// Watches are slow: so long for each batch of lines.

@@ -99,7 +99,7 @@ pub(crate) struct Objects {
     crossing: usize,
     /// Group, version, kind and plural of CustomResourceDefinitions.
     pub(crate) installed: Vec<(String, String, String)>,
-    /// Of these plurals nobody may list or watch any.
+    /// Of these plurals nobody may list or watch any; `PATCH bank`: none may be changed in this namespace.
     pub(crate) forbidden: Vec<String>,
     /// Of these plurals only the first page of a list is answered.
     pub(crate) broken_pages: Vec<String>,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::bank::{accepted, bank, endpoints, pod_key, policy, read, service};
 use crate::{
-    api_server::ApiServer,
+    api_server::{ApiServer, Key},
     plane::{Plane, eventually},
 };
 
@@ -238,4 +238,40 @@ async fn the_first_start_waits_for_the_kind_that_names_the_trust_domain() {
     plane.answers().await;
     let status = read(&plane, "/v1/status").await.expect("an answer");
     assert_eq!(status["trustDomain"], "late.test");
+}
+
+#[tokio::test]
+async fn a_namespace_that_takes_no_roots_keeps_them_from_no_other() {
+    let api = bank().await;
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    api.put(namespace("closed"));
+    api.forbid(&["PATCH closed"]);
+    let _plane = Plane::following(&api).await;
+    let roots = |namespace: &str| {
+        let key = Key {
+            namespace: namespace.to_owned(),
+            ..Key::of_cluster("v1", "configmaps", "usher-trust")
+        };
+        api.get(&key)
+    };
+    let tries = || {
+        let requests = api.requests();
+        let path = "/namespaces/closed/configmaps/usher-trust";
+        requests.iter().filter(|one| one.contains(path)).count()
+    };
+    // Each try is followed by a longer pause than the one before: 1 s, 2 s, 4 s.
+    eventually("it was tried three times", async || {
+        (tries() >= 3).then_some(())
+    })
+    .await;
+    api.put(namespace("late"));
+    eventually("the next namespace has them", async || roots("late")).await;
+    assert_eq!(
+        (tries(), roots("closed")),
+        (3, None),
+        "it did not wait for that one"
+    );
+    api.forbid(&[]);
+    eventually("it has them, too", async || roots("closed")).await;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, Error, api::PostParams};
 
 use crate::ca::service_account::{AUDIENCE, NotReviewed, Reviewed, Reviews, subject};
 
@@ -31,8 +31,17 @@ impl Reviews for TokenReviews {
             ..TokenReview::default()
         };
         let answer = self.0.create(&PostParams::default(), &question).await;
-        let answer = answer.map_err(|error| NotReviewed::Unreachable(Box::new(error)))?;
+        let answer = answer.map_err(unanswered)?;
         reviewed(answer.status.unwrap_or_default())
+    }
+}
+
+fn unanswered(error: Error) -> NotReviewed {
+    match error {
+        Error::Api(status) if matches!(status.code, 401 | 403) => {
+            NotReviewed::NotAllowed(status.message)
+        }
+        error => NotReviewed::Unreachable(Box::new(error)),
     }
 }
 

@@ -17,7 +17,7 @@ use kube::{
     },
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::listed::Listed;
@@ -31,6 +31,9 @@ const MANAGER: &str = "usher-trust";
 
 /// Writes at once: of a thousand namespaces when roots change, and the API server has more to do.
 const WRITES_MAX: usize = 8;
+
+/// For one write.
+const WRITE_MAX: Duration = Duration::from_secs(10);
 
 /// After a write that failed, doubled with each further turn of which one does.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -116,44 +119,59 @@ impl TrustMaps {
         let mut maps = pin!(watcher(maps, ours).default_backoff());
         let mut changes = self.authority.changes();
         let (mut known, mut again, mut pause) = (Known::default(), None, PAUSE_MIN);
+        // Namespaces that are not tried before `again`; all others are.
+        let mut failed = BTreeSet::new();
         loop {
             tokio::select! {
                 Some(event) = namespaces.next() => told(event, |event| known.namespace(event)),
                 Some(event) = maps.next() => told(event, |event| known.map(event)),
                 // The authority lives as long as we do.
                 _ = changes.changed() => {}
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => again = None,
-            }
-            if again.is_some() {
-                continue;
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    again = None;
+                    failed.clear();
+                }
             }
             let roots = self.authority.roots_pem().1;
-            match self.write(&mut known, &roots).await {
-                0 => pause = PAUSE_MIN,
-                failed => {
-                    warn!(
-                        failed,
-                        "ConfigMaps usher-trust could not be written: pods there wait for one; trying again"
-                    );
-                    again = Some(Instant::now() + pause);
-                    pause = (pause * 2).min(PAUSE_MAX);
+            let more = self.write(&mut known, &roots, &failed).await;
+            if more.is_empty() {
+                if again.is_none() {
+                    pause = PAUSE_MIN;
                 }
+                continue;
+            }
+            warn!(
+                failed = more.len(),
+                namespace = more.first(),
+                "ConfigMaps usher-trust could not be written: pods there wait for one; trying again"
+            );
+            failed.extend(more);
+            if again.is_none() {
+                again = Some(Instant::now() + pause);
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
     }
 
-    /// Writes what is lacking; how many could not be.
-    async fn write(&self, known: &mut Known, roots: &str) -> usize {
-        let lacking = known.lacking(roots);
+    /// Writes what is lacking, but for what has just failed; what could not be.
+    async fn write(
+        &self,
+        known: &mut Known,
+        roots: &str,
+        failed: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let mut lacking = known.lacking(roots);
+        lacking.retain(|namespace| !failed.contains(namespace));
         let writes = lacking.into_iter().map(async |namespace| {
-            let written = self.write_one(&namespace, roots).await;
+            let written = self.write_one(&namespace, roots);
+            let written = timeout(WRITE_MAX, written).await;
             (namespace, written)
         });
         let mut writes = pin!(stream::iter(writes).buffer_unordered(WRITES_MAX));
-        let mut failed = 0;
+        let mut failed = BTreeSet::new();
         while let Some((namespace, written)) = writes.next().await {
             match written {
-                Ok(()) => {
+                Ok(Ok(())) => {
                     info!(namespace, "usher-trust written");
                     // The watch will say so, too.
                     let roots = Some(roots.to_owned());
@@ -163,7 +181,7 @@ impl TrustMaps {
                     known.maps.all.insert(namespace, roots);
                 }
                 // It goes, or went: the watch will say so.
-                Err(Error::Api(status))
+                Ok(Err(Error::Api(status)))
                     if status.code == 404
                         || status.reason == "Forbidden"
                             && status.message.contains("being terminated") =>
@@ -171,9 +189,13 @@ impl TrustMaps {
                     debug!(namespace, "a namespace that ends gets no usher-trust");
                     known.namespaces.all.remove(&namespace);
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     debug!(namespace, %error, "usher-trust not written");
-                    failed += 1;
+                    failed.insert(namespace);
+                }
+                Err(_) => {
+                    debug!(namespace, "usher-trust not written in time");
+                    failed.insert(namespace);
                 }
             }
         }

@@ -71,3 +71,19 @@ fn whatever_is_less_than_a_yes_is_a_no() {
     let said = reviewed(expired).expect_err("no").to_string();
     assert!(said.contains("token has expired"), "{said}");
 }
+
+#[test]
+fn who_may_not_ask_is_told_so_and_not_that_nobody_answers() {
+    let refused = |code: u16| {
+        let status = kube::core::Status {
+            message: "tokenreviews is forbidden".to_owned(),
+            code,
+            ..kube::core::Status::default()
+        };
+        unanswered(Error::Api(Box::new(status)))
+    };
+    let said = refused(403).to_string();
+    assert!(said.contains("tokenreviews is forbidden"), "{said}");
+    assert!(said.contains("rights.yaml"), "{said}");
+    assert!(matches!(refused(500), NotReviewed::Unreachable(_)));
+}
