@@ -127,30 +127,38 @@ impl Watch {
                 }
             }
         }
-        // Before it is read, so that no change after the reading is missed.
-        self.follow();
+        self.burst.send_if_modified(|burst| {
+            burst.is_over();
+            false
+        });
     }
 
-    /// Watches what the path leads to by now.
-    fn follow(&mut self) {
-        let way = Way::to(&self.path);
-        // While nothing is there, whoever puts it there is seen by the old watches on the way.
-        if way.end.is_none() {
-            return;
-        }
+    /// Watches what the path leads to by now; whether that is somewhere else than before: then it is to be read once more,
+    /// since nobody has watched it until now. Afterwards, and not before a reading: to look at all names of a large directory
+    /// takes as long as to read what has changed in it.
+    pub async fn follow(&mut self) -> bool {
+        let path = self.path.clone();
+        let way = tokio::task::spawn_blocking(move || Way::to(&path)).await;
+        // While nothing is there, whoever puts it there is seen by the old watches on the way. An error is a panic, which has
+        // been logged.
+        let Some(way) = way.ok().filter(|way| way.end.is_some()) else {
+            return false;
+        };
         self.burst.send_if_modified(|burst| {
-            *burst = Burst::new(Arc::clone(&way.files));
+            burst.knows(Arc::clone(&way.files));
             false
         });
         if !way.leads_elsewhere(&self.way) {
-            return;
+            return false;
         }
         match watcher(&way, self.burst.clone()) {
             Ok(watcher) => (self.watcher, self.way) = (Some(watcher), way),
             Err(error) => {
                 warn!(%error, directory = %self.path.display(), "cannot watch the directory");
+                return false;
             }
         }
+        true
     }
 }
 

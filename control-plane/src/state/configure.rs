@@ -62,6 +62,9 @@ impl State {
                     seen = None;
                 }
             }
+            if watch.follow().await {
+                continue;
+            }
             tokio::select! {
                 () = watch.changed() => {}
                 // What waited is read again, now to come into force.

@@ -46,6 +46,16 @@ impl Burst {
         }
     }
 
+    /// What comes from now on is another one.
+    pub(super) fn is_over(&mut self) {
+        *self = Self::new(Arc::clone(&self.known));
+    }
+
+    /// Files that are there by now. What has happened since the last one was over stays.
+    pub(super) fn knows(&mut self, known: Arc<BTreeSet<PathBuf>>) {
+        self.known = known;
+    }
+
     /// Something happened, of whatever kind.
     pub(super) fn note(&mut self, event: &Event) {
         match event.kind {

@@ -45,6 +45,7 @@ async fn is_noticed(watch: &mut Watch) {
     timeout(AGAIN / 2, watch.changed())
         .await
         .expect("noticed before the next look in any case");
+    watch.follow().await;
 }
 
 #[tokio::test]
