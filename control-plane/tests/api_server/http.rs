@@ -121,14 +121,8 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
     if let Some(selector) = query("fieldSelector") {
         asked.selection.name = selector.strip_prefix("metadata.name=").map(str::to_owned);
     }
-    let selection = &asked.selection;
-    let forbidden = match (&asked.name, &selection.namespace) {
-        (None, _) => selection.plural.clone(),
-        (Some(_), namespace) => format!("{} {}", parts.method, namespace.as_deref().unwrap_or("")),
-    };
-    if shared.objects().forbidden.contains(&forbidden) {
-        let why = format!("{forbidden} is forbidden");
-        return status(StatusCode::FORBIDDEN, "Forbidden", &why);
+    if let Some(refused) = forbidden(shared, &parts.method, &asked) {
+        return refused;
     }
     match (parts.method, asked.name.clone()) {
         (Method::GET, Some(name)) => match shared.objects().get(&asked.key(&name)) {
@@ -172,6 +166,18 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
             status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &why)
         }
     }
+}
+
+/// What nobody may do.
+fn forbidden(shared: &Shared, method: &Method, asked: &Asked) -> Option<Answer> {
+    let selection = &asked.selection;
+    let what = match (&asked.name, &selection.namespace) {
+        (None, _) => selection.plural.clone(),
+        (Some(_), namespace) => format!("{method} {}", namespace.as_deref().unwrap_or("")),
+    };
+    let is_forbidden = shared.objects().forbidden.contains(&what);
+    let why = format!("{what} is forbidden");
+    is_forbidden.then(|| status(StatusCode::FORBIDDEN, "Forbidden", &why))
 }
 
 /// A new object, or a new version of one.

@@ -164,7 +164,7 @@ fn listeners(current: &Current<'_>, verdicts: &[ListenerVerdict], now: &str) -> 
         are_so &= before.is_some_and(|before| {
             let there = there.as_array().map(Vec::as_slice).unwrap_or_default();
             let there: Vec<&Value> = there.iter().collect();
-            let same = |field: &str| before[field] == wanted[field];
+            let same = |field: &str| before.get(field) == wanted.get(field);
             same("supportedKinds") && same("attachedRoutes") && is_as(&there, &conditions)
         });
         wanted
