@@ -74,7 +74,7 @@ pub fn api_file(kind: Kind, namespace: &str, name: &str) -> PathBuf {
 }
 
 /// Whether it is such a name. What runs in a cluster is not written in it: a Service there need not select a Workload.
-pub(super) fn is_api_file(file: &Path) -> bool {
+pub fn is_api_file(file: &Path) -> bool {
     file.starts_with(API_FOLDER) && file.extension().is_none()
 }
 

@@ -131,7 +131,7 @@ pub enum Colours {
     Ansi,
 }
 
-pub use api::{API_FOLDER, api_file, parse_alone, parse_object, together, written};
+pub use api::{API_FOLDER, api_file, is_api_file, parse_alone, parse_object, together, written};
 pub use files::{
     UNNAMED, parse_directory, parse_directory_again, parse_files, parse_paths, unnamed,
 };

@@ -8,7 +8,7 @@ use std::{
 
 use usher_config::{
     kind::{Kind, ObjectKey, TargetRef},
-    parse::{Mistake, Parsed, Severity},
+    parse::{Mistake, Parsed, Severity, is_api_file},
 };
 
 use crate::status::{MistakeReport, RejectedObject};
@@ -35,12 +35,15 @@ pub(super) fn report(mistake: &Mistake, base: &Path) -> MistakeReport {
         let (file, line) = (relative(&related.file, base), related.position.line);
         let _ = match line {
             0 => write!(message, " ({}: {file})", related.label),
+            _ if is_api_file(&related.file) => write!(message, " ({}: {file})", related.label),
             line => write!(message, " ({}: {file}:{line})", related.label),
         };
     }
     let file = relative(&mistake.file, base);
     MistakeReport {
         at: match mistake.position.line {
+            // One line of JSON, which nobody has written: the field says where.
+            _ if is_api_file(&mistake.file) => file,
             // The file may say something else by now.
             0 => format!("{file}, as it was accepted"),
             line => format!("{file}:{line}:{}", mistake.position.column),

@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use usher_config::{
     kind::{Kind, Mesh, Object, ObjectKey, VirtualCidr},
-    parse::{Located, Mistake, Parsed, Severity, parse_files},
+    parse::{Located, Mistake, Parsed, Severity, is_api_file, parse_files},
     value::{Jwks, JwksUri, ServiceName, TrustDomain},
 };
 
@@ -261,7 +261,10 @@ impl World {
             let position = located.positions.of(path);
             let file = relative(&located.file, base);
             MistakeReport {
-                at: format!("{file}:{}:{}", position.line, position.column),
+                at: match is_api_file(&located.file) {
+                    true => file,
+                    false => format!("{file}:{}:{}", position.line, position.column),
+                },
                 path: path.to_owned(),
                 message,
             }

@@ -108,8 +108,9 @@ async fn an_object_with_a_mistake_keeps_its_last_good_version_and_is_named() {
 async fn kinds_are_found_in_the_version_that_is_there_and_when_they_come_later() {
     let api = ApiServer::start().await;
     api.put(service("account"));
+    api.install("usher.dev/v1alpha1", "Mesh", "meshes");
     let plane = Plane::following(&api).await;
-    eventually("it runs without any of our kinds", async || {
+    eventually("it runs without any other of our kinds", async || {
         let services = read(&plane, "/v1/services").await?;
         (services.as_array()?.len() == 1).then_some(())
     })

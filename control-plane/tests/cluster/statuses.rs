@@ -60,7 +60,9 @@ async fn what_became_of_an_object_is_in_its_status_and_is_written_once() {
         object["metadata"]["annotations"] = json!({"note": "x"})
     });
     // Another object's status is written by a later look than the one that saw this edit.
-    api.put(policy("second", &json!([])));
+    let mut other = policy("second", &json!([]));
+    other["spec"]["targetRefs"][0]["name"] = json!("nobody");
+    api.put(other);
     let second = key("usher.dev/v1alpha1", "accesspolicies", "second");
     eventually("another one is written", async || {
         let object = api.get(&second)?;
