@@ -65,5 +65,7 @@ fn in_order(called: &str) -> String {
         None => format!("    *(.text.{name} .text.unlikely.{name})\n"),
     });
     let sections: String = sections.collect();
-    format!("SECTIONS {{\n  .text.called : {{\n{sections}  }}\n}}\nINSERT BEFORE .text;\n")
+    // Each program runs all of these when it starts.
+    let startup = "    *(.text.startup .text.startup.*)\n";
+    format!("SECTIONS {{\n  .text.called : {{\n{startup}{sections}  }}\n}}\nINSERT BEFORE .text;\n")
 }

@@ -109,13 +109,14 @@ pub async fn http2(
     })
     .await;
     if drained && ended.is_ok() {
-        let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_linger(cx))).await;
+        // Boxed, as the other one below: their place, too, would be kept for as long as the connection.
+        let _ = Box::pin(timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_linger(cx)))).await;
     }
     let Err(error) = ended else {
         return Ok(served);
     };
     // `h2` has written a GOAWAY that says why, but a write is only gathered here.
-    let _ = timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_flush(cx))).await;
+    let _ = Box::pin(timeout(LINGER_MAX, poll_fn(|cx| flusher.poll_flush(cx)))).await;
     if error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) {
         return Ok(Served::Bounded(Bound::Flood));
     }
