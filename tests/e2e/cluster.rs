@@ -94,7 +94,13 @@ async fn pair(
     api: &ApiServer,
     application: &Application,
 ) -> Result<Option<(Mesh, Sidecar, Sidecar)>> {
-    api.install("usher.dev/v1alpha1", "AccessPolicy", "accesspolicies");
+    for (kind, plural) in [
+        ("Mesh", "meshes"),
+        ("Workload", "workloads"),
+        ("AccessPolicy", "accesspolicies"),
+    ] {
+        api.install("usher.dev/v1alpha1", kind, plural);
+    }
     let there = address(1);
     api.put(pod("api-1", "api", (&there, true)));
     api.put(pod("web-1", "web", (&address(2), false)));

@@ -114,9 +114,12 @@ impl Cluster {
             let mut all = written.get(namespace).into_iter().flatten();
             all.any(|(_, of)| of.as_ref().is_none_or(|of| of == account))
         };
-        let of_pods = self.accounts.iter().filter(|one| !is_declared(one));
+        // An API server that starts says for a while that it has no such kind: what is stored may be machines' then.
+        let is_known = self.has_told(Kind::Workload);
+        let of_pods = self.accounts.iter();
+        let of_pods = of_pods.filter(|one| is_known && !is_declared(one));
         said.moved.accounts = of_pods.cloned().collect();
-        said.moved.is_all = written.is_empty();
+        said.moved.is_all = is_known && written.is_empty();
         Some(said)
     }
 

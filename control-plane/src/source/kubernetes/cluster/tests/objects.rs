@@ -205,3 +205,19 @@ fn of_config_maps_only_the_certificates_are_known_that_a_policy_refers_to() {
         "no such Service, no such map"
     );
 }
+
+#[test]
+fn while_the_kind_of_workloads_is_not_served_any_account_may_be_a_machines() {
+    let mut cluster = Cluster::default();
+    for (watched, objects) in bank() {
+        cluster.list(watched, &objects);
+    }
+    cluster.tell(Watched::Documents(Kind::Workload), Told::IsUnknown);
+    let places = cluster.places().expect("pods are known");
+    assert!(places.moved.accounts.is_empty() && !places.moved.is_all);
+    assert_eq!(places.moved.places.len(), 1);
+    cluster.list(Watched::Documents(Kind::Workload), &[]);
+    let places = cluster.places().expect("now it is");
+    assert_eq!(places.moved.accounts.len(), 1);
+    assert!(places.moved.is_all);
+}
