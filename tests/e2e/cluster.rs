@@ -10,6 +10,13 @@ use crate::api_server::{ApiServer, Key};
 
 /// A mesh of whatever is in the cluster; `None`: this `usher` was built without it.
 async fn mesh(api: &ApiServer) -> Result<Option<Mesh>> {
+    for (kind, plural) in [
+        ("Mesh", "meshes"),
+        ("Workload", "workloads"),
+        ("AccessPolicy", "accesspolicies"),
+    ] {
+        api.install("usher.dev/v1alpha1", kind, plural);
+    }
     let nowhere = [
         "serve",
         "--kubernetes",
@@ -94,13 +101,6 @@ async fn pair(
     api: &ApiServer,
     application: &Application,
 ) -> Result<Option<(Mesh, Sidecar, Sidecar)>> {
-    for (kind, plural) in [
-        ("Mesh", "meshes"),
-        ("Workload", "workloads"),
-        ("AccessPolicy", "accesspolicies"),
-    ] {
-        api.install("usher.dev/v1alpha1", kind, plural);
-    }
     let there = address(1);
     api.put(pod("api-1", "api", (&there, true)));
     api.put(pod("web-1", "web", (&address(2), false)));
