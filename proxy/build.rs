@@ -19,7 +19,10 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=USHER_PROXY_UNORDERED");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     // Cargo says `release` of every profile that is like it.
-    let is_dist = out.components().any(|part| part.as_os_str() == "dist");
+    let parts: Vec<_> = out.components().map(|part| part.as_os_str()).collect();
+    let is_dist = parts
+        .windows(2)
+        .any(|two| matches!(two, [profile, build] if *profile == "dist" && *build == "build"));
     let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
     if !is_dist || !is_linux || env::var_os("USHER_PROXY_UNORDERED").is_some() {
         return Ok(());
@@ -31,7 +34,9 @@ fn main() -> io::Result<()> {
     link(&["-Map", &shown(&map)]);
     let is_static = env::var("CARGO_CFG_TARGET_FEATURE")
         .is_ok_and(|all| all.split(',').any(|one| one == "crt-static"));
-    if is_static && packs_relocations() {
+    // What the machine says of its C library holds for its own.
+    let is_own = env::var_os("HOST") == env::var_os("TARGET");
+    if is_static && is_own && packs_relocations() {
         // Half a mebibyte less to read at the start.
         link(&["-z", "pack-relative-relocs"]);
     }

@@ -132,8 +132,8 @@ impl Feed {
     fn take(&mut self, news: News, now: Instant) {
         match news {
             News::Told(watched, told) => {
-                // One that begins says nothing yet: it may fail again, and again.
-                if !matches!(told, Told::Begins | Told::IsUnknown) {
+                // A list that was read whole; of less, one that fails again and again has some, too.
+                if matches!(told, Told::IsWhole) {
                     self.failing.remove(&watched);
                 }
                 self.cluster.tell(watched, told);

@@ -38,9 +38,7 @@ impl Reviews for TokenReviews {
 
 fn unanswered(error: Error) -> NotReviewed {
     match error {
-        Error::Api(status) if matches!(status.code, 401 | 403) => {
-            NotReviewed::NotAllowed(status.message)
-        }
+        Error::Api(status) if status.code == 403 => NotReviewed::NotAllowed(status.message),
         error => NotReviewed::Unreachable(Box::new(error)),
     }
 }

@@ -33,9 +33,6 @@ pub(super) struct Services;
 /// The mesh's configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Documents;
-/// ConfigMaps, as far as they hold CA certificates.
-#[derive(Debug, Clone)]
-pub(super) struct Certificates;
 
 impl Keep for Pods {
     fn keep(_: &ApiName, object: &Value) -> Item {
@@ -58,12 +55,6 @@ impl Keep for Services {
 impl Keep for Documents {
     fn keep(_: &ApiName, object: &Value) -> Item {
         Item::Document(Document::of(object))
-    }
-}
-
-impl Keep for Certificates {
-    fn keep(_: &ApiName, object: &Value) -> Item {
-        Document::of_certificates(object).map_or(Item::Nothing, Item::Document)
     }
 }
 

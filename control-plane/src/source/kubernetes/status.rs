@@ -149,7 +149,7 @@ fn own(current: &Current<'_>, verdict: &Verdict, now: &str) -> Option<Value> {
 fn listeners(current: &Current<'_>, verdicts: &[ListenerVerdict], now: &str) -> (Vec<Value>, bool) {
     let known = current.status.get("listeners").and_then(Value::as_array);
     let known = known.map(Vec::as_slice).unwrap_or_default();
-    let mut are_so = known.len() == verdicts.len();
+    let mut are_so = true;
     let wanted = verdicts.iter().map(|verdict| {
         let before = known.iter().find(|one| one["name"] == verdict.name);
         let there = before.map(|one| one["conditions"].clone());
@@ -163,7 +163,9 @@ fn listeners(current: &Current<'_>, verdicts: &[ListenerVerdict], now: &str) -> 
         });
         are_so &= before.is_some_and(|before| {
             let there = there.as_array().map(Vec::as_slice).unwrap_or_default();
-            let there: Vec<&Value> = there.iter().collect();
+            // Others may have left some of their own.
+            let has = |r#type: &Value| conditions.iter().any(|ours| ours["type"] == *r#type);
+            let there: Vec<&Value> = there.iter().filter(|one| has(&one["type"])).collect();
             let same = |field: &str| before.get(field) == wanted.get(field);
             same("supportedKinds") && same("attachedRoutes") && is_as(&there, &conditions)
         });

@@ -32,8 +32,8 @@ const MANAGER: &str = "usher-trust";
 /// Writes at once: of a thousand namespaces when roots change, and the API server has more to do.
 const WRITES_MAX: usize = 8;
 
-/// For one write.
-const WRITE_MAX: Duration = Duration::from_secs(10);
+/// For one write: longer than any admission webhook may take.
+const WRITE_MAX: Duration = Duration::from_secs(35);
 
 /// After a write that failed, doubled with each further turn of which one does.
 const PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -34,7 +34,7 @@ use usher_config::kind::{Choice as _, Kind};
 
 use super::{
     cluster::{Told, Watched},
-    seen::{Certificates, Documents, Keep, Pods, Seen, Services, Slices},
+    seen::{Documents, Keep, Pods, Seen, Services, Slices},
 };
 
 /// News that nobody has taken yet; beyond it watches wait, and the API server with them.
@@ -172,10 +172,6 @@ impl Watch {
                 let services = resource("", "v1", "Service", "services");
                 self.always::<Services>(services).await
             }
-            Watched::Documents(Kind::ConfigMap) => {
-                let maps = resource("", "v1", "ConfigMap", "configmaps");
-                self.always::<Certificates>(maps).await
-            }
             Watched::Documents(kind) => self.follow_documents(kind).await,
         };
         over.map_or_else(|over| over, |never| match never {})
@@ -240,7 +236,8 @@ impl Watch {
         let pauses = Pauses::default();
         let mut events = std::pin::pin!(watcher(api, config).backoff(pauses.clone()));
         while let Some(event) = events.next().await {
-            if !matches!(event, Ok(Event::Init) | Err(_)) {
+            // Nor is a first page of a list that breaks off.
+            if !matches!(event, Ok(Event::Init | Event::InitApply(_)) | Err(_)) {
                 pauses.worked();
             }
             let told = match event {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use usher_config::{
     kind::{Choice as _, Kind, ObjectKey, PolicyKind, TargetKind, TargetRef},
     parse::{Mistake, Parsed, Rejected, api_file, parse_alone, unnamed, written},
@@ -11,7 +11,7 @@ use usher_config::{
 
 use super::{
     others::{GatewayName, is_other_class, ours_of_route},
-    text::{list, made, text},
+    text::{made, text},
 };
 
 /// One of them.
@@ -39,12 +39,6 @@ pub(crate) struct Current<'c> {
     pub(crate) spec: Value,
     pub(crate) status: Value,
 }
-
-/// Where CA certificates are in a ConfigMap.
-const CERTIFICATES: &str = "/data/ca.crt";
-
-/// Of what a policy may refer to there are 256 KiB at most, in Base64, with lines and comments.
-const CERTIFICATES_BYTES_MAX: usize = 512 << 10;
 
 /// Beyond it nothing is kept of a status, and none written.
 const STATUS_BYTES_MAX: usize = 64 << 10;
@@ -78,28 +72,10 @@ impl Document {
         }
     }
 
-    /// Of a ConfigMap; `None`: it has no CA certificates, or more than a policy may refer to.
-    pub(crate) fn of_certificates(object: &Value) -> Option<Self> {
-        let pem = object.pointer(CERTIFICATES)?.as_str()?;
-        if pem.len() > CERTIFICATES_BYTES_MAX {
-            return None;
-        }
-        let metadata = ["name", "namespace", "creationTimestamp", "resourceVersion"].map(|name| {
-            let found = object.pointer(&format!("/metadata/{name}"))?;
-            Some((name.to_owned(), found.clone()))
-        });
-        let metadata: Map<String, Value> = metadata.into_iter().flatten().collect();
-        // Whatever else is in it is others', and may be much.
-        let kept = json!({"metadata": metadata, "data": {"ca.crt": pem}});
-        Some(Self::of(&kept))
-    }
-
-    /// The names of the ConfigMaps that a BackendTLSPolicy refers to.
-    pub(crate) fn refers_to(&self) -> Vec<String> {
-        let object: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        let refs = list(&object, "/spec/validation/caCertificateRefs").iter();
-        let names = refs.filter_map(|one| text(one, "/name"));
-        names.map(str::to_owned).collect()
+    /// The account that a Workload names, whatever else may be wrong with it.
+    pub(crate) fn account(&self) -> Option<Name> {
+        let object: Value = serde_json::from_str(&self.text).ok()?;
+        text(&object, "/spec/serviceAccount")?.parse().ok()
     }
 
     /// What was asked of it before, when it meant the same.

@@ -6,7 +6,8 @@
 //! workloads                    pods with sidecars → Workloads       placing EndpointSlices and pods → places of services
 //! ```
 //!
-//! Nothing is said before every watch has told all that there is, once: what is not there yet must not count as deleted. A
+//! No configuration is said before every watch has told all that there is, once, and no places before those that they are made
+//! of: what is not there yet must not count as deleted. A
 //! list that is read anew counts once it is whole ([`super::listed`]). So a watch that fails leaves all as it was.
 
 mod text;
@@ -54,7 +55,9 @@ pub(crate) enum Watched {
 impl Watched {
     /// All of it.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let is_document = |kind: &Kind| !matches!(kind, Kind::Service | Kind::EndpointSlice);
+        // Anybody may write ConfigMaps, as large and as many as he likes: to watch all for a few certificates is no bargain.
+        let is_document =
+            |kind: &Kind| !matches!(kind, Kind::Service | Kind::EndpointSlice | Kind::ConfigMap);
         let kinds = Kind::ALL.iter().map(|(_, kind)| *kind).filter(is_document);
         let others = [Self::Pods, Self::Slices, Self::Services];
         others.into_iter().chain(kinds.map(Self::Documents))
@@ -202,6 +205,8 @@ pub(super) struct Cluster {
     spoken: BTreeSet<String>,
     /// Namespace and name of accounts that some pod with a sidecar has had.
     accounts: BTreeSet<(Name, Name)>,
+    /// The accounts of Workloads that somebody has written, as of their last versions without mistakes.
+    good: BTreeMap<(Name, Name), Name>,
     /// Where somebody came, went, or is another since places were asked for.
     moved: BTreeSet<String>,
     /// Something of the configuration has changed since it was asked for.

@@ -35,9 +35,9 @@ pub(crate) struct Places {
     pub(crate) strangers: BTreeMap<ServiceName, Name>,
 }
 
-/// By namespace, the Workloads that somebody has written, with their accounts. `None`: it has mistakes, its last good version
-/// runs, and any account there may be its own.
-type Written = BTreeMap<Name, BTreeMap<Name, Option<Name>>>;
+/// By namespace, the Workloads that somebody has written, with their accounts. One with mistakes may have two: that of its last
+/// version without, which runs, and the one that it names.
+type Written = BTreeMap<Name, BTreeMap<Name, BTreeSet<Name>>>;
 
 /// The configuration.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl Cluster {
         self.accounts.extend(pods);
         let is_declared = |(namespace, account): &&(Name, Name)| {
             let mut all = written.get(namespace).into_iter().flatten();
-            all.any(|(_, of)| of.as_ref().is_none_or(|of| of == account))
+            all.any(|(_, accounts)| accounts.contains(account))
         };
         // An API server that starts says for a while that it has no such kind: what is stored may be machines' then.
         let is_known = self.has_told(Kind::Workload);
@@ -172,21 +172,36 @@ impl Cluster {
 
     /// The Workloads that somebody has written, with their accounts.
     fn written(&mut self) -> Written {
-        let mut written = Written::new();
+        let (mut written, mut good) = (Written::new(), BTreeMap::new());
         let documents = self.documents.get_mut(&Kind::Workload);
         let documents = documents.map(|listed| &mut listed.all).into_iter();
         for ((namespace, name), document) in documents.flatten() {
             let said = document.said((Kind::Workload, namespace, name), &BTreeSet::new());
             let objects = said.map(|said| said.objects.as_slice()).unwrap_or_default();
-            let account = objects.iter().find_map(|located| match &located.object {
+            let parsed = objects.iter().find_map(|located| match &located.object {
                 Object::Workload(workload) => Some(workload.spec.service_account.clone()),
                 _ => None,
             });
-            if let Some(key) = document::key((Kind::Workload, namespace, name)) {
-                let there = written.entry(key.namespace).or_default();
-                there.insert(key.name, account);
-            }
+            let Some(key) = document::key((Kind::Workload, namespace, name)) else {
+                continue;
+            };
+            let of = (key.namespace.clone(), key.name.clone());
+            let accounts = match parsed {
+                Some(account) => {
+                    good.insert(of, account.clone());
+                    [account].into()
+                }
+                // Its last good version runs, and the next one may be what it says now.
+                None => {
+                    let last = self.good.get(&of).cloned();
+                    good.extend(last.clone().map(|account| (of, account)));
+                    last.into_iter().chain(document.account()).collect()
+                }
+            };
+            let there = written.entry(key.namespace).or_default();
+            there.insert(key.name, accounts);
         }
+        self.good = good;
         written
     }
 
@@ -231,17 +246,6 @@ impl Cluster {
         others.map(|(name, _)| name.clone()).collect()
     }
 
-    /// ConfigMaps that some BackendTLSPolicy refers to.
-    fn certificates(&self) -> BTreeSet<ApiName> {
-        let policies = self.documents.get(&Kind::BackendTlsPolicy);
-        let policies = policies.map(|listed| listed.all.iter()).into_iter();
-        let named = policies.flatten().flat_map(|((namespace, _), policy)| {
-            let names = policy.refers_to().into_iter();
-            names.map(|name| (namespace.clone(), name))
-        });
-        named.collect()
-    }
-
     /// To be said anew, although it is as it was.
     pub(crate) fn say_again(&mut self) {
         self.is_edited = true;
@@ -261,12 +265,8 @@ impl Cluster {
         let source = "what the API server of the cluster has";
         cluster.sources.insert(API_FOLDER.into(), source.into());
         let mut parts = vec![Arc::new(cluster)];
-        let certificates = self.certificates();
         for (kind, listed) in &mut self.documents {
             let all = listed.all.iter_mut();
-            // Every namespace has some, that nobody here refers to.
-            let all =
-                all.filter(|(name, _)| *kind != Kind::ConfigMap || certificates.contains(*name));
             parts.extend(all.filter_map(|((namespace, name), document)| {
                 document.said((*kind, namespace, name), &others).cloned()
             }));

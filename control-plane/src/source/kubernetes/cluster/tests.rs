@@ -67,9 +67,6 @@ fn item(watched: Watched, object: &Value) -> (ApiName, Item) {
         Watched::Pods => Pod::of(object).map_or(Item::Nothing, Item::Pod),
         Watched::Slices => Slice::of(object).map_or(Item::Nothing, Item::Slice),
         Watched::Services => Item::service(&name, object),
-        Watched::Documents(Kind::ConfigMap) => {
-            Document::of_certificates(object).map_or(Item::Nothing, Item::Document)
-        }
         Watched::Documents(_) => Item::Document(Document::of(object)),
     };
     (name, item)

@@ -185,6 +185,13 @@ fn what_a_gateways_listeners_have_is_written_when_it_changes() {
     assert_eq!(web["supportedKinds"], json!([kind]));
     assert_eq!(web["conditions"][0]["type"], "Accepted");
     assert_eq!(of(&there, vec![listener(1)]), None);
+    // The controller before us has left something.
+    let mut left = there.clone();
+    let theirs = json!({"type": "Conflicted", "status": "False"});
+    left["listeners"][0]["conditions"] = json!([theirs, web["conditions"][0]]);
+    let gone = json!({"name": "gone", "conditions": [theirs]});
+    left["listeners"] = json!([left["listeners"][0], gone]);
+    assert_eq!(of(&left, vec![listener(1)]), None);
     let second = of(&there, vec![listener(2)]).expect("another route");
     assert_eq!(second.body["status"]["listeners"][0]["attachedRoutes"], 2);
     let mut other = listener(1);

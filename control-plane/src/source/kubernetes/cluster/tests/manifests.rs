@@ -38,7 +38,6 @@ fn watched() -> Vec<(String, String)> {
         Watched::Pods => (String::new(), "pods".to_owned()),
         Watched::Services => (String::new(), "services".to_owned()),
         Watched::Slices => ("discovery.k8s.io".to_owned(), "endpointslices".to_owned()),
-        Watched::Documents(Kind::ConfigMap) => (String::new(), "configmaps".to_owned()),
         Watched::Documents(kind) => {
             let group = kind
                 .api_version()

@@ -1,7 +1,5 @@
 //! The mesh's own configuration, and what of Gateway API is others'.
 
-use serde::Deserialize as _;
-
 use super::*;
 
 const ROUTES: Watched = Watched::Documents(Kind::HttpRoute);
@@ -138,6 +136,7 @@ fn a_machines_workload_with_a_mistake_leaves_its_account_to_the_machine() {
         "spec": {"serviceAccount": "account"},
     });
     let mut objects = bank();
+    objects[0].1.push(pod("ledger-1", "ledger", "10.0.0.3"));
     objects.push((workloads, vec![machine.clone()]));
     let (mut cluster, mut heard) = whole(&objects);
     let identity = "spiffe://usher.local/ns/bank/sa/account"
@@ -145,10 +144,15 @@ fn a_machines_workload_with_a_mistake_leaves_its_account_to_the_machine() {
         .expect("valid");
     assert!(!heard.placed.is_of_pods(&identity));
     machine["spec"]["weight"] = json!("heavy");
+    machine["spec"]["serviceAccount"] = json!("another");
     cluster.put(workloads, &machine);
     heard.hear(&mut cluster);
     let rejected = &heard.parsed.rejected;
     assert_eq!(rejected.len(), 1, "{:?}", heard.parsed.mistakes);
+    let other = "spiffe://usher.local/ns/bank/sa/ledger"
+        .parse()
+        .expect("valid");
+    assert!(heard.placed.is_of_pods(&other), "it is nobody else's fault");
     assert!(
         !heard.placed.is_of_pods(&identity),
         "its last good version runs"
@@ -161,49 +165,6 @@ fn a_machines_workload_with_a_mistake_leaves_its_account_to_the_machine() {
     cluster.tell(workloads, Told::IsNot(gone));
     heard.hear(&mut cluster);
     assert!(heard.placed.is_of_pods(&identity), "it is gone");
-}
-
-#[test]
-fn of_config_maps_only_the_certificates_are_known_that_a_policy_refers_to() {
-    let (policies, maps) = (
-        Watched::Documents(Kind::BackendTlsPolicy),
-        Watched::Documents(Kind::ConfigMap),
-    );
-    let example = include_str!("../../../../../../config/examples/backend-tls.yaml");
-    let documents = serde_yaml::Deserializer::from_str(example);
-    let documents = documents.map(|one| Value::deserialize(one).expect("YAML"));
-    let of = |kind: &str, all: &[Value]| {
-        let mut all = all.iter().filter(|one| one["kind"] == kind).cloned();
-        all.next().expect("there")
-    };
-    let all: Vec<Value> = documents.collect();
-    let mut policy = of("BackendTLSPolicy", &all);
-    let map = of("ConfigMap", &all);
-    let mut other = map.clone();
-    other["metadata"]["name"] = json!("kube-root-ca.crt");
-    let mut big = map.clone();
-    big["data"]["more"] = json!("x".repeat(1 << 20));
-    let plain = json!({"metadata": {"name": "plain", "namespace": "bank"}, "data": {"a": "b"}});
-    let (mut cluster, mut heard) = whole(&[
-        (policies, vec![policy.clone()]),
-        (maps, vec![big, other, plain]),
-    ]);
-    assert_eq!(heard.keys(Kind::ConfigMap), ["partners-ca"]);
-    assert_eq!(heard.keys(Kind::BackendTlsPolicy), ["to-partners"]);
-    assert!(
-        heard.parsed.rejected.is_empty(),
-        "{:?}",
-        heard.parsed.mistakes
-    );
-    policy["spec"]["validation"]["caCertificateRefs"][0]["name"] = json!("plain");
-    cluster.put(policies, &policy);
-    heard.hear(&mut cluster);
-    assert_eq!(heard.keys(Kind::ConfigMap), Vec::<String>::new());
-    assert_eq!(
-        heard.parsed.mistakes.len(),
-        2,
-        "no such Service, no such map"
-    );
 }
 
 #[test]
